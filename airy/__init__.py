@@ -1,0 +1,1 @@
+"""Airy: a self-hosted messaging platform."""

@@ -1,0 +1,116 @@
+"""The webhook queue: the undelivered suffix of the log, scheduled. A cache, never the record of truth.
+
+Q-1  The id of an entry is the position of its change: (offset, nth). Within a shard (one partition of one topic) ids grow;
+     `put` names the id it expects to be the last (`after`), and is refused with `Stale` otherwise. So a second publisher,
+     a lost answer or a rolled-back queue can neither double nor skip: re-read `last` and go on from there.
+Q-2  Nothing is handed out twice within a lease; an expired lease returns its job. A token guards `done`, `retry`, `bury`:
+     a slow worker whose lease ran out gets False and must forget its outcome.
+Q-3  Order per lane (webhook, conversation): a job is handed out only when all earlier jobs of its lane are done or buried.
+     Other lanes do not wait.
+Q-4  `low_water` is the id below which everything is done or buried. Only that may be committed to the log, so losing the
+     whole queue re-sends some deliveries with their old ids and loses none.
+Q-5  Everything is bounded: `put` raises `Full` above `jobs_max`, and the publisher waits; the log holds the rest.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from airy.errors import AiryError, Unavailable
+
+EntryId = tuple[int, int]  # (offset, nth)
+NOTHING: EntryId = (-1, -1)
+
+
+class Shard(Struct, frozen=True):
+    topic: str
+    partition: int
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """One change and the webhooks it goes to (none: only the position moves)."""
+
+    id: EntryId
+    webhook_ids: tuple[str, ...]
+    lane: str  # the conversation (or entity) order is kept in
+    event_id: str  # the change's id: `webhook-id` of every delivery
+    kind: str
+    body: bytes
+    at_ms: int
+    position: str  # opaque token for X-Airy-Position
+
+
+class Job(Struct, frozen=True):
+    """A leased delivery."""
+
+    id: str  # "<event id>:<webhook id>"
+    token: str
+    webhook_id: str
+    entry: Entry
+    attempt: int  # 1 for the first
+    first_at_ms: int  # when it was first handed out; the schedule counts from here
+    leased_until_ms: int
+
+
+class Dead(Struct, frozen=True):
+    job_id: str
+    webhook_id: str
+    event_id: str
+    lane: str
+    kind: str
+    body: bytes
+    attempts: int
+    reason: str
+    buried_at_ms: int
+
+
+class QueueStats(Struct, frozen=True):
+    waiting: int
+    leased: int
+    dead: int
+    oldest_at_ms: int | None  # `at_ms` of the oldest undelivered
+
+
+class Stale(AiryError):
+    """The queue's last id is not the one the publisher expected."""
+
+    def __init__(self, last: EntryId) -> None:
+        super().__init__(f"the queue is at {last[0]}-{last[1]}: read its position again")
+        self.last = last
+
+
+class Full(Unavailable):
+    pass
+
+
+class WebhookQueue(Protocol):
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def last(self, shard: Shard) -> EntryId: ...
+    async def put(self, shard: Shard, entries: Sequence[Entry], *, after: EntryId) -> None:
+        """All in order, or a prefix of them. Raises `Stale`, `Full`, `Unavailable`."""
+        ...
+
+    async def claim(self, *, now_ms: int, lease_ms: int, jobs_max: int, per_webhook_max: int, not_webhooks: frozenset[str] = frozenset()) -> list[Job]:
+        """Due heads of lanes, oldest first; at most `per_webhook_max` leased at once per webhook."""
+        ...
+
+    async def done(self, job: Job) -> bool: ...
+    async def retry(self, job: Job, *, due_ms: int, reason: str) -> bool: ...
+    async def bury(self, job: Job, *, reason: str, now_ms: int) -> bool: ...
+    async def drop_webhook(self, webhook_id: str) -> int:
+        """Forget all jobs of a webhook that was unsubscribed; returns how many."""
+        ...
+
+    async def next_due_ms(self) -> int | None:
+        """When the next job becomes claimable; None: nothing is waiting."""
+        ...
+
+    async def low_water(self, shard: Shard) -> EntryId: ...
+    async def dead(self, *, webhook_id: str | None = None, dead_max: int = 100) -> list[Dead]: ...
+    async def replay(self, job_id: str, *, now_ms: int) -> bool:
+        """Hand a dead delivery out again, same id and bytes."""
+        ...
+
+    async def stats(self) -> QueueStats: ...

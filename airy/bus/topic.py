@@ -1,0 +1,69 @@
+"""A topic is a value: name, what its records hold, how many partitions, how long they stay.
+
+Keys are text everywhere. The partition of a key is CRC-32 modulo the partition count, which is librdkafka's
+`consistent` partitioner, so any Kafka tool can find a key; it is computed here for every backend alike.
+"""
+
+from typing import Generic, Literal, TypeVar
+from zlib import crc32
+
+import msgspec
+
+from airy.bus.record import Emit, Headers, Record, TopicPartition
+from airy.errors import Undecodable
+
+V = TypeVar("V")
+
+Retention = Literal["kept", "compacted", "time"]
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    return crc32(key) % partitions
+
+
+class Topic(Generic[V]):
+    """`value_type` bytes means the value is kept as it came, byte for byte."""
+
+    def __init__(  # a plain class: msgspec structs cannot hold the encoder and stay frozen values
+        self, name: str, value_type: object, *, partitions: int, retention: Retention, retention_ms: int | None = None,
+        writers: tuple[str, ...] = (), readers: tuple[str, ...] = (), key: str = "",
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.value_type = value_type
+        self.partitions = partitions
+        self.retention = retention
+        self.retention_ms = retention_ms
+        self.key = key  # what the key is, in words
+        self.writers = writers
+        self.readers = readers
+        self._raw = value_type is bytes
+        self._encoder = msgspec.json.Encoder()
+        self._decoder: msgspec.json.Decoder[V] = msgspec.json.Decoder(value_type)  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        return f"Topic({self.name!r}, partitions={self.partitions})"
+
+    def partition(self, key: str) -> int:
+        return partition_of(key.encode(), self.partitions)
+
+    @property
+    def where(self) -> tuple[TopicPartition, ...]:
+        return tuple(TopicPartition(self.name, number) for number in range(self.partitions))
+
+    def emit(self, key: str, value: V | None, *, headers: Headers = (), timestamp_ms: int | None = None) -> Emit:
+        """Encode here, so that a value that cannot be written fails where it was made."""
+        encoded = key.encode()
+        data = None if value is None else value if self._raw else self._encoder.encode(value)
+        return Emit(self.name, partition_of(encoded, self.partitions), encoded, data, headers, timestamp_ms)  # type: ignore[arg-type]
+
+    def decode(self, record: Record) -> V | None:
+        """The record's value; None is a tombstone. Raises `Undecodable`."""
+        if record.value is None:
+            return None
+        if self._raw:
+            return record.value  # type: ignore[return-value]
+        try:
+            return self._decoder.decode(record.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            message = f"{record.topic}[{record.partition}]@{record.offset} does not hold what its topic says: {error}"
+            raise Undecodable(message) from error

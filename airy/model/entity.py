@@ -1,0 +1,65 @@
+"""Entities: small things with an id, one record each in a compacted topic; the latest record is the truth.
+
+Secret fields hold sealed text (`airy.model` never sees the clear one). A tombstone deletes.
+"""
+
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+Color = Literal["tag-red", "tag-green", "tag-blue", "tag-purple"]
+WebhookStatus = Literal["Subscribed", "Unsubscribed"]
+
+
+class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    source: str
+    source_channel_id: str
+    connected: bool
+    token: str | None = None  # sealed
+    metadata: dict[str, Raw] = {}  # dotted key to JSON value
+    updated_at_ms: int = 0
+
+
+class Tag(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    name: str
+    color: Color
+
+
+class Template(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    name: str
+    source: str
+    content: Raw
+
+
+class Contact(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    display_name: str | None = None
+    avatar_url: str | None = None
+    conversations: dict[str, str] = {}  # conversation id to source
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+
+
+class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    name: str | None = None
+    avatar_url: str | None = None
+    first_seen_at_ms: int = 0
+    last_seen_at_ms: int = 0
+
+
+class Webhook(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    url: str
+    status: WebhookStatus
+    name: str | None = None
+    events: tuple[str, ...] = ()  # empty: all
+    headers: str | None = None  # sealed JSON object; values may be secrets
+    signature_key: str | None = None  # sealed; for X-Airy-Content-Signature
+    secrets: tuple[str, ...] = ()  # sealed whsec_ secrets, newest first; two while one is rotated out
+    subscribed_at_ms: int = 0
+    disabled_reason: str | None = None
+    updated_at_ms: int = 0

@@ -1,0 +1,109 @@
+"""The contract of a source. One folder per provider, all with the same anatomy:
+
+    verify.py     raw bytes and headers → accepted or not; the subscription handshake
+    route.py      one raw event → facts (pure)
+    encode.py     a message of ours → one provider call (pure)
+    interpret.py  the provider's answer → outcome (pure)
+    manage.py     connect, explore, disconnect, profile: conversations with the provider's management API
+    __init__.py   the `Source` value that ties them together
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Raw, Struct
+
+from airy.bus.record import Record
+from airy.fetch import Answer, Fetch
+from airy.model.conversation import Conversation, Message
+from airy.model.entity import Channel
+from airy.model.fact import ErrorKind, Fact
+
+
+class Accepted(Struct, frozen=True):
+    """A verified request: store `body` under `account` before anything is parsed further."""
+
+    account: str  # the provider's account id, "" where it cannot be told cheaply
+
+
+class Denied(Struct, frozen=True):
+    status: int  # 401, 403, 415 …
+    reason: str
+
+
+class Call(Struct, frozen=True):
+    """One HTTP request to the provider. Secrets travel in headers, never in the URL."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None = None
+
+
+class Sent(Struct, frozen=True):
+    provider_id: str | None
+
+
+class Failed(Struct, frozen=True):
+    """A recorded failure: the provider did not take it. `again_s` None: final. `stop_lane`: the channel's credentials are bad."""
+
+    kind: ErrorKind
+    error: str
+    code: str = ""
+    detail: Raw | None = None
+    again_s: float | None = None
+    stop_lane: bool = False
+
+
+class Lost(Struct, frozen=True):
+    """The provider may have taken it: never repeat blindly."""
+
+    reason: str
+
+
+Outcome = Sent | Failed | Lost
+
+
+class Routed(Struct, frozen=True):
+    """What one raw event means. `unknown_accounts` are parked; `rest` names parts nobody could read, with the reason."""
+
+    facts: list[Fact]
+    unknown_accounts: list[str]
+    rest: list[str]
+
+
+class Profile(Struct, frozen=True):
+    found: bool
+    display_name: str | None = None
+    avatar_url: str | None = None
+
+
+class Account(Struct, frozen=True):
+    """One thing `explore` found."""
+
+    source_channel_id: str
+    name: str
+    image_url: str | None
+    connected: bool
+
+
+class Source(Protocol):
+    name: str  # "facebook"
+    send_rate_per_s: float  # per channel
+    send_parallel_max: int  # conversations of one channel at once
+
+    def handshake(self, query: Mapping[str, str]) -> str | Denied:
+        """The provider's GET verification: the text to answer."""
+        ...
+
+    def verify(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Accepted | Denied: ...
+
+    def route(self, record: Record, channels: Mapping[str, Channel]) -> Routed:
+        """`channels`: connected channels by provider account. Deterministic: no clock, no chance. Raises `Undecodable`."""
+        ...
+
+    def encode(self, message: Message, conversation: Conversation | None, token: str, now_ms: int) -> Call | Failed: ...
+    def interpret(self, answer: Answer, now_ms: int) -> Outcome: ...
+    async def profile(self, fetch: Fetch, participant_id: str, token: str) -> Profile:
+        """Raises `Unavailable` when it is worth asking again."""
+        ...

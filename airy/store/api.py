@@ -1,0 +1,123 @@
+"""The store: the read model of the log. Protocol, with the promises every engine keeps.
+
+R-1  `apply` is one transaction: rows, changes and offsets commit together or not at all.
+R-2  Applying a record twice, or a prefix and then the rest, equals applying the whole once (`digest` proves it).
+R-3  Every accepted fact yields its changes exactly once, in log order, under the position of its record.
+R-4  A wiped store, folded again, answers the same and has no effects.
+R-5  Queries are bounded: pages have a limit, no query scans without an index or a cap.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeVar
+
+from msgspec import Struct
+
+from airy.bus.record import Position, Record, TopicPartition
+from airy.model.change import Change
+from airy.model.conversation import Conversation, Message
+from airy.model.entity import Channel, Tag, Template, Webhook
+
+T = TypeVar("T")
+WorkKind = Literal["send", "profile"]
+
+
+class Page(Struct, frozen=True):
+    """`total` counts everything that matches. Cursors are opaque; None: no such page."""
+
+    items: list[object]
+    previous_cursor: str | None
+    next_cursor: str | None
+    total: int
+
+
+class ConversationView(Struct, frozen=True):
+    """A conversation with what is shown around it. Exists only once its channel does."""
+
+    conversation: Conversation
+    channel: Channel
+    last_message: Message | None
+
+
+class Published(Struct, frozen=True, gc=False):
+    """A change and the position of the fact it came from; `nth` orders the changes of one fact."""
+
+    position: Position
+    nth: int
+    change: Change
+
+
+class Work(Struct, frozen=True):
+    """Something a connector has to do, derived from the log: gone as soon as a fact says it is done."""
+
+    kind: WorkKind
+    source: str
+    partition: int  # of the conversation in EVENTS
+    conversation_id: str
+    message_id: str | None  # for "send"
+    due_ms: int
+    state: str  # for "send": pending, sending or unknown
+
+
+class Applied(Struct, frozen=True):
+    facts: int  # accepted
+    changes: int
+    bad: list[tuple[Record, str]]  # records that could not be decoded, with the reason; their offsets are passed
+
+
+class Store(Protocol):
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+    # --- folding
+    async def positions(self) -> dict[TopicPartition, int]:
+        """Per partition of FOLDED, the next offset to apply; missing: from the start."""
+        ...
+
+    async def apply(self, records: Sequence[Record]) -> Applied:
+        """R-1..R-3. Records of one partition come in order; those below the store's position are ignored."""
+        ...
+
+    async def wipe(self) -> None: ...
+    async def digest(self) -> str:
+        """A hash over the whole read model, independent of engine, batch sizes and partition interleaving."""
+        ...
+
+    # --- acting
+    async def changes(self, where: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[Published]:
+        """Changes with (offset, nth) greater than `after`, in order."""
+        ...
+
+    async def forget_changes(self, below: Mapping[TopicPartition, int]) -> int:
+        """Prune changes of facts below the low-water mark of all readers; returns how many went."""
+        ...
+
+    async def work(
+        self, kind: WorkKind, source: str, *, partitions: Sequence[int], due_until_ms: int, work_max: int,
+    ) -> list[Work]:  # fmt: skip
+        """Oldest first within a conversation (by message sequence)."""
+        ...
+
+    async def accepted(self, conversation_id: str, fact_id: str) -> bool: ...
+
+    # --- asking
+    async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]: ...
+    async def channel(self, channel_id: str) -> Channel | None: ...
+    async def conversation(self, conversation_id: str) -> ConversationView | None: ...
+    async def conversations(self, *, filters: str | None, cursor: str | None, page_size: int) -> Page:
+        """Newest activity first; items are ConversationView. Bad filters or cursor raise `Refused` with its field."""
+        ...
+
+    async def message(self, message_id: str) -> Message | None: ...
+    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int) -> Page:
+        """Newest first by (sent_at, id); items are Message; deleted ones are left out."""
+        ...
+
+    async def tags(self) -> list[Tag]: ...
+    async def tag(self, tag_id: str) -> Tag | None: ...
+    async def templates(self, source: str) -> list[Template]: ...
+    async def template(self, template_id: str) -> Template | None: ...
+    async def webhooks(self) -> list[Webhook]: ...
+    async def webhook(self, webhook_id: str) -> Webhook | None: ...
+    async def counts(self) -> dict[str, int]:
+        """conversations, messages, channels, changes, send_pending, send_unknown: for metrics and status."""
+        ...

@@ -1,0 +1,94 @@
+"""Every topic of the system, on one page. Partition counts are frozen at creation: order and ids depend on them."""
+
+from airy.bus.record import Position
+from airy.bus.topic import Topic
+from airy.errors import Refused
+from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
+from airy.model.fact import Fact
+
+DAY_MS = 86_400_000
+EVENT_PARTITIONS = 16
+ENTITY_PARTITIONS = 4
+
+EVENTS: Topic[Fact] = Topic(
+    "application.communication.events", Fact, key="conversation id", partitions=EVENT_PARTITIONS, retention="kept",
+    writers=("router", "api", "connector"), readers=("store",),
+)  # fmt: skip
+
+
+def _entities(name: str, value_type: type, *, writers: tuple[str, ...] = ("api",)) -> Topic:  # type: ignore[type-arg]
+    return Topic(
+        f"application.communication.{name}", value_type, key="entity id", partitions=ENTITY_PARTITIONS,
+        retention="compacted", writers=writers, readers=("store",),
+    )  # fmt: skip
+
+
+CHANNELS: Topic[Channel] = _entities("channels", Channel)
+TAGS: Topic[Tag] = _entities("tags", Tag)
+TEMPLATES: Topic[Template] = _entities("templates", Template)
+CONTACTS: Topic[Contact] = _entities("contacts", Contact)
+USERS: Topic[User] = _entities("users", User)
+WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook)
+
+FOLDED: tuple[Topic[object], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS)  # type: ignore[assignment]
+"""What a store folds, and so what its positions cover."""
+
+
+def source_events(source: str) -> Topic[bytes]:
+    """Raw webhook bodies as received; headers carry request id, receive time and the allow-listed HTTP headers."""
+    return Topic(
+        f"source.{source}.events", bytes, key="provider account", partitions=EVENT_PARTITIONS, retention="time",
+        retention_ms=14 * DAY_MS, writers=("ingress",), readers=("router",),
+    )  # fmt: skip
+
+
+def parked_events(source: str) -> Topic[bytes]:
+    """Raw bodies for accounts no connected channel has; replayed when one is connected."""
+    return Topic(
+        f"parked.source.{source}.events", bytes, key="provider account", partitions=EVENT_PARTITIONS, retention="time",
+        retention_ms=14 * DAY_MS, writers=("router",), readers=("unpark",),
+    )  # fmt: skip
+
+
+def dead_letters(topic: str) -> Topic[bytes]:
+    """The bytes of a record nobody can use; headers carry reason, attempts and where it came from."""
+    return Topic(
+        f"dlq.{topic}", bytes, key="original key", partitions=ENTITY_PARTITIONS, retention="time",
+        retention_ms=90 * DAY_MS, writers=("any",), readers=("operator",),
+    )  # fmt: skip
+
+
+ATTEMPTS: Topic[bytes] = Topic(
+    "ops.webhooks.attempts", bytes, key="delivery id", partitions=ENTITY_PARTITIONS, retention="time",
+    retention_ms=30 * DAY_MS, writers=("dispatcher",), readers=("operator",),
+)  # fmt: skip
+
+SOURCES = ("facebook",)
+
+ALL: tuple[Topic[object], ...] = (
+    *FOLDED,
+    *(topic for source in SOURCES for topic in (source_events(source), parked_events(source))),
+    *(dead_letters(source_events(source).name) for source in SOURCES),
+    dead_letters(EVENTS.name),
+    ATTEMPTS,
+)  # type: ignore[assignment]
+
+
+def position_token(position: Position) -> str:
+    """The opaque text clients hand back to read their own writes: topic, partition and offset of a folded record."""
+    return f"{_FOLDED_NAMES.index(position.topic)}.{position.partition}.{position.offset}"
+
+
+def parse_position_token(token: str) -> Position:
+    """Raises `Refused` for anything `position_token` cannot have made."""
+    try:
+        topic, partition, offset = (int(part) for part in token.split("."))
+        where = FOLDED[topic] if topic >= 0 else None
+    except (ValueError, IndexError):
+        where = None
+    if where is None or not 0 <= partition < where.partitions or offset < 0:
+        raise Refused(f"not a position: {token[:64]!r}; pass back what a response gave you", field="position")
+    return Position(where.name, partition, offset)
+
+
+_FOLDED_NAMES = [topic.name for topic in FOLDED]
