@@ -55,7 +55,8 @@ class Work(Struct, frozen=True):
     conversation_id: str
     message_id: str | None  # for "send"
     due_ms: int
-    state: str  # for "send": pending, sending or unknown
+    state: str  # for "send": pending or sending
+    channel_id: str = ""
 
 
 class Applied(Struct, frozen=True):
@@ -94,7 +95,11 @@ class Store(Protocol):
     async def work(
         self, kind: WorkKind, source: str, *, partitions: Sequence[int], due_until_ms: int, work_max: int,
     ) -> list[Work]:  # fmt: skip
-        """Oldest first within a conversation (by message sequence)."""
+        """At most one per conversation, soonest due first.
+
+        "send": its oldest message that is sending, or pending and due, unless an older one is pending or sending (order
+        within a conversation holds across retries; unknown and failed ones hold nobody up). A sending one is due at once.
+        """
         ...
 
     async def accepted(self, conversation_id: str, fact_id: str) -> bool: ...

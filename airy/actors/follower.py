@@ -1,0 +1,117 @@
+"""The follower: the one fold of a process. It tails every folded partition into the store and tells who waits.
+
+It is not a member of any group: every process with a store folds everything, and group membership only decides who acts
+on what was folded (design: folding and acting are separate). Stopping it at any await is safe: a batch is one transaction.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+
+import anyio
+
+from airy import topics
+from airy.actors.runtime import Context
+from airy.bus.api import Bus
+from airy.bus.record import Emit, Position, Record, TopicPartition
+from airy.store.api import Store
+
+
+class Follower:
+    """`reached` and `progressed` may be called by anyone in the process, also across restarts of `run`."""
+
+    def __init__(self, bus: Bus, store: Store, *, records_max: int = 256, idle_s: float = 5.0) -> None:
+        self._bus = bus
+        self._store = store
+        self._records_max = records_max
+        self._idle_s = idle_s
+        self._next: dict[TopicPartition, int] = {}
+        self._waiters: dict[TopicPartition, list[tuple[int, int, anyio.Event]]] = {}
+        self._ticket = 0
+        self._version = 0
+        self._advanced = anyio.Event()
+        self._behind: dict[TopicPartition, int] = {}
+        self.facts = 0  # accepted since start, for metrics
+
+    @property
+    def version(self) -> int:
+        """Grows with every batch folded."""
+        return self._version
+
+    @property
+    def caught_up(self) -> bool:
+        """Everything that was in the log when this run started is folded."""
+        return bool(self._next) and not self._behind
+
+    def positions(self) -> dict[TopicPartition, int]:
+        return dict(self._next)
+
+    async def run(self, ctx: Context) -> None:
+        starts = await self._bus.starts(topics.FOLDED)
+        done = await self._store.positions()
+        self._next = {where: max(done.get(where, 0), start) for where, start in starts.items()}
+        ends = await self._bus.ends(topics.FOLDED)
+        self._behind = {where: end for where, end in ends.items() if self._next[where] < end}
+        async with self._bus.tail(self._next) as tail:
+            if not self._behind:
+                ctx.ready()
+            while True:
+                records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
+                if records:
+                    await self._fold(records)
+                    for where in self._next:
+                        self._next[where] = max(self._next[where], tail.position(where))
+                    self._announce({record.where for record in records})
+                if self._behind and not self._still_behind():
+                    ctx.ready()
+                ctx.progress()
+
+    async def _fold(self, records: Sequence[Record]) -> None:
+        applied = await self._store.apply(records)
+        self.facts += applied.facts
+        if applied.bad:
+            await self._bus.publish([_dead_letter(record, reason) for record, reason in applied.bad])
+
+    def _still_behind(self) -> bool:
+        self._behind = {where: end for where, end in self._behind.items() if self._next[where] < end}
+        return bool(self._behind)
+
+    def _announce(self, advanced: Iterable[TopicPartition]) -> None:
+        for where in advanced:
+            waiting = self._waiters.get(where)
+            while waiting and waiting[0][0] < self._next[where]:
+                heapq.heappop(waiting)[2].set()
+        self._version += 1
+        self._advanced.set()
+        self._advanced = anyio.Event()
+
+    async def reached(self, position: Position, within_s: float) -> bool:
+        """Whether the store holds the effect of the record at `position`, waiting up to `within_s` for it."""
+        where = position.where
+        if self._next.get(where, 0) > position.offset:
+            return True
+        event = anyio.Event()
+        self._ticket += 1
+        entry = (position.offset, self._ticket, event)
+        heapq.heappush(self._waiters.setdefault(where, []), entry)
+        with anyio.move_on_after(within_s):
+            await event.wait()
+        if not event.is_set():
+            self._waiters[where] = [other for other in self._waiters[where] if other is not entry]
+            heapq.heapify(self._waiters[where])
+        return event.is_set()
+
+    async def progressed(self, since: int, within_s: float) -> int:
+        """The version once it is above `since`, or after `within_s` whatever it is then."""
+        if self._version <= since:
+            with anyio.move_on_after(within_s):
+                await self._advanced.wait()
+        return self._version
+
+
+def _dead_letter(record: Record, reason: str) -> Emit:
+    headers = (
+        ("topic", record.topic.encode()), ("partition", b"%d" % record.partition), ("offset", b"%d" % record.offset),
+        ("reason", reason.encode()[:1024]), ("attempts", b"1"),
+    )  # fmt: skip
+    topic = topics.dead_letters(topics.EVENTS.name)
+    return topic.emit(record.key.decode("utf-8", "replace"), record.value or b"", headers=headers)

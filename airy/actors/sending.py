@@ -1,0 +1,73 @@
+"""What one attempt to send came to, as a fact. Pure: the retry schedule of outbound messages lives here.
+
+Only a recorded failure is ever tried again; a call whose answer was lost becomes `unknown` and waits for an echo or a
+receipt (G7). Retries stop at the message's expiry: an answer an hour late is worse than an error the agent sees now.
+"""
+
+from random import Random
+
+from msgspec import Struct
+
+from airy.model import ids
+from airy.model.conversation import Message
+from airy.model.fact import Fact, SendFailed, SendStarted, SendSucceeded, SendUnknown
+from airy.sources.api import Failed, Lost, Outcome, Sent
+
+
+class Backoff(Struct, frozen=True):
+    initial_s: float = 1.0
+    factor: float = 2.0
+    ceiling_s: float = 300.0
+    jitter: float = 0.2
+
+    def delay_s(self, attempt: int, random: Random) -> float:
+        bare = min(self.ceiling_s, self.initial_s * self.factor ** max(0, attempt - 1))
+        return bare * random.uniform(1 - self.jitter, 1 + self.jitter)
+
+
+BACKOFF = Backoff()
+NO_ANSWER = Failed(kind="provider", error="the provider could not be reached", again_s=0.0)
+
+
+def started(message: Message, worker: str, now_ms: int) -> SendStarted:
+    attempt = message.attempt + 1
+    return SendStarted(
+        id=ids.derive(message.id, f":attempt:{attempt}"), conversation_id=message.conversation_id,
+        channel_id=message.channel_id, source=message.source, at_ms=now_ms,
+        message_id=message.id, attempt=attempt, worker=worker,
+    )  # fmt: skip
+
+
+def ended(message: Message, outcome: Outcome, now_ms: int, random: Random, backoff: Backoff = BACKOFF) -> Fact:
+    """The fact for `outcome` of the attempt that `message` (as folded after `started`) is in."""
+    cause = {
+        "conversation_id": message.conversation_id, "channel_id": message.channel_id, "source": message.source,
+        "at_ms": now_ms, "message_id": message.id, "attempt": message.attempt,
+    }  # fmt: skip
+    name = f":attempt:{message.attempt}"
+    match outcome:
+        case Sent(provider_id=provider_id):
+            return SendSucceeded(id=ids.derive(message.id, f"{name}:sent"), provider_id=provider_id, **cause)  # type: ignore[arg-type]
+        case Lost(reason=reason):
+            return SendUnknown(id=ids.derive(message.id, f"{name}:unknown"), reason=reason, **cause)  # type: ignore[arg-type]
+        case Failed():
+            return SendFailed(
+                id=ids.derive(message.id, f"{name}:failed:{message.sequence}:{now_ms}"),
+                error_kind=outcome.kind, error=outcome.error, error_code=outcome.code, detail=outcome.detail,
+                retry_at_ms=_retry_at_ms(message, outcome, now_ms, random, backoff), **cause,  # type: ignore[arg-type]
+            )  # fmt: skip
+
+
+def _retry_at_ms(message: Message, failed: Failed, now_ms: int, random: Random, backoff: Backoff) -> int | None:
+    if failed.again_s is None:
+        return None
+    delay_s = max(failed.again_s, backoff.delay_s(message.attempt, random))
+    at_ms = now_ms + round(delay_s * 1000)
+    return at_ms if message.expires_at_ms is None or at_ms < message.expires_at_ms else None
+
+
+def expired(message: Message, now_ms: int) -> Failed | None:
+    if message.expires_at_ms is None or now_ms < message.expires_at_ms:
+        return None
+    late_s = (now_ms - message.expires_at_ms) // 1000
+    return Failed(kind="expired", error=f"not sent in time: it expired {late_s} s ago; send it again if it still matters")

@@ -1,0 +1,72 @@
+"""Replays parked webhooks when the account they belong to is connected.
+
+The router parks what no connected channel claims. This actor follows the channels topic as a group, so a connect is
+handled exactly as durably as any other record: after a crash it is handled again, and ids make that harmless. No
+webhook slips between the two: the router looks at the channels once more after its parked copy is durable, so a connect
+written before that is seen by the router, and one written after is seen here with the copy already in the log.
+"""
+
+from collections.abc import Mapping
+
+from airy import topics
+from airy.actors.router import facts_of
+from airy.actors.runtime import Context
+from airy.bus.api import Bus
+from airy.bus.record import Record, TopicPartition
+from airy.errors import Undecodable
+from airy.model.entity import Channel
+from airy.sources.api import Source
+
+
+class Unpark:
+    def __init__(self, bus: Bus, source: Source, *, records_max: int = 200, idle_s: float = 5.0) -> None:
+        self._bus = bus
+        self._source = source
+        self._parked = topics.parked_events(source.name)
+        self._records_max = records_max
+        self._idle_s = idle_s
+        self.replayed = 0
+
+    async def run(self, ctx: Context) -> None:
+        group = f"sources.{self._source.name}.unpark"
+        async with self._bus.subscribe([topics.CHANNELS], group=group) as subscription:  # type: ignore[list-item]
+            ctx.ready()
+            while not ctx.draining.is_set():
+                ctx.progress()
+                records = await subscription.fetch(records_max=self._records_max, wait_s=self._idle_s)
+                for record in records:
+                    await self._connected(ctx, record)
+                if records:
+                    await subscription.commit({record.where: record.offset + 1 for record in records})
+
+    async def _connected(self, ctx: Context, record: Record) -> None:
+        try:
+            channel = topics.CHANNELS.decode(record)
+        except Undecodable as error:
+            ctx.log.error("channel.undecodable", error=str(error))  # the store has dead-lettered it already
+            return
+        if channel is not None and channel.connected and channel.source == self._source.name:
+            await self._replay(ctx, channel)
+
+    async def _replay(self, ctx: Context, channel: Channel) -> None:
+        account = channel.source_channel_id
+        where = TopicPartition(self._parked.name, self._parked.partition(account))
+        start, end = await self._edges(where)
+        channels: Mapping[str, Channel] = {account: channel}
+        async with self._bus.tail({where: start}) as tail:
+            while tail.position(where) < end:
+                ctx.progress()
+                records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
+                mine = [record for record in records if record.key.decode("utf-8", "replace") == account]
+                facts = [emit for record in mine for emit in facts_of(self._source, record, channels)]
+                if facts:
+                    await self._bus.publish(facts)
+                    self.replayed += len(mine)
+                    ctx.log.info("webhooks.unparked", account=account, webhooks=len(mine), facts=len(facts))
+                if not records:
+                    return
+
+    async def _edges(self, where: TopicPartition) -> tuple[int, int]:
+        starts = await self._bus.starts([self._parked])  # type: ignore[list-item]
+        ends = await self._bus.ends([self._parked])  # type: ignore[list-item]
+        return starts[where], ends[where]
