@@ -53,6 +53,7 @@ class Connector:
         self._lanes = Lanes(rate_per_s=source.send_rate_per_s, parallel_max=source.send_parallel_max)
         self._owned: set[int] = set()
         self._busy: dict[str, int] = {}  # conversation → its partition
+        self._open: dict[str, int] = {}  # message in somebody else's attempt → when that is given up
         self._poke = anyio.Event()  # something may be due
         self._freed = anyio.Event()  # a conversation is no longer under way
         self._worker = ""
@@ -74,7 +75,6 @@ class Connector:
             ctx.ready()
             async with send:
                 await self._dispatch_until_drained(ctx, send)
-            receive.close()
             await self._idle(self._busy.keys())
             tasks.cancel_scope.cancel()
 
@@ -126,12 +126,14 @@ class Connector:
         now_ms = ctx.clock.now_ms()
         wait_ms = round(IDLE_S * 1000)
         for kind in KINDS:
+            if kind == "profile" and len(self._busy) >= self._workers_max // 2:
+                break  # names can wait, answers cannot
             for work in await self._store.work(
                 kind, self._source.name, partitions=sorted(self._owned), due_until_ms=now_ms, work_max=WORK_MAX,
             ):  # fmt: skip
                 if len(self._busy) >= self._workers_max:
                     return IDLE_S  # a worker that gets free pokes
-                if work.conversation_id in self._busy:
+                if work.conversation_id in self._busy or self._open.get(work.message_id or "", 0) > now_ms:
                     continue
                 if work.state == Delivery.PENDING and (held_ms := self._lanes.enter(work.channel_id, now_ms)):
                     wait_ms = min(wait_ms, held_ms)
@@ -164,9 +166,12 @@ class Connector:
         message = await self._store.message(work.message_id or "")
         if message is None or message.delivery is not Delivery.SENDING:
             return
-        mine = message.worker == self._worker
-        if mine or ctx.clock.now_ms() - message.attempt_at_ms >= ORPHAN_MS:
-            await self._record(ctx, message, Lost("whoever called the provider stopped before its answer was recorded"))
+        given_up_ms = message.attempt_at_ms + ORPHAN_MS
+        if message.worker != self._worker and ctx.clock.now_ms() < given_up_ms:
+            self._open[message.id] = given_up_ms
+            return
+        self._open.pop(message.id, None)
+        await self._record(ctx, message, Lost("whoever called the provider stopped before its answer was recorded"))
 
     async def _send(self, ctx: Context, work: Work) -> None:
         message = await self._store.message(work.message_id or "")
@@ -194,7 +199,9 @@ class Connector:
             await self._record(ctx, message, call)
             return
         started = await self._claim(ctx, message)
-        if started is None:
+        if started is None:  # a rival was first; what it does shows in the store soon
+            with ctx.waiting():
+                await anyio.sleep(IDLE_S)
             return
         self.calls += 1
         try:

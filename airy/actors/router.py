@@ -6,19 +6,24 @@ nobody has connected are parked with their bytes (see unpark.py); bytes nobody c
 
 from collections.abc import Mapping, Sequence
 
+import anyio
+
 from airy import topics
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
-from airy.bus.loops import transform
+from airy.bus.loops import origin, transform
 from airy.bus.record import Emit, Record
 from airy.bus.table import Table
 from airy.model.entity import Channel
-from airy.sources.api import Source
+from airy.sources.api import Routed, Source
 
 
 def facts_of(source: Source, record: Record, channels: Mapping[str, Channel]) -> list[Emit]:
     """The facts of one raw webhook, as records keyed by conversation. Raises `Undecodable`."""
-    routed = source.route(record, channels)
+    return _facts(source.route(record, channels), record)
+
+
+def _facts(routed: Routed, record: Record) -> list[Emit]:
     trace = tuple((name, value) for name, value in record.headers if name in {"traceparent", "request-id"})
     return [
         topics.EVENTS.emit(fact.conversation_id, fact, headers=(("id", fact.id.encode()), *trace))
@@ -28,10 +33,69 @@ def facts_of(source: Source, record: Record, channels: Mapping[str, Channel]) ->
 
 def dead_letter(record: Record, reason: str, attempts: int) -> Emit:
     """`record` as it came, with why and from where, for `dlq.<topic>`."""
-    headers = (
-        *record.headers, ("topic", record.topic.encode()), ("partition", b"%d" % record.partition),
-        ("offset", b"%d" % record.offset), ("reason", reason.encode("utf-8", "replace")[:1024]),
-        ("attempts", b"%d" % attempts),
-    )  # fmt: skip
-    topic = topics.dead_letters(record.topic)
-    return topic.emit(record.key.decode("utf-8", "replace"), record.value or b"", headers=headers)
+    key = record.key.decode("utf-8", "replace")
+    return topics.dead_letters(record.topic).emit(key, record.value or b"", headers=origin(record, reason, attempts))
+
+
+class Router:
+    def __init__(self, bus: Bus, source: Source) -> None:
+        self._bus = bus
+        self._source = source
+        self._parked = topics.parked_events(source.name)
+        self._channels: Table[Channel] = Table(topics.CHANNELS, listener=self._heard)
+        self._accounts: dict[str, Channel] = {}  # connected channels by provider account
+        self._doubtful: list[Record] = []  # parked in this batch
+        self.webhooks = 0
+        self.parked = 0
+
+    async def run(self, ctx: Context) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._channels.run, self._bus, _Quiet(ctx))
+            await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))  # type: ignore[list-item]
+            await transform(
+                self._bus, ctx, [topics.source_events(self._source.name)],  # type: ignore[list-item]
+                group=f"sources.{self._source.name}.router", step=self._step, dead_letter=dead_letter,
+                after=self._look_again,
+            )  # fmt: skip
+            tasks.cancel_scope.cancel()
+
+    def _heard(self, _key: str, _channel: Channel | None) -> None:
+        """A channel changed; few are, so the accounts are simply gathered again."""
+        self._accounts = {
+            channel.source_channel_id: channel
+            for _, channel in self._channels.items()
+            if channel.connected and channel.source == self._source.name
+        }
+
+    def _step(self, record: Record) -> Sequence[Emit]:
+        self.webhooks += 1
+        routed = self._source.route(record, self._accounts)
+        emits = _facts(routed, record)
+        if routed.unknown_accounts:
+            self._doubtful.append(record)
+            self.parked += 1
+            headers = (*record.headers, ("origin", f"{record.topic}/{record.partition}/{record.offset}".encode()))
+            emits += [self._parked.emit(account, record.value, headers=headers) for account in routed.unknown_accounts]
+        if routed.rest:
+            emits.append(dead_letter(record, "; ".join(routed.rest), 1))
+        return emits
+
+    async def _look_again(self) -> Sequence[Emit] | None:
+        """What was parked is durable now: whatever was connected before that is ours to route."""
+        if not self._doubtful:
+            return None
+        doubtful, self._doubtful = self._doubtful, []
+        await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))  # type: ignore[list-item]
+        return [emit for record in doubtful for emit in facts_of(self._source, record, self._accounts)]
+
+
+class _Quiet:
+    """The table's beat: alive like the router, but not what makes it ready."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.draining = ctx.draining
+        self.progress = ctx.progress
+        self.waiting = ctx.waiting
+
+    def ready(self) -> None:
+        pass

@@ -1,7 +1,8 @@
 """Changes: what the fold tells the outside. One definition for webhooks, websocket and bots.
 
-A change carries the exact body its subscribers get, made once when the fact was folded, so retries, replays and
-rebuilt queues send the same bytes. Its id depends on conversation and sequence only, never on a backend's offsets.
+A change carries the exact body its subscribers get, made once when the fact was folded, so retries, replays
+and rebuilt queues send the same bytes. Its id depends on conversation and sequence only, never on a backend's
+offsets.
 """
 
 from enum import StrEnum

@@ -25,6 +25,7 @@ class Tag(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     name: str
     color: Color
+    updated_at_ms: int = 0
 
 
 class Template(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,5 +62,6 @@ class Webhook(Struct, frozen=True, kw_only=True, omit_defaults=True):
     signature_key: str | None = None  # sealed; for X-Airy-Content-Signature
     secrets: tuple[str, ...] = ()  # sealed whsec_ secrets, newest first; two while one is rotated out
     subscribed_at_ms: int = 0
+    since: dict[str, tuple[int, ...]] = {}  # topic to the ends of its partitions when it subscribed
     disabled_reason: str | None = None
     updated_at_ms: int = 0

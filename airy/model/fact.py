@@ -1,7 +1,8 @@
 """Facts: what happened to a conversation, appended to the log by whoever saw it.
 
-A fact's `id` is a pure function of its cause, so the same cause told twice is one fact. Facts never carry state, only
-news; the fold alone turns them into state. Schemas only grow: new fields have defaults, nothing is renamed or retyped.
+A fact's `id` is a pure function of its cause, so the same cause told twice is one fact. Facts never carry
+state, only news; the fold alone turns them into state. Schemas only grow: new fields have defaults, nothing
+is renamed or retyped.
 """
 
 from typing import Literal
@@ -9,9 +10,12 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from airy.model.delivery import Delivery
+from airy.model.raw import NULL
 
 Subject = Literal["conversation", "message"]
-ErrorKind = Literal["window", "blocked", "not_found", "invalid", "auth", "rate", "provider", "expired", "unknown"]
+ErrorKind = Literal[
+    "window", "blocked", "not_found", "invalid", "auth", "rate", "provider", "expired", "unknown",
+]  # fmt: skip
 
 
 class FactBase(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
@@ -58,7 +62,9 @@ class MessageQueued(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
     expires_at_ms: int | None = None  # still pending then: failed with kind "expired"
 
 
-class ResendRequested(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.resend_requested"):
+class ResendRequested(
+    FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.resend_requested",
+):  # fmt: skip
     """Accepted only while the message is failed."""
 
     message_id: str
@@ -80,14 +86,16 @@ class SendSucceeded(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class SendFailed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="send.failed"):
-    """A recorded failure: the provider did not take it. With `retry_at_ms` it may be tried again from then on."""
+    """A recorded failure: the provider did not take it. With `retry_at_ms` it may be tried again from then
+    on.
+    """
 
     message_id: str
     attempt: int
     error_kind: ErrorKind
     error: str  # for a human
     error_code: str = ""
-    detail: Raw | None = None  # the provider's answer, JSON
+    detail: Raw = NULL  # the provider's answer, JSON
     retry_at_ms: int | None = None
 
 
@@ -120,7 +128,9 @@ class MessageDeleted(FactBase, frozen=True, kw_only=True, omit_defaults=True, ta
 
 
 class ReactionChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="reaction.changed"):
-    """`emoji` None takes the reaction back. A reaction older than the actor's last one on that message changes nothing."""
+    """`emoji` None takes the reaction back. A reaction older than the actor's last one on that message
+    changes nothing.
+    """
 
     provider_id: str
     actor: str
@@ -137,15 +147,19 @@ class MetadataChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class ProfileResolved(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="profile.resolved"):
-    """What the provider says about the contact; `found` False means it says nothing. Never overwrites what a person set."""
+    """What the provider says about the contact; `found` False means it says nothing. Never overwrites what a
+    person set.
+    """
 
     found: bool
     display_name: str | None = None
     avatar_url: str | None = None
 
 
-class ProfileRefetchRequested(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="profile.refetch_requested"):
-    pass
+class ProfileRefetchRequested(
+    FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="profile.refetch_requested",
+):  # fmt: skip
+    """Somebody wants the provider to be asked again."""
 
 
 class ConversationRead(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="conversation.read"):
@@ -167,15 +181,19 @@ class StateChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag=
 
 
 class HandoverChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="handover.changed"):
-    """Another app took or gave the thread. `owner` is its provider-side id, None where the provider does not say."""
+    """Another app took or gave the thread. `owner` is its provider-side id, None where the provider does not
+    say.
+    """
 
     action: str  # pass, take, request or roles
     owner: str | None = None
-    content: Raw | None = None
+    content: Raw = NULL
 
 
 class EventNoted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="event.noted"):
-    """Anything else a provider told us about this conversation: referral, opt-in, account, unsupported. Kept, with its kind."""
+    """Anything else a provider told us about this conversation: referral, opt-in, account, unsupported. Kept,
+    with its kind.
+    """
 
     kind_at_source: str
     content: Raw

@@ -1,20 +1,20 @@
 """Ids that are a pure function of their cause.
 
-The formula is the original's, kept so that ids survive a migration: SHA-1 over `namespace + name` as UTF-8, the first
-16 bytes, version nibble 5, RFC variant. It is not RFC 4122's version 5: there is no namespace UUID.
+The formula is the original's, kept so that ids survive a migration: SHA-1 over `namespace + name` as UTF-8,
+the first 16 bytes, version nibble 5, RFC variant. It is not RFC 4122's version 5: there is no namespace UUID.
 """
 
 from hashlib import sha1
 from uuid import UUID
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 
 def derive(namespace: str, name: str = "") -> str:
     """The original's deterministic UUID, canonical lower case."""
-    digest = bytearray(sha1((namespace + name).encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    hexed = digest.hex()
-    return f"{hexed[:8]}-{hexed[8:12]}-{hexed[12:16]}-{hexed[16:20]}-{hexed[20:]}"
+    text = (namespace + name).encode("utf-8", "surrogatepass")
+    hexed = sha1(text, usedforsecurity=False).hexdigest()
+    return f"{hexed[:8]}-{hexed[8:12]}-5{hexed[13:16]}-{_VARIANT[hexed[16]]}{hexed[17:20]}-{hexed[20:32]}"
 
 
 def channel_id(source: str, source_channel_id: str) -> str:

@@ -1,7 +1,7 @@
 """What the fold may look up and change: one conversation, its messages, and which facts it has seen.
 
-The store implements it over rows, tests and the reference fold over dictionaries. No await: whoever calls the fold has
-made the lookups cheap.
+The store implements it over rows, tests and the reference fold over dictionaries. No await: whoever calls the
+fold has made the lookups cheap.
 """
 
 from collections.abc import Iterable
@@ -11,17 +11,26 @@ from airy.model.conversation import Conversation, Message
 
 
 class FoldState(Protocol):
-    """State of one conversation. What `put_…` was given is what later lookups return, within and across batches."""
+    """State of one conversation. What `put_…` was given is what later lookups return, within and across
+    batches.
+
+    The fold changes the structs it is given in place, and puts every one it changed. It changes nothing
+    before it has decided to accept the fact.
+    """
 
     def conversation(self) -> Conversation | None: ...
     def put_conversation(self, conversation: Conversation) -> None: ...
     def message(self, message_id: str) -> Message | None: ...
     def message_by_provider_id(self, provider_id: str) -> Message | None:
-        """Within this conversation."""
+        """Within this conversation. A message that was put without its provider id again is no longer found
+        by it.
+        """
         ...
 
-    def ours_up_to(self, at_ms: int) -> Iterable[Message]:
-        """Messages of ours in delivery sending, unknown, sent or delivered whose `attempt_at_ms` (else `sent_at_ms`) ≤ `at_ms`, by sequence."""
+    def ours_up_to(self, at_ms: int, *, above_ms: int) -> Iterable[Message]:
+        """Messages of ours in delivery unknown, sent or delivered with `above_ms` < `out_at_ms` ≤ `at_ms`, by
+        sequence.
+        """
         ...
 
     def latest_message(self, *, excluding: str) -> Message | None:
@@ -30,4 +39,10 @@ class FoldState(Protocol):
 
     def put_message(self, message: Message) -> None: ...
     def seen(self, fact_id: str) -> bool: ...
-    def remember(self, fact_id: str) -> None: ...
+    def remember(self, fact_id: str, *, accepted: bool) -> None:
+        """Called once per fact, for rejected ones too: told again later, they must not be accepted.
+
+        Not called for facts that are their own memory: received messages (their message id) and bare
+        watermarks.
+        """
+        ...

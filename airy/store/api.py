@@ -22,12 +22,17 @@ WorkKind = Literal["send", "profile"]
 
 
 class Page(Struct, frozen=True):
-    """`total` counts everything that matches. Cursors are opaque; None: no such page."""
+    """`total` counts everything that matches. Cursors are opaque; None: no such page.
+
+    With `complete` False, a filter without an index met more rows than a query may look at: `total` is what was counted
+    until then, and a page shorter than asked for goes on at its `next_cursor`.
+    """
 
     items: list[object]
     previous_cursor: str | None
     next_cursor: str | None
     total: int
+    complete: bool = True
 
 
 class ConversationView(Struct, frozen=True):
@@ -79,8 +84,11 @@ class Store(Protocol):
         ...
 
     async def wipe(self) -> None: ...
-    async def digest(self) -> str:
-        """A hash over the whole read model, independent of engine, batch sizes and partition interleaving."""
+    async def digest(self, *, changes: bool = False) -> str:
+        """A hash over the whole read model, independent of engine, batch sizes and partition interleaving.
+
+        With `changes`, also over the ids and bodies of those that were not forgotten.
+        """
         ...
 
     # --- acting

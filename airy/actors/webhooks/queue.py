@@ -1,15 +1,17 @@
 """The webhook queue: the undelivered suffix of the log, scheduled. A cache, never the record of truth.
 
-Q-1  The id of an entry is the position of its change: (offset, nth). Within a shard (one partition of one topic) ids grow;
-     `put` names the id it expects to be the last (`after`), and is refused with `Stale` otherwise. So a second publisher,
-     a lost answer or a rolled-back queue can neither double nor skip: re-read `last` and go on from there.
-Q-2  Nothing is handed out twice within a lease; an expired lease returns its job. A token guards `done`, `retry`, `bury`:
-     a slow worker whose lease ran out gets False and must forget its outcome.
-Q-3  Order per lane (webhook, conversation): a job is handed out only when all earlier jobs of its lane are done or buried.
-     Other lanes do not wait.
-Q-4  `low_water` is the id below which everything is done or buried. Only that may be committed to the log, so losing the
-     whole queue re-sends some deliveries with their old ids and loses none.
-Q-5  Everything is bounded: `put` raises `Full` above `jobs_max`, and the publisher waits; the log holds the rest.
+Q-1 The id of an entry is the position of its change: (offset, nth). Within a shard (one partition of one
+     topic) ids grow; `put` names the id it expects to be the last (`after`), and is refused with `Stale`
+     otherwise. So a second publisher, a lost answer or a rolled-back queue can neither double nor skip:
+     re-read `last` and go on from there.
+Q-2 Nothing is handed out twice within a lease; an expired lease returns its job. A token guards `done`,
+     `retry`, `bury`: a slow worker whose lease ran out gets False and must forget its outcome.
+Q-3 Order per lane (webhook, conversation): a job is handed out only when all earlier jobs of its lane are
+     done or buried. Other lanes do not wait. A job that is handed out again goes before what is behind it.
+Q-4 `low_water` is the id below which everything is done or buried. Only that may be committed to the log,
+     so losing the whole queue re-sends some deliveries with their old ids and loses none.
+Q-5 Everything is bounded: `put` raises `Full` above `jobs_max`, and the publisher waits; the log holds
+     the rest.
 """
 
 from collections.abc import Sequence
@@ -65,6 +67,13 @@ class Dead(Struct, frozen=True):
     buried_at_ms: int
 
 
+class Failing(Struct, frozen=True):
+    """A webhook none of whose attempts succeeded for a while."""
+
+    since_ms: int  # its first failure after the last success
+    attempts: int  # failed since then
+
+
 class QueueStats(Struct, frozen=True):
     waiting: int
     leased: int
@@ -72,7 +81,7 @@ class QueueStats(Struct, frozen=True):
     oldest_at_ms: int | None  # `at_ms` of the oldest undelivered
 
 
-class Stale(AiryError):
+class Stale(AiryError):  # noqa: N818 - it is what happened
     """The queue's last id is not the one the publisher expected."""
 
     def __init__(self, last: EntryId) -> None:
@@ -92,25 +101,56 @@ class WebhookQueue(Protocol):
         """All in order, or a prefix of them. Raises `Stale`, `Full`, `Unavailable`."""
         ...
 
-    async def claim(self, *, now_ms: int, lease_ms: int, jobs_max: int, per_webhook_max: int, not_webhooks: frozenset[str] = frozenset()) -> list[Job]:
+    async def claim(
+        self,
+        *,
+        now_ms: int,
+        lease_ms: int,
+        jobs_max: int,
+        per_webhook_max: int,
+        not_webhooks: frozenset[str] = frozenset(),
+    ) -> list[Job]:
         """Due heads of lanes, oldest first; at most `per_webhook_max` leased at once per webhook."""
         ...
 
     async def done(self, job: Job) -> bool: ...
     async def retry(self, job: Job, *, due_ms: int, reason: str) -> bool: ...
-    async def bury(self, job: Job, *, reason: str, now_ms: int) -> bool: ...
+    async def release(self, job: Job) -> bool:
+        """Give back what was not attempted: due as before, and not counted."""
+        ...
+
+    async def bury(self, job: Job, *, reason: str, now_ms: int) -> bool:
+        """Keep it as dead, the newest so many, and let its lane go on."""
+        ...
+
     async def drop_webhook(self, webhook_id: str) -> int:
-        """Forget all jobs of a webhook that was unsubscribed; returns how many."""
+        """Forget all jobs of a webhook that was unsubscribed; returns how many. Its dead are kept."""
+        ...
+
+    async def failing(self, webhook_id: str) -> Failing | None:
+        """Since when `retry` and `bury` were all that was said about it; one `done` ends that."""
         ...
 
     async def next_due_ms(self) -> int | None:
-        """When the next job becomes claimable; None: nothing is waiting."""
+        """When a head becomes due, or a lease runs out; None: there is nothing.
+
+        What is due may still be held back by `per_webhook_max` or `not_webhooks`.
+        """
         ...
 
-    async def low_water(self, shard: Shard) -> EntryId: ...
-    async def dead(self, *, webhook_id: str | None = None, dead_max: int = 100) -> list[Dead]: ...
+    async def low_water(self, shard: Shard) -> EntryId:
+        """The first undelivered id, else the one right after `last`; `NOTHING` before the first put."""
+        ...
+
+    async def dead(self, *, webhook_id: str | None = None, dead_max: int = 100) -> list[Dead]:
+        """The newest first."""
+        ...
+
     async def replay(self, job_id: str, *, now_ms: int) -> bool:
-        """Hand a dead delivery out again, same id and bytes."""
+        """Hand a dead delivery out again, same id and bytes, behind what waits in its lane; False: it is not there.
+
+        The low-water mark, which has passed it, stays where it is.
+        """
         ...
 
     async def stats(self) -> QueueStats: ...

@@ -1,0 +1,76 @@
+# Everything a developer or an operator does here, by name. Needs Python 3.11 or later, make and git; the rest is
+# installed into .venv from the hashed lock files, once: a second run starts at once.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+CANDIDATES := python3.11 python3.12 python3.13 python3
+PYTHON ?= $(shell for each in $(CANDIDATES); do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
+ARGS ?=
+SEEDS ?= 200
+CYCLES ?= 1000
+FAST := not slow and not e2e
+
+.PHONY: help run test check lint bench sim kill lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+run: $(VENV)/.run ## Airy with a simulated Messenger and a bot, and a live view of what happens
+	@$(BIN)/airy up --demo $(ARGS)
+
+test: lint ## everything: lint, types, import contracts, all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint ## what is fast of it
+	$(BIN)/python -m pytest -m "$(FAST)" $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## every benchmark, one after the other, each in its own process
+	@set -e; for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each $(ARGS); done
+
+sim: $(VENV)/.dev ## the system under simulated faults, SEEDS=200 of them
+	SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim $(ARGS)
+
+kill: $(VENV)/.dev ## kill and restart a real process, CYCLES=1000 times, and check that nothing was lost
+	CYCLES=$(CYCLES) $(BIN)/python -m pytest tests/e2e -m e2e -k kill --timeout 0 $(ARGS)
+
+lock: $(VENV)/.dev ## resolve the lock files again, after a change to pyproject.toml
+	$(PIP) install --quiet uv
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	echo hatchling | $(LOCK) - --constraint requirements-dev.lock --output-file requirements-build.lock
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url
+
+clean: ## remove what was built, installed or cached; data in .airy stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.run: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) …"
+	@$(INSTALL) -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@echo "installing what development needs into $(VENV) …"
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { \
+		echo "Airy needs Python 3.11 or later; install one, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install $(PYTHON)-venv" >&2; exit 1; }

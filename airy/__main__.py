@@ -1,0 +1,7 @@
+"""`python -m airy` is `airy`."""
+
+import sys
+
+from airy.cli import main
+
+sys.exit(main())

@@ -1,0 +1,94 @@
+"""Tags and templates: entities with an id, the latest record of which is the truth."""
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from airy import topics
+from airy.actors.commands.outcome import Conflict, Unknown
+from airy.actors.commands.writer import Cause, Done, Writer
+from airy.bus.record import Position
+from airy.model.entity import Color, Tag, Template
+from airy.store.api import Store
+
+
+class TagCommands:
+    def __init__(self, writer: Writer, store: Store) -> None:
+        self._writer = writer
+        self._store = store
+
+    async def create(self, name: str, color: Color, cause: Cause) -> Done[Tag]:
+        """Under a key that was used before: the tag of then. Raises `Conflict` if that is another one."""
+        tag = Tag(
+            id=self._writer.id_for(cause, "tag"), name=name, color=color, updated_at_ms=self._writer.now_ms()
+        )
+        found = await self._store.tag(tag.id)
+        if found is not None and (found.name, found.color) != (name, color):
+            raise Conflict("this idempotency key was used for another tag", field="idempotency_key")
+        return await self._put(tag)
+
+    async def update(self, tag_id: str, name: str | None, color: Color | None) -> Done[Tag]:
+        tag = await self._known(tag_id)
+        return await self._put(
+            replace(
+                tag,
+                name=tag.name if name is None else name,
+                color=color or tag.color,
+                updated_at_ms=self._writer.now_ms(),
+            )
+        )
+
+    async def delete(self, tag_id: str) -> Position:
+        """Conversations keep the id, as they do with ids that were never ours."""
+        await self._known(tag_id)
+        return await self._writer.write([topics.TAGS.emit(tag_id, None)])
+
+    async def _put(self, tag: Tag) -> Done[Tag]:
+        return Done(tag, await self._writer.write([topics.TAGS.emit(tag.id, tag)]))
+
+    async def _known(self, tag_id: str) -> Tag:
+        tag = await self._store.tag(tag_id)
+        if tag is None:
+            raise Unknown(f"there is no tag {tag_id}", field="id")
+        return tag
+
+
+class TemplateCommands:
+    def __init__(self, writer: Writer, store: Store) -> None:
+        self._writer = writer
+        self._store = store
+
+    async def create(self, name: str, source: str, content: Raw, cause: Cause) -> Done[Template]:
+        """Under a key that was used before: the template of then. Raises `Conflict` if it is another one."""
+        template = Template(
+            id=self._writer.id_for(cause, "template"), name=name, source=source, content=content
+        )
+        found = await self._store.template(template.id)
+        if found is not None and (found.name, found.source, bytes(found.content)) != (
+            name,
+            source,
+            bytes(content),
+        ):
+            raise Conflict("this idempotency key was used for another template", field="idempotency_key")
+        return await self._put(template)
+
+    async def update(
+        self, template_id: str, *, name: str | None, source: str | None, content: Raw | None
+    ) -> Done[Template]:
+        template = await self._known(template_id)
+        return await self._put(replace(
+            template, name=template.name if name is None else name, source=source or template.source,
+            content=template.content if content is None else content,
+        ))  # fmt: skip
+
+    async def delete(self, template_id: str) -> Position:
+        await self._known(template_id)
+        return await self._writer.write([topics.TEMPLATES.emit(template_id, None)])
+
+    async def _put(self, template: Template) -> Done[Template]:
+        return Done(template, await self._writer.write([topics.TEMPLATES.emit(template.id, template)]))
+
+    async def _known(self, template_id: str) -> Template:
+        template = await self._store.template(template_id)
+        if template is None:
+            raise Unknown(f"there is no template {template_id}", field="id")
+        return template

@@ -1,0 +1,116 @@
+"""Sending: a message becomes a fact and, once folded, work for the connector. Nothing here talks to a
+provider.
+"""
+
+import msgspec
+from msgspec import Raw, Struct
+
+from airy.actors.commands.outcome import Conflict, Forbidden, Unknown
+from airy.actors.commands.writer import Cause, Done, Writer
+from airy.errors import Refused
+from airy.model import ids
+from airy.model.conversation import Message
+from airy.model.delivery import WIRE
+from airy.model.entity import Channel
+from airy.model.fact import MessageQueued, ResendRequested
+from airy.store.api import Store
+
+
+class Target(Struct, frozen=True):
+    """Where a message is to go. `recipient_id` None: to whom the conversation is with."""
+
+    conversation_id: str
+    channel: Channel
+    recipient_id: str | None
+
+
+class MessageCommands:
+    def __init__(self, writer: Writer, store: Store, *, message_ttl_s: float = 900.0) -> None:
+        self._writer = writer
+        self._store = store
+        self._ttl_ms = round(message_ttl_s * 1000)
+
+    async def send(
+        self, content: Raw, cause: Cause, *, conversation_id: str | None = None,
+        channel_id: str | None = None, recipient_id: str | None = None,
+    ) -> Done[Message]:  # fmt: skip
+        """The message as folded. Under a key that was used before: the message of then, wherever it has got
+        to.
+
+        Raises `Unknown`, `Forbidden` for a disconnected channel, `Conflict` for a key used for other content.
+        """
+        target = await self._target(conversation_id, channel_id, recipient_id)
+        message_id = self._writer.id_for(cause, target.conversation_id, "message")
+        now_ms = self._writer.now_ms()
+        position = await self._writer.tell(MessageQueued(
+            id=ids.derive(message_id, ":queued"), conversation_id=target.conversation_id,
+            channel_id=target.channel.id, source=target.channel.source, at_ms=now_ms, cause=cause.request_id,
+            message_id=message_id, sender_id=cause.caller, content=content, recipient_id=target.recipient_id,
+            expires_at_ms=now_ms + self._ttl_ms,
+        ))  # fmt: skip
+        message = await self._store.message(message_id)
+        if message is None:
+            raise Refused("the conversation is with nobody yet: name the recipient", field="source_recipient_id")
+        if not _same(message.content, content):
+            raise Conflict(
+                "this idempotency key was used for another message of this conversation",
+                field="idempotency_key",
+            )
+        return Done(message, position)
+
+    async def _target(
+        self, conversation_id: str | None, channel_id: str | None, recipient_id: str | None
+    ) -> Target:
+        addressed = channel_id is not None and recipient_id is not None
+        if conversation_id is not None:
+            view = await self._store.conversation(conversation_id)
+            if view is not None:
+                return Target(conversation_id, _connected(view.channel), recipient_id)
+            if not addressed:
+                raise Unknown(
+                    f"there is no conversation {conversation_id}: "
+                    "to start one, name channel_id and source_recipient_id",
+                    field="conversation_id",
+                )
+        if channel_id is None or recipient_id is None:
+            raise Refused(
+                "name conversation_id, or channel_id and source_recipient_id", field="conversation_id"
+            )
+        channel = await self._store.channel(channel_id)
+        if channel is None:
+            raise Forbidden(f"there is no channel {channel_id}", field="channel_id")
+        return Target(ids.conversation_id(channel.id, recipient_id), _connected(channel), recipient_id)
+
+    async def resend(self, message_id: str, cause: Cause) -> Done[Message]:
+        """Raises `Unknown`, and `Conflict` unless the message is failed at the moment the log decides."""
+        message = await self._store.message(message_id)
+        if message is None or message.deleted:
+            raise Unknown(f"there is no message {message_id}", field="message_id")
+        request = self._writer.fact(
+            ResendRequested, message, cause, fact_id=self._writer.id_for(cause, message_id, "resend"),
+            message_id=message_id, expires_at_ms=self._writer.now_ms() + self._ttl_ms,
+        )  # fmt: skip
+        position = await self._writer.tell(request)
+        accepted = await self._store.accepted(message.conversation_id, request.id)
+        after = await self._store.message(message_id) or message
+        if not accepted:
+            raise Conflict(
+                f"the message is {WIRE[after.delivery]}: only a failed one can be sent again",
+                field="message_id",
+            )
+        return Done(after, position)
+
+
+def _connected(channel: Channel) -> Channel:
+    if not channel.connected:
+        raise Forbidden(f"channel {channel.id} is disconnected: connect it again to send", field="channel_id")
+    return channel
+
+
+def _same(one: Raw, other: Raw) -> bool:
+    """Whether two JSON texts say the same; key order and white space say nothing."""
+    return bytes(one) == bytes(other) or _canonical(one) == _canonical(other)
+
+
+def _canonical(text: Raw) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(text), order="sorted")

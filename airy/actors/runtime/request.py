@@ -1,0 +1,11 @@
+"""A message that expects an answer of a known type: `class CountUnread(Request[int], frozen=True): ...`."""
+
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+R = TypeVar("R")
+
+
+class Request(Struct, Generic[R], frozen=True):
+    pass

@@ -1,0 +1,21 @@
+"""Health of one node at one moment. Readiness, /health and the console all read this."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from airy.actors.runtime.lifecycle import Phase
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    path: str
+    phase: Phase
+    restarts: int = 0
+    bugs: int = 0
+    unavailable: str | None = None  # why a dependency keeps it from being ready
+    error: str | None = None  # the latest crash, kept after recovery
+    abandoned: int = 0  # incarnations that ignored their cancellation and still run
+    progress_age_s: float = 0.0
+    mailbox_used: int = 0
+    mailbox_capacity: int = 0
+    children: tuple[Snapshot, ...] = ()

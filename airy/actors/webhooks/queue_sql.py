@@ -1,0 +1,135 @@
+"""The tables of the embedded webhook queue, and every statement it runs.
+
+A job is the head of its lane or waits behind it. Only heads that are not leased are in the index `heads`,
+by webhook and time: so a claim reads as many rows as it hands out and one more per webhook that has
+something waiting, however much waits behind. `entries.shard` is NULL for a replayed delivery, which the
+low-water mark has passed already.
+"""
+
+VERSION = 1
+
+SET_VERSION = f"PRAGMA user_version = {VERSION}"
+
+SCHEMA = """
+CREATE TABLE shards (
+    shard INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL,
+    last_offset INTEGER NOT NULL, last_nth INTEGER NOT NULL, UNIQUE (topic, partition));
+CREATE TABLE webhooks (
+    webhook INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+    failing_since_ms INTEGER, failures INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE entries (
+    entry INTEGER PRIMARY KEY, shard INTEGER, log_offset INTEGER NOT NULL, nth INTEGER NOT NULL,
+    pending INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL, kind TEXT NOT NULL,
+    at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX undelivered ON entries (shard, log_offset, nth) WHERE shard IS NOT NULL;
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, lane TEXT NOT NULL, entry INTEGER NOT NULL,
+    head INTEGER NOT NULL, due_ms INTEGER NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, first_at_ms INTEGER,
+    leased_until_ms INTEGER, token TEXT, reason TEXT);
+CREATE INDEX lanes ON jobs (webhook, lane, seq);
+CREATE INDEX heads ON jobs (webhook, due_ms, seq) WHERE head = 1 AND leased_until_ms IS NULL;
+CREATE INDEX leases ON jobs (webhook, leased_until_ms) WHERE leased_until_ms IS NOT NULL;
+CREATE TABLE dead (
+    grave INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT NOT NULL UNIQUE, webhook_id TEXT NOT NULL,
+    attempts INTEGER NOT NULL, reason TEXT NOT NULL, buried_at_ms INTEGER NOT NULL,
+    log_offset INTEGER NOT NULL, nth INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL,
+    kind TEXT NOT NULL, at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX graves ON dead (webhook_id, grave);
+CREATE TABLE counts (jobs INTEGER NOT NULL);
+INSERT INTO counts VALUES (0);
+"""
+
+PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
+WIPE = """
+DELETE FROM shards; DELETE FROM webhooks; DELETE FROM entries; DELETE FROM jobs; DELETE FROM dead;
+UPDATE counts SET jobs = 0"""
+
+# --- positions
+
+LAST = "SELECT last_offset, last_nth, shard FROM shards WHERE topic = ? AND partition = ?"
+PUT_SHARD = "INSERT INTO shards (topic, partition, last_offset, last_nth) VALUES (?, ?, ?, ?) RETURNING shard"
+SET_LAST = "UPDATE shards SET last_offset = ?, last_nth = ? WHERE shard = ?"
+UNDELIVERED = "SELECT log_offset, nth FROM entries WHERE shard = ? ORDER BY log_offset, nth LIMIT 1"
+
+# --- putting
+
+WEBHOOK = "INSERT INTO webhooks (id) VALUES (?) ON CONFLICT (id) DO UPDATE SET id = id RETURNING webhook"
+WEBHOOK_NUMBER = "SELECT webhook FROM webhooks WHERE id = ?"
+WEBHOOK_NAME = "SELECT id FROM webhooks WHERE webhook = ?"
+PUT_ENTRY = """
+INSERT INTO entries (shard, log_offset, nth, pending, lane, event_id, kind, at_ms, position, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+PUT_JOB = """
+INSERT INTO jobs (webhook, lane, entry, due_ms, head)
+SELECT ?1, ?2, ?3, ?4, NOT EXISTS (SELECT 1 FROM jobs WHERE webhook = ?1 AND lane = ?2)"""
+JOBS = "SELECT jobs FROM counts"
+COUNT = "UPDATE counts SET jobs = jobs + ?"
+
+# --- handing out
+
+EXPIRE = "UPDATE jobs INDEXED BY leases SET leased_until_ms = NULL, token = NULL WHERE leased_until_ms <= ?"
+LEASED = """
+SELECT webhook, count(*) FROM jobs INDEXED BY leases WHERE leased_until_ms IS NOT NULL GROUP BY webhook"""
+WAITING = """
+WITH RECURSIVE waiting (webhook) AS (
+    SELECT (SELECT min(webhook) FROM jobs WHERE head = 1 AND leased_until_ms IS NULL)
+    UNION ALL
+    SELECT (SELECT min(webhook) FROM jobs
+            WHERE head = 1 AND leased_until_ms IS NULL AND webhook > waiting.webhook)
+    FROM waiting WHERE waiting.webhook IS NOT NULL)
+SELECT webhook FROM waiting WHERE webhook IS NOT NULL"""
+HEADS = """
+SELECT due_ms, seq FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ? AND due_ms <= ?
+ORDER BY due_ms, seq LIMIT ?"""
+LEASE = """
+UPDATE jobs SET leased_until_ms = ?, token = ?, attempt = attempt + 1, first_at_ms = coalesce(first_at_ms, ?)
+WHERE seq = ? RETURNING webhook, entry, attempt, first_at_ms"""
+ENTRY = """
+SELECT log_offset, nth, lane, event_id, kind, body, at_ms, position FROM entries WHERE entry = ?"""
+NEXT_DUE = """
+SELECT due_ms FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ?
+ORDER BY due_ms, seq LIMIT 1"""
+NEXT_EXPIRY = "SELECT min(leased_until_ms) FROM jobs WHERE leased_until_ms IS NOT NULL"
+
+# --- what became of a job
+
+UNLEASE = """
+UPDATE jobs SET leased_until_ms = NULL, token = NULL, due_ms = coalesce(?, due_ms), attempt = attempt - ?,
+    reason = coalesce(?, reason)
+WHERE seq = ? AND token = ? RETURNING webhook"""
+HELD = "SELECT attempt, entry FROM jobs WHERE seq = ? AND token = ?"
+REMOVE = "DELETE FROM jobs WHERE seq = ? AND token = ? RETURNING webhook, lane, entry"
+NEXT_HEAD = """
+UPDATE jobs SET head = 1
+WHERE seq = (SELECT seq FROM jobs WHERE webhook = ? AND lane = ? ORDER BY seq LIMIT 1)"""
+DELIVERED = "DELETE FROM entries WHERE entry = ? AND pending = 1"
+DELIVERED_TO_ONE = "UPDATE entries SET pending = pending - 1 WHERE entry = ?"
+WORKED = "UPDATE webhooks SET failures = 0, failing_since_ms = NULL WHERE webhook = ? AND failures > 0"
+FAILED = """
+UPDATE webhooks SET failures = failures + 1, failing_since_ms = coalesce(failing_since_ms, ?)
+WHERE webhook = ?"""
+FAILING = "SELECT failing_since_ms, failures FROM webhooks WHERE id = ? AND failures > 0"
+SOME_JOBS = "SELECT seq, lane, entry FROM jobs WHERE webhook = ? ORDER BY lane, seq LIMIT ?"
+DROP = "DELETE FROM jobs WHERE seq = ?"
+
+# --- the dead
+
+BURY = """
+INSERT OR REPLACE INTO dead (
+    job_id, webhook_id, attempts, reason, buried_at_ms,
+    log_offset, nth, lane, event_id, kind, at_ms, position, body)
+SELECT event_id || ':' || ?1, ?1, ?2, ?3, ?4, log_offset, nth, lane, event_id, kind, at_ms, position, body
+FROM entries WHERE entry = ?5"""
+FORGET_DEAD = """
+DELETE FROM dead WHERE grave <= (SELECT grave FROM dead ORDER BY grave DESC LIMIT 1 OFFSET ?)"""
+DEAD = """
+SELECT job_id, webhook_id, event_id, lane, kind, body, attempts, reason, buried_at_ms FROM dead
+WHERE ?1 IS NULL OR webhook_id = ?1 ORDER BY grave DESC LIMIT ?2"""
+EXHUME = """
+DELETE FROM dead WHERE job_id = ?
+RETURNING webhook_id, log_offset, nth, lane, event_id, kind, at_ms, position, body"""
+
+STATS = """
+SELECT jobs, (SELECT count(*) FROM jobs WHERE leased_until_ms IS NOT NULL), (SELECT count(*) FROM dead),
+    (SELECT at_ms FROM entries ORDER BY entry LIMIT 1)
+FROM counts"""

@@ -1,0 +1,6 @@
+"""The composition root: the only package that knows all others. `up` runs an installation, `verify` proves its store."""
+
+from airy.app.up import Running, up
+from airy.app.verify import verify
+
+__all__ = ["Running", "up", "verify"]

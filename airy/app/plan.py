@@ -1,0 +1,72 @@
+"""The supervision tree, as a value: what runs for a set of components, in which order, under which limits.
+
+Order is dependency: the log, then the fold, then those who act on it, then the edge. `rest_for_one` at the top restarts
+what depends on a crashed elder; everything below is independent of its siblings.
+"""
+
+import math
+from collections.abc import Callable, Collection, Sequence
+
+from airy.actors.connector import Connector
+from airy.actors.router import Router
+from airy.actors.runtime import Actor, Child, Context, Supervision
+from airy.actors.unpark import Unpark
+from airy.actors.webhooks.dispatcher import Dispatcher
+from airy.actors.webhooks.publisher import GROUP as PUBLISHER_GROUP
+from airy.actors.webhooks.publisher import Publisher
+from airy.app.janitor import Janitor
+from airy.app.parts import Parts
+from airy.sources.api import Source
+
+
+def plan(
+    parts: Parts, running: Collection[str], *, edge: Callable[[], Actor] | None = None, guests: Sequence[Child | Supervision] = (),
+) -> Supervision:  # fmt: skip
+    """`edge` starts the HTTP server, where there is one; `guests` (the demo's) start after everything else."""
+    children: list[Child | Supervision] = [
+        Child(name="bus", start=lambda: _Bus(parts), drain_s=5.0, stall_s=math.inf),
+        Child(name="store", start=lambda: parts.follower, ready_s=math.inf, drain_s=0.0),
+        Child(name="janitor", start=lambda: _janitor(parts, running)),
+        *(_source(parts, source) for name, source in parts.sources.items() if f"sources-{name}" in running),
+    ]
+    webhooks = _webhooks(parts, running)
+    if webhooks:
+        children.append(Supervision(name="webhooks", children=tuple(webhooks)))
+    if edge is not None:
+        children.append(Child(name="http", start=edge, drain_s=20.0, stall_s=math.inf))
+    if guests:
+        children.append(Supervision(name="demo", children=tuple(guests)))
+    return Supervision(name="airy", strategy="rest_for_one", children=tuple(children))
+
+
+class _Bus:
+    """The log's backend as an actor."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def run(self, ctx: Context) -> None:
+        await self._parts.bus.run(ctx)
+
+
+def _janitor(parts: Parts, running: Collection[str]) -> Janitor:
+    readers = (PUBLISHER_GROUP,) if "webhook-publisher" in running else ()
+    return Janitor(parts.bus, parts.store, readers, checkpoint=parts.checkpoint)
+
+
+def _source(parts: Parts, source: Source) -> Supervision:
+    return Supervision(
+        name=f"sources-{source.name}",
+        children=(
+            Child(name="router", start=lambda: Router(parts.bus, source)),
+            Child(name="unpark", start=lambda: Unpark(parts.bus, source)),
+            Child(
+                name="connector", drain_s=20.0,
+                start=lambda: Connector(parts.bus, parts.store, parts.follower, source, parts.provider_fetch, parts.unseal),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _webhooks(parts: Parts, running: Collection[str]) -> list[Child | Supervision]:
+    return []

@@ -1,0 +1,45 @@
+"""How much of the log may be in memory, and what goes first: the oldest, wherever it is."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from airy.bus.log import TopicLog
+
+EVICT_TO: Final = 0.75
+"""In steps, because dropping one record costs as much as dropping a thousand."""
+
+
+class Cache:
+    """Only over a journal: without one, what is forgotten is lost."""
+
+    def __init__(self, topics: Mapping[str, TopicLog], *, bytes_max: int) -> None:
+        self._topics = topics
+        self._bytes_max = bytes_max
+        self._held = 0
+        self._entered: deque[tuple[str, int, int]] = deque()  # topic, the offset after what came, its bytes
+
+    @property
+    def bytes_held(self) -> int:
+        return self._held
+
+    def entered(self, topic: str, bytes_held: int) -> None:
+        self._entered.append((topic, self._topics[topic].next, bytes_held))
+        self._held += bytes_held
+        if self._held > self._bytes_max:
+            self._evict()
+
+    def freed(self, bytes_freed: int) -> None:
+        """By retention, which drops what is oldest too."""
+        self._held -= bytes_freed
+
+    def _evict(self) -> None:
+        excess = self._held - round(self._bytes_max * EVICT_TO)
+        below: dict[str, int] = {}
+        while self._entered and excess > 0:
+            topic, offset, bytes_held = self._entered.popleft()
+            below[topic] = offset
+            excess -= bytes_held
+        for topic, offset in below.items():
+            for log in self._topics[topic].partitions:
+                self._held -= log.forget(offset)

@@ -1,0 +1,88 @@
+"""A log in a journal, with its newest records in memory. What blocks runs in threads of its own."""
+
+from collections.abc import Mapping, Sequence
+
+import anyio
+
+from airy.bus.api import Pulse
+from airy.bus.cache import Cache
+from airy.bus.committer import Committer
+from airy.bus.draft import Draft
+from airy.bus.group import Group
+from airy.bus.journal import Journal
+from airy.bus.log import TopicLog
+from airy.bus.record import Emit, Position, Record, TopicPartition
+from airy.bus.topic import Topic
+from airy.bus.upkeep import compact_journal, expire_journal
+from airy.bus.worker import Worker, task_group
+from airy.clock import Clock
+
+
+class Durable:
+    def __init__(
+        self, topics: Sequence[Topic[object]], *, journal: Journal, clock: Clock, bytes_max: int,
+        tombstone_ms: int, compact_records_min: int, publish_records_max: int, publish_bytes_max: int,
+    ) -> None:  # fmt: skip
+        spans = journal.declare(topics)
+        self.topics = {topic.name: TopicLog(topic, spans[topic.name]) for topic in topics}
+        self._journal = journal
+        self._tombstone_ms = tombstone_ms
+        self._compact_records_min = compact_records_min
+        self._cache = Cache(self.topics, bytes_max=bytes_max)
+        self._writer = Worker(inline=journal.inline)
+        self._reader = Worker(inline=journal.inline)
+        self._checkpointer = Worker(inline=journal.inline)
+        self._committer = Committer(
+            journal, self.topics, clock=clock, writer=self._writer, enter=self._enter,
+            records_max=publish_records_max, bytes_max=publish_bytes_max,
+        )  # fmt: skip
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        return {mark.where: mark.offset for mark in self._journal.marks() if mark.group == group}
+
+    async def run(self, pulse: Pulse) -> None:
+        async with task_group() as tasks:
+            tasks.start_soon(self._drain_with, pulse)
+            tasks.start_soon(self._checkpoint)
+            pulse.ready()
+            await self._committer.run(pulse)
+            tasks.cancel_scope.cancel()
+
+    async def publish(self, emits: Sequence[Emit], weights: Sequence[int]) -> list[Position]:
+        return await self._committer.publish(emits, weights)
+
+    async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None:
+        await self._committer.commit(group, offsets)
+
+    async def read(
+        self, positions: Mapping[TopicPartition, int], records_max: int, bytes_max: int
+    ) -> tuple[list[Record], int]:
+        return await self._reader(self._journal.read, positions, records_max, bytes_max)
+
+    async def upkeep(self, now_ms: int) -> None:
+        for topic in self.topics.values():
+            if topic.topic.retention == "compacted":
+                await compact_journal(
+                    self._journal, self._writer, topic, now_ms - self._tombstone_ms,
+                    fresh_records_min=self._compact_records_min,
+                )  # fmt: skip
+            elif topic.topic.retention == "time" and topic.topic.retention_ms is not None:
+                before_ms = now_ms - topic.topic.retention_ms
+                self._cache.freed(await expire_journal(self._journal, self._writer, topic, before_ms))
+
+    def _enter(self, draft: Draft) -> None:
+        for topic, bytes_held in draft.enter().items():
+            self._cache.entered(topic, bytes_held)
+
+    async def _drain_with(self, pulse: Pulse) -> None:
+        await pulse.draining.wait()
+        self._committer.drain()
+
+    async def _checkpoint(self) -> None:
+        """Most of it beside the writer; the rest while the writer waits, so that the log can start over."""
+        while True:
+            await self._committer.wal_full.wait()
+            await self._writer(self._journal.save)
+            await self._checkpointer(self._journal.checkpoint)
+            await self._writer(self._journal.checkpoint)
+            self._committer.wal_full = anyio.Event()

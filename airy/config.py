@@ -1,0 +1,291 @@
+"""The configuration: every key there is, its type, its bounds and its default; and how a file becomes one.
+
+These structs are the schema; `airy.yaml` in the root has the same keys with words, and a test compares
+them. What a component cannot run without is marked `NEEDED`: an enabled one that lacks it is refused before
+anything starts. Not here: what a component is (`airy.components`), and who uses a key.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec.inspect as shapes
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from airy.document import Invalid, Problem, Reader, parse, scalar
+from airy.errors import Refused
+from airy.secret import Secret
+
+FILE = "airy.yaml"
+FILE_BYTES_MAX = 1_048_576
+TOKEN_CHARS_MIN = 16
+TOKEN_FILE = "system-token"  # noqa: S105 - a file's name
+
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+", extra={"expected": "an http(s):// address"})]
+Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a version like v23.0"})]
+Namespace = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$",
+        extra={"expected": "lower-case letters, digits and dashes"},
+    ),
+]
+Count = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Seconds = Annotated[float, Meta(ge=0.001, le=604_800)]
+NEEDED = Meta(extra={"needed": True})
+
+
+class Section(Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class Http(Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080  # 0: any free one
+    public_url: Url | None = None
+    allowed_origins: tuple[str, ...] = ()
+    body_bytes_max: Annotated[int, Meta(ge=1_024, le=67_108_864)] = 1_048_576
+    in_flight_max: Count = 1_024
+
+
+class WebhookGuard(Section, frozen=True):
+    """Where outbound webhooks may go."""
+
+    allow_private_addresses: bool = False
+    allow_http: bool = False
+    ports: tuple[Port, ...] = (443,)
+
+
+class Security(Section, frozen=True):
+    system_token: Secret | None = None
+    tokens: dict[str, Secret] = {}  # name to token
+    open: bool = False
+    key_file: str | None = None
+    webhooks: WebhookGuard = WebhookGuard()
+
+
+class Data(Section, frozen=True):
+    directory: str = "./.airy"
+
+
+class BusConfig(Section, frozen=True):
+    kind: Literal["memory", "journal"] = "journal"
+
+
+class Log(Section, frozen=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class FacebookComponent(Section, frozen=True):
+    enabled: bool = False
+    app_id: Annotated[str, NEEDED] = ""
+    app_secret: Annotated[tuple[Secret, ...], Meta(max_length=2, extra={"needed": True})] = ()  # newest first
+    webhook_secret: Annotated[Secret | None, NEEDED] = None
+    graph_url: Url = "https://graph.facebook.com"
+    graph_version: Version = "v23.0"
+    human_agent: bool = False
+
+
+class CommunicationComponent(Section, frozen=True):
+    message_ttl_s: Seconds = 86_400.0
+
+
+class PublisherComponent(Section, frozen=True):
+    enabled: bool = True
+
+
+class ConsumerComponent(Section, frozen=True):
+    enabled: bool = True
+    in_flight_max: Count = 200
+    per_webhook_max: Count = 20
+    timeout_s: Seconds = 15.0
+
+
+class Components(Struct, frozen=True, kw_only=True, rename="kebab"):
+    sources_facebook: FacebookComponent = FacebookComponent()
+    api_communication: CommunicationComponent = CommunicationComponent()
+    webhook_publisher: PublisherComponent = PublisherComponent()
+    webhook_consumer: ConsumerComponent = ConsumerComponent()
+
+
+class Config(Section, frozen=True):
+    namespace: Namespace = ""
+    http: Http = Http()
+    security: Security = Security()
+    data: Data = Data()
+    bus: BusConfig = BusConfig()
+    log: Log = Log()
+    components: Components = Components()
+
+
+OVERRIDES = {  # environment variable to the key it replaces
+    "AIRY_HOST": "http.host",
+    "AIRY_PORT": "http.port",
+    "AIRY_PUBLIC_URL": "http.publicUrl",
+    "AIRY_SYSTEM_TOKEN": "security.systemToken",
+    "AIRY_DATA": "data.directory",
+    "AIRY_LOG_LEVEL": "log.level",
+}
+
+_HELM = "is for the original on Kubernetes; known here: http, security, data, bus, log, components, namespace"
+_NESTED = "components are named in one word here, without nesting: write"
+HINTS = {  # keys of the original's airy.yaml, and where their meaning went
+    "global": f"{_HELM}; `global.host` is `http.publicUrl` now",
+    "kubernetes": f"{_HELM}; `kubernetes.host` is `http.publicUrl` now",
+    "ingress-controller": _HELM,
+    "provisioning": _HELM,
+    "prerequisites": _HELM,
+    "tools": _HELM,
+    "repositories": _HELM,
+    "config": f"{_HELM}; the log is chosen with `bus.kind`",
+    "kafka": "is no key here: the log is chosen with `bus.kind`",
+    "security.jwtSecret": "is not used, because tokens are compared and not signed: remove it",
+    "components.sources": f"{_NESTED} `sources-facebook: …`",
+    "components.api": f"{_NESTED} `api-communication: …`",
+    "components.integration": f"{_NESTED} `webhook-publisher: …` and `webhook-consumer: …`",
+}
+
+
+def load(path: Path | str | None, env: Mapping[str, str]) -> Config:
+    """The file's configuration (defaults if None) with the environment's overrides. Raises `Invalid`."""
+    name = str(path) if path is not None else "(defaults)"
+    reader = Reader(name, env, HINTS)
+    node = parse(_text(Path(path)), name) if path is not None else None
+    config = reader.read(node, _SHAPE, "") if node is not None else Config()
+    overrides = _overrides(reader, env)
+    if isinstance(config, Config) and not reader.problems:
+        for where, value in overrides.items():
+            config = _with(config, where.split("."), value)
+        _check(config, reader)
+    if reader.problems:
+        raise Invalid(sorted(reader.problems, key=lambda problem: problem.line or 0))
+    assert isinstance(config, Config)
+    return config
+
+
+def find(directory: Path = Path()) -> Path | None:
+    """The configuration file of the working directory, or of another."""
+    path = directory / FILE
+    return path if path.is_file() else None
+
+
+def data_directory(config: Config) -> Path:
+    return Path(config.data.directory).expanduser()
+
+
+def system_token(config: Config) -> Secret | None:
+    """The configured token; else the one generated once into the data directory; None where all is open."""
+    if config.security.open:
+        return None
+    if config.security.system_token:
+        return config.security.system_token
+    return _generated(data_directory(config) / TOKEN_FILE)
+
+
+def secret_values(config: Config) -> list[str]:
+    """Every secret the configuration holds, in clear, for whoever must never print one."""
+    security, facebook = config.security, config.components.sources_facebook
+    held = (security.system_token, *security.tokens.values(), *facebook.app_secret, facebook.webhook_secret)
+    return [secret.reveal() for secret in held if secret]
+
+
+_SHAPE = shapes.type_info(Config)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+        text = data.decode()
+    except OSError as error:
+        raise Invalid([Problem(str(path), None, "", f"cannot read it: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise Invalid([Problem(str(path), line, "", "expected UTF-8 text, found other bytes")]) from error
+    if len(data) > FILE_BYTES_MAX:
+        raise Invalid([Problem(str(path), None, "", f"expected at most {FILE_BYTES_MAX} bytes, found more")])
+    return text
+
+
+def _check(config: Config, reader: Reader) -> None:
+    """What one key cannot tell alone."""
+    if config.security.open and config.security.system_token:
+        both = "switches authentication off, so systemToken would never be asked for: drop one of the two"
+        reader.note("security.open", both)
+    tokens = {f"tokens.{name}": token for name, token in config.security.tokens.items()}
+    for key, token in {"systemToken": config.security.system_token, **tokens}.items():
+        if token and len(token.reveal()) < TOKEN_CHARS_MIN:
+            short = f"expected at least {TOKEN_CHARS_MIN} characters, found {len(token.reveal())}"
+            reader.note(f"security.{key}", short)
+
+
+def _overrides(reader: Reader, env: Mapping[str, str]) -> dict[str, object]:
+    """Path and value of each key the environment replaces; problems name the variable, having no line."""
+    values: dict[str, object] = {}
+    for variable, where in OVERRIDES.items():
+        if env.get(variable):
+            apart = Reader(f"environment variable {variable}", env)
+            values[where] = apart.read(scalar(env[variable]), _shape_at(where.split(".")), where)
+            reader.problems += apart.problems
+    return values
+
+
+def _shape_at(keys: list[str]) -> shapes.Type:
+    shape: shapes.Type = _SHAPE
+    for key in keys:
+        assert isinstance(shape, shapes.StructType)
+        shape = next(field.type for field in shape.fields if field.encode_name == key)
+    return shape
+
+
+def _with(config: Config, keys: list[str], value: object) -> Config:
+    """`config` with the value at a path replaced."""
+    *path, last = (_attribute(key) for key in keys)
+    parents: list[Any] = [config]
+    for name in path:
+        parents.append(getattr(parents[-1], name))
+    for parent, name in zip(reversed(parents), [last, *reversed(path)], strict=True):
+        value = replace(parent, **{name: value})
+    assert isinstance(value, Config)
+    return value
+
+
+def _attribute(key: str) -> str:
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key)
+
+
+def _generated(path: Path) -> Secret:
+    """Read the token file, or make it: private from its first byte, and one of two racing processes wins."""
+    try:
+        return read_token(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")  # a key to keep: never from a seeded source
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass  # another process was first: its token is the one
+    finally:
+        draft.unlink()
+    return read_token(path)
+
+
+def read_token(path: Path) -> Secret:
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise Refused(f"{path} can be read by others (mode {mode:o}): run `chmod 600 {path}`")
+    token = path.read_text().strip()
+    if not token:
+        raise Refused(f"{path} is empty: remove it, and a new token is made")
+    return Secret(token)

@@ -1,0 +1,103 @@
+"""The HTTP server as an actor: listens, serves an ASGI application, drains when told to.
+
+Not the application and not its routes. uvicorn does the work; its signal handlers, logging set-up and
+`sys.exit` stay out, because a supervisor owns this actor.
+"""
+
+import asyncio
+import socket
+from functools import partial
+
+import anyio
+import uvicorn
+
+from airy.errors import Refused
+from airy.http.asgi import AsgiApp
+from airy.http.connection import Connection, Limits
+from airy.http.ports import Lifetime
+
+
+class HttpServer:
+    """`address` is the bound one while it runs: with port 0 the system chooses."""
+
+    def __init__(
+        self, app: AsgiApp, *, host: str = "127.0.0.1", port: int = 0, limits: Limits | None = None,
+        drain_s: float = 10.0, backlog: int = 2_048,
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._host = host
+        self._port = port
+        self._limits = limits or Limits()
+        self._drain_s = drain_s
+        self._backlog = backlog
+        self._server: _Server | None = None
+        self.address: tuple[str, int] | None = None
+
+    @property
+    def connections(self) -> int:
+        return len(self._server.server_state.connections) if self._server else 0
+
+    async def run(self, ctx: Lifetime) -> None:
+        listener = self._listen()
+        self._server = server = _Server(self._config())
+        try:
+            await server.startup([listener])
+            self.address = listener.getsockname()[:2]
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(server.main_loop)
+                ctx.ready()
+                with ctx.waiting():
+                    await ctx.draining.wait()
+                    await server.shutdown([listener])
+                tasks.cancel_scope.cancel()
+        finally:
+            self.address = self._server = None
+            with ctx.cleanup():
+                await server.end(listener)
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        try:
+            return socket.create_server((self._host, self._port), family=family, backlog=self._backlog)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise Refused(
+                f"cannot listen on {self._host}:{self._port}: {reason.lower()}; free it or choose another"
+            ) from error
+
+    def _config(self) -> uvicorn.Config:
+        config = uvicorn.Config(
+            self._app,
+            interface="asgi3", http=partial(Connection, limits=self._limits),  # type: ignore[arg-type]
+            ws="none", lifespan="off", loop="none", proxy_headers=False, server_header=False,
+            access_log=False, log_config=None, log_level="error",
+            timeout_keep_alive=self._limits.keep_alive_s, timeout_graceful_shutdown=self._drain_s,  # type: ignore[arg-type]
+        )  # fmt: skip
+        config.load()
+        return config
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.lifespan = config.lifespan_class(config)
+        self.servers = []
+
+    async def on_tick(self, counter: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            connection.expire(now)  # type: ignore[union-attr]
+        return await super().on_tick(counter)
+
+    async def end(self, listener: socket.socket) -> None:
+        """Leave nothing behind: whatever a drain did not finish is cut here."""
+        for server in self.servers:
+            server.close()
+        listener.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        tasks = set(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,134 @@
+"""Logging: one line for each unit of work, JSON outside a terminal, pretty inside one, never with a
+secret.
+
+Everything goes through here, also what libraries say through `logging`: one shape, one place that masks.
+Two masks, because neither is enough alone: by field name, for secrets that come and go with requests; and
+by value over the finished line, for those the process holds, wherever they turn up (a traceback, a
+warning). Event names are a contract with whoever searches logs: `EVENTS` lists them, and a test keeps it
+true.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Literal, TextIO
+
+import msgspec
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from airy.secret import MASK
+
+Format = Literal["auto", "json", "console"]
+
+FILE_BYTES_MAX = 10_485_760
+FILES_MAX = 3
+TEXT_CHARS_MAX = 8_192  # of one field; a longer text is cut
+DEPTH_MAX = 6
+SECRET_CHARS_MIN = 6  # shorter values would mask words
+
+EVENTS: dict[str, str] = {}
+
+_SECRET_FIELD = re.compile(
+    r"token|secret|passw|authorization|cookie|signature|credential|(api|private|signing)_?key", re.IGNORECASE
+)
+_QUIET = ("uvicorn.access", "aiohttp.access", "httpx", "asyncio")
+
+
+def configure(
+    *,
+    level: str = "info",
+    format: Format = "auto",  # noqa: A002 - the key's name in airy.yaml
+    secrets: Sequence[str] = (),
+    file: Path | None = None,
+    stream: TextIO | None = None,
+) -> None:
+    """Send every log line of this process to `file` (rotated, JSON), else to `stream` (stderr)."""
+    stream = stream or sys.stderr
+    pretty = file is None and (format == "console" or (format == "auto" and stream.isatty()))
+    handler = _file_handler(file) if file is not None else logging.StreamHandler(stream)
+    handler.setFormatter(_formatter(pretty=pretty, colors=stream.isatty(), mask=masker(secrets)))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,  # configuring again must reach every logger
+    )
+
+
+def masker(secrets: Iterable[str]) -> Callable[[str], str]:
+    """A function that hides these values in any text, also where JSON or `repr` escaped them."""
+    long_enough = {secret for secret in secrets if len(secret) >= SECRET_CHARS_MIN}
+    spellings = long_enough | {msgspec.json.encode(secret).decode()[1:-1] for secret in long_enough}
+    spellings |= {repr(secret)[1:-1] for secret in long_enough}
+    if not spellings:
+        return str
+    longest_first = sorted(spellings, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    return lambda text: pattern.sub(MASK, text)
+
+
+def mask_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Hide fields that are named like secrets, at any depth, and cut what is too long."""
+    return {name: _clean(name, value, 0) for name, value in event.items()}
+
+
+def _clean(name: str, value: object, depth: int) -> object:
+    if name and _SECRET_FIELD.search(name) and not isinstance(value, bool | int | None):
+        return MASK
+    if isinstance(value, str):
+        return value if len(value) <= TEXT_CHARS_MAX else value[:TEXT_CHARS_MAX] + "…"
+    if depth >= DEPTH_MAX:
+        return repr(value)[:TEXT_CHARS_MAX]
+    if isinstance(value, Mapping):
+        return {str(key): _clean(str(key), item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean("", item, depth + 1) for item in value]
+    return value
+
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    mask_fields,
+]
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    def __init__(self, processors: Sequence[Processor], mask: Callable[[str], str]) -> None:
+        super().__init__(foreign_pre_chain=[structlog.stdlib.add_logger_name, *_SHARED], processors=processors)
+        self._mask = mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._mask(super().format(record))
+
+
+def _formatter(*, pretty: bool, colors: bool, mask: Callable[[str], str]) -> logging.Formatter:
+    start = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if pretty:  # a plain traceback: the pretty ones print local variables, and those hold secrets
+        plain = structlog.dev.plain_traceback
+        return _Formatter([start, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)], mask)
+    errors = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+    return _Formatter([start, errors, structlog.processors.JSONRenderer(serializer=_json)], mask)
+
+
+def _json(event: EventDict, **_: object) -> str:
+    """What happened first, so that lines can be read as they pass."""
+    first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
+    return msgspec.json.encode({**first, **event}, enc_hook=repr).decode()
+
+
+def _file_handler(path: Path) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return RotatingFileHandler(path, maxBytes=FILE_BYTES_MAX, backupCount=FILES_MAX - 1, encoding="utf-8")

@@ -1,0 +1,140 @@
+"""Metadata: a flat map from dotted key to JSON text, shown as a nested document.
+
+The invariant is that no key is a dotted prefix of another, so that the flat map always is exactly one
+document: whatever is set later wins over what stood in its way, above or below. Values are kept as the JSON
+they arrived as, so numbers keep their digits. An object is only structure: an empty one is nothing. An array
+is one value.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec import Raw
+
+from airy.errors import Refused
+
+Flat = dict[str, Raw]
+
+DEPTH_MAX = 32  # nesting of one document
+PARTS_MAX = 64  # of one key: dots in names are structure too
+KEYS_MAX = 500  # of one subject
+
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_ANY = msgspec.json.Decoder(Raw)
+_TEXT = msgspec.json.Decoder(str)
+_BLANK = b" \t\r\n"
+
+
+def value(content: object) -> Raw:
+    """`content` as JSON text."""
+    return Raw(msgspec.json.encode(content))
+
+
+def flatten(document: Raw | bytes | Mapping[str, object], prefix: str = "") -> Flat:
+    """The leaves of a nested document, below `prefix`. What is not an object has none.
+
+    Raises `Refused` for what is not JSON, too deep or too large.
+    """
+    text = msgspec.json.encode(document) if isinstance(document, Mapping) else bytes(document)
+    try:
+        _ANY.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Refused(f"metadata is not JSON: {error}", field="data") from error
+    flat: Flat = {}
+    if text.lstrip(_BLANK).startswith(b"{"):
+        _collect(flat, text, prefix or None, DEPTH_MAX)
+    return flat
+
+
+def _collect(flat: Flat, text: bytes, path: str | None, levels: int) -> None:
+    if levels == 0:
+        raise Refused(f"metadata is nested more than {DEPTH_MAX} levels deep", field="data")
+    for key, raw in _OBJECT.decode(text).items():
+        where = key if path is None else f"{path}.{key}"
+        inner = bytes(raw).strip(_BLANK)
+        if inner.startswith(b"{"):
+            _collect(flat, inner, where, levels - 1)
+        else:
+            if too_long(where):
+                raise Refused(f"a metadata key has more than {PARTS_MAX} parts", field="data")
+            put(flat, where, Raw(inner))
+            if len(flat) > KEYS_MAX:
+                raise Refused(f"metadata has more than {KEYS_MAX} keys", field="data")
+
+
+def too_long(key: str) -> bool:
+    """Whether a key would nest deeper than anybody can be asked to read."""
+    return key.count(".") >= PARTS_MAX
+
+
+def put(flat: Flat, key: str, content: Raw) -> None:
+    """Set one key; whatever is in its way, above or below, goes."""
+    if key not in flat:
+        _clear_below(flat, key)
+        above, dot, _ = key.rpartition(".")
+        while dot:
+            flat.pop(above, None)
+            above, dot, _ = above.rpartition(".")
+    flat[key] = content
+
+
+def drop(flat: Flat, key: str) -> None:
+    """Remove one key with everything below it."""
+    if flat.pop(key, None) is None:
+        _clear_below(flat, key)
+
+
+def _clear_below(flat: Flat, key: str) -> None:
+    if flat:
+        below = key + "."
+        for other in [other for other in flat if other.startswith(below)]:
+            del flat[other]
+
+
+def changed(flat: Flat, settings: Mapping[str, Raw], removals: Iterable[str]) -> Flat | None:
+    """A copy with `removals` taken out and then `settings` put in; None if that makes no difference."""
+    after = dict(flat)
+    for key in removals:
+        drop(after, key)
+    for key, content in settings.items():
+        put(after, key, content)
+    return None if after == flat else after
+
+
+def nest(flat: Mapping[str, Raw]) -> dict[str, object]:
+    """The nested document. Its leaves are still JSON text."""
+    document: dict[str, object] = {}
+    for key, content in flat.items():
+        *path, last = key.split(".")
+        node = document
+        for part in path:
+            inner = node.get(part)
+            if not isinstance(inner, dict):
+                inner = node[part] = {}
+            node = inner
+        node[last] = content
+    return document
+
+
+def section(document: dict[str, object], name: str) -> dict[str, object]:
+    """The object called `name` in a nested document; made, in place of a plain value too, if need be."""
+    inner = document.get(name)
+    if not isinstance(inner, dict):
+        inner = document[name] = {}
+    return inner
+
+
+def text(flat: Mapping[str, Raw], key: str) -> str | None:
+    """The value of `key` if it is text."""
+    raw = flat.get(key)
+    if raw is None:
+        return None
+    try:
+        return _TEXT.decode(raw)
+    except msgspec.ValidationError:
+        return None
+
+
+def conflicts(flat: Mapping[str, Raw]) -> list[str]:
+    """Keys that stand above another key: always none."""
+    return [key for key in flat if any(other.startswith(key + ".") for other in flat)]

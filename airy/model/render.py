@@ -1,0 +1,193 @@
+"""How nouns look outside: one definition for the HTTP API, webhooks and the websocket.
+
+Functions return plain dictionaries to be encoded by msgspec; message contents and metadata values pass
+through as the JSON they are. Secrets have no way in: a channel's token is not rendered, and the keys that
+once carried tokens are left out.
+"""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import msgspec
+from msgspec import Raw
+
+from airy.model import metadata
+from airy.model.conversation import Conversation, Message, Reaction
+from airy.model.delivery import FINE, WIRE
+from airy.model.entity import Channel, Tag, Template, User, Webhook
+
+Document = dict[str, object]
+
+SECRET_KEYS = frozenset({"page_token", "token", "access_token", "auth_token", "api_secret", "api_key"})
+LAST_MS = 253_402_300_799_999  # the end of year 9999: a provider's nonsense must not stop a conversation
+_STRUCTURED = (b"{", b"[", b'"')
+_RAW = msgspec.json.Decoder(Raw)
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+
+
+def timestamp(at_ms: int) -> str:
+    """`2024-03-05T07:08:09.120Z`; times out of range become the nearest that has a text."""
+    if not 0 <= at_ms <= LAST_MS:
+        at_ms = 0 if at_ms < 0 else LAST_MS
+    seconds, millis = divmod(at_ms, 1000)
+    return f"{_second(seconds)}.{millis:03}Z"
+
+
+def content(raw: Raw) -> object:
+    """JSON as it is; anything else as one string."""
+    text = bytes(raw)
+    if text.startswith(_STRUCTURED):
+        return raw
+    try:
+        return _RAW.decode(text)
+    except msgspec.DecodeError:
+        return text.decode("utf-8", "replace")
+
+
+def render_message(message: Message, *, read_sequence: int = 0, user: User | None = None) -> Document:
+    """`read_sequence` is the conversation's; `user` is the sender, where it is one of Airy's users."""
+    return {
+        "id": message.id,
+        "content": content(message.content),
+        "sent_at": timestamp(message.sent_at_ms),
+        "delivery_state": WIRE[message.delivery],
+        "from_contact": message.from_contact,
+        "source": message.source,
+        "metadata": message_metadata(message, read_sequence),
+        "sender": {
+            "id": message.sender_id,
+            "name": user.name if user else None,
+            "avatar_url": user.avatar_url if user else None,
+        },
+    }
+
+
+def message_metadata(message: Message, read_sequence: int = 0) -> Document:
+    """What was set on a message, with what its state adds."""
+    document = metadata.nest(message.metadata) if message.metadata else {}
+    at_source: Document = {}
+    if message.provider_id is not None:
+        at_source["id"] = message.provider_id
+    if message.reply_to is not None:
+        at_source["reply_to"] = message.reply_to
+    if message.standby:
+        at_source["standby"] = True
+    if message.from_contact:
+        if message.sequence <= read_sequence:
+            document["user_read"] = message.sent_at_ms
+    elif (fine := FINE[message.delivery]) is not None:
+        at_source["delivery_state"] = fine
+    if at_source:
+        metadata.section(document, "source").update(at_source)
+    if message.reactions and (reaction := latest_reaction(message)) is not None:
+        document["reaction"] = {"emoji": reaction.emoji, "sent_at": str(reaction.at_ms)}
+    return document
+
+
+def latest_reaction(message: Message) -> Reaction | None:
+    """The one that is shown: the original knows one reaction per message."""
+    given = message.reactions
+    standing = [(reaction.at_ms, actor) for actor, reaction in given.items() if reaction.emoji is not None]
+    return given[max(standing)[1]] if standing else None
+
+
+def conversation_metadata(conversation: Conversation) -> Document:
+    """What was set on a conversation, with what its state adds, without defaults."""
+    document = metadata.nest(conversation.metadata)
+    if conversation.tags:
+        document["tags"] = dict.fromkeys(conversation.tags, "")
+    if conversation.state is not None:
+        document["state"] = conversation.state
+    document["unread_count"] = conversation.unread_count
+    return document
+
+
+def default_contact_name(conversation: Conversation) -> str:
+    """`Sms 4f2b1` for `twilio.sms`: the last word of the source and the end of the id."""
+    word = conversation.source.rpartition(".")[2]
+    return f"{word[:1].upper()}{word[1:]} {conversation.id[31:]}"
+
+
+def _shown_metadata(conversation: Conversation) -> Document:
+    document = conversation_metadata(conversation)
+    metadata.section(document, "contact").setdefault("display_name", default_contact_name(conversation))
+    return document
+
+
+def render_conversation(
+    conversation: Conversation, channel: Channel, last_message: Message | None,
+) -> Document:  # fmt: skip
+    """As the HTTP API shows it."""
+    last = None
+    if last_message is not None:
+        last = render_message(last_message, read_sequence=conversation.read_sequence)
+    return {
+        "id": conversation.id,
+        "created_at": timestamp(conversation.created_at_ms),
+        "channel": render_channel(channel),
+        "metadata": _shown_metadata(conversation),
+        "last_message": last,
+    }
+
+
+def render_conversation_event(conversation: Conversation, last_message: object) -> Document:
+    """As `conversation.updated` shows it: the channel by its id, and no key without a value.
+
+    `last_message` is already rendered, or None.
+    """
+    document: Document = {
+        "id": conversation.id,
+        "created_at": timestamp(conversation.created_at_ms),
+        "metadata": _shown_metadata(conversation),
+        "channel_id": conversation.channel_id,
+    }
+    if last_message is not None:
+        document["last_message"] = last_message
+    return document
+
+
+def channel_metadata(channel: Channel) -> Document:
+    document = metadata.nest(channel.metadata)
+    for key in SECRET_KEYS & document.keys():
+        del document[key]
+    document.setdefault("name", f"{channel.source} {channel.id[31:]}")
+    return document
+
+
+def render_channel(channel: Channel) -> Document:
+    return {
+        "id": channel.id,
+        "source": channel.source,
+        "source_channel_id": channel.source_channel_id,
+        "connected": channel.connected,
+        "metadata": channel_metadata(channel),
+    }
+
+
+def render_tag(tag: Tag) -> Document:
+    return {"id": tag.id, "name": tag.name, "color": tag.color}
+
+
+def render_template(template: Template) -> Document:
+    return {
+        "id": template.id,
+        "name": template.name,
+        "source": template.source,
+        "content": content(template.content),
+    }
+
+
+def render_webhook(webhook: Webhook, headers: dict[str, str]) -> Document:
+    """`headers` in clear, as its owner gave them; the signature key and secrets are never shown."""
+    return {
+        "id": webhook.id,
+        "name": webhook.name,
+        "status": webhook.status,
+        "url": webhook.url,
+        "headers": headers,
+        "events": list(webhook.events),
+    }

@@ -1,0 +1,32 @@
+"""A secret that cannot be printed by accident: only `reveal` gives the text.
+
+Not encryption. It keeps tokens out of log lines, tracebacks and test output, where `repr` is called freely.
+"""
+
+from hmac import compare_digest
+
+MASK = "*****"
+
+
+class Secret:
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)

@@ -1,0 +1,111 @@
+"""Requests and replies of the Graph API, and the ways it says no."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+_VERSION = re.compile(r"^/v\d+\.\d+(?=/)")
+
+
+class Request(Struct, frozen=True):
+    """A call, whichever way its parameters came: query, form or JSON body."""
+
+    method: str
+    path: str  # without the version
+    parameters: Mapping[str, object]
+    token: str | None
+    address: str  # scheme, host and version it was called under: links in answers start with it
+
+    def text(self, name: str) -> str:
+        found = self.parameters.get(name)
+        return found if isinstance(found, str) else ""
+
+
+class Reply(Struct, frozen=True):
+    """`status` None: silence. `reached` False: not even a connection."""
+
+    status: int | None
+    body: bytes = b""
+    content_type: str = "application/json; charset=UTF-8"
+    reached: bool = True
+    after_ms: int = 0
+
+
+SILENCE = Reply(None)
+UNREACHABLE = Reply(None, reached=False)
+
+
+def request(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Request:
+    """`headers` with lower-case names."""
+    there = urlsplit(url)
+    version = _VERSION.match(there.path)
+    parameters: dict[str, object] = dict(parse_qsl(there.query, keep_blank_values=True))
+    parameters |= _form(headers.get("content-type", ""), body or b"")
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    token = bearer.strip() if scheme.lower() in {"bearer", "oauth"} else parameters.get("access_token")
+    prefix = version[0] if version else ""
+    return Request(
+        method=method.upper(), path=there.path.removeprefix(prefix), parameters=parameters,
+        token=token if isinstance(token, str) and token else None, address=f"{there.scheme}://{there.netloc}{prefix}",
+    )  # fmt: skip
+
+
+def _form(content_type: str, body: bytes) -> dict[str, object]:
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    try:
+        found = msgspec.json.decode(body) if body else {}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def ok(document: object) -> Reply:
+    return Reply(200, msgspec.json.encode(document))
+
+
+def error(
+    message: str, code: int, *, subcode: int | None = None, status: int = 400, kind: str = "OAuthException",
+) -> Reply:  # fmt: skip
+    described: dict[str, object] = {"message": message, "type": kind, "code": code}
+    if subcode is not None:
+        described["error_subcode"] = subcode
+    described["fbtrace_id"] = f"A{code}{subcode or 0}sim"
+    return Reply(status, msgspec.json.encode({"error": described}))
+
+
+def code_of(reply: Reply) -> int | None:
+    """The Graph error a reply carries."""
+    try:
+        found = msgspec.json.decode(reply.body)
+    except msgspec.MsgspecError:
+        return None
+    described = found.get("error") if isinstance(found, dict) else None
+    return int(described["code"]) if isinstance(described, dict) else None
+
+
+NO_TOKEN = error("An active access token must be used to query information about the current user.", 2500)
+BAD_PROOF = error(
+    "Invalid appsecret_proof provided in the API argument", 100, kind="GraphMethodException",
+)  # fmt: skip
+NEEDS_PROOF = error(
+    "API calls from the server require an appsecret_proof argument", 100, kind="GraphMethodException",
+)  # fmt: skip
+
+
+def bad_token(token: str) -> Reply:
+    """Quotes the token, as Meta does."""
+    return error(f"Malformed access token {token}", 190, status=401)
+
+
+def expired_token() -> Reply:
+    said = "Error validating access token: the session has been invalidated."
+    return error(said, 190, subcode=460, status=401)
+
+
+def unsupported(method: str, path: str) -> Reply:
+    said = f"Unsupported {method.lower()} request. Object with ID '{path.strip('/')}' does not exist"
+    return error(said, 100, subcode=33, kind="GraphMethodException")

@@ -1,0 +1,307 @@
+"""One element of a Messenger webhook becomes facts: a table of what an element can hold, and a reader for
+each.
+
+Ids are pure functions of what happened, never of how or how often it was told: a message is its `mid`, a
+receipt its participant and watermark. `content` of a message is the element as Meta wrote it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TypedDict
+
+import msgspec
+from msgspec import Raw, Struct
+
+from airy.errors import Undecodable
+from airy.model import ids
+from airy.model.delivery import Delivery
+from airy.model.entity import Channel
+from airy.model.fact import (
+    EventNoted,
+    Fact,
+    HandoverChanged,
+    MessageDeleted,
+    MessageEchoed,
+    MessageEdited,
+    MessageReceived,
+    ReactionChanged,
+    ReceiptReported,
+)
+from airy.sources import payload
+
+WINDOW_MS = 86_400_000  # how long we may answer freely
+EMPTY_PAYLOAD = "__empty__"
+INBOX = "facebook:inbox"
+
+_ENVELOPE = frozenset({"sender", "recipient", "timestamp", "prior_message"})
+_CODE_POINT = re.compile(r"\\u\{?([0-9a-fA-F]{1,8})\}?")
+
+
+class About(TypedDict):
+    """What all facts of an element share."""
+
+    conversation_id: str
+    channel_id: str
+    source: str
+    at_ms: int
+    cause: str
+
+
+class Element(Struct, frozen=True):
+    """An element and what is known around it."""
+
+    raw: Raw
+    fields: Mapping[str, object]
+    channel: Channel
+    page_id: str
+    at_ms: int
+    standby: bool
+    cause: str
+    repaired: bool
+
+    def node(self, name: str) -> Mapping[str, object]:
+        return payload.record(self.fields.get(name))
+
+    @property
+    def sender_id(self) -> str | None:
+        return payload.identifier(self.node("sender").get("id"))
+
+    @property
+    def recipient_id(self) -> str | None:
+        return payload.identifier(self.node("recipient").get("id"))
+
+    def participant(self, *, echo: bool = False) -> str:
+        """The end of the element that is not the page. Raises `Undecodable`."""
+        ends = (self.recipient_id, self.sender_id) if echo else (self.sender_id, self.recipient_id)
+        for end in ends:
+            if end is not None and end != self.page_id:
+                return end
+        raise Undecodable("names nobody but the page in sender and recipient")
+
+    def about(self, participant: str) -> About:
+        return About(
+            conversation_id=ids.conversation_id(self.channel.id, participant), channel_id=self.channel.id,
+            source=self.channel.source, at_ms=self.at_ms, cause=self.cause,
+        )  # fmt: skip
+
+    def derived(self, kind: str, *parts: object) -> str:
+        """An id for what is not a message."""
+        return ids.derive(self.channel.id, f"{kind}:{payload.canonical(parts)}")
+
+
+def facts_of(element: Element) -> list[Fact]:
+    """Raises `Undecodable`."""
+    kinds = [name for name in element.fields if name in READERS and isinstance(element.fields[name], dict)]
+    if not kinds:
+        return _noted(element, _kind(element))
+    return [fact for name in kinds for fact in READERS[name](element, element.node(name))]
+
+
+def _kind(element: Element) -> str:
+    """A word for an element of a kind that has no reader."""
+    field = payload.text(element.fields.get("field"))
+    if field is not None and "value" in element.fields:
+        return f"changes.{field}"
+    return next((name for name in element.fields if name not in _ENVELOPE), "unknown")
+
+
+# --- messages
+
+
+def _message(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    if node.get("is_deleted") is True:
+        return _deleted(element, node)
+    if node.get("is_echo") is True:
+        return _echoed(element, node)
+    headers: dict[str, str] = {}
+    if (tapped := payload.text(payload.record(node.get("quick_reply")).get("payload"))) is not None:
+        headers["postback.payload"] = tapped
+    return [_received(element, node, headers), *_referral(element, node)]
+
+
+def _postback(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    headers = {"postback.payload": payload.text(node.get("payload")) or EMPTY_PAYLOAD}
+    if "referral" in node:
+        members = payload.members(payload.members(element.raw)["postback"])
+        headers["postback.referral"] = bytes(members["referral"]).decode()
+    return [_received(element, node, headers), *_referral(element, node)]
+
+
+def _received(element: Element, node: Mapping[str, object], headers: dict[str, str]) -> MessageReceived:
+    participant = element.participant()
+    provider_id = payload.identifier(node.get("mid"))
+    message_id = _message_id(element, provider_id)
+    if element.standby:
+        headers["handover.standby"] = "true"
+    return MessageReceived(
+        id=message_id, message_id=message_id, provider_id=provider_id, participant_id=participant,
+        content=element.raw, headers=_marked(element, headers), window_until_ms=element.at_ms + WINDOW_MS,
+        reply_to=payload.identifier(payload.record(node.get("reply_to")).get("mid")), standby=element.standby,
+        **element.about(participant),
+    )  # fmt: skip
+
+
+def _echoed(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    participant = element.participant(echo=True)
+    provider_id = payload.identifier(node.get("mid"))
+    app_id = payload.identifier(node.get("app_id"))
+    message_id = _message_id(element, provider_id)
+    return [MessageEchoed(
+        id=message_id, message_id=message_id, provider_id=provider_id or message_id,
+        participant_id=participant, sender_id=INBOX if app_id is None else f"facebook:app:{app_id}",
+        our_message_id=ids.canonical_uuid(payload.text(node.get("metadata")) or ""),
+        content=element.raw, headers=_marked(element, {}), **element.about(participant),
+    )]  # fmt: skip
+
+
+def _message_id(element: Element, provider_id: str | None) -> str:
+    return ids.message_id(element.channel.id, provider_id or payload.canonical(element.fields))
+
+
+def _marked(element: Element, headers: dict[str, str]) -> dict[str, str]:
+    return headers | {"content.repaired": "true"} if element.repaired else headers
+
+
+# --- what happens to messages
+
+
+def _deleted(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    target = _target(node)
+    participant = element.participant(echo=node.get("is_echo") is True)
+    return [MessageDeleted(
+        id=element.derived("deleted", target), provider_id=target, **element.about(participant),
+    )]  # fmt: skip
+
+
+def _edited(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    """The content takes the shape of a message: whoever shows messages finds the new text where text is."""
+    target = _target(node)
+    counted = node.get("num_edit")
+    revision = counted if isinstance(counted, int) and 0 < counted < 2**31 else 1
+    parts = payload.members(element.raw)
+    content = {
+        "message" if name == "message_edit" else name: part
+        for name, part in parts.items()
+        if name != "message"
+    }
+    return [MessageEdited(
+        id=element.derived("edited", target, revision), provider_id=target, revision=revision,
+        content=Raw(msgspec.json.encode(content)), **element.about(element.participant()),
+    )]  # fmt: skip
+
+
+def _reaction(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    target = _target(node)
+    actor = element.sender_id or element.participant()
+    emoji = None
+    if node.get("action") != "unreact":
+        emoji = _emoji(payload.text(node.get("emoji"))) or payload.text(node.get("reaction"))
+        if emoji is None:
+            raise Undecodable("reaction has neither emoji nor name")
+    return [ReactionChanged(
+        id=element.derived("reaction", target, actor, emoji, element.fields.get("timestamp")),
+        provider_id=target, actor=actor, emoji=emoji, **element.about(element.participant()),
+    )]  # fmt: skip
+
+
+def _delivery(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    """Named messages say more than a watermark: two clocks meet in a watermark."""
+    mids = node.get("mids")
+    named = tuple(mid for mid in map(payload.identifier, mids) if mid) if isinstance(mids, list) else ()
+    watermark_ms = None if named else payload.time_ms(node.get("watermark"))
+    return _receipt(element, Delivery.DELIVERED, named, watermark_ms)
+
+
+def _read(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    mid = payload.identifier(node.get("mid"))
+    return _receipt(
+        element, Delivery.READ, (mid,) if mid else (), None if mid else payload.time_ms(node.get("watermark"))
+    )
+
+
+def _receipt(
+    element: Element, state: Delivery, named: tuple[str, ...], watermark_ms: int | None
+) -> list[Fact]:
+    if not named and watermark_ms is None:
+        raise Undecodable("receipt names neither messages nor a watermark")
+    participant = element.participant()
+    return [ReceiptReported(
+        id=element.derived("receipt", state, participant, named, watermark_ms),
+        state=state, provider_ids=named, watermark_ms=watermark_ms, **element.about(participant),
+    )]  # fmt: skip
+
+
+# --- what happens to the thread
+
+
+def _handover(action: str, owner: str | None) -> Callable[[Element, Mapping[str, object]], list[Fact]]:
+    def read(element: Element, node: Mapping[str, object]) -> list[Fact]:
+        return [HandoverChanged(
+            id=element.derived("handover", element.fields), action=action, content=element.raw,
+            owner=payload.identifier(node.get(owner)) if owner else None, **_about_thread(element),
+        )]  # fmt: skip
+
+    return read
+
+
+def _referred(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    return _noted(element, "referral", referral=payload.text(node.get("ref")))
+
+
+def _opted_in(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    return _noted(element, "optin", referral=payload.text(node.get("ref")))
+
+
+def _referral(element: Element, node: Mapping[str, object]) -> list[Fact]:
+    """A referral that came inside a message or postback, for the conversation."""
+    ref = payload.text(payload.record(node.get("referral")).get("ref"))
+    return _noted(element, "referral", referral=ref) if ref else []
+
+
+def _noted(element: Element, kind: str, *, referral: str | None = None) -> list[Fact]:
+    return [EventNoted(
+        id=element.derived("event", kind, element.fields), kind_at_source=payload.text(kind) or "unknown",
+        content=element.raw, referral=referral, **_about_thread(element),
+    )]  # fmt: skip
+
+
+# --- shared
+
+
+def _about_thread(element: Element) -> About:
+    """What names no participant is kept under the page itself."""
+    try:
+        return element.about(element.participant())
+    except Undecodable:
+        return element.about(element.page_id)
+
+
+def _target(node: Mapping[str, object]) -> str:
+    mid = payload.identifier(node.get("mid"))
+    if mid is None:
+        raise Undecodable("names no message in mid")
+    return mid
+
+
+def _emoji(written: str | None) -> str | None:
+    r"""Meta writes an emoji as itself or as the letters `\u{1F600}`."""
+    if written is None:
+        return None
+    units = _CODE_POINT.sub(lambda match: chr(min(int(match[1], 16), 0x10FFFF)), written)
+    return payload.text(units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+
+
+READERS: Mapping[str, Callable[[Element, Mapping[str, object]], list[Fact]]] = {
+    "message": _message,
+    "postback": _postback,
+    "message_edit": _edited,
+    "reaction": _reaction,
+    "delivery": _delivery,
+    "read": _read,
+    "referral": _referred,
+    "optin": _opted_in,
+    "pass_thread_control": _handover("pass", "new_owner_app_id"),
+    "take_thread_control": _handover("take", "new_owner_app_id"),
+    "request_thread_control": _handover("request", None),
+    "app_roles": _handover("roles", None),
+}

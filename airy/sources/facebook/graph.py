@@ -1,0 +1,78 @@
+"""What every Graph API call shares: how we identify ourselves, and how Meta says no."""
+
+import hmac
+import re
+from hashlib import sha256
+
+import msgspec
+from msgspec import Struct
+
+from airy.fetch import Answer
+from airy.sources import payload
+from airy.sources.facebook.config import FacebookConfig
+
+MESSAGE_CHARACTERS_MAX = 500
+RATE_CODES = frozenset({4, 17, 32, 613, *range(80001, 80015)})
+BUSY_CODES = frozenset({1, 2, 1200})
+TOKEN_CODES = frozenset({102, 190, 463, 467})
+
+_TOKEN = re.compile(r"(?<![A-Za-z0-9])EA[A-Za-z0-9]{14,}|(?<=access token )\S+", re.IGNORECASE)
+
+
+class GraphError(Struct, frozen=True):
+    """The `error` object of an answer. `message` is fit for people and logs."""
+
+    message: str
+    code: int
+    subcode: int | None
+    transient: bool
+
+    @property
+    def name(self) -> str:
+        return str(self.code) if self.subcode is None else f"{self.code}/{self.subcode}"
+
+
+def headers(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}", "content-type": "application/json"}
+
+
+def proof(config: FacebookConfig, token: str) -> str:
+    """Proves that the caller of `token` also knows the app secret. Worthless without the token."""
+    return hmac.new(config.app_secrets[0].encode(), token.encode(), sha256).hexdigest()
+
+
+def document(answer: Answer) -> dict[str, object] | None:
+    """The answer's body if it is a JSON object."""
+    try:
+        found = msgspec.json.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def error_of(found: dict[str, object] | None) -> GraphError | None:
+    """None if `found` is no error."""
+    error = payload.record((found or {}).get("error"))
+    code = error.get("code")
+    if not isinstance(code, int) or isinstance(code, bool):
+        return None
+    subcode = error.get("error_subcode")
+    said = payload.text(error.get("message")) or payload.text(error.get("error_user_msg")) or f"error {code}"
+    return GraphError(
+        message=masked(said)[:MESSAGE_CHARACTERS_MAX], code=code,
+        subcode=subcode if isinstance(subcode, int) and not isinstance(subcode, bool) else None,
+        transient=error.get("is_transient") is True or code in RATE_CODES or code in BUSY_CODES,
+    )  # fmt: skip
+
+
+def masked(said: str, *secrets: str) -> str:
+    """`said` without `secrets` and what looks like a token: Meta likes to quote the token it refuses."""
+    for secret in secrets:
+        said = said.replace(secret, "***") if secret else said
+    return _TOKEN.sub("***", said)
+
+
+def retry_after_s(answer: Answer) -> float | None:
+    """What the answer's `Retry-After` asks for, in seconds, at most an hour; dates are not understood."""
+    asked = answer.headers.get("retry-after", "").strip()
+    return min(float(asked), 3600.0) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None

@@ -1,0 +1,50 @@
+"""The digest of a SQLite store: every row that the log determines, none of the numbers this file gave it."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio.lowlevel
+import apsw
+
+from airy.store.digest import Digest
+from airy.store.sqlite import outbox
+from airy.store.sqlite.key import text_of
+
+STEP_ROWS = 500
+
+# How many columns are ids, and the query: ids first.
+_PARTS = {
+    "conversation": (2, "SELECT id, channel, visible, has_unread, messages, contacted, state, name, body FROM conversations"),
+    "message": (2, """
+      SELECT conversations.id, messages.id, deleted, open_at, messages.body
+      FROM messages JOIN conversations ON conversations.n = conversation"""),
+    "provider_id": (1, """
+      SELECT conversations.id, provider_id, message FROM provider_ids JOIN conversations ON n = conversation"""),
+    "seen": (2, "SELECT conversations.id, fact, accepted FROM seen JOIN conversations ON n = conversation"),
+    "tag": (2, "SELECT conversations.id, tag FROM conversation_tags JOIN conversations ON n = conversation"),
+    "send": (0, """
+      SELECT conversation_id, message_id, channel_id, source, "partition", sequence, state, due, since, head_due FROM sends"""),
+    "profile": (0, 'SELECT conversation_id, channel_id, source, "partition" FROM profiles'),
+    "entity": (1, "SELECT id, topic, source, connected, body FROM entities"),
+    "counter": (0, "SELECT name, value FROM counters WHERE name <> 'changes'"),
+}  # fmt: skip
+
+
+async def digest_of(connection: apsw.Connection, *, changes: bool) -> str:
+    """What `connection` sees must not change while this waits."""
+    digest = Digest()
+    for kind, (ids, sql) in _PARTS.items():
+        async for row in _rows(connection, sql):
+            digest.add(kind, *(None if each is None else text_of(each) for each in row[:ids]), *row[ids:])
+    if changes:
+        async for (body,) in _rows(connection, "SELECT body FROM changes"):
+            for change in outbox.changes_in(body):
+                digest.add("change", change.id, change.body)
+    return digest.text()
+
+
+async def _rows(connection: apsw.Connection, sql: str) -> AsyncIterator[tuple[Any, ...]]:
+    for number, row in enumerate(connection.execute(sql), 1):
+        yield row
+        if number % STEP_ROWS == 0:
+            await anyio.lowlevel.checkpoint()

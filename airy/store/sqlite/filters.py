@@ -1,0 +1,259 @@
+"""Filter conditions as SQL over `conversations AS c`, and which of them an index answers.
+
+A condition becomes an expression over the columns of `conversations_activity`; only metadata needs the row itself. What a
+match certainly fulfils and an index knows is also offered as a driver: the rows of that index, to start from when they
+are few.
+"""
+
+import apsw
+import msgspec
+from msgspec import Raw, Struct
+
+from airy.errors import Refused
+from airy.store.filters import METADATA, Clauses, Condition, Span, Term
+from airy.store.sqlite.key import asked, text_of, text_sql
+from airy.store.sqlite.schema import TOPIC_INDEX
+from airy.store.words import any_word_matches, literal, matches, pattern_matches, words
+from airy.store.words import text_of as piece_text
+from airy.topics import CHANNELS
+
+Sql = tuple[str, tuple[object, ...]]
+
+VALUES_MAX = 1000  # tags or sources one pattern may stand for
+EVERYTHING: Sql = ("1", ())
+NOTHING: Sql = ("0", ())
+
+_CHANNELS_INDEX = TOPIC_INDEX[CHANNELS.name]
+_COLUMNS = {"created_at": "c.created_at", "unread_count": "c.unread_count", "last_message_at": "c.last_message_at"}
+
+
+class Query(Struct, frozen=True):
+    where: str
+    bindings: tuple[object, ...]
+    reads_body: bool
+    drivers: tuple[Sql, ...]  # each selects the row numbers of all matches, and of others
+
+
+def compile_filters(condition: Clauses, connection: apsw.Connection) -> Query:
+    """`connection` is asked which tags and sources a pattern stands for."""
+    compiler = _Compiler(connection)
+    where, bindings = compiler.expression(condition)
+    return Query(where, bindings, compiler.reads_body, tuple(compiler.drivers(condition)))
+
+
+class _Compiler:
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.reads_body = False
+
+    def expression(self, condition: Condition) -> Sql:
+        match condition:
+            case Clauses():
+                return self._clauses(condition)
+            case Span():
+                return _span(condition)
+            case Term(field="display_name"):
+                return _words_match("c.name", condition)
+            case Term(field=field) if field.startswith(METADATA):
+                self.reads_body = True
+                where, bindings = _words_match("metadata_words(c.body, ?)", condition)
+                return where, (field.removeprefix(METADATA), *bindings)
+            case Term():
+                return self._keyword(condition)
+
+    def _clauses(self, clauses: Clauses) -> Sql:
+        if not clauses.must and not clauses.should:
+            return NOTHING
+        chosen = _join(" AND ", [self.expression(each) for each in clauses.must]) if clauses.must else self._any(clauses.should)
+        unwanted = [self.expression(each) for each in clauses.must_not]
+        return _join(" AND ", [chosen, *((f"NOT {where}", bindings) for where, bindings in unwanted)])
+
+    def _any(self, conditions: tuple[Condition, ...]) -> Sql:
+        """One of them; the plain ids among them as one list."""
+        listed: dict[str, list[str]] = {}
+        rest: list[Sql] = []
+        for condition in conditions:
+            value = _exact(condition)
+            if isinstance(condition, Term) and value is not None:
+                listed.setdefault(condition.field, []).append(value)
+            else:
+                rest.append(self.expression(condition))
+        return _join(" OR ", [*(_in_list(field, values) for field, values in listed.items()), *rest])
+
+    def _keyword(self, term: Term) -> Sql:
+        value = _exact(term)
+        if value is not None:
+            return _in_list(term.field, [value])
+        match term.field:
+            case "id" | "channel_id" if term.text == "*":
+                return EVERYTHING
+            case "tag_ids":
+                return self._tagged(term)
+            case "source":
+                return _in_list("source", self._sources(term))
+            case "state":
+                return "(c.state IS NOT NULL AND pattern_matches(?, c.state))", (term.text,)  # `NOT NULL` would be null
+            case field:
+                column = "c.id" if field == "id" else "c.channel"
+                return f"pattern_matches(?, {text_sql(column)})", (term.text,)
+
+    def _tagged(self, term: Term) -> Sql:
+        return _in_list("tag_ids", self._matching(
+            """WITH RECURSIVE each(value) AS (
+                 SELECT min(tag) FROM conversation_tags
+                 UNION ALL SELECT (SELECT min(tag) FROM conversation_tags WHERE tag > value) FROM each WHERE value IS NOT NULL
+               ) SELECT value FROM each WHERE value IS NOT NULL""", (), term,
+        ))  # fmt: skip
+
+    def _sources(self, term: Term) -> list[str]:
+        return self._matching("SELECT DISTINCT source FROM entities WHERE topic = ?", (_CHANNELS_INDEX,), term)
+
+    def _matching(self, sql: str, bindings: tuple[int, ...], term: Term) -> list[str]:
+        found = []
+        for (value,) in self._connection.execute(sql, bindings).fetchall():
+            text = text_of(value)
+            if matches(term.pattern, text.lower()):
+                found.append(text)
+        if len(found) > VALUES_MAX:
+            raise Refused(f"{term.field}:{term.text} stands for more than {VALUES_MAX} values", field="filters")
+        return found
+
+    # --- drivers
+
+    def drivers(self, condition: Condition) -> list[Sql]:
+        match condition:
+            case Clauses():
+                found = [driver for each in condition.required for driver in self.drivers(each)]
+                if not condition.must and len(condition.should) > 1:
+                    found += _listed(condition.should)
+                return found
+            case Span(field="unread_count", low=low) if low is not None and low > 0:
+                return [("SELECT n FROM conversations WHERE has_unread = 1", ())]
+            case Term() if (value := _exact(condition)) is not None:
+                return _driver(condition.field, [value])
+            case _:
+                return []
+
+
+def _listed(conditions: tuple[Condition, ...]) -> list[Sql]:
+    """A driver for `field:(a OR b)`."""
+    fields = {condition.field if isinstance(condition, Term) else "" for condition in conditions}
+    values = [value for condition in conditions if (value := _exact(condition)) is not None]
+    return _driver(fields.pop(), values) if len(fields) == 1 and len(values) == len(conditions) else []
+
+
+def _driver(field: str, values: list[str]) -> list[Sql]:
+    columns = {"id": "id", "channel_id": "channel", "state": "state"}
+    if field in columns:
+        return [(f"SELECT n FROM conversations WHERE {columns[field]} IN ({_marks(values)})", _bindings(field, values))]
+    if field == "tag_ids":
+        return [(f"SELECT conversation FROM conversation_tags WHERE tag IN ({_marks(values)})", _bindings(field, values))]
+    if field == "source":
+        where, bindings = _channels_of(values)
+        return [(f"SELECT n FROM conversations WHERE channel IN {where}", bindings)]
+    return []
+
+
+def _exact(condition: Condition) -> str | None:
+    """The one value a keyword is compared with."""
+    if not isinstance(condition, Term) or condition.field == "display_name" or condition.field.startswith(METADATA):
+        return None
+    return literal(condition.pattern)
+
+
+def _in_list(field: str, values: list[str]) -> Sql:
+    if not values:
+        return NOTHING
+    match field:
+        case "tag_ids":
+            inner = f"SELECT 1 FROM conversation_tags WHERE tag IN ({_marks(values)}) AND conversation = c.n"
+            return f"EXISTS ({inner})", _bindings(field, values)
+        case "source":
+            where, bindings = _channels_of(values)
+            return f"c.channel IN {where}", bindings
+        case "state":
+            return f"(c.state IS NOT NULL AND c.state IN ({_marks(values)}))", _bindings(field, values)
+        case _:
+            return f"c.{'id' if field == 'id' else 'channel'} IN ({_marks(values)})", _bindings(field, values)
+
+
+def _channels_of(sources: list[str]) -> Sql:
+    inner = f"SELECT id FROM entities WHERE topic = {_CHANNELS_INDEX} AND lower(source) IN ({_marks(sources)})"
+    return f"({inner})", tuple(source.lower() for source in sources)
+
+
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _bindings(field: str, values: list[str]) -> tuple[object, ...]:
+    return tuple(values if field == "state" else map(asked, values))
+
+
+def _span(span: Span) -> Sql:
+    column = _COLUMNS[span.field]
+    parts: list[Sql] = []
+    if span.low is not None:
+        parts.append((f"{column} >= ?", (span.low,)))
+    if span.high is not None:
+        parts.append((f"{column} <= ?", (span.high,)))
+    return _join(" AND ", parts) if parts else EVERYTHING
+
+
+def _words_match(column: str, term: Term) -> Sql:
+    """A word, phrase or pattern among the words of a column made by `words`."""
+    pieces = [piece_text(piece) for piece in term.pattern]
+    if any(piece is None for piece in pieces) or len(pieces) > 3 or (len(pieces) == 3 and (pieces[0] or pieces[2])):
+        return _pattern_among_words(column, term)
+    match pieces:
+        case [str(word)]:
+            return (f"instr({column}, ?) > 0", (f" {word} ",)) if word else NOTHING
+        case ["", ""]:
+            return f"{column} <> ''", ()
+        case [str(start), ""]:
+            return f"instr({column}, ?) > 0", (f" {start}",)
+        case ["", str(end)]:
+            return f"instr({column}, ?) > 0", (f"{end} ",)
+        case ["", str(middle), ""]:
+            return f"instr({column}, ?) > 0", (middle,)
+        case _:
+            return _pattern_among_words(column, term)
+
+
+def _pattern_among_words(column: str, term: Term) -> Sql:
+    function = "pattern_matches" if " " in term.text else "any_word_matches"
+    value = f"trim({column})" if " " in term.text else column
+    return f"{function}(?, {value})", (term.text,)
+
+
+def _join(word: str, parts: list[Sql]) -> Sql:
+    """Halved again and again: SQLite bounds the depth of an expression, not its length."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    left, right = _join(word, parts[:half]), _join(word, parts[half:])
+    return f"({left[0]}{word}{right[0]})", (*left[1], *right[1])
+
+
+# --- functions for SQL
+
+class _Metadata(Struct):
+    metadata: dict[str, Raw] = {}
+
+
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
+
+
+def metadata_words(body: bytes, name: str) -> str:
+    """The words of one metadata value; text without its quotes, anything else as the JSON it is."""
+    raw = _decode_metadata(body).metadata.get(name)
+    if raw is None:
+        return ""
+    text = bytes(raw)
+    return words(msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode())
+
+
+def install(connection: apsw.Connection) -> None:
+    connection.create_scalar_function("metadata_words", metadata_words, 2, deterministic=True)
+    connection.create_scalar_function("any_word_matches", any_word_matches, 2, deterministic=True)
+    connection.create_scalar_function("pattern_matches", pattern_matches, 2, deterministic=True)

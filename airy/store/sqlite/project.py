@@ -1,0 +1,252 @@
+"""Records in, rows out: the fold over SQLite. One call, one transaction (R-1); synchronous, so that nobody sees half of it.
+
+A batch is folded with its rows in memory and written once. If anything in it fails unexpectedly, the batch is undone and
+folded again record by record, each in a savepoint, so that the one that fails is named and the rest goes on (G11). Only
+what the database itself refuses (full, broken, locked) stops everything.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import apsw
+import msgspec
+import structlog
+
+from airy import topics
+from airy.bus.record import Record, TopicPartition
+from airy.errors import Refused
+from airy.model.announce import entity_change
+from airy.model.change import Change, ChangeKind
+from airy.model.entity import Channel, Tag
+from airy.model.fold import fold
+from airy.store.api import Applied
+from airy.store.sqlite import outbox
+from airy.store.sqlite.key import key
+from airy.store.sqlite.schema import COUNTERS, SHOWN, TOPIC_INDEX, WAITING
+from airy.store.sqlite.batch import Batch, Tally
+
+Bad = list[tuple[Record, str]]
+
+_log = structlog.get_logger("airy.store")
+
+_encode = msgspec.json.Encoder().encode
+
+_PUT_OFFSET = 'INSERT INTO offsets VALUES(?, ?, ?) ON CONFLICT(topic, "partition") DO UPDATE SET next = excluded.next'
+_PUT_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
+_PUT_ENTITY = "INSERT OR REPLACE INTO entities VALUES(?, ?, ?, ?, ?)"
+_DROP_ENTITY = "DELETE FROM entities WHERE topic = ? AND id = ?"
+_SHOW = f"UPDATE conversations SET visible = {SHOWN} WHERE channel = ? AND visible = {WAITING}"
+_HIDE = f"UPDATE conversations SET visible = {WAITING} WHERE channel = ? AND visible = {SHOWN}"
+
+_EVENTS = topics.EVENTS.name
+_CHANNELS = topics.CHANNELS.name
+_ENTITIES = {topic.name: topic for topic in topics.FOLDED if topic.name != _EVENTS}
+_ANNOUNCED = {topics.CHANNELS.name: ChangeKind.CHANNEL_UPDATED, topics.TAGS.name: ChangeKind.TAG_UPDATED}
+
+ENGINE_ERRORS = (
+    apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError,
+    apsw.NoMemError, apsw.CorruptError, apsw.NotADBError, apsw.MisuseError, apsw.ThreadingViolationError,
+    apsw.ConnectionClosedError,
+)  # fmt: skip
+"""What says nothing about a record."""
+
+
+class _Run:
+    """What a batch found, until it is committed."""
+
+    def __init__(self, connection: apsw.Connection, tally: Tally) -> None:
+        self.connection = connection
+        self.tally = tally
+        self.batch = Batch(connection, tally)
+        self._changes: outbox.Changes = {}
+        self.bad: Bad = []
+        self.facts = 0
+        self.change_count = 0
+
+    def add(self, record: Record) -> None:
+        if record.topic != _EVENTS:
+            self._entity(record)
+            return
+        try:
+            fact = topics.EVENTS.decode(record)
+        except Refused as error:
+            self.bad.append((record, str(error)))
+            return
+        if fact is None:
+            self.bad.append((record, "a tombstone is not a fact"))
+            return
+        folded = fold(self.batch.state(fact.conversation_id), fact)
+        if folded.accepted:
+            self.facts += 1
+            if folded.changes:
+                self._announce(record, folded.changes)
+
+    def _announce(self, record: Record, changes: tuple[Change, ...]) -> None:
+        self._changes.setdefault(record.where, []).append((record.offset, changes))
+        self.change_count += len(changes)
+
+    def flush(self) -> None:
+        self.batch.flush()
+        self.connection.executemany(outbox.INSERT, outbox.rows(self._changes))
+        self.tally.counts["changes"] += self.change_count
+
+    # --- entities
+
+    def _entity(self, record: Record) -> None:
+        topic = _ENTITIES[record.topic]
+        try:
+            id_ = record.key.decode()
+            entity = topic.decode(record)
+        except (Refused, UnicodeDecodeError) as error:
+            self.bad.append((record, str(error)))
+            return
+        index = TOPIC_INDEX[record.topic]
+        if entity is None:
+            self.connection.execute(_DROP_ENTITY, (index, key(id_)))
+        elif entity.id != id_:  # type: ignore[attr-defined]
+            self.bad.append((record, f"its key is {id_!r}, its id is another"))
+            return
+        else:
+            connected = not isinstance(entity, Channel) or entity.connected
+            source = getattr(entity, "source", None)
+            self.connection.execute(_PUT_ENTITY, (index, key(id_), source, connected, _encode(entity)))
+        if record.topic == _CHANNELS:
+            self._channel(id_, exists=entity is not None)
+        kind = _ANNOUNCED.get(record.topic)
+        if kind is not None and isinstance(entity, Channel | Tag):
+            # The record's own place numbers it: counting records would start again once compaction has removed some.
+            self._announce(record, (entity_change(kind, entity, record.offset + 1),))
+
+    def _channel(self, id_: str, *, exists: bool) -> None:
+        """Conversations appear with the record of their channel, and go with it."""
+        self.batch.flush()
+        self.connection.execute(_SHOW if exists else _HIDE, (key(id_),))
+        moved = self.connection.changes()
+        self.tally.counts["conversations"] += moved if exists else -moved
+        existing = self.connection.execute("SELECT count(*) FROM entities WHERE topic = ?", (TOPIC_INDEX[_CHANNELS],)).get
+        self.tally.counts["channels"] = existing
+
+
+Folded = tuple[Tally, Applied]
+
+
+def _together(connection: apsw.Connection, tally: Tally, records: Sequence[Record]) -> Folded:
+    run = _Run(connection, tally)
+    for record in records:
+        run.add(record)
+    run.flush()
+    return tally, Applied(run.facts, run.change_count, run.bad)
+
+
+def _one_by_one(connection: apsw.Connection, tally: Tally, records: Sequence[Record]) -> Folded:
+    facts = changes = 0
+    bad: Bad = []
+    for record in records:
+        run = _Run(connection, tally.copy())
+        connection.execute("SAVEPOINT record")
+        try:
+            run.add(record)
+            run.flush()
+        except ENGINE_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001: any failure of one record is that record's, and is reported
+            connection.execute("ROLLBACK TO record")
+            bad.append((record, f"folding it failed: {type(error).__name__}: {error}"))
+            _log.error("record.failed", topic=record.topic, partition=record.partition, offset=record.offset, exc_info=error)
+        else:
+            tally = run.tally
+            facts += run.facts
+            changes += run.change_count
+            bad += run.bad
+        connection.execute("RELEASE record")
+    return tally, Applied(facts, changes, bad)
+
+
+class Projection:
+    """Owns the writing connection. `positions` and `counts` are what the last commit says."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._positions = {
+            TopicPartition(topics.FOLDED[topic].name, partition): offset
+            for topic, partition, offset in connection.execute('SELECT topic, "partition", next FROM offsets')
+        }
+        counts = dict.fromkeys(COUNTERS, 0) | dict(connection.execute("SELECT name, value FROM counters").fetchall())
+        self._tally = Tally(
+            connection.execute("SELECT ifnull(max(n), 0) FROM conversations").get,
+            connection.execute("SELECT ifnull(max(n), 0) FROM messages").get,
+            counts,
+        )
+
+    @property
+    def positions(self) -> dict[TopicPartition, int]:
+        return dict(self._positions)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(self._tally.counts)
+
+    def apply(self, records: Sequence[Record]) -> Applied:
+        fresh, offsets = self._fresh(records)
+        if not fresh:
+            return Applied(0, 0, [])
+        try:
+            return self._transaction(fresh, offsets, _together)
+        except ENGINE_ERRORS:
+            raise
+        except Exception:  # noqa: BLE001: whatever it was, the next line finds the record and reports it
+            return self._transaction(fresh, offsets, _one_by_one)
+
+    def forget(self, where: TopicPartition, below: int, groups_max: int) -> tuple[int, bool]:
+        """Drop changes of facts before `below`; returns how many, and whether there may be more."""
+        tally = self._tally.copy()
+        with self._writing():
+            gone, more = outbox.forget(self._connection, where, below, groups_max)
+            tally.counts["changes"] -= gone
+            self._write_counts(tally)
+        self._tally = tally
+        return gone, more
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _fresh(self, records: Sequence[Record]) -> tuple[list[Record], dict[TopicPartition, int]]:
+        offsets: dict[TopicPartition, int] = {}
+        fresh = []
+        for record in records:
+            where = record.where
+            known = offsets.get(where)
+            if known is None:
+                if record.topic not in TOPIC_INDEX:
+                    message = f"{record.topic} is not folded; tail {', '.join(TOPIC_INDEX)}"
+                    raise ValueError(message)
+                known = self._positions.get(where, 0)
+            if record.offset >= known:
+                fresh.append(record)
+                offsets[where] = record.offset + 1
+        return fresh, offsets
+
+    def _transaction(self, records: list[Record], offsets: dict[TopicPartition, int], way: Callable[[apsw.Connection, Tally, Sequence[Record]], Folded]) -> Applied:
+        connection = self._connection
+        with self._writing():
+            tally, applied = way(connection, self._tally.copy(), records)
+            connection.executemany(
+                _PUT_OFFSET, [(TOPIC_INDEX[where.topic], where.partition, offset) for where, offset in offsets.items()]
+            )
+            self._write_counts(tally)
+        self._tally = tally
+        self._positions.update(offsets)
+        return applied
+
+    def _write_counts(self, tally: Tally) -> None:
+        before = self._tally.counts
+        changed = [(value, name) for name, value in tally.counts.items() if value != before[name]]
+        self._connection.executemany(_PUT_COUNTER, changed)

@@ -1,0 +1,150 @@
+"""What the store is asked, as SQL: single rows, messages by cursor, work, changes, entities. Synchronous, bounded.
+
+`conversations.list` has its own module, because it may have to look further than one statement.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import apsw
+import msgspec
+
+from airy import topics
+from airy.bus.topic import Topic
+from airy.errors import Refused
+from airy.model.conversation import Conversation, Message
+from airy.model.entity import Channel
+from airy.store.api import ConversationView, Page, Work, WorkKind
+from airy.store.sqlite.key import Key, asked, key, text_of
+from airy.store.sqlite.schema import SHOWN, TOPIC_INDEX
+
+E = TypeVar("E")
+
+_decode_conversation = msgspec.json.Decoder(Conversation).decode
+_decode_message = msgspec.json.Decoder(Message).decode
+_decode_channel = msgspec.json.Decoder(Channel).decode
+
+_CHANNELS = TOPIC_INDEX[topics.CHANNELS.name]
+_CHANNEL = f"SELECT body FROM entities WHERE topic = {_CHANNELS} AND id = ?"
+_VIEW = f"SELECT n, channel, body FROM conversations WHERE id = ? AND visible = {SHOWN}"
+_VIEW_BY_NUMBER = "SELECT n, channel, body FROM conversations WHERE n = ?"
+_MESSAGE_OF = "SELECT body FROM messages WHERE id = ? AND conversation = ?"
+_MESSAGE = "SELECT body FROM messages WHERE id = ? LIMIT 1"
+_LISTED = "messages INDEXED BY messages_recent WHERE conversation = ? AND deleted = 0"
+_NEWEST = f"SELECT body, sent_at, id FROM {_LISTED} ORDER BY sent_at DESC, id LIMIT ?"
+_FROM = f"""
+SELECT body, sent_at, id FROM {_LISTED} AND sent_at <= ? AND (sent_at < ? OR id >= ?) ORDER BY sent_at DESC, id LIMIT ?"""
+_BEFORE = f"""
+SELECT id FROM {_LISTED} AND sent_at >= ? AND (sent_at > ? OR id < ?) ORDER BY sent_at, id DESC LIMIT 1 OFFSET ?"""
+_ACCEPTED = """
+SELECT accepted FROM seen WHERE conversation = (SELECT n FROM conversations WHERE id = ?) AND fact = ?"""
+_SENDS = """
+SELECT source, "partition", conversation_id, message_id, head_due, state, channel_id FROM sends
+WHERE source = ? AND head_due <= ? AND "partition" IN ({marks}) ORDER BY head_due, since LIMIT ?"""
+_PROFILES = f"""
+SELECT source, "partition", conversation_id, NULL, 0, '', channel_id FROM profiles
+WHERE source = ? AND "partition" IN ({{marks}}) AND EXISTS (
+  SELECT 1 FROM conversations JOIN entities ON topic = {_CHANNELS} AND entities.id = conversations.channel AND connected = 1
+  WHERE conversations.n = profiles.conversation)
+ORDER BY conversation DESC LIMIT ?"""
+
+
+class Views:
+    """Conversations with what is shown around them; a channel is read once for a page."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._channels: dict[Key, Channel] = {}
+
+    def by_id(self, conversation_id: str) -> ConversationView | None:
+        row = self._connection.execute(_VIEW, (asked(conversation_id),)).get
+        return None if row is None else self._view(row)
+
+    def by_numbers(self, numbers: Sequence[int]) -> list[ConversationView]:
+        return [self._view(self._connection.execute(_VIEW_BY_NUMBER, (n,)).get) for n in numbers]
+
+    def _view(self, row: tuple[int, Key, bytes]) -> ConversationView:
+        n, channel_key, body = row
+        channel = self._channels.get(channel_key)
+        if channel is None:
+            channel = _decode_channel(self._connection.execute(_CHANNEL, (channel_key,)).get)
+            self._channels[channel_key] = channel
+        conversation = _decode_conversation(body)
+        last = None
+        if conversation.last_message_id is not None:
+            last = self._connection.execute(_MESSAGE_OF, (key(conversation.last_message_id), n)).get
+        return ConversationView(conversation, channel, None if last is None else _decode_message(last))
+
+
+# --- messages
+
+def message(connection: apsw.Connection, message_id: str) -> Message | None:
+    body = connection.execute(_MESSAGE, (asked(message_id),)).get
+    return None if body is None else _decode_message(body)
+
+
+def messages(connection: apsw.Connection, conversation_id: str, cursor: str | None, size: int) -> Page:
+    """Cursors are ids of messages: the first of a page. What fits on one page is one page, whatever the cursor."""
+    row = connection.execute("SELECT n, messages FROM conversations WHERE id = ?", (asked(conversation_id),)).get
+    if row is None:
+        return Page([], None, None, 0)
+    n, total = row
+    if total <= size or not (cursor or "").strip():
+        return _page(connection.execute(_NEWEST, (n, size + 1)).fetchall(), size, None, total)
+    first = asked((cursor or "").strip())
+    sent_at = connection.execute("SELECT sent_at FROM messages WHERE id = ? AND conversation = ?", (first, n)).get
+    if sent_at is None:
+        raise Refused(f"cursor {str(cursor)[:64]!r} is not a message of this conversation", field="cursor")
+    rows = connection.execute(_FROM, (n, sent_at, sent_at, first, size + 1)).fetchall()
+    previous = connection.execute(_BEFORE, (n, sent_at, sent_at, first, size - 1)).get
+    return _page(rows, size, previous, total)
+
+
+def _page(rows: list[tuple[bytes, int, Key]], size: int, previous: Key | None, total: int) -> Page:
+    following = text_of(rows[size][2]) if len(rows) > size else None
+    items: list[object] = [_decode_message(row[0]) for row in rows[:size]]
+    return Page(items, None if previous is None else text_of(previous), following, total)
+
+
+# --- acting
+
+def accepted(connection: apsw.Connection, conversation_id: str, fact_id: str) -> bool:
+    return bool(connection.execute(_ACCEPTED, (asked(conversation_id), key(fact_id))).get)
+
+
+def work(
+    connection: apsw.Connection, kind: WorkKind, source: str, partitions: Sequence[int], due_until_ms: int, work_max: int
+) -> list[Work]:
+    marks = ", ".join("?" * len(partitions))
+    if kind == "send":
+        rows = connection.execute(_SENDS.format(marks=marks), (source, due_until_ms, *partitions, work_max))
+    else:
+        rows = connection.execute(_PROFILES.format(marks=marks), (source, *partitions, work_max))
+    return [
+        Work(kind, where, partition, conversation_id, message_id, due_ms, state, channel_id)
+        for where, partition, conversation_id, message_id, due_ms, state, channel_id in rows
+    ]
+
+
+# --- entities
+
+def entity(connection: apsw.Connection, topic: Topic[E], entity_id: str) -> E | None:
+    body = connection.execute(
+        "SELECT body FROM entities WHERE topic = ? AND id = ?", (TOPIC_INDEX[topic.name], asked(entity_id))
+    ).get
+    return None if body is None else _decoder(topic).decode(body)
+
+
+def entities(connection: apsw.Connection, topic: Topic[E], *, source: str | None = None, connected_only: bool = False) -> list[E]:
+    """By id. Complete on purpose: there are as many as people make by hand."""
+    sql = "SELECT body FROM entities WHERE topic = ? AND (?2 IS NULL OR source = ?2) AND connected >= ? ORDER BY id"
+    decoder = _decoder(topic)
+    rows = connection.execute(sql, (TOPIC_INDEX[topic.name], source, int(connected_only)))
+    return [decoder.decode(body) for (body,) in rows]
+
+
+def _decoder(topic: Topic[E]) -> msgspec.json.Decoder[E]:
+    return _DECODERS[topic.name]
+
+
+_DECODERS: Mapping[str, msgspec.json.Decoder] = {topic.name: msgspec.json.Decoder(topic.value_type) for topic in topics.FOLDED}  # type: ignore[type-arg]

@@ -1,0 +1,130 @@
+"""The tables of the SQLite store, and how a file is recognised as one of ours.
+
+A conversation and a message are one row each: a JSON body, and beside it only what an index or a filter needs. Rows are
+known by integers inside and by ids outside. Every index is paid for by each message, so there are few, and
+`conversations_activity` carries the filterable columns: a scan, newest first, never touches the rows themselves.
+
+The file is a cache of the log. A changed schema, fold or list of topics therefore migrates nothing: it rebuilds.
+"""
+
+from zlib import crc32
+
+import apsw
+
+from airy import topics
+
+FOLD_VERSION = 1  # raise it when the fold would build other rows from the same log
+APPLICATION_ID = 0x41697279
+
+TABLES = """
+CREATE TABLE conversations(
+  n INTEGER PRIMARY KEY,
+  id NOT NULL UNIQUE,
+  channel,
+  created_at INTEGER NOT NULL DEFAULT 0,
+  last_message_at INTEGER NOT NULL DEFAULT 0,
+  visible INTEGER NOT NULL DEFAULT 0,
+  has_unread INTEGER NOT NULL DEFAULT 0,
+  unread_count INTEGER NOT NULL DEFAULT 0,
+  messages INTEGER NOT NULL DEFAULT 0,
+  contacted INTEGER NOT NULL DEFAULT 0,
+  state TEXT,
+  name TEXT NOT NULL DEFAULT '',
+  body BLOB
+);
+CREATE INDEX conversations_activity ON conversations(
+  last_message_at DESC, id DESC, channel, created_at, unread_count, state, name
+) WHERE visible = 1;
+CREATE INDEX conversations_channel ON conversations(channel);
+CREATE INDEX conversations_unread ON conversations(channel) WHERE has_unread = 1;
+CREATE INDEX conversations_state ON conversations(state) WHERE state IS NOT NULL;
+CREATE TABLE conversation_tags(tag NOT NULL, conversation INTEGER NOT NULL, PRIMARY KEY(tag, conversation)) WITHOUT ROWID;
+
+CREATE TABLE messages(
+  n INTEGER PRIMARY KEY,
+  id NOT NULL,
+  conversation INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  sent_at INTEGER NOT NULL,
+  deleted INTEGER NOT NULL,
+  open_at INTEGER,
+  body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX messages_id ON messages(id, conversation);
+CREATE INDEX messages_recent ON messages(conversation, sent_at DESC, id) WHERE deleted = 0;
+CREATE INDEX messages_open ON messages(conversation, open_at) WHERE open_at IS NOT NULL;
+CREATE TABLE provider_ids(
+  conversation INTEGER NOT NULL, provider_id TEXT NOT NULL, message NOT NULL, PRIMARY KEY(conversation, provider_id)
+) WITHOUT ROWID;
+
+CREATE TABLE seen(
+  conversation INTEGER NOT NULL, fact NOT NULL, accepted INTEGER NOT NULL, PRIMARY KEY(conversation, fact)
+) WITHOUT ROWID;
+
+CREATE TABLE sends(
+  conversation INTEGER NOT NULL, sequence INTEGER NOT NULL, conversation_id TEXT NOT NULL, message_id TEXT NOT NULL,
+  channel_id TEXT NOT NULL, source TEXT NOT NULL, "partition" INTEGER NOT NULL, state TEXT NOT NULL,
+  due INTEGER NOT NULL, since INTEGER NOT NULL, head_due INTEGER,
+  PRIMARY KEY(conversation, sequence)
+) WITHOUT ROWID;
+CREATE INDEX sends_due ON sends(source, head_due, since) WHERE head_due IS NOT NULL;
+CREATE TABLE profiles(
+  source TEXT NOT NULL, conversation INTEGER NOT NULL, conversation_id TEXT NOT NULL, channel_id TEXT NOT NULL,
+  "partition" INTEGER NOT NULL,
+  PRIMARY KEY(source, conversation)
+) WITHOUT ROWID;
+
+CREATE TABLE entities(
+  topic INTEGER NOT NULL, id NOT NULL, source TEXT, connected INTEGER NOT NULL DEFAULT 1, body BLOB NOT NULL,
+  PRIMARY KEY(topic, id)
+) WITHOUT ROWID;
+
+CREATE TABLE changes(
+  n INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, total INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX changes_place ON changes(first);
+CREATE TABLE offsets(
+  topic INTEGER NOT NULL, "partition" INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY(topic, "partition")
+) WITHOUT ROWID;
+CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+HIDDEN, SHOWN, WAITING = 0, 1, 2  # `visible`: nothing to show yet; listed; listed once its channel has a record
+
+COUNTERS = ("conversations", "messages", "channels", "changes", "send_pending", "send_unknown")
+
+TOPIC_INDEX = {topic.name: index for index, topic in enumerate(topics.FOLDED)}
+
+VERSION = crc32(f"{FOLD_VERSION}\n{TABLES}\n{sorted(TOPIC_INDEX.items())}".encode()) & 0x7FFF_FFFF | 1
+"""`user_version` of a file this code can go on with."""
+
+_OFFSET_BITS = 47
+_PARTITION_BITS = 12
+OFFSET_END = 1 << _OFFSET_BITS
+
+
+def place(topic: int, partition: int, offset: int) -> int:
+    """Topic, partition and offset as one number that sorts like them."""
+    if partition >> _PARTITION_BITS or offset >> _OFFSET_BITS:
+        message = f"partition {partition}, offset {offset}: beyond what one number can hold"
+        raise OverflowError(message)
+    return (topic << _PARTITION_BITS | partition) << _OFFSET_BITS | offset
+
+
+def offset_of(place_: int) -> int:
+    return place_ & OFFSET_END - 1
+
+
+def create(connection: apsw.Connection) -> None:
+    with connection:
+        connection.execute(TABLES)
+        connection.executemany("INSERT INTO counters VALUES(?, 0)", [(name,) for name in COUNTERS])
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", VERSION)
+
+
+def state_of(connection: apsw.Connection) -> str:
+    """empty, current, stale (ours, of another version) or foreign."""
+    if connection.pragma("application_id") == APPLICATION_ID:
+        return "current" if connection.pragma("user_version") == VERSION else "stale"
+    return "foreign" if connection.execute("SELECT count(*) FROM sqlite_schema").get else "empty"

@@ -1,0 +1,233 @@
+"""What does a durable, checked, bounded webhook endpoint cost, against a bare ASGI handler that only checks the HMAC?
+
+Every case is one process with our HTTP server on uvloop; the load is another process that keeps so many connections
+busy with signed posts of about 1 kB. Cases take turns, round after round, so that other load on the machine hits all of
+them; the median round counts. CPU is the server process's own.
+
+    python benchmarks/bench_ingress.py [--seconds 1.5] [--rounds 5] [--connections 32] [--journal] [--json]
+"""
+
+import argparse
+import asyncio  # noqa: TID251 -- the load generator's raw protocols
+import hmac
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+import anyio
+import uvloop
+
+from airy import topics
+from airy.actors.runtime import Context
+from airy.bus.journal import open_journal
+from airy.bus.memory import MemoryBus
+from airy.clock import RandomIds, SystemClock
+from airy.http.asgi import AsgiApp, Receive, Scope, Send
+from airy.http.bodies import BodyReader
+from airy.http.connection import Limits
+from airy.http.ingress import Gate, Ingress
+from airy.http.server import HttpServer
+from airy.sources.facebook import Facebook, FacebookConfig
+
+SECRET = "app secret of the benchmark"
+BASELINE, INGRESS, JOURNAL = "bare ASGI handler with HMAC", "ingress, log in memory", "ingress, log on disk"
+TARGET = 0.85
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def body(random: Random) -> bytes:
+    text = "".join(random.choices("abcdefghij ", k=720))
+    message = {"mid": f"m_{random.getrandbits(64):x}", "text": text}
+    event = {"sender": {"id": "6120000000000001"}, "recipient": {"id": "204918377001"}, "timestamp": 1_767_225_600_000,
+             "message": message}  # fmt: skip
+    entry = {"id": "204918377001", "time": 1_767_225_600_000, "messaging": [event]}
+    return json.dumps({"object": "page", "entry": [entry]}).encode()
+
+
+def signed_post(payload: bytes) -> bytes:
+    signature = hmac.digest(SECRET.encode(), payload, "sha256").hex()
+    head = (
+        "POST /facebook HTTP/1.1\r\nHost: airy.example.net\r\nUser-Agent: facebookexternalua\r\nAccept: */*\r\n"
+        f"Content-Type: application/json\r\nX-Hub-Signature-256: sha256={signature}\r\n"
+        f"Content-Length: {len(payload)}\r\n\r\n"
+    )
+    return head.encode() + payload
+
+
+# --- the servers
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """The least that is still safe: read the body, compare its HMAC."""
+    parts = []
+    more = True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    given = b""
+    for name, value in scope["headers"]:
+        if name == b"x-hub-signature-256":
+            given = value
+    known = hmac.new(SECRET.encode(), b"".join(parts), "sha256").hexdigest().encode()
+    status = 200 if hmac.compare_digest(given, b"sha256=" + known) else 403
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def serve(case: str) -> None:
+    with ExitStack() as held:
+        clock = SystemClock()
+        journal = None
+        if case == JOURNAL:
+            directory = held.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd()))
+            journal = held.enter_context(open_journal(Path(directory)))
+        bus = MemoryBus(topics.ALL, clock=clock, journal=journal)
+        app: AsgiApp = bare
+        if case != BASELINE:
+            source = Facebook(FacebookConfig(app_id="1", app_secrets=(SECRET,), verify_token="v"))
+            app = Ingress(source, bus, clock=clock, ids=RandomIds(), gate=Gate(), reader=BodyReader())
+
+        def announce() -> None:
+            print(server.address[1] if server.address else 0, flush=True)
+
+        server = HttpServer(app, limits=Limits())
+        context = Context("http", clock=clock, random=Random(0), on_ready=announce)
+        bus_context = Context("bus", clock=clock, random=Random(0))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(bus.run, bus_context)
+            tasks.start_soon(server.run, context)
+            await anyio.to_thread.run_sync(sys.stdin.read)  # until the parent closes it
+            context.draining.set()
+            bus_context.draining.set()
+
+
+# --- the load
+
+
+class Client(asyncio.Protocol):
+    """Posts, waits for the answer, posts the next."""
+
+    def __init__(self, load: "Load") -> None:
+        self._load = load
+        self._sent_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        if not (data.startswith(b"HTTP/1.1 200") and data.endswith(b"\r\n\r\n")):
+            self._load.wrong += 1
+        self._load.latencies.append(time.perf_counter() - self._sent_at)
+        self._next()
+
+    def _next(self) -> None:
+        if self._load.over:
+            self._transport.close()
+            return
+        self._sent_at = time.perf_counter()
+        self._transport.write(self._load.next_post())
+
+
+class Load:
+    def __init__(self, posts: list[bytes]) -> None:
+        self._posts = posts
+        self._at = 0
+        self.over = False
+        self.wrong = 0
+        self.latencies: list[float] = []
+
+    def next_post(self) -> bytes:
+        self._at += 1
+        return self._posts[self._at % len(self._posts)]
+
+
+async def press(port: int, pid: int, posts: list[bytes], connections: int, seconds: float) -> dict[str, float]:
+    load = Load(posts)
+    loop = asyncio.get_running_loop()
+    for _ in range(connections):
+        await loop.create_connection(lambda: Client(load), "127.0.0.1", port)
+    await asyncio.sleep(0.2)
+    load.latencies.clear()
+    cpu, began = cpu_s(pid), time.perf_counter()
+    await asyncio.sleep(seconds)
+    count, cpu, took = len(load.latencies), cpu_s(pid) - cpu, time.perf_counter() - began
+    load.over = True
+    await asyncio.sleep(0.1)
+    assert not load.wrong, f"{load.wrong} answers were not 200"
+    ordered = sorted(load.latencies)
+    return {
+        "rate": count / took, "cpu_us": cpu / count * 1e6,
+        "p50_ms": ordered[count // 2] * 1e3, "p99_ms": ordered[count * 99 // 100] * 1e3,
+    }  # fmt: skip
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def measure(cases: list[str], *, seconds: float, rounds: int, connections: int) -> dict[str, dict[str, float]]:
+    random = Random(7)
+    posts = [signed_post(body(random)) for _ in range(256)]
+    found: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
+    with ExitStack() as held:
+        servers = {}
+        for case in cases:
+            command = [sys.executable, __file__, "--serve", case]
+            server = held.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            assert server.stdout is not None
+            servers[case] = (int(server.stdout.readline()), server.pid)
+            if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+                os.sched_setaffinity(server.pid, {0})
+        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+            os.sched_setaffinity(0, {1})
+        for _ in range(rounds):
+            for case in cases:
+                port, pid = servers[case]
+                found[case].append(uvloop.run(press(port, pid, posts, connections, seconds)))
+    return {
+        case: {name: statistics.median(each[name] for each in rows) for name in rows[0]} for case, rows in found.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--journal", action="store_true", help="also with the log on disk (cwd)")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        anyio.run(serve, given.serve, backend_options={"use_uvloop": True})
+        return
+    cases = [BASELINE, INGRESS, *([JOURNAL] if given.journal else [])]
+    rows = measure(cases, seconds=given.seconds, rounds=given.rounds, connections=given.connections)
+    base = rows[BASELINE]
+    for row in rows.values():
+        row["rate_ratio"] = row["rate"] / base["rate"]
+        row["cpu_ratio"] = base["cpu_us"] / row["cpu_us"]
+    if given.json:
+        print(json.dumps({"question": "ingress", "baseline": BASELINE, "target": TARGET, "cases": rows}, indent=2))
+        return
+    print(f"{'':30} {'req/s':>8} {'CPU µs':>7} {'p50 ms':>7} {'p99 ms':>7} {'rate':>6} {'1/CPU':>6}")
+    for case, row in rows.items():
+        print(
+            f"{case:30} {row['rate']:8.0f} {row['cpu_us']:7.1f} {row['p50_ms']:7.2f} {row['p99_ms']:7.2f} "
+            f"{row['rate_ratio']:6.2f} {row['cpu_ratio']:6.2f}"
+        )
+    print(f"target: at least {TARGET} of the baseline")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What a missing dependency does, and what it never does."""
+
+import anyio
+import pytest
+
+from airy.actors.runtime import Backoff, Child, Context, Supervision
+from airy.errors import Unavailable
+from tests.kit.stage import Journal, acting, idle, noting, running
+
+
+class Broker:
+    def __init__(self) -> None:
+        self.up = False
+
+    async def client(self, ctx: Context) -> None:
+        if not self.up:
+            raise Unavailable("no broker at kafka:9092")
+        await idle(ctx)
+
+
+async def test_ten_minutes_without_a_broker_flip_readiness_and_nothing_else() -> None:
+    broker, journal = Broker(), Journal()
+    children = (
+        Child(name="http", start=acting(noting(journal, idle))),
+        Child(name="client", start=acting(noting(journal, broker.client))),
+    )
+    async with running(Supervision(name="airy", children=children, bugs_max=0)) as stage:
+        for _ in range(600):
+            await anyio.sleep(1)
+            assert not stage.tree.ready
+            assert stage.tree.alive
+            assert stage.look("client").unavailable == "Unavailable: no broker at kafka:9092"
+        assert stage.look("client").bugs == 0
+        assert stage.look("client").phase == "backing_off"
+        broker.up = True
+        await anyio.sleep(36)
+        assert stage.tree.ready
+        assert stage.look("client").unavailable is None
+    assert journal.times("http", "start") == [0.0]
+
+
+async def test_the_back_off_grows_to_its_ceiling_and_starts_over_after_a_good_run() -> None:
+    broker, journal = Broker(), Journal()
+
+    async def client(ctx: Context) -> None:
+        if broker.up:
+            broker.up = False
+            ctx.ready()
+            await anyio.sleep(10)
+        raise Unavailable("gone")
+
+    backoff = Backoff(initial_s=1, factor=2, ceiling_s=5, jitter=0, reset_s=10)
+    child = Child(name="a", start=acting(noting(journal, client)))
+    async with running(Supervision(name="airy", children=(child,), backoff=backoff)):
+        await anyio.sleep(22)
+        broker.up = True
+        await anyio.sleep(18)
+    assert journal.times("a", "start") == [0.0, 1.0, 3.0, 7.0, 12.0, 17.0, 22.0, 33.0, 35.0, 39.0]
+
+
+async def test_a_short_run_does_not_reset_the_back_off() -> None:
+    journal = Journal()
+
+    async def flapping(ctx: Context) -> None:
+        ctx.ready()
+        await anyio.sleep(1)
+        raise Unavailable("gone")
+
+    backoff = Backoff(initial_s=1, factor=2, ceiling_s=30, jitter=0, reset_s=10)
+    child = Child(name="a", start=acting(noting(journal, flapping)))
+    async with running(Supervision(name="airy", children=(child,), backoff=backoff)):
+        await anyio.sleep(20)
+    assert journal.times("a", "start") == [0.0, 2.0, 5.0, 10.0, 19.0]
+
+
+async def test_a_dependency_may_ask_for_a_longer_wait_within_the_ceiling() -> None:
+    journal = Journal()
+    wishes = [4.0, 100.0, None]
+
+    async def client(ctx: Context) -> None:
+        if wishes:
+            raise Unavailable("slow down", retry_after_s=wishes.pop(0))
+        await idle(ctx)
+
+    backoff = Backoff(initial_s=1, factor=1, ceiling_s=10, jitter=0)
+    child = Child(name="a", start=acting(noting(journal, client)))
+    async with running(Supervision(name="airy", children=(child,), backoff=backoff)):
+        await anyio.sleep(60)
+    assert journal.times("a", "start") == [0.0, 4.0, 14.0, 15.0]
+
+
+async def test_clients_that_fail_together_do_not_return_together() -> None:
+    journal = Journal()
+
+    async def client(ctx: Context) -> None:
+        ctx.ready()
+        await anyio.sleep(1)
+        raise Unavailable("gone")
+
+    start = acting(noting(journal, client))
+    inner = tuple(
+        Supervision(name=f"s{number}", children=(Child(name=f"c{number}", start=start),))
+        for number in range(8)
+    )
+    async with running(Supervision(name="airy", children=inner)):
+        await anyio.sleep(1.5)
+    seconds = [journal.times(f"c{number}", "start")[1] for number in range(8)]
+    assert len(set(seconds)) == 8
+    assert all(1.16 <= at <= 1.24 for at in seconds)
+
+
+async def test_stopping_does_not_wait_for_a_back_off() -> None:
+    broker = Broker()
+    child = Child(name="a", start=acting(broker.client))
+    backoff = Backoff(initial_s=1000, ceiling_s=1000)
+    began_at = anyio.current_time()
+    async with running(Supervision(name="airy", children=(child,), backoff=backoff)) as stage:
+        await anyio.sleep(1)
+        assert stage.look("a").phase == "backing_off"
+    assert anyio.current_time() - began_at == pytest.approx(1)
+    assert stage.look("a").phase == "stopped"

@@ -1,0 +1,323 @@
+"""The memory bus against lists: whatever is published, read, committed, crashed, dealt out anew or compacted."""
+
+from collections.abc import Coroutine, Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import anyio
+import looptime
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from airy.bus import Fenced, Journal, MemoryBus, Record, Topic, TopicPartition, Truncated, open_journal
+from airy.bus.subscription import GroupSubscription
+from airy.bus.topic import Retention
+from airy.bus.worker import task_group
+from tests.kit.bus import StepClock
+from tests.kit.pulse import LonePulse
+
+T = TypeVar("T")
+SESSION_S = 10.0
+REBALANCE_S = 20.0
+RETENTION_MS = 60_000
+Line = tuple[int, bytes, bytes | None, int]
+"""Offset, key, value, time."""
+
+
+class Member:
+    """A subscription, and what its owner believes."""
+
+    def __init__(self, model: "BusModel") -> None:
+        self.model = model
+        self.positions: dict[TopicPartition, int] = {}
+        self.seen_at = model.loop.time()
+        self.fetching = False
+
+    @property
+    def alive(self) -> bool:
+        return self.fetching or self.model.loop.time() < self.seen_at + SESSION_S
+
+    async def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
+        model = self.model
+        for where, offset in partitions.items():
+            assert offset == model.committed.get(where, model.starts[where])
+            owners = [member for member in model.members if where in member.positions and member.alive]
+            assert owners == [], f"{where} has two owners"
+        self.positions = dict(partitions)
+        self.fetching = True
+
+    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        assert set(partitions) == self.positions.keys()
+        self.positions = {}
+
+
+class BusModel(RuleBasedStateMachine):
+    retention: Retention = "kept"
+    durable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = looptime.new_event_loop(start=0)
+        self.clock = StepClock()
+        self.topic: Topic[Any] = Topic(
+            "facts", bytes, partitions=3, retention=self.retention, retention_ms=RETENTION_MS
+        )
+        self.lines: dict[TopicPartition, list[Line]] = {where: [] for where in self.topic.where}
+        self.starts = dict.fromkeys(self.topic.where, 0)
+        self.ends = dict.fromkeys(self.topic.where, 0)
+        self.committed: dict[TopicPartition, int] = {}
+        self.members: list[Member] = []
+        self.directory = TemporaryDirectory()
+        self.journal: Journal | None = None
+        self.open()
+
+    def open(self) -> None:
+        if self.durable:
+            self.journal = open_journal(Path(self.directory.name), inline=True)
+        self.bus = MemoryBus(
+            [self.topic], clock=self.clock, journal=self.journal, session_s=SESSION_S, rebalance_s=REBALANCE_S,
+            compact_records_min=1, memory_bytes_max=1_500 if self.durable else None,
+        )  # fmt: skip
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        async def alive() -> T:
+            async with task_group() as tasks:
+                tasks.start_soon(self.bus.run, LonePulse())
+                result = await work
+                tasks.cancel_scope.cancel()
+            return result
+
+        return self.loop.run_until_complete(alive())
+
+    def teardown(self) -> None:
+        for member in list(self.members):
+            self.leave_of(member)
+        if self.journal is not None:
+            self.journal.close()
+        self.directory.cleanup()
+        self.loop.close()
+
+    # --- writing
+
+    @rule(
+        records=st.lists(
+            st.tuples(st.sampled_from("abcdefgh"), st.none() | st.binary(max_size=3)), min_size=1, max_size=8
+        )
+    )
+    def publish(self, records: list[tuple[str, bytes | None]]) -> None:
+        emits = [self.topic.emit(key, value) for key, value in records]
+        for position, emit in zip(self.run(self.bus.publish(emits)), emits, strict=True):
+            assert position.partition == emit.partition
+            assert position.offset >= self.ends[position.where]
+            self.lines[position.where].append((position.offset, emit.key, emit.value, self.clock.ms))
+            self.ends[position.where] = position.offset + 1
+
+    @precondition(lambda self: self.retention == "compacted")
+    @rule()
+    def compact(self) -> None:
+        self.run(self.bus.upkeep())
+        for where, lines in self.lines.items():
+            latest = {key: offset for offset, key, _, _ in lines}
+            self.lines[where] = [line for line in lines if latest[line[1]] == line[0]]
+
+    @precondition(lambda self: self.retention == "time")
+    @rule(ms=st.integers(1, RETENTION_MS))
+    def expire(self, ms: int) -> None:
+        self.clock.ms += ms
+        self.run(self.bus.upkeep())
+        starts = self.run(self.bus.starts([self.topic]))
+        for where, lines in self.lines.items():
+            kept = [line for line in lines if line[3] >= self.clock.ms - RETENTION_MS]
+            gone = [line for line in lines if line[3] < self.clock.ms - RETENTION_MS]
+            if not self.durable or not kept:  # a batch on disk goes as a whole
+                self.starts[where] = max(self.starts[where], gone[-1][0] + 1 if gone else 0)
+            assert starts[where] <= max(self.starts[where], gone[-1][0] + 1 if gone else 0)
+            self.starts[where] = starts[where]
+            self.lines[where] = [line for line in lines if line[0] >= starts[where]]
+
+    # --- reading
+
+    @rule(records_max=st.integers(1, 20), bytes_max=st.integers(1, 40), data=st.data())
+    def tail(self, records_max: int, bytes_max: int, data: st.DataObject) -> None:
+        """From anywhere to the end, in bounded batches."""
+        start = {where: data.draw(st.integers(self.starts[where], self.ends[where])) for where in self.topic.where}
+        self.run(self.read(start, records_max, bytes_max))
+
+    async def read(self, start: dict[TopicPartition, int], records_max: int, bytes_max: int) -> None:
+        read: dict[TopicPartition, list[Line]] = {where: [] for where in start}
+        async with self.bus.tail(start) as tail:
+            while {where: tail.position(where) for where in start} != self.ends:
+                records = await tail.fetch(records_max=records_max, bytes_max=bytes_max, wait_s=0)
+                assert len(records) <= records_max
+                size = sum(len(record.key) + len(record.value or b"") for record in records)
+                assert size <= bytes_max or len(records) == 1
+                for record in records:
+                    read[record.where].append(line_of(record))
+        for where, lines in read.items():
+            self.check_read(lines, where, start[where], self.ends[where])
+
+    def check_read(self, lines: list[Line], where: TopicPartition, start: int, end: int) -> None:
+        """What must be there is, in order; on disk compaction leaves more than it has to."""
+        expected = [line for line in self.lines[where] if start <= line[0] < end]
+        if self.retention == "compacted" and self.durable:
+            assert [line for line in lines if line in expected] == expected
+            assert [line[0] for line in lines] == sorted({line[0] for line in lines})
+        else:
+            assert lines == expected
+
+    @precondition(lambda self: any(self.starts.values()))
+    @rule()
+    def read_what_is_gone(self) -> None:
+        where = max(self.starts, key=lambda where: self.starts[where])
+
+        async def fetch() -> None:
+            async with self.bus.tail({where: self.starts[where] - 1}) as tail:
+                with pytest.raises(Truncated):
+                    await tail.fetch(records_max=1, wait_s=0)
+
+        if self.starts[where] <= self.ends[where] and self.starts[where] > 0:
+            self.run(fetch())
+
+    # --- groups
+
+    @precondition(lambda self: len(self.members) < 4)
+    @rule()
+    def join(self) -> None:
+        member = Member(self)
+        member.context = self.bus.subscribe([self.topic], group="group", ownership=member)
+        member.subscription = self.run(member.context.__aenter__())
+        self.members.append(member)
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        self.leave_of(data.draw(st.sampled_from(self.members)))
+
+    def leave_of(self, member: Member) -> None:
+        self.members.remove(member)
+        self.run(member.context.__aexit__(None, None, None))
+
+    @rule()
+    def rebalance(self) -> None:
+        self.run(self.on_time(self.bus.rebalance, "group"))
+
+    async def on_time(self, function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
+
+    @precondition(lambda self: self.members)
+    @rule(records_max=st.integers(0, 10), data=st.data())
+    def fetch(self, records_max: int, data: st.DataObject) -> None:
+        """Some members, side by side; the others are silent meanwhile."""
+        chosen = data.draw(st.lists(st.sampled_from(self.members), min_size=1, unique=True))
+        self.run(self.fetch_of(chosen, records_max))
+
+    async def fetch_of(self, members: list[Member], records_max: int) -> None:
+        async with anyio.create_task_group() as tasks:
+            for member in members:
+                tasks.start_soon(self.fetch_one, member, records_max)
+
+    async def fetch_one(self, member: Member, records_max: int) -> None:
+        subscription: GroupSubscription = member.subscription
+        member.fetching = member.alive
+        try:
+            records = await subscription.fetch(records_max=records_max, wait_s=1)
+        except Truncated:
+            assert any(offset < self.starts[where] for where, offset in member.positions.items())
+            for where, offset in member.positions.items():
+                member.positions[where] = max(offset, self.starts[where])
+                subscription.seek(where, member.positions[where])
+            return
+        finally:
+            member.fetching = False
+            member.seen_at = self.loop.time()
+        assert len(records) <= records_max
+        assert subscription.assignment == member.positions.keys()
+        for where in {record.where for record in records}:
+            lines = [line_of(record) for record in records if record.where == where]
+            self.check_read(lines, where, member.positions[where], lines[-1][0] + 1)
+        for where in member.positions:
+            member.positions[where] = subscription.position(where)
+
+    @precondition(lambda self: any(member.positions for member in self.members))
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        member = data.draw(st.sampled_from([member for member in self.members if member.positions]))
+        some = data.draw(st.lists(st.sampled_from(sorted(member.positions)), min_size=1, unique=True))
+        self.run(self.commit_of(member, {where: member.positions[where] for where in some}))
+
+    async def commit_of(self, member: Member, offsets: dict[TopicPartition, int]) -> None:
+        try:
+            await member.subscription.commit(offsets)
+        except Fenced:
+            assert not member.alive
+        else:
+            assert member.alive
+            self.committed |= offsets
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data())
+    def steal(self, data: st.DataObject) -> None:
+        """Nobody commits what it does not own."""
+        member = data.draw(st.sampled_from(self.members))
+        for where in self.lines.keys() - member.positions.keys():
+
+            async def commit(where: TopicPartition = where) -> None:
+                with pytest.raises(Fenced):
+                    await member.subscription.commit({where: 0})
+
+            self.run(commit())
+
+    @rule()
+    def silence(self) -> None:
+        """So long that every member is out, and knows it with its next call."""
+        self.run(anyio.sleep(SESSION_S + 1))
+
+    @precondition(lambda self: self.durable)
+    @rule()
+    def reopen(self) -> None:
+        """As a crash does it: nobody says goodbye."""
+        self.members.clear()
+        self.journal.close()
+        self.open()
+
+    # --- always
+
+    @invariant()
+    def edges(self) -> None:
+        assert self.run(self.bus.ends([self.topic])) == self.ends
+        assert self.run(self.bus.starts([self.topic])) == self.starts
+        assert self.run(self.bus.committed("group", [self.topic])) == self.committed
+
+
+def line_of(record: Record) -> Line:
+    return record.offset, record.key, record.value, record.timestamp_ms
+
+
+class CompactedModel(BusModel):
+    retention = "compacted"
+
+
+class TimeModel(BusModel):
+    retention = "time"
+
+
+class DurableModel(BusModel):
+    durable = True
+
+
+class DurableCompactedModel(CompactedModel):
+    durable = True
+
+
+class DurableTimeModel(TimeModel):
+    durable = True
+
+
+TestKept = BusModel.TestCase
+TestCompacted = CompactedModel.TestCase
+TestTime = TimeModel.TestCase
+TestDurable = DurableModel.TestCase
+TestDurableCompacted = DurableCompactedModel.TestCase
+TestDurableTime = DurableTimeModel.TestCase

@@ -1,0 +1,47 @@
+"""Fixtures for every test; helpers live in `tests/kit`.
+
+An `async def test_…` runs twice, on asyncio and on trio, in virtual time that starts at 0 and jumps whenever
+all tasks wait. A test that needs the real world says which part of it:
+
+- `@pytest.mark.usefixtures("real_time")`: both event loops, the machine's clock (threads, timing);
+- `@pytest.mark.parametrize("anyio_backend", ["asyncio"])`: asyncio alone, the machine's clock (sockets);
+- `@pytest.mark.parametrize("anyio_backend", [asyncio_world()])`: asyncio alone, virtual time.
+
+For a whole module assign any of these to `pytestmark`. `AIRY_SEED` chooses the seed, `HYPOTHESIS_PROFILE`
+among the profiles below.
+"""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.kit.world import Backend, asyncio_world, trio_world
+
+_COMMON = settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+settings.register_profile("dev", _COMMON, max_examples=50)
+settings.register_profile("ci", _COMMON, max_examples=100, derandomize=True)
+settings.register_profile("thorough", _COMMON, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture
+def seed() -> int:
+    """Printed when a test fails: `AIRY_SEED=… pytest …` replays it."""
+    chosen = int(os.environ.get("AIRY_SEED", "0"))
+    print(f"AIRY_SEED={chosen}")  # noqa: T201
+    return chosen
+
+
+@pytest.fixture
+def real_time() -> None:
+    """Ask for it to get the machine's clock."""
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest, seed: int) -> Backend:
+    if "real_time" in request.fixturenames:
+        return request.param, {}
+    return trio_world(seed) if request.param == "trio" else asyncio_world()

@@ -1,0 +1,316 @@
+"""The server over real sockets: what it serves, what it refuses, and how it stops."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from random import Random
+
+import anyio
+import msgspec
+import pytest
+from anyio.abc import SocketStream
+
+from airy.actors.runtime import Context
+from airy.clock import SystemClock
+from airy.errors import Refused
+from airy.http.asgi import AsgiApp, Receive, Scope, Send
+from airy.http.bodies import BodyReader, Disconnected
+from airy.http.connection import Limits
+from airy.http.server import HttpServer
+
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+QUICK = Limits(header_s=0.2, request_s=0.4, keep_alive_s=1, stalled_s=0.3, connections_max=8)
+PATIENCE_S = 5.0
+
+
+class Echo:
+    """Answers with the body's size; `/hold` waits for `go`; `/much` answers with megabytes."""
+
+    def __init__(self) -> None:
+        self.go = anyio.Event()
+        self.began = anyio.Event()
+        self.ended: list[str] = []
+        self._reader = BodyReader()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._reader.read(receive, scope["headers"])
+            if scope["path"] == "/hold":
+                self.began.set()
+                await self.go.wait()
+            answer = b"x" * 20_000_000 if scope["path"] == "/much" else b"%d" % len(body)
+            headers = [(b"content-length", b"%d" % len(answer))]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": answer})
+            self.ended.append("answered")
+        except Disconnected:
+            self.ended.append("disconnected")
+        except BaseException as error:
+            self.ended.append(type(error).__name__)
+            raise
+
+
+@asynccontextmanager
+async def serving(app: AsgiApp, limits: Limits = QUICK, drain_s: float = 0.5) -> AsyncIterator[tuple[int, Context, HttpServer]]:
+    ready = anyio.Event()
+    ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
+    server = HttpServer(app, limits=limits, drain_s=drain_s)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.run, ctx)
+        with anyio.fail_after(PATIENCE_S):
+            await ready.wait()
+            assert server.address is not None
+            yield server.address[1], ctx, server
+            ctx.draining.set()
+
+
+async def exchange(port: int, *parts: bytes, gap_s: float = 0.0) -> bytes:
+    """Send these parts while reading until the server closes."""
+    received = bytearray()
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream, anyio.create_task_group() as tasks:
+
+        async def send() -> None:
+            with suppress(anyio.BrokenResourceError):
+                for part in parts:
+                    await stream.send(part)
+                    await anyio.sleep(gap_s)
+
+        tasks.start_soon(send)
+        await read_on(stream, received)
+        tasks.cancel_scope.cancel()
+    return bytes(received)
+
+
+async def read_on(stream: SocketStream, received: bytearray) -> None:
+    try:
+        while True:
+            received += await stream.receive()
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        return
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def problem_of(answer: bytes) -> dict[str, object]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    found: dict[str, object] = msgspec.json.decode(body)
+    assert set(found) == {"message", "code", "fields"}
+    return found
+
+
+CLOSE = b"Host: x\r\nConnection: close\r\n"
+
+
+async def test_it_serves_on_the_port_it_says() -> None:
+    async with serving(Echo()) as (port, *_):
+        answer = await exchange(port, b"POST /a HTTP/1.1\r\n" + CLOSE + b"Content-Length: 3\r\n\r\nabc")
+        assert status_of(answer) == 200
+        assert answer.endswith(b"\r\n\r\n3")
+        assert b"server:" not in answer.lower()
+
+
+async def test_one_connection_carries_many_requests() -> None:
+    request = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na"
+    last = b"POST /a HTTP/1.1\r\n" + CLOSE + b"Content-Length: 2\r\n\r\nab"
+    async with serving(Echo()) as (port, *_):
+        assert (await exchange(port, request, request, request + last)).count(b"HTTP/1.1 200 OK") == 4
+        assert (await exchange(port, request, last, gap_s=0.3)).count(b"HTTP/1.1 200 OK") == 2
+
+
+async def test_a_taken_port_is_refused_in_words() -> None:
+    async with serving(Echo()) as (port, ctx, _):
+        with pytest.raises(Refused, match=f"cannot listen on 127.0.0.1:{port}: address already in use"):
+            await HttpServer(Echo(), port=port).run(ctx)
+
+
+# --- slow clients
+
+
+async def test_a_connection_that_says_nothing_is_closed() -> None:
+    async with serving(Echo()) as (port, *_):
+        assert await exchange(port) == b""
+
+
+@pytest.mark.parametrize("stray", [b"", b"\r\n"])
+async def test_an_idle_connection_is_closed_whatever_it_mutters(stray: bytes) -> None:
+    limits = Limits(header_s=0.2, keep_alive_s=0)
+    async with serving(Echo(), limits) as (port, *_):
+        answer = await exchange(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", stray or b"G", gap_s=0.01)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_dripped_headers_are_cut_off() -> None:
+    async with serving(Echo()) as (port, *_):
+        answer = await exchange(port, b"GET / HTTP/1.1\r\n", *(b"X: y\r\n" for _ in range(40)), gap_s=0.05)
+        assert status_of(answer) == 408
+        assert problem_of(answer)["code"] == "timed_out"
+
+
+async def test_a_dripped_body_is_cut_off_and_its_handler_ends() -> None:
+    app = Echo()
+    async with serving(app) as (port, *_):
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+        answer = await exchange(port, head, *(b"x" for _ in range(40)), gap_s=0.05)
+        assert status_of(answer) == 408
+        assert app.ended == ["disconnected"]
+
+
+async def test_a_handler_that_takes_its_time_is_not_the_clients_fault() -> None:
+    app = Echo()
+    async with serving(app) as (port, *_), anyio.create_task_group() as tasks:
+
+        async def let_go() -> None:
+            await anyio.sleep(0.6)
+            app.go.set()
+
+        tasks.start_soon(let_go)
+        answer = await exchange(port, b"POST /hold HTTP/1.1\r\n" + CLOSE + b"Content-Length: 1\r\n\r\na")
+        assert status_of(answer) == 200
+
+
+async def test_a_client_that_does_not_read_its_answer_is_dropped() -> None:
+    async with serving(Echo()) as (port, _, server), await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        await anyio.sleep(0.1)
+        assert server.connections == 1
+        while server.connections:
+            await anyio.sleep(0.05)
+        received = bytearray()
+        await read_on(stream, received)
+        assert len(received) < 20_000_000
+
+
+# --- greedy clients
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"".join(b"X-%d: y\r\n" % number for number in range(70)),
+        b"X: " + b"y" * 1_000_000 + b"\r\n",
+        b"".join(b"X-%d: %s\r\n" % (number, b"y" * 1_000) for number in range(20)),
+    ],
+    ids=["many", "huge", "large"],
+)
+async def test_too_many_or_too_large_headers_are_a_431(head: bytes) -> None:
+    async with serving(Echo()) as (port, *_):
+        answer = await exchange(port, b"GET / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+        assert status_of(answer) == 431
+        assert problem_of(answer)["code"] == "too_large"
+
+
+async def test_a_huge_url_is_refused() -> None:
+    async with serving(Echo()) as (port, *_):
+        assert status_of(await exchange(port, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")) == 431
+
+
+async def test_endless_trailers_are_refused() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    async with serving(Echo()) as (port, *_):
+        answer = await exchange(port, head + b"X: ", *(b"y" * 8_000 for _ in range(10)), gap_s=0.001)
+        assert status_of(answer) == 431
+
+
+async def test_headers_up_to_the_limits_and_large_bodies_pass() -> None:
+    limits = Limits(headers_max=64, header_bytes_max=16_384)
+    headers = b"".join(b"X-%d: %s\r\n" % (number, b"y" * 200) for number in range(60))
+    body = b"z" * 500_000
+    async with serving(Echo(), limits) as (port, *_):
+        request = b"POST / HTTP/1.1\r\n" + CLOSE + headers + b"Content-Length: 500000\r\n\r\n" + body
+        answer = await exchange(port, request)
+        assert status_of(answer) == 200
+        assert answer.endswith(b"500000")
+
+
+async def test_connections_beyond_the_cap_are_told_so() -> None:
+    limits = Limits(header_s=3, connections_max=2)
+    async with serving(Echo(), limits) as (port, *_):
+        async with await anyio.connect_tcp("127.0.0.1", port), await anyio.connect_tcp("127.0.0.1", port):
+            answer = await exchange(port)
+            assert status_of(answer) == 503
+            assert b"retry-after: 1" in answer
+        with anyio.fail_after(2):
+            while status_of(await exchange(port, b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")) != 200:
+                pass
+
+
+# --- deceitful clients
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX Y: z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: y\r\n folded\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01",
+        b"hello\r\n\r\n",
+    ],
+    ids=["cl-te", "te-cl", "cl-cl", "chunk", "name", "folded", "tls", "text"],
+)
+async def test_requests_two_servers_could_read_differently_are_a_400_and_closed(request_bytes: bytes) -> None:
+    async with serving(Echo()) as (port, *_):
+        answer = await exchange(port, request_bytes)
+        assert status_of(answer) == 400
+        assert b"connection: close" in answer
+        assert problem_of(answer)["code"] == "invalid"
+
+
+# --- stopping
+
+
+async def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> None:
+    app = Echo()
+    answers: list[bytes] = []
+    async with serving(app) as (port, ctx, _), anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            answers.append(await exchange(port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"))
+
+        tasks.start_soon(ask)
+        await app.began.wait()
+        idle = await anyio.connect_tcp("127.0.0.1", port)
+        ctx.draining.set()
+        received = bytearray()
+        await read_on(idle, received)
+        await idle.aclose()
+        with pytest.raises(OSError, match="refused|failed"):
+            await anyio.connect_tcp("127.0.0.1", port)
+        app.go.set()
+    assert status_of(answers[0]) == 200
+    assert b"connection: close" in answers[0]
+
+
+async def test_a_drain_ends_after_its_time_whoever_is_still_there() -> None:
+    app = Echo()
+    async with serving(app) as (port, ctx, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(exchange, port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        await app.began.wait()
+        ctx.draining.set()
+    assert app.ended == ["CancelledError"]
+
+
+async def test_cancelling_it_leaves_no_task_and_no_socket() -> None:
+    app = Echo()
+    ready = anyio.Event()
+    ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
+    server = HttpServer(app)
+    async with anyio.create_task_group() as outer:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.run, ctx)
+            await ready.wait()
+            assert server.address is not None
+            port = server.address[1]
+            outer.start_soon(exchange, port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+            await app.began.wait()
+            tasks.cancel_scope.cancel()
+    assert app.ended == ["CancelledError"]
+    assert server.address is None
+    with pytest.raises(OSError, match="refused|failed"):
+        await anyio.connect_tcp("127.0.0.1", port)

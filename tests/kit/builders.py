@@ -1,0 +1,338 @@
+"""Facts and entities with defaults that make sense together, and seeded logs of them.
+
+`Chat` speaks for one conversation: every method makes the next fact of it, with an id of its own and a clock
+that moves one second per fact. Nothing here draws from anything but the seed it was given.
+"""
+
+from random import Random
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from airy.model import ids
+from airy.model.delivery import Delivery
+from airy.model.entity import Channel, Color, Tag, Template, Webhook
+from airy.model.fact import (
+    ConversationRead,
+    ErrorKind,
+    EventNoted,
+    Fact,
+    HandoverChanged,
+    MessageDeleted,
+    MessageEchoed,
+    MessageEdited,
+    MessageQueued,
+    MessageReceived,
+    MetadataChanged,
+    ProfileRefetchRequested,
+    ProfileResolved,
+    ReactionChanged,
+    ReceiptReported,
+    ResendRequested,
+    SendFailed,
+    SendStarted,
+    SendSucceeded,
+    SendUnknown,
+    StateChanged,
+    Subject,
+    TagAdded,
+    TagRemoved,
+)
+from airy.model.raw import NULL
+
+PAGE = "204918377001"
+START_MS = 1_767_225_600_000
+STEP_MS = 1000
+
+
+def raw(content: object) -> Raw:
+    return Raw(msgspec.json.encode(content))
+
+
+def channel(
+    source: str = "facebook", source_channel_id: str = PAGE, *, connected: bool = True, **metadata: object,
+) -> Channel:  # fmt: skip
+    flat = {"name": "Corner Bakery", **metadata}
+    return Channel(
+        id=ids.channel_id(source, source_channel_id), source=source, source_channel_id=source_channel_id,
+        connected=connected, token="sealed", metadata={key: raw(content) for key, content in flat.items()},
+        updated_at_ms=START_MS,
+    )  # fmt: skip
+
+
+def tag(name: str = "Urgent", color: Color = "tag-red") -> Tag:
+    return Tag(id=ids.derive("tag", name), name=name, color=color, updated_at_ms=START_MS)
+
+
+def template(name: str = "Hello", source: str = "facebook") -> Template:
+    content = raw({"text": "Hello [[name]]!"})
+    return Template(id=ids.derive("template", name), name=name, source=source, content=content)
+
+
+def webhook(url: str = "http://127.0.0.1:1/hook", *, events: tuple[str, ...] = (), **more: str) -> Webhook:
+    return Webhook(
+        id=ids.derive("webhook", url), url=url, status="Subscribed", events=events,
+        name=more.get("name"), signature_key=more.get("signature_key"), headers=more.get("headers"),
+        subscribed_at_ms=START_MS, updated_at_ms=START_MS,
+    )  # fmt: skip
+
+
+class Chat:
+    """One conversation's facts. `seed` only names it: two chats with one seed are the same conversation."""
+
+    def __init__(self, seed: int = 0, *, source: str = "facebook", source_channel_id: str = PAGE) -> None:
+        self.source = source
+        self.channel_id = ids.channel_id(source, source_channel_id)
+        self.participant_id = str(6_120_000_000_000_000 + seed)
+        self.conversation_id = ids.conversation_id(self.channel_id, self.participant_id)
+        self.now_ms = START_MS
+        self._seed = seed
+        self._made = 0
+
+    def _base(self, at_ms: int | None, fact_id: str | None) -> dict[str, Any]:
+        self._made += 1
+        self.now_ms += STEP_MS
+        return {
+            "id": fact_id or ids.derive(self.conversation_id, f":fact:{self._made}"),
+            "conversation_id": self.conversation_id, "channel_id": self.channel_id, "source": self.source,
+            "at_ms": self.now_ms if at_ms is None else at_ms,
+        }  # fmt: skip
+
+    def provider_id(self, name: object) -> str:
+        return f"m_{self._seed}_{name}"
+
+    def inbound_id(self, name: object) -> str:
+        """The message id of what `received(name)` makes."""
+        return ids.message_id(self.channel_id, self.provider_id(name))
+
+    def outbound_id(self, name: object) -> str:
+        """The message id of what `queued(name)` makes."""
+        return ids.derive(self.conversation_id, f":ours:{name}")
+
+    def received(
+        self, name: object, text: str = "Is the rye bread back?", *,
+        at_ms: int | None = None, fact_id: str | None = None,
+        window_until_ms: int | None = None, reply_to: str | None = None, standby: bool = False,
+    ) -> MessageReceived:  # fmt: skip
+        provider_id = self.provider_id(name)
+        return MessageReceived(
+            **self._base(at_ms, fact_id or ids.derive(self.conversation_id, f":received:{name}")),
+            message_id=self.inbound_id(name), participant_id=self.participant_id, provider_id=provider_id,
+            content=raw({"message": {"mid": provider_id, "text": text}}), window_until_ms=window_until_ms,
+            reply_to=reply_to, standby=standby,
+        )  # fmt: skip
+
+    def echoed(
+        self, name: object, text: str = "Yes, three left.", *,
+        at_ms: int | None = None, fact_id: str | None = None,
+        ours: object = None, sender_id: str = "facebook:inbox",
+    ) -> MessageEchoed:  # fmt: skip
+        """`ours` names the queued message it carries the id of."""
+        provider_id = self.provider_id(name)
+        return MessageEchoed(
+            **self._base(at_ms, fact_id or ids.derive(self.conversation_id, f":echoed:{name}:{ours}")),
+            message_id=self.inbound_id(name), participant_id=self.participant_id, sender_id=sender_id,
+            provider_id=provider_id,
+            content=raw({"message": {"mid": provider_id, "is_echo": True, "text": text}}),
+            our_message_id=None if ours is None else self.outbound_id(ours),
+        )  # fmt: skip
+
+    def queued(
+        self, name: object, text: str = "Yes, three left.", *,
+        at_ms: int | None = None, fact_id: str | None = None,
+        recipient_id: str | None = None, expires_at_ms: int | None = None,
+        sender_id: str = "basic:ines@example.org",
+    ) -> MessageQueued:  # fmt: skip
+        return MessageQueued(
+            **self._base(at_ms, fact_id), message_id=self.outbound_id(name), sender_id=sender_id,
+            content=raw({"text": text}), recipient_id=recipient_id, expires_at_ms=expires_at_ms,
+        )  # fmt: skip
+
+    def resend(
+        self, name: object, *, at_ms: int | None = None, expires_at_ms: int | None = None,
+    ) -> ResendRequested:  # fmt: skip
+        return ResendRequested(
+            **self._base(at_ms, None), message_id=self.outbound_id(name), expires_at_ms=expires_at_ms,
+        )  # fmt: skip
+
+    def started(
+        self, name: object, attempt: int = 1, *,
+        worker: str = "worker-1", at_ms: int | None = None, fact_id: str | None = None,
+    ) -> SendStarted:  # fmt: skip
+        return SendStarted(
+            **self._base(at_ms, fact_id), message_id=self.outbound_id(name), attempt=attempt, worker=worker,
+        )  # fmt: skip
+
+    def succeeded(
+        self, name: object, attempt: int = 1, *, provider: object = None, at_ms: int | None = None,
+    ) -> SendSucceeded:  # fmt: skip
+        """`provider` names the provider id it got."""
+        return SendSucceeded(
+            **self._base(at_ms, None), message_id=self.outbound_id(name), attempt=attempt,
+            provider_id=None if provider is None else self.provider_id(provider),
+        )  # fmt: skip
+
+    def failed(
+        self, name: object, attempt: int = 1, *,
+        retry_at_ms: int | None = None, error_kind: ErrorKind = "provider",
+        error: str = "the page is not allowed to answer", error_code: str = "10", detail: object = None,
+        at_ms: int | None = None,
+    ) -> SendFailed:  # fmt: skip
+        return SendFailed(
+            **self._base(at_ms, None), message_id=self.outbound_id(name), attempt=attempt,
+            error_kind=error_kind, error=error, error_code=error_code,
+            detail=NULL if detail is None else raw(detail), retry_at_ms=retry_at_ms,
+        )  # fmt: skip
+
+    def unknown(self, name: object, attempt: int = 1, *, at_ms: int | None = None) -> SendUnknown:
+        return SendUnknown(
+            **self._base(at_ms, None), message_id=self.outbound_id(name), attempt=attempt,
+            reason="the connection broke after the request was sent",
+        )  # fmt: skip
+
+    def receipt(
+        self, state: Delivery, *names: object, watermark_ms: int | None = None,
+        error: str = "", error_code: str = "", at_ms: int | None = None, fact_id: str | None = None,
+    ) -> ReceiptReported:  # fmt: skip
+        return ReceiptReported(
+            **self._base(at_ms, fact_id), state=state, provider_ids=tuple(map(self.provider_id, names)),
+            watermark_ms=watermark_ms, error=error, error_code=error_code,
+        )  # fmt: skip
+
+    def edited(
+        self, name: object, text: str, revision: int = 1, *, at_ms: int | None = None,
+    ) -> MessageEdited:  # fmt: skip
+        return MessageEdited(
+            **self._base(at_ms, None), provider_id=self.provider_id(name), content=raw({"text": text}),
+            revision=revision,
+        )  # fmt: skip
+
+    def deleted(self, name: object, *, at_ms: int | None = None) -> MessageDeleted:
+        return MessageDeleted(**self._base(at_ms, None), provider_id=self.provider_id(name))
+
+    def reacted(
+        self, name: object, emoji: str | None = "❤️", *, actor: str | None = None, at_ms: int | None = None,
+    ) -> ReactionChanged:  # fmt: skip
+        return ReactionChanged(
+            **self._base(at_ms, None), provider_id=self.provider_id(name), actor=actor or self.participant_id,
+            emoji=emoji,
+        )  # fmt: skip
+
+    def metadata(
+        self, settings: dict[str, object], *, remove: tuple[str, ...] = (), message_id: str | None = None,
+        at_ms: int | None = None, fact_id: str | None = None,
+    ) -> MetadataChanged:  # fmt: skip
+        subject: Subject = "conversation" if message_id is None else "message"
+        return MetadataChanged(
+            **self._base(at_ms, fact_id), subject=subject, subject_id=message_id or self.conversation_id,
+            set={key: raw(content) for key, content in settings.items()}, remove=remove,
+        )  # fmt: skip
+
+    def profile(
+        self, display_name: str | None = "Ines Kuhn", avatar_url: str | None = None, *, found: bool = True,
+        at_ms: int | None = None,
+    ) -> ProfileResolved:  # fmt: skip
+        return ProfileResolved(
+            **self._base(at_ms, None), found=found, display_name=display_name, avatar_url=avatar_url,
+        )  # fmt: skip
+
+    def refetch(self, *, at_ms: int | None = None) -> ProfileRefetchRequested:
+        return ProfileRefetchRequested(**self._base(at_ms, None))
+
+    def read(self, *, at_ms: int | None = None, fact_id: str | None = None) -> ConversationRead:
+        return ConversationRead(**self._base(at_ms, fact_id), reader="basic:ines@example.org")
+
+    def tag_added(self, tag_id: str, *, fact_id: str | None = None) -> TagAdded:
+        return TagAdded(**self._base(None, fact_id), tag_id=tag_id)
+
+    def tag_removed(self, tag_id: str, *, fact_id: str | None = None) -> TagRemoved:
+        return TagRemoved(**self._base(None, fact_id), tag_id=tag_id)
+
+    def state_changed(self, state: str | None, *, fact_id: str | None = None) -> StateChanged:
+        return StateChanged(**self._base(None, fact_id), state=state)
+
+    def handover(
+        self, action: str = "pass", owner: str | None = "263902037430900", *, at_ms: int | None = None,
+    ) -> HandoverChanged:  # fmt: skip
+        return HandoverChanged(**self._base(at_ms, None), action=action, owner=owner)
+
+    def noted(
+        self, kind: str = "referral", *, referral: str | None = "flyer-12", at_ms: int | None = None,
+    ) -> EventNoted:  # fmt: skip
+        return EventNoted(
+            **self._base(at_ms, None), kind_at_source=kind, content=raw({kind: {"ref": referral}}),
+            referral=referral,
+        )  # fmt: skip
+
+
+def seeded_log(seed: int, *, facts: int, conversations: int = 20, repeats: float = 0.05) -> list[Fact]:
+    """A plausible log: contacts write, agents answer, connectors send, providers report, and some facts come
+    twice.
+    """
+    random = Random(seed)
+    writers = [_Writer(Chat(number), Random(seed * 1_000_003 + number)) for number in range(conversations)]
+    log: list[Fact] = []
+    while len(log) < facts:
+        if log and random.random() < repeats:
+            log.append(random.choice(log))
+        else:
+            log.append(random.choice(writers).next())
+    return log
+
+
+class _Writer:
+    """One conversation's plausible next fact."""
+
+    def __init__(self, chat: Chat, random: Random) -> None:
+        self._chat = chat
+        self._random = random
+        self._inbound = 0
+        self._outbound = 0
+        self._plan: list[Fact] = []
+
+    def next(self) -> Fact:
+        if not self._plan:
+            inbound = self._inbound == 0 or self._random.random() < 0.6
+            self._plan = self._inbound_plan() if inbound else self._outbound_plan()
+        return self._plan.pop(0)
+
+    def _inbound_plan(self) -> list[Fact]:
+        chat, random, name = self._chat, self._random, f"in-{self._inbound}"
+        self._inbound += 1
+        until_ms = chat.now_ms + 86_400_000
+        plan: list[Fact] = [chat.received(name, f"message {self._inbound}", window_until_ms=until_ms)]
+        if self._inbound == 1:
+            plan.append(chat.profile(f"Contact {chat.participant_id[-3:]}"))
+        plan += random.choice((
+            [], [], [],
+            [chat.read()], [chat.reacted(name)], [chat.edited(name, "corrected")], [chat.deleted(name)],
+            [chat.tag_added(ids.derive("tag", "Urgent"))], [chat.tag_removed(ids.derive("tag", "Urgent"))],
+            [chat.state_changed(random.choice(("OPEN", "CLOSED")))],
+            [chat.metadata({"user_data.order": self._inbound, "user_data.note": "ü"})],
+            [chat.noted()],
+        ))  # fmt: skip
+        return plan
+
+    def _outbound_plan(self) -> list[Fact]:
+        chat, random, name = self._chat, self._random, f"out-{self._outbound}"
+        self._outbound += 1
+        plan: list[Fact] = [chat.queued(name, f"answer {self._outbound}"), chat.started(name)]
+        match random.randrange(6):
+            case 0:
+                plan += [chat.failed(name), chat.resend(name), chat.started(name, 3)]
+                plan += [chat.succeeded(name, 3, provider=name)]
+            case 1:
+                plan += [chat.failed(name, retry_at_ms=chat.now_ms), chat.started(name, 2)]
+                plan += [chat.succeeded(name, 2, provider=name)]
+            case 2:
+                plan += [chat.unknown(name), chat.echoed(name, ours=name)]
+            case 3:
+                plan += [chat.echoed(name), chat.succeeded(name, provider=name)]
+            case 4:
+                plan += [chat.failed(name)]
+            case _:
+                plan += [chat.succeeded(name, provider=name), chat.receipt(Delivery.DELIVERED, name)]
+        if random.random() < 0.5:
+            plan.append(chat.receipt(Delivery.READ, watermark_ms=chat.now_ms))
+        return plan

@@ -1,0 +1,45 @@
+"""A bus to test with, and the clock it goes by."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+
+from airy.bus.api import Bus, Reader
+from airy.bus.record import Record
+from airy.bus.worker import task_group
+from tests.kit.pulse import LonePulse
+
+B = TypeVar("B", bound=Bus)
+
+
+class StepClock:
+    """Wall time that goes only where it is told to."""
+
+    def __init__(self, ms: int = 1_767_225_600_000) -> None:
+        self.ms = ms
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+@asynccontextmanager
+async def running(bus: B) -> AsyncIterator[B]:
+    """Alive inside, drained afterwards."""
+    pulse = LonePulse()
+    async with task_group() as tasks:
+        tasks.start_soon(bus.run, pulse)
+        await pulse.is_ready.wait()
+        yield bus
+        pulse.draining.set()
+
+
+async def read(reader: Reader, count: int, *, records_max: int = 10_000) -> list[Record]:
+    """So many records; fails when they do not come."""
+    records: list[Record] = []
+    with anyio.fail_after(10):
+        while len(records) < count:
+            records += await reader.fetch(records_max=records_max, wait_s=10)
+    assert len(records) == count, f"{len(records)} records came, not {count}"
+    return records

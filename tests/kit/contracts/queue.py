@@ -1,0 +1,425 @@
+"""What every webhook queue does, Q-1 to Q-5. A backend inherits the class and says how it is opened.
+
+Nothing here looks behind the protocol, and no time passes but the one that is handed in. The last test plays random
+histories against a model in plain Python.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airy.actors.webhooks.queue import (
+    NOTHING,
+    Entry,
+    EntryId,
+    Failing,
+    Full,
+    Job,
+    QueueStats,
+    Shard,
+    Stale,
+    WebhookQueue,
+)
+from tests.kit.queue_model import Action, History, Rig
+
+HERE = Shard("application.communication.events", 0)
+THERE = Shard("application.communication.events", 1)
+LEASE_MS = 30_000
+
+
+def entry(offset: int, *webhook_ids: str, lane: str = "", nth: int = 0) -> Entry:
+    """Without a lane of its own, each entry has one to itself."""
+    return Entry(
+        id=(offset, nth), webhook_ids=webhook_ids, lane=lane or f"lane {offset}-{nth}", event_id=f"event {offset}-{nth}",
+        kind="message.created", body=f'{{"offset":{offset}}}'.encode(), at_ms=1_000 + offset, position=f"0.0.{offset}",
+    )  # fmt: skip
+
+
+async def claim(
+    queue: WebhookQueue, now_ms: int = 0, *, jobs_max: int = 100, per_webhook_max: int = 100,
+    not_webhooks: frozenset[str] = frozenset(),
+) -> list[Job]:  # fmt: skip
+    return await queue.claim(
+        now_ms=now_ms, lease_ms=LEASE_MS, jobs_max=jobs_max, per_webhook_max=per_webhook_max, not_webhooks=not_webhooks
+    )
+
+
+def offsets(jobs: Sequence[Job]) -> list[int]:
+    return [job.entry.id[0] for job in jobs]
+
+
+async def put(queue: WebhookQueue, *entries: Entry, after: EntryId = NOTHING, shard: Shard = HERE) -> None:
+    await queue.put(shard, entries, after=after)
+
+
+class QueueContract(ABC):
+    @abstractmethod
+    def opened(self, *, jobs_max: int = 1_000, dead_max: int = 100) -> AbstractAsyncContextManager[Rig]: ...
+
+    # --- Q-1: positions
+
+    async def test_q1_a_new_shard_is_at_nothing(self) -> None:
+        async with self.opened() as rig:
+            assert await rig.queue.last(HERE) == NOTHING
+
+    async def test_q1_the_last_id_is_that_of_the_last_entry_even_if_it_goes_nowhere(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"), entry(3, "a", nth=1), entry(7))
+            assert (await rig.queue.last(HERE), await rig.queue.last(THERE)) == ((7, 0), NOTHING)
+            await put(rig.queue, entry(7, "a", nth=1), after=(7, 0))
+            assert await rig.queue.last(HERE) == (7, 1)
+
+    @pytest.mark.parametrize("after", [NOTHING, (2, 0), (3, 1), (4, 0)])
+    async def test_q1_a_put_that_does_not_follow_the_last_id_is_refused_and_says_where_it_is(self, after: EntryId) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"))
+            with pytest.raises(Stale) as stale:
+                await put(rig.queue, entry(9, "a"), after=after)
+            assert stale.value.last == (3, 0)
+            assert (await rig.queue.last(HERE), offsets(await claim(rig.queue))) == ((3, 0), [3])
+
+    async def test_q1_a_put_told_twice_is_refused_the_second_time(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"), entry(4, "a"))
+            with pytest.raises(Stale):
+                await put(rig.queue, entry(3, "a"), entry(4, "a"))
+            assert offsets(await claim(rig.queue)) == [3, 4]
+
+    async def test_q1_ids_that_do_not_grow_are_a_bug(self) -> None:
+        async with self.opened() as rig:
+            for entries in ([entry(3, "a"), entry(3, "a")], [entry(4, "a"), entry(3, "a")]):
+                with pytest.raises(ValueError, match="must grow"):
+                    await put(rig.queue, *entries)
+            with pytest.raises(ValueError, match="must grow"):
+                await put(rig.queue, entry(-1, nth=-1))
+            assert await rig.queue.stats() == QueueStats(0, 0, 0, None)
+
+    async def test_q1_shards_do_not_know_each_other(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"))
+            await put(rig.queue, entry(3, "a", lane="other"), shard=THERE)
+            assert await rig.queue.last(HERE) == await rig.queue.last(THERE) == (3, 0)
+            assert len(await claim(rig.queue)) == 2
+
+    # --- Q-2: leases
+
+    async def test_a_job_carries_its_delivery(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a", "b", lane="conversation"))
+            one, other = sorted(await claim(rig.queue, 500), key=lambda job: job.webhook_id)
+            assert (one.id, one.webhook_id, one.attempt) == ("event 3-0:a", "a", 1)
+            assert (one.first_at_ms, one.leased_until_ms) == (500, 500 + LEASE_MS)
+            assert one.entry == entry(3, "a", lane="conversation")
+            assert other.entry == entry(3, "b", lane="conversation")
+
+    async def test_q2_nothing_is_handed_out_twice_within_a_lease(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"))
+            assert len(await claim(rig.queue)) == 1
+            assert await claim(rig.queue, LEASE_MS - 1) == []
+
+    async def test_q2_an_expired_lease_returns_the_same_delivery(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"))
+            (first,) = await claim(rig.queue, 10)
+            (second,) = await claim(rig.queue, 10 + LEASE_MS)
+            assert (second.id, second.entry, second.first_at_ms) == (first.id, first.entry, first.first_at_ms)
+            assert (first.attempt, second.attempt) == (1, 2)
+            assert first.token != second.token
+
+    async def test_q2_whoever_is_too_late_is_told_so_and_changes_nothing(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"))
+            (late,) = await claim(rig.queue)
+            (job,) = await claim(rig.queue, LEASE_MS)
+            assert not await rig.queue.done(late)
+            assert not await rig.queue.retry(late, due_ms=0, reason="late")
+            assert not await rig.queue.release(late)
+            assert not await rig.queue.bury(late, reason="late", now_ms=0)
+            assert await rig.queue.stats() == QueueStats(0, 1, 0, 1_003)
+            assert await rig.queue.failing("a") is None
+            assert await rig.queue.done(job)
+            assert not await rig.queue.done(job)
+
+    async def test_q2_a_token_from_before_everything_was_lost_fits_nothing(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"))
+            (old,) = await claim(rig.queue)
+            await rig.wipe()
+            await put(rig.queue, entry(3, "a"))
+            (new,) = await claim(rig.queue)
+            assert not await rig.queue.done(old)
+            assert await rig.queue.done(new)
+
+    async def test_q2_two_at_once_never_get_the_same(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, *(entry(number, "a") for number in range(20)))
+            claimed = [*(await claim(rig.queue, jobs_max=7)), *(await claim(rig.queue)), *(await claim(rig.queue))]
+            assert offsets(claimed) == list(range(20))
+
+    # --- Q-3: order
+
+    async def test_q3_a_lane_hands_out_one_at_a_time_in_order(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, *(entry(number, "a", lane="one") for number in range(3)))
+            for number in range(3):
+                (job,) = await claim(rig.queue)
+                assert (job.entry.id, await claim(rig.queue)) == ((number, 0), [])
+                assert await rig.queue.done(job)
+
+    async def test_q3_a_retry_holds_its_lane_and_nobody_else(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a", "b", lane="one"), entry(1, "a", "b", lane="one"), entry(2, "a", lane="two"))
+            first, other, elsewhere = sorted(await claim(rig.queue), key=lambda job: (job.entry.lane, job.webhook_id))
+            assert await rig.queue.retry(first, due_ms=5_000, reason="no")
+            assert await rig.queue.done(other)
+            assert await rig.queue.done(elsewhere)
+            (follower,) = await claim(rig.queue, 4_999)
+            assert (follower.webhook_id, follower.entry.id) == ("b", (1, 0))
+            (again,) = await claim(rig.queue, 5_000)
+            assert (again.webhook_id, again.entry.id, again.attempt) == ("a", (0, 0), 2)
+
+    async def test_q3_a_buried_job_lets_its_lane_go_on(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a", lane="one"), entry(1, "a", lane="one"))
+            (job,) = await claim(rig.queue)
+            assert await rig.queue.bury(job, reason="enough", now_ms=9)
+            assert offsets(await claim(rig.queue)) == [1]
+
+    async def test_q3_a_job_that_comes_back_goes_before_what_is_behind_it(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a", lane="one"), entry(1, "a", lane="one"))
+            await claim(rig.queue)
+            assert offsets(await claim(rig.queue, LEASE_MS)) == [0]
+            (job,) = await claim(rig.queue, 2 * LEASE_MS)
+            assert await rig.queue.release(job)
+            assert offsets(await claim(rig.queue, 2 * LEASE_MS)) == [0]
+
+    # --- what is claimed
+
+    async def test_the_oldest_are_handed_out_first_and_never_more_than_asked_for(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, *(entry(number, f"hook {number % 3}") for number in range(9)))
+            assert offsets(await claim(rig.queue, 1, jobs_max=4)) == [0, 1, 2, 3]
+            assert offsets(await claim(rig.queue, 2, jobs_max=9)) == [4, 5, 6, 7, 8]
+
+    async def test_a_retry_that_has_waited_longer_goes_before_what_came_later(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a"), entry(1, "a"))
+            for job in await claim(rig.queue, 100):
+                await rig.queue.retry(job, due_ms=300 if job.entry.id == (0, 0) else 200, reason="no")
+            await claim(rig.queue, 250, jobs_max=0)
+            await put(rig.queue, entry(2, "a"), after=(1, 0))
+            assert offsets(await claim(rig.queue, 400)) == [1, 2, 0]
+
+    async def test_a_webhook_has_only_so_many_leases_at_once(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, *(entry(number, "a") for number in range(5)), entry(5, "b"))
+            first = await claim(rig.queue, per_webhook_max=2)
+            assert offsets(first) == [0, 1, 5]
+            assert await claim(rig.queue, per_webhook_max=2) == []
+            await rig.queue.done(first[0])
+            assert offsets(await claim(rig.queue, per_webhook_max=2)) == [2]
+            assert offsets(await claim(rig.queue, LEASE_MS, per_webhook_max=2)) == [1, 2, 5]
+
+    async def test_webhooks_can_be_left_out(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a", "b"), entry(1, "a"))
+            (job,) = await claim(rig.queue, not_webhooks=frozenset({"a", "unknown"}))
+            assert job.webhook_id == "b"
+
+    async def test_it_says_when_something_will_be_due(self) -> None:
+        async with self.opened() as rig:
+            assert await rig.queue.next_due_ms() is None
+            await put(rig.queue, entry(0, "a"), entry(1, "b"))
+            due_ms = await rig.queue.next_due_ms()
+            assert due_ms is not None
+            assert due_ms <= 0
+            one, other = await claim(rig.queue, 10)
+            assert await rig.queue.next_due_ms() == 10 + LEASE_MS
+            await rig.queue.retry(one, due_ms=90_000, reason="no")
+            assert await rig.queue.next_due_ms() == 10 + LEASE_MS
+            await rig.queue.done(other)
+            assert await rig.queue.next_due_ms() == 90_000
+
+    async def test_what_is_given_back_untried_is_not_counted(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a"))
+            (job,) = await claim(rig.queue, 10)
+            assert await rig.queue.release(job)
+            assert await rig.queue.failing("a") is None
+            (again,) = await claim(rig.queue, 20)
+            assert again.attempt == 1
+
+    # --- Q-4: the low-water mark, and losing everything
+
+    async def test_q4_the_low_water_mark_is_the_first_undelivered_id(self) -> None:
+        async with self.opened() as rig:
+            assert await rig.queue.low_water(HERE) == NOTHING
+            await put(rig.queue, entry(2), entry(3, "a", "b"), entry(4, "a"), entry(6))
+            jobs = {job.id: job for job in await claim(rig.queue)}
+            assert await rig.queue.low_water(HERE) == (3, 0)
+            await rig.queue.done(jobs["event 3-0:a"])
+            await rig.queue.done(jobs["event 4-0:a"])
+            assert await rig.queue.low_water(HERE) == (3, 0)
+            await rig.queue.bury(jobs["event 3-0:b"], reason="enough", now_ms=0)
+            assert (await rig.queue.low_water(HERE), await rig.queue.low_water(THERE)) == ((6, 1), NOTHING)
+
+    async def test_q4_what_waits_for_its_retry_or_is_under_way_is_undelivered(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"), entry(4, "a"))
+            one, _ = await claim(rig.queue)
+            assert await rig.queue.low_water(HERE) == (3, 0)
+            await rig.queue.retry(one, due_ms=9_000, reason="no")
+            assert await rig.queue.low_water(HERE) == (3, 0)
+
+    async def test_q4_after_losing_everything_it_is_as_new(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(3, "a"), entry(4, "a"))
+            one, _ = await claim(rig.queue)
+            await rig.queue.bury(one, reason="enough", now_ms=0)
+            await rig.wipe()
+            assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == (NOTHING, NOTHING)
+            assert await rig.queue.stats() == QueueStats(0, 0, 0, None)
+            assert (await rig.queue.dead(), await rig.queue.failing("a")) == ([], None)
+            assert (await rig.queue.next_due_ms(), await claim(rig.queue, 99_999)) == (None, [])
+
+    async def test_q4_it_holds_everything_across_a_restart(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(2, "a"), entry(3, "a"), entry(4, "b", lane="one"), entry(5, "b", lane="one"))
+            jobs = await claim(rig.queue, 10)
+            await rig.queue.bury(jobs[0], reason="enough", now_ms=20)
+            await rig.queue.retry(jobs[1], due_ms=500, reason="no")
+            before = await rig.queue.stats(), await rig.queue.dead(), await rig.queue.failing("a")
+            await rig.reopen()
+            assert (await rig.queue.stats(), await rig.queue.dead(), await rig.queue.failing("a")) == before
+            assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == ((5, 0), (3, 0))
+            (again,) = await claim(rig.queue, 500)
+            assert (again.entry.id, again.attempt, again.first_at_ms) == ((3, 0), 2, 10)
+            assert await rig.queue.done(jobs[2])
+            assert offsets(await claim(rig.queue, 500)) == [5]
+
+    # --- Q-5: bounds
+
+    async def test_q5_a_full_queue_takes_a_prefix_and_says_so(self) -> None:
+        async with self.opened(jobs_max=3) as rig:
+            with pytest.raises(Full):
+                await put(rig.queue, entry(0, "a"), entry(1), entry(2, "a", "b"), entry(3, "a"), entry(4))
+            last = await rig.queue.last(HERE)
+            assert last <= (2, 0)
+            assert (await rig.queue.stats()).waiting <= 3
+            for job in await claim(rig.queue):
+                await rig.queue.done(job)
+            rest = [one for one in (entry(1), entry(2, "a", "b"), entry(3, "a"), entry(4)) if one.id > last]
+            await put(rig.queue, *rest, after=last)
+            assert await rig.queue.last(HERE) == (4, 0)
+
+    async def test_q5_leased_jobs_count_and_buried_ones_do_not(self) -> None:
+        async with self.opened(jobs_max=2) as rig:
+            await put(rig.queue, entry(0, "a"), entry(1, "a"))
+            job, _ = await claim(rig.queue)
+            with pytest.raises(Full):
+                await put(rig.queue, entry(2, "a"), after=(1, 0))
+            await rig.queue.bury(job, reason="enough", now_ms=0)
+            await put(rig.queue, entry(2, "a"), after=(1, 0))
+
+    async def test_q5_one_entry_for_more_webhooks_than_fit_still_gets_through(self) -> None:
+        async with self.opened(jobs_max=2) as rig:
+            await put(rig.queue, entry(0, "a", "b", "c"))
+            assert len(await claim(rig.queue)) == 3
+
+    async def test_q5_only_the_newest_dead_are_kept(self) -> None:
+        async with self.opened(dead_max=2) as rig:
+            await put(rig.queue, *(entry(number, "a") for number in range(4)))
+            for job in await claim(rig.queue):
+                await rig.queue.bury(job, reason="enough", now_ms=0)
+            assert [dead.event_id for dead in await rig.queue.dead()] == ["event 3-0", "event 2-0"]
+            assert (await rig.queue.stats()).dead == 2
+
+    # --- the rest
+
+    async def test_dropping_a_webhook_forgets_its_jobs_and_no_others(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a", "b", lane="one"), entry(1, "a", "b", lane="one"), entry(2, "a"))
+            leased = next(job for job in await claim(rig.queue) if job.webhook_id == "a")
+            assert await rig.queue.drop_webhook("a") == 3
+            assert await rig.queue.drop_webhook("a") == await rig.queue.drop_webhook("nobody") == 0
+            assert not await rig.queue.done(leased)
+            assert await rig.queue.low_water(HERE) == (0, 0)
+            (job,) = await claim(rig.queue, LEASE_MS)
+            assert (job.webhook_id, job.entry.id) == ("b", (0, 0))
+            await rig.queue.done(job)
+            (job,) = await claim(rig.queue, LEASE_MS)
+            await rig.queue.done(job)
+            assert await rig.queue.low_water(HERE) == (2, 1)
+            await put(rig.queue, entry(3, "a", lane="one"), after=(2, 0))
+            assert offsets(await claim(rig.queue, LEASE_MS)) == [3]
+
+    async def test_dropping_very_many_is_complete(self) -> None:
+        async with self.opened(jobs_max=5_000) as rig:
+            await put(rig.queue, *(entry(number, "a", lane=f"lane {number % 7}") for number in range(2_600)), entry(9_999, "b"))
+            assert await rig.queue.drop_webhook("a") == 2_600
+            assert await rig.queue.stats() == QueueStats(1, 0, 0, 10_999)
+
+    async def test_it_remembers_since_when_a_webhook_only_fails(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, *(entry(number, "a") for number in range(3)))
+            one, two, three = await claim(rig.queue, 1_000)
+            assert await rig.queue.failing("a") is None
+            await rig.queue.retry(one, due_ms=2_000, reason="no")
+            await rig.queue.bury(two, reason="enough", now_ms=5_000)
+            failing = await rig.queue.failing("a")
+            assert failing == Failing(since_ms=1_000, attempts=2)
+            assert await rig.queue.failing("b") is None
+            await rig.queue.done(three)
+            assert await rig.queue.failing("a") is None
+
+    async def test_the_dead_are_listed_newest_first_and_by_webhook(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a"), entry(1, "b"), entry(2, "a"))
+            for job in await claim(rig.queue):
+                await rig.queue.bury(job, reason=f"reason {job.webhook_id}", now_ms=job.entry.id[0])
+            assert [dead.job_id for dead in await rig.queue.dead(dead_max=2)] == ["event 2-0:a", "event 1-0:b"]
+            newest, _ = await rig.queue.dead(webhook_id="a")
+            assert (newest.webhook_id, newest.lane, newest.kind, newest.body) == (
+                "a", "lane 2-0", "message.created", b'{"offset":2}',
+            )  # fmt: skip
+            assert (newest.attempts, newest.reason, newest.buried_at_ms) == (1, "reason a", 2)
+
+    async def test_a_dead_delivery_can_be_replayed_with_its_id_and_bytes(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a", lane="one"), entry(1, "a", lane="one"))
+            (job,) = await claim(rig.queue)
+            await rig.queue.bury(job, reason="enough", now_ms=0)
+            assert await rig.queue.replay(job.id, now_ms=50)
+            assert not await rig.queue.replay(job.id, now_ms=50)
+            assert (await rig.queue.dead(), await rig.queue.low_water(HERE)) == ([], (1, 0))
+            (behind,) = await claim(rig.queue, 50)
+            assert behind.entry.id == (1, 0)
+            await rig.queue.done(behind)
+            (again,) = await claim(rig.queue, 50)
+            assert (again.id, again.entry, again.attempt, again.first_at_ms) == (job.id, job.entry, 1, 50)
+            await rig.queue.done(again)
+            assert await rig.queue.low_water(HERE) == (1, 1)
+
+    async def test_figures_add_up(self) -> None:
+        async with self.opened() as rig:
+            assert await rig.queue.stats() == QueueStats(0, 0, 0, None)
+            await put(rig.queue, entry(5, "a", "b"), entry(6, "a"), entry(7))
+            assert await rig.queue.stats() == QueueStats(3, 0, 0, 1_005)
+            jobs = await claim(rig.queue, jobs_max=2)
+            await rig.queue.bury(jobs[0], reason="enough", now_ms=0)
+            assert await rig.queue.stats() == QueueStats(1, 1, 1, 1_005)
+
+    @settings(suppress_health_check=[*HealthCheck])
+    @given(actions=st.lists(st.from_type(Action), max_size=60))
+    async def test_any_history_is_what_the_model_says(self, actions: list[Action]) -> None:
+        async with self.opened(jobs_max=12, dead_max=4) as rig:
+            history = History(rig, jobs_max=12, dead_max=4)
+            for action in actions:
+                await history.act(action)
+            await history.finish()

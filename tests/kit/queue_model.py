@@ -1,0 +1,247 @@
+"""A webhook queue in plain Python lists, and random histories that compare a real one with it.
+
+The model does not choose what a claim hands out: it checks that the queue's choice was allowed and complete, and takes
+it over. Whether a lease that ran out, but was not claimed again, still counts is left to the queue.
+"""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Full, Job, Shard, Stale, WebhookQueue
+
+LEASE_MS = 1_000
+SHARDS = (Shard("events", 0), Shard("events", 1))
+WEBHOOKS = ("a", "b", "c")
+
+
+class Rig(Protocol):
+    """A queue under test."""
+
+    queue: WebhookQueue
+
+    async def reopen(self) -> None:
+        """Close it and open it again, with what it holds."""
+        ...
+
+    async def wipe(self) -> None:
+        """Lose everything it holds, while it is open."""
+        ...
+
+
+class Action(Struct, frozen=True):
+    """One step; numbers are taken modulo what there is to choose from."""
+
+    verb: int
+    which: int
+    how: int
+
+
+class Waiting(Struct, eq=False):
+    """A delivery in the model."""
+
+    shard: Shard | None  # None: replayed
+    entry: Entry
+    webhook_id: str
+    due_ms: int = 0
+    attempt: int = 0
+    leased_until_ms: int | None = None
+    token: str | None = None
+
+    @property
+    def lane(self) -> tuple[str, str]:
+        return self.webhook_id, self.entry.lane
+
+
+class History:
+    def __init__(self, rig: Rig, *, jobs_max: int, dead_max: int) -> None:
+        self._rig = rig
+        self._jobs_max = jobs_max
+        self._dead_max = dead_max
+        self._now_ms = 0
+        self._offset = 0  # of the log: never goes back
+        self._last = dict.fromkeys(SHARDS, NOTHING)
+        self._jobs: list[Waiting] = []  # in order of arrival
+        self._dead: list[Waiting] = []
+        self._handed: list[Job] = []  # every job ever seen, with valid and with stale tokens
+        verbs = (
+            self._put, self._put, self._put, self._claim, self._claim, self._claim, self._settle, self._settle,
+            self._settle, self._sleep, self._replay, self._drop, self._stale, self._reopen, self._wipe,
+        )  # fmt: skip
+        self._verbs = verbs
+
+    @property
+    def _queue(self) -> WebhookQueue:
+        return self._rig.queue
+
+    async def act(self, action: Action) -> None:
+        await self._verbs[action.verb % len(self._verbs)](abs(action.which), abs(action.how))
+        await self._compare()
+
+    async def finish(self) -> None:
+        """Deliver everything: each lane in order, nothing missing, nothing twice."""
+        expected = {lane: [job for job in self._jobs if job.lane == lane] for lane in {job.lane for job in self._jobs}}
+        delivered: dict[tuple[str, str], list[Entry]] = {lane: [] for lane in expected}
+        self._now_ms += 1_000_000
+        while jobs := await self._queue.claim(
+            now_ms=self._now_ms, lease_ms=LEASE_MS, jobs_max=5, per_webhook_max=2
+        ):  # fmt: skip
+            for job in jobs:
+                delivered[job.webhook_id, job.entry.lane].append(job.entry)
+                assert await self._queue.done(job)
+        for lane, entries in delivered.items():
+            assert [entry.id for entry in entries] == [job.entry.id for job in expected[lane]]
+        self._jobs = []
+        await self._compare()
+
+    # --- what can happen
+
+    async def _put(self, which: int, how: int) -> None:
+        shard = SHARDS[which % len(SHARDS)]
+        entries = [self._entry(which + number, how + number) for number in range(how % 3 + 1)]
+        try:
+            await self._queue.put(shard, entries, after=self._last[shard])
+            put = entries
+        except Full:
+            last = await self._queue.last(shard)
+            put = [entry for entry in entries if entry.id <= last]
+            assert len(put) < len(entries)
+            left = entries[len(put)]
+            assert len(self._jobs) + sum(len(e.webhook_ids) for e in [*put, left]) > self._jobs_max
+        for entry in put:
+            self._last[shard] = entry.id
+            self._jobs += [Waiting(shard, entry, name) for name in entry.webhook_ids]
+
+    def _entry(self, which: int, how: int) -> Entry:
+        self._offset += 1 + which % 2
+        webhook_ids = tuple(name for bit, name in enumerate(WEBHOOKS) if how >> bit & 1)
+        id_: EntryId = (self._offset, which % 3)
+        return Entry(id_, webhook_ids, f"lane {which % 2}", f"event {id_}", "message.created", b"{}", 0, "")
+
+    async def _stale(self, which: int, how: int) -> None:
+        shard = SHARDS[which % len(SHARDS)]
+        last = self._last[shard]
+        after = NOTHING if last != NOTHING and how % 2 else (self._offset, 7)
+        try:
+            await self._queue.put(shard, [self._entry(which + 2, 7)], after=after)
+        except Stale as stale:
+            assert stale.last == last
+        else:
+            raise AssertionError(f"{after} is not where the queue is: {last}")
+
+    async def _claim(self, which: int, how: int) -> None:
+        jobs_max, per_webhook_max = which % 5, how % 3 + 1
+        left_out = frozenset(WEBHOOKS[:1]) if how % 5 == 0 else frozenset[str]()
+        claimed = await self._queue.claim(
+            now_ms=self._now_ms, lease_ms=LEASE_MS, jobs_max=jobs_max, per_webhook_max=per_webhook_max,
+            not_webhooks=left_out,
+        )  # fmt: skip
+        for job in self._jobs:
+            if job.leased_until_ms is not None and job.leased_until_ms <= self._now_ms:
+                job.leased_until_ms = job.token = None
+        due = [job for job in self._heads() if job.token is None and job.due_ms <= self._now_ms]
+        rooms = {
+            name: 0 if name in left_out else max(0, per_webhook_max - sum(
+                job.webhook_id == name and job.token is not None for job in self._jobs))
+            for name in WEBHOOKS
+        }  # fmt: skip
+        possible = sum(min(rooms[name], sum(job.webhook_id == name for job in due)) for name in WEBHOOKS)
+        assert len(claimed) == min(jobs_max, possible)
+        for job in claimed:
+            (waiting,) = [one for one in due if one.entry.id == job.entry.id and one.webhook_id == job.webhook_id]
+            due.remove(waiting)
+            rooms[job.webhook_id] -= 1
+            waiting.attempt += 1
+            waiting.token, waiting.leased_until_ms = job.token, self._now_ms + LEASE_MS
+            assert (job.attempt, job.entry.body) == (waiting.attempt, waiting.entry.body)
+        assert min(rooms.values(), default=0) >= 0
+        self._handed += claimed
+
+    async def _settle(self, which: int, how: int) -> None:
+        if not self._handed:
+            return
+        job = self._handed[which % len(self._handed)]
+        held = [one for one in self._jobs if one.token == job.token]
+        due_ms = self._now_ms + how % 3_000
+        answer = await self._say(job, how % 4, due_ms)
+        if not held:
+            assert not answer
+            return
+        (waiting,) = held
+        if not answer:
+            assert waiting.leased_until_ms is not None
+            assert waiting.leased_until_ms <= self._now_ms
+            return
+        waiting.token = waiting.leased_until_ms = None
+        if how % 4 == 1:
+            waiting.due_ms = due_ms
+        elif how % 4 == 2:
+            waiting.attempt -= 1
+        else:
+            self._jobs.remove(waiting)
+            if how % 4 == 3:
+                self._dead = [*self._dead, waiting][-self._dead_max :]
+
+    async def _say(self, job: Job, how: int, due_ms: int) -> bool:
+        if how == 0:
+            return await self._queue.done(job)
+        if how == 1:
+            return await self._queue.retry(job, due_ms=due_ms, reason="no")
+        if how == 2:
+            return await self._queue.release(job)
+        return await self._queue.bury(job, reason="enough", now_ms=self._now_ms)
+
+    async def _sleep(self, which: int, how: int) -> None:
+        self._now_ms += which % 700 + how % 700
+
+    async def _replay(self, which: int, how: int) -> None:
+        if not self._dead or how % 5 == 0:
+            assert not await self._queue.replay("event of nobody:a", now_ms=self._now_ms)
+            return
+        waiting = self._dead.pop(which % len(self._dead))
+        assert await self._queue.replay(f"{waiting.entry.event_id}:{waiting.webhook_id}", now_ms=self._now_ms)
+        self._jobs.append(Waiting(None, waiting.entry, waiting.webhook_id))
+
+    async def _drop(self, which: int, _how: int) -> None:
+        name = WEBHOOKS[which % len(WEBHOOKS)]
+        assert await self._queue.drop_webhook(name) == sum(job.webhook_id == name for job in self._jobs)
+        self._jobs = [job for job in self._jobs if job.webhook_id != name]
+
+    async def _reopen(self, _which: int, _how: int) -> None:
+        await self._rig.reopen()
+
+    async def _wipe(self, _which: int, _how: int) -> None:
+        await self._rig.wipe()
+        self._jobs, self._dead = [], []
+        self._last = dict.fromkeys(SHARDS, NOTHING)
+
+    # --- what can be seen
+
+    def _heads(self) -> list[Waiting]:
+        heads: dict[tuple[str, str], Waiting] = {}
+        for job in self._jobs:
+            heads.setdefault(job.lane, job)
+        return list(heads.values())
+
+    async def _compare(self) -> None:
+        for shard, last in self._last.items():
+            undelivered = [job.entry.id for job in self._jobs if job.shard == shard]
+            low = min(undelivered) if undelivered else (last[0], last[1] + 1) if last != NOTHING else NOTHING
+            assert (await self._queue.last(shard), await self._queue.low_water(shard)) == (last, low)
+        stats = await self._queue.stats()
+        assert (stats.waiting + stats.leased, stats.dead) == (len(self._jobs), len(self._dead))
+        dead = [(one.event_id, one.webhook_id) for one in await self._queue.dead()]
+        assert dead == [(job.entry.event_id, job.webhook_id) for job in reversed(self._dead)]
+        await self._compare_due()
+
+    async def _compare_due(self) -> None:
+        """What is due at once may say any time that has passed."""
+        due_ms = await self._queue.next_due_ms()
+        expected = [
+            job.leased_until_ms if job.leased_until_ms is not None else job.due_ms for job in self._heads()
+        ]  # fmt: skip
+        if expected:
+            assert due_ms is not None
+            assert max(due_ms, self._now_ms) == max(min(expected), self._now_ms)
+        else:
+            assert due_ms is None

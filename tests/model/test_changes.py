@@ -1,0 +1,160 @@
+"""What the fold tells the outside, body by body."""
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import given
+
+from airy.model import ids, invariants
+from airy.model.announce import entity_change
+from airy.model.change import Change, ChangeKind
+from airy.model.delivery import Delivery
+from airy.model.fact import Fact
+from tests.kit.builders import START_MS, Chat, channel, raw, seeded_log, tag
+from tests.kit.fold import fold_all
+
+
+def bodies(*facts: Fact) -> list[dict[str, object]]:
+    return [msgspec.json.decode(change.body) for change in fold_all(facts).changes]
+
+
+def last_told(*facts: Fact) -> list[str]:
+    """The kinds of change the last of the facts caused."""
+    told = fold_all(facts[:-1])
+    return [change.kind.value for change in told.fold(facts[-1]).changes]
+
+
+def test_a_new_message_is_told_in_three_bodies() -> None:
+    chat = Chat()
+    created, updated, metadata = bodies(chat.received("a", "hi", at_ms=1_709_622_489_120))
+    conversation_id, message_id = chat.conversation_id, chat.inbound_id("a")
+    message = {
+        "id": message_id, "content": {"message": {"mid": chat.provider_id("a"), "text": "hi"}},
+        "sent_at": "2024-03-05T07:08:09.120Z", "delivery_state": "delivered", "from_contact": True,
+        "source": "facebook",
+        "metadata": {"source": {"id": chat.provider_id("a")}},
+        "sender": {"id": chat.participant_id, "name": None, "avatar_url": None},
+    }  # fmt: skip
+    envelope = {"timestamp": 1_709_622_489_120, "sequence": 1}
+    assert created == envelope | {
+        "id": ids.change_id(conversation_id, 1, 0), "type": "message.created",
+        "payload": {"conversation_id": conversation_id, "channel_id": chat.channel_id, "message": message},
+    }  # fmt: skip
+    assert updated == envelope | {
+        "id": ids.change_id(conversation_id, 1, 1), "type": "conversation.updated",
+        "payload": {
+            "id": conversation_id, "created_at": "2024-03-05T07:08:09.120Z", "channel_id": chat.channel_id,
+            "metadata": {"contact": {"display_name": f"Facebook {conversation_id[31:]}"}, "unread_count": 1},
+            "last_message": message,
+        },
+    }  # fmt: skip
+    assert metadata == envelope | {
+        "id": ids.change_id(conversation_id, 1, 2), "type": "metadata.updated",
+        "payload": {"subject": "conversation", "identifier": conversation_id, "metadata": {"unread_count": 1}},
+    }  # fmt: skip
+
+
+def test_a_deletion_is_told_by_id() -> None:
+    chat = Chat()
+    payload = bodies(chat.received("a"), chat.received("b"), chat.deleted("a"))[6]["payload"]
+    assert payload == {
+        "conversation_id": chat.conversation_id, "channel_id": chat.channel_id, "message_id": chat.inbound_id("a"),
+    }  # fmt: skip
+
+
+def test_a_change_says_where_it_belongs() -> None:
+    chat = Chat()
+    created, updated, _ = fold_all([chat.received("a")]).changes
+    assert (created.lane, created.channel_id, created.source) == (chat.conversation_id, chat.channel_id, "facebook")
+    assert (created.from_contact, updated.from_contact) == (True, False)
+    assert msgspec.json.decode(created.body)["id"] == created.id
+    assert created.at_ms == START_MS + 1000
+
+
+def test_an_older_message_of_ours_changes_nothing_about_its_conversation() -> None:
+    """Unless it is the oldest of all."""
+    chat = Chat()
+    facts: list[Fact] = [chat.received("a", at_ms=1000), chat.received("b", at_ms=5000)]
+    assert last_told(*facts, chat.echoed("z", at_ms=3000)) == ["message.created"]
+    assert last_told(*facts, chat.echoed("z", at_ms=500)) == ["message.created", "conversation.updated"]
+
+
+def test_an_update_of_an_older_message_is_no_update_of_the_conversation() -> None:
+    chat = Chat()
+    facts: list[Fact] = [chat.received("a"), chat.received("b")]
+    assert last_told(*facts, chat.edited("a", "new")) == ["message.updated"]
+    assert last_told(*facts, chat.edited("b", "new")) == ["message.updated", "conversation.updated"]
+
+
+def test_an_edit_to_the_same_words_is_accepted_and_not_told() -> None:
+    chat = Chat()
+    facts: list[Fact] = [chat.received("a"), chat.edited("a", "new", 1)]
+    assert last_told(*facts, chat.edited("a", "new", 2)) == []
+    assert fold_all([*facts, chat.edited("a", "new", 3)]).conversation(chat.conversation_id).sequence == 3
+
+
+def test_one_watermark_tells_of_every_message_it_moves() -> None:
+    chat = Chat()
+    facts: list[Fact] = [chat.echoed("x", at_ms=1000), chat.echoed("y", at_ms=2000), chat.echoed("z", at_ms=9000)]
+    assert last_told(*facts, chat.receipt(Delivery.READ, watermark_ms=5000)) == ["message.updated", "message.updated"]
+
+
+@given(st.integers(0, 3))
+def test_two_folds_of_one_log_tell_the_same_bytes(seed: int) -> None:
+    one, other = fold_all(seeded_log(seed, facts=300)), fold_all(seeded_log(seed, facts=300))
+    assert one.changes == other.changes
+    assert len({change.id for change in one.changes}) == len(one.changes)
+
+
+def test_a_long_plausible_log_is_told_well() -> None:
+    told = fold_all(seeded_log(7, facts=2000))
+    for conversation_id, state in told.states.items():
+        changes = [change for change in told.changes if change.lane == conversation_id]
+        assert invariants.told_wrongly(changes) == []
+        assert invariants.broken(told.conversation(conversation_id), state.messages()) == []
+    assert {change.kind for change in told.changes} >= {
+        ChangeKind.MESSAGE_CREATED, ChangeKind.MESSAGE_UPDATED, ChangeKind.MESSAGE_DELETED, ChangeKind.METADATA_UPDATED,
+    }  # fmt: skip
+
+
+# --- entities
+
+
+def test_a_channel_is_told_with_metadata_and_without_secrets() -> None:
+    page = channel(page_token="clear")
+    change = entity_change(ChangeKind.CHANNEL_UPDATED, page, 4)
+    assert msgspec.json.decode(change.body) == {
+        "id": ids.derive(page.id, ":4:channel.updated"), "type": "channel.updated", "timestamp": START_MS,
+        "sequence": 4,
+        "payload": {
+            "id": page.id, "source": "facebook", "source_channel_id": "204918377001", "connected": True,
+            "metadata": {"name": "Corner Bakery"},
+        },
+    }  # fmt: skip
+    assert (change.lane, change.channel_id, change.source, change.sequence) == (page.id, page.id, "facebook", 4)
+
+
+def test_a_tag_is_told_as_it_is() -> None:
+    change = entity_change(ChangeKind.TAG_UPDATED, tag(), 1)
+    assert msgspec.json.decode(change.body)["payload"] == {"id": tag().id, "name": "Urgent", "color": "tag-red"}
+    assert (change.lane, change.at_ms) == (tag().id, START_MS)
+
+
+@pytest.mark.parametrize("sequence", [1, 2])
+def test_every_record_of_an_entity_has_an_id_of_its_own(sequence: int) -> None:
+    one, other = entity_change(ChangeKind.TAG_UPDATED, tag(), sequence), entity_change(ChangeKind.TAG_UPDATED, tag(), 3)
+    assert one.id != other.id
+
+
+def test_unusual_texts_stay_json() -> None:
+    chat = Chat(source='odd"source\n')
+    told = fold_all([chat.received("a", 'quote " backslash \\ newline \n emoji 🍞')])
+    assert [msgspec.json.decode(change.body)["type"] for change in told.changes] == [
+        "message.created", "conversation.updated", "metadata.updated",
+    ]  # fmt: skip
+
+
+def test_changes_are_values() -> None:
+    change = entity_change(ChangeKind.TAG_UPDATED, tag(), 1)
+    assert msgspec.json.decode(msgspec.json.encode(change), type=Change) == change
+    assert raw({"a": 1}) == raw({"a": 1})

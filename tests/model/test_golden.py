@@ -1,0 +1,154 @@
+"""Bytes that were written once are read for ever.
+
+`golden/` holds what this version writes, one file per kind. A field may be added; a file must not have to change.
+Run this file to write the ones that are missing.
+"""
+
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from airy.model.change import Change
+from airy.model.conversation import Conversation, Message
+from airy.model.delivery import Delivery
+from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
+from airy.model.fact import Fact
+from tests.kit.builders import START_MS, Chat, channel, raw, tag, template, webhook
+from tests.kit.fold import fold_all
+
+GOLDEN = Path(__file__).parent / "golden"
+DAY_MS = 86_400_000
+
+
+def facts() -> list[Fact]:
+    """One of each kind, with every field said."""
+    chat = Chat(1)
+    made: list[Fact] = [
+        chat.received(
+            "a", "Is the rye bread back? 🍞", window_until_ms=START_MS + DAY_MS, reply_to="m_0", standby=True
+        ),
+        chat.echoed("z", ours="x"),
+        chat.queued("x", recipient_id="6120000000000001", expires_at_ms=START_MS + DAY_MS),
+        chat.resend("x", expires_at_ms=START_MS + DAY_MS),
+        chat.started("x", 2, worker="worker-1"),
+        chat.succeeded("x", 2, provider="z"),
+        chat.failed("x", 2, detail={"error": {"code": 10}}, retry_at_ms=START_MS + 5000),
+        chat.unknown("x", 2),
+        chat.receipt(Delivery.FAILED, "z", watermark_ms=START_MS, error="unreachable", error_code="131026"),
+        chat.edited("a", "Is the rye bread back today?", 1),
+        chat.deleted("a"),
+        chat.reacted("a", "❤️"),
+        chat.metadata({"user_data.order": 42, "user_data.note": None}, remove=("user_data.old",)),
+        chat.profile("Ines Kuhn", "https://img.example.org/p.png"),
+        chat.refetch(),
+        chat.read(),
+        chat.tag_added(tag().id),
+        chat.tag_removed(tag().id),
+        chat.state_changed("CLOSED"),
+        msgspec.structs.replace(
+            chat.handover("pass", "263902037430900"), content=raw({"new_owner_app_id": "263902037430900"})
+        ),
+        chat.noted("referral", referral="flyer-12"),
+    ]
+    made[0] = msgspec.structs.replace(
+        made[0], headers={"postback.payload": "HOURS"}, cause="source.facebook.events-3-17"
+    )
+    return made
+
+
+def state() -> tuple[Conversation, list[Message]]:
+    """A conversation and messages with every field in use."""
+    chat = Chat(1)
+    first = chat.received("a", window_until_ms=START_MS + DAY_MS, reply_to="m_0", standby=True)
+    told = fold_all([
+        msgspec.structs.replace(first, headers={"postback.payload": "HOURS"}), chat.reacted("a"),
+        chat.edited("a", "new"), chat.received("gone"), chat.deleted("gone"), chat.read(), chat.received("b"),
+        chat.profile("Ines", "http://a/b"),
+        chat.queued("x", expires_at_ms=START_MS + DAY_MS), chat.started("x"), chat.failed("x", detail={"code": 1}),
+        chat.queued("y"), chat.started("y"), chat.unknown("y"), chat.queued("w"), chat.started("w"),
+        chat.failed("w", retry_at_ms=START_MS + 9000), chat.echoed("z"),
+        chat.receipt(Delivery.FAILED, "z", error="gone"),
+        chat.receipt(Delivery.READ, watermark_ms=START_MS + 500),
+        chat.receipt(Delivery.DELIVERED, watermark_ms=START_MS + 600),
+        chat.edited("later", "early"), chat.reacted("later"),
+        chat.receipt(Delivery.FAILED, "later", error="e", error_code="1"),
+        chat.deleted("never"), chat.tag_added(tag().id), chat.state_changed("OPEN"), chat.handover(), chat.noted(),
+        chat.metadata({"user_data.n": 1}, message_id=chat.inbound_id("a")),
+    ])  # fmt: skip
+    return told.conversation(chat.conversation_id), told.state(chat.conversation_id).messages()
+
+
+def changes() -> list[Change]:
+    chat = Chat(1)
+    log: list[Fact] = [
+        chat.received("a"),
+        chat.queued("x"),
+        chat.started("x"),
+        chat.succeeded("x", provider="z"),
+        chat.read(),
+    ]
+    return fold_all(log).changes
+
+
+def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]:
+    """File name to a value and the type it is read as."""
+    conversation, messages = state()
+    kinds = {type(fact).__struct_config__.tag: fact for fact in facts()}
+    entities: dict[str, Struct] = {
+        "channel": channel(page_id="204918377001"), "tag": tag(), "template": template(),
+        "webhook": webhook(events=("message.created",), signature_key="sealed", headers="sealed", name="crm"),
+        "contact": Contact(
+            id="c", display_name="Ines", avatar_url="http://a/b", conversations={"c1": "facebook"},
+            created_at_ms=1, updated_at_ms=2,
+        ),
+        "user": User(id="github:ines", name="Ines", avatar_url="http://a/b", first_seen_at_ms=1, last_seen_at_ms=2),
+    }  # fmt: skip
+    return (
+        {f"fact.{kind}": (fact, Fact) for kind, fact in kinds.items()}
+        | {f"entity.{name}": (entity, type(entity)) for name, entity in entities.items()}
+        | {
+            "state.conversation": (conversation, Conversation), "state.messages": (messages, list[Message]),
+            "changes": (changes(), list[Change]),
+        }
+    )  # fmt: skip
+
+
+SAMPLES = samples()
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_golden_bytes_still_mean_what_they_meant(name: str) -> None:
+    value, as_type = SAMPLES[name]
+    assert msgspec.json.decode((GOLDEN / f"{name}.json").read_bytes(), type=as_type) == value
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_is_written_today_is_still_the_golden_bytes(name: str) -> None:
+    """A new field that is not used writes nothing, so a difference here is a field that changed."""
+    assert msgspec.json.encode(SAMPLES[name][0]) == (GOLDEN / f"{name}.json").read_bytes()
+
+
+def test_every_kind_of_fact_and_entity_has_its_golden_bytes() -> None:
+    kinds = {f"fact.{kind.__struct_config__.tag}" for kind in get_args(Fact)}
+    entities = {f"entity.{kind.__name__.lower()}" for kind in (Channel, Contact, Tag, Template, User, Webhook)}
+    assert kinds | entities <= set(SAMPLES)
+    assert {path.stem for path in GOLDEN.iterdir()} == set(SAMPLES)
+
+
+def test_every_field_of_the_state_is_in_the_golden_bytes() -> None:
+    """Fields that keep their default are not written, so a golden file that leaves one out proves nothing about it."""
+    for name, kind in (("state.conversation", Conversation), ("state.messages", Message)):
+        text = (GOLDEN / f"{name}.json").read_bytes()
+        missing = [field for field in kind.__struct_fields__ if f'"{field}"'.encode() not in text]
+        assert missing == []
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for sample_name, (sample, _) in SAMPLES.items():
+        path = GOLDEN / f"{sample_name}.json"
+        if not path.exists():
+            path.write_bytes(msgspec.json.encode(sample))

@@ -1,0 +1,227 @@
+"""The command line: arguments become calls, errors become exit codes, and nothing is imported before it is needed."""
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import structlog
+from msgspec import Struct
+
+import airy
+from airy import log, process
+from airy.bus.lock import InUse
+from airy.cli import main
+from airy.config import Config
+from airy.errors import Refused, Unavailable
+
+
+class Call(Struct):
+    config: Config
+    components: frozenset[str] | None
+    ephemeral: bool
+    demo: bool
+
+
+class App(ModuleType):
+    """Stands for the composition root: says what it was asked, and ends as told."""
+
+    def __init__(self) -> None:
+        super().__init__("airy.app")
+        self.calls: list[Call] = []
+        self.directory_existed = False
+        self.end: Callable[[], int] = lambda: 0
+
+    async def up(self, config: Config, *, on_started: Any, **rest: Any) -> int:
+        self.calls.append(Call(config, **rest))
+        self.directory_existed = os.path.isdir(config.data.directory)  # noqa: ASYNC240, PTH112 - once, in a test
+        return self.end()
+
+    async def verify(self, config: Config) -> int:
+        return self.end()
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[App]:
+    """A working directory of its own, without the environment's settings, and a system that ends at once."""
+    fake = App()
+    monkeypatch.setattr(airy, "app", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "airy.app", fake)
+    monkeypatch.chdir(tmp_path)
+    for name in ("AIRY_CONFIG", "AIRY_PORT", "AIRY_HOST", "AIRY_DATA", "AIRY_SYSTEM_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    monkeypatch.setattr(process, "configure_log", lambda config, file=None: log.configure(stream=io.StringIO()))
+    yield fake
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def test_up_runs_everything_that_is_configured(app: App, tmp_path: Path) -> None:
+    (tmp_path / "airy.yaml").write_text("http: {port: 7000}")
+
+    assert main(["up", "--no-console"]) == 0
+
+    (call,) = app.calls
+    assert call.config.http.port == 7000
+    assert (call.components, call.ephemeral, call.demo) == (None, False, False)
+
+
+def test_run_takes_components_by_any_name(app: App) -> None:
+    assert main(["run", "integration-webhook", "http"]) == 0
+
+    assert app.calls[0].components == {"webhook-publisher", "webhook-consumer", "http"}
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["up", "--demo"]])
+def test_a_demo_keeps_its_data_apart(app: App, arguments: list[str]) -> None:
+    assert main(arguments) == 0
+
+    assert app.calls[0].demo
+    assert app.calls[0].config.data.directory == ".airy/demo"
+
+
+def test_data_is_kept_where_the_argument_says(app: App) -> None:
+    assert main(["up", "--demo", "--data", "/srv/here", "--no-console"]) == 0
+
+    assert app.calls[0].config.data.directory == "/srv/here"
+
+
+def test_ephemeral_data_is_gone_at_the_end(app: App) -> None:
+    assert main(["up", "--ephemeral", "--no-console"]) == 0
+
+    assert app.calls[0].ephemeral
+    assert app.directory_existed
+    assert not Path(app.calls[0].config.data.directory).exists()
+
+
+def test_a_configuration_with_problems_is_78_and_starts_nothing(
+    app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "airy.yaml").write_text("http:\n  prt: 1\nlog:\n  level: loud\n")
+
+    assert main(["up"]) == 78
+
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "airy.yaml:2: http.prt: unknown key; did you mean port?"
+    assert told[1].startswith("airy.yaml:4: log.level: expected one of")
+    assert app.calls == []
+
+
+def test_validate_says_ok_or_everything_that_is_wrong(
+    app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "good.yaml").write_text("http: {port: 1}")
+    (tmp_path / "bad.yaml").write_text("http: {port: x}\nlogg: {}\n")
+
+    assert main(["config", "validate"]) == 0
+    assert main(["config", "validate", "good.yaml"]) == 0
+    assert capsys.readouterr().out == "no airy.yaml here: the defaults are OK\ngood.yaml: OK\n"
+    assert main(["config", "validate", "bad.yaml"]) == 78
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert main(["config", "validate", "none.yaml"]) == 78
+
+
+@pytest.mark.parametrize("arguments", [["nope"], ["up", "--nope"], ["run"], ["run", "no-such-component"]])
+def test_wrong_usage_is_64(app: App, arguments: list[str]) -> None:
+    assert main(arguments) == 64
+    assert app.calls == []
+
+
+def test_version_and_help_are_0(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out == f"airy {airy.__version__}\n"
+    assert main(["--help"]) == main(["config", "--help"]) == 0
+
+
+def _raise(error: BaseException) -> Callable[[], int]:
+    def end() -> int:
+        raise error
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (lambda: 70, 70),
+        (_raise(InUse("held")), 75),
+        (_raise(Unavailable("the disk is full")), 75),
+        (_raise(Refused("no such key")), 78),
+        (_raise(ValueError("a bug")), 70),
+        (_raise(KeyboardInterrupt()), 130),
+        (_raise(ExceptionGroup("both", [Unavailable("later"), Refused("never")])), 78),
+        (_raise(ExceptionGroup("all", [Unavailable("later"), ExceptionGroup("in", [ValueError("bug")])])), 70),
+    ],
+)
+def test_the_type_of_an_error_decides_the_exit_code(
+    app: App, end: Callable[[], int], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.end = end
+
+    assert main(["up", "--no-console"]) == code
+    assert main(["verify"]) == code
+
+
+def test_an_error_says_itself_on_stderr(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    app.end = _raise(InUse("./.airy is in use by process 7: stop it, or choose another directory"))
+
+    main(["up", "--no-console"])
+
+    assert "airy: ./.airy is in use by process 7" in capsys.readouterr().err
+
+
+def test_a_failure_behind_the_live_view_shows_the_end_of_the_log(
+    app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".airy/log").mkdir(parents=True)
+    (tmp_path / ".airy/log/airy.jsonl").write_text("".join(f"line {number}\n" for number in range(100)))
+    app.end = lambda: 70
+
+    main(["up", "--console"])
+
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].endswith(".airy/log/airy.jsonl:")
+    assert told[1:] == [f"line {number}" for number in range(80, 100)]
+
+
+def test_the_simulated_messenger_is_what_the_arguments_say(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airy.sim import messenger
+
+    asked: list[messenger.SimOptions] = []
+
+    def ran(options: messenger.SimOptions) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setattr(messenger, "run_messenger_sim", ran)
+
+    assert main(["sim", "messenger", "--target", "http://127.0.0.1:1/facebook", "--customers", "3", "--rough"]) == 0
+    assert main(["sim", "messenger"]) == 0
+
+    given, default = asked
+    assert (given.target_url, given.customers, given.behaviour) == ("http://127.0.0.1:1/facebook", 3, messenger.ROUGH)
+    assert default == messenger.SimOptions()
+
+
+def test_help_imports_nothing_that_costs() -> None:
+    """`airy --help` answers at once because only click and rich are loaded."""
+    heavy = "airy.app aiohttp litestar structlog apsw uvicorn cryptography yaml msgspec anyio"
+    program = (
+        "import sys; from airy.cli import main; main(['--help']);"
+        f"print([name for name in {heavy.split()} if name in sys.modules], file=sys.stderr)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+
+    assert "Run every enabled component" in done.stdout
+    assert done.stderr.strip() == "[]"

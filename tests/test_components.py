@@ -1,0 +1,66 @@
+"""The page of components: names resolve, keys are known, and clients of the original find what they look for."""
+
+import msgspec.structs
+import pytest
+
+from airy import components
+from airy.components import ALL, BY_NAME, client_config_services, enabled, required_keys, resolve
+from airy.config import Config, load
+from airy.errors import Refused
+
+
+def test_names_are_unique_and_services_belong_to_one_component() -> None:
+    services = [service for component in ALL for service in component.services]
+
+    assert len(BY_NAME) == len(ALL)
+    assert len(set(services)) == len(services)
+
+
+def test_what_is_needed_comes_from_the_schema() -> None:
+    assert required_keys("sources-facebook") == ("appId", "appSecret", "webhookSecret")
+    assert required_keys("webhook-consumer") == required_keys("http") == required_keys("no such") == ()
+
+
+def test_mandatory_components_are_always_enabled_and_others_as_configured() -> None:
+    quiet = load(None, {})
+    quiet = msgspec.structs.replace(
+        quiet, components=msgspec.structs.replace(
+            quiet.components, webhook_consumer=msgspec.structs.replace(quiet.components.webhook_consumer, enabled=False)
+        )
+    )  # fmt: skip
+
+    assert enabled(Config()) == {"http", "api-communication", "api-admin", "webhook-publisher", "webhook-consumer"}
+    assert enabled(quiet) == enabled(Config()) - {"webhook-consumer"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sources-facebook", {"sources-facebook"}),
+        ("sources-facebook-connector", {"sources-facebook"}),
+        ("integration-webhook", {"webhook-publisher", "webhook-consumer"}),
+        ("webhooks", {"webhook-publisher", "webhook-consumer"}),
+        ("core", {"http", "api-communication", "api-admin"}),
+    ],
+)
+def test_a_component_is_found_by_any_of_its_names(name: str, expected: set[str]) -> None:
+    assert resolve([name]) == expected
+
+
+def test_an_unknown_name_is_refused_with_a_guess() -> None:
+    with pytest.raises(Refused, match="did you mean sources-facebook"):
+        resolve(["http", "source-facebook"])
+
+
+def test_services_are_reported_as_the_original_names_them() -> None:
+    shown = client_config_services({"api-admin", "webhook-publisher", "webhook-consumer"}, {"webhook-consumer": False})
+
+    assert shown["webhook-consumer"] == {"enabled": True, "healthy": False, "component": "integration-webhook"}
+    assert shown["webhook-publisher"]["component"] == "integration-webhook"
+    assert shown["sources-facebook-connector"] == {"enabled": False, "healthy": False, "component": "sources-facebook"}
+    assert shown["api-admin"] == {"enabled": True, "healthy": True, "component": "api-admin"}
+
+
+def test_every_app_has_components_and_every_component_an_app() -> None:
+    assert set(components.APPS) == {app for component in ALL for app in component.apps}
+    assert all(components.APPS.values())

@@ -1,0 +1,310 @@
+"""The configuration: what a file may say, what is told about one that is wrong, and where the token comes from."""
+
+import re
+import stat
+from pathlib import Path
+
+import msgspec.inspect as shapes
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airy import components, config
+from airy.config import Config, load, system_token
+from airy.document import Invalid, Reader, parse
+from airy.errors import Refused
+from airy.secret import MASK, Secret
+
+TOKEN = "a-token-of-some-length"
+ROOT = Path(__file__).parents[1]
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "airy.yaml"
+    path.write_text(text)
+    return path
+
+
+def problems(directory: Path, text: str, env: dict[str, str] | None = None) -> list[str]:
+    """What `load` says about `text`, without the file's name."""
+    path = written(directory, text)
+    with pytest.raises(Invalid) as caught:
+        load(path, env or {})
+    return [str(problem).removeprefix(str(path)) for problem in caught.value.problems]
+
+
+def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
+    assert load(None, {}) == load(written(tmp_path, "# nothing\n"), {}) == Config()
+
+
+def test_values_are_read_with_their_types(tmp_path: Path) -> None:
+    text = """
+    http: {port: 0x50, allowedOrigins: "https://a.example, https://b.example"}
+    security: {systemToken: env:TOKEN, webhooks: {ports: [443, 8443]}}
+    log: {level: debug}
+    components:
+      sources-facebook: {appId: 0123, appSecret: [new, old], webhookSecret: word}
+      api-communication: {messageTtlS: 30}
+    """
+
+    loaded = load(written(tmp_path, text), {"TOKEN": TOKEN})
+
+    assert loaded.http.port == 80
+    assert loaded.http.allowed_origins == ("https://a.example", "https://b.example")
+    assert loaded.security.system_token == Secret(TOKEN)
+    assert loaded.security.webhooks.ports == (443, 8443)
+    facebook = loaded.components.sources_facebook
+    assert facebook.app_id == "0123"  # as written: digits need no quotes
+    assert [secret.reveal() for secret in facebook.app_secret] == ["new", "old"]
+    assert loaded.components.api_communication.message_ttl_s == 30.0
+
+
+def test_one_secret_may_stand_for_a_list_of_one(tmp_path: Path) -> None:
+    text = "components: {sources-facebook: {appId: x, appSecret: only, webhookSecret: w}}"
+
+    assert load(written(tmp_path, text), {}).components.sources_facebook.app_secret == (Secret("only"),)
+
+
+def test_every_problem_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
+    text = """\
+http:
+  prt: 80
+  port: 99999
+  publicUrl: chat.example.net
+security:
+  open: maybe
+  webhooks: [1]
+log:
+  level: infos
+"""
+    assert problems(tmp_path, text) == [
+        ":2: http.prt: unknown key; did you mean port?",
+        ":3: http.port: expected a whole number from 0 to 65535, found the number 99999",
+        ":4: http.publicUrl: expected an http(s):// address, found text 'chat.example.net'",
+        ":6: security.open: expected true or false, found text 'maybe'",
+        ":7: security.webhooks: expected keys and values, found a list",
+        ":9: log.level: expected one of debug, error, info, warning; found text 'infos'; did you mean info?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("http:\n  port: 1\n  port: 2\n", ":3: http.port: is given twice, first on line 2"),
+        ("http: {port: 1.5}", ":1: http.port: expected a whole number from 0 to 65535, found the number 1.5"),
+        ("http: {port: yes}", ":1: http.port: expected a whole number from 0 to 65535, found text 'yes'"),
+        ("http: {port: }", ":1: http.port: expected a whole number from 0 to 65535, found nothing"),
+        ("http: {host: true}", ":1: http.host: expected text, found true"),
+        ("http: {inFlightMax: 0}", ":1: http.inFlightMax: expected a whole number of at least 1, found the number 0"),
+        ("components: {webhook-consumer: {timeoutS: .inf}}",
+         ":1: components.webhook-consumer.timeoutS: expected a number from 0.001 to 604800, found text '.inf'"),
+        ("components: {sourcesfacebook: {}}",
+         ":1: components.sourcesfacebook: unknown key; did you mean sources-facebook?"),
+        ("http: [1, 2", ":1: not YAML: expected ',' or ']', but got '<stream end>'"),
+        ("a: 1\n---\nb: 2\n", ":2: not YAML: but found another document"),
+        ("[1]: 2\n", ":1: ?: expected a word as a key, found a list"),
+        ("security: {systemToken: short}", ":1: security.systemToken: expected at least 16 characters, found 5"),
+        ("security: {systemToken: env:NOPE}", ":1: security.systemToken: environment variable NOPE is not set"),
+        ("security: {systemToken: ''}",
+         ":1: security.systemToken: expected a secret (text, env:NAME or file:PATH), found empty text"),
+        ("kubernetes: {host: x}", "`http.publicUrl`"),
+        ("components: {sources: {facebook: {}}}", "write `sources-facebook: …`"),
+        (f"http: {{port: {'9' * 5000}}}", ":1: http.port: expected a whole number from 0 to 65535"),
+    ],
+)  # fmt: skip
+def test_a_problem_says_what_was_expected_and_what_was_found(tmp_path: Path, text: str, message: str) -> None:
+    found = problems(tmp_path, text)
+
+    assert len(found) == 1
+    assert message in found[0]
+
+
+def test_an_enabled_component_needs_its_keys_and_a_disabled_one_does_not(tmp_path: Path) -> None:
+    missing = problems(tmp_path, "components:\n  sources-facebook:\n    appId: x\n")
+
+    assert [line.partition(": is needed")[0] for line in missing] == [
+        ":2: components.sources-facebook.appSecret",
+        ":2: components.sources-facebook.webhookSecret",
+    ]
+    off = written(tmp_path, "components: {sources-facebook: {enabled: false, appId: x}}")
+    assert not load(off, {}).components.sources_facebook.enabled
+
+
+def test_a_missing_section_stays_off_and_a_named_one_is_on(tmp_path: Path) -> None:
+    named = "components: {sources-facebook: {appId: x, appSecret: s, webhookSecret: w}}"
+
+    assert not Config().components.sources_facebook.enabled
+    assert load(written(tmp_path, named), {}).components.sources_facebook.enabled
+
+
+def test_open_and_a_token_exclude_each_other(tmp_path: Path) -> None:
+    found = problems(tmp_path, f"security:\n  open: true\n  systemToken: {TOKEN}\n")
+
+    assert found[0].startswith(":2: security.open: switches authentication off")
+
+
+def test_the_environment_wins_and_its_problems_name_the_variable(tmp_path: Path) -> None:
+    path = written(tmp_path, "http: {port: 1}")
+
+    assert load(path, {"AIRY_PORT": "8081", "AIRY_DATA": "/srv"}).http.port == 8081
+    assert load(path, {"AIRY_PORT": "8081", "AIRY_DATA": "/srv"}).data.directory == "/srv"
+    assert load(path, {"AIRY_PORT": ""}).http.port == 1
+    with pytest.raises(Invalid, match=r"environment variable AIRY_PORT: http\.port: expected a whole number"):
+        load(path, {"AIRY_PORT": "http"})
+
+
+def test_a_secret_comes_from_a_file_without_its_line_break(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN + "\n")
+    path = written(tmp_path, f"security: {{systemToken: 'file:{tmp_path}/token'}}")
+
+    assert load(path, {}).security.system_token == Secret(TOKEN)
+    (tmp_path / "token").unlink()
+    with pytest.raises(Invalid, match=r"cannot read .*: No such file"):
+        load(path, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["security: {tokens: hunter2hunter2hunter2}", "security: {systemToken: [hunter2]}", "security: hunter2",
+     "security: {systemTokens: hunter2}", "security: {systemToken: hunter2}"],
+)  # fmt: skip
+def test_no_problem_repeats_a_secret(tmp_path: Path, text: str) -> None:
+    assert "hunter2" not in "".join(problems(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="cannot read it: No such file"):
+        load(tmp_path / "none.yaml", {})
+    (tmp_path / "latin").write_bytes(b"http:\n  host: caf\xe9\n")
+    with pytest.raises(Invalid, match="latin:2: expected UTF-8"):
+        load(tmp_path / "latin", {})
+
+
+def test_aliases_neither_loop_nor_grow(tmp_path: Path) -> None:
+    assert problems(tmp_path, "http: &a {port: *a}")
+    bomb = "k0: &k0 [x]\n" + "".join(f"k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 10)}]\n" for n in range(1, 13))
+    assert len(problems(tmp_path, bomb)) == 13  # one unknown key a line, and done
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+SOME_KEYS = """
+http port host security open tokens systemToken webhooks ports components sources-facebook appSecret enabled
+webhook-consumer timeoutS log level x
+"""
+KEYS = st.sampled_from(SOME_KEYS.split())
+DOCUMENTS = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | SCALARS, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(DOCUMENTS.map(yaml.safe_dump) | st.text(max_size=100))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    """Nothing a file can hold makes the reader fail in another way."""
+    try:
+        node = parse(text, "x")
+    except Invalid:
+        return
+    reader = Reader("x", {})
+    value = reader.read(node, shapes.type_info(Config), "") if node is not None else Config()
+    assert isinstance(value, Config) or reader.problems
+
+
+def test_secrets_are_masked_in_every_repr(tmp_path: Path) -> None:
+    text = f"security: {{systemToken: {TOKEN}, tokens: {{crm: {TOKEN}-2}}}}"
+    loaded = load(written(tmp_path, text), {})
+
+    assert TOKEN not in f"{loaded!r} {loaded} {loaded.security.system_token}"
+    assert MASK in repr(loaded)
+    assert config.secret_values(loaded) == [TOKEN, f"{TOKEN}-2"]
+
+
+def test_the_token_is_generated_once_and_private(tmp_path: Path) -> None:
+    here = load(None, {"AIRY_DATA": str(tmp_path / "data")})
+
+    first, second = system_token(here), system_token(here)
+
+    assert first is not None
+    assert first == second
+    assert len(first.reveal()) >= config.TOKEN_CHARS_MIN
+    file = tmp_path / "data" / config.TOKEN_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == [config.TOKEN_FILE]
+
+
+def test_a_token_file_others_can_read_is_refused(tmp_path: Path) -> None:
+    here = load(None, {"AIRY_DATA": str(tmp_path)})
+    system_token(here)
+    (tmp_path / config.TOKEN_FILE).chmod(0o644)
+
+    with pytest.raises(Refused, match="chmod 600"):
+        system_token(here)
+
+
+def test_of_two_racing_processes_one_makes_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other, which finds it made between its look and its link, uses that one."""
+    here = load(None, {"AIRY_DATA": str(tmp_path)})
+    link = Path.hardlink_to
+
+    def overtaken(self: Path, target: Path) -> None:
+        self.write_text(TOKEN)
+        self.chmod(0o600)
+        link(self, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", overtaken)
+
+    assert system_token(here) == Secret(TOKEN)
+    assert [path.name for path in tmp_path.iterdir()] == [config.TOKEN_FILE]
+
+
+def test_a_configured_token_wins_and_open_has_none(tmp_path: Path) -> None:
+    configured = load(None, {"AIRY_SYSTEM_TOKEN": TOKEN, "AIRY_DATA": str(tmp_path)})
+    opened = load(written(tmp_path, "security: {open: true}"), {"AIRY_DATA": str(tmp_path)})
+
+    assert system_token(configured) == Secret(TOKEN)
+    assert system_token(opened) is None
+    assert not (tmp_path / config.TOKEN_FILE).exists()
+
+
+def key_paths(shape: shapes.Type, path: str = "") -> list[str]:
+    """Every leaf of the schema."""
+    if isinstance(shape, shapes.StructType):
+        return [leaf for f in shape.fields for leaf in key_paths(f.type, f"{path}.{f.encode_name}".lstrip("."))]
+    return [path]
+
+
+def uncommented(text: str, keys: set[str]) -> str:
+    """The reference with every commented key switched on."""
+
+    def on(line: re.Match[str]) -> str:
+        return f"{line['indent']}{line['key']}: {line['value']}" if line["key"] in keys else line[0]
+
+    return re.sub(r"^(?P<indent> *)# (?P<key>[A-Za-z-]+): (?P<value>.*)$", on, text, flags=re.MULTILINE)
+
+
+def test_the_reference_file_shows_every_key_with_its_default(tmp_path: Path) -> None:
+    """Uncommenting everything in airy.yaml names each key of the schema and changes nothing."""
+    paths = key_paths(shapes.type_info(Config))
+    text = uncommented((ROOT / "airy.yaml").read_text(), {path.rpartition(".")[2] for path in paths})
+
+    shown = yaml.safe_load(text)
+    for path in paths:
+        inner = shown
+        for key in path.split("."):
+            assert inner is not None and key in inner, f"{path} is not in airy.yaml"
+            inner = inner[key]
+    assert load(written(tmp_path, text), {}) == load(ROOT / "airy.yaml", {}) == Config()
+
+
+def test_the_reference_file_names_every_environment_variable() -> None:
+    text = (ROOT / "airy.yaml").read_text()
+
+    assert [name for name in config.OVERRIDES if name not in text] == []
+
+
+def test_every_section_of_the_configuration_belongs_to_a_component() -> None:
+    sections = {field.encode_name for field in shapes.type_info(config.Components).fields}  # type: ignore[attr-defined]
+
+    assert sections <= components.BY_NAME.keys()

@@ -1,0 +1,484 @@
+"""The outbound HTTP adapter: whom it may call, what it says when a call fails, and what it never does."""
+
+import asyncio  # noqa: TID251 - the adapter's loop
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from airy import fetch_aiohttp
+from airy.addresses import PUBLIC, Reach, allowed, check_url
+from airy.errors import Refused, Unavailable
+from airy.fetch import Blocked, NotSent, Unanswered
+from airy.fetch_aiohttp import AiohttpFetch
+
+ANYWHERE = Reach(ports=(), http=True, private=True)
+ANY_PORT = Reach(ports=(), http=True)
+
+PUBLIC_ADDRESSES = [
+    "1.1.1.1", "8.8.8.8", "93.184.216.34", "172.15.255.255", "172.32.0.1", "100.63.255.255",
+    "100.128.0.1", "192.0.1.1", "192.167.1.1", "198.17.255.255", "198.20.0.1", "223.255.255.255",
+    "2606:4700::1111", "2a00:1450:4001::200e", "2001:4860:4860::8888", "::ffff:8.8.8.8",
+    "::ffff:808:808",
+]  # fmt: skip
+
+REFUSED_ADDRESSES = [
+    "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.254", "127.0.0.1",
+    "127.1.2.3", "169.254.169.254", "169.254.0.1", "172.16.0.1", "172.31.255.255", "192.0.0.1",
+    "192.0.0.170", "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1", "198.19.255.255",
+    "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "::",
+    "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1", "::ffff:10.0.0.1",
+    "::ffff:169.254.169.254", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::8.8.8.8",
+    "64:ff9b:1::1", "100::1", "2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:2::1",
+    "2001:10::1", "2001:20::1", "2001:db8::1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "3fff::1",
+    "4000::1", "5f00::1", "fc00::1", "fd12:3456::1", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1",
+    "ff0e::1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "", "1.1.1.1 ", "[::1]",
+]  # fmt: skip
+
+REFUSED_URLS = [
+    "http://hooks.example.com/", "ftp://hooks.example.com/", "file:///etc/passwd",
+    "gopher://example.com/", "//example.com/", "https:///path", "https://", "", "hooks.example.com",
+    "javascript:alert(1)", "https://user@example.com/", "https://user:word@example.com/",
+    "https://example.com@127.0.0.1/", "https://@example.com/", "https://example.com:8443/",
+    "https://example.com:80/", "https://example.com:0/", "https://example.com:99999/",
+    "https://example.com:x/", "https://127.0.0.1/", "https://127.1/", "https://2130706433/",
+    "https://0x7f000001/", "https://0x7f.0.0.1/", "https://0177.0.0.1/", "https://017700000001/",
+    "https://127.0.0.1./", "https://127.000.000.001/", "https://0/", "https://0.0.0.0/",
+    "https://[::1]/", "https://[::]/", "https://[::ffff:127.0.0.1]/", "https://[::ffff:7f00:1]/",
+    "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://[fe80::1%25eth0]/",
+    "https://[fd00::1]/", "https://169.254.169.254/latest/meta-data/", "https://[::ffff:a9fe:a9fe]/",
+    "https://2852039166/", "https://0xa9fea9fe/", "https://0251.0376.0251.0376/", "https://10.0.0.1/",
+    "https://192.168.1.1/", "https://localhost/", "https://LOCALHOST/", "https://localhost./",
+    "https://api.localhost/", "https://printer.local/", "https://metadata.google.internal/",
+    "https://redis/", "https://1.1.1.256/", "https://0x/", "https://example.0x7f/",
+    "https://①②⑦.⓪.⓪.①/", "https://exämple.com/", "https://example.com\\@127.0.0.1/",
+    "https://example.com /", "https://exa\tmple.com/", "https://example.com\r\nHost: a/",
+    "https://-a.example.com/", "https://a..example.com/", "https://example.com%2f@127.0.0.1/",
+    "https://[v1.x]/", "https://[::1", "https://" + "a" * 64 + ".example.com/",
+    "https://example.com/" + "a" * 2_048,
+]  # fmt: skip
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # the adapter's one loop; sockets know no virtual time
+
+
+@pytest.mark.parametrize("address", PUBLIC_ADDRESSES)
+def test_public_addresses_may_be_called(address: str) -> None:
+    assert allowed(address)
+
+
+@pytest.mark.parametrize("address", REFUSED_ADDRESSES)
+def test_no_other_address_may_be_called(address: str) -> None:
+    assert not allowed(address)
+
+
+def test_private_addresses_need_the_switch_and_link_local_ones_stay_closed() -> None:
+    private = ["10.0.0.1", "127.0.0.1", "172.16.0.1", "192.168.0.1", "::1", "fd00::1", "::ffff:127.0.0.1"]
+    assert all(allowed(address, private=True) for address in private)
+    never = ["0.0.0.0", "169.254.169.254", "fe80::1", "224.0.0.1", "255.255.255.255", "64:ff9b::7f00:1", "::"]
+    assert not any(allowed(address, private=True) for address in never)
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS)
+def test_a_url_we_would_not_call_is_refused_when_it_is_registered(url: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_url(url)
+    assert refused.value.field == "url"
+
+
+@pytest.mark.parametrize("url", [
+    "https://hooks.example.com", "https://hooks.example.com/a?b=c#d", "https://hooks.example.com:443/", "https://1.1.1.1/",
+    "https://[2606:4700::1111]/", "https://xn--exmple-cua.com/", "HTTPS://EXAMPLE.COM./", "https://a_b.example.com/",
+])  # fmt: skip
+def test_an_ordinary_url_is_accepted(url: str) -> None:
+    check_url(url)
+
+
+def test_a_developer_may_open_http_ports_and_private_addresses() -> None:
+    for url in ("http://localhost:8080/", "http://127.0.0.1:9000/", "https://[::1]:1/", "http://redis/"):
+        check_url(url, ANYWHERE)
+    check_url("https://example.com:8443/", Reach(ports=(443, 8443)))
+    with pytest.raises(Refused):
+        check_url("http://169.254.169.254/", ANYWHERE)
+
+
+# --- the safety: what a socket connects to
+
+
+class Names(AbstractResolver):
+    """A resolver that answers from a list, one answer per question; the last one stays."""
+
+    def __init__(self, *answers: list[str] | Exception) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        self.asked += 1
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return [ResolveResult(hostname=host, host=address, port=port, proto=0, flags=0,
+            family=socket.AF_INET6 if ":" in address else socket.AF_INET) for address in answer]  # fmt: skip
+
+    async def close(self) -> None: ...
+
+
+SPIED: list[str] | None = None
+
+
+def _spy(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "socket.connect" and SPIED is not None and isinstance(arguments[1], tuple):
+        SPIED.append(str(arguments[1][0]))
+
+
+sys.addaudithook(_spy)  # sees every connection this process makes, whoever makes it
+
+
+@pytest.fixture
+def connections() -> Iterator[list[str]]:
+    global SPIED  # noqa: PLW0603 - audit hooks cannot be taken away again
+    SPIED = []
+    yield SPIED
+    SPIED = None
+
+
+async def test_the_spy_sees_connections(connections: list[str]) -> None:
+    async with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as url, AiohttpFetch(ANYWHERE) as fetch:
+        await fetch("GET", url)
+    assert connections == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS)
+async def test_a_refused_url_is_never_connected_to(url: str, connections: list[str]) -> None:
+    async with AiohttpFetch(PUBLIC, resolver=Names(OSError("no such name"))) as fetch:
+        with pytest.raises(Blocked):
+            await fetch("POST", url, body=b"{}")
+    assert connections == []
+
+
+NUMBERS = [
+    "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "017700000001",
+    "127.0.0.1.", "0", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]", "169.254.169.254", "2852039166", "0xa9fea9fe", "10.0.0.1", "localhost",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", NUMBERS)
+async def test_the_socket_is_checked_even_if_the_url_was_not(
+    host: str, connections: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_aiohttp, "check_url", lambda _url, _reach: None)
+    async with AiohttpFetch(ANY_PORT) as fetch:
+        with pytest.raises(Blocked):
+            await fetch("POST", f"http://{host}:80/", body=b"{}")
+    assert connections == []
+
+
+@pytest.mark.parametrize("address", [one for one in REFUSED_ADDRESSES if one.count(".") == 3 or ":" in one])
+async def test_a_name_that_resolves_to_a_refused_address_is_blocked(
+    address: str, connections: list[str]
+) -> None:
+    async with AiohttpFetch(ANY_PORT, resolver=Names([address])) as fetch:
+        with pytest.raises(Blocked):
+            await fetch("POST", "https://hooks.example.com/", body=b"{}")
+    assert connections == []
+
+
+async def test_a_name_that_turns_to_a_private_address_after_it_was_checked_is_blocked(
+    connections: list[str],
+) -> None:
+    names = Names(["127.0.0.1"], ["169.254.169.254"], ["10.0.0.1"])
+    async with AiohttpFetch(PUBLIC, resolver=names, names_kept_s=0) as fetch:
+        check_url("https://rebind.example.com/")
+        for _ in range(3):
+            with pytest.raises(Blocked, match="not a public address"):
+                await fetch("POST", "https://rebind.example.com/", body=b"{}")
+    assert names.asked == 3
+    assert connections == []
+
+
+async def test_of_several_addresses_only_the_allowed_one_is_tried(connections: list[str]) -> None:
+    async with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as url:
+        names = Names(["169.254.169.254", "0.0.0.0", "127.0.0.1", "fe80::1"])
+        async with AiohttpFetch(ANYWHERE, resolver=names) as fetch:
+            assert (await fetch("POST", url.replace("127.0.0.1", "several.example.com"))).status == 204
+    assert connections == ["127.0.0.1"]
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed(connections: list[str]) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"
+    async with answering(moved) as url, AiohttpFetch(ANYWHERE) as fetch:
+        answer = await fetch("GET", url)
+    assert (answer.status, answer.headers["location"]) == (302, "http://169.254.169.254/")
+    assert connections == ["127.0.0.1"]
+
+
+async def test_a_port_that_is_not_allowed_is_not_connected_to(connections: list[str]) -> None:
+    async with answering(b"") as url, AiohttpFetch(Reach(ports=(443,), http=True, private=True)) as fetch:
+        with pytest.raises(Blocked):
+            await fetch("GET", url)
+    assert connections == []
+
+
+async def test_proxies_of_the_environment_are_ignored(
+    connections: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.99:3128")
+    async with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as url, AiohttpFetch(ANYWHERE) as fetch:
+        await fetch("GET", url)
+    assert connections == ["127.0.0.1"]
+
+
+# --- what a failure means
+
+
+async def test_nobody_listening_is_not_sent() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with AiohttpFetch(ANYWHERE) as fetch:
+            with pytest.raises(NotSent):
+                await fetch("POST", f"http://127.0.0.1:{taken.getsockname()[1]}/", body=b"{}")
+
+
+async def test_a_name_without_an_address_is_not_sent() -> None:
+    async with AiohttpFetch(ANYWHERE, resolver=Names(OSError("no such name"))) as fetch:
+        with pytest.raises(NotSent):
+            await fetch("POST", "http://nowhere.example.com/", body=b"{}")
+
+
+class SlowNames(Names):
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        await asyncio.sleep(60)
+        return []
+
+
+@pytest.mark.parametrize("limits", [{"connect_s": 0.05}, {"total_s": 0.05}])
+async def test_a_time_out_while_connecting_is_not_sent(limits: dict[str, float]) -> None:
+    async with AiohttpFetch(ANYWHERE, resolver=SlowNames([])) as fetch:
+        with pytest.raises(NotSent, match="time-out"):
+            await fetch("POST", "http://slow.example.com/", body=b"{}", **limits)
+
+
+async def test_waiting_for_a_free_connection_is_not_sent() -> None:
+    async with (
+        serving(_silence) as url,
+        AiohttpFetch(ANYWHERE, connections_max=1) as fetch,
+        asyncio.TaskGroup() as tasks,
+    ):
+        holder = tasks.create_task(_failing(fetch, url, total_s=0.3))
+        await asyncio.sleep(0.05)
+        with pytest.raises(NotSent):
+            await fetch("POST", url, connect_s=0.05)
+        assert isinstance(await holder, Unanswered)
+
+
+async def test_no_tls_on_the_other_side_is_not_sent() -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n") as url, AiohttpFetch(ANYWHERE) as fetch:
+        with pytest.raises(NotSent):
+            await fetch("POST", url.replace("http:", "https:"), body=b"{}")
+
+
+async def test_a_certificate_nobody_vouches_for_is_not_sent(tmp_path: Path) -> None:
+    async with serving(_silence, tls=_own_certificate(tmp_path)) as url, AiohttpFetch(ANYWHERE) as fetch:
+        with pytest.raises(NotSent, match="certificate refused"):
+            await fetch("POST", url, body=b"{}")
+
+
+async def _silence(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+@pytest.mark.parametrize("answer", [
+    b"", b"HTTP/1.1", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", b"SSH-2.0-OpenSSH_9.6\r\n",
+    b"HTTP/1.1 x OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"a" * 70_000 + b"\r\n\r\n",
+])  # fmt: skip
+async def test_an_answer_that_is_not_whole_is_unanswered(answer: bytes) -> None:
+    async with answering(answer) as url, AiohttpFetch(ANYWHERE) as fetch:
+        assert isinstance(await _failing(fetch, url), Unanswered)
+
+
+async def test_silence_after_the_request_is_unanswered() -> None:
+    async with serving(_silence) as url, AiohttpFetch(ANYWHERE) as fetch:
+        assert isinstance(await _failing(fetch, url, total_s=0.1), Unanswered)
+
+
+async def test_an_answer_that_trickles_is_cut_off_in_time() -> None:
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while True:
+            writer.write(b".")
+            await asyncio.sleep(0.02)
+
+    async with serving(trickle) as url, AiohttpFetch(ANYWHERE) as fetch:
+        assert isinstance(await _failing(fetch, url, total_s=0.15), Unanswered)
+
+
+async def test_a_kept_connection_that_closes_under_a_request_is_unanswered() -> None:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with serving(once) as url, AiohttpFetch(ANYWHERE) as fetch:
+        assert (await fetch("POST", url)).status == 200
+        assert isinstance(await _failing(fetch, url), Unanswered)
+
+
+async def test_a_failure_never_shows_the_query() -> None:
+    async with answering(b"") as url, AiohttpFetch(ANYWHERE) as fetch:
+        for address in (f"{url}?access_token=sesame", "http://127.0.0.1:1/?access_token=sesame"):
+            failure = await _failing(fetch, address)
+            assert "sesame" not in f"{failure} {failure!r} {failure.__cause__!r}"
+        with pytest.raises(Blocked) as blocked:
+            await fetch("GET", "https://169.254.169.254:99999/?access_token=sesame")
+        assert "sesame" not in f"{blocked.value!r} {blocked.value.__cause__!r}"
+
+
+# --- what a call looks like
+
+
+async def test_headers_and_body_arrive_as_given_and_nothing_about_us_is_added() -> None:
+    async with recording() as (url, seen), AiohttpFetch(ANYWHERE) as fetch:
+        await fetch(
+            "POST",
+            url + "a%2Fb?c=%20d",
+            headers={"Content-Type": "application/json", "X-One": "1"},
+            body=b"{}",
+        )
+        await fetch("POST", url, headers={"user-agent": "Mine/2"}, body=b"{}")
+    lines = seen[0].decode().split("\r\n")
+    assert lines[0] == "POST /a%2Fb?c=%20d HTTP/1.1"
+    assert sorted(line.partition(":")[0] for line in lines[1:] if ":" in line) == [
+        "Accept", "Content-Length", "Content-Type", "Host", "User-Agent", "X-One",
+    ]  # fmt: skip
+    assert "User-Agent: Airy/1.0" in lines
+    assert lines[-1] == "{}"
+    assert b"Mine/2" in seen[1]
+    assert b"Airy" not in seen[1]
+
+
+async def test_cookies_are_not_kept() -> None:
+    async with (
+        recording(b"Set-Cookie: a=b\r\n") as (url, seen),
+        AiohttpFetch(ANYWHERE, resolver=Names(["127.0.0.1"])) as fetch,
+    ):
+        for _ in range(2):
+            await fetch("GET", url.replace("127.0.0.1", "jar.example.com"))
+    assert not any(b"cookie" in request.lower() for request in seen)
+
+
+async def test_a_body_is_cut_at_the_limit_and_compressed_ones_stay_as_they_came() -> None:
+    bomb = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nX-A: 1\r\nx-a: 2\r\n\r\n" + b"\x1f\x8b" * 500_000
+    async with answering(bomb) as url, AiohttpFetch(ANYWHERE) as fetch:
+        answer = await fetch("GET", url, body_bytes_max=16_384)
+    assert answer.body == b"\x1f\x8b" * 8_192
+    assert answer.headers["x-a"] == "1, 2"
+
+
+async def test_connections_are_kept_when_all_was_read_and_closed_when_not() -> None:
+    for size, connections in ((100, 1), (200_000, 5)):
+        async with recording(body=b"." * size) as (url, seen), AiohttpFetch(ANYWHERE) as fetch:
+            for _ in range(5):
+                assert len((await fetch("GET", url, body_bytes_max=1_000)).body) == min(size, 1_000)
+            assert (len(seen), len(set(seen.peers))) == (5, connections)
+
+
+# --- servers
+
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    *,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[str]:
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handle(reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the client went away, which is what most of these tests are about
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def answering(answer: bytes) -> AbstractAsyncContextManager[str]:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+        writer.write(answer)
+
+    return serving(handle)
+
+
+class Requests(list[bytes]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.peers: list[str] = []
+
+
+@asynccontextmanager
+async def recording(extra: bytes = b"", *, body: bytes = b"") -> AsyncIterator[tuple[str, Requests]]:
+    seen = Requests()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(65_536):
+            seen.append(request)
+            seen.peers.append(str(writer.get_extra_info("peername")))
+            writer.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (extra, len(body), body))
+
+    async with serving(handle) as url:
+        yield url, seen
+
+
+async def _failing(fetch: AiohttpFetch, url: str, *, total_s: float = 5.0) -> Exception:
+    with pytest.raises(Unavailable) as failure:
+        await fetch("POST", url, body=b"{}", total_s=total_s)
+    return failure.value
+
+
+def _own_certificate(directory: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=36_500))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = directory / "own.pem"
+    path.write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context

@@ -1,0 +1,82 @@
+"""The wheel is the product: built, installed on its own somewhere else, it runs."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import airy
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[1]
+TRIES = 200
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Its output; a failure shows what it said."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "AIRY_"))}
+    words = list(map(str, command))
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a clean environment with the wheel and nothing but locked packages."""
+    directory = tmp_path_factory.mktemp("wheel")
+    pip = ("-m", "pip", "--disable-pip-version-check")
+    alone = ("--no-build-isolation", "--no-deps", "--no-index")
+    run(sys.executable, *pip, "wheel", *alone, "-w", directory, ROOT, cwd=directory)
+    run(sys.executable, "-m", "venv", directory / "env", cwd=directory)
+    python = directory / "env/bin/python"
+    lock = ("--require-hashes", "--only-binary", ":all:", "-r", ROOT / "requirements.lock")
+    run(python, *pip, "install", "--quiet", *lock, cwd=directory)
+    (wheel,) = directory.glob("airy-*.whl")
+    run(python, *pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=directory)
+    return directory
+
+
+def test_the_installed_program_says_its_version(installed: Path) -> None:
+    assert run(installed / "env/bin/airy", "version", cwd=installed) == f"airy {airy.__version__}\n"
+
+
+def test_the_reference_configuration_comes_along(installed: Path) -> None:
+    (shipped,) = installed.glob("env/lib/python3*/site-packages/airy/airy.yaml")
+
+    assert shipped.read_text() == (ROOT / "airy.yaml").read_text()
+
+
+def test_the_installed_program_starts_serves_and_stops(installed: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    env = {"PATH": os.environ["PATH"], "AIRY_PORT": str(port)}
+    command = [installed / "env/bin/airy", "up", "--ephemeral", "--no-console"]
+    with subprocess.Popen(command, cwd=installed, env=env, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            assert wait_until_ready(f"http://127.0.0.1:{port}/readyz", child), child.stderr and child.stderr.read()
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(30) == 0
+        finally:
+            child.kill()
+    assert not (installed / ".airy").exists(), "an ephemeral run leaves nothing"
+
+
+def wait_until_ready(url: str, child: subprocess.Popen[str]) -> bool:
+    for _ in range(TRIES):
+        if child.poll() is not None:
+            return False
+        try:
+            with urllib.request.urlopen(url, timeout=1) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.URLError:
+            time.sleep(0.1)  # another process: there is nothing to wait on
+    return False
