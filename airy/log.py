@@ -31,7 +31,37 @@ TEXT_CHARS_MAX = 8_192  # of one field; a longer text is cut
 DEPTH_MAX = 6
 SECRET_CHARS_MIN = 6  # shorter values would mask words
 
-EVENTS: dict[str, str] = {}
+EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for they also stand in the tree's errors
+    # the runtime, with the actor's path
+    "ready": "an actor does its work",
+    "crashed, restarts": "a bug ended an actor; it starts again after a pause",
+    "crashed, is not restarted": "a bug ended an actor whose plan says it is not started again",
+    "crashed once too often": "the budget of restarts is spent; the crash goes up to the next supervisor",
+    "dependency unavailable, tries again": "what an actor needs cannot serve; it is tried again without limit",
+    "failed while stopping": "an actor raised while it was cleaning up",
+    "abandoned: it ignored its cancellation": "an actor did not end in time and was left behind",
+    "the event loop was blocked": "something held the loop longer than anything should",
+    "process.started": "the system runs and answers at `url`",
+    "process.failed": "an error nobody foresaw ended the process",
+    # the edge
+    "ingress.failed": "a provider's webhook could not be taken; it was answered 5xx and will be posted again",
+    "request.failed": "a handler raised what it should not; the caller got 500 under this request id",
+    "webhook.headers_unreadable": "a webhook's stored headers do not open with the configured keys",
+    # sources
+    "channel.credentials_refused": "the provider refused a channel's token; its sends stop until it is connected again",
+    "channel.undecodable": "a record of the channels topic is not a channel; it is a dead letter already",
+    "profile.unavailable": "a contact's profile could not be fetched; it is tried again",
+    "send.ended": "one attempt to send a message is over, with its outcome",
+    "webhooks.unparked": "webhooks that waited for an account were replayed, because it was connected",
+    # the store
+    "record.failed": "the fold of one record failed; it is kept aside with its reason, the rest goes on",
+    "store.checkpoint_overdue": "the store's write-ahead log grows and could not be copied back",
+    "store.rebuild": "the store on disk is unusable or of another version; it is folded again from the log",
+    # the simulated outside
+    "bot.denied": "the demonstration's bot did not believe a delivery",
+    "bot.postponed": "the demonstration's bot could not answer and asked for the delivery again",
+    "bot.refused": "the demonstration's bot may not answer, and let it be",
+}
 
 _SECRET_FIELD = re.compile(
     r"token|secret|passw|authorization|cookie|signature|credential|(api|private|signing)_?key", re.IGNORECASE

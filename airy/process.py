@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import structlog
 from anyio.from_thread import start_blocking_portal
 from msgspec.structs import replace
 
@@ -98,6 +99,7 @@ async def _main(up: Up, view: View | None) -> int:
 
         def started(running: Running) -> None:
             shutdown.running = running
+            structlog.get_logger("airy").info("process.started", url=running.url)
             if view is not None:
                 views.enter_context(view(running))
 
@@ -149,8 +151,6 @@ def _code(error: BaseException) -> int:
 
 def _tell(error: BaseException) -> None:
     if _code(error) == FAILED:
-        import structlog  # noqa: PLC0415 - loaded long ago where it matters
-
         structlog.get_logger().error("process.failed", exc_info=error)
     sys.stderr.write(f"airy: {str(error) or type(error).__name__}\n")
 

@@ -66,6 +66,7 @@ class Connector:
         group = f"sources.{self._source.name}.connector"
         async with (
             self._bus.subscribe([topics.EVENTS], group=group, ownership=self) as membership,  # type: ignore[list-item]
+            receive,
             anyio.create_task_group() as tasks,
         ):
             for _ in range(self._workers_max):
@@ -167,6 +168,7 @@ class Connector:
         if message is None or message.delivery is not Delivery.SENDING:
             return
         given_up_ms = message.attempt_at_ms + ORPHAN_MS
+        self._open = {name: until_ms for name, until_ms in self._open.items() if until_ms > ctx.clock.now_ms()}
         if message.worker != self._worker and ctx.clock.now_ms() < given_up_ms:
             self._open[message.id] = given_up_ms
             return

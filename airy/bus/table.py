@@ -48,7 +48,7 @@ class Table(Generic[V]):
         """Until draining. Ready once everything is read that was there at the start."""
         topics = [cast("Topic[object]", self._topic)]
         starts, behind = await bus.starts(topics), await bus.ends(topics)
-        self._positions = {where: self._positions.get(where, start) for where, start in starts.items()}
+        self._advance({where: self._positions.get(where, start) for where, start in starts.items()})
         async with bus.tail(self._positions) as tail, idling(pulse) as idle:
             while not pulse.draining.is_set():
                 if behind and self._has(behind):

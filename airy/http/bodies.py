@@ -87,14 +87,14 @@ class BodyReader:
 
     async def read(self, receive: Receive, headers: RawHeaders) -> bytes:
         """Raises `Problem`: 413 as soon as it is known to be too long, 408, 503, and `Disconnected`."""
-        for name, value in headers:
-            if name == b"content-length" and value.isdigit() and int(value[:18]) > self.limits.bytes_max:
-                raise self._too_large()
         message = await receive()
         if message["type"] != "http.request":
             raise Disconnected
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
+            for name, value in headers:
+                if name == b"content-length" and value.isdigit() and int(value[:18]) > self.limits.bytes_max:
+                    raise self._too_large()
             return await self._finish(receive, body)
         if len(body) > self.limits.bytes_max:
             raise self._too_large()

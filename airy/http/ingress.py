@@ -21,9 +21,10 @@ from airy.http.asgi import RawHeaders, Receive, Scope, Send
 from airy.http.bodies import BodyReader
 from airy.http.ports import Verifier
 from airy.http.problems import Problem, problem_of, render, unavailable
+from airy.http.sharing import SharedPublish
 from airy.sources.api import Denied
 
-KEPT_HEADERS = {name.encode(): name for name in ("content-type", "traceparent", "x-hub-signature-256")}
+KEPT_HEADERS = {name.encode(): name for name in ("content-type", "traceparent")}
 KEPT_BYTES_MAX = 256  # of one header's value
 
 OK = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
@@ -98,7 +99,7 @@ class Ingress:
         self, source: Verifier, bus: Bus, *, clock: Clock, ids: Ids, gate: Gate, reader: BodyReader
     ) -> None:
         self._source = source
-        self._bus = bus
+        self._shared = SharedPublish(bus)
         self._clock = clock
         self._gate = gate
         self._reader = reader
@@ -124,26 +125,25 @@ class Ingress:
         counts = self.counts
         counts.requests += 1
         kept = self._kept(headers)
+        now_ms = self._clock.now_ms()
         body = await self._reader.read(receive, headers)
         verdict = self._source.verify(headers, body)
         if isinstance(verdict, Denied):
             counts.denied += 1
             raise Problem(verdict.status, verdict.reason)
+        emit = self._topic.emit(verdict.account, body, headers=kept, timestamp_ms=now_ms)
         if not await self._gate.enter():
             counts.shed += 1
             raise unavailable("too much at once")
         try:
-            await self._bus.publish([self._topic.emit(verdict.account, body, headers=kept)])
+            await self._shared.publish(emit)
         finally:
             self._gate.leave()
         counts.accepted += 1
         counts.accepted_bytes += len(body)
 
     def _kept(self, headers: RawHeaders) -> Headers:
-        kept = [
-            ("request-id", b"%s-%x" % (self._process, self.counts.requests)),
-            ("received-at", b"%d" % self._clock.now_ms()),
-        ]  # fmt: skip
+        kept = [("request-id", b"%s-%x" % (self._process, self.counts.requests))]
         for name, value in headers:
             if name in KEPT_HEADERS:
                 kept.append((KEPT_HEADERS[name], value[:KEPT_BYTES_MAX]))

@@ -90,9 +90,7 @@ def settle_by_watermark(message: Message, conversation: Conversation) -> None:
 
 def watermarked(message: Message, conversation: Conversation) -> Delivery | None:
     """Where the watermarks take a message: one that may have arrived, not one that waits or failed."""
-    if message.from_contact or message.reported is Delivery.FAILED:
-        return None
-    if message.delivery not in {Delivery.UNKNOWN, Delivery.SENT, Delivery.DELIVERED}:
+    if message.from_contact or message.delivery not in {Delivery.UNKNOWN, Delivery.SENT, Delivery.DELIVERED}:
         return None
     if message.out_at_ms <= conversation.read_until_ms:
         return Delivery.READ

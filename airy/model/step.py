@@ -64,7 +64,6 @@ class Step:
     def delete(self, message: Message) -> None:
         """The message was touched, marked and emptied; here its conversation loses it."""
         self._deleted.append(message)
-        self.state.put_message(message)  # so that it is not found as the latest
         conversation = self.conversation
         if message.from_contact and message.sequence > conversation.read_sequence:
             conversation.unread_count -= 1

@@ -8,14 +8,15 @@ the answer, so a delivery that comes twice is answered once.
 import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
+import anyio
 import msgspec
 import structlog
 from aiohttp import web
 from msgspec import Struct
 
-from airy.bus.api import Pulse
 from airy.client import Client
 from airy.clock import Clock
 from airy.errors import Refused, Unavailable
@@ -31,6 +32,15 @@ SIGNATURE_KEY = "demo-signature-key"  # signs on loopback between two halves of 
 log = structlog.get_logger("airy.sim")
 
 
+class Lifetime(Protocol):
+    """What an actor here needs from whoever supervises it."""
+
+    @property
+    def draining(self) -> anyio.Event: ...
+    def ready(self) -> None: ...
+    def waiting(self) -> AbstractContextManager[None]: ...
+
+
 class Subscribed(Struct, frozen=True):
     signing_secret: str
 
@@ -44,7 +54,7 @@ class Bot:
         self._clock = clock
         self._secret = ""
 
-    async def run(self, pulse: Pulse) -> None:
+    async def run(self, life: Lifetime) -> None:
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post(PATH, self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
@@ -52,9 +62,9 @@ class Bot:
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             self._secret = await self._subscribe(runner.addresses[0][1])
-            pulse.ready()
-            with pulse.waiting():
-                await pulse.draining.wait()
+            life.ready()
+            with life.waiting():
+                await life.draining.wait()
         finally:
             await runner.cleanup()
 

@@ -8,10 +8,10 @@ private addresses) is granted here, in one place, and only to it.
 from msgspec import Struct
 from msgspec.structs import replace
 
-from airy.bus.api import Pulse
 from airy.client import Client
 from airy.config import Config, FacebookComponent, WebhookGuard
 from airy.secret import Secret
+from airy.sim.bot import Lifetime
 
 
 class Connected(Struct, frozen=True):
@@ -45,8 +45,8 @@ class PageConnector:
         self._page_id = page_id
         self._page_token = page_token
 
-    async def run(self, pulse: Pulse) -> None:
+    async def run(self, life: Lifetime) -> None:
         body = {"page_id": self._page_id, "page_token": self._page_token}
         channel = await self._client.call("/channels.facebook.connect", body, Connected)
         self.channel_id = channel.id
-        pulse.ready()
+        life.ready()

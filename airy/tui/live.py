@@ -52,6 +52,7 @@ async def watch(url: str, token: Secret | None, log_file: Path | None = None, ou
                 poller = Poller(client)
             else:
                 surface, poller = Plain(out), Poller(client, messages_max=PLAIN_MESSAGES_MAX)
+                surface.tell(f"# {where_to_look(url, log_file)}")
             await follow(poller, surface, lambda talk: curls(url, token, talk))
 
 

@@ -155,7 +155,7 @@ def log_events() -> dict[str, str]:
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
                 and node.func.attr in ("debug", "info", "warning", "error", "exception", "critical")
-                and re.search(r"\blog(ger)?\b|get_logger", ast.unparse(node.func.value))
+                and re.search(r"(\b|_)log(ger)?\b|get_logger", ast.unparse(node.func.value))
                 and node.args
             ):
                 first = node.args[0]

@@ -62,6 +62,8 @@ class DictState:
         return latest(self.messages(), excluding)
 
     def put_message(self, message: Message) -> None:
+        holder = self.message_by_provider_id(message.provider_id) if message.provider_id is not None else None
+        assert holder is None or holder.id == message.id, f"{message.id} and {holder.id} share {message.provider_id}"
         self._messages[message.id] = msgspec.json.encode(message)
 
     def seen(self, fact_id: str) -> bool:

@@ -136,9 +136,9 @@ class History:
             now_ms=self._now_ms, lease_ms=LEASE_MS, jobs_max=jobs_max, per_webhook_max=per_webhook_max,
             not_webhooks=left_out,
         )  # fmt: skip
-        for job in self._jobs:
-            if job.leased_until_ms is not None and job.leased_until_ms <= self._now_ms:
-                job.leased_until_ms = job.token = None
+        for one in self._jobs:
+            if one.leased_until_ms is not None and one.leased_until_ms <= self._now_ms:
+                one.leased_until_ms = one.token = None
         due = [job for job in self._heads() if job.token is None and job.due_ms <= self._now_ms]
         rooms = {
             name: 0 if name in left_out else max(0, per_webhook_max - sum(

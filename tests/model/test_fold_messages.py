@@ -61,7 +61,7 @@ def test_created_is_the_earliest_and_last_the_latest_whatever_came_first() -> No
     facts = [chat.received("b", at_ms=2000), chat.received("c", at_ms=3000), chat.received("a", at_ms=1000)]
     _, conversation, _ = after(chat, *facts)
     assert (conversation.created_at_ms, conversation.last_message_at_ms) == (1000, 3000)
-    assert conversation.last_message_id == chat.inbound_id("c")
+    assert (conversation.last_message_id, conversation.updated_at_ms) == (chat.inbound_id("c"), 3000)
 
 
 def test_of_two_messages_sent_at_once_the_later_folded_is_last() -> None:
@@ -238,6 +238,14 @@ def test_deleting_falls_back_to_the_message_before_and_lowers_unread() -> None:
     ]  # fmt: skip
 
 
+def test_nothing_of_a_deleted_message_is_kept() -> None:
+    chat = Chat()
+    received = msgspec.structs.replace(chat.received("a"), headers={"postback.payload": "HOURS"})
+    messages = after(chat, received, chat.edited("a", "new"), chat.reacted("a"), chat.deleted("a"))[2]
+    gone = messages[chat.inbound_id("a")]
+    assert (text_of(gone), gone.headers, gone.reactions, gone.revision) == (None, {}, {}, 0)
+
+
 def test_deleting_the_only_message_leaves_a_conversation_without_a_last_one() -> None:
     chat = Chat()
     told, conversation, _ = after(chat, chat.received("a"), chat.deleted("a"))
@@ -277,6 +285,14 @@ def test_a_reaction_older_than_the_actors_last_one_changes_nothing() -> None:
     told, _, messages = after(chat, *facts)
     assert messages[chat.inbound_id("a")].reactions[chat.participant_id].emoji is None
     assert list(told.accepted.values()) == [True, True, True, False]
+
+
+def test_reactions_given_at_once_agree_on_one_of_them() -> None:
+    chat = Chat()
+    reactions = [chat.reacted("a", emoji, at_ms=10) for emoji in ("❤️", None, "👍")]
+    received = chat.received("a")
+    ways = [after(chat, received, *order)[2] for order in (reactions, reactions[::-1])]
+    assert {way[chat.inbound_id("a")].reactions[chat.participant_id].emoji for way in ways} == {"👍"}
 
 
 def test_a_reaction_that_nobody_sees_is_not_announced() -> None:

@@ -104,6 +104,22 @@ def test_a_watermark_covers_what_is_settled_after_it() -> None:
     assert state_of(told, chat) is Delivery.DELIVERED
 
 
+def test_what_a_watermark_covers_later_is_measured_by_the_attempt_too() -> None:
+    """The message was written before the watermark and called for after it."""
+    chat = Chat()
+    watermarks = [chat.receipt(state, watermark_ms=SENT_AT - 1) for state in (Delivery.DELIVERED, Delivery.READ)]
+    assert state_of(fold_all([*watermarks, *sent(chat)]), chat) is Delivery.SENT
+
+
+def test_a_watermark_covers_what_an_echo_proves_sent() -> None:
+    chat = Chat()
+    begun = sent(chat)[:2]
+    told = fold_all([*begun, chat.receipt(Delivery.READ, watermark_ms=SENT_AT), chat.failed("x")])
+    assert state_of(told, chat) is Delivery.FAILED
+    told.fold(chat.echoed("x", ours="x"))
+    assert state_of(told, chat) is Delivery.READ
+
+
 def test_a_watermark_settles_what_is_unknown() -> None:
     chat = Chat()
     facts = [*sent(chat)[:2], chat.unknown("x"), chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT)]
@@ -143,6 +159,7 @@ def test_watermarks_only_rise_and_reading_covers_delivery() -> None:
     assert not told.fold(chat.receipt(Delivery.READ, watermark_ms=SENT_AT - 1)).accepted
     assert not told.fold(chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT)).accepted
     assert told.fold(chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT + 1)).accepted
+    assert not told.fold(chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT + 1)).accepted
 
 
 @pytest.mark.parametrize("state", [Delivery.SENT, Delivery.FAILED])

@@ -59,6 +59,13 @@ def test_success_is_sent_and_known_by_its_provider_id() -> None:
     assert shown_metadata(told) == {"source": {"id": chat.provider_id("p"), "delivery_state": "sent"}}
 
 
+def test_a_provider_id_that_belongs_to_another_message_stays_there() -> None:
+    chat = Chat()
+    told = fold_all([*queued(chat), chat.started("x"), chat.succeeded("x", provider="a")])
+    assert (ours(told, chat).delivery, ours(told, chat).provider_id) == (Delivery.SENT, None)
+    assert told.message(chat.conversation_id, chat.inbound_id("a")).provider_id == chat.provider_id("a")
+
+
 def test_a_failure_says_why() -> None:
     chat = Chat()
     facts = [*queued(chat), chat.started("x"), chat.failed("x", detail={"error": {"code": 10}}, error_kind="window")]
@@ -204,7 +211,7 @@ def test_news_about_the_old_attempt_does_not_touch_the_new_one() -> None:
     chat = Chat()
     facts = [*queued(chat), chat.started("x"), chat.succeeded("x", provider="p"), chat.receipt(Delivery.FAILED, "p")]
     told = fold_all([*facts, chat.resend("x"), chat.receipt(Delivery.READ, "p")])
-    assert ours(told, chat).delivery is Delivery.PENDING
+    assert (ours(told, chat).delivery, ours(told, chat).failed_at_ms) == (Delivery.PENDING, 0)
     told.fold_all([chat.started("x", 3), chat.succeeded("x", 3, provider="q")])
     assert (ours(told, chat).delivery, ours(told, chat).provider_id) == (Delivery.SENT, chat.provider_id("q"))
 
@@ -222,7 +229,7 @@ def test_the_providers_word_outweighs_a_failure_we_recorded() -> None:
 def test_only_our_own_messages_are_sent(name: str) -> None:
     """Not what a contact wrote, nor what somebody else wrote elsewhere."""
     chat = Chat()
-    told = fold_all([chat.received("a"), chat.echoed("p")])
+    told = fold_all([chat.received("a"), chat.echoed("p"), chat.receipt(Delivery.FAILED, "p")])
     claim = msgspec.structs.replace(chat.started("x"), message_id=chat.inbound_id(name))
     resend = msgspec.structs.replace(chat.resend("x"), message_id=chat.inbound_id(name))
     assert not told.fold(claim).accepted

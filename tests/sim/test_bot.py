@@ -35,8 +35,6 @@ class Pulse:
     def ready(self) -> None:
         self.is_ready.set()
 
-    def progress(self) -> None: ...
-
     def waiting(self) -> AbstractContextManager[None]:
         return nullcontext()
 

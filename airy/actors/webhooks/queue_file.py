@@ -126,6 +126,7 @@ def _checkpoint(path: str) -> None:
     """On a connection of its own; passive, so that nobody waits for it."""
     connection = apsw.Connection(path)
     try:
+        connection.execute(sql.JOBS).fetchall()  # until it has read, a connection does not know that there is a log
         connection.wal_checkpoint()
     except apsw.BusyError:
         pass  # another process is at it

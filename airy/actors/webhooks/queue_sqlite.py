@@ -245,7 +245,7 @@ class SqliteQueue:
         if row is None:
             return None
         number, lane, entry = row
-        pass
+        database.execute(sql.NEXT_HEAD, (number, lane))
         self._settle(database, entry)
         return number
 

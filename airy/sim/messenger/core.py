@@ -274,6 +274,12 @@ class MessengerCore:
 
     # --- customers
 
+    def dismiss(self) -> None:
+        """Customers say no more: what is under way comes to its end."""
+        self._turns = Agenda()
+        for person in self.world.people.values():
+            person.mood = None
+
     def _valid(self, turn: _Turn) -> bool:
         return self.world.people[turn.psid].acts == turn.acts
 

@@ -54,24 +54,39 @@ class MessengerSim:
         self.target_url = options.target_url  # may be set while it runs; without one, webhooks wait
         self.core = MessengerCore(options, now_ms=(clock or SystemClock()).now_ms())
         self._clock = clock or SystemClock()
+        self._stopping = anyio.Event()  # calls that get no answer need not be held any longer
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=STOP_S)
+        self._stopping = anyio.Event()
+        runner = web.AppRunner(
+            self._app(), access_log=None, shutdown_timeout=STOP_S, handler_cancellation=True,
+        )  # fmt: skip
         await runner.setup()
         try:
             await web.TCPSite(runner, self.options.host, self.options.port).start()
             host, port = runner.addresses[0][:2]
-            timeout = aiohttp.ClientTimeout(total=POST_S)
-            async with aiohttp.ClientSession(timeout=timeout) as session, anyio.create_task_group() as tasks:
-                pump = WebhookPump(
-                    self.core, self._clock, self._poster(session), posts_parallel_max=self.options.posts_parallel_max,
-                )  # fmt: skip
-                tasks.start_soon(pump.run)
+            async with self._pumping():
                 yield f"http://{host}:{port}"
-                tasks.cancel_scope.cancel()
         finally:
+            self._stopping.set()
             await runner.cleanup()
+
+    @asynccontextmanager
+    async def _pumping(self) -> AsyncIterator[None]:
+        failed: Exception | None = None
+        timeout = aiohttp.ClientTimeout(total=POST_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session, anyio.create_task_group() as tasks:
+            parallel_max = self.options.posts_parallel_max
+            pump = WebhookPump(self.core, self._clock, self._poster(session), posts_parallel_max=parallel_max)
+            tasks.start_soon(pump.run)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 — raised again, outside of the group that would wrap it
+                failed = error
+            tasks.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
 
     async def handshake(self) -> str:
         """Subscribe as Meta does when a webhook is entered in the app's settings; what came of it, in words."""
@@ -123,7 +138,8 @@ class MessengerSim:
         reply = self.core.call(request.method, str(request.url), headers, body, self._clock.now_ms())
         if reply.status is None:
             if reply.reached:
-                await anyio.sleep(SILENT_S)
+                with anyio.move_on_after(SILENT_S):
+                    await self._stopping.wait()
             assert request.transport is not None
             request.transport.abort()
             return web.Response(status=500)  # nobody reads it

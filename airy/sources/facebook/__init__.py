@@ -34,9 +34,7 @@ class Facebook:
     def route(self, record: Record, channels: Mapping[str, Channel]) -> Routed:
         return route.route(record, channels)
 
-    def encode(
-        self, message: Message, conversation: Conversation | None, token: str, now_ms: int
-    ) -> Call | Failed:
+    def encode(self, message: Message, conversation: Conversation | None, token: str, now_ms: int) -> Call | Failed:
         return encode.encode(self.config, message, conversation, token, now_ms)
 
     def interpret(self, answer: Answer, now_ms: int) -> Outcome:  # noqa: ARG002 — Meta's answers carry no dates

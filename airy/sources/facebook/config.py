@@ -23,9 +23,7 @@ class FacebookConfig(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.app_secrets) <= 2 or not all(self.app_secrets):
-            raise Refused(
-                "give one app secret, or two while you rotate them; none may be empty", field="app_secrets"
-            )
+            raise Refused("give one app secret, or two while you rotate them; none may be empty", field="app_secrets")
         if not self.verify_token:
             raise Refused("the verify token is empty: anybody could subscribe", field="verify_token")
         if not _VERSION.fullmatch(self.graph_version):

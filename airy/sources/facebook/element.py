@@ -179,11 +179,7 @@ def _edited(element: Element, node: Mapping[str, object]) -> list[Fact]:
     counted = node.get("num_edit")
     revision = counted if isinstance(counted, int) and 0 < counted < 2**31 else 1
     parts = payload.members(element.raw)
-    content = {
-        "message" if name == "message_edit" else name: part
-        for name, part in parts.items()
-        if name != "message"
-    }
+    content = {"message" if name == "message_edit" else name: part for name, part in parts.items() if name != "message"}
     return [MessageEdited(
         id=element.derived("edited", target, revision), provider_id=target, revision=revision,
         content=Raw(msgspec.json.encode(content)), **element.about(element.participant()),
@@ -219,9 +215,7 @@ def _read(element: Element, node: Mapping[str, object]) -> list[Fact]:
     )
 
 
-def _receipt(
-    element: Element, state: Delivery, named: tuple[str, ...], watermark_ms: int | None
-) -> list[Fact]:
+def _receipt(element: Element, state: Delivery, named: tuple[str, ...], watermark_ms: int | None) -> list[Fact]:
     if not named and watermark_ms is None:
         raise Undecodable("receipt names neither messages nor a watermark")
     participant = element.participant()

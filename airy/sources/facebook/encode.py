@@ -147,9 +147,7 @@ def _template(details: Mapping[str, object]) -> None:
         _text(details.get("text"), f"{where}.text", TEXT_CHARACTERS_MAX)
         _buttons(details.get("buttons"), f"{where}.buttons")
     elif kind in {"generic", "media"}:
-        elements = _list(
-            details.get("elements"), f"{where}.elements", ELEMENTS_MAX if kind == "generic" else 1
-        )
+        elements = _list(details.get("elements"), f"{where}.elements", ELEMENTS_MAX if kind == "generic" else 1)
         for place, element in elements:
             if kind == "generic":
                 _text(element.get("title"), f"{place}.title", TEXT_CHARACTERS_MAX)
@@ -167,9 +165,7 @@ def _buttons(buttons: object, where: str) -> None:
 def _quick_reply(reply: Mapping[str, object], where: str) -> None:
     kind = reply.get("content_type")
     if kind not in REPLY_TYPES:
-        raise Refused(
-            f"{where}.content_type is one of {', '.join(sorted(REPLY_TYPES))}, not {kind!r}", field=where
-        )
+        raise Refused(f"{where}.content_type is one of {', '.join(sorted(REPLY_TYPES))}, not {kind!r}", field=where)
     if kind == "text":
         _text(reply.get("title"), f"{where}.title", TEXT_CHARACTERS_MAX)
         _text(reply.get("payload"), f"{where}.payload", TEXT_CHARACTERS_MAX)

@@ -105,9 +105,7 @@ async def disconnect(fetch: Fetch, config: FacebookConfig, page_id: str, token: 
 async def profile(fetch: Fetch, config: FacebookConfig, participant_id: str, token: str) -> Profile:
     """Who a contact is, by their profile or by the conversation they are in. Raises `Unavailable`."""
     person = quote(participant_id, safe="")
-    found = await _asked(
-        fetch, config, f"{config.graph}/{person}?{urlencode({'fields': PROFILE_FIELDS})}", token
-    )
+    found = await _asked(fetch, config, f"{config.graph}/{person}?{urlencode({'fields': PROFILE_FIELDS})}", token)
     if found is not None:
         names = (payload.text(found.get("first_name")), payload.text(found.get("last_name")))
         name = " ".join(part.strip() for part in names if part).strip() or None
@@ -196,9 +194,7 @@ async def _post(
 
 async def _asked(fetch: Fetch, config: FacebookConfig, url: str, token: str) -> dict[str, object] | None:
     """Like `_get`, but a refusal that is about whom we ask for is an answer too."""
-    answer = await fetch(
-        "GET", _proved(config, url, token), headers=graph.headers(token), total_s=_TIME_OUT_S
-    )
+    answer = await fetch("GET", _proved(config, url, token), headers=graph.headers(token), total_s=_TIME_OUT_S)
     error = graph.error_of(graph.document(answer))
     if error is not None and error.code in graph.TOKEN_CODES:
         raise Unavailable(f"the page's token is refused: {error.message}; connect the page again")
@@ -219,7 +215,8 @@ def _settled(answer: Answer, *secrets: str) -> dict[str, object]:
     error = graph.error_of(found)
     if error is not None:
         said = graph.masked(error.message, *secrets)
-        if error.transient or answer.status >= 500 or answer.status == 429:
+        vague = error.code == 1  # said of a wrong app secret, too: whoever connects a page has to see it
+        if (error.transient and not vague) or answer.status >= 500 or answer.status == 429:
             raise Unavailable(f"facebook is busy: {said}", retry_after_s=graph.retry_after_s(answer))
         raise Refused(said)
     if 200 <= answer.status < 300 and found is not None:

@@ -24,7 +24,7 @@ _PARTS = {
     "tag": (2, "SELECT conversations.id, tag FROM conversation_tags JOIN conversations ON n = conversation"),
     "send": (0, """
       SELECT conversation_id, message_id, channel_id, source, "partition", sequence, state, due, since, head_due FROM sends"""),
-    "profile": (0, 'SELECT conversation_id, channel_id, source, "partition" FROM profiles'),
+    "profile": (0, 'SELECT conversation_id, channel_id, source, live, "partition" FROM profiles'),
     "entity": (1, "SELECT id, topic, source, connected, body FROM entities"),
     "counter": (0, "SELECT name, value FROM counters WHERE name <> 'changes'"),
 }  # fmt: skip

@@ -19,7 +19,7 @@ _CHANNELS = TOPIC_INDEX[topics.CHANNELS.name]
 
 _LOAD = """
 SELECT n, messages, contacted, visible, has_unread, state, name, channel, body FROM conversations WHERE id = ?"""
-_CHANNEL_EXISTS = f"SELECT 1 FROM entities WHERE topic = {_CHANNELS} AND id = ?"
+_CHANNEL = f"SELECT connected FROM entities WHERE topic = {_CHANNELS} AND id = ?"
 _INSERT_CONVERSATION = """
 INSERT INTO conversations(n, id, channel, created_at, last_message_at, visible, has_unread, unread_count, messages,
   contacted, state, name, body) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -42,8 +42,8 @@ _NO_HEAD = "UPDATE sends SET head_due = NULL WHERE conversation = ? AND head_due
 _HEAD = """
 UPDATE sends SET head_due = due WHERE conversation = ?1
   AND sequence = (SELECT min(sequence) FROM sends WHERE conversation = ?1)"""
-_PUT_PROFILE = "INSERT OR REPLACE INTO profiles VALUES(?, ?, ?, ?, ?)"
-_DROP_PROFILE = "DELETE FROM profiles WHERE source = ? AND conversation = ?"
+_PUT_PROFILE = "INSERT OR REPLACE INTO profiles VALUES(?, ?, ?, ?, ?, ?)"
+_DROP_PROFILE = "DELETE FROM profiles WHERE source = ? AND live IN (0, 1) AND conversation = ?"
 
 
 class Tally:
@@ -83,7 +83,7 @@ class Batch:
         self.profiled: list[Row] = []
         self._tally = tally
         self._states: dict[str, ConversationState] = {}
-        self._channels: dict[Key, bool] = {}
+        self._channels: dict[Key, bool | None] = {}
 
     # --- looking up
 
@@ -96,11 +96,13 @@ class Batch:
             self._states[conversation_id] = state
         return state
 
-    def channel_exists(self, channel: Key) -> bool:
-        exists = self._channels.get(channel)
-        if exists is None:
-            exists = self._channels[channel] = self.look_up(_CHANNEL_EXISTS, (channel,)).get is not None
-        return exists
+    def connected(self, channel: Key) -> bool | None:
+        """None: nobody wrote a record of this channel."""
+        if channel in self._channels:
+            return self._channels[channel]
+        found = self.look_up(_CHANNEL, (channel,)).get
+        connected = self._channels[channel] = None if found is None else bool(found)
+        return connected
 
     def next_conversation(self) -> int:
         self._tally.conversation += 1

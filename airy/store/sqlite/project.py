@@ -20,7 +20,7 @@ from airy.model.change import Change, ChangeKind
 from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
 from airy.store.api import Applied
-from airy.store.sqlite import outbox
+from airy.store.sqlite import guard, outbox
 from airy.store.sqlite.key import key
 from airy.store.sqlite.schema import COUNTERS, SHOWN, TOPIC_INDEX, WAITING
 from airy.store.sqlite.batch import Batch, Tally
@@ -36,19 +36,13 @@ _PUT_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
 _PUT_ENTITY = "INSERT OR REPLACE INTO entities VALUES(?, ?, ?, ?, ?)"
 _DROP_ENTITY = "DELETE FROM entities WHERE topic = ? AND id = ?"
 _SHOW = f"UPDATE conversations SET visible = {SHOWN} WHERE channel = ? AND visible = {WAITING}"
+_LIVE = "UPDATE profiles SET live = ? WHERE channel_id = ? AND live <> ?"  # rare, and there are never many of them
 _HIDE = f"UPDATE conversations SET visible = {WAITING} WHERE channel = ? AND visible = {SHOWN}"
 
 _EVENTS = topics.EVENTS.name
 _CHANNELS = topics.CHANNELS.name
 _ENTITIES = {topic.name: topic for topic in topics.FOLDED if topic.name != _EVENTS}
 _ANNOUNCED = {topics.CHANNELS.name: ChangeKind.CHANNEL_UPDATED, topics.TAGS.name: ChangeKind.TAG_UPDATED}
-
-ENGINE_ERRORS = (
-    apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError,
-    apsw.NoMemError, apsw.CorruptError, apsw.NotADBError, apsw.MisuseError, apsw.ThreadingViolationError,
-    apsw.ConnectionClosedError,
-)  # fmt: skip
-"""What says nothing about a record."""
 
 
 class _Run:
@@ -101,25 +95,26 @@ class _Run:
             self.bad.append((record, str(error)))
             return
         index = TOPIC_INDEX[record.topic]
+        connected = not isinstance(entity, Channel) or entity.connected
         if entity is None:
             self.connection.execute(_DROP_ENTITY, (index, key(id_)))
         elif entity.id != id_:  # type: ignore[attr-defined]
             self.bad.append((record, f"its key is {id_!r}, its id is another"))
             return
         else:
-            connected = not isinstance(entity, Channel) or entity.connected
             source = getattr(entity, "source", None)
             self.connection.execute(_PUT_ENTITY, (index, key(id_), source, connected, _encode(entity)))
         if record.topic == _CHANNELS:
-            self._channel(id_, exists=entity is not None)
+            self._channel(id_, exists=entity is not None, live=entity is not None and connected)
         kind = _ANNOUNCED.get(record.topic)
         if kind is not None and isinstance(entity, Channel | Tag):
             # The record's own place numbers it: counting records would start again once compaction has removed some.
             self._announce(record, (entity_change(kind, entity, record.offset + 1),))
 
-    def _channel(self, id_: str, *, exists: bool) -> None:
-        """Conversations appear with the record of their channel, and go with it."""
+    def _channel(self, id_: str, *, exists: bool, live: bool) -> None:
+        """Conversations appear with the record of their channel, and go with it; profiles are wanted while it is connected."""
         self.batch.flush()
+        self.connection.execute(_LIVE, (live, id_, live))
         self.connection.execute(_SHOW if exists else _HIDE, (key(id_),))
         moved = self.connection.changes()
         self.tally.counts["conversations"] += moved if exists else -moved
@@ -147,7 +142,7 @@ def _one_by_one(connection: apsw.Connection, tally: Tally, records: Sequence[Rec
         try:
             run.add(record)
             run.flush()
-        except ENGINE_ERRORS:
+        except guard.ENGINE:
             raise
         except Exception as error:  # noqa: BLE001: any failure of one record is that record's, and is reported
             connection.execute("ROLLBACK TO record")
@@ -192,7 +187,7 @@ class Projection:
             return Applied(0, 0, [])
         try:
             return self._transaction(fresh, offsets, _together)
-        except ENGINE_ERRORS:
+        except guard.ENGINE:
             raise
         except Exception:  # noqa: BLE001: whatever it was, the next line finds the record and reports it
             return self._transaction(fresh, offsets, _one_by_one)

@@ -41,12 +41,9 @@ SELECT accepted FROM seen WHERE conversation = (SELECT n FROM conversations WHER
 _SENDS = """
 SELECT source, "partition", conversation_id, message_id, head_due, state, channel_id FROM sends
 WHERE source = ? AND head_due <= ? AND "partition" IN ({marks}) ORDER BY head_due, since LIMIT ?"""
-_PROFILES = f"""
+_PROFILES = """
 SELECT source, "partition", conversation_id, NULL, 0, '', channel_id FROM profiles
-WHERE source = ? AND "partition" IN ({{marks}}) AND EXISTS (
-  SELECT 1 FROM conversations JOIN entities ON topic = {_CHANNELS} AND entities.id = conversations.channel AND connected = 1
-  WHERE conversations.n = profiles.conversation)
-ORDER BY conversation DESC LIMIT ?"""
+WHERE source = ? AND live = 1 AND "partition" IN ({marks}) ORDER BY conversation DESC LIMIT ?"""
 
 
 class Views:
@@ -74,6 +71,10 @@ class Views:
         if conversation.last_message_id is not None:
             last = self._connection.execute(_MESSAGE_OF, (key(conversation.last_message_id), n)).get
         return ConversationView(conversation, channel, None if last is None else _decode_message(last))
+
+
+def conversation(connection: apsw.Connection, conversation_id: str) -> ConversationView | None:
+    return Views(connection).by_id(conversation_id)
 
 
 # --- messages
@@ -113,7 +114,7 @@ def accepted(connection: apsw.Connection, conversation_id: str, fact_id: str) ->
 
 
 def work(
-    connection: apsw.Connection, kind: WorkKind, source: str, partitions: Sequence[int], due_until_ms: int, work_max: int
+    connection: apsw.Connection, kind: WorkKind, source: str, partitions: Sequence[int], *, due_until_ms: int, work_max: int
 ) -> list[Work]:
     marks = ", ".join("?" * len(partitions))
     if kind == "send":

@@ -69,9 +69,9 @@ CREATE TABLE sends(
 ) WITHOUT ROWID;
 CREATE INDEX sends_due ON sends(source, head_due, since) WHERE head_due IS NOT NULL;
 CREATE TABLE profiles(
-  source TEXT NOT NULL, conversation INTEGER NOT NULL, conversation_id TEXT NOT NULL, channel_id TEXT NOT NULL,
-  "partition" INTEGER NOT NULL,
-  PRIMARY KEY(source, conversation)
+  source TEXT NOT NULL, live INTEGER NOT NULL, conversation INTEGER NOT NULL, conversation_id TEXT NOT NULL,
+  channel_id TEXT NOT NULL, "partition" INTEGER NOT NULL,
+  PRIMARY KEY(source, live, conversation)
 ) WITHOUT ROWID;
 
 CREATE TABLE entities(
@@ -125,6 +125,7 @@ def create(connection: apsw.Connection) -> None:
 
 def state_of(connection: apsw.Connection) -> str:
     """empty, current, stale (ours, of another version) or foreign."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get  # first: it fails on a damaged file
     if connection.pragma("application_id") == APPLICATION_ID:
         return "current" if connection.pragma("user_version") == VERSION else "stale"
-    return "foreign" if connection.execute("SELECT count(*) FROM sqlite_schema").get else "empty"
+    return "foreign" if tables else "empty"

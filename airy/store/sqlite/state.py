@@ -65,7 +65,7 @@ class Rows(Protocol):
     profiles: list[Row]
     profiled: list[Row]
 
-    def channel_exists(self, channel: Key) -> bool: ...
+    def connected(self, channel: Key) -> bool | None: ...
     def next_conversation(self) -> int: ...
     def next_message(self) -> int: ...
     def write_messages(self) -> None: ...
@@ -292,9 +292,10 @@ class ConversationState:
     def _write_conversation(self, conversation: Conversation) -> None:
         rows = self._rows
         channel = key(conversation.channel_id)
+        connected = rows.connected(channel)
         visible = HIDDEN
         if conversation.visible:
-            visible = SHOWN if rows.channel_exists(channel) else WAITING
+            visible = WAITING if connected is None else SHOWN
         raw_name = conversation.metadata.get(NAME_KEY)
         if not self._name or raw_name != self._raw_name:
             name = metadata.text(conversation.metadata, NAME_KEY)
@@ -324,7 +325,7 @@ class ConversationState:
         self._was_shown = visible == SHOWN
         if conversation.tags or self._was_tags:
             self._write_tags(conversation)
-        self._write_profile(conversation)
+        self._write_profile(conversation, live=bool(connected))
 
     def _write_tags(self, conversation: Conversation) -> None:
         tags, was = set(conversation.tags), set(self._was_tags)
@@ -335,14 +336,14 @@ class ConversationState:
     def _wants_profile(self, conversation: Conversation) -> bool:
         return self._contacted and conversation.participant_id is not None and PROFILE_KEY not in conversation.metadata
 
-    def _write_profile(self, conversation: Conversation) -> None:
+    def _write_profile(self, conversation: Conversation, *, live: bool) -> None:
         wanted = self._wants_profile(conversation)
         if wanted == self._wanted_profile:
             return
         self._wanted_profile = wanted
         if wanted:
             self._rows.profiles.append((
-                conversation.source, self._n, self._id, conversation.channel_id, topics.EVENTS.partition(self._id),
+                conversation.source, live, self._n, self._id, conversation.channel_id, topics.EVENTS.partition(self._id),
             ))  # fmt: skip
         else:
             self._rows.profiled.append((conversation.source, self._n))

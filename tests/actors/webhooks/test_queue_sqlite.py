@@ -1,6 +1,6 @@
 """The embedded queue keeps the contract, in memory and in a file, and stays fast when much waits."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ from airy.actors.webhooks import queue_file
 from airy.actors.webhooks.queue import NOTHING, Entry, Full, Stale
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.errors import Unavailable
-from tests.kit.contracts.queue import HERE, LEASE_MS, QueueContract, claim, entry, offsets, put
+from tests.kit.contracts.queue import HERE, QueueContract, claim, entry, offsets, put
 from tests.kit.queue_model import Rig
 
 
@@ -52,3 +52,205 @@ class TestFile(QueueContract):
         with TemporaryDirectory() as directory:
             async with opened(f"{directory}/queue.db", jobs_max=jobs_max, dead_max=dead_max) as rig:
                 yield rig
+
+
+# --- what only a file can show
+
+
+async def test_a_token_from_before_a_rollback_fits_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    async with opened(str(path)) as rig:
+        await put(rig.queue, entry(3, "a"))
+    before = path.read_bytes()
+    async with opened(str(path)) as rig:
+        (old,) = await claim(rig.queue)
+    path.write_bytes(before)
+    async with opened(str(path)) as rig:
+        (new,) = await claim(rig.queue)
+        assert not await rig.queue.done(old)
+        assert await rig.queue.done(new)
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 1_000, b"", b"SQLite format 3\0" + b"\xff" * 5_000])
+async def test_a_damaged_file_is_put_aside_and_the_queue_starts_empty(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "queue.db"
+    path.write_bytes(content)
+    async with opened(str(path)) as rig:
+        assert await rig.queue.last(HERE) == NOTHING
+        await put(rig.queue, entry(3, "a"))
+    if content:
+        assert (tmp_path / "queue.db.unreadable").read_bytes() == content
+
+
+async def test_a_file_of_another_version_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE jobs (x); PRAGMA user_version = 99")
+    other.close()
+    async with opened(str(path)) as rig:
+        await put(rig.queue, entry(3, "a"))
+    assert (tmp_path / "queue.db.unreadable").exists()
+
+
+async def test_two_processes_can_share_a_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "queue.db")
+    async with opened(path, jobs_max=2) as publisher, opened(path, jobs_max=2) as dispatcher:
+        await put(publisher.queue, entry(3, "a"), entry(4, "b"))
+        with pytest.raises(Full):
+            await put(publisher.queue, entry(5, "b"), after=(4, 0))
+        one, other = await claim(dispatcher.queue)
+        assert await dispatcher.queue.done(one)
+        await put(publisher.queue, entry(5, "c"), after=(4, 0))
+        assert await publisher.queue.low_water(HERE) == (4, 0)
+        assert await dispatcher.queue.retry(other, due_ms=10, reason="no")
+        assert offsets(await claim(dispatcher.queue, 10)) == [5, 4]
+
+
+async def test_a_locked_file_is_unavailable_and_works_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_file, "BUSY_MS", 1)
+    path = str(tmp_path / "queue.db")
+    async with opened(path) as rig:
+        await put(rig.queue, entry(3, "a"), entry(4, "b"))
+        one, other = await claim(rig.queue)
+        locker = apsw.Connection(path)
+        locker.execute("BEGIN IMMEDIATE")
+        unavailable = 0
+
+        async def done() -> None:
+            nonlocal unavailable
+            try:
+                await rig.queue.done(one)
+            except Unavailable:
+                unavailable += 1
+
+        with pytest.raises(Unavailable):
+            await put(rig.queue, entry(5, "new"), after=(4, 0))
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(done)
+        locker.execute("ROLLBACK")
+        locker.close()
+        assert unavailable == 3
+        assert await rig.queue.done(one)
+        assert await rig.queue.done(other)
+        await put(rig.queue, entry(5, "new"), after=(4, 0))
+        assert offsets(await claim(rig.queue)) == [5]
+
+
+async def test_a_queue_that_is_not_open_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        await SqliteQueue().last(HERE)
+
+
+async def test_outcomes_of_one_turn_are_one_transaction_and_each_gets_its_own_answer() -> None:
+    async with opened(":memory:") as rig:
+        await put(rig.queue, *(entry(number, "a") for number in range(4)))
+        done, gone, again, dead = await claim(rig.queue)
+        await rig.queue.done(gone)
+        commits = 0
+
+        def count() -> bool:
+            nonlocal commits
+            commits += 1
+            return False
+
+        with rig.queue._file.reading() as connection:
+            connection.set_commit_hook(count)
+        said: dict[str, bool] = {}
+
+        async def say(name: str, call: Awaitable[bool]) -> None:
+            said[name] = await call
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(say, "done", rig.queue.done(done))
+            tasks.start_soon(say, "gone", rig.queue.done(gone))
+            tasks.start_soon(say, "again", rig.queue.retry(again, due_ms=9, reason="no"))
+            tasks.start_soon(say, "dead", rig.queue.bury(dead, reason="enough", now_ms=0))
+        assert said == {"done": True, "gone": False, "again": True, "dead": True}
+        assert commits < 4
+        assert offsets(await claim(rig.queue, 9)) == [again.entry.id[0]]
+
+
+async def test_an_outcome_is_written_even_if_who_reported_it_is_cancelled() -> None:
+    async with opened(":memory:") as rig:
+        await put(rig.queue, entry(0, "a"))
+        (job,) = await claim(rig.queue)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await rig.queue.done(job)
+        assert scope.cancelled_caught
+        assert (await rig.queue.stats()).leased == 0
+
+
+async def test_dropping_that_is_interrupted_leaves_no_lane_without_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airy.actors.webhooks.queue_sqlite.DROP_JOBS_MAX", 2)
+    async with opened(":memory:") as rig:
+        await put(rig.queue, *(entry(number, "a", lane="one") for number in range(5)))
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await rig.queue.drop_webhook("a")
+        assert offsets(await claim(rig.queue)) == [2]
+
+
+async def test_arrivals_are_announced() -> None:
+    async with opened(":memory:") as rig:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rig.queue.arrived, 1_000)
+            await anyio.wait_all_tasks_blocked()
+            await put(rig.queue, entry(0, "a"))
+        assert anyio.current_time() < 1
+        await rig.queue.arrived(5)
+        assert anyio.current_time() >= 5
+
+
+# --- the cost of much that waits
+
+
+async def _steps(rig: SqliteRig, jobs: int, *, webhooks: int = 5, lanes: int) -> int:
+    """How many instructions SQLite runs for claiming ten of so many and reporting them done."""
+    after = await rig.queue.last(HERE)
+    first = after[0] + 1
+    entries: list[Entry] = [
+        entry(number, f"hook {number % webhooks}", lane=f"lane {number % lanes}")
+        for number in range(first, first + jobs)
+    ]
+    await put(rig.queue, *entries, after=after)
+    steps = 0
+
+    def step() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    with rig.queue._file.reading() as connection:
+        connection.set_progress_handler(step, 1)
+        for job in await claim(rig.queue, 1, jobs_max=10):
+            await rig.queue.done(job)
+        await rig.queue.next_due_ms()
+        await rig.queue.low_water(HERE)
+        connection.set_progress_handler(None)
+    return steps
+
+
+@pytest.mark.parametrize("lanes", [7, 100_000])
+async def test_the_cost_of_a_claim_does_not_grow_with_what_waits(lanes: int) -> None:
+    async with opened(":memory:", jobs_max=100_000) as rig:
+        few = await _steps(rig, 200, lanes=lanes)
+        many = await _steps(rig, 10_000, lanes=lanes)
+        assert many < few * 1.2
+
+
+async def test_the_write_ahead_log_is_moved_into_the_file_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_time: None
+) -> None:
+    monkeypatch.setattr(queue_file, "WAL_PAGES_MAX", 50)
+    async with opened(str(tmp_path / "queue.db")) as rig:
+        for number in range(100):
+            await put(rig.queue, entry(number, "a"), after=(number - 1, 0) if number else NOTHING)
+            (job,) = await claim(rig.queue)
+            await rig.queue.done(job)
+        assert (tmp_path / "queue.db-wal").stat().st_size < 4 * 50 * 4_152
+        with pytest.raises(Stale):
+            await put(rig.queue, entry(1, "a"))

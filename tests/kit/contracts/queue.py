@@ -34,7 +34,8 @@ LEASE_MS = 30_000
 def entry(offset: int, *webhook_ids: str, lane: str = "", nth: int = 0) -> Entry:
     """Without a lane of its own, each entry has one to itself."""
     return Entry(
-        id=(offset, nth), webhook_ids=webhook_ids, lane=lane or f"lane {offset}-{nth}", event_id=f"event {offset}-{nth}",
+        id=(offset, nth), webhook_ids=webhook_ids, lane=lane or f"lane {offset}-{nth}",
+        event_id=f"event {offset}-{nth}",
         kind="message.created", body=f'{{"offset":{offset}}}'.encode(), at_ms=1_000 + offset, position=f"0.0.{offset}",
     )  # fmt: skip
 
@@ -74,7 +75,9 @@ class QueueContract(ABC):
             assert await rig.queue.last(HERE) == (7, 1)
 
     @pytest.mark.parametrize("after", [NOTHING, (2, 0), (3, 1), (4, 0)])
-    async def test_q1_a_put_that_does_not_follow_the_last_id_is_refused_and_says_where_it_is(self, after: EntryId) -> None:
+    async def test_q1_a_put_that_does_not_follow_the_last_id_is_refused_and_says_where_it_is(
+        self, after: EntryId
+    ) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"))
             with pytest.raises(Stale) as stale:
@@ -173,7 +176,9 @@ class QueueContract(ABC):
 
     async def test_q3_a_retry_holds_its_lane_and_nobody_else(self) -> None:
         async with self.opened() as rig:
-            await put(rig.queue, entry(0, "a", "b", lane="one"), entry(1, "a", "b", lane="one"), entry(2, "a", lane="two"))
+            await put(
+                rig.queue, entry(0, "a", "b", lane="one"), entry(1, "a", "b", lane="one"), entry(2, "a", lane="two")
+            )
             first, other, elsewhere = sorted(await claim(rig.queue), key=lambda job: (job.entry.lane, job.webhook_id))
             assert await rig.queue.retry(first, due_ms=5_000, reason="no")
             assert await rig.queue.done(other)
@@ -361,7 +366,11 @@ class QueueContract(ABC):
 
     async def test_dropping_very_many_is_complete(self) -> None:
         async with self.opened(jobs_max=5_000) as rig:
-            await put(rig.queue, *(entry(number, "a", lane=f"lane {number % 7}") for number in range(2_600)), entry(9_999, "b"))
+            await put(
+                rig.queue,
+                *(entry(number, "a", lane=f"lane {number % 7}") for number in range(2_600)),
+                entry(9_999, "b"),
+            )
             assert await rig.queue.drop_webhook("a") == 2_600
             assert await rig.queue.stats() == QueueStats(1, 0, 0, 10_999)
 

@@ -183,7 +183,7 @@ async def test_connect_with_a_wrong_token_says_so_without_it() -> None:
 
 
 async def test_a_wrong_app_secret_is_metas_to_explain() -> None:
-    with pytest.raises(Unavailable, match="Error validating client secret"):  # Graph's code 1: it may be temporary
+    with pytest.raises(Refused, match="Error validating client secret"):
         await manage.connect(Wire(), replace(CONFIG, app_secrets=("wrong",)), BAKERY.id, BAKERY.token)
 
 

@@ -1,0 +1,39 @@
+"""Where the engine's errors become ours: what it cannot do now is `Unavailable`, a damaged file is remembered."""
+
+from types import TracebackType
+
+import apsw
+import structlog
+
+from airy.errors import Unavailable
+
+TRANSIENT = (
+    apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError,
+    apsw.NoMemError,
+)  # fmt: skip
+DAMAGED = (apsw.CorruptError, apsw.NotADBError)
+ENGINE = (
+    *TRANSIENT, *DAMAGED, apsw.MisuseError, apsw.ThreadingViolationError, apsw.ConnectionClosedError, apsw.InternalError,
+)  # fmt: skip
+"""What says nothing about the record that was being folded."""
+
+_log = structlog.get_logger("airy.store")
+
+
+class Guard:
+    """A context for every use of the database."""
+
+    def __init__(self) -> None:
+        self.damaged = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, DAMAGED):
+            self.damaged = True
+            _log.error("store.damaged", reason=str(error))
+        elif isinstance(error, TRANSIENT):
+            raise Unavailable(f"the store's database cannot serve: {error}") from error

@@ -1,0 +1,113 @@
+"""Faults strike where they are told to, and the bus does what it would have done."""
+
+from random import Random
+
+import anyio
+import pytest
+
+from airy.bus import Faults, MemoryBus, Topic
+from airy.bus.faults import Crashed
+from airy.errors import Unavailable
+from tests.kit.bus import StepClock, read
+
+TOPIC: Topic[object] = Topic("facts", bytes, partitions=1, retention="kept")
+(WHERE,) = TOPIC.where
+
+
+def make() -> tuple[MemoryBus, Faults]:
+    faults = Faults()
+    return MemoryBus([TOPIC], clock=StepClock(), faults=faults), faults
+
+
+async def written(bus: MemoryBus) -> list[bytes | None]:
+    async with bus.tail({WHERE: 0}) as tail:
+        return [record.value for record in await tail.fetch(records_max=100, wait_s=0)]
+
+
+async def test_refused_before_it_is_written() -> None:
+    bus, faults = make()
+    faults.script("publish", "unavailable", after=1)
+    await bus.publish([TOPIC.emit("a", b"1")])
+    with pytest.raises(Unavailable):
+        await bus.publish([TOPIC.emit("a", b"2")])
+    await bus.publish([TOPIC.emit("a", b"3")])
+    assert await written(bus) == [b"1", b"3"]
+
+
+async def test_a_lost_answer() -> None:
+    bus, faults = make()
+    faults.script("published", "unavailable")
+    with pytest.raises(Unavailable):
+        await bus.publish([TOPIC.emit("a", b"1")])
+    assert await written(bus) == [b"1"]
+
+
+async def test_a_doubled_batch() -> None:
+    bus, faults = make()
+    faults.script("publish", "duplicate")
+    (position,) = await bus.publish([TOPIC.emit("a", b"1")])
+    assert await written(bus) == [b"1", b"1"]
+    assert position.offset == 1
+
+
+async def test_a_crash_is_nobodys_to_handle() -> None:
+    bus, faults = make()
+    faults.script("publish", "crash")
+    with pytest.raises(Crashed):
+        await bus.publish([TOPIC.emit("a", b"1")])
+    assert await written(bus) == []
+    assert faults.struck == [("publish", "crash")]
+
+
+async def test_a_delay_takes_its_time() -> None:
+    bus, faults = make()
+    faults.script("publish", "delay", delay_s=3.0)
+    begin = anyio.current_time()
+    await bus.publish([TOPIC.emit("a", b"1")])
+    assert anyio.current_time() - begin == pytest.approx(3.0)
+
+
+async def test_a_commit_whose_answer_is_lost_is_a_commit() -> None:
+    bus, faults = make()
+    await bus.publish([TOPIC.emit("a", b"1")])
+    async with bus.subscribe([TOPIC], group="group") as member:
+        await read(member, 1)
+        faults.script("commit", "unavailable")
+        with pytest.raises(Unavailable):
+            await member.commit({WHERE: 1})
+        assert await bus.committed("group", [TOPIC]) == {}
+        faults.script("committed", "unavailable")
+        with pytest.raises(Unavailable):
+            await member.commit({WHERE: 1})
+        assert await bus.committed("group", [TOPIC]) == {WHERE: 1}
+
+
+async def test_a_rebalance_now() -> None:
+    bus, faults = make()
+    await bus.publish([TOPIC.emit("a", b"1")])
+    async with bus.subscribe([TOPIC], group="group") as member:
+        await read(member, 1)
+        faults.script("fetch", "rebalance")
+        await read(member, 1)  # again, from the committed offset
+
+
+async def test_the_same_seed_strikes_the_same_way() -> None:
+    struck = []
+    for _ in range(2):
+        faults = Faults(Random(7), rates={("publish", "unavailable"): 0.3, ("published", "crash"): 0.3})
+        bus = MemoryBus([TOPIC], clock=StepClock(), faults=faults)
+        for _ in range(50):
+            try:
+                await bus.publish([TOPIC.emit("a", b"1")])
+            except (Unavailable, Crashed):
+                pass
+        faults.calm()
+        await bus.publish([TOPIC.emit("a", b"1")])
+        struck.append(faults.struck)
+    assert struck[0] == struck[1]
+    assert {kind for _, kind in struck[0]} == {"unavailable", "crash"}
+
+
+def test_chance_needs_a_seed() -> None:
+    with pytest.raises(ValueError, match="seeded"):
+        Faults(rates={("publish", "crash"): 0.5})

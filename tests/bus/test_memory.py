@@ -1,0 +1,129 @@
+"""What the memory bus does beyond the contract."""
+
+import anyio
+import pytest
+
+from airy.bus import MemoryBus, Record, Topic
+from airy.errors import Refused, Unavailable
+from tests.kit.bus import StepClock, read, running
+
+TOPIC: Topic[object] = Topic("facts", bytes, partitions=3, retention="kept")
+TAGS: Topic[object] = Topic("tags", bytes, partitions=1, retention="compacted")
+DAY_MS = 86_400_000
+
+
+async def test_a_full_memory_refuses() -> None:
+    bus = MemoryBus([TOPIC], clock=StepClock(), memory_bytes_max=10_000)
+    with pytest.raises(Unavailable, match="keep a journal"):
+        for _ in range(10):
+            await bus.publish([TOPIC.emit("a", bytes(2_000))])
+    async with bus.tail(await bus.starts([TOPIC])) as tail:
+        assert 4 <= len(await tail.fetch(records_max=100, wait_s=0)) <= 6
+
+
+async def test_compaction_makes_room() -> None:
+    bus = MemoryBus([TAGS], clock=StepClock(), memory_bytes_max=10_000, compact_records_min=1)
+    for _ in range(4):
+        for _ in range(4):
+            await bus.publish([TAGS.emit("a", bytes(2_000))])
+        await bus.upkeep()
+
+
+async def test_old_tombstones_go_and_readers_pass_the_gap() -> None:
+    clock = StepClock()
+    bus = MemoryBus([TAGS], clock=clock, tombstone_ms=DAY_MS, compact_records_min=1)
+    await bus.publish([TAGS.emit("a", b"1"), TAGS.emit("b", b"2"), TAGS.emit("a", None), TAGS.emit("b", None)])
+    await bus.upkeep()
+    (where,) = TAGS.where
+    async with bus.tail({where: 0}) as tail:
+        assert [record.value for record in await read(tail, 2)] == [None, None]
+    clock.ms += DAY_MS + 1
+    await bus.publish([TAGS.emit("c", b"3")] * 2 + [TAGS.emit("c", None, timestamp_ms=0)])
+    await bus.upkeep()
+    async with bus.tail({where: 0}) as tail:
+        assert await tail.fetch(records_max=10, wait_s=0) == []
+        assert tail.position(where) == (await bus.ends([TAGS]))[where] == 7
+
+
+async def test_upkeep_runs_by_itself() -> None:
+    clock = StepClock()
+    topic: Topic[object] = Topic("raw", bytes, partitions=1, retention="time", retention_ms=DAY_MS)
+    async with running(MemoryBus([topic], clock=clock, upkeep_s=60)) as bus:
+        await bus.publish([topic.emit("a", b"1")])
+        clock.ms += DAY_MS + 1
+        await anyio.sleep(61)
+        assert (await bus.starts([topic]))[topic.where[0]] == 1
+
+
+async def test_offsets_have_gaps_as_a_clusters_have() -> None:
+    bus = MemoryBus([TOPIC], clock=StepClock())
+    positions = await bus.publish([TOPIC.emit(str(number), b"") for number in range(30)])
+    assert [position.offset for position in positions] == list(range(30))
+    assert len({position.partition for position in positions}) > 1
+
+
+async def test_two_fetches_at_once_are_a_bug() -> None:
+    bus = MemoryBus([TOPIC], clock=StepClock())
+    async with bus.tail(await bus.starts([TOPIC])) as tail, anyio.create_task_group() as tasks:
+
+        async def fetch() -> None:
+            await tail.fetch(records_max=1, wait_s=10)
+
+        tasks.start_soon(fetch)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(anyio.BusyResourceError):
+            await tail.fetch(records_max=1, wait_s=10)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_commit_behind_the_end_is_refused() -> None:
+    bus = MemoryBus([TAGS], clock=StepClock())
+    (where,) = TAGS.where
+    async with bus.subscribe([TAGS], group="group") as member:
+        await bus.publish([TAGS.emit("a", b"1")])
+        await read(member, 1)
+        with pytest.raises(Refused, match="has no offset 2"):
+            await member.commit({where: 2})
+
+
+async def test_a_subscription_that_ended_says_so() -> None:
+    bus = MemoryBus([TAGS], clock=StepClock())
+    async with bus.subscribe([TAGS], group="group") as member:
+        pass
+    with pytest.raises(RuntimeError, match="subscribe again"):
+        await member.fetch(records_max=1, wait_s=0)
+
+
+async def test_a_partition_that_is_not_read_has_no_position() -> None:
+    bus = MemoryBus([TOPIC, TAGS], clock=StepClock())
+    async with bus.tail({TOPIC.where[0]: 0}) as tail:
+        for call in (lambda: tail.position(TAGS.where[0]), lambda: tail.seek(TOPIC.where[1], 0)):
+            with pytest.raises(LookupError):
+                call()
+
+
+async def test_readers_do_not_wait_by_asking_again() -> None:
+    """A reader of a quiet topic is woken by nothing but its time-out."""
+    bus = MemoryBus([TOPIC, TAGS], clock=StepClock())
+    async with bus.tail(await bus.starts([TAGS])) as tail:
+        asked = []
+        behind = tail._behind
+        tail._behind = lambda: asked.append(1) or behind()
+        async with anyio.create_task_group() as tasks:
+
+            async def fetch() -> list[Record]:
+                return await tail.fetch(records_max=1, wait_s=100)
+
+            tasks.start_soon(fetch)
+            for _ in range(50):
+                await bus.publish([TOPIC.emit("a", b"")])
+                await anyio.sleep(1)
+        assert len(asked) <= 2
+
+
+async def test_a_crashed_user_can_start_over_on_the_same_bus() -> None:
+    bus = MemoryBus([TOPIC], clock=StepClock())
+    await bus.publish([TOPIC.emit("a", b"1")])
+    for _ in range(2):
+        async with running(bus), bus.subscribe([TOPIC], group="group") as member:
+            await read(member, 1)

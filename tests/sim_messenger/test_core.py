@@ -1,0 +1,467 @@
+"""The simulated Messenger decides like Meta, and the same seed always decides the same."""
+
+import hmac
+import json
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from airy.errors import Refused
+from airy.sim.messenger import (
+    DEMO_PAGE,
+    ROUGH,
+    Behaviour,
+    Fault,
+    MessengerCore,
+    Post,
+    SimOptions,
+    Verdict,
+)
+from airy.sim.messenger.core import GIVE_UP_MS
+from airy.sim.messenger.events import Event
+from airy.sim.messenger.graph import Reply
+
+START_MS = 1_767_225_600_000
+HOUR_MS = 3_600_000
+SECRETS = {"authorization": f"Bearer {DEMO_PAGE.token}", "content-type": "application/json"}
+GRAPH = "https://graph.facebook.com/v23.0"
+PROMPT = Behaviour(latency_ms=(0, 0), event_ms=(10, 10), read=1.0)
+OPTIONS = SimOptions(behaviour=PROMPT)
+
+
+def core(**options: Any) -> MessengerCore:
+    return MessengerCore(replace(OPTIONS, **options), now_ms=START_MS)
+
+
+def send(sim: MessengerCore, psid: str, text: str = "x", *, now_ms: int = START_MS, **request: Any) -> Reply:
+    message = {"text": text, "metadata": request.pop("message_id", "ours-1"), **request.pop("message", {})}
+    body = {"recipient": {"id": psid}, "messaging_type": "RESPONSE", "message": message, **request}
+    return sim.call("POST", f"{GRAPH}/me/messages", SECRETS, msgspec.json.encode(body), now_ms)
+
+
+def said(reply: Reply) -> Any:
+    return msgspec.json.decode(reply.body)
+
+
+def code(reply: Reply) -> tuple[int, int, int | None]:
+    error = said(reply)["error"]
+    return reply.status or 0, error["code"], error.get("error_subcode")
+
+
+def drain(
+    sim: MessengerCore, *, until_ms: int = START_MS + 10 * HOUR_MS, status: int | None = 200
+) -> list[tuple[int, Post]]:
+    """Post everything that becomes due, in time's order, each answered with `status`."""
+    posted: list[tuple[int, Post]] = []
+    while (due_ms := sim.next_due_ms()) is not None and due_ms <= until_ms:
+        for post in sim.advance(due_ms):
+            sim.posted(post, status, due_ms)
+            posted.append((due_ms, post))
+    return posted
+
+
+def elements(posted: list[tuple[int, Post]]) -> list[dict[str, Any]]:
+    return [
+        element for _, post in posted for entry in json.loads(post.body)["entry"]
+        for element in [*entry.get("messaging", []), *entry.get("standby", [])]
+    ]  # fmt: skip
+
+
+def kinds(posted: list[tuple[int, Post]]) -> list[str]:
+    return [event.kind for _, post in posted for event in post.events]
+
+
+# --- webhooks
+
+
+def test_what_somebody_writes_is_posted_and_signed_as_meta_does() -> None:
+    sim = core()
+    psid = sim.person()
+    mid = sim.says(psid, "Grüße 🍞 / ok", START_MS)
+    ((due_ms, post),) = drain(sim)
+    assert due_ms == START_MS + 10
+    assert post.body == (
+        b'{"object":"page","entry":[{"id":"204918377001","time":1767225600010,"messaging":[{"sender":'
+        b'{"id":"6120000000000001"},"recipient":{"id":"204918377001"},"timestamp":1767225600000,"message":'
+        b'{"mid":"' + mid.encode() + rb'","text":"Gr\u00fc\u00dfe \ud83c\udf5e \/ ok"}}]}]}'
+    )
+    digest = hmac.new(b"app-secret", post.body, "sha256").hexdigest()
+    assert post.headers["x-hub-signature-256"] == f"sha256={digest}"
+
+
+def test_everything_people_do_is_an_event() -> None:
+    sim = core()
+    psid = sim.person()
+    mid = sim.says(psid, "hi", START_MS)
+    sim.sends_image(psid, "https://x/1.jpg", START_MS)
+    sim.presses(psid, "Hours", "HOURS", START_MS)
+    sim.reacts(psid, mid, "❤️", START_MS)
+    sim.reacts(psid, mid, None, START_MS)
+    sim.reads(psid, START_MS)
+    sim.edits(psid, mid, "hello", START_MS)
+    sim.unsends(psid, mid, START_MS)
+    sim.inbox_says(psid, "typed by hand", START_MS)
+    sim.post(Event(DEMO_PAGE.id, {"timestamp": 1, "app_roles": {}}, standby=True), START_MS)
+    posted = drain(sim)
+    assert kinds(posted) == [
+        "message", "message", "postback", "reaction", "reaction", "read", "message_edit", "message",
+        "echo", "app_roles",
+    ]  # fmt: skip
+    assert elements(posted)[3]["reaction"] == {
+        "mid": mid, "action": "react", "reaction": "other", "emoji": "\\u{2764}\\u{FE0F}",
+    }  # fmt: skip
+    assert len({element["message"]["mid"] for element in elements(posted) if "message" in element}) == 3
+    assert "standby" in json.loads(posted[-1][1].body)["entry"][0]
+
+
+def test_a_page_gets_only_what_it_is_subscribed_to() -> None:
+    sim = core(pages=(replace(DEMO_PAGE, subscribed=False),))
+    psid = sim.person()
+    sim.says(psid, "unheard", START_MS)
+    body = b'{"subscribed_fields":"messages,message_reads"}'
+    assert said(sim.call("POST", f"{GRAPH}/me/subscribed_apps", SECRETS, body, START_MS)) == {"success": True}
+    sim.says(psid, "heard", START_MS)
+    send(sim, psid)
+    assert kinds(drain(sim)) == ["message", "read"]
+    sim.call("DELETE", f"{GRAPH}/me/subscribed_apps", SECRETS, None, START_MS)
+    sim.says(psid, "unheard again", START_MS + HOUR_MS)
+    assert drain(sim) == []
+
+
+def test_a_webhook_that_is_not_taken_comes_again_and_again_and_then_not() -> None:
+    sim = core()
+    sim.says(sim.person(), "hi", START_MS)
+    posted = drain(sim, until_ms=START_MS + 2 * GIVE_UP_MS, status=503)
+    waits = [later - sooner for (sooner, _), (later, _) in pairwise(posted)]
+    assert waits[:5] == [0, 1_000, 2_000, 5_000, 15_000]
+    assert max(waits) == HOUR_MS
+    assert [post.attempt for _, post in posted] == list(range(1, len(posted) + 1))
+    assert len({post.body for _, post in posted}) == 1
+    assert (sim.journal.given_up, sim.quiet) == (1, True)
+
+
+def test_no_answer_and_a_late_success_are_told_apart() -> None:
+    sim = core()
+    sim.says(sim.person(), "hi", START_MS)
+    (post,) = sim.advance(START_MS + 10)
+    sim.posted(post, None, START_MS + 20)
+    (again,) = sim.advance(START_MS + 20)
+    sim.posted(again, 204, START_MS + 30)
+    assert [(entry.attempt, entry.status) for entry in sim.journal.postings] == [(1, None), (2, 204)]
+    assert sim.quiet
+
+
+def test_duplicates_tell_the_same_at_most_five_times() -> None:
+    sim = core(behaviour=replace(PROMPT, duplicated=1.0, copies_max=5, reordered_ms=1000))
+    psid = sim.person()
+    for number in range(40):
+        sim.says(psid, f"message {number}", START_MS + number)
+    posted = drain(sim)
+    copies: dict[str, list[Post]] = {}
+    for _, post in posted:
+        copies.setdefault(post.events[0].mids[0], []).append(post)
+    assert len(copies) == 40
+    assert {len(told) for told in copies.values()} == {2, 3, 4, 5}
+    assert all(len({json.dumps(elements([(0, post)])) for post in told}) == 1 for told in copies.values())
+    assert any(len({post.body for post in told}) > 1 for told in copies.values())
+
+
+def test_reordered_events_overtake_each_other_and_keep_their_times() -> None:
+    sim = core(behaviour=replace(PROMPT, reordered=0.5))
+    psid = sim.person()
+    for number in range(40):
+        sim.says(psid, f"message {number}", START_MS + number)
+    times = [element["timestamp"] for element in elements(drain(sim))]
+    assert times != sorted(times)
+    assert sorted(times) == list(range(START_MS, START_MS + 40))
+
+
+def test_events_of_one_moment_are_batched() -> None:
+    sim = core(behaviour=replace(PROMPT, elements_max=3))
+    psid = sim.person()
+    for number in range(7):
+        sim.says(psid, f"message {number}", START_MS)
+    assert [len(post.events) for _, post in drain(sim)] == [3, 3, 1]
+
+
+# --- sends
+
+
+def test_a_message_that_is_taken_is_echoed_delivered_and_read() -> None:
+    sim = core()
+    psid = sim.person()
+    sim.says(psid, "hi", START_MS)
+    drain(sim)
+    taken = said(
+        send(sim, psid, "hello", message={"quick_replies": [{"content_type": "text", "title": "A", "payload": "B"}]})
+    )
+    assert taken["recipient_id"] == psid
+    echo, delivery, read = elements(drain(sim))
+    assert echo["sender"]["id"] == DEMO_PAGE.id
+    assert echo["message"]["metadata"] == "ours-1"
+    assert (echo["message"]["app_id"], echo["message"]["is_echo"]) == (990011, True)
+    assert echo["message"]["mid"] == taken["message_id"] == delivery["delivery"]["mids"][0]
+    assert delivery["delivery"]["watermark"] <= read["read"]["watermark"]
+
+
+@pytest.mark.parametrize(
+    ("wrote_ago_ms", "request_", "taken"),
+    [
+        (24 * HOUR_MS, {}, True), (24 * HOUR_MS + 1, {}, False), (None, {}, False),
+        (24 * HOUR_MS + 1, {"messaging_type": "UPDATE"}, False),
+        (7 * 24 * HOUR_MS, {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}, True),
+        (7 * 24 * HOUR_MS + 1, {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}, False),
+        (None, {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}, False),
+        (30 * 24 * HOUR_MS, {"messaging_type": "MESSAGE_TAG", "tag": "ACCOUNT_UPDATE"}, True),
+    ],
+)  # fmt: skip
+def test_the_window(wrote_ago_ms: int | None, request_: dict[str, str], taken: bool) -> None:
+    sim = core()
+    psid = sim.person()
+    if wrote_ago_ms is not None:
+        sim.says(psid, "hi", START_MS)
+    reply = send(sim, psid, now_ms=START_MS + (wrote_ago_ms or 0), **request_)
+    assert reply.status == 200 if taken else code(reply) == (400, 10, 2018278)
+
+
+def test_what_graph_refuses() -> None:
+    sim = core()
+    psid = sim.person()
+    sim.says(psid, "hi", START_MS)
+    assert code(send(sim, "77")) == (400, 100, 2018001)
+    assert code(send(sim, psid, "x" * 2001)) == (400, 100, None)
+    assert code(send(sim, psid, message={"text": None})) == (400, 100, 2018089)
+    assert code(send(sim, psid, message={"quick_replies": [{}] * 14})) == (400, 100, None)
+    assert code(send(sim, psid, message={"text": None, "attachment": {}})) == (400, 100, None)
+    sim.world.known(psid).blocked = True
+    assert code(send(sim, psid)) == (400, 551, 1545041)
+    sim.world.known(psid).blocked = False
+    assert send(sim, psid).status == 200
+    sim.world.pages[DEMO_PAGE.id].revoked = True
+    assert code(send(sim, psid)) == (401, 190, 460)
+
+
+def test_a_page_may_send_so_fast_and_not_faster() -> None:
+    sim = core(behaviour=replace(PROMPT, calls_per_s_max=2))
+    psid = sim.person()
+    sim.says(psid, "hi", START_MS)
+    replies = [send(sim, psid, now_ms=START_MS + late_ms) for late_ms in (0, 1, 2, 999, 1000, 1001, 1002)]
+    assert [reply.status for reply in replies] == [200, 200, 400, 400, 200, 200, 400]
+    assert code(replies[2]) == (400, 613, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reached", "verdict"),
+    [
+        (Fault.RATE_LIMITED, 400, True, Verdict.REFUSED), (Fault.BUSY, 500, True, Verdict.REFUSED),
+        (Fault.BLOCKED, 400, True, Verdict.REFUSED), (Fault.OUTSIDE_WINDOW, 400, True, Verdict.REFUSED),
+        (Fault.TOKEN_EXPIRED, 401, True, Verdict.REFUSED), (Fault.UNREACHABLE, None, False, Verdict.UNREACHED),
+        (Fault.TAKEN_SILENT, None, True, Verdict.TAKEN_UNTOLD), (Fault.LOST_SILENT, None, True, Verdict.LOST_UNTOLD),
+        (Fault.GARBLED, 200, True, Verdict.TAKEN_UNTOLD),
+    ],
+)  # fmt: skip
+def test_every_fault_does_what_it_says(fault: Fault, status: int | None, reached: bool, verdict: Verdict) -> None:
+    sim = core()
+    psid = sim.person()
+    sim.says(psid, "hi", START_MS)
+    drain(sim)
+    sim.expect(fault, message_id="ours-1")
+    assert send(sim, psid, message_id="another").status == 200
+    drain(sim)
+    reply = send(sim, psid)
+    assert (reply.status, reply.reached) == (status, reached)
+    assert sim.journal.sendings[-1].verdict == verdict
+    assert ("echo" in kinds(drain(sim))) is (verdict is Verdict.TAKEN_UNTOLD)
+    if status == 200:
+        with pytest.raises(msgspec.DecodeError):
+            said(reply)
+    assert send(sim, psid).status == 200
+
+
+def test_a_gateway_hides_whether_a_message_was_taken() -> None:
+    sim = core(behaviour=replace(PROMPT, faults={Fault.GATEWAY: 1.0}))
+    psid = sim.person()
+    sim.says(psid, "hi", START_MS)
+    for number in range(40):
+        assert send(sim, psid, message_id=f"ours-{number}").status == 502
+    assert {sending.verdict for sending in sim.journal.sendings} == {Verdict.TAKEN_UNTOLD, Verdict.LOST_UNTOLD}
+
+
+def test_chance_belongs_to_a_message_not_to_its_turn() -> None:
+    """Two orders of the same calls meet the same faults; a repeat meets its own."""
+    verdicts = []
+    for order in (range(60), reversed(range(60))):
+        sim = core(behaviour=replace(ROUGH, private=0.0))
+        psid = sim.person()
+        sim.says(psid, "hi", START_MS)
+        for number in order:
+            send(sim, psid, message_id=f"ours-{number}")
+        verdicts.append({sending.message_id: sending.verdict for sending in sim.journal.sendings})
+    assert verdicts[0] == verdicts[1]
+    assert len(set(verdicts[0].values())) == 5
+
+
+# --- the journal
+
+
+def test_only_a_told_failure_may_be_followed_by_another_call() -> None:
+    sim = core()
+    psid = sim.person()
+    sim.says(psid, "hi", START_MS)
+    for fault in (Fault.BUSY, Fault.UNREACHABLE, Fault.RATE_LIMITED):
+        sim.expect(fault)
+        send(sim, psid, message_id="patient")
+    send(sim, psid, message_id="patient")
+    assert sim.journal.violations() == []
+    sim.expect(Fault.LOST_SILENT)
+    for _ in range(2):
+        send(sim, psid, message_id="hasty")
+    assert sim.journal.violations() == ["hasty: lost_untold, taken"]
+    for _ in range(2):
+        send(sim, psid, message_id="forgetful")
+    assert sim.journal.violations()[1:] == ["forgetful: taken, taken"]
+    assert sim.journal.taken() == {"patient": 1, "hasty": 1, "forgetful": 2}
+    assert len(sim.journal.sendings_of("patient")) == 4
+
+
+def test_the_journal_is_bounded() -> None:
+    sim = core(journal_max=5)
+    psid = sim.person()
+    for number in range(20):
+        sim.says(psid, "hi", START_MS)
+        send(sim, psid, message_id=f"ours-{number}")
+    drain(sim)
+    assert (len(sim.journal.sendings), len(sim.journal.postings)) == (5, 5)
+
+
+def test_who_is_overrun_refuses_sends_as_busy() -> None:
+    sim = core(pending_max=10)
+    psid = sim.person()
+    for _ in range(10):
+        sim.says(psid, "hi", START_MS)
+    assert code(send(sim, psid)) == (500, 2, None)
+    drain(sim)
+    assert send(sim, psid).status == 200
+
+
+# --- the same seed
+
+
+def story(seed: int) -> list[tuple[int, bytes]]:
+    sim = core(seed=seed, behaviour=ROUGH, customers=3)
+    posted = []
+    for step in range(600):
+        now_ms = START_MS + step * 100
+        for post in sim.advance(now_ms):
+            sim.posted(post, 200 if step % 7 else 503, now_ms)
+            posted.append((now_ms, post.body))
+            if post.events[0].kind == "message":
+                psid = elements([(0, post)])[0]["sender"]["id"]
+                send(sim, psid, "sure", now_ms=now_ms, message_id=post.events[0].mids[0])
+    return posted
+
+
+def test_a_seed_is_a_story() -> None:
+    assert story(1) == story(1) != story(2)
+    assert len(story(1)) > 20
+
+
+# --- customers
+
+
+def test_customers_write_answer_and_come_back() -> None:
+    """They go on when they are answered, and rest between topics."""
+    sim = core(customers=2, turns_ms=(100, 200), rest_ms=(10_000, 20_000))
+    lines: list[str] = []
+    sim.overheard = lines.append
+    now_ms = START_MS
+    for _ in range(2_000):
+        now_ms += 50
+        for post in sim.advance(now_ms):
+            sim.posted(post, 200, now_ms)
+            for event in post.events:
+                if event.kind in {"message", "postback"}:
+                    psid = event.element["sender"]["id"]  # type: ignore[index]
+                    send(sim, psid, "certainly", now_ms=now_ms, message_id=event.mids[0])
+    by_person = {
+        name: [line for line in lines if line.startswith(f"{name}:")] for name in ("Ines Kuhn", "Tomás Oliveira")
+    }
+    assert all(len(said_) > 8 for said_ in by_person.values())
+    assert sum("Corner Bakery → " in line for line in lines) > 16
+    assert sim.journal.violations() == []
+
+
+def test_customers_take_what_they_are_offered() -> None:
+    replies = [{"content_type": "text", "title": "Tomorrow", "payload": "TOMORROW"}]
+    button = {"type": "postback", "title": "Order", "payload": "ORDER"}
+    card = {
+        "attachment": {"type": "template", "payload": {"template_type": "generic", "elements": [{"buttons": [button]}]}}
+    }
+    tapped = []
+    for offer in ({"quick_replies": replies}, {"text": None, **card}):
+        for seed in range(10):
+            sim = core(customers=1, seed=seed, turns_ms=(100, 200))
+            first = drain(sim, until_ms=START_MS + 1_000)
+            send(sim, str(elements(first)[0]["sender"]["id"]), message=offer, now_ms=START_MS + 1_000)
+            tapped += [
+                element.get("postback", element.get("message", {}).get("quick_reply", {})).get("payload")
+                for element in elements(drain(sim, until_ms=START_MS + 3_000))
+            ]  # fmt: skip
+    assert {"TOMORROW", "ORDER"} <= set(tapped)
+
+
+def test_customers_who_are_dismissed_say_no_more() -> None:
+    sim = core(customers=3, turns_ms=(100, 200))
+    assert len(drain(sim, until_ms=START_MS + 1_000)) == 3
+    sim.dismiss()
+    send(sim, next(iter(sim.world.people)), now_ms=START_MS + 1_000)
+    assert set(kinds(drain(sim))) == {"echo", "delivery", "read"}
+    assert sim.next_due_ms() is None
+
+
+def test_who_is_no_customer_stays_silent() -> None:
+    sim = core()
+    psid = sim.person()
+    sim.says(psid, "hi", START_MS)
+    send(sim, psid)
+    assert kinds(drain(sim)).count("message") == 1
+    assert sim.quiet
+    assert sim.next_due_ms() is None
+
+
+# --- what makes no sense
+
+
+def test_nobody_speaks_who_does_not_exist() -> None:
+    sim = core()
+    with pytest.raises(Refused, match="nobody with the id 5"):
+        sim.says("5", "hi", START_MS)
+    with pytest.raises(Refused, match="no page 5"):
+        sim.person("5")
+
+
+@pytest.mark.parametrize("wrong", [{"late": 1.5}, {"read": -0.1}, {"faults": {Fault.BUSY: 0.6, Fault.GATEWAY: 0.6}}])
+def test_a_chance_is_between_none_and_certain(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="between 0 and 1"):
+        Behaviour(**wrong)
+
+
+def test_options_that_cannot_work_are_refused() -> None:
+    with pytest.raises(Refused, match="without pages"):
+        SimOptions(pages=())
+    with pytest.raises(Refused, match="nothing could be signed"):
+        SimOptions(app_secret="")
+
+
+def test_receipts_can_be_late() -> None:
+    sim = core(behaviour=replace(PROMPT, late=1.0, late_ms=HOUR_MS))
+    psid = sim.person()
+    sim.says(psid, "hi", START_MS)
+    send(sim, psid)
+    times = {post.events[0].kind: due_ms - START_MS for due_ms, post in drain(sim)}
+    assert times["echo"] < 1_000
+    assert times["delivery"] > HOUR_MS
+    assert times["read"] > HOUR_MS

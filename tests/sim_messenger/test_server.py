@@ -1,0 +1,189 @@
+"""The simulated Messenger over real sockets: a Graph API, webhooks, a handshake, and a steering API for tests."""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import anyio
+import msgspec
+import pytest
+from aiohttp import web
+from msgspec.structs import replace
+
+from airy.sim.messenger import DEMO_PAGE, Behaviour, Fault, MessengerSim, SimOptions
+from airy.sources.api import Accepted, Denied
+from airy.sources.facebook import Facebook, FacebookConfig
+from tests.kit.contracts.source import conversation, outbound
+
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+QUICK = SimOptions(behaviour=Behaviour(latency_ms=(0, 0), event_ms=(0, 0)))
+SOURCE = Facebook(FacebookConfig("990011", ("app-secret",), "verify-me"))
+
+
+class Target:
+    """A webhook endpoint."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.statuses: list[int] = []  # of the next answers; then 200
+        self.arrived = anyio.Event()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_post("/facebook", self._post)
+        app.router.add_get("/facebook", self._get)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/facebook"
+        finally:
+            await runner.cleanup()
+
+    async def _post(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        headers = [(name.lower().encode(), text.encode()) for name, text in request.headers.items()]
+        assert isinstance(SOURCE.verify(headers, body), Accepted)
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status == 200:
+            self.bodies.append(body)
+            self.arrived.set()
+            self.arrived = anyio.Event()
+        return web.Response(status=status)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        answer = SOURCE.handshake(request.query)
+        if isinstance(answer, Denied):
+            return web.Response(status=answer.status, text=answer.reason)
+        return web.Response(text=answer)
+
+    async def take(self, count: int) -> list[Any]:
+        with anyio.fail_after(5):
+            while len(self.bodies) < count:
+                await self.arrived.wait()
+        return [msgspec.json.decode(body)["entry"][0]["messaging"][0] for body in self.bodies]
+
+
+async def ask(session: aiohttp.ClientSession, method: str, url: str, document: object = None) -> tuple[int, Any]:
+    body = None if document is None else msgspec.json.encode(document)
+    async with session.request(method, url, data=body) as answer:
+        said = await answer.read()
+        return answer.status, msgspec.json.decode(said) if said else None
+
+
+async def send(session: aiohttp.ClientSession, url: str, psid: str) -> tuple[int, Any]:
+    source = Facebook(replace(SOURCE.config, graph_url=url))
+    call: Any = source.encode(outbound(), conversation(participant_id=psid), DEMO_PAGE.token, 0)
+    async with session.request(call.method, call.url, headers=call.headers, data=call.body) as answer:
+        return answer.status, msgspec.json.decode(await answer.read())
+
+
+async def test_a_conversation_over_http() -> None:
+    """Somebody writes, the page answers, and the echo carries the page's own message id."""
+    target = Target()
+    async with target.serving() as target_url, aiohttp.ClientSession() as session:
+        sim = MessengerSim(replace(QUICK, target_url=target_url))
+        async with sim.serving() as url:
+            status, said = await ask(session, "POST", f"{url}/sim/say", {"text": "Grüße 🍞", "name": "Ines Kuhn"})
+            assert status == 200
+            (message,) = await target.take(1)
+            assert message["message"] == {"mid": said["mid"], "text": "Grüße 🍞"}
+            status, taken = await send(session, url, said["psid"])
+            assert status == 200
+            echo = next(e for e in await target.take(2) if e.get("message", {}).get("is_echo"))
+            assert echo["message"]["mid"] == taken["message_id"]
+            assert echo["message"]["metadata"] == outbound().id
+            profile = f"{url}/v23.0/{said['psid']}?fields=first_name&access_token={DEMO_PAGE.token}"
+            assert await ask(session, "GET", profile) == (200, {"first_name": "Ines", "id": said["psid"]})
+
+
+async def test_webhooks_wait_for_a_target_and_are_posted_again() -> None:
+    target = Target()
+    target.statuses = [503]
+    sim = MessengerSim(QUICK)
+    async with sim.serving(), target.serving() as target_url:
+        sim.core.says(sim.core.person(), "hi", 0)
+        sim.target_url = target_url
+        (message,) = await target.take(1)
+        assert message["message"]["text"] == "hi"
+    assert target.statuses == []
+    assert 503 in [posting.status for posting in sim.core.journal.postings]
+
+
+async def test_silence_is_silence_and_a_refused_connection_is_closed() -> None:
+    async with MessengerSim(QUICK).serving() as url, aiohttp.ClientSession() as session:
+        _, said = await ask(session, "POST", f"{url}/sim/say", {"text": "hi"})
+        assert (await ask(session, "POST", f"{url}/sim/fault", {"fault": "taken_silent"}))[0] == 204
+        with pytest.raises(TimeoutError), anyio.fail_after(0.2):
+            await send(session, url, said["psid"])
+        await ask(session, "POST", f"{url}/sim/fault", {"fault": Fault.UNREACHABLE})
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await send(session, url, said["psid"])
+        _, journal = await ask(session, "GET", f"{url}/sim/journal")
+        assert [sending["verdict"] for sending in journal["sendings"]] == ["taken_untold", "unreached"]
+        assert journal["violations"] == [f"{outbound().id}: taken_untold, unreached"]
+
+
+async def test_what_goes_wrong_inside_comes_out_as_it_is() -> None:
+    """Not wrapped in a group: whoever tests against the simulation sees their own error."""
+    with pytest.raises(KeyError, match="mine"):
+        async with MessengerSim(QUICK).serving():
+            raise KeyError("mine")
+
+
+async def test_the_steering_api_tells_what_is_going_on() -> None:
+    async with MessengerSim(QUICK).serving() as url, aiohttp.ClientSession() as session:
+        _, said = await ask(session, "POST", f"{url}/sim/say", {"text": "hi", "name": "Ines"})
+        _, state = await ask(session, "GET", f"{url}/sim/state")
+        assert state["pages"] == [{"id": DEMO_PAGE.id, "name": "Corner Bakery"}]
+        assert state["people"] == [{"psid": said["psid"], "name": "Ines", "page_id": DEMO_PAGE.id, "blocked": False}]
+        assert state["quiet"] is False
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"text":5}', b'{"text":"x","psid":"77"}', b'{"text":"x","page_id":"77"}']
+)
+async def test_steering_nonsense_is_explained(body: bytes) -> None:
+    async with (
+        MessengerSim(QUICK).serving() as url, aiohttp.ClientSession() as session,
+        session.post(f"{url}/sim/say", data=body) as answer,
+    ):  # fmt: skip
+        assert answer.status == 400
+        assert (await answer.json())["message"]
+
+
+async def test_the_handshake_says_what_came_of_it() -> None:
+    target = Target()
+    async with target.serving() as target_url:
+        right = MessengerSim(replace(QUICK, target_url=target_url))
+        wrong = MessengerSim(replace(QUICK, target_url=target_url, verify_token="guess"))
+        assert await right.handshake() == f"{target_url} is subscribed"
+        assert "403 to the handshake: check the verify token" in await wrong.handshake()
+    assert "does not answer" in await MessengerSim(replace(QUICK, target_url=target_url)).handshake()
+    assert "no target url" in await MessengerSim(QUICK).handshake()
+
+
+async def test_the_program_tells_where_it_is_and_stops_when_asked() -> None:
+    """Over a real process; it says what people say to each other."""
+    program = (
+        "from airy.sim.messenger import *; import sys;"
+        "sys.exit(run_messenger_sim(SimOptions(customers=1, turns_ms=(1, 2))))"
+    )
+    async with await anyio.open_process([sys.executable, "-c", program], stderr=None) as process:
+        assert process.stdout is not None
+        told = b""
+        with anyio.fail_after(20):
+            async for part in process.stdout:
+                told += part
+                if b"Ines Kuhn: " in told:
+                    break
+            os.kill(process.pid, signal.SIGTERM)
+            assert await process.wait() == 0
+    assert b"simulated Messenger on http://127.0.0.1:" in told
+    assert b"page 204918377001 (Corner Bakery)" in told

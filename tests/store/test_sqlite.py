@@ -1,0 +1,441 @@
+"""What is SQLite's own: the file, its connections, plans, caps, and what happens when it cannot serve."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import anyio
+import apsw
+import pytest
+from hypothesis import given
+from structlog.testing import capture_logs
+
+from airy import topics
+from airy.errors import Refused, Unavailable
+from airy.model.fact import Fact
+from airy.model.fold import fold
+from airy.store import SqliteStore
+from airy.store.sqlite import listing, outbox, project, schema
+from airy.store.sqlite.file import StoreFile
+from tests.kit.builders import START_MS, Chat, channel, seeded_log
+from tests.kit.contracts.store import (
+    PEOPLE,
+    all_changes,
+    crowd,
+    everything,
+    filter_cases,
+    listed,
+    people,
+    reference_messages,
+    seeded,
+)  # fmt: skip
+from tests.kit.facts import logs
+from tests.kit.fold import fold_all
+from tests.kit.log import Log, cut
+
+
+@asynccontextmanager
+async def opened(path: Path | str = ":memory:") -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "store.db"
+
+
+# --- the file
+
+async def test_the_file_is_private_and_its_directory_is_made(path: Path) -> None:
+    async with opened(path) as store:
+        await store.apply(seeded(1).records)
+        for name in os.listdir(path.parent):
+            assert stat.S_IMODE((path.parent / name).stat().st_mode) == 0o600
+
+
+async def test_a_file_of_another_version_is_built_anew_and_the_log_says_so(path: Path) -> None:
+    async with opened(path) as store:
+        await store.apply(seeded(1).records)
+        nothing = {name: 0 for name in await store.counts()}
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.VERSION ^ 1}")
+    with capture_logs() as said:
+        async with opened(path) as store:
+            assert await store.positions() == {}
+            assert await store.counts() == nothing
+    assert [(line["event"], line["reason"]) for line in said] == [("store.rebuild", "it was built by another version")]
+
+
+async def test_a_damaged_file_is_built_anew(path: Path) -> None:
+    async with opened(path) as store:
+        await store.apply(seeded(1).records)
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * 4096 + content[4196:])
+    with capture_logs() as said:
+        async with opened(path) as store:
+            assert await store.positions() == {}
+    assert said[0]["event"] == "store.rebuild"
+
+
+async def test_a_file_damaged_in_service_is_built_anew(path: Path) -> None:
+    """Whoever folds comes back after the crash, asks for positions and finds that everything is to be read again."""
+    log = seeded(1)
+    async with opened(path) as store:
+        await store.apply(log.records)
+    content = bytearray(path.read_bytes())
+    content[3 * 4096 :] = b"\xff" * len(content[3 * 4096 :])
+    path.write_bytes(content)
+    async with opened(path) as store, opened() as clean:
+        assert await store.positions() != {}
+        with pytest.raises(apsw.CorruptError), capture_logs() as said:
+            for fact in seeded_log(1, facts=20):
+                await store.conversation(fact.conversation_id)
+        assert [line["event"] for line in said] == ["store.damaged"]
+        with pytest.raises(Unavailable, match="built anew"):
+            await store.apply(log.records)
+        assert await store.positions() == {}
+        await store.apply(log.records)
+        await clean.apply(log.records)
+        assert await store.digest(changes=True) == await clean.digest(changes=True)
+
+
+@pytest.mark.parametrize("foreign", ["database", "text"])
+async def test_a_file_of_somebody_else_is_refused_and_kept(path: Path, foreign: str) -> None:
+    path.parent.mkdir()
+    if foreign == "text":
+        path.write_text("the recipe of rye bread\n" * 100)
+    else:
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE recipes(name TEXT)")
+    before = path.read_bytes()
+    store = SqliteStore(path)
+    with pytest.raises(Refused, match="another path"):
+        await store.open()
+    await store.close()
+    assert path.read_bytes() == before
+
+
+async def test_a_store_that_is_not_open_is_unavailable(path: Path) -> None:
+    store = SqliteStore(path)
+    with pytest.raises(Unavailable):
+        await store.positions()
+    with pytest.raises(Unavailable):
+        await store.conversation("a")
+
+
+async def test_a_locked_file_is_unavailable_and_loses_nothing(path: Path) -> None:
+    log = seeded(2)
+    async with opened(path) as store:
+        await store.apply(log.records[:100])
+        before = await store.digest(), await store.counts()
+        other = apsw.Connection(str(path))
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="cannot serve"):
+            await store.apply(log.records[100:])
+        assert (await store.digest(), await store.counts()) == before
+        other.execute("ROLLBACK")
+        other.close()
+        await store.apply(log.records[100:])
+        async with opened() as clean:
+            await clean.apply(log.records)
+            assert await store.digest(changes=True) == await clean.digest(changes=True)
+
+
+@pytest.mark.usefixtures("real_time")
+async def test_a_checkpoint_lets_the_log_file_start_over(path: Path) -> None:
+    log = seeded(3, facts=600)
+    wal = path.with_name(path.name + "-wal")
+    async with opened(path) as store:
+        await store.apply(log.records[:300])
+        grown = wal.stat().st_size
+        assert path.stat().st_size < grown
+        await store.checkpoint()
+        assert path.stat().st_size > grown // 4
+        await store.apply(log.records[300:310])
+        assert store.wal_pages < 100
+        assert wal.stat().st_size == grown
+    async with opened(path) as store, opened() as clean:
+        await store.apply(log.records)
+        await clean.apply(log.records)
+        assert await store.digest() == await clean.digest()
+
+
+@pytest.mark.usefixtures("real_time")
+async def test_folding_goes_on_beside_checkpoints(path: Path) -> None:
+    log = seeded(4)
+    async with opened(path) as store, opened() as clean:
+        await clean.apply(log.records)
+
+        async def checkpoint() -> None:
+            for _ in range(10):
+                await store.checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(checkpoint)
+            for batch in cut(log.records, Random(4)):
+                await store.apply(batch)
+        assert await store.digest(changes=True) == await clean.digest(changes=True)
+
+
+async def test_nobody_checkpoints_and_the_log_file_stays_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airy.store.sqlite.file.WAL_PAGES_MAX", 200)
+    log = seeded(5, facts=1500)
+    async with opened(path) as store:
+        with capture_logs() as said:
+            for start in range(0, len(log.records), 50):
+                await store.apply(log.records[start : start + 50])
+                assert store.wal_pages < 600
+    assert {line["event"] for line in said} == {"store.checkpoint_overdue"}
+
+
+async def test_closing_waits_for_a_query_under_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "STEP_ROWS", 2)
+    pages = []
+    async with opened(path) as store:
+        await store.apply(crowd(30).records)
+
+        async def ask() -> None:
+            pages.append(await store.conversations(filters="created_at:[1 TO *]", cursor=None, page_size=5))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(store.close)
+    assert pages[0].total == 30
+
+
+# --- one record that fails
+
+async def test_a_fold_that_crashes_spoils_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it had changed in memory by then is undone."""
+    log, clean_log, chat = Log(), Log(), Chat()
+    story: list[Fact] = [chat.received("a"), chat.queued("x")]
+    broken = chat.started("x")
+    rest: list[Fact] = [chat.received("b"), chat.read()]
+    log.append(channel(), *story, broken, *rest)
+    clean_log.append(channel(), *story, *rest)
+
+    def crashing(state: object, fact: Fact) -> object:
+        folded = fold(state, fact)  # type: ignore[arg-type]
+        if fact.id == broken.id:
+            raise KeyError("no such thing")
+        return folded
+
+    monkeypatch.setattr(project, "fold", crashing)
+    async with opened() as store, opened() as clean:
+        with capture_logs() as said:
+            applied = await store.apply(log.records)
+        await clean.apply(clean_log.records)
+        assert [(record.offset, reason) for record, reason in applied.bad] == [(2, "folding it failed: KeyError: 'no such thing'")]
+        assert (applied.facts, await store.digest()) == (4, await clean.digest())
+        assert [line["event"] for line in said] == ["record.failed"]
+        assert len(await all_changes(store)) == len(await all_changes(clean)) == applied.changes - 1
+
+
+async def test_a_crash_of_the_engine_is_no_bad_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = seeded(6)
+
+    def full(state: object, fact: Fact) -> object:
+        raise apsw.FullError("database or disk is full")
+
+    async with opened() as store:
+        await store.apply(log.records[:50])
+        before = await store.digest(), await store.positions()
+        with monkeypatch.context() as patch:
+            patch.setattr(project, "fold", full)
+            with pytest.raises(Unavailable, match="full"):
+                await store.apply(log.records[50:])
+        assert (await store.digest(), await store.positions()) == before
+        assert (await store.apply(log.records[50:])).bad == []
+
+
+# --- the fold over rows, for logs nobody would write
+
+@given(logs)
+def test_rows_are_as_good_as_dictionaries(log: list[Fact]) -> None:
+    chat, reference, records = Chat(), fold_all(log), Log()
+    records.append(channel(), *log)
+
+    async def both() -> None:
+        async with opened() as whole, opened() as single:
+            await whole.apply(records.records)
+            for record in records.records:
+                await single.apply([record])
+            assert await whole.digest(changes=True) == await single.digest(changes=True)
+            messages = reference.state(chat.conversation_id).messages()
+            for message in messages:
+                assert await whole.message(message.id) == message
+            page = await whole.messages(chat.conversation_id, cursor=None, page_size=500)
+            assert page.items == reference_messages(reference, chat.conversation_id)
+            view = await whole.conversation(chat.conversation_id)
+            expected = reference.state(chat.conversation_id).conversation()
+            assert (view and view.conversation) == (expected if expected and expected.visible else None)
+            assert [published.change for published in await all_changes(whole)] == reference.changes
+            for fact in log:
+                state = reference.state(chat.conversation_id)
+                assert await whole.accepted(chat.conversation_id, fact.id) == state.memory.get(fact.id, False)
+
+    anyio.run(both)
+
+
+# --- long queries
+
+SCANNED = {"DRIVEN_ROWS_MAX": -1, "STEP_ROWS": 2, "STEP_ROWS_WITH_BODY": 1}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_scan_and_an_index_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {chat.conversation_id: name for name, chat in PEOPLE.items()}
+    async with opened() as store:
+        await store.apply(people().records)
+        for filters, expected in filter_cases():
+            driven = await store.conversations(filters=filters, cursor=None, page_size=2)
+            with monkeypatch.context() as patch:
+                for name, value in SCANNED.items():
+                    patch.setattr(listing, name, value)
+                scanned = await store.conversations(filters=filters, cursor=None, page_size=2)
+                assert listed(scanned) == listed(driven), filters
+                assert (scanned.total, scanned.next_cursor) == (driven.total, driven.next_cursor), filters
+                found, page = listed(scanned), scanned
+                while page.next_cursor:
+                    before = page
+                    page = await store.conversations(filters=filters, cursor=page.next_cursor, page_size=2)
+                    back = await store.conversations(filters=filters, cursor=page.previous_cursor, page_size=2)
+                    assert listed(back) == listed(before), filters
+                    found += listed(page)
+            assert sorted(names[one] for one in found) == sorted(expected.split()), filters
+
+
+async def test_a_scan_that_meets_its_cap_says_so_and_where_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "STEP_ROWS", 5)
+    monkeypatch.setattr(listing, "SCAN_ROWS_MAX", 20)
+    needle = [Chat(number) for number in (3, 44, 45)]
+    log = crowd(90)
+    log.append(*(chat.metadata({"contact.display_name": "Needle"}) for chat in needle))
+    async with opened() as store:
+        await store.apply(log.records)
+        found: list[str] = []
+        cursor = None
+        requests = 0
+        while True:
+            page = await store.conversations(filters="display_name:needle", cursor=cursor, page_size=10)
+            assert not page.complete
+            assert page.total <= 3
+            found += listed(page)
+            cursor = page.next_cursor
+            requests += 1
+            if cursor is None:
+                break
+        assert sorted(found) == sorted(chat.conversation_id for chat in needle)
+        assert requests == 5
+        whole = await store.conversations(filters=None, cursor=None, page_size=10)
+        assert (whole.complete, whole.total) == (True, 90)
+
+
+async def test_a_long_query_sees_one_moment_and_holds_nobody_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "STEP_ROWS", 1)
+    log = crowd(40)
+    pages, folded_meanwhile = [], 0
+    async with opened(path) as store:
+        await store.apply(log.records)
+        done = anyio.Event()
+
+        async def ask() -> None:
+            pages.append(await store.conversations(filters="unread_count:[0 TO 1]", cursor=None, page_size=500))
+            done.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            number = 0
+            while not done.is_set():
+                await anyio.lowlevel.checkpoint()
+                mover = Chat(number % 40)
+                await store.apply(log.append(mover.received(f"more {number}", at_ms=START_MS * 2 + number)))
+                seen = await store.conversation(mover.conversation_id)
+                assert seen is not None
+                assert seen.conversation.unread_count > 1  # short reads see every commit
+                number += 1
+                folded_meanwhile += not done.is_set()
+        assert folded_meanwhile > 10
+        assert len(set(listed(pages[0]))) in range(40 - 3, 41)  # those that moved before it began are out
+        assert pages[0].total == len(listed(pages[0]))
+
+
+async def test_a_batch_is_never_seen_by_halves(path: Path) -> None:
+    """Another connection reads between the statements of a transaction."""
+    log = seeded(7)
+    async with opened(path) as store:
+        await store.apply(log.records[:100])
+        reader = SqliteStore(path)
+        await reader.open()
+        before = await reader.digest()
+        writer = store._file.write
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM messages")
+        assert await reader.digest() == before
+        assert await store.message("x") is None
+        writer.execute("ROLLBACK")
+        await reader.close()
+
+
+# --- plans
+
+FEW = {"subquery", "entities", "counters", "offsets", "profiles", "each", "c", "CONSTANT", "sqlite_schema"}  # walked on purpose
+INDEXES = ("conversations_unread", "conversation_tags")  # walked up to a limit
+
+
+async def test_no_statement_walks_a_table() -> None:
+    """Every statement that folding, acting and asking run is planned over an index, or over a table that stays small."""
+    statements: set[str] = set()
+
+    def note(_cursor: apsw.Cursor, sql: str, _bindings: object) -> bool:
+        statements.add(sql)
+        return True
+
+    async with opened() as store:
+        connection = store._file.write
+        connection.exec_trace = note
+        log = people()
+        log.append(*seeded_log(9, facts=300))
+        log.remove(topics.CHANNELS, Chat().channel_id)
+        log.append(channel(connected=False))
+        await store.apply(log.records)
+        await everything(store, log)
+        chat = Chat()
+        first = (await store.messages(chat.conversation_id, cursor=None, page_size=2)).next_cursor
+        await store.messages(chat.conversation_id, cursor=first, page_size=2)
+        for filters, _ in filter_cases():
+            page = await store.conversations(filters=filters, cursor=None, page_size=2)
+            await store.conversations(filters=filters, cursor=page.next_cursor, page_size=2)
+        await store.accepted(chat.conversation_id, "x")
+        await store.forget_changes({where: 3 for where in topics.EVENTS.where})
+        connection.exec_trace = None
+        walks = set()
+        for sql in statements:
+            if not sql.strip().upper().startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+                continue
+            bindings = (None,) * max(sql.count("?"), 1)
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings[: _bound(connection, sql)]).fetchall():
+                words = row[3].split()
+                if words[0] == "SCAN" and words[1].strip("()").split("-")[0] not in FEW and not any(name in row[3] for name in INDEXES):
+                    walks.add((row[3], sql))
+        assert walks == set()
+        assert len(statements) > 60
+
+
+def _bound(connection: apsw.Connection, sql: str) -> int:
+    """How many bindings a statement takes."""
+    try:
+        connection.execute(f"EXPLAIN {sql}", ())
+    except apsw.BindingsError as error:
+        return int(str(error).split("uses ")[1].split()[0])
+    return 0

@@ -1,0 +1,79 @@
+"""The views over a real socket: what they ask for is what a server understands."""
+
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from aiohttp import web
+
+from airy.secret import Secret
+from airy.tui import live, status
+from tests.kit.instance import Instance
+
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+TOKEN = "a-token-of-some-length"
+
+
+@asynccontextmanager
+async def serving(instance: Instance) -> AsyncIterator[str]:
+    async def handle(request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        answer = await instance(request.method, str(request.url), headers=headers, body=await request.read() or None)
+        return web.Response(status=answer.status, body=answer.body)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+class Out(io.StringIO):
+    """Tells when a message was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = anyio.Event()
+
+    def write(self, text: str) -> int:
+        if "→" in text:
+            self.message.set()
+        return super().write(text)
+
+
+async def test_watching_without_a_terminal_tells_where_to_look_and_what_happens() -> None:
+    instance, out = Instance(token=TOKEN), Out()
+    instance.conversation("c-1", "Ada")
+    instance.message("c-1", "m-1", {"text": "hello"})
+
+    async with serving(instance) as url, anyio.create_task_group() as tasks:
+        tasks.start_soon(live.watch, url, Secret(TOKEN), None, out)
+        await out.message.wait()
+        tasks.cancel_scope.cancel()
+
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith(f"# Ctrl-C stops · API {url}/schema")
+    assert lines[-1].endswith("→ Ada: hello")
+    assert sum(line.startswith("curl ") for line in lines) == 3
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_status_says_whether_it_is_ready(as_json: bool) -> None:
+    instance, out = Instance(token=TOKEN), io.StringIO()
+    async with serving(instance) as url:
+        assert await status.show(url, Secret(TOKEN), as_json, out) == status.OK
+        instance.waiting_for = {"store": "folding"}
+        assert await status.show(url, Secret(TOKEN), as_json, io.StringIO()) == status.NOT_READY
+
+    if as_json:
+        assert json.loads(out.getvalue())["ready"] is True
+    else:
+        assert out.getvalue() == f"Airy 1.2.3 at {url}: ready\n"
