@@ -27,13 +27,6 @@ TOKEN_FILE = "system-token"  # noqa: S105 - a file's name
 
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+", extra={"expected": "an http(s):// address"})]
 Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a version like v23.0"})]
-Namespace = Annotated[
-    str,
-    Meta(
-        pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$",
-        extra={"expected": "lower-case letters, digits and dashes"},
-    ),
-]
 Count = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0.001, le=604_800)]
@@ -47,7 +40,6 @@ class Section(Struct, frozen=True, kw_only=True, rename="camel"):
 class Http(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080  # 0: any free one
-    public_url: Url | None = None
     allowed_origins: tuple[str, ...] = ()
     body_bytes_max: Annotated[int, Meta(ge=1_024, le=67_108_864)] = 1_048_576
     in_flight_max: Count = 1_024
@@ -115,7 +107,6 @@ class Components(Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 class Config(Section, frozen=True):
-    namespace: Namespace = ""
     http: Http = Http()
     security: Security = Security()
     data: Data = Data()
@@ -127,17 +118,16 @@ class Config(Section, frozen=True):
 OVERRIDES = {  # environment variable to the key it replaces
     "AIRY_HOST": "http.host",
     "AIRY_PORT": "http.port",
-    "AIRY_PUBLIC_URL": "http.publicUrl",
     "AIRY_SYSTEM_TOKEN": "security.systemToken",
     "AIRY_DATA": "data.directory",
     "AIRY_LOG_LEVEL": "log.level",
 }
 
-_HELM = "is for the original on Kubernetes; known here: http, security, data, bus, log, components, namespace"
+_HELM = "is for the original on Kubernetes; known here: http, security, data, bus, log, components"
 _NESTED = "components are named in one word here, without nesting: write"
 HINTS = {  # keys of the original's airy.yaml, and where their meaning went
-    "global": f"{_HELM}; `global.host` is `http.publicUrl` now",
-    "kubernetes": f"{_HELM}; `kubernetes.host` is `http.publicUrl` now",
+    "global": f"{_HELM}; where to listen is `http.host` and `http.port`",
+    "kubernetes": f"{_HELM}; where to listen is `http.host` and `http.port`",
     "ingress-controller": _HELM,
     "provisioning": _HELM,
     "prerequisites": _HELM,

@@ -33,6 +33,7 @@ SEVERITY = (OK, LATER, INVALID, INTERRUPTED, FAILED)
 LOG_FILE = "log/airy.jsonl"
 LOG_LINES_SHOWN_MAX = 20
 LOG_BYTES_SHOWN_MAX = 65_536
+HINT_S = 5.0
 DEMO_DIRECTORY = "demo"
 
 R = TypeVar("R")
@@ -58,7 +59,7 @@ def run(
             return await app.up(config, components=components, ephemeral=ephemeral, demo=demo, on_started=started)
 
         view = partial(_view, log_file=log_file) if console else None
-        code = conclude(partial(in_loop, _main, up, view))
+        code = conclude(partial(in_loop, _main, up, view, log_file))
         if code != OK and log_file is not None:
             _show_tail(log_file)
         return code
@@ -93,7 +94,7 @@ def conclude(task: Callable[[], int]) -> int:
     return max((_code(error) for error in errors), key=SEVERITY.index)
 
 
-async def _main(up: Up, view: View | None) -> int:
+async def _main(up: Up, view: View | None, log_file: Path | None) -> int:
     shutdown = Shutdown()
     with ExitStack() as views:
 
@@ -105,11 +106,19 @@ async def _main(up: Up, view: View | None) -> int:
 
         async with anyio.create_task_group() as tasks:
             await tasks.start(shutdown.obey)
+            tasks.start_soon(_hint, shutdown, log_file)
             code = OK
             with shutdown.scope:
                 code = await up(started)
             tasks.cancel_scope.cancel()
     return code
+
+
+async def _hint(shutdown: Shutdown, log_file: Path | None) -> None:
+    """A start that takes long is not silent where the log goes to a file."""
+    await anyio.sleep(HINT_S)
+    if shutdown.running is None and log_file is not None:
+        sys.stderr.write(f"airy: still starting after {HINT_S:g} s; {log_file} says why\n")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ One producer, one consumer, the consumer being an actor under `run_tree` with al
 """
 
 import argparse
-import asyncio  # noqa: TID251 -- the baseline
+import asyncio
 import json
 import statistics
 import sys
@@ -15,7 +15,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 import anyio
-import anyio.testing
 import structlog
 import uvloop
 
@@ -101,7 +100,7 @@ async def supervised(plan: Supervision, produce: Callable[[], Awaitable[None]]) 
             await run_tree(plan, clock=SystemClock(), seed=0, log=QUIET, on_start=trees.append)
 
         tasks.start_soon(tree)
-        await anyio.testing.wait_all_tasks_blocked()
+        await anyio.wait_all_tasks_blocked()
         started = time.perf_counter()
         await produce()
         trees[0].stop()

@@ -43,7 +43,7 @@ class Traffic:
             Channel(id=ids.channel_id("facebook", f"p{n}"), source="facebook", source_channel_id=f"p{n}", connected=True)
             for n in range(CHANNELS)
         ]
-        self._people = [
+        self.people = [
             (channel.id, f"u{n}", ids.conversation_id(channel.id, f"u{n}"))
             for n in range(conversations)
             for channel in (self._channels[n % CHANNELS],)
@@ -52,13 +52,13 @@ class Traffic:
         self._content = Raw(msgspec.json.encode(CONTENT))
 
     def channels(self) -> list[Record]:
-        return [self._record(topics.CHANNELS.emit(channel.id, channel)) for channel in self._channels]
+        return [self.record(topics.CHANNELS.emit(channel.id, channel)) for channel in self._channels]
 
     def one_each(self) -> Iterator[Record]:
-        return (self._message(*person) for person in self._people)
+        return (self._message(*person) for person in self.people)
 
     def batch(self, size: int) -> list[Record]:
-        return [self._message(*self._random.choice(self._people)) for _ in range(size)]
+        return [self._message(*self._random.choice(self.people)) for _ in range(size)]
 
     def _message(self, channel_id: str, contact: str, conversation_id: str) -> Record:
         self._sent += 1
@@ -68,9 +68,9 @@ class Traffic:
             source="facebook", at_ms=1_767_225_600_000 + self._sent, cause="request-1", content=self._content,
             message_id=ids.message_id(channel_id, provider_id), participant_id=contact, provider_id=provider_id,
         )  # fmt: skip
-        return self._record(topics.EVENTS.emit(conversation_id, fact))
+        return self.record(topics.EVENTS.emit(conversation_id, fact))
 
-    def _record(self, emit: Emit) -> Record:
+    def record(self, emit: Emit) -> Record:
         offset = self._offsets.get((emit.topic, emit.partition), 0)
         self._offsets[emit.topic, emit.partition] = offset + 1
         return Record(emit.topic, emit.partition, offset, emit.key, emit.value, emit.headers, 0)

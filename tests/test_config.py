@@ -71,7 +71,6 @@ def test_every_problem_is_reported_at_once_with_its_line(tmp_path: Path) -> None
 http:
   prt: 80
   port: 99999
-  publicUrl: chat.example.net
 security:
   open: maybe
   webhooks: [1]
@@ -81,10 +80,9 @@ log:
     assert problems(tmp_path, text) == [
         ":2: http.prt: unknown key; did you mean port?",
         ":3: http.port: expected a whole number from 0 to 65535, found the number 99999",
-        ":4: http.publicUrl: expected an http(s):// address, found text 'chat.example.net'",
-        ":6: security.open: expected true or false, found text 'maybe'",
-        ":7: security.webhooks: expected keys and values, found a list",
-        ":9: log.level: expected one of debug, error, info, warning; found text 'infos'; did you mean info?",
+        ":5: security.open: expected true or false, found text 'maybe'",
+        ":6: security.webhooks: expected keys and values, found a list",
+        ":8: log.level: expected one of debug, error, info, warning; found text 'infos'; did you mean info?",
     ]
 
 
@@ -108,7 +106,9 @@ log:
         ("security: {systemToken: env:NOPE}", ":1: security.systemToken: environment variable NOPE is not set"),
         ("security: {systemToken: ''}",
          ":1: security.systemToken: expected a secret (text, env:NAME or file:PATH), found empty text"),
-        ("kubernetes: {host: x}", "`http.publicUrl`"),
+        ("components: {sources-facebook: {enabled: false, graphUrl: graph.example}}",
+         ":1: components.sources-facebook.graphUrl: expected an http(s):// address, found text 'graph.example'"),
+        ("kubernetes: {host: x}", "where to listen is `http.host`"),
         ("components: {sources: {facebook: {}}}", "write `sources-facebook: …`"),
         (f"http: {{port: {'9' * 5000}}}", ":1: http.port: expected a whole number from 0 to 65535"),
     ],

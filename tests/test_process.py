@@ -37,14 +37,15 @@ airy.app.up = up
 sys.modules["airy.app"] = airy.app
 from airy import shutdown
 if "guard" in sys.argv: shutdown.Shutdown.__init__.__kwdefaults__["guard_s"] = 0.2
-sys.exit(process.run(load(None, {})))
+process.HINT_S = 0.1
+sys.exit(process.run(load(None, {}), console="console" in sys.argv))
 """
 
 
 @contextmanager
 def running(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", PROGRAM, *arguments]
-    with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             yield child
         finally:
@@ -93,3 +94,13 @@ def test_a_drain_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         child.send_signal(signal.SIGTERM)
 
         assert child.wait(10) == 70
+
+
+def test_a_start_that_takes_long_says_where_to_look(tmp_path: Path) -> None:
+    with running(tmp_path, "slow-start", "console") as child:
+        until(child, "starting")
+        assert child.stderr is not None
+        assert "still starting after 0.1 s; .airy/log/airy.jsonl says why" in child.stderr.readline()
+        child.send_signal(signal.SIGTERM)
+
+        assert child.wait(10) == 0

@@ -1,7 +1,7 @@
 """The outbound connector of one source: pending messages become provider calls, and their outcomes become facts.
 
-G7 rests on the log, not on this actor: the intent of an attempt is a fact, and only the worker whose intent the fold
-accepted calls the provider. So rivals, zombies and restarts cannot call twice. What has to be sent is derived state (the
+G7 rests on the log, not on this actor: the intent of an attempt is a fact, and only the worker whose intent the
+fold accepted calls the provider. So rivals, zombies and restarts cannot call twice. What has to be sent is derived state (the
 store's work table), so there is no position to lose; group membership only decides who acts on which conversations.
 """
 
@@ -41,8 +41,16 @@ KINDS: tuple[WorkKind, ...] = ("send", "profile")
 
 class Connector:
     def __init__(
-        self, bus: Bus, store: Store, follower: Follower, source: Source, fetch: Fetch, unseal: Unseal, *, workers_max: int = 32,
-    ) -> None:  # fmt: skip
+        self,
+        bus: Bus,
+        store: Store,
+        follower: Follower,
+        source: Source,
+        fetch: Fetch,
+        unseal: Unseal,
+        *,
+        workers_max: int = 32,
+    ) -> None:
         self._bus = bus
         self._store = store
         self._follower = follower
@@ -259,7 +267,9 @@ class Connector:
             return
         conversation = view.conversation
         try:
-            profile = await self._source.profile(self._fetch, conversation.participant_id or "", self._unseal(view.channel))
+            profile = await self._source.profile(
+                self._fetch, conversation.participant_id or "", self._unseal(view.channel)
+            )
         except (Unavailable, Refused) as error:
             ctx.log.info("profile.unavailable", conversation_id=conversation.id, error=str(error))
             with ctx.waiting():

@@ -1,7 +1,7 @@
 """The follower: the one fold of a process. It tails every folded partition into the store and tells who waits.
 
-It is not a member of any group: every process with a store folds everything, and group membership only decides who acts
-on what was folded (design: folding and acting are separate). Stopping it at any await is safe: a batch is one transaction.
+It is not a member of any group: every process with a store folds everything, and group membership only decides who
+acts on what was folded. Stopping it at any await is safe: a batch is one transaction.
 """
 
 import heapq

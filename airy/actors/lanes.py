@@ -1,7 +1,7 @@
 """How fast and how wide a connector may send, per channel. Pure: `now_ms` is an argument.
 
-A lane is one channel. It holds back when its rate is used up, when it has `parallel_max` conversations under way, or for a
-while after the provider refused the channel's credentials.
+A lane is one channel. It holds back when its rate is used up, when `parallel_max` conversations are under way, or for
+a while after the provider refused the channel's credentials.
 """
 
 from msgspec import Struct

@@ -1,7 +1,7 @@
 """The router: raw webhooks of one source become facts. A transform: everything it decides is in the source's `route`.
 
-At least once: what it reads again after a crash makes the same facts with the same ids, which the fold ignores. Accounts
-nobody has connected are parked with their bytes (see unpark.py); bytes nobody can read are dead-lettered.
+At least once: what it reads again after a crash makes the same facts with the same ids, which the fold ignores.
+Accounts nobody has connected are parked with their bytes (see unpark.py); bytes nobody can read are dead-lettered.
 """
 
 from collections.abc import Mapping, Sequence

@@ -70,4 +70,6 @@ def expired(message: Message, now_ms: int) -> Failed | None:
     if message.expires_at_ms is None or now_ms < message.expires_at_ms:
         return None
     late_s = (now_ms - message.expires_at_ms) // 1000
-    return Failed(kind="expired", error=f"not sent in time: it expired {late_s} s ago; send it again if it still matters")
+    return Failed(
+        kind="expired", error=f"not sent in time: it expired {late_s} s ago; send it again if it still matters"
+    )

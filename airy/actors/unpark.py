@@ -43,7 +43,7 @@ class Unpark:
         try:
             channel = topics.CHANNELS.decode(record)
         except Undecodable as error:
-            ctx.log.error("channel.undecodable", error=str(error))  # the store has dead-lettered it already
+            ctx.log.warning("channel.undecodable", error=str(error))  # the store has dead-lettered it already
             return
         if channel is not None and channel.connected and channel.source == self._source.name:
             await self._replay(ctx, channel)

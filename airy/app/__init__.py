@@ -1,4 +1,4 @@
-"""The composition root: the only package that knows all others. `up` runs an installation, `verify` proves its store."""
+"""The composition root, the only package that knows all others: `up` runs an installation, `verify` proves it."""
 
 from airy.app.up import Running, up
 from airy.app.verify import verify

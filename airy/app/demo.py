@@ -33,7 +33,9 @@ class Show:
             return Client(parts.provider_fetch, url(), system_token(self.config))
 
         return (
-            Child(name="page", start=lambda: PageConnector(client(), DEMO_PAGE.id, DEMO_PAGE.token), restart="transient"),
+            Child(
+                name="page", start=lambda: PageConnector(client(), DEMO_PAGE.id, DEMO_PAGE.token), restart="transient"
+            ),
             Child(name="bot", start=lambda: Bot(client(), parts.clock)),
             Child(name="people", start=lambda: _People(self._sim, url), restart="transient"),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
+import anyio
 from msgspec import Struct
 
 from airy import topics
@@ -33,6 +34,7 @@ class Parts(Struct, kw_only=True):
     sealer: Sealer
     sources: Mapping[str, Source]
     commands: Commands
+    arrived: Callable[[float], Awaitable[None]]  # waits until the queue has something new, or so many seconds
     checkpoint: Callable[[], Awaitable[object]] | None = None
 
     def unseal(self, channel: Channel) -> str:
@@ -42,14 +44,15 @@ class Parts(Struct, kw_only=True):
 
 def assemble(
     config: Config, *, clock: Clock, ids: Ids, bus: Bus, store: Store, queue: WebhookQueue, sealer: Sealer,
-    provider_fetch: Fetch, webhook_fetch: Fetch, checkpoint: Callable[[], Awaitable[object]] | None = None,
+    provider_fetch: Fetch, webhook_fetch: Fetch, arrived: Callable[[float], Awaitable[None]] = anyio.sleep,
+    checkpoint: Callable[[], Awaitable[object]] | None = None,
 ) -> Parts:  # fmt: skip
     """What follows from the ports and the configuration."""
     follower = Follower(bus, store)
     facebook = Facebook(facebook_config(config))
     return Parts(
         config=config, clock=clock, ids=ids, bus=bus, store=store, queue=queue, sealer=sealer, follower=follower,
-        provider_fetch=provider_fetch, webhook_fetch=webhook_fetch, checkpoint=checkpoint,
+        provider_fetch=provider_fetch, webhook_fetch=webhook_fetch, arrived=arrived, checkpoint=checkpoint,
         sources={facebook.name: facebook},
         commands=Commands(
             Writer(bus, follower.reached, clock, ids), store, sealer, FacebookAccounts(provider_fetch, facebook.config),

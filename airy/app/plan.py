@@ -20,8 +20,12 @@ from airy.sources.api import Source
 
 
 def plan(
-    parts: Parts, running: Collection[str], *, edge: Callable[[], Actor] | None = None, guests: Sequence[Child | Supervision] = (),
-) -> Supervision:  # fmt: skip
+    parts: Parts,
+    running: Collection[str],
+    *,
+    edge: Callable[[], Actor] | None = None,
+    guests: Sequence[Child | Supervision] = (),
+) -> Supervision:
     """`edge` starts the HTTP server, where there is one; `guests` (the demo's) start after everything else."""
     children: list[Child | Supervision] = [
         Child(name="bus", start=lambda: _Bus(parts), drain_s=5.0, stall_s=math.inf),
@@ -55,18 +59,45 @@ def _janitor(parts: Parts, running: Collection[str]) -> Janitor:
 
 
 def _source(parts: Parts, source: Source) -> Supervision:
+    def connector() -> Connector:
+        return Connector(parts.bus, parts.store, parts.follower, source, parts.provider_fetch, parts.unseal)
+
     return Supervision(
         name=f"sources-{source.name}",
         children=(
             Child(name="router", start=lambda: Router(parts.bus, source)),
             Child(name="unpark", start=lambda: Unpark(parts.bus, source)),
-            Child(
-                name="connector", drain_s=20.0,
-                start=lambda: Connector(parts.bus, parts.store, parts.follower, source, parts.provider_fetch, parts.unseal),
-            ),
+            Child(name="connector", start=connector, drain_s=20.0),
         ),
-    )  # fmt: skip
+    )
 
 
 def _webhooks(parts: Parts, running: Collection[str]) -> list[Child | Supervision]:
-    return []
+    consumer = parts.config.components.webhook_consumer
+
+    def publisher() -> Publisher:
+        return Publisher(
+            parts.bus, parts.store, parts.follower, parts.queue, forget=parts.store.forget_changes
+        )
+
+    def dispatcher() -> Dispatcher:
+        return Dispatcher(
+            parts.bus,
+            parts.store,
+            parts.follower,
+            parts.queue,
+            parts.webhook_fetch,
+            sealer=parts.sealer,
+            switch_off=parts.commands.webhooks.switch_off,
+            arrived=parts.arrived,
+            in_flight_max=consumer.in_flight_max,
+            per_webhook_max=consumer.per_webhook_max,
+            total_s=consumer.timeout_s,
+        )
+
+    children: list[Child | Supervision] = []
+    if "webhook-publisher" in running:
+        children.append(Child(name="publisher", start=publisher))
+    if "webhook-consumer" in running:
+        children.append(Child(name="dispatcher", start=dispatcher, drain_s=20.0))
+    return children

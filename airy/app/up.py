@@ -93,7 +93,7 @@ async def opened(config: Config, clock: Clock, *, ephemeral: bool) -> AsyncItera
             queue=queue, sealer=files.sealer(config),
             provider_fetch=await held.enter_async_context(AiohttpFetch(ANYWHERE)),
             webhook_fetch=await held.enter_async_context(AiohttpFetch(outside)),
-            checkpoint=store.checkpoint if durable else None,
+            arrived=queue.arrived, checkpoint=store.checkpoint if durable else None,
         )  # fmt: skip
 
 

@@ -54,9 +54,13 @@ async def caught_up(bus: Bus, store: SqliteStore) -> None:
     ends = await bus.ends(topics.FOLDED)
     follower = Follower(bus, store, records_max=1_000)
     stop = anyio.Event()
-    plan = Supervision(name="verify", children=(Child(name="store", start=lambda: follower, drain_s=0.0, ready_s=FOLD_S),))
+    plan = Supervision(
+        name="verify", children=(Child(name="store", start=lambda: follower, drain_s=0.0, ready_s=FOLD_S),)
+    )
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: run_tree(plan, clock=SystemClock(), stop=stop, log=structlog.get_logger("airy.verify")))
+        tasks.start_soon(
+            lambda: run_tree(plan, clock=SystemClock(), stop=stop, log=structlog.get_logger("airy.verify"))
+        )
         for where, end in ends.items():
             if end > (await _start(bus, where)):
                 await follower.reached(Position(where.topic, where.partition, end - 1), FOLD_S)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from airy.bus.log import TopicLog
+from airy.bus.log import Log
 
 EVICT_TO: Final = 0.75
 """In steps, because dropping one record costs as much as dropping a thousand."""
@@ -13,8 +13,8 @@ EVICT_TO: Final = 0.75
 class Cache:
     """Only over a journal: without one, what is forgotten is lost."""
 
-    def __init__(self, topics: Mapping[str, TopicLog], *, bytes_max: int) -> None:
-        self._topics = topics
+    def __init__(self, logs: Mapping[str, Log], *, bytes_max: int) -> None:
+        self._logs = logs
         self._bytes_max = bytes_max
         self._held = 0
         self._entered: deque[tuple[str, int, int]] = deque()  # topic, the offset after what came, its bytes
@@ -24,7 +24,7 @@ class Cache:
         return self._held
 
     def entered(self, topic: str, bytes_held: int) -> None:
-        self._entered.append((topic, self._topics[topic].next, bytes_held))
+        self._entered.append((topic, self._logs[topic].next, bytes_held))
         self._held += bytes_held
         if self._held > self._bytes_max:
             self._evict()
@@ -41,5 +41,4 @@ class Cache:
             below[topic] = offset
             excess -= bytes_held
         for topic, offset in below.items():
-            for log in self._topics[topic].partitions:
-                self._held -= log.forget(offset)
+            self._held -= self._logs[topic].forget(offset)

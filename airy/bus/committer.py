@@ -11,10 +11,10 @@ from typing import Final
 import anyio
 
 from airy.bus.api import Pulse
-from airy.bus.draft import Draft
+from airy.bus.draft import Draft, Load
 from airy.bus.group import Group
 from airy.bus.journal import Batch, Journal, Mark
-from airy.bus.log import TopicLog
+from airy.bus.log import Log
 from airy.bus.record import Emit, Position, Record, TopicPartition
 from airy.bus.worker import Worker
 from airy.clock import Clock
@@ -29,15 +29,14 @@ WAL_PAGES_MAX: Final = 8_192
 class _Write:
     """A publish, or a commit of offsets, on its way to the disk."""
 
-    __slots__ = ("done", "emits", "error", "group", "offsets", "positions", "weight", "weights")
+    __slots__ = ("done", "emits", "error", "group", "load", "offsets", "positions")
 
     def __init__(
-        self, emits: Sequence[Emit], weights: Sequence[int], *, group: Group | None = None,
+        self, emits: Sequence[Emit], load: Load, *, group: Group | None = None,
         offsets: Mapping[TopicPartition, int] | None = None,
     ) -> None:  # fmt: skip
         self.emits = emits
-        self.weights = weights
-        self.weight = sum(weights)
+        self.load = load
         self.group = group
         self.offsets = dict(offsets or {})
         self.positions: list[Position] = []
@@ -47,11 +46,11 @@ class _Write:
 
 class Committer:
     def __init__(
-        self, journal: Journal, topics: Mapping[str, TopicLog], *, clock: Clock, writer: Worker,
-        enter: Callable[[Draft], None], records_max: int, bytes_max: int,
+        self, journal: Journal, logs: Mapping[str, Log], *, clock: Clock, writer: Worker,
+        enter: Callable[[Draft, int], None], records_max: int, bytes_max: int,
     ) -> None:  # fmt: skip
         self._journal = journal
-        self._topics = topics
+        self._logs = logs
         self._clock = clock
         self._writer = writer
         self._enter = enter  # what makes a draft readable
@@ -67,12 +66,12 @@ class Committer:
         self._closed: str | None = None
         self.wal_full = anyio.Event()
 
-    async def publish(self, emits: Sequence[Emit], weights: Sequence[int]) -> list[Position]:
+    async def publish(self, emits: Sequence[Emit], load: Load) -> list[Position]:
         """Waits for room, then for the disk."""
-        return (await self._write(_Write(emits, weights))).positions
+        return (await self._write(_Write(emits, load))).positions
 
     async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None:
-        await self._write(_Write((), (), group=group, offsets=offsets))
+        await self._write(_Write((), Load(0, 0), group=group, offsets=offsets))
 
     async def run(self, pulse: Pulse) -> None:
         """Until draining, and then until nothing waits."""
@@ -102,7 +101,7 @@ class Committer:
             if self._closed is not None:
                 raise Unavailable(f"{self._closed}: nothing is written any more")
             self._records += len(write.emits)
-            self._bytes += write.weight
+            self._bytes += write.load.total
             self._waiting.append(write)
             self._news.set()
         await write.done.wait()
@@ -115,8 +114,7 @@ class Committer:
         if not self._records:
             return True
         return (
-            self._records + len(write.emits) <= self._records_max
-            and self._bytes + write.weight <= self._bytes_max
+            self._records + len(write.emits) <= self._records_max and self._bytes + write.load.total <= self._bytes_max
         )
 
     async def _write_group(self) -> None:
@@ -133,34 +131,32 @@ class Committer:
             raise
         finally:
             self._records -= sum(len(write.emits) for write in group)
-            self._bytes -= sum(write.weight for write in group)
+            self._bytes -= sum(write.load.total for write in group)
             self._room.set()
 
     def _fail(self, group: Sequence[_Write], error: BaseException) -> None:
         for write in group:
-            write.error = Unavailable(
-                f"these records may or may not be in the log ({error}): publish them again"
-            )
+            write.error = Unavailable(f"these records may or may not be in the log ({error}): publish them again")
             write.done.set()
 
     def _take_group(self) -> Iterator[_Write]:
         taken = 0
         while self._waiting and taken < GROUP_BYTES_MAX:
             write = self._waiting.popleft()
-            taken += write.weight
+            taken += write.load.total
             yield write
 
     async def _store(self, group: Sequence[_Write]) -> None:
-        draft = Draft(self._topics, self._clock.now_ms())
+        draft = Draft(self._logs, self._clock.now_ms())
         for write in group:
-            write.positions = draft.add(write.emits, write.weights)
+            write.positions = draft.add(write.emits)
         batches = [(topic, batch) for topic, records in draft.records.items() for batch in pack(records)]
         marks = {
             (write.group.name, where): Mark(write.group.name, where, offset)
             for write in group if write.group is not None for where, offset in write.offsets.items()
         }  # fmt: skip
         await self._writer(self._journal.append, batches, list(marks.values()))
-        self._enter(draft)
+        self._enter(draft, max(write.load.widest for write in group))
         for write in group:
             if write.group is not None:
                 write.group.committed.update(write.offsets)

@@ -7,11 +7,11 @@ import anyio
 from airy.bus.api import Pulse
 from airy.bus.cache import Cache
 from airy.bus.committer import Committer
-from airy.bus.draft import Draft
+from airy.bus.draft import Draft, Load, find
 from airy.bus.group import Group
 from airy.bus.journal import Journal
-from airy.bus.log import TopicLog
-from airy.bus.record import Emit, Position, Record, TopicPartition
+from airy.bus.log import Found, Log, held
+from airy.bus.record import Emit, Position, TopicPartition
 from airy.bus.topic import Topic
 from airy.bus.upkeep import compact_journal, expire_journal
 from airy.bus.worker import Worker, task_group
@@ -24,16 +24,16 @@ class Durable:
         tombstone_ms: int, compact_records_min: int, publish_records_max: int, publish_bytes_max: int,
     ) -> None:  # fmt: skip
         spans = journal.declare(topics)
-        self.topics = {topic.name: TopicLog(topic, spans[topic.name]) for topic in topics}
+        self.logs = {topic.name: Log(topic, spans[topic.name]) for topic in topics}
         self._journal = journal
         self._tombstone_ms = tombstone_ms
         self._compact_records_min = compact_records_min
-        self._cache = Cache(self.topics, bytes_max=bytes_max)
+        self._cache = Cache(self.logs, bytes_max=bytes_max)
         self._writer = Worker(inline=journal.inline)
         self._reader = Worker(inline=journal.inline)
         self._checkpointer = Worker(inline=journal.inline)
         self._committer = Committer(
-            journal, self.topics, clock=clock, writer=self._writer, enter=self._enter,
+            journal, self.logs, clock=clock, writer=self._writer, enter=self._enter,
             records_max=publish_records_max, bytes_max=publish_bytes_max,
         )  # fmt: skip
 
@@ -48,31 +48,33 @@ class Durable:
             await self._committer.run(pulse)
             tasks.cancel_scope.cancel()
 
-    async def publish(self, emits: Sequence[Emit], weights: Sequence[int]) -> list[Position]:
-        return await self._committer.publish(emits, weights)
+    async def publish(self, emits: Sequence[Emit], load: Load) -> list[Position]:
+        for topic, partition in {(emit.topic, emit.partition) for emit in emits}:
+            find(self.logs, topic, partition)
+        return await self._committer.publish(emits, load)
 
     async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None:
         await self._committer.commit(group, offsets)
 
-    async def read(
-        self, positions: Mapping[TopicPartition, int], records_max: int, bytes_max: int
-    ) -> tuple[list[Record], int]:
-        return await self._reader(self._journal.read, positions, records_max, bytes_max)
+    async def read(self, topic: str, wanted: Mapping[int, int], records_max: int, bytes_max: int) -> Found:
+        return await self._reader(self._journal.read, topic, wanted, records_max, bytes_max)
 
     async def upkeep(self, now_ms: int) -> None:
-        for topic in self.topics.values():
-            if topic.topic.retention == "compacted":
+        for log in self.logs.values():
+            topic = log.topic
+            if topic.retention == "compacted":
                 await compact_journal(
-                    self._journal, self._writer, topic, now_ms - self._tombstone_ms,
+                    self._journal, self._writer, log, now_ms - self._tombstone_ms,
                     fresh_records_min=self._compact_records_min,
                 )  # fmt: skip
-            elif topic.topic.retention == "time" and topic.topic.retention_ms is not None:
-                before_ms = now_ms - topic.topic.retention_ms
-                self._cache.freed(await expire_journal(self._journal, self._writer, topic, before_ms))
+            elif topic.retention == "time" and topic.retention_ms is not None:
+                before_ms = now_ms - topic.retention_ms
+                self._cache.freed(await expire_journal(self._journal, self._writer, log, before_ms))
 
-    def _enter(self, draft: Draft) -> None:
-        for topic, bytes_held in draft.enter().items():
-            self._cache.entered(topic, bytes_held)
+    def _enter(self, draft: Draft, widest: int) -> None:
+        draft.enter(widest)
+        for topic, records in draft.records.items():
+            self._cache.entered(topic, held(records))
 
     async def _drain_with(self, pulse: Pulse) -> None:
         await pulse.draining.wait()

@@ -16,7 +16,7 @@ import apsw
 import msgspec
 
 from airy.bus.lock import FileLock
-from airy.bus.log import Compacted, weight
+from airy.bus.log import Compacted, Found, Span, fit
 from airy.bus.record import Headers, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
@@ -60,13 +60,6 @@ class Batch(NamedTuple):
     newest_ms: int
     rows: list[Row]
     size: int = 0  # on disk
-
-
-class Span(NamedTuple):
-    """Of a partition: the first offset that may be read, the next to be written."""
-
-    start: int
-    end: int
 
 
 class Mark(NamedTuple):
@@ -183,32 +176,24 @@ class Journal:
 
     # --- reading
 
-    def read(
-        self, positions: Mapping[TopicPartition, int], records_max: int, bytes_max: int
-    ) -> tuple[list[Record], int]:
-        """Records of one topic at or above these positions, as they were written, and where to go on from."""
-        topic = next(iter(positions)).topic
-        wanted = {where.partition: position for where, position in positions.items()}
+    def read(self, topic: str, wanted: Mapping[int, int], records_max: int, bytes_max: int) -> Found:
+        """What is wanted, by partition from an offset on, as it was written; at least one record if there is one."""
         start = min(wanted.values())
         horizon = max(start, *(span.end for span in self._spans[topic]))  # first: the scan then sees all below
         found: list[Record] = []
-        scanned = 0
+        size = scanned = 0
         with self._guarded(), closing(self._batches_from(self._reader, topic, start)) as batches:
             for batch in batches:
-                for past, partition, key, value, headers, at_ms in batch.rows:
-                    offset = batch.first + past
-                    if offset < wanted.get(partition, offset + 1):
-                        continue
-                    record = Record(topic, partition, offset, key, value, headers, at_ms)
-                    size = weight(record)
-                    if found and (len(found) >= records_max or size > bytes_max):
-                        return found, offset
-                    found.append(record)
-                    bytes_max -= size
+                some = _pick(topic, batch, wanted)
+                count, more = fit(some[: records_max - len(found)], bytes_max - size, force=not found)
+                found += some[:count]
+                size += more
                 scanned += batch.size
-                if scanned >= SCAN_BYTES_MAX or len(found) >= records_max:
-                    return found, max(start, batch.last + 1)
-        return found, horizon
+                if count < len(some):
+                    return Found(found, some[count].offset, size)
+                if len(found) >= records_max or scanned >= SCAN_BYTES_MAX:
+                    return Found(found, max(start, batch.last + 1), size)
+        return Found(found, horizon, size)
 
     def oldest(self, topic: str, batches_max: int) -> list[Batch]:
         sql = f"SELECT * FROM {self._tables[topic]} ORDER BY first LIMIT ?"
@@ -357,6 +342,15 @@ def _table(number: int, topic: str) -> str:
     if '"' in topic:
         raise Refused(f"{topic!r} is no name for a topic: use letters, digits, dots and hyphens")
     return f'"{number} {topic}"'
+
+
+def _pick(topic: str, batch: Batch, wanted: Mapping[int, int]) -> list[Record]:
+    first = batch.first
+    return [
+        Record(topic, partition, first + past, key, value, headers, at_ms)
+        for past, partition, key, value, headers, at_ms in batch.rows
+        if partition in wanted and first + past >= wanted[partition]
+    ]
 
 
 def _extend(spans: list[Span], batch: Batch) -> None:

@@ -11,12 +11,11 @@ from typing import Final
 import anyio
 
 from airy.bus.api import Ownership, Pulse, Subscription, Tail
-from airy.bus.draft import unknown, weigh
+from airy.bus.draft import find, weigh
 from airy.bus.durable import Durable
 from airy.bus.faults import Faults, Kind, Point
 from airy.bus.group import Group
 from airy.bus.journal import Journal
-from airy.bus.log import Log
 from airy.bus.reader import LogReader
 from airy.bus.record import Emit, Position, TopicPartition
 from airy.bus.storage import Storage, Volatile
@@ -58,8 +57,7 @@ class MemoryBus:
                 tombstone_ms=tombstone_ms, compact_records_min=compact_records_min,
                 publish_records_max=publish_records_max, publish_bytes_max=publish_bytes_max,
             )  # fmt: skip
-        self._topics = self._storage.topics
-        self._logs = {log.where: log for topic in self._topics.values() for log in topic.partitions}
+        self._logs = self._storage.logs
 
     async def run(self, pulse: Pulse) -> None:
         async with task_group() as tasks:
@@ -70,12 +68,12 @@ class MemoryBus:
     async def publish(self, emits: Sequence[Emit]) -> list[Position]:
         if not emits:
             return []
-        weights = weigh(emits, self._topics, record_bytes_max=self._record_bytes_max)
+        load = weigh(emits, record_bytes_max=self._record_bytes_max)
         if self._faults is None:
-            return await self._storage.publish(emits, weights)
+            return await self._storage.publish(emits, load)
         if await self._strike("publish") == "duplicate":
-            await self._storage.publish(emits, weights)
-        positions = await self._storage.publish(emits, weights)
+            await self._storage.publish(emits, load)
+        positions = await self._storage.publish(emits, load)
         await self._strike("published")
         return positions
 
@@ -83,7 +81,8 @@ class MemoryBus:
     async def subscribe(
         self, topics: Sequence[Topic[object]], *, group: str, ownership: Ownership | None = None,
     ) -> AsyncIterator[Subscription]:  # fmt: skip
-        self._logs_of(topics)
+        for topic in topics:
+            find(self._logs, topic.name)
         subscription = GroupSubscription(
             self._logs, self._storage.read, topics=topics, group=self._group(group), ownership=ownership,
             commit=self._commit, before=self._before_fetch,
@@ -96,7 +95,7 @@ class MemoryBus:
     @asynccontextmanager
     async def tail(self, start: Mapping[TopicPartition, int]) -> AsyncIterator[Tail]:
         for where in start:
-            self._log(where)
+            find(self._logs, *where)
         reader = LogReader(self._logs, self._storage.read)
         reader.follow(start)
         try:
@@ -105,14 +104,14 @@ class MemoryBus:
             reader.follow({})
 
     async def starts(self, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]:
-        return {log.where: log.start for log in self._logs_of(topics)}
+        return {where: find(self._logs, *where).starts[where.partition] for where in _partitions(topics)}
 
     async def ends(self, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]:
-        return {log.where: log.end for log in self._logs_of(topics)}
+        return {where: find(self._logs, *where).ends[where.partition] for where in _partitions(topics)}
 
     async def committed(self, group: str, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]:
         committed = self._group(group).committed
-        return {log.where: committed[log.where] for log in self._logs_of(topics) if log.where in committed}
+        return {where: committed[where] for where in _partitions(topics) if where in committed}
 
     # --- beyond the protocol
 
@@ -150,11 +149,6 @@ class MemoryBus:
             self._groups[name] = group
         return self._groups[name]
 
-    def _log(self, where: TopicPartition) -> Log:
-        try:
-            return self._logs[where]
-        except KeyError:
-            raise unknown(self._topics, *where) from None
 
-    def _logs_of(self, topics: Sequence[Topic[object]]) -> list[Log]:
-        return [self._log(where) for topic in topics for where in topic.where]
+def _partitions(topics: Sequence[Topic[object]]) -> list[TopicPartition]:
+    return [where for topic in topics for where in topic.where]

@@ -6,10 +6,10 @@ from typing import Protocol
 from anyio.lowlevel import checkpoint
 
 from airy.bus.api import Pulse
-from airy.bus.draft import Draft
+from airy.bus.draft import Draft, Load
 from airy.bus.group import Group
-from airy.bus.log import Compacted, TopicLog
-from airy.bus.record import Emit, Position, Record, TopicPartition
+from airy.bus.log import OVERHEAD_BYTES, Compacted, Found, Log
+from airy.bus.record import Emit, Position, TopicPartition
 from airy.bus.topic import Topic
 from airy.bus.upkeep import compact, expire
 from airy.clock import Clock
@@ -20,15 +20,13 @@ class Storage(Protocol):
     """What a memory bus asks of its storage. All it is handed is checked."""
 
     @property
-    def topics(self) -> Mapping[str, TopicLog]: ...
+    def logs(self) -> Mapping[str, Log]: ...
 
     def committed(self, group: str) -> dict[TopicPartition, int]: ...
     async def run(self, pulse: Pulse) -> None: ...
-    async def publish(self, emits: Sequence[Emit], weights: Sequence[int]) -> list[Position]: ...
+    async def publish(self, emits: Sequence[Emit], load: Load) -> list[Position]: ...
     async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None: ...
-    async def read(
-        self, positions: Mapping[TopicPartition, int], records_max: int, bytes_max: int
-    ) -> tuple[list[Record], int]:
+    async def read(self, topic: str, wanted: Mapping[int, int], records_max: int, bytes_max: int) -> Found:
         """What is not in memory: see `ColdRead`."""
         ...
 
@@ -44,7 +42,7 @@ class Volatile:
         self, topics: Sequence[Topic[object]], *, clock: Clock, bytes_max: int, tombstone_ms: int,
         compact_records_min: int,
     ) -> None:  # fmt: skip
-        self.topics = {topic.name: TopicLog(topic) for topic in topics}
+        self.logs = {topic.name: Log(topic) for topic in topics}
         self._clock = clock
         self._bytes_max = bytes_max
         self._tombstone_ms = tombstone_ms
@@ -60,14 +58,13 @@ class Volatile:
         with pulse.waiting():
             await pulse.draining.wait()
 
-    async def publish(self, emits: Sequence[Emit], weights: Sequence[int]) -> list[Position]:
+    async def publish(self, emits: Sequence[Emit], load: Load) -> list[Position]:
         if self._held > self._bytes_max:
-            raise Unavailable(
-                f"the log in memory is over its {self._bytes_max} bytes: keep a journal on disk"
-            )
-        draft = Draft(self.topics, self._clock.now_ms())
-        positions = draft.add(emits, weights)
-        self._held += sum(draft.enter().values())
+            raise Unavailable(f"the log in memory is over its {self._bytes_max} bytes: keep a journal on disk")
+        draft = Draft(self.logs, self._clock.now_ms())
+        positions = draft.add(emits)
+        draft.enter(load.widest)
+        self._held += load.total + OVERHEAD_BYTES * len(emits)
         await checkpoint()  # a publisher that never waits for anything must still let others run
         return positions
 
@@ -75,19 +72,18 @@ class Volatile:
         group.committed.update(offsets)
         await checkpoint()
 
-    async def read(
-        self, positions: Mapping[TopicPartition, int], _: int, __: int
-    ) -> tuple[list[Record], int]:
-        raise AssertionError(f"{next(iter(positions))} is in memory")
+    async def read(self, topic: str, wanted: Mapping[int, int], records_max: int, bytes_max: int) -> Found:
+        raise AssertionError(f"all of {topic} is in memory: {wanted}, {records_max}, {bytes_max}")
 
     async def upkeep(self, now_ms: int) -> None:
-        for name, topic in self.topics.items():
-            if topic.topic.retention == "compacted":
+        for name, log in self.logs.items():
+            topic = log.topic
+            if topic.retention == "compacted":
                 last = self._compacted.get(name, Compacted())
-                if last.again(topic.next, self._compact_records_min):
-                    freed, kept = await compact(topic, now_ms - self._tombstone_ms)
+                if last.again(log.next, self._compact_records_min):
+                    freed, kept = compact(log, now_ms - self._tombstone_ms)
                     self._held -= freed
-                    self._compacted[name] = Compacted(topic.next, kept)
-            elif topic.topic.retention == "time" and topic.topic.retention_ms is not None:
-                self._held -= expire(topic, now_ms - topic.topic.retention_ms)
-                await checkpoint()
+                    self._compacted[name] = Compacted(log.next, kept)
+            elif topic.retention == "time" and topic.retention_ms is not None:
+                self._held -= expire(log, now_ms - topic.retention_ms)
+            await checkpoint()

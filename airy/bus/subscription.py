@@ -26,7 +26,7 @@ class GroupSubscription(LogReader):
     """Joins with its first fetch; leaves with `leave`, or when it has not fetched for a session."""
 
     def __init__(
-        self, logs: Mapping[TopicPartition, Log], cold: ColdRead, *, topics: Sequence[Topic[object]],
+        self, logs: Mapping[str, Log], cold: ColdRead, *, topics: Sequence[Topic[object]],
         group: Group, ownership: Ownership | None, commit: Commit, before: Callable[[Group], Awaitable[None]],
     ) -> None:  # fmt: skip
         super().__init__(logs, cold)
@@ -34,7 +34,7 @@ class GroupSubscription(LogReader):
         self._before = before  # each fetch: where faults strike
         self._group = group
         self._ownership: Ownership = ownership or Nobody()
-        self._member = Member(topics, self.wake)
+        self._member = Member(topics, self._wake)
         self._left = False
 
     @property
@@ -44,7 +44,7 @@ class GroupSubscription(LogReader):
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._group.check(self._member, offsets, anyio.current_time())
         for where, offset in offsets.items():
-            if not 0 <= offset <= self._logs[where].end:
+            if not 0 <= offset <= self._logs[where.topic].ends[where.partition]:
                 message = f"{where.topic}[{where.partition}] has no offset {offset}"
                 raise Refused(f"{message}: commit the next offset to read", field="offset")
         if offsets:
@@ -61,9 +61,7 @@ class GroupSubscription(LogReader):
             raise RuntimeError("this subscription has ended: subscribe again")
         await self._before(self._group)
         member = self._member
-        self._group.tick(
-            anyio.current_time()
-        )  # before we count as fetching: coming back does not undo silence
+        self._group.tick(anyio.current_time())  # before we count as fetching: coming back does not undo silence
         if member not in self._group.members and not member.expelled:
             self._group.join(member, anyio.current_time())
         member.fetching = True
@@ -75,10 +73,7 @@ class GroupSubscription(LogReader):
                     return records
                 if self._untold():
                     continue
-                if (
-                    not await self._wait(min(until, self._group.next_deadline()))
-                    and anyio.current_time() >= until
-                ):
+                if not await self._wait(min(until, self._group.next_deadline())) and anyio.current_time() >= until:
                     return []
                 self._group.tick(anyio.current_time())
         finally:
@@ -110,7 +105,9 @@ class GroupSubscription(LogReader):
         member = self._member
         member.owned = dealt
         committed = self._group.committed
-        positions = {where: committed.get(where, self._logs[where].start) for where in sorted(dealt)}
+        positions = {
+            where: committed.get(where, self._logs[where.topic].starts[where.partition]) for where in sorted(dealt)
+        }
         self.follow(positions)
         if positions:
             await self._ownership.assigned(positions)

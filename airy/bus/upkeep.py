@@ -9,10 +9,8 @@ from math import ceil
 from typing import Final
 from zlib import crc32
 
-from anyio.lowlevel import checkpoint
-
 from airy.bus.journal import Batch, Journal
-from airy.bus.log import Compacted, TopicLog
+from airy.bus.log import Compacted, Log
 from airy.bus.record import Record
 from airy.bus.worker import Worker
 
@@ -38,27 +36,20 @@ class Sieve:
         return value is not None or at_ms >= self._before_ms
 
 
-def expire(topic: TopicLog, before_ms: int) -> int:
+def expire(log: Log, before_ms: int) -> int:
     """Drop what is older, in memory. Returns the bytes freed."""
-    freed = 0
-    for log in topic.partitions:
-        start = log.start
-        for record in log.records:
-            if record.timestamp_ms >= before_ms:
-                break
-            start = record.offset + 1
-        freed += log.truncate(start)
-    return freed
+    starts: dict[int, int] = {}
+    for record in log.records:
+        if record.timestamp_ms >= before_ms:
+            break
+        starts[record.partition] = record.offset + 1
+    return log.truncate(starts)
 
 
-async def compact(topic: TopicLog, tombstones_before_ms: int) -> tuple[int, int]:
+def compact(log: Log, tombstones_before_ms: int) -> tuple[int, int]:
     """Keep the latest of each key, in memory. Returns the bytes freed, and how many records remain."""
-    freed = kept = 0
-    for log in topic.partitions:
-        freed += log.keep(_sifted(log.records, Sieve(tombstones_before_ms)))
-        kept += len(log.records)
-        await checkpoint()
-    return freed, kept
+    freed = log.keep(_sifted(log.records, Sieve(tombstones_before_ms)))
+    return freed, len(log.records)
 
 
 def _sifted(records: Iterable[Record], sieve: Sieve) -> list[Record]:
@@ -67,11 +58,11 @@ def _sifted(records: Iterable[Record], sieve: Sieve) -> list[Record]:
     return kept[::-1]
 
 
-async def expire_journal(journal: Journal, writer: Worker, topic: TopicLog, before_ms: int) -> int:
+async def expire_journal(journal: Journal, writer: Worker, log: Log, before_ms: int) -> int:
     """Drop batches with nothing newer, on disk and in memory. Returns the bytes freed in memory."""
     freed = 0
-    while starts := await writer(_expire_some, journal, topic.topic.name, before_ms):
-        freed += sum(topic.partitions[partition].truncate(start) for partition, start in starts.items())
+    while starts := await writer(_expire_some, journal, log.topic.name, before_ms):
+        freed += log.truncate(starts)
     return freed
 
 
@@ -90,10 +81,10 @@ def _expire_some(journal: Journal, topic: str, before_ms: int) -> Mapping[int, i
 
 
 async def compact_journal(
-    journal: Journal, writer: Worker, topic: TopicLog, tombstones_before_ms: int, *, fresh_records_min: int
+    journal: Journal, writer: Worker, log: Log, tombstones_before_ms: int, *, fresh_records_min: int
 ) -> int:
     """Drop what newer records replace, on disk, once the topic has doubled. Returns how many records went."""
-    name, upto = topic.topic.name, topic.next
+    name, upto = log.topic.name, log.next
     last = await writer(journal.compacted, name)
     if not last.again(upto, fresh_records_min):
         return 0

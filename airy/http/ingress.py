@@ -24,7 +24,7 @@ from airy.http.problems import Problem, problem_of, render, unavailable
 from airy.http.sharing import SharedPublish
 from airy.sources.api import Denied
 
-KEPT_HEADERS = {name.encode(): name for name in ("content-type", "traceparent")}
+NOTICED_HEADERS = {name.encode(): name for name in ("content-type", "content-encoding", "traceparent")}
 KEPT_BYTES_MAX = 256  # of one header's value
 
 OK = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
@@ -145,10 +145,10 @@ class Ingress:
     def _kept(self, headers: RawHeaders) -> Headers:
         kept = [("request-id", b"%s-%x" % (self._process, self.counts.requests))]
         for name, value in headers:
-            if name in KEPT_HEADERS:
-                kept.append((KEPT_HEADERS[name], value[:KEPT_BYTES_MAX]))
-            elif name == b"content-encoding":
-                raise Problem(415, "compressed bodies are not taken: send it without content-encoding")
+            if name in NOTICED_HEADERS:
+                if name == b"content-encoding":
+                    raise Problem(415, "compressed bodies are not taken: send it without content-encoding")
+                kept.append((NOTICED_HEADERS[name], value[:KEPT_BYTES_MAX]))
         return tuple(kept)
 
     def _shake_hands(self, query: bytes) -> str:

@@ -25,7 +25,6 @@ class Folded(Struct, frozen=True, gc=False):
 
 REJECTED = Folded(accepted=False)
 
-
 F = TypeVar("F", bound=Fact)
 
 
@@ -70,14 +69,12 @@ def fold(state: FoldState, fact: Fact) -> Folded:
         return REJECTED
     rule = RULES[type(fact)]
     conversation = state.conversation()
-    if conversation is None or not (rule.opens or conversation.visible):
-        step = Step(state, fresh(fact), fact.at_ms) if rule.opens else None
-    else:
-        step = Step(state, conversation, fact.at_ms)
-    accepted = step is not None and rule.apply(step, fact)
+    allowed = rule.opens or (conversation is not None and conversation.visible)
+    step = Step(state, conversation or fresh(fact), fact.at_ms)
+    accepted = allowed and rule.apply(step, fact)
     if memorable:
         state.remember(fact.id, accepted=accepted)
-    return Folded(accepted, step.finish()) if step is not None and accepted else REJECTED
+    return Folded(accepted, step.finish()) if accepted else REJECTED
 
 
 def _memorable(fact: Fact) -> bool:

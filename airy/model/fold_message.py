@@ -55,8 +55,7 @@ def _known(step: Step, fact: MessageEchoed) -> Message | None:
         ours = step.state.message(fact.our_message_id)
         if ours is not None and not ours.from_contact and ours.provider_id in {None, fact.provider_id}:
             return ours
-    known = step.state.message_by_provider_id(fact.provider_id)
-    return known if known is not None and not known.from_contact else None
+    return step.state.message_by_provider_id(fact.provider_id)
 
 
 def queued(step: Step, fact: MessageQueued) -> bool:

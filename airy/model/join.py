@@ -92,9 +92,9 @@ def watermarked(message: Message, conversation: Conversation) -> Delivery | None
     """Where the watermarks take a message: one that may have arrived, not one that waits or failed."""
     if message.from_contact or message.delivery not in {Delivery.UNKNOWN, Delivery.SENT, Delivery.DELIVERED}:
         return None
-    if message.out_at_ms <= conversation.read_until_ms:
+    if 0 < message.out_at_ms <= conversation.read_until_ms:
         return Delivery.READ
-    if message.out_at_ms <= conversation.delivered_until_ms and message.delivery is not Delivery.DELIVERED:
+    if message.delivery is not Delivery.DELIVERED and 0 < message.out_at_ms <= conversation.delivered_until_ms:
         return Delivery.DELIVERED
     return None
 

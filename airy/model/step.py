@@ -104,11 +104,7 @@ class Step:
         if self._annotated is not None:
             told.metadata("message", self._annotated.id, message_metadata(self._annotated))
         last_id = self.conversation.last_message_id
-        if (
-            self.conversation_changed
-            or self.metadata_changed
-            or any(message.id == last_id for message in updated)
-        ):  # fmt: skip
+        if self.conversation_changed or self.metadata_changed or any(one.id == last_id for one in updated):
             told.conversation(self._last_message())
         if self.metadata_changed:
             told.metadata("conversation", self.conversation.id, conversation_metadata(self.conversation))

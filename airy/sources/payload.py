@@ -114,9 +114,7 @@ def time_ms(*things: object) -> int | None:
     """The first of `things` that is a time in milliseconds."""
     for thing in things:
         number = (
-            int(thing)
-            if isinstance(thing, str) and thing.isascii() and thing.isdigit() and len(thing) < 16
-            else thing
+            int(thing) if isinstance(thing, str) and thing.isascii() and thing.isdigit() and len(thing) < 16 else thing
         )
         if isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < AT_MS_MAX:
             return int(number)

@@ -37,8 +37,8 @@ def read(cursor: str | None) -> Place | int | None:
     if text.startswith(_MARK):
         try:
             encoded = text[len(_MARK) :].encode("ascii")
-            place = _decoder.decode(urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
-            if place[0].bit_length() < 64:
+            place: Place = _decoder.decode(urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
+            if -(1 << 63) <= place[0] < 1 << 63:
                 return place
         except (Base64Error, UnicodeEncodeError, msgspec.MsgspecError):
             pass

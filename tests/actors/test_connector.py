@@ -1,4 +1,4 @@
-"""The connector against the simulated Messenger, in virtual time: who is called, when, how often, and what is recorded."""
+"""The connector against the simulated Messenger, in virtual time: who is called, how often, and what is recorded."""
 
 import anyio
 

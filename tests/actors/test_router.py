@@ -18,9 +18,12 @@ DEAD = topics.dead_letters(RAW.name)
 
 def webhook(mid: str, text: str, page: str = DEMO_PAGE.id) -> bytes:
     element = {
-        "sender": {"id": "612"}, "recipient": {"id": page}, "timestamp": 1767225600000, "message": {"mid": mid, "text": text},
+        "sender": {"id": "612"}, "recipient": {"id": page}, "timestamp": 1767225600000, 
+        "message": {"mid": mid, "text": text},
     }  # fmt: skip
-    return msgspec.json.encode({"object": "page", "entry": [{"id": page, "time": 1767225600001, "messaging": [element]}]})
+    return msgspec.json.encode(
+        {"object": "page", "entry": [{"id": page, "time": 1767225600001, "messaging": [element]}]}
+    )
 
 
 async def come(house: House, *bodies: bytes, account: str = DEMO_PAGE.id) -> None:
@@ -58,7 +61,9 @@ async def test_a_webhook_becomes_one_message_however_often_it_comes() -> None:
 
 async def test_webhooks_of_an_unknown_page_are_parked_and_replayed_when_it_is_connected() -> None:
     house = House()
-    async with house.open(router=lambda: Router(house.bus, house.source), unpark=lambda: Unpark(house.bus, house.source)):
+    async with house.open(
+        router=lambda: Router(house.bus, house.source), unpark=lambda: Unpark(house.bus, house.source)
+    ):
         await come(house, webhook("m1", "anybody there?"), webhook("m2", "hello?"))
         await anyio.sleep(5)
         assert len(await held(house, PARKED)) == 2
@@ -74,7 +79,9 @@ async def test_no_webhook_slips_between_parking_and_connecting() -> None:
     for delay_s in (0.0, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0):
         house = House()
         house.faults.script("publish", "delay", delay_s=0.01, times=20)
-        async with house.open(router=lambda h=house: Router(h.bus, h.source), unpark=lambda h=house: Unpark(h.bus, h.source)):  # type: ignore[misc]
+        async with house.open(
+            router=lambda h=house: Router(h.bus, h.source), unpark=lambda h=house: Unpark(h.bus, h.source)
+        ):  # type: ignore[misc]
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(come, house, webhook("m1", "early bird"))
                 await anyio.sleep(delay_s)
@@ -85,7 +92,9 @@ async def test_no_webhook_slips_between_parking_and_connecting() -> None:
 
 async def test_other_pages_parked_webhooks_stay_parked() -> None:
     house = House()
-    async with house.open(router=lambda: Router(house.bus, house.source), unpark=lambda: Unpark(house.bus, house.source)):
+    async with house.open(
+        router=lambda: Router(house.bus, house.source), unpark=lambda: Unpark(house.bus, house.source)
+    ):
         await come(house, webhook("m9", "not for you", page="999"), account="999")
         await house.connect()
         await come(house, webhook("m1", "for you"))

@@ -208,10 +208,16 @@ async def test_when_the_first_of_a_batch_is_cancelled_the_others_are_told_to_try
         except Unavailable as error:
             told.append(f"{name}: {error}")
 
-    async with anyio.create_task_group() as tasks, anyio.create_task_group() as leader:
+    leader = anyio.CancelScope()
+
+    async def lead() -> None:
+        with leader:
+            await publish("first")
+
+    async with anyio.create_task_group() as tasks:
         tasks.start_soon(publish, "alone")
         await anyio.wait_all_tasks_blocked()
-        leader.start_soon(publish, "first")
+        tasks.start_soon(lead)
         await anyio.wait_all_tasks_blocked()
         tasks.start_soon(publish, "second")
         await anyio.wait_all_tasks_blocked()
@@ -219,7 +225,7 @@ async def test_when_the_first_of_a_batch_is_cancelled_the_others_are_told_to_try
             go, bus.go = bus.go, anyio.Event()
             go.set()
             await anyio.wait_all_tasks_blocked()
-        leader.cancel_scope.cancel()
+        leader.cancel()
         await anyio.wait_all_tasks_blocked()
         bus.go.set()
     assert sorted(told) == ["alone is durable", "second: the server is stopping"]

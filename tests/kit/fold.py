@@ -97,6 +97,7 @@ class LiveState:
     def __init__(self) -> None:
         self._conversation: Conversation | None = None
         self._messages: dict[str, Message] = {}
+        self._by_provider_id: dict[str, Message] = {}
         self._memory: dict[str, bool] = {}
 
     def conversation(self) -> Conversation | None:
@@ -109,8 +110,8 @@ class LiveState:
         return self._messages.get(message_id)
 
     def message_by_provider_id(self, provider_id: str) -> Message | None:
-        latest_first = reversed(self._messages.values())
-        return next((message for message in latest_first if message.provider_id == provider_id), None)
+        message = self._by_provider_id.get(provider_id)
+        return message if message is not None and message.provider_id == provider_id else None
 
     def ours_up_to(self, at_ms: int, *, above_ms: int) -> Iterable[Message]:
         return [message for message in self._messages.values() if in_reach(message, above_ms, at_ms)]
@@ -120,6 +121,8 @@ class LiveState:
 
     def put_message(self, message: Message) -> None:
         self._messages[message.id] = message
+        if message.provider_id is not None:
+            self._by_provider_id[message.provider_id] = message
 
     def seen(self, fact_id: str) -> bool:
         return fact_id in self._memory

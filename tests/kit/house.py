@@ -78,13 +78,13 @@ class House:
 
     async def until(self, message_id: str, wanted: Callable[[Message], bool], *, within_s: float = 3600.0) -> Message:
         """The message once it is as wanted."""
-        version = 0
         with anyio.fail_after(within_s):
             while True:
+                version = self.follower.version
                 message = await self.store.message(message_id)
                 if message is not None and wanted(message):
                     return message
-                version = await self.follower.progressed(self.follower.version, 60.0)
+                await self.follower.progressed(version, 60.0)
 
     async def _settled(self, positions: list[Position]) -> None:
         for position in positions:

@@ -96,7 +96,11 @@ def test_an_edit_to_the_same_words_is_accepted_and_not_told() -> None:
 def test_one_watermark_tells_of_every_message_it_moves() -> None:
     chat = Chat()
     facts: list[Fact] = [chat.echoed("x", at_ms=1000), chat.echoed("y", at_ms=2000), chat.echoed("z", at_ms=9000)]
-    assert last_told(*facts, chat.receipt(Delivery.READ, watermark_ms=5000)) == ["message.updated", "message.updated"]
+    told = fold_all(facts)
+    changes = told.fold(chat.receipt(Delivery.READ, watermark_ms=5000)).changes
+    assert [change.kind.value for change in changes] == ["message.updated", "message.updated"]
+    shown = [msgspec.json.decode(change.body)["payload"]["message"]["id"] for change in changes]
+    assert shown == [chat.inbound_id("x"), chat.inbound_id("y")]
 
 
 @given(st.integers(0, 3))

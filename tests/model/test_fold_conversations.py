@@ -213,6 +213,13 @@ def test_a_referral_is_the_latest_one() -> None:
     assert document(told, chat)["source"] == {"referral": "late"}
 
 
+def test_a_referral_that_a_person_removed_does_not_come_back() -> None:
+    chat = Chat()
+    note = chat.noted()
+    told = opened(chat, note, chat.metadata({}, remove=("source.referral",)), note)
+    assert "source" not in document(told, chat)
+
+
 def test_a_note_without_consequence_stays_in_the_log_only() -> None:
     chat = Chat()
     note = chat.noted("optin", referral=None)
@@ -227,6 +234,13 @@ def test_the_owner_of_the_thread_is_who_got_it_last() -> None:
     assert told.conversation(chat.conversation_id).handover_owner == "7"
     assert told.fold(chat.handover("take", None, at_ms=30)).accepted
     assert told.conversation(chat.conversation_id).handover_owner is None
+
+
+def test_owners_named_at_once_agree_on_one_of_them() -> None:
+    chat = Chat()
+    handovers = [chat.handover("pass", owner, at_ms=20) for owner in ("7", None, "8")]
+    for order in (handovers, handovers[::-1]):
+        assert opened(chat, *order).conversation(chat.conversation_id).handover_owner == "8"
 
 
 @pytest.mark.parametrize("action", ["request", "roles"])

@@ -168,6 +168,15 @@ def test_only_delivery_and_reading_are_reported_by_time(state: Delivery) -> None
     assert not fold_all(sent(chat)).fold(chat.receipt(state, watermark_ms=SENT_AT)).accepted
 
 
+@pytest.mark.parametrize("at_ms", [0, -5])
+def test_a_message_without_a_time_is_covered_by_no_watermark(at_ms: int) -> None:
+    chat = Chat()
+    echo, watermark = chat.echoed("z", at_ms=at_ms), chat.receipt(Delivery.READ, watermark_ms=9)
+    logs: list[list[Fact]] = [[echo], [echo, watermark], [watermark, echo]]
+    for log in logs:
+        assert fold_all(log).message(chat.conversation_id, chat.inbound_id("z")).delivery is Delivery.SENT
+
+
 def test_a_watermark_covers_echoes_too() -> None:
     chat = Chat()
     told = fold_all([chat.receipt(Delivery.READ, watermark_ms=SENT_AT), chat.echoed("z", at_ms=SENT_AT)])

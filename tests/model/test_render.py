@@ -165,7 +165,8 @@ def test_a_channel_without_a_name_is_called_after_its_id() -> None:
 
 
 def test_no_secret_of_a_channel_is_shown() -> None:
-    page = channel(page_token="clear", page_id="204918377001", **{"token.inner": "clear", "user_data.token": "mine"})
+    odd: dict[str, object] = {"token.inner": "clear", "user_data.token": "mine"}
+    page = channel("facebook", "1", connected=True, page_token="clear", page_id="204918377001", **odd)
     text = msgspec.json.encode(render.render_channel(page))
     assert b"clear" not in text
     assert b"sealed" not in text

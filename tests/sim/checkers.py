@@ -9,7 +9,6 @@ import msgspec
 from airy import topics
 from airy.bus.record import Record
 from airy.model import ids
-
 from airy.store.sqlite import SqliteStore
 from tests.sim.endpoint import Received
 from tests.sim.outside import CHANNEL_ID

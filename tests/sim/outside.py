@@ -113,7 +113,16 @@ class Outside:
 
     async def _step(self, number: int) -> None:
         action = self._world.random.choices(
-            (self._says, self._answers, self._reads, self._reacts, self._edits, self._unsends, self._agent, self._burst),
+            (
+                self._says,
+                self._answers,
+                self._reads,
+                self._reacts,
+                self._edits,
+                self._unsends,
+                self._agent,
+                self._burst,
+            ),
             weights=(6, 6, 1, 1, 1, 1, 2, 2),
         )[0]
         await action(number)
@@ -169,7 +178,9 @@ class Outside:
     async def _reacts(self, _number: int) -> None:
         if self.written:
             mid = self._world.random.choice(list(self.written))
-            self._world.messenger.reacts(self._author(), mid, self._world.random.choice(("👍", "❤️", None)), self._now_ms())
+            self._world.messenger.reacts(
+                self._author(), mid, self._world.random.choice(("👍", "❤️", None)), self._now_ms()
+            )
 
     async def _edits(self, number: int) -> None:
         psid = self._world.random.choice(self._people)

@@ -40,9 +40,18 @@ GRAPH = "https://graph.sim"
 HOOK = "https://hook.example.org/airy"
 SECRET = "app-secret"
 T = TypeVar("T")
-SILENT = structlog.wrap_logger(None, processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])
+
+
+def DROP(*_: object) -> dict[str, object]:  # noqa: N802 - a constant that happens to be a function
+    raise structlog.DropEvent
+
+
+SILENT = structlog.wrap_logger(None, processors=[DROP])
+RESTARTS_MAX = 20
 PEACE_S = 8 * 3600.0  # within this everything has to have come right
-RUNNING = frozenset({"http", "api-communication", "api-admin", "sources-facebook", "webhook-publisher", "webhook-consumer"})
+RUNNING = frozenset(
+    {"http", "api-communication", "api-admin", "sources-facebook", "webhook-publisher", "webhook-consumer"}
+)
 
 
 class Shape(Struct, frozen=True, kw_only=True):
@@ -124,7 +133,7 @@ class World:
 
     async def _one_life(self, killed_after_s: float | None) -> None:
         """Until it is killed, or until peace has come. Bugs that fault switches make count as kills."""
-        while True:
+        for _ in range(RESTARTS_MAX):
             life = Life(self, self._assemble())
             with anyio.CancelScope() as scope:
                 try:
@@ -145,11 +154,13 @@ class World:
             if not life.failed:
                 return
             await anyio.sleep(1.0)
+        raise AssertionError(f"the tree failed {RESTARTS_MAX} times in a row")
 
     def _assemble(self) -> Parts:
         return assemble(
             self.config, clock=self.clock, ids=self.ids, bus=self.bus, store=self.store, queue=self.queue,
             sealer=self.sealer, provider_fetch=self.fetch, webhook_fetch=self.fetch,
+            arrived=self.queue.arrived,
         )  # fmt: skip
 
     async def _after_kill(self) -> None:

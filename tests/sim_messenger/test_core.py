@@ -304,6 +304,59 @@ def test_chance_belongs_to_a_message_not_to_its_turn() -> None:
     assert len(set(verdicts[0].values())) == 5
 
 
+# --- the directory
+
+
+def get(sim: MessengerCore, path: str, token: str = OPTIONS.user_token) -> Any:
+    return said(sim.call("GET", f"{GRAPH}{path}", {"authorization": f"Bearer {token}"}, None, START_MS))
+
+
+def test_a_long_listing_goes_on_at_a_link_with_the_token_in_it() -> None:
+    """Careless, and Meta's way."""
+    pages = tuple(replace(DEMO_PAGE, id=str(number), token=f"EAAPage{number}") for number in range(30))
+    sim = core(pages=pages)
+    first = get(sim, "/me/accounts?fields=name,access_token&limit=100")
+    assert len(first["data"]) == 25
+    assert first["data"][7] == {"name": "Corner Bakery", "access_token": "EAAPage7", "id": "7"}
+    link = first["paging"]["next"]
+    assert f"access_token={OPTIONS.user_token}" in link
+    second = said(sim.call("GET", link, {}, None, START_MS))
+    assert [page["id"] for page in second["data"]] == ["25", "26", "27", "28", "29"]
+    assert "next" not in second["paging"]
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "error"),
+    [
+        ("/me/accounts", None, (400, 2500, None)), ("/me/accounts", "EAAGuess", (401, 190, None)),
+        ("/77", DEMO_PAGE.token, (400, 100, 33)), ("/me/nothing", DEMO_PAGE.token, (400, 100, 33)),
+        ("/me", OPTIONS.user_token, (400, 100, 33)),
+        ("/me?appsecret_proof=00", DEMO_PAGE.token, (400, 100, None)),
+    ],
+)  # fmt: skip
+def test_what_the_directory_refuses(path: str, token: str | None, error: tuple[int, int, int | None]) -> None:
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    assert code(core().call("GET", f"{GRAPH}{path}", headers, None, START_MS)) == error
+
+
+def test_a_proof_may_be_required() -> None:
+    sim = core(proof_required=True)
+    headers = {"authorization": f"Bearer {DEMO_PAGE.token}"}
+    assert code(sim.call("GET", f"{GRAPH}/me", headers, None, START_MS)) == (400, 100, None)
+    right = hmac.new(b"app-secret", DEMO_PAGE.token.encode(), "sha256").hexdigest()
+    reply = sim.call("GET", f"{GRAPH}/me?fields=name&appsecret_proof={right}", headers, None, START_MS)
+    assert said(reply) == {"name": "Corner Bakery", "id": DEMO_PAGE.id}
+
+
+def test_a_subscription_can_be_looked_at() -> None:
+    sim = core()
+    path = f"{GRAPH}/{DEMO_PAGE.id}/subscribed_apps"
+    sim.call("POST", path, SECRETS, b'{"subscribed_fields":"messages"}', START_MS)
+    shown = get(sim, f"/{DEMO_PAGE.id}/subscribed_apps", DEMO_PAGE.token)
+    assert shown == {"data": [{"id": "990011", "subscribed_fields": ["messages"]}]}
+    assert code(sim.call("POST", path, SECRETS, b"{}", START_MS)) == (400, 100, None)
+
+
 # --- the journal
 
 

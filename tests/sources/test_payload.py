@@ -80,6 +80,11 @@ def test_the_whole_body_may_nest_64_levels(levels: int, kept: bool) -> None:
     assert isinstance(msgspec.json.decode(read), dict)
 
 
+def test_a_bomb_that_never_ends_is_named_before_the_decoder_sees_it() -> None:
+    with pytest.raises(Undecodable, match="nests deeper than 64 levels and ends in the middle"):
+        payload.read(b"[" * 65 + b"]" * 60, element_level=5)
+
+
 def test_brackets_in_texts_are_not_depth() -> None:
     body = json.dumps({"a": "[" * 500 + '"' + "{" * 500}).encode()
     assert payload.read(body, element_level=2).body is body

@@ -75,15 +75,27 @@ async def test_a_file_of_another_version_is_built_anew_and_the_log_says_so(path:
     assert [(line["event"], line["reason"]) for line in said] == [("store.rebuild", "it was built by another version")]
 
 
-async def test_a_damaged_file_is_built_anew(path: Path) -> None:
+@pytest.mark.parametrize("table", ["sqlite_schema", "offsets", "counters"])
+async def test_a_file_that_is_damaged_when_it_is_opened_is_built_anew(path: Path, table: str) -> None:
     async with opened(path) as store:
         await store.apply(seeded(1).records)
-    content = path.read_bytes()
-    path.write_bytes(content[:100] + b"\xff" * 4096 + content[4196:])
+    damage(path, table)
     with capture_logs() as said:
         async with opened(path) as store:
             assert await store.positions() == {}
-    assert said[0]["event"] == "store.rebuild"
+    assert "store.rebuild" in [line["event"] for line in said]
+
+
+def damage(path: Path, table: str) -> None:
+    """Overwrite the pages of one table, after the header of the file."""
+    connection = apsw.Connection(str(path))
+    pages = [row[0] for row in connection.execute("SELECT pageno FROM dbstat WHERE name = ?", (table,))]
+    connection.close()
+    content = bytearray(path.read_bytes())
+    for page in pages:
+        start = max(100, (page - 1) * 4096)
+        content[start : page * 4096] = b"\xff" * (page * 4096 - start)
+    path.write_bytes(content)
 
 
 async def test_a_file_damaged_in_service_is_built_anew(path: Path) -> None:
@@ -91,14 +103,11 @@ async def test_a_file_damaged_in_service_is_built_anew(path: Path) -> None:
     log = seeded(1)
     async with opened(path) as store:
         await store.apply(log.records)
-    content = bytearray(path.read_bytes())
-    content[3 * 4096 :] = b"\xff" * len(content[3 * 4096 :])
-    path.write_bytes(content)
+    damage(path, "messages_recent")
     async with opened(path) as store, opened() as clean:
         assert await store.positions() != {}
         with pytest.raises(apsw.CorruptError), capture_logs() as said:
-            for fact in seeded_log(1, facts=20):
-                await store.conversation(fact.conversation_id)
+            await store.messages(Chat().conversation_id, cursor=None, page_size=10)
         assert [line["event"] for line in said] == ["store.damaged"]
         with pytest.raises(Unavailable, match="built anew"):
             await store.apply(log.records)

@@ -100,6 +100,12 @@ class WebhookCommands:
     async def unsubscribe(self, webhook_id: str) -> Done[Webhook]:
         return await self._put(replace(await self._known(webhook_id), status="Unsubscribed"))
 
+    async def switch_off(self, webhook_id: str, reason: str) -> None:
+        """For endpoints that are gone: nothing more is sent until somebody subscribes it again."""
+        webhook = await self._store.webhook(webhook_id)
+        if webhook is not None and webhook.status == "Subscribed":
+            await self._put(replace(webhook, status="Unsubscribed", disabled_reason=reason))
+
     async def delete(self, webhook_id: str) -> Position:
         await self._known(webhook_id)
         return await self._writer.write([topics.WEBHOOKS.emit(webhook_id, None)])

@@ -42,10 +42,14 @@ class Endpoint(Struct):
         until_ms = max(self.shut_until_ms, self.pause_until_ms)
         return until_ms if until_ms > now_ms else None
 
-    @property
-    def at_rest(self) -> bool:
+    def at_rest(self, now_ms: int) -> bool:
         """Nothing to remember."""
-        return not (self.in_flight or self.broken or self.shut or self.paused) and self.parallel == self.parallel_max
+        busy = self.in_flight or self.broken or self.shut or self.paused or self.pause_until_ms > now_ms
+        return not busy and self.parallel == self.parallel_max
+
+    def hold(self, until_ms: int) -> None:
+        """Send nothing for a while, for reasons of our own."""
+        self.pause_until_ms = max(self.pause_until_ms, until_ms)
 
     def record(self, outcome: Outcome, now_ms: int, random: Random) -> None:
         if outcome.status is None:
@@ -54,7 +58,7 @@ class Endpoint(Struct):
         self.broken = self.shut = self.shut_until_ms = 0
         if outcome.status in SLOW_DOWN:
             self._brake(outcome, now_ms, random)
-        elif outcome.succeeded:
+        elif outcome.succeeded and now_ms >= self.pause_until_ms:  # not the last of those sent before the pause
             self.paused = 0
             self.parallel = min(self.parallel + 1, self.parallel_max)
 

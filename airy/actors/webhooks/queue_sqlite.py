@@ -1,4 +1,5 @@
-"""The embedded webhook queue, in a SQLite file or in memory. For one machine; its processes may share the file.
+"""The embedded webhook queue, in a SQLite file or in memory. For one machine; its processes may share the
+file.
 
 Calls are short and run on the event loop; what the workers report in one turn of it is one transaction.
 """

@@ -67,7 +67,7 @@ async def explore(
     )
 
 
-async def connect(  # noqa: PLR0917 — what the page is, then how it is shown
+async def connect(
     fetch: Fetch, config: FacebookConfig, page_id: str, page_token: str,
     name: str | None = None, image_url: str | None = None,
 ) -> ConnectedPage:  # fmt: skip

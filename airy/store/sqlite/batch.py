@@ -4,7 +4,7 @@
 here opens or ends a transaction, and nothing survives the batch: what is not flushed was never there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import apsw
 
@@ -65,7 +65,8 @@ class Batch:
 
     def __init__(self, connection: apsw.Connection, tally: Tally) -> None:
         self.connection = connection
-        self.look_up = connection.cursor().execute  # one cursor for all: a new one costs as much as a look-up
+        # One cursor for all: a new one costs as much as a look-up.
+        self.look_up: Callable[[str, Row], apsw.Cursor] = connection.cursor().execute
         self.counts = tally.counts
         self.marked: list[ConversationState] = []
         self.seen: list[Row] = []
@@ -150,5 +151,5 @@ class Batch:
 
     def _write(self, sql: str, rows: list[Row] | list[tuple[int, int]]) -> None:
         if rows:
-            self.connection.executemany(sql, rows)  # type: ignore[arg-type]  # a row is whatever the statement takes
+            self.connection.executemany(sql, rows)
             rows.clear()

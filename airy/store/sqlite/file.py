@@ -52,7 +52,8 @@ class StoreFile:
             self._connections.pop().close()
         self._checkpointer = None
 
-    def start_over(self) -> None:
+    def start_over(self, reason: str) -> None:
+        _log.warning("store.rebuild", path=str(self.path), reason=reason)
         self.close()
         if self.path is not None:
             remove(self.path)

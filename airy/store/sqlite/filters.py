@@ -5,6 +5,9 @@ match certainly fulfils and an index knows is also offered as a driver: the rows
 are few.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import apsw
 import msgspec
 from msgspec import Raw, Struct
@@ -21,7 +24,7 @@ Sql = tuple[str, tuple[object, ...]]
 
 VALUES_MAX = 1000  # tags or sources one pattern may stand for
 EVERYTHING: Sql = ("1", ())
-NOTHING: Sql = ("0", ())
+NOTHING: Sql = ("c.n < 0", ())  # not a constant: SQLite then finds no plan with the index it is told to use
 
 _CHANNELS_INDEX = TOPIC_INDEX[CHANNELS.name]
 _COLUMNS = {"created_at": "c.created_at", "unread_count": "c.unread_count", "last_message_at": "c.last_message_at"}
@@ -110,7 +113,8 @@ class _Compiler:
 
     def _matching(self, sql: str, bindings: tuple[int, ...], term: Term) -> list[str]:
         found = []
-        for (value,) in self._connection.execute(sql, bindings).fetchall():
+        values: list[Any] = self._connection.execute(sql, bindings).fetchall()
+        for (value,) in values:
             text = text_of(value)
             if matches(term.pattern, text.lower()):
                 found.append(text)
@@ -253,7 +257,11 @@ def metadata_words(body: bytes, name: str) -> str:
     return words(msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode())
 
 
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "metadata_words": metadata_words, "any_word_matches": any_word_matches, "pattern_matches": pattern_matches,
+}  # fmt: skip
+
+
 def install(connection: apsw.Connection) -> None:
-    connection.create_scalar_function("metadata_words", metadata_words, 2, deterministic=True)
-    connection.create_scalar_function("any_word_matches", any_word_matches, 2, deterministic=True)
-    connection.create_scalar_function("pattern_matches", pattern_matches, 2, deterministic=True)
+    for name, function in FUNCTIONS.items():
+        connection.create_scalar_function(name, function, 2, deterministic=True)

@@ -5,7 +5,7 @@ index, newest first, in steps that let others run in between, up to a cap. A pag
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio.lowlevel
 import apsw
@@ -13,10 +13,12 @@ import apsw
 from airy.store import cursors
 from airy.store.sqlite.filters import Query
 from airy.store.sqlite.key import Key, key, text_of
+from airy.store.sqlite.schema import SHOWN
 
 DRIVEN_ROWS_MAX = 4_000  # more candidates than this are scanned for instead
 SCAN_ROWS_MAX = 200_000  # per pass
 STEP_ROWS = 4_000  # about a millisecond
+SCAN_ROWS_WITH_BODY_MAX = 100_000  # where each row has to be decoded
 STEP_ROWS_WITH_BODY = 500
 
 ALL = Query("1", (), reads_body=False, drivers=())
@@ -25,9 +27,9 @@ Row = tuple[int, int, Key]  # number, activity, id
 
 TOP: Place = ((1 << 63) - 1, b"\xff" * 17)  # before the newest
 
-_COLUMNS = "n, last_message_at, id, channel, created_at, unread_count, state, name"
-_TABLE = "conversations INDEXED BY conversations_activity WHERE visible = 1"
-_ORDER = {True: "ORDER BY last_message_at DESC, id DESC", False: "ORDER BY last_message_at, id"}
+_ACTIVITY = f"conversations AS c INDEXED BY conversations_activity WHERE c.visible = {SHOWN}"
+
+Bindings = tuple[object, ...]
 
 
 class Listed(NamedTuple):
@@ -83,53 +85,60 @@ def _before(skip: int, size: int) -> str | None:
 
 
 class _Scan:
+    """Over the activity index in steps. A step is a range of keys, so that SQLite reads it as one."""
+
     def __init__(self, connection: apsw.Connection, query: Query) -> None:
         self._connection = connection
         self._where = query.where
         self._bindings = query.bindings
-        self._columns = f"{_COLUMNS}, body" if query.reads_body else _COLUMNS
         self._step = STEP_ROWS_WITH_BODY if query.reads_body else STEP_ROWS
+        self._steps_max = (SCAN_ROWS_WITH_BODY_MAX if query.reads_body else SCAN_ROWS_MAX) // self._step
 
     async def count(self) -> tuple[int, bool]:
         """How many match, and whether that is all of them."""
         total = 0
 
-        def add(inner: str, bindings: tuple[object, ...]) -> bool:
+        def add(source: str, bindings: Bindings) -> bool:
             nonlocal total
-            sql = f"SELECT count(*) FROM ({inner}) AS c WHERE {self._where}"
+            sql = f"SELECT count(*) FROM {source} AND {self._where}"
             total += self._connection.execute(sql, (*bindings, *self._bindings)).get
             return False
 
-        stopped = await self._walk(TOP, True, add)
+        stopped = await self._walk(TOP, forward=True, add=add)
         return total, stopped is None
 
     async def run(self, start: Place, take: int, *, skip: int = 0, forward: bool = True) -> _Pass:
         """Matches from `start` on, itself included; or, backwards, those before it, nearest first."""
         rows: list[Row] = []
+        order = "DESC" if forward else "ASC"
 
-        def add(inner: str, bindings: tuple[object, ...]) -> bool:
-            sql = f"SELECT c.n, c.last_message_at, c.id FROM ({inner}) AS c WHERE {self._where} LIMIT ?"
+        def add(source: str, bindings: Bindings) -> bool:
+            sql = (
+                f"SELECT c.n, c.last_message_at, c.id FROM {source} AND {self._where} "
+                f"ORDER BY c.last_message_at {order}, c.id {order} LIMIT ?"
+            )
             wanted = skip + take - len(rows)
-            rows.extend(self._connection.execute(sql, (*bindings, *self._bindings, wanted)).fetchall())
+            found: list[Any] = self._connection.execute(sql, (*bindings, *self._bindings, wanted)).fetchall()
+            rows.extend(found)
             return len(rows) >= skip + take
 
-        stopped = await self._walk(start, forward, add)
+        stopped = await self._walk(start, forward=forward, add=add)
         return _Pass(rows[skip:], stopped)
 
-    async def _walk(self, start: Place, forward: bool, add: Callable[[str, tuple[object, ...]], bool]) -> Place | None:
+    async def _walk(self, start: Place, *, forward: bool, add: Callable[[str, Bindings], bool]) -> Place | None:
         """Step by step from `start`, until `add` has enough, nothing is left, or the cap is reached: then, where."""
-        comparison = "<=" if forward else ">"
-        source = f"{_TABLE} AND (last_message_at, id) {comparison} (?, ?) {_ORDER[forward]}"
-        inner = f"SELECT {self._columns} FROM {source} LIMIT ?"
-        edge = f"SELECT last_message_at, id FROM {source} LIMIT 1 OFFSET ?"
-        for _ in range(SCAN_ROWS_MAX // self._step):
-            if add(inner, (*start, self._step)):
+        near, far, order = ("<=", ">", "DESC") if forward else (">", "<=", "ASC")
+        near_sql, far_sql = (f"(c.last_message_at, c.id) {sign} (?, ?)" for sign in (near, far))
+        edge_sql = f"""SELECT c.last_message_at, c.id FROM {_ACTIVITY} AND {near_sql}
+          ORDER BY c.last_message_at {order}, c.id {order} LIMIT 1 OFFSET ?"""
+        for _ in range(self._steps_max):
+            edge = self._connection.execute(edge_sql, (*start, self._step if forward else self._step - 1)).get
+            if edge is None:
+                add(f"{_ACTIVITY} AND {near_sql}", start)
                 return None
-            offset = self._step if forward else self._step - 1
-            after = self._connection.execute(edge, (*start, offset)).get
-            if after is None:
+            if add(f"{_ACTIVITY} AND {near_sql} AND {far_sql}", (*start, *edge)):
                 return None
-            start = after
+            start = edge
             await anyio.lowlevel.checkpoint()
         return start
 
@@ -146,8 +155,9 @@ def _driven(connection: apsw.Connection, query: Query) -> list[Row] | None:
     if driver is None:
         return None
     sql = f"""SELECT c.n, c.last_message_at, c.id FROM conversations AS c
-      WHERE c.n IN ({driver[0]}) AND c.visible = 1 AND {query.where} {_ORDER[True]}"""
-    return connection.execute(sql, (*driver[1], *query.bindings)).fetchall()
+      WHERE c.n IN ({driver[0]}) AND c.visible = {SHOWN} AND {query.where} ORDER BY c.last_message_at DESC, c.id DESC"""
+    rows: list[Any] = connection.execute(sql, (*driver[1], *query.bindings)).fetchall()
+    return rows
 
 
 def _rank(place: Place) -> tuple[int, bool, bytes]:

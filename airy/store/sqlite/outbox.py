@@ -6,6 +6,8 @@ their pages cost a third of what one row per change does. Which facts share a ro
 
 from collections.abc import Iterator
 
+from typing import Any
+
 import apsw
 import msgspec
 
@@ -72,7 +74,7 @@ def forget(connection: apsw.Connection, where: TopicPartition, below: int, group
     topic = TOPIC_INDEX[where.topic]
     start = place(topic, where.partition, 0)
     end = start + min(max(below, 0), OFFSET_END)
-    found = connection.execute(_BELOW, (start, end, groups_max)).fetchall()
+    found: list[Any] = connection.execute(_BELOW, (start, end, groups_max)).fetchall()
     gone = 0
     for n, last, total, body in found:
         if last < end:

@@ -8,6 +8,8 @@ what the database itself refuses (full, broken, locked) stops everything.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from typing import Any
+
 import apsw
 import msgspec
 import structlog
@@ -166,11 +168,11 @@ class Projection:
             TopicPartition(topics.FOLDED[topic].name, partition): offset
             for topic, partition, offset in connection.execute('SELECT topic, "partition", next FROM offsets')
         }
-        counts = dict.fromkeys(COUNTERS, 0) | dict(connection.execute("SELECT name, value FROM counters").fetchall())
+        counters: list[Any] = connection.execute("SELECT name, value FROM counters").fetchall()
         self._tally = Tally(
             connection.execute("SELECT ifnull(max(n), 0) FROM conversations").get,
             connection.execute("SELECT ifnull(max(n), 0) FROM messages").get,
-            counts,
+            dict.fromkeys(COUNTERS, 0) | dict(counters),
         )
 
     @property

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 import msgspec
@@ -91,7 +91,8 @@ def messages(connection: apsw.Connection, conversation_id: str, cursor: str | No
         return Page([], None, None, 0)
     n, total = row
     if total <= size or not (cursor or "").strip():
-        return _page(connection.execute(_NEWEST, (n, size + 1)).fetchall(), size, None, total)
+        rows: list[Any] = connection.execute(_NEWEST, (n, size + 1)).fetchall()
+        return _page(rows, size, None, total)
     first = asked((cursor or "").strip())
     sent_at = connection.execute("SELECT sent_at FROM messages WHERE id = ? AND conversation = ?", (first, n)).get
     if sent_at is None:
@@ -101,7 +102,7 @@ def messages(connection: apsw.Connection, conversation_id: str, cursor: str | No
     return _page(rows, size, previous, total)
 
 
-def _page(rows: list[tuple[bytes, int, Key]], size: int, previous: Key | None, total: int) -> Page:
+def _page(rows: list[Any], size: int, previous: Key | None, total: int) -> Page:
     following = text_of(rows[size][2]) if len(rows) > size else None
     items: list[object] = [_decode_message(row[0]) for row in rows[:size]]
     return Page(items, None if previous is None else text_of(previous), following, total)

@@ -4,8 +4,8 @@ The conversation and each message are read once, changed in memory by the fold, 
 rare questions that need an index (watermarks, the latest message) write early, and then ask the database.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import apsw
 import msgspec
@@ -40,15 +40,11 @@ _OPEN_STATES = frozenset({Delivery.UNKNOWN, Delivery.SENT, Delivery.DELIVERED}) 
 _TO_SEND = frozenset({Delivery.PENDING, Delivery.SENDING})
 
 
-class Looking(Protocol):
-    def __call__(self, sql: str, bindings: Row, /) -> apsw.Cursor: ...
-
-
 class Rows(Protocol):
     """What a state needs of its batch."""
 
     connection: apsw.Connection
-    look_up: Looking
+    look_up: Callable[[str, Row], apsw.Cursor]
     counts: dict[str, int]
     marked: list["ConversationState"]
     seen: list[Row]
@@ -215,9 +211,9 @@ class ConversationState:
         """Messages the database finds once it knows what changed; those in memory are returned as they are."""
         self._write_messages()
         self._rows.write_messages()
-        found = self._rows.connection.execute(sql, bindings).fetchall()  # type: ignore[arg-type]  # ids and times
+        found: list[Any] = self._rows.connection.execute(sql, bindings).fetchall()
         for (body,) in found:
-            message = _decode_message(body)  # type: ignore[arg-type]  # the column is a blob
+            message = _decode_message(body)
             yield self.message(message.id) or message
 
     # --- writing

@@ -25,7 +25,7 @@ from airy.store.filters import parse
 from airy.store.sqlite import audit, listing, outbox, queries
 from airy.store.sqlite.file import StoreFile
 from airy.store.sqlite.filters import Query, compile_filters
-from airy.store.sqlite.guard import Guard
+from airy.store.sqlite.guard import DAMAGED, Guard
 from airy.store.sqlite.project import Projection
 
 P = ParamSpec("P")
@@ -50,10 +50,17 @@ class SqliteStore:
         try:
             with self._guard:
                 self._file.open()
-                self._projection = Projection(self._file.write)
+                self._start()
         except BaseException:
             self._file.close()
             raise
+
+    def _start(self) -> None:
+        try:
+            self._projection = Projection(self._file.write)
+        except DAMAGED as error:
+            self._file.start_over(f"it is damaged: {error}")
+            self._projection = Projection(self._file.write)
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -82,7 +89,7 @@ class SqliteStore:
         async with self._looking, self._writing:
             with self._guard:
                 self._projection = None
-                self._file.start_over()
+                self._file.start_over("it was asked for" if not self._guard.damaged else "it is damaged")
                 self._projection = Projection(self._file.write)
             self._guard.damaged = False
 

@@ -39,6 +39,22 @@ async def test_ten_minutes_without_a_broker_flip_readiness_and_nothing_else() ->
     assert journal.times("http", "start") == [0.0]
 
 
+async def test_a_missing_dependency_deep_in_the_tree_is_seen_at_the_root() -> None:
+    async def lost_after_a_while(ctx: Context) -> None:
+        ctx.ready()
+        await anyio.sleep(5)
+        raise Unavailable("gone")
+
+    leaf = Child(name="a", start=acting(lost_after_a_while))
+    inner = Supervision(name="inner", children=(leaf,), backoff=Backoff(initial_s=10, ceiling_s=10))
+    async with running(Supervision(name="airy", children=(inner,))) as stage:
+        await anyio.sleep(4)
+        assert stage.tree.ready
+        await anyio.sleep(4)
+        assert not stage.tree.ready
+        assert stage.look("inner").phase == "ready"
+
+
 async def test_the_back_off_grows_to_its_ceiling_and_starts_over_after_a_good_run() -> None:
     broker, journal = Broker(), Journal()
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from airy.actors.runtime import Backoff, Child, Context, Mailbox, Snapshot, Supervision
+from airy.actors.runtime import Backoff, Child, Context, Mailbox, Request, Snapshot, Supervision
 from tests.kit.stage import Journal, Script, acting, idle, noting, running
 from tests.kit.world import run_seeded
 
@@ -115,6 +115,31 @@ async def test_back_pressure_never_looks_like_being_stuck() -> None:
                 tasks.start_soon(full.address.tell, number)
 
     _, look = await watched(send, for_s=1000)
+    assert look.bugs == 0
+
+
+async def test_waiting_for_an_answer_is_no_silence() -> None:
+    deaf: Mailbox[Request[int]] = Mailbox(1)
+
+    async def ask(ctx: Context) -> None:
+        ctx.ready()
+        await deaf.address.ask(Request[int](), within_s=100)
+
+    _, look = await watched(ask, for_s=99)
+    assert look.bugs == 0
+
+
+async def test_a_wait_inside_another_is_still_a_wait_when_the_inner_one_is_over() -> None:
+    async def nest(ctx: Context) -> None:
+        ctx.ready()
+        with ctx.waiting():
+            with ctx.waiting():
+                await anyio.sleep(1)
+            await anyio.sleep(50)
+        ctx.progress()
+        await idle(ctx)
+
+    _, look = await watched(nest, for_s=60)
     assert look.bugs == 0
 
 

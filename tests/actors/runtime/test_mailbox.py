@@ -54,6 +54,18 @@ async def test_those_who_wait_for_a_place_get_it_in_their_order_and_nobody_overt
     assert taken == [0, 1, 2, 3, 4, 5]
 
 
+async def test_a_batch_makes_room_for_those_who_wait() -> None:
+    mailbox: Mailbox[int] = Mailbox(2)
+    while mailbox.address.offer(0):
+        pass
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(mailbox.address.tell, 1)
+        tasks.start_soon(mailbox.address.tell, 2)
+        await anyio.sleep(1)
+        assert await mailbox.get_batch(10) == [0, 0]
+        assert mailbox.used == 2
+
+
 async def test_a_teller_that_is_cancelled_while_it_waits_has_said_nothing() -> None:
     mailbox: Mailbox[int] = Mailbox(1)
     mailbox.address.offer(0)
@@ -312,3 +324,30 @@ async def test_a_mailbox_works_again_when_its_tree_is_run_again() -> None:
     for _ in range(2):
         async with running(play.plan):
             assert await play.ask(3) == (6, 0.1)
+
+
+async def test_a_question_that_waits_for_a_place_survives_a_crash() -> None:
+    """It was never taken: the successor answers it."""
+    mailbox: Mailbox[Double] = Mailbox(1)
+    first, second = Double(1), Double(2)
+    mailbox.address.offer(first)
+    answers = []
+
+    async def ask() -> None:
+        answers.append(await mailbox.address.ask(second, within_s=10))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await anyio.sleep(1)
+        mailbox.release("the first incarnation crashed")
+        assert [await mailbox.get(), await mailbox.get()] == [first, second]
+        mailbox.reply(second, 4)
+    assert answers == [4]
+
+
+async def test_questions_that_timed_out_are_forgotten() -> None:
+    mailbox: Mailbox[Double] = Mailbox(100)
+    for number in range(50):
+        with pytest.raises(TimedOut):
+            await mailbox.address.ask(Double(number), within_s=1)
+    assert len(mailbox._questions) == 0

@@ -6,7 +6,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from airy.actors.runtime import Backoff, Child, Context, Supervision, TreeFailed, run_tree
+from airy.actors.runtime import Backoff, Child, Context, Supervision, TreeFailed, run_tree, worker
 from airy.clock import LoopClock
 from tests.kit.stage import Journal, Stage, acting, idle, noting, running
 from tests.kit.world import asyncio_world
@@ -258,3 +258,21 @@ async def test_an_abandoned_actor_does_not_keep_its_event_loop_from_closing() ->
         return True
 
     assert await anyio.to_thread.run_sync(main)
+
+
+async def test_a_bug_of_the_kernel_itself_leaves_no_actor_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal()
+
+    def broken(*_: object) -> tuple[float, str]:
+        raise ZeroDivisionError
+
+    async def ready_later(ctx: Context) -> None:
+        await anyio.sleep(1)
+        monkeypatch.setattr(worker, "next_limit", broken)
+        await deaf(ctx)
+
+    child = Child(name="a", start=acting(noting(journal, ready_later)), ready_s=5)
+    with pytest.raises(ExceptionGroup):
+        await run_tree(Supervision(name="airy", children=(child,)), clock=LoopClock(), seed=0)
+    await anyio.sleep(1)
+    assert journal.words() == ["a start", "a cancel"]

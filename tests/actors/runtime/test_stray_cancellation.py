@@ -1,6 +1,7 @@
 """A cancellation that nobody asked for is a crash, on either event loop."""
 
 import asyncio  # noqa: TID251 -- what libraries do with it is the subject
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -118,6 +119,20 @@ async def test_the_cancellation_of_a_stop_is_not_stray_however_it_comes_out() ->
         await anyio.sleep(5)
     assert stage.look("a").error is None
     assert stage.look("a").bugs == 0
+
+
+@asyncio_only
+async def test_a_library_may_answer_a_stop_with_a_cancellation_of_its_own() -> None:
+    async def cancel_anew(ctx: Context) -> None:
+        ctx.ready()
+        with suppress(asyncio.CancelledError), ctx.waiting():
+            await anyio.sleep_forever()
+        raise asyncio.CancelledError
+
+    child = Child(name="a", start=acting(cancel_anew), drain_s=1)
+    async with running(Supervision(name="airy", children=(child,))) as stage:
+        await anyio.sleep(5)
+    assert stage.look("a").error is None
 
 
 @asyncio_only

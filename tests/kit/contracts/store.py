@@ -223,7 +223,13 @@ class FoldingContract(StoreBasics):
         chat = Chat()
         common = [channel(), chat.received("a"), chat.queued("x")]
         seen = set()
-        for last in (chat.read(), chat.tag_added("t"), chat.started("x"), chat.edited("a", "corrected"), chat.received("b")):
+        for last in (
+            chat.read(),
+            chat.tag_added("t"),
+            chat.started("x"),
+            chat.edited("a", "corrected"),
+            chat.received("b"),
+        ):
             log = Log()
             log.append(*common, last)
             async with self.opened() as store:
@@ -242,7 +248,9 @@ class FoldingContract(StoreBasics):
             log.raw(topics.EVENTS, chat.conversation_id, b"\xff\xfe"),
             log.raw(topics.EVENTS, chat.conversation_id, None),
             log.raw(topics.CHANNELS, "some-channel", b'{"id":7}'),
-            log.raw(topics.CHANNELS, "some-channel", b'{"id":"other","source":"s","source_channel_id":"c","connected":true}'),
+            log.raw(
+                topics.CHANNELS, "some-channel", b'{"id":"other","source":"s","source_channel_id":"c","connected":true}'
+            ),
         ]
         log.append(chat.received("b"))
         async with self.opened() as store:
@@ -414,7 +422,9 @@ class ActingContract(StoreBasics):
             everything_ = await all_changes(store)
             state = await store.digest()
             below = {where: random.randrange(0, 40) for where in topics.EVENTS.where}
-            kept = [published for published in everything_ if published.position.offset >= below[published.position.where]]
+            kept = [
+                published for published in everything_ if published.position.offset >= below[published.position.where]
+            ]
             assert await store.forget_changes(below) == len(everything_) - len(kept)
             assert await all_changes(store) == kept
             assert (await store.counts())["changes"] == len(kept) + 1  # the channel's
@@ -434,7 +444,9 @@ class ActingContract(StoreBasics):
             expected = [record.position for record in log.records[:5]]
             assert sorted(published.position for published in found) == sorted(expected)
             kinds = {published.position: published.change.kind for published in found}
-            assert [kinds[position] for position in expected] == [ChangeKind.CHANNEL_UPDATED] * 3 + [ChangeKind.TAG_UPDATED] * 2
+            assert [kinds[position] for position in expected] == [ChangeKind.CHANNEL_UPDATED] * 3 + [
+                ChangeKind.TAG_UPDATED
+            ] * 2
             sequences = [published.change.sequence for published in found if published.change.lane == one.id]
             assert sequences == sorted(set(sequences))
             assert len({published.change.id for published in found}) == len(found)
@@ -478,7 +490,9 @@ class ActingContract(StoreBasics):
 
             async def due(*more: Fact, at_ms: int = chat.now_ms) -> list[tuple[str | None, str]]:
                 await store.apply(log.append(*more))
-                found = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=at_ms, work_max=10)
+                found = await store.work(
+                    "send", "facebook", partitions=EVERY_PARTITION, due_until_ms=at_ms, work_max=10
+                )
                 return [(work.message_id, work.state) for work in found]
 
             await self.filled(store, log)
@@ -505,13 +519,26 @@ class ActingContract(StoreBasics):
             await self.filled(store, log)
             (work,) = await store.work("send", "facebook", partitions=[partition], due_until_ms=FAR_MS, work_max=10)
             assert work == Work(
-                "send", "facebook", partition, chat.conversation_id, chat.outbound_id("x"), 0, "pending", chat.channel_id
+                "send",
+                "facebook",
+                partition,
+                chat.conversation_id,
+                chat.outbound_id("x"),
+                0,
+                "pending",
+                chat.channel_id,
             )
             others = [number for number in EVERY_PARTITION if number != partition]
             assert await store.work("send", "facebook", partitions=others, due_until_ms=FAR_MS, work_max=10) == []
             assert await store.work("send", "facebook", partitions=[], due_until_ms=FAR_MS, work_max=10) == []
-            (profile,) = await store.work("profile", "facebook", partitions=[partition], due_until_ms=FAR_MS, work_max=10)
-            assert (profile.conversation_id, profile.channel_id, profile.message_id) == (chat.conversation_id, chat.channel_id, None)
+            (profile,) = await store.work(
+                "profile", "facebook", partitions=[partition], due_until_ms=FAR_MS, work_max=10
+            )
+            assert (profile.conversation_id, profile.channel_id, profile.message_id) == (
+                chat.conversation_id,
+                chat.channel_id,
+                None,
+            )
 
     async def test_the_soonest_due_comes_first_and_no_more_than_asked_for(self) -> None:
         log = Log()
@@ -519,7 +546,9 @@ class ActingContract(StoreBasics):
         chats = [Chat(number) for number in range(6)]
         for number, chat in enumerate(chats):
             retry_at_ms = START_MS + (60 - 10 * number) * 60_000
-            log.append(chat.received("a"), chat.queued("x"), chat.started("x"), chat.failed("x", retry_at_ms=retry_at_ms))
+            log.append(
+                chat.received("a"), chat.queued("x"), chat.started("x"), chat.failed("x", retry_at_ms=retry_at_ms)
+            )
         async with self.opened() as store:
             await self.filled(store, log)
             found = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=3)
@@ -532,7 +561,9 @@ class ActingContract(StoreBasics):
 
             async def wanted(*more: Fact | Channel) -> bool:
                 await store.apply(log.append(*more))
-                found = await store.work("profile", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=10)
+                found = await store.work(
+                    "profile", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=10
+                )
                 return [work.conversation_id for work in found] == [chat.conversation_id]
 
             assert not await wanted(channel(), chat.echoed("x"))
@@ -831,12 +862,17 @@ def people() -> Log:
     for chat in PEOPLE.values():
         log.append(chat.received("a", at_ms=START_MS + (5000 if chat is SMS else 0)))
     log.append(GRACE.metadata({"contact.display_name": "Grace Hopper"}), ADA.metadata({"contact.display_name": "Ada"}))
-    log.append(BOB.metadata({"contact.display_name": "bob (sales) +49-30"}), LOUD.metadata({"contact.display_name": "JÖRG HÄGG"}))
+    log.append(
+        BOB.metadata({"contact.display_name": "bob (sales) +49-30"}),
+        LOUD.metadata({"contact.display_name": "JÖRG HÄGG"}),
+    )
     log.append(GRACE.tag_added(URGENT), GRACE.tag_added(LATER), ADA.tag_added(URGENT), BOB.tag_added(LATER))
     log.append(BOB.tag_removed(LATER))
     log.append(GRACE.state_changed("CLOSED"), ADA.state_changed("open"), BOB.state_changed("On  Hold"))
     log.append(GRACE.received("b", at_ms=START_MS), *(SMS.received(n, at_ms=START_MS + 5000) for n in range(3)))
-    log.append(ADA.read(), ADA.metadata({"user_data.erp.id": "abc", "user_data.age": 42, "user_data.note": "Likes Rye bread"}))
+    log.append(
+        ADA.read(), ADA.metadata({"user_data.erp.id": "abc", "user_data.age": 42, "user_data.note": "Likes Rye bread"})
+    )
     return log
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import msgspec
 import pytest
@@ -269,8 +269,11 @@ async def test_who_hides_their_profile_is_found_in_the_conversation() -> None:
 
 
 @pytest.mark.parametrize("stranger", ["6120000000009999", "../me/accounts", "a b?c=d#e", "é"])
-async def test_a_stranger_is_nobody(stranger: str) -> None:
-    assert await manage.profile(Wire(), CONFIG, stranger, BAKERY.token) == Profile(False)
+async def test_a_stranger_is_nobody_and_leads_nowhere_else(stranger: str) -> None:
+    wire = Wire()
+    assert await manage.profile(wire, CONFIG, stranger, BAKERY.token) == Profile(False)
+    path = urlsplit(wire.calls[0][1]).path
+    assert path == f"/v23.0/{quote(stranger, safe='')}"
 
 
 async def test_a_picture_that_is_no_web_address_is_none() -> None:

@@ -144,6 +144,11 @@ def test_what_concerns_nobody_stays_with_the_page() -> None:
     assert fact.conversation_id == ids.conversation_id(CHANNEL.id, PAGE)
 
 
+def test_instagram_is_parked_even_where_a_page_has_the_same_id() -> None:
+    routed = route(envelope(element(message={"mid": "m", "text": "x"})) | {"object": "instagram"})
+    assert routed == Routed([], [PAGE], [])
+
+
 def test_repaired_content_is_still_json() -> None:
     body = written(envelope(element(message={"mid": "m", "text": "x"}))).replace(b'"x"', b'"\xff\\ud800\x01"')
     fact = only(body)

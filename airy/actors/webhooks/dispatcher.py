@@ -1,0 +1,158 @@
+"""The dispatcher: claims jobs from the queue and has a bounded pool of workers deliver them.
+
+At least once, in order per lane: a lease outlasts the longest request, and whoever lost its lease is told
+so by the queue. An endpoint that is not there, or has too much, is left alone by its breaker
+(`endpoint`), so that it never holds the workers others need.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from airy.actors.runtime import Context
+from airy.actors.webhooks.attempts import Attempts
+from airy.actors.webhooks.courier import Courier, SwitchOff
+from airy.actors.webhooks.endpoint import Endpoint
+from airy.actors.webhooks.queue import Job, WebhookQueue
+from airy.actors.webhooks.subscribers import Progress, Subscribers, Webhooks
+from airy.bus.api import Bus
+from airy.errors import Unavailable
+from airy.fetch import Fetch
+from airy.model.entity import Webhook
+from airy.seal import Sealer
+
+LEASE_SPARE_S = 30.0  # beyond the longest request
+PAUSE_S = 1.0  # while the queue is unavailable
+FLUSH_S = 2.0  # for the last records of attempts
+
+Errand = tuple[Job, Webhook | None]
+Arrived = Callable[[float], Awaitable[None]]
+
+
+class Dispatcher:
+    """`arrived(within_s)` may return early when the queue has something new; polling alone is enough."""
+
+    def __init__(
+        self, bus: Bus, store: Webhooks, progress: Progress, queue: WebhookQueue, fetch: Fetch, *, sealer: Sealer,
+        switch_off: SwitchOff, arrived: Arrived = anyio.sleep, in_flight_max: int = 200, per_webhook_max: int = 20,
+        connect_s: float = 5.0, total_s: float = 15.0, poll_s: float = 1.0,
+    ) -> None:  # fmt: skip
+        self._queue = queue
+        self._arrived = arrived
+        self._in_flight_max = in_flight_max
+        self._per_webhook_max = per_webhook_max
+        self._lease_ms = round((total_s + LEASE_SPARE_S) * 1000)
+        self._poll_s = poll_s
+        self._subscribers = Subscribers(bus, store, progress)
+        self._attempts = Attempts(bus)
+        self._courier = Courier(
+            queue, fetch, sealer, self._subscribers, attempts=self._attempts, switch_off=switch_off,
+            connect_s=connect_s, total_s=total_s,
+        )  # fmt: skip
+        self._endpoints: dict[str, Endpoint] = {}  # those with something to remember
+        self._workers = 0
+        self._in_flight = 0
+        self._wake = anyio.Event()
+
+    @property
+    def delivered(self) -> int:
+        return self._courier.delivered
+
+    @property
+    def failed(self) -> int:
+        return self._courier.failed
+
+    async def run(self, ctx: Context) -> None:
+        send, receive = anyio.create_memory_object_stream[Errand](self._in_flight_max)
+        async with receive, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch, ctx.draining.wait)
+            tasks.start_soon(self._watch_arrivals)
+            tasks.start_soon(self._attempts.run, ctx)
+            ctx.ready()
+            async with send:
+                while not ctx.draining.is_set():
+                    self._wake = anyio.Event()
+                    wait_s = await self._hand_out(ctx, tasks, send, receive)
+                    ctx.progress()
+                    with ctx.waiting(), anyio.move_on_after(wait_s):
+                        await self._wake.wait()
+            while self._in_flight:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+                ctx.progress()
+            with anyio.move_on_after(FLUSH_S):
+                await self._attempts.flush(ctx)
+            tasks.cancel_scope.cancel()
+
+    async def _watch(self, event: Callable[[], Awaitable[object]]) -> None:
+        await event()
+        self._wake.set()
+
+    async def _watch_arrivals(self) -> None:
+        while True:
+            await self._arrived(self._poll_s)
+            self._wake.set()
+
+    # --- handing out
+
+    async def _hand_out(
+        self, ctx: Context, tasks: TaskGroup, send: MemoryObjectSendStream[Errand],
+        receive: MemoryObjectReceiveStream[Errand],
+    ) -> float:  # fmt: skip
+        """Give workers what is due; returns how long nothing more can be, unless somebody wakes us."""
+        free = self._in_flight_max - self._in_flight
+        if not free:
+            return self._poll_s
+        now_ms = ctx.clock.now_ms()
+        try:
+            jobs = await self._queue.claim(
+                now_ms=now_ms, lease_ms=self._lease_ms, jobs_max=free, per_webhook_max=self._per_webhook_max,
+                not_webhooks=frozenset(name for name, one in self._endpoints.items() if one.room(now_ms) <= 0),
+            )  # fmt: skip
+            webhooks = {
+                name: await self._subscribers.webhook(name) for name in dict.fromkeys(job.webhook_id for job in jobs)
+            }
+            for job in jobs:
+                endpoint = self._endpoint(job.webhook_id)
+                if ctx.draining.is_set() or endpoint.room(now_ms) <= 0:
+                    await self._queue.release(job)
+                    continue
+                endpoint.in_flight += 1
+                self._in_flight += 1
+                if self._workers < self._in_flight:
+                    self._workers += 1
+                    tasks.start_soon(self._work, ctx, receive)
+                send.send_nowait((job, webhooks[job.webhook_id]))
+            return self._poll_s if len(jobs) == free else await self._quiet_s(now_ms)
+        except Unavailable as error:
+            ctx.log.warning("dispatcher.waits", error=str(error))
+            return PAUSE_S
+
+    async def _quiet_s(self, now_ms: int) -> float:
+        """Until a job is due or a breaker lets somebody through; what is due by now waits for a worker or a breaker."""
+        due_ms = await self._queue.next_due_ms()
+        opens_ms = [one.opens_at_ms(now_ms) for one in self._endpoints.values()]
+        times_ms = [at_ms for at_ms in (due_ms, *opens_ms) if at_ms is not None and at_ms > now_ms]
+        return min([self._poll_s, *((at_ms - now_ms) / 1000 for at_ms in times_ms)])
+
+    def _endpoint(self, webhook_id: str) -> Endpoint:
+        endpoint = self._endpoints.get(webhook_id)
+        if endpoint is None:
+            endpoint = self._endpoints[webhook_id] = Endpoint(self._per_webhook_max, self._per_webhook_max)
+        return endpoint
+
+    # --- delivering
+
+    async def _work(self, ctx: Context, receive: MemoryObjectReceiveStream[Errand]) -> None:
+        async for job, webhook in receive:
+            endpoint = self._endpoint(job.webhook_id)
+            try:
+                await self._courier.carry(ctx, job, webhook, endpoint)
+            finally:
+                self._in_flight -= 1
+                endpoint.in_flight -= 1
+                if endpoint.at_rest(ctx.clock.now_ms()):
+                    self._endpoints.pop(job.webhook_id, None)
+                self._wake.set()

@@ -1,0 +1,211 @@
+"""The publisher: changes become queue entries. Its position is the queue's, never its own.
+
+It owns partitions by group membership, reads their changes from the store and puts them behind what the
+queue has. Every put names the id it follows, so a rival, a zombie or a lost answer is refused; and an
+idle publisher keeps asking, so a queue that lost its tail is noticed although nothing new comes. Only
+what is delivered or buried is committed: a queue that lost everything starts there, and repeats some
+deliveries with their old ids.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
+
+import anyio
+from msgspec import Struct
+
+from airy import topics
+from airy.actors.runtime import Context
+from airy.actors.webhooks.matching import Matcher
+from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Shard, Stale, WebhookQueue
+from airy.actors.webhooks.subscribers import Progress, Subscribers, Webhooks
+from airy.bus.api import Bus, Fenced, Subscription
+from airy.bus.record import TopicPartition
+from airy.errors import Unavailable
+from airy.store.api import Published
+
+GROUP = "webhook-publisher"
+TOPICS = (topics.EVENTS, topics.CHANNELS, topics.TAGS)
+
+Forget = Callable[[Mapping[TopicPartition, int]], Awaitable[object]]
+
+
+class Changes(Webhooks, Protocol):
+    """What is asked of a store."""
+
+    async def changes(self, where: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[Published]: ...
+
+
+class Owned(Struct):
+    """A partition that is ours."""
+
+    committed: int  # the next offset, if the queue knows nothing
+    after: EntryId | None = None  # the queue's last id; None: ask it
+    asked_at: float = 0.0
+    drained_to: int | None = None  # folded up to here, and not one change behind `after`
+
+
+class Publisher:
+    """`forget`, where given, is told what was committed, so that changes nobody needs any more can go."""
+
+    def __init__(
+        self, bus: Bus, store: Changes, progress: Progress, queue: WebhookQueue, *,
+        forget: Forget | None = None, changes_max: int = 500, idle_s: float = 1.0, audit_s: float = 2.0,
+        commit_s: float = 2.0,
+    ) -> None:  # fmt: skip
+        self._bus = bus
+        self._store = store
+        self._progress = progress
+        self._subscribers = Subscribers(bus, store, progress)
+        self._queue = queue
+        self._forget = forget
+        self._changes_max = changes_max
+        self._idle_s = idle_s
+        self._audit_s = audit_s
+        self._commit_s = commit_s
+        self._owned: dict[TopicPartition, Owned] = {}
+        self._membership: Subscription | None = None
+        self._ctx: Context | None = None
+        self._committed_at = 0.0
+
+    async def run(self, ctx: Context) -> None:
+        self._ctx = ctx
+        async with self._bus.subscribe(TOPICS, group=GROUP, ownership=self) as membership:  # type: ignore[arg-type]
+            self._membership = membership
+            ctx.ready()
+            while not ctx.draining.is_set():
+                version = self._progress.version
+                try:
+                    await membership.fetch(records_max=0, wait_s=0)  # rebalances happen here, and only here
+                    busy = await self._round()
+                except Unavailable as error:  # a full queue, too: the log holds what waits
+                    ctx.log.warning("publisher.waits", error=str(error))
+                    with ctx.waiting():
+                        await anyio.sleep(error.retry_after_s or self._idle_s)
+                    continue
+                ctx.progress()
+                if not busy:
+                    with ctx.waiting():
+                        await self._progress.progressed(version, self._idle_s)
+            await self._commit_what_is_ours(list(self._owned))
+
+    # --- membership
+
+    async def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
+        for where, offset in partitions.items():
+            self._owned[where] = Owned(offset)
+
+    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        going = list(partitions)
+        await self._commit_what_is_ours(going)
+        for where in going:
+            self._owned.pop(where, None)
+
+    async def _commit_what_is_ours(self, partitions: Iterable[TopicPartition]) -> None:
+        """As far as possible: what is not committed is read again by the successor."""
+        try:
+            await self._commit(partitions)
+        except Unavailable as error:
+            if self._ctx is not None:
+                self._ctx.log.info("publisher.left_uncommitted", error=str(error))
+
+    # --- queueing
+
+    async def _round(self) -> bool:
+        """One batch of every partition; whether there may be more. One that fails does not keep the others."""
+        busy, failure = False, None
+        for where in sorted(self._owned):
+            try:
+                busy = await self._queue_next(where, self._owned[where]) or busy
+            except Unavailable as error:
+                failure = error
+        if anyio.current_time() >= self._committed_at + self._commit_s:
+            self._committed_at = anyio.current_time()
+            await self._commit(sorted(self._owned))
+        if failure is not None:
+            raise failure
+        return busy
+
+    async def _queue_next(self, where: TopicPartition, owned: Owned) -> bool:
+        shard = Shard(*where)
+        after = await self._position(shard, owned)
+        folded_to = self._progress.positions().get(where, 0)
+        changes = await self._store.changes(
+            where, after=(owned.committed, -1) if after == NOTHING else after, changes_max=self._changes_max
+        )
+        if not changes:
+            owned.drained_to = folded_to
+            return False
+        matcher = Matcher(await self._subscribers.current())  # asked after the changes are known: see there
+        owned.after = owned.drained_to = None  # until we know what became of the put
+        try:
+            await self._queue.put(shard, [_entry(one, matcher) for one in changes], after=after)
+        except Stale as stale:
+            self._log("publisher.queue_is_elsewhere", where, expected=after, found=stale.last)
+        else:
+            owned.after = changes[-1].position.offset, changes[-1].nth
+        return True
+
+    async def _position(self, shard: Shard, owned: Owned) -> EntryId:
+        """What the queue says, asked anew now and then: it may have lost its tail, or all."""
+        now = anyio.current_time()
+        if owned.after is not None and now < owned.asked_at + self._audit_s:
+            return owned.after
+        last = await self._queue.last(shard)
+        if owned.after not in (None, last):
+            self._log(
+                "publisher.queue_moved", TopicPartition(shard.topic, shard.partition), expected=owned.after, found=last
+            )
+        owned.asked_at = now
+        if owned.after != last:
+            owned.after, owned.drained_to = last, None
+        return last
+
+    # --- committing
+
+    async def _commit(self, partitions: Iterable[TopicPartition]) -> None:
+        """The low-water marks, and nothing above them."""
+        offsets: dict[TopicPartition, int] = {}
+        for where in partitions:
+            owned = self._owned.get(where)
+            if owned is None:
+                continue
+            try:
+                offset = await self._finished(Shard(*where), owned)
+            except Unavailable:
+                continue  # the next commit asks again
+            if offset > owned.committed:
+                offsets[where] = offset
+        if not offsets or self._membership is None:
+            return
+        try:
+            await self._membership.commit(offsets)
+        except Fenced as error:  # somebody else's by now; `revoked` will say so, and until then acting is harmless
+            if self._ctx is not None:
+                self._ctx.log.info("publisher.fenced", error=str(error))
+            return
+        for where, offset in offsets.items():
+            self._owned[where].committed = offset
+        if self._forget is not None:
+            await self._forget(offsets)
+
+    async def _finished(self, shard: Shard, owned: Owned) -> int:
+        """The offset below which everything is delivered, buried, or matters to nobody."""
+        low = await self._queue.low_water(shard)
+        last = await self._queue.last(shard)
+        nothing_waits = low > last or last == NOTHING
+        if nothing_waits and last == owned.after and owned.drained_to is not None:
+            return max(low[0], owned.drained_to)
+        return low[0]
+
+    def _log(self, event: str, where: TopicPartition, *, expected: EntryId | None, found: EntryId) -> None:
+        if self._ctx is not None:
+            self._ctx.log.warning(event, topic=where.topic, partition=where.partition, expected=expected, found=found)
+
+
+def _entry(published: Published, matcher: Matcher) -> Entry:
+    change = published.change
+    return Entry(
+        id=(published.position.offset, published.nth), webhook_ids=matcher.recipients(published), lane=change.lane,
+        event_id=change.id, kind=change.kind.value, body=change.body, at_ms=change.at_ms,
+        position=topics.position_token(published.position),
+    )  # fmt: skip

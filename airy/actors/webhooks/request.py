@@ -1,0 +1,109 @@
+"""The request of a delivery: whose secrets sign it, and which headers it has. Pure, but for the sealer's
+cipher.
+
+A webhook's secrets are opened once per version of its record, not once per delivery.
+"""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from airy import topics
+from airy.actors.webhooks import signing
+from airy.actors.webhooks.queue import Job
+from airy.errors import Refused
+from airy.model.entity import Webhook
+from airy.seal import Sealer, place
+
+USER_AGENT = "Airy/1.0"
+HEADERS_MAX = 50
+HEADER_CHARS_MAX = 4_096
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+OURS = frozenset({
+    "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer",
+    "upgrade", "expect", "accept-encoding", "x-airy-content-signature", "x-airy-position",
+})  # fmt: skip
+HIDDEN = "***"
+HIDE_CHARS_MIN = 6  # shorter values are no secrets, and hiding them would make an answer unreadable
+
+
+class Target(Struct, frozen=True):
+    """A webhook whose secrets are open. Never logged, never stored."""
+
+    url: str
+    headers: dict[str, str]
+    keys: tuple[bytes, ...] = ()  # of Standard Webhooks, newest first
+    signature_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Target({self.url!r})"
+
+    def hide(self, text: str) -> str:
+        """The text without the secrets that were sent: an endpoint may echo them."""
+        for value in (*self.headers.values(), self.signature_key or ""):
+            if len(value) >= HIDE_CHARS_MIN and value not in (USER_AGENT, "application/json"):
+                text = text.replace(value, HIDDEN)
+        return text
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """For whoever registers a webhook. Raises `Refused` with field `headers`."""
+    if len(headers) > HEADERS_MAX:
+        raise Refused(f"at most {HEADERS_MAX} headers", field="headers")
+    for name, value in headers.items():
+        if not NAME.fullmatch(name) or not VALUE.fullmatch(value) or len(name) + len(value) > HEADER_CHARS_MAX:
+            raise Refused(f"not a header, or over {HEADER_CHARS_MAX} characters: {name[:64]!r}", field="headers")
+        if name.lower() in OURS or name.lower().startswith("webhook-"):
+            raise Refused(f"header {name} is set by us: choose another name", field="headers")
+
+
+def secret_place(webhook_id: str, field: str) -> str:
+    """The sealing context of `headers`, `signature_key` or `secrets` of a webhook."""
+    return place(topics.WEBHOOKS.name, webhook_id, field)
+
+
+def open_target(webhook: Webhook, sealer: Sealer) -> Target:
+    """Raises `Refused` if a secret cannot be opened or used."""
+
+    def unseal(sealed: str, field: str) -> str:
+        return sealer.unseal(sealed, secret_place(webhook.id, field))
+
+    headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
+    if webhook.headers is not None:
+        headers = _merged(headers, _decode(unseal(webhook.headers, "headers")))
+    return Target(
+        webhook.url, headers, tuple(signing.secret_key(unseal(sealed, "secrets")) for sealed in webhook.secrets),
+        None if webhook.signature_key is None else unseal(webhook.signature_key, "signature_key"),
+    )  # fmt: skip
+
+
+def request_headers(target: Target, job: Job, now_ms: int) -> dict[str, str]:
+    entry = job.entry
+    now_s = now_ms // 1000
+    headers = {
+        **target.headers,
+        "webhook-id": entry.event_id, "webhook-timestamp": str(now_s), "X-Airy-Position": entry.position,
+    }  # fmt: skip
+    if target.keys:
+        headers["webhook-signature"] = signing.standard(target.keys, entry.event_id, now_s, entry.body)
+    if target.signature_key:
+        headers["X-Airy-Content-Signature"] = signing.content(target.signature_key, entry.body)
+    return headers
+
+
+def _decode(text: str) -> dict[str, str]:
+    try:
+        headers = msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.MsgspecError as error:
+        raise Refused("the webhook's headers are not a JSON object of texts", field="headers") from error
+    check_headers(headers)
+    return headers
+
+
+def _merged(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
+    """Theirs win, whatever the case of their names."""
+    taken = {name.lower() for name in theirs}
+    return {**{name: value for name, value in ours.items() if name.lower() not in taken}, **theirs}

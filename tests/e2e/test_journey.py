@@ -1,0 +1,169 @@
+"""The journey of docs/tour.md over real HTTP: in by webhook, into the API, out to a subscriber, and the reply back."""
+
+import base64
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+import msgspec
+import pytest
+
+from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.messenger.server import MessengerSim
+from tests.kit.process import TOKEN, AiryProcess, Subscriber, connect, messenger
+
+pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+WITHIN_S = 20.0
+
+
+class Installation:
+    def __init__(
+        self, airy: AiryProcess, session: aiohttp.ClientSession, sim: MessengerSim, subscriber: Subscriber
+    ) -> None:
+        self.airy = airy
+        self.session = session
+        self.sim = sim
+        self.subscriber = subscriber
+
+    async def call(self, path: str, body: object, **headers: str) -> Any:
+        return await self.airy.call(self.session, path, body, **headers)
+
+    def say(self, text: str, psid: str | None = None) -> str:
+        person = psid or self.sim.core.person()
+        self.sim.core.says(person, text, _now_ms())
+        return person
+
+
+@asynccontextmanager
+async def installed(directory: Path, port: int) -> AsyncIterator[Installation]:
+    async with (
+        messenger() as (sim, graph_url),
+        Subscriber().serving() as subscriber,
+        aiohttp.ClientSession() as session,
+    ):
+        airy = AiryProcess(directory, graph_url, port)
+        airy.start()
+        try:
+            await airy.ready(session)
+            sim.target_url = f"{airy.url}/facebook"
+            yield Installation(airy, session, sim, subscriber)
+        finally:
+            assert airy.stop() == 0
+
+
+async def eventually(look: Callable[[], Awaitable[Any]]) -> Any:
+    """What `look` finds, once it finds something; another process is waited for, so this is the machine's time."""
+    with anyio.fail_after(WITHIN_S):
+        while not (found := await look()):
+            await anyio.sleep(0.02)
+    return found
+
+
+async def test_a_message_in_and_the_reply_back_with_its_receipts(tmp_path: Path, free_tcp_port: int) -> None:
+    async with installed(tmp_path, free_tcp_port) as here:
+        assert await here.sim.handshake() == f"{here.airy.url}/facebook is subscribed"
+        hook = {"url": here.subscriber.url, "events": ["message.created"], "signature_key": "content-key"}
+        secret = (await here.call("/webhooks.subscribe", hook))["signing_secret"]
+        await connect(here.airy, here.session)
+        psid = here.say("is the rye bread back?")
+
+        async def listed() -> Any:
+            return (await here.call("/conversations.list", {}))["data"]
+
+        conversation = (await eventually(listed))[0]
+        assert conversation["last_message"]["content"]["message"]["text"] == "is the rye bread back?"
+        assert conversation["channel"]["source_channel_id"] == DEMO_PAGE.id
+
+        async def delivered() -> Any:
+            return here.subscriber.received
+
+        _, body, headers = (await eventually(delivered))[0]
+        assert _signed(headers, body, secret)
+        assert headers["x-airy-content-signature"] == hmac.new(b"content-key", body, "sha256").hexdigest()
+        assert msgspec.json.decode(body)["payload"]["message"]["id"] == conversation["last_message"]["id"]
+
+        reply = {"conversation_id": conversation["id"], "message": {"text": "yes, from Thursday on"}}
+        sent = await here.call("/messages.send", reply, **{"idempotency-key": "k1"})
+        again = await here.call("/messages.send", reply, **{"idempotency-key": "k1"})
+        assert sent["id"] == again["id"]
+
+        async def read() -> Any:
+            page = await here.call("/messages.list", {"conversation_id": conversation["id"]})
+            mine = next(message for message in page["data"] if message["id"] == sent["id"])
+            return mine if mine["metadata"].get("source", {}).get("delivery_state") in {"delivered", "read"} else None
+
+        message = await eventually(read)
+        assert message["delivery_state"] == "delivered"
+        (sending,) = here.sim.core.journal.sendings_of(sent["id"])
+        assert sending.recipient_id == psid
+        assert sending.text == "yes, from Thursday on"
+
+
+async def test_webhooks_that_came_before_the_page_was_connected_appear_when_it_is(
+    tmp_path: Path, free_tcp_port: int
+) -> None:
+    async with installed(tmp_path, free_tcp_port) as here:
+        here.say("too early?")
+
+        async def taken() -> Any:
+            return here.sim.core.journal.postings and here.sim.core.pending == 0
+
+        await eventually(taken)
+        assert (await here.call("/conversations.list", {}))["data"] == []
+        await connect(here.airy, here.session)
+
+        async def listed() -> Any:
+            return (await here.call("/conversations.list", {}))["data"]
+
+        assert (await eventually(listed))[0]["last_message"]["content"]["message"]["text"] == "too early?"
+
+
+async def test_a_read_with_the_position_of_a_write_never_misses_it(tmp_path: Path, free_tcp_port: int) -> None:
+    async with installed(tmp_path, free_tcp_port) as here:
+        for number in range(30):
+            body = msgspec.json.encode({"name": f"tag {number}", "color": "tag-red"})
+            headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+            async with here.session.post(f"{here.airy.url}/tags.create", data=body, headers=headers) as answer:
+                assert answer.status == 201
+                headers["x-airy-position"] = answer.headers["x-airy-position"]
+            async with here.session.post(f"{here.airy.url}/tags.list", headers=headers) as answer:
+                assert len((await answer.json())["data"]) == number + 1
+
+
+async def test_no_secret_is_readable_on_disk_in_logs_or_in_metrics(tmp_path: Path, free_tcp_port: int) -> None:
+    canaries = [DEMO_PAGE.token, "canary-content-key", "canary-header-value", "app-secret", TOKEN]
+    async with installed(tmp_path, free_tcp_port) as here:
+        await connect(here.airy, here.session)
+        hook = {
+            "url": here.subscriber.url, "signature_key": "canary-content-key", "headers": {"x-key": "canary-header-value"},
+        }  # fmt: skip
+        canaries.append((await here.call("/webhooks.subscribe", hook))["signing_secret"])
+        answers = [await here.call(path, {}) for path in ("/channels.list", "/webhooks.list", "/client.config")]
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        async with here.session.get(f"{here.airy.url}/metrics", headers=headers) as answer:
+            answers.append(await answer.text())
+    held = {"answers": repr(answers).encode()}
+    held |= {
+        str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "airy.yaml"
+    }
+    found = [(where, canary) for canary in canaries for where, data in held.items() if canary.encode() in data]
+
+    assert found == []
+    assert len(held) > 4
+
+
+def _signed(headers: dict[str, str], body: bytes, secret: str) -> bool:
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    mac = hmac.new(base64.b64decode(secret.removeprefix("whsec_")), signed, "sha256").digest()
+    return f"v1,{base64.b64encode(mac).decode()}" in headers["webhook-signature"].split()
+
+
+def _now_ms() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,156 @@
+"""A real Airy as a child process, and what stands around it: a simulated Messenger and a subscriber's endpoint."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import anyio
+import msgspec
+from aiohttp import web
+
+from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
+from airy.sim.messenger.server import MessengerSim
+
+TOKEN = "a-token-for-tests-0123456789"
+READY_S = 30.0
+CONFIG = """\
+http: {{port: {port}}}
+security:
+  systemToken: {token}
+  webhooks: {{allowPrivateAddresses: true, allowHttp: true, ports: []}}
+components:
+  sources-facebook:
+    enabled: true
+    appId: "990011"
+    appSecret: app-secret
+    webhookSecret: verify-me
+    graphUrl: {graph}
+"""
+
+
+class AiryProcess:
+    """`airy up` on a data directory of its own. May be killed and started again."""
+
+    def __init__(self, directory: Path, graph_url: str, port: int) -> None:
+        self.directory = directory
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = directory / "airy.log"
+        self._config = directory / "airy.yaml"
+        self._config.write_text(CONFIG.format(port=port, token=TOKEN, graph=graph_url))
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+    def start(self, *options: str) -> None:
+        data = str(self.directory / "data")
+        command = [
+            sys.executable,
+            "-m",
+            "airy",
+            "up",
+            "--no-console",
+            "--config",
+            str(self._config),
+            "--data",
+            data,
+            *options,
+        ]
+        environment = {name: text for name, text in os.environ.items() if not name.startswith("AIRY_")}
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, env=environment)
+
+    async def ready(self, session: aiohttp.ClientSession) -> float:
+        """Wait until it serves; how long that took, in seconds."""
+        began = time.perf_counter()
+        while time.perf_counter() - began < READY_S:
+            assert self._child is not None
+            if self._child.poll() is not None:
+                break
+            try:
+                async with session.get(f"{self.url}/readyz") as answer:
+                    if answer.status == 200:
+                        return time.perf_counter() - began
+            except aiohttp.ClientError:
+                pass
+            await anyio.sleep(0.02)  # the machine's clock: another process is waited for
+        raise AssertionError(f"not ready: {self.log.read_text()[-4000:]}")
+
+    def kill(self) -> None:
+        """As a power cut: no goodbye."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGKILL)
+        self._child.wait()
+
+    def stop(self) -> int:
+        """As an operator would; the exit code."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGTERM)
+        return self._child.wait(timeout=60)
+
+    async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any:
+        """`POST path`; the answer as JSON. Raises `aiohttp.ClientError` for anything but 2xx."""
+        sent = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json", **headers}
+        async with session.post(f"{self.url}{path}", data=msgspec.json.encode(body), headers=sent) as answer:
+            answer.raise_for_status()
+            text = await answer.read()
+            return msgspec.json.decode(text) if text else None
+
+
+class Subscriber:
+    """An endpoint that keeps what it was sent, and is away now and then."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, bytes, dict[str, str]]] = []
+        self.arrived: dict[str, float] = {}  # message id → when, for those who measure
+        self.refusing = False
+        self.url = ""
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Subscriber"]:
+        app = web.Application()
+        app.router.add_post("/hook", self._take)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if self.refusing:
+            return web.Response(status=503)
+        headers = {name.lower(): text for name, text in request.headers.items()}
+        self.received.append((headers["webhook-id"], body, headers))
+        message = msgspec.json.decode(body)["payload"].get("message")
+        if message:
+            self.arrived.setdefault(message["id"], time.perf_counter())
+        return web.Response(status=204)
+
+
+@asynccontextmanager
+async def messenger(
+    behaviour: Behaviour | None = None, *, customers: int = 0
+) -> AsyncIterator[tuple[MessengerSim, str]]:
+    sim = MessengerSim(SimOptions(behaviour=behaviour or Behaviour(), customers=customers))
+    async with sim.serving() as url:
+        yield sim, url
+
+
+async def connect(airy: AiryProcess, session: aiohttp.ClientSession) -> str:
+    """Connect the simulated page; the channel's id."""
+    body = {"page_id": DEMO_PAGE.id, "page_token": DEMO_PAGE.token}
+    channel = await airy.call(session, "/channels.facebook.connect", body)
+    return str(channel["id"])

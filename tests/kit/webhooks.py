@@ -1,0 +1,302 @@
+"""Everything around the webhook engine, in memory: a log with its folded changes, endpoints that behave as told, a run
+that ends with the test.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from random import Random
+
+import anyio
+import msgspec
+import structlog
+from msgspec import Struct
+
+from airy import topics
+from airy.actors.runtime import Actor, Context
+from airy.actors.webhooks.attempts import Attempt
+from airy.actors.webhooks.matching import subscribed_from
+from airy.actors.webhooks.queue import Job, WebhookQueue
+from airy.bus.memory import MemoryBus
+from airy.bus.record import Emit, Position, TopicPartition
+from airy.clock import LoopClock
+from airy.errors import Unavailable
+from airy.fetch import Answer, NotSent, Unanswered
+from airy.model import ids
+from airy.model.change import Change, ChangeKind
+from airy.model.entity import Webhook
+from airy.seal import Sealer
+from airy.store.api import Published
+from tests.kit.bus import running
+
+SEALER = Sealer({"k1": bytes(32)})
+
+
+class Outbox:
+    """A log and a store that has folded it; both the store and the progress that the engine asks for."""
+
+    def __init__(self, bus: MemoryBus, clock: LoopClock) -> None:
+        self.bus = bus
+        self.clock = clock
+        self.version = 0
+        self.changed: dict[TopicPartition, list[Published]] = {}
+        self.known: dict[str, Webhook] = {}
+        self.forgotten: dict[TopicPartition, int] = {}
+        self._positions: dict[TopicPartition, int] = {}
+        self._advanced = anyio.Event()
+        self._sequences: dict[str, int] = {}
+
+    # --- what a test does
+
+    async def happens(
+        self, lane: str = "conversation", *, kind: ChangeKind = ChangeKind.MESSAGE_CREATED, changes: int = 1,
+        at_ms: int | None = None,
+    ) -> list[str]:  # fmt: skip
+        """A fact is written and folded; returns the ids of its changes."""
+        (position,) = await self.bus.publish([_fact(lane)])
+        return self.fold(position, lane, kind=kind, changes=changes, at_ms=at_ms)
+
+    def fold(
+        self, position: Position, lane: str, *, kind: ChangeKind = ChangeKind.MESSAGE_CREATED, changes: int = 1,
+        at_ms: int | None = None,
+    ) -> list[str]:  # fmt: skip
+        sequence = self._sequences[lane] = self._sequences.get(lane, 0) + 1
+        made = [ids.change_id(lane, sequence, nth) for nth in range(changes)]
+        for nth, change_id in enumerate(made):
+            body = msgspec.json.encode({"id": change_id, "type": kind, "sequence": sequence, "payload": {"lane": lane}})
+            change = Change(
+                id=change_id, kind=kind, lane=lane, sequence=sequence, body=body,
+                at_ms=self.clock.now_ms() if at_ms is None else at_ms,
+            )  # fmt: skip
+            self.changed.setdefault(position.where, []).append(Published(position, nth, change))
+        self.advance(position)
+        return made
+
+    async def subscribes(self, name: str, *, folded: bool = True, **more: object) -> Webhook:
+        """A webhook from here on, as the API makes it."""
+        since = subscribed_from(await self.bus.ends(topics.FOLDED))
+        webhook = msgspec.structs.replace(
+            Webhook(id=name, url=f"https://{name}.example.com/", status="Subscribed", since=since), **more
+        )
+        await self.writes(webhook, folded=folded)
+        return webhook
+
+    async def writes(self, webhook: Webhook, *, folded: bool = True) -> Position:
+        (position,) = await self.bus.publish([topics.WEBHOOKS.emit(webhook.id, webhook)])
+        if folded:
+            self.fold_webhook(position, webhook)
+        return position
+
+    def fold_webhook(self, position: Position, webhook: Webhook) -> None:
+        self.known[webhook.id] = webhook
+        self.advance(position)
+
+    def advance(self, position: Position) -> None:
+        self._positions[position.where] = max(self._positions.get(position.where, 0), position.offset + 1)
+        self.version += 1
+        self._advanced.set()
+        self._advanced = anyio.Event()
+
+    async def switch_off(self, webhook_id: str, reason: str) -> None:
+        webhook = self.known[webhook_id]
+        await self.writes(msgspec.structs.replace(webhook, status="Unsubscribed", disabled_reason=reason))
+
+    # --- what the engine asks
+
+    def positions(self) -> Mapping[TopicPartition, int]:
+        return self._positions
+
+    async def progressed(self, since: int, within_s: float) -> int:
+        if self.version <= since:
+            with anyio.move_on_after(within_s):
+                await self._advanced.wait()
+        return self.version
+
+    async def changes(self, where: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[Published]:
+        found = [one for one in self.changed.get(where, []) if (one.position.offset, one.nth) > after]
+        return found[:changes_max]
+
+    async def webhooks(self) -> list[Webhook]:
+        return list(self.known.values())
+
+    async def webhook(self, webhook_id: str) -> Webhook | None:
+        return self.known.get(webhook_id)
+
+    async def forget_changes(self, below: Mapping[TopicPartition, int]) -> int:
+        for where, offset in below.items():
+            self.forgotten[where] = offset
+            self.changed[where] = [one for one in self.changed.get(where, []) if one.position.offset >= offset]
+        return 0
+
+
+def _fact(lane: str) -> Emit:
+    return Emit(topics.EVENTS.name, topics.EVENTS.partition(lane), lane.encode(), b"{}")
+
+
+def where(lane: str) -> TopicPartition:
+    return TopicPartition(topics.EVENTS.name, topics.EVENTS.partition(lane))
+
+
+class Request(Struct, frozen=True):
+    at_s: float
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def event_id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def lane(self) -> str:
+        return str(msgspec.json.decode(self.body)["payload"]["lane"])
+
+
+Behaviour = Callable[[Request], Awaitable[Answer]]
+
+
+class Endpoints:
+    """`Fetch` that asks a script per URL, and remembers every request. Unknown ones answer 200 at once."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.behaviours: dict[str, Behaviour] = {}
+        self.in_flight: dict[str, int] = {}
+        self.most: dict[str, int] = {}  # in flight at once, per URL and ("") in all
+
+    async def __call__(
+        self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
+        connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
+    ) -> Answer:  # fmt: skip
+        assert method == "POST"
+        request = Request(anyio.current_time(), url, dict(headers), body or b"")
+        self.requests.append(request)
+        for key in (url, ""):
+            self.in_flight[key] = self.in_flight.get(key, 0) + 1
+            self.most[key] = max(self.most.get(key, 0), self.in_flight[key])
+        try:
+            with anyio.fail_after(total_s):
+                answer = await self.behaviours.get(url, answers(200))(request)
+        except TimeoutError as error:
+            raise Unanswered("time-out") from error
+        finally:
+            for key in (url, ""):
+                self.in_flight[key] -= 1
+        return Answer(answer.status, answer.headers, answer.body[:body_bytes_max])
+
+    def to(self, name: str) -> list[Request]:
+        return [request for request in self.requests if request.url == f"https://{name}.example.com/"]
+
+    def behave(self, name: str, behaviour: Behaviour) -> None:
+        self.behaviours[f"https://{name}.example.com/"] = behaviour
+
+
+def answers(status: int, *, after_s: float = 0.0, body: bytes = b"", **headers: str) -> Behaviour:
+    async def behave(_request: Request) -> Answer:
+        await anyio.sleep(after_s)
+        return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+    return behave
+
+
+def refuses() -> Behaviour:
+    async def behave(_request: Request) -> Answer:
+        raise NotSent("connection refused")
+
+    return behave
+
+
+def hangs() -> Behaviour:
+    return answers(200, after_s=1e9)
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """One after the other; the last one stays."""
+    left = list(behaviours)
+
+    async def behave(request: Request) -> Answer:
+        return await (left.pop(0) if len(left) > 1 else left[0])(request)
+
+    return behave
+
+
+@asynccontextmanager
+async def logged() -> AsyncIterator[Outbox]:
+    clock = LoopClock()
+    async with running(MemoryBus(topics.ALL, clock=clock)) as bus:
+        yield Outbox(bus, clock)
+
+
+def context(name: str, *, clock: LoopClock, seed: int = 0) -> Context:
+    log = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()])
+    return Context(name, clock=clock, random=Random(f"{seed}/{name}"), log=log)
+
+
+@asynccontextmanager
+async def acting(*actors: Actor, clock: LoopClock, seed: int = 0) -> AsyncIterator[list[Context]]:
+    """The actors run inside and are drained at the end."""
+    contexts = [context(f"actor-{number}", clock=clock, seed=seed) for number in range(len(actors))]
+    async with anyio.create_task_group() as tasks:
+        for actor, ctx in zip(actors, contexts, strict=True):
+            tasks.start_soon(actor.run, ctx)
+        yield contexts
+        for ctx in contexts:
+            ctx.draining.set()
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 1_000_000.0, step_s: float = 0.05) -> None:
+    with anyio.fail_after(within_s):
+        while not condition():
+            await anyio.sleep(step_s)
+
+
+async def attempts(bus: MemoryBus) -> list[Attempt]:
+    """Everything recorded so far."""
+    starts = await bus.starts([topics.ATTEMPTS])  # type: ignore[list-item]
+    found: list[Attempt] = []
+    async with bus.tail(starts) as tail:
+        while records := await tail.fetch(records_max=10_000, wait_s=0):
+            found += [msgspec.json.decode(record.value or b"", type=Attempt) for record in records]
+    return sorted(found, key=lambda one: (one.at_ms, one.id, one.attempt))
+
+
+class Lossy:
+    """A queue whose answers get lost, and whose calls take their time, as a seed says."""
+
+    def __init__(self, queue: WebhookQueue, random: Random, *, loss: float, pause_s: float) -> None:
+        self._queue = queue
+        self._random = random
+        self._loss = loss
+        self._pause_s = pause_s
+
+    def __getattr__(self, name: str) -> object:
+        call = getattr(self._queue, name)
+
+        async def lossy(*arguments: object, **named: object) -> object:
+            await anyio.sleep(self._random.random() * self._pause_s)
+            if self._random.random() < self._loss:
+                raise Unavailable("the request was lost")
+            answer = await call(*arguments, **named)
+            if self._random.random() < self._loss:
+                raise Unavailable("the answer was lost")
+            return answer
+
+        return lossy
+
+
+async def deliver_all(queue: WebhookQueue, now_ms: int, done: Callable[[Job], None], *, jobs_max: int = 50) -> int:
+    """Claim what is due and report it done; returns how many."""
+    jobs = await queue.claim(now_ms=now_ms, lease_ms=60_000, jobs_max=jobs_max, per_webhook_max=1_000)
+    for job in jobs:
+        done(job)
+        await queue.done(job)
+    return len(jobs)
+
+
+def lanes(requests: Iterable[Request]) -> dict[str, list[str]]:
+    """Per lane, the ids in the order they were sent, each once."""
+    sent: dict[str, list[str]] = {}
+    for request in requests:
+        of_lane = sent.setdefault(request.lane, [])
+        if request.event_id not in of_lane:
+            of_lane.append(request.event_id)
+    return sent

@@ -1,0 +1,75 @@
+"""A process that folds is killed in the middle of it; whoever opens the file goes on exactly where it was."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airy.store import SqliteStore
+from tests.kit.contracts.store import everything, seeded
+
+FACTS = 1200
+CHILD = f"""
+import sys
+import anyio
+from airy.store import SqliteStore
+from tests.kit.contracts.store import seeded
+
+async def main():
+    store = SqliteStore(sys.argv[1])
+    await store.open()
+    records = seeded(21, facts={FACTS}).records
+    done = await store.positions()
+    records = [record for record in records if record.offset >= done.get(record.where, 0)]
+    for start in range(0, len(records), 7):
+        await store.apply(records[start : start + 7])
+        print(start, flush=True)
+        if start % 70 == 0:
+            await store.checkpoint()
+    print("finished", flush=True)
+
+anyio.run(main)
+"""
+
+
+def killed_after(path: Path, lines: int) -> str:
+    """Fold in a child until it has said so many lines, then kill it while it goes on. Returns its last line."""
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    last = ""
+    for _ in range(lines):
+        last = child.stdout.readline().strip()
+    os.kill(child.pid, signal.SIGKILL)
+    child.stdout.close()
+    child.wait()
+    return last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_killed_process_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    log = seeded(21, facts=FACTS)
+    clean = SqliteStore(":memory:")
+    await clean.open()
+    for lines in (3, 20, 9, 31, 5):
+        assert killed_after(path, lines) != "finished"
+        store = SqliteStore(path)
+        await store.open()
+        positions = await store.positions()
+        known = [record for record in log.records if record.offset < positions.get(record.where, 0)]
+        await clean.apply(known)
+        assert known
+        assert await store.digest(changes=True) == await clean.digest(changes=True)
+        assert await everything(store, log) == await everything(clean, log)
+        await store.close()
+    store = SqliteStore(path)
+    await store.open()
+    await store.apply(log.records)
+    await clean.apply(log.records)
+    assert await store.digest(changes=True) == await clean.digest(changes=True)
+    await store.close()
+    await clean.close()
