@@ -95,8 +95,14 @@ def conclude(task: Callable[[], int]) -> int:
 
 
 async def _main(up: Up, view: View | None, log_file: Path | None) -> int:
-    shutdown = Shutdown()
     with ExitStack() as views:
+
+        def draining() -> None:
+            views.close()  # what it would show from here on is an instance that goes away
+            if view is not None:
+                sys.stderr.write("airy: stopping; Ctrl-C again leaves at once\n")
+
+        shutdown = Shutdown(on_drain=draining)
 
         def started(running: Running) -> None:
             shutdown.running = running

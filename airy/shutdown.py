@@ -37,9 +37,13 @@ class Running(Protocol):
 class Shutdown:
     """`scope` goes around the system: cancelled where a signal comes before there is anything to drain."""
 
-    def __init__(self, *, guard_s: float = GUARD_S, leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(
+        self, *, on_drain: Callable[[], None] = lambda: None, guard_s: float = GUARD_S,
+        leave: Callable[[int], None] = os._exit,
+    ) -> None:  # fmt: skip
         self.running: Running | None = None
         self.scope = anyio.CancelScope()
+        self._on_drain = on_drain
         self._guard_s = guard_s
         self._leave = leave
         self._draining = False
@@ -55,6 +59,7 @@ class Shutdown:
         if not self._draining:
             self._draining = True
             self._start_guard()
+            self._on_drain()
             if self.running is not None:
                 self.running.stop()
             else:

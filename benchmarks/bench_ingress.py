@@ -1,14 +1,19 @@
-"""What does a durable, checked, bounded webhook endpoint cost, against a bare ASGI handler that only checks the HMAC?
+"""What does a checked, bounded, acknowledged-when-appended webhook endpoint cost, against bare ASGI
+handlers?
 
-Every case is one process with our HTTP server on uvloop; the load is another process that keeps so many connections
-busy with signed posts of about 1 kB. Cases take turns, round after round, so that other load on the machine hits all of
-them; the median round counts. CPU is the server process's own.
+Two baselines: one that only compares the HMAC, and one that does what any honest endpoint has to do,
+appending each body to the same log before it answers. The second shows what our edge itself costs; the
+first is what the budget names.
+
+Every case is one process with our HTTP server on uvloop; the load is another process that keeps so many
+connections busy with signed posts of about 1 kB. Cases take turns, round after round, so that other load on
+the machine hits all of them; the median round counts. CPU is the server process's own.
 
     python benchmarks/bench_ingress.py [--seconds 1.5] [--rounds 5] [--connections 32] [--journal] [--json]
 """
 
 import argparse
-import asyncio  # noqa: TID251 -- the load generator's raw protocols
+import asyncio
 import hmac
 import json
 import os
@@ -194,7 +199,9 @@ def measure(cases: list[str], *, seconds: float, rounds: int, connections: int) 
         servers = {}
         for case in cases:
             command = [sys.executable, __file__, "--serve", case]
-            server = held.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            server = held.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
             assert server.stdout is not None
             servers[case] = (int(server.stdout.readline()), server.pid)
             if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
@@ -224,20 +231,20 @@ def main() -> None:
         return
     cases = [BASELINE, APPENDING, INGRESS, *([JOURNAL] if given.journal else [])]
     rows = measure(cases, seconds=given.seconds, rounds=given.rounds, connections=given.connections)
-    base = rows[BASELINE]
     for row in rows.values():
-        row["rate_ratio"] = row["rate"] / base["rate"]
-        row["cpu_ratio"] = base["cpu_us"] / row["cpu_us"]
+        row["rate_ratio"] = row["rate"] / rows[BASELINE]["rate"]
+        row["cpu_ratio"] = rows[BASELINE]["cpu_us"] / row["cpu_us"]
+        row["appending_cpu_ratio"] = rows[APPENDING]["cpu_us"] / row["cpu_us"]
     if given.json:
         print(json.dumps({"question": "ingress", "baseline": BASELINE, "target": TARGET, "cases": rows}, indent=2))
         return
-    print(f"{'':34} {'req/s':>8} {'CPU µs':>7} {'p50 ms':>7} {'p99 ms':>7} {'rate':>6} {'1/CPU':>6}")
+    print(f"{'':34} {'req/s':>8} {'CPU µs':>7} {'p50 ms':>7} {'p99 ms':>7} {'rate':>6} {'1/CPU':>6} {'same work':>9}")
     for case, row in rows.items():
         print(
             f"{case:34} {row['rate']:8.0f} {row['cpu_us']:7.1f} {row['p50_ms']:7.2f} {row['p99_ms']:7.2f} "
-            f"{row['rate_ratio']:6.2f} {row['cpu_ratio']:6.2f}"
+            f"{row['rate_ratio']:6.2f} {row['cpu_ratio']:6.2f} {row['appending_cpu_ratio']:9.2f}"
         )
-    print(f"target: at least {TARGET} of the baseline")
+    print(f"target: at least {TARGET} of the first row; `same work` is CPU against the second")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Does listing stay as fast when there are ten times as many conversations?
 
-The 20 newest, a page further down, a message page, and filters, at 10⁵ and (with `--large`) 10⁶ conversations; without
-`--large` at 10⁴ and 10⁵. Baseline: the same question at the smaller size in the same run. The shares that filters match:
+The 20 newest, a page further down, a message page, and filters, at 10⁵ and 10⁶ conversations with `--large`, else at
+10⁴ and 10⁵. Baseline: the same question at the smaller size in the same run. The shares that filters match:
 1 of 100 is unread, 9 of 10 are closed, 1 of 20 has the channel asked for, 1 of 1000 the tag.
 """
 
@@ -70,8 +70,8 @@ def story(traffic: Traffic) -> Iterator[Record]:
             yield fact(StateChanged, state="CLOSED")
         if number % 1000 == 0:
             yield fact(TagAdded, tag_id=TAG)
-        name = value(NAMES[number % 4])
-        yield fact(MetadataChanged, subject="conversation", subject_id=conversation_id, set={"contact.display_name": name})
+        name = {"contact.display_name": value(NAMES[number % 4])}
+        yield fact(MetadataChanged, subject="conversation", subject_id=conversation_id, set=name)
 
 
 async def ask_all(path: Path, seed: int, conversations: int, repeats: int) -> dict[str, dict[str, float]]:
@@ -119,13 +119,14 @@ def main() -> None:
             results.append(anyio.run(ask_all, Path(name) / "store.db", chosen.seed, size, chosen.repeats))
     small, large = results
     if chosen.json:
-        print(json.dumps({"bench": "list", "sizes": sizes, "channels": CHANNELS, "cores": os.cpu_count(), "results": results}))
+        about = {"bench": "list", "sizes": sizes, "channels": CHANNELS, "cores": os.cpu_count()}
+        print(json.dumps({**about, "results": results}))
         return
     print(f"one page of 20, median; {sizes[0]:,} against {sizes[1]:,} conversations")
     print(f"{'':<20}{'small us':>10}{'large us':>10}{'ratio':>8}{'matches':>10}")
     for name, at in large.items():
-        more = "" if at["complete"] else "+"
-        print(f"{name:<20}{small[name]['us']:>10.0f}{at['us']:>10.0f}{at['us'] / small[name]['us']:>8.2f}{at['total']:>10.0f}{more}")
+        before, more = small[name]["us"], "" if at["complete"] else "+"
+        print(f"{name:<20}{before:>10.0f}{at['us']:>10.0f}{at['us'] / before:>8.2f}{at['total']:>10.0f}{more}")
 
 
 if __name__ == "__main__":

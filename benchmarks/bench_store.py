@@ -30,7 +30,9 @@ from airy.store import SqliteStore
 
 BATCH = 100
 CHANNELS = 20
-CONTENT = {"message": {"mid": "m_" + "x" * 60, "text": "Is the rye bread back, and until when are you open today? " * 2}}
+TEXT = "Is the rye bread back, and until when are you open today? " * 2
+CONTENT = {"message": {"mid": "m_" + "x" * 60, "text": TEXT}}
+PRAGMAS = {"journal_mode": "wal", "synchronous": "normal", "wal_autocheckpoint": 0, "cache_size": -32_768}
 
 
 class Traffic:
@@ -40,8 +42,8 @@ class Traffic:
         self._random = Random(seed)
         self._offsets: dict[tuple[str, int], int] = {}
         self._channels = [
-            Channel(id=ids.channel_id("facebook", f"p{n}"), source="facebook", source_channel_id=f"p{n}", connected=True)
-            for n in range(CHANNELS)
+            Channel(id=ids.channel_id("facebook", name), source="facebook", source_channel_id=name, connected=True)
+            for name in (f"p{number}" for number in range(CHANNELS))
         ]
         self.people = [
             (channel.id, f"u{n}", ids.conversation_id(channel.id, f"u{n}"))
@@ -101,7 +103,9 @@ async def filled(path: Path, traffic: Traffic) -> SqliteStore:
     return store
 
 
-async def fold_and_store(directory: Path, seed: int, conversations: int, rounds: int, batches: int) -> dict[str, float]:
+async def fold_and_store(
+    directory: Path, seed: int, conversations: int, rounds: int, batches: int
+) -> dict[str, float]:
     traffic = Traffic(seed, conversations)
     store = await filled(directory / "store.db", traffic)
     await timed_batches(store, [traffic.batch(BATCH) for _ in range(batches)])  # caches as they are in service
@@ -132,7 +136,7 @@ async def timed_batches(store: SqliteStore, work: Sequence[Sequence[Record]]) ->
 def bare_inserts(directory: Path, seed: int, rows: int, row_bytes: int, rounds: int, batches: int) -> dict[str, float]:
     random = Random(seed)
     connection = apsw.Connection(str(directory / "bare.db"))
-    for name, value in (("journal_mode", "wal"), ("synchronous", "normal"), ("wal_autocheckpoint", 0), ("cache_size", -16384)):
+    for name, value in PRAGMAS.items():
         connection.pragma(name, value)
     connection.execute("CREATE TABLE rows(n INTEGER PRIMARY KEY, id BLOB UNIQUE, body BLOB)")
     body = b"b" * row_bytes
@@ -159,8 +163,9 @@ def bare_inserts(directory: Path, seed: int, rows: int, row_bytes: int, rounds: 
 def row_bytes_of(directory: Path) -> int:
     """What one message adds: its body and the bodies of its changes, as the store wrote them."""
     connection = apsw.Connection(str(directory / "store.db"))
-    message = connection.execute("SELECT avg(length(body)) FROM (SELECT body FROM messages ORDER BY n DESC LIMIT 1000)").get
-    changes = connection.execute("SELECT avg(length(body)) FROM (SELECT body FROM changes LIMIT 1000)").get
+    newest = "SELECT body FROM messages ORDER BY n DESC LIMIT 1000"
+    message = connection.execute(f"SELECT avg(length(body)) FROM ({newest})").get
+    changes = connection.execute("SELECT sum(length(body)) * 1.0 / sum(total) * 3 FROM changes").get
     connection.close()
     return round(message + changes)
 
@@ -183,8 +188,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--large", action="store_true", help="10⁶ conversations too: minutes, and a few GB of disk")
     parser.add_argument("--conversations", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--batches", type=int, default=10, help="between two checkpoints")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     sizes = [asked.conversations, *([1_000_000] if asked.large else [])]
@@ -193,7 +198,8 @@ def main() -> None:
         print(json.dumps({"bench": "store", "batch": BATCH, "cores": os.cpu_count(), "results": results}))
         return
     print(f"fold + store one inbound message, batches of {BATCH}; baseline: apsw, one insert of the same bytes")
-    print(f"{'conversations':>14}{'us':>8}{'cpu us':>8}{'bare us':>9}{'ratio':>7}{'bytes':>7}{'checkpoint us':>15}{'peak MB':>9}")
+    heads = (("conversations", 14), ("us", 8), ("cpu us", 8), ("bare us", 9), ("ratio", 7), ("bytes", 7))
+    print("".join(f"{head:>{width}}" for head, width in (*heads, ("checkpoint us", 15), ("peak MB", 9))))
     for row in results:
         print(
             f"{row['conversations']:>14.0f}{row['us_per_message']:>8.1f}{row['cpu_us_per_message']:>8.1f}"

@@ -36,12 +36,15 @@ class Exit:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_first_signal_drains(number: signal.Signals) -> None:
     leave, system = Exit(), System()
-    shutdown = Shutdown(leave=leave)
+    seen: list[int] = []
+    shutdown = Shutdown(leave=leave, on_drain=lambda: seen.append(system.stops))
     shutdown.running = system
 
     shutdown.receive(number)
+    shutdown.receive(signal.SIGTERM)
 
     assert (system.stops, leave.codes) == (1, [])
+    assert seen == [0]  # who watches goes before the system does
     assert not shutdown.scope.cancel_called
 
 

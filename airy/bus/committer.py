@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 
 from airy.bus.api import Pulse
-from airy.bus.draft import Draft, Load
+from airy.bus.draft import Draft, weigh
 from airy.bus.group import Group
 from airy.bus.journal import Batch, Journal, Mark
 from airy.bus.log import Log
@@ -29,14 +29,14 @@ WAL_PAGES_MAX: Final = 8_192
 class _Write:
     """A publish, or a commit of offsets, on its way to the disk."""
 
-    __slots__ = ("done", "emits", "error", "group", "load", "offsets", "positions")
+    __slots__ = ("done", "emits", "error", "group", "offsets", "positions", "weight")
 
     def __init__(
-        self, emits: Sequence[Emit], load: Load, *, group: Group | None = None,
+        self, emits: Sequence[Emit], weight: int, *, group: Group | None = None,
         offsets: Mapping[TopicPartition, int] | None = None,
     ) -> None:  # fmt: skip
         self.emits = emits
-        self.load = load
+        self.weight = weight
         self.group = group
         self.offsets = dict(offsets or {})
         self.positions: list[Position] = []
@@ -47,7 +47,7 @@ class _Write:
 class Committer:
     def __init__(
         self, journal: Journal, logs: Mapping[str, Log], *, clock: Clock, writer: Worker,
-        enter: Callable[[Draft, int], None], records_max: int, bytes_max: int,
+        enter: Callable[[Draft], None], records_max: int, bytes_max: int, record_bytes_max: int,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._logs = logs
@@ -56,6 +56,7 @@ class Committer:
         self._enter = enter  # what makes a draft readable
         self._records_max = records_max
         self._bytes_max = bytes_max
+        self._record_bytes_max = record_bytes_max
         self._records = 0  # in flight
         self._bytes = 0
         self._waiting: deque[_Write] = deque()
@@ -66,12 +67,13 @@ class Committer:
         self._closed: str | None = None
         self.wal_full = anyio.Event()
 
-    async def publish(self, emits: Sequence[Emit], load: Load) -> list[Position]:
+    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
         """Waits for room, then for the disk."""
-        return (await self._write(_Write(emits, load))).positions
+        size = weigh(emits, self._logs, record_bytes_max=self._record_bytes_max)
+        return (await self._write(_Write(emits, size))).positions
 
     async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None:
-        await self._write(_Write((), Load(0, 0), group=group, offsets=offsets))
+        await self._write(_Write((), 0, group=group, offsets=offsets))
 
     async def run(self, pulse: Pulse) -> None:
         """Until draining, and then until nothing waits."""
@@ -101,7 +103,7 @@ class Committer:
             if self._closed is not None:
                 raise Unavailable(f"{self._closed}: nothing is written any more")
             self._records += len(write.emits)
-            self._bytes += write.load.total
+            self._bytes += write.weight
             self._waiting.append(write)
             self._news.set()
         await write.done.wait()
@@ -113,9 +115,7 @@ class Committer:
         """Whatever is alone fits, or it would wait for ever."""
         if not self._records:
             return True
-        return (
-            self._records + len(write.emits) <= self._records_max and self._bytes + write.load.total <= self._bytes_max
-        )
+        return self._records + len(write.emits) <= self._records_max and self._bytes + write.weight <= self._bytes_max
 
     async def _write_group(self) -> None:
         group = list(self._take_group())
@@ -131,7 +131,7 @@ class Committer:
             raise
         finally:
             self._records -= sum(len(write.emits) for write in group)
-            self._bytes -= sum(write.load.total for write in group)
+            self._bytes -= sum(write.weight for write in group)
             self._room.set()
 
     def _fail(self, group: Sequence[_Write], error: BaseException) -> None:
@@ -143,11 +143,11 @@ class Committer:
         taken = 0
         while self._waiting and taken < GROUP_BYTES_MAX:
             write = self._waiting.popleft()
-            taken += write.load.total
+            taken += write.weight
             yield write
 
     async def _store(self, group: Sequence[_Write]) -> None:
-        draft = Draft(self._logs, self._clock.now_ms())
+        draft = Draft(self._logs, now_ms=self._clock.now_ms(), record_bytes_max=self._record_bytes_max)
         for write in group:
             write.positions = draft.add(write.emits)
         batches = [(topic, batch) for topic, records in draft.records.items() for batch in pack(records)]
@@ -156,7 +156,7 @@ class Committer:
             for write in group if write.group is not None for where, offset in write.offsets.items()
         }  # fmt: skip
         await self._writer(self._journal.append, batches, list(marks.values()))
-        self._enter(draft, max(write.load.widest for write in group))
+        self._enter(draft)
         for write in group:
             if write.group is not None:
                 write.group.committed.update(write.offsets)

@@ -1,7 +1,7 @@
 """Records that have their offsets but are not readable yet: what a publish is before it is in the log."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from airy.bus.api import RecordTooLarge
 from airy.bus.log import Log, weight
@@ -10,33 +10,6 @@ from airy.errors import Refused
 
 HEADERS_BYTES_MAX: Final = 65_536
 """Counted apart from key and value: what fits then fits as a dead letter too, which has more headers."""
-
-
-class Load(NamedTuple):
-    """What some records weigh together, and the heaviest of them."""
-
-    total: int
-    widest: int
-
-
-def weigh(emits: Sequence[Emit], *, record_bytes_max: int) -> Load:
-    """Raises `RecordTooLarge`."""
-    weights = [weight(emit) if emit.headers else len(emit.key) + len(emit.value or b"") for emit in emits]
-    widest = max(weights)
-    if widest > min(record_bytes_max, HEADERS_BYTES_MAX):
-        for emit, total in zip(emits, weights, strict=True):
-            _check_size(emit, total, record_bytes_max)
-    return Load(sum(weights), widest)
-
-
-def _check_size(emit: Emit, total: int, record_bytes_max: int) -> None:
-    body = len(emit.key) + len(emit.value or b"")
-    if body > record_bytes_max:
-        text = f"a record for {emit.topic} has {body} bytes"
-        raise RecordTooLarge(f"{text}: at most {record_bytes_max} fit, send less", field="value")
-    if total - body > HEADERS_BYTES_MAX:
-        text = f"a record for {emit.topic} has {total - body} bytes of headers"
-        raise RecordTooLarge(f"{text}: at most {HEADERS_BYTES_MAX} fit, send fewer", field="headers")
 
 
 def find(logs: Mapping[str, Log], name: str, partition: int = 0) -> Log:
@@ -50,41 +23,75 @@ def find(logs: Mapping[str, Log], name: str, partition: int = 0) -> Log:
     return log
 
 
+def check_size(emit: Emit, record_bytes_max: int) -> None:
+    """Raises `RecordTooLarge`."""
+    body = len(emit.key) + len(emit.value or b"")
+    if body > record_bytes_max:
+        text = f"a record for {emit.topic} has {body} bytes"
+        raise RecordTooLarge(f"{text}: at most {record_bytes_max} fit, send less", field="value")
+    headers = weight(emit) - body
+    if headers > HEADERS_BYTES_MAX:
+        text = f"a record for {emit.topic} has {headers} bytes of headers"
+        raise RecordTooLarge(f"{text}: at most {HEADERS_BYTES_MAX} fit, send fewer", field="headers")
+
+
+def weigh(emits: Sequence[Emit], logs: Mapping[str, Log], *, record_bytes_max: int) -> int:
+    """What they weigh together. Raises `Refused` for what cannot be written."""
+    total = 0
+    for emit in emits:
+        find(logs, emit.topic, emit.partition)
+        size = weight(emit)
+        if size > min(record_bytes_max, HEADERS_BYTES_MAX):
+            check_size(emit, record_bytes_max)
+        total += size
+    return total
+
+
 class Draft:
     """Offsets are taken when it is entered in the log, so a draft that is dropped has used none up."""
 
-    def __init__(self, logs: Mapping[str, Log], now_ms: int) -> None:
+    def __init__(self, logs: Mapping[str, Log], *, now_ms: int, record_bytes_max: int) -> None:
         self._logs = logs
         self._now_ms = now_ms
+        self._record_bytes_max = record_bytes_max
         self._ends: dict[str, dict[int, int]] = {}
         self.records: dict[str, list[Record]] = {}  # by topic, in the order of their offsets
+        self.total = 0  # their weight
+        self._widest = 0
 
     def add(self, emits: Sequence[Emit]) -> list[Position]:
-        """Raises `Refused` for a partition there is not; the draft is good for nothing then."""
+        """Raises `Refused` for what cannot be written; the draft is good for nothing then."""
         positions: list[Position] = []
-        now_ms = self._now_ms
+        now_ms, total, widest = self._now_ms, self.total, self._widest
+        small = min(self._record_bytes_max, HEADERS_BYTES_MAX)
         make = tuple.__new__  # half of what calling Position costs, and there is no hotter loop
         topic = ""
         for emit in emits:
             if emit.topic is not topic:
                 topic = emit.topic
-                log = find(self._logs, topic)
+                offset = find(self._logs, topic).next
                 records = self.records.setdefault(topic, [])
                 ends = self._ends.setdefault(topic, {})
-                offset = log.next + len(records)
-            partition, at_ms = emit.partition, emit.timestamp_ms
-            if at_ms is None:
-                at_ms = now_ms
-            records.append(Record(topic, partition, offset, emit.key, emit.value, emit.headers, at_ms))
+                offset += len(records)
+            partition, key, value, headers = emit.partition, emit.key, emit.value, emit.headers
+            size = weight(emit) if headers else len(key) + len(value or b"")
+            total += size
+            if size > widest:
+                widest = size
+                if size > small:
+                    check_size(emit, self._record_bytes_max)
+            at_ms = emit.timestamp_ms
+            records.append(Record(topic, partition, offset, key, value, headers, now_ms if at_ms is None else at_ms))
             positions.append(make(Position, (topic, partition, offset)))
             offset += 1
             ends[partition] = offset
         for topic, ends in self._ends.items():
             for partition in ends:
                 find(self._logs, topic, partition)
+        self.total, self._widest = total, widest
         return positions
 
-    def enter(self, widest: int) -> None:
-        """Make them readable, and wake who waits for them. None weighs more than `widest`."""
+    def enter(self) -> None:
+        """Make them readable, and wake who waits for them."""
         for topic, records in self.records.items():
-            self._logs[topic].append(records, self._ends[topic], widest)
+            self._logs[topic].append(records, self._ends[topic], self._widest)

@@ -7,7 +7,7 @@ import anyio
 from airy.bus.api import Pulse
 from airy.bus.cache import Cache
 from airy.bus.committer import Committer
-from airy.bus.draft import Draft, Load, find
+from airy.bus.draft import Draft
 from airy.bus.group import Group
 from airy.bus.journal import Journal
 from airy.bus.log import Found, Log, held
@@ -22,6 +22,7 @@ class Durable:
     def __init__(
         self, topics: Sequence[Topic[object]], *, journal: Journal, clock: Clock, bytes_max: int,
         tombstone_ms: int, compact_records_min: int, publish_records_max: int, publish_bytes_max: int,
+        record_bytes_max: int,
     ) -> None:  # fmt: skip
         spans = journal.declare(topics)
         self.logs = {topic.name: Log(topic, spans[topic.name]) for topic in topics}
@@ -34,7 +35,7 @@ class Durable:
         self._checkpointer = Worker(inline=journal.inline)
         self._committer = Committer(
             journal, self.logs, clock=clock, writer=self._writer, enter=self._enter,
-            records_max=publish_records_max, bytes_max=publish_bytes_max,
+            records_max=publish_records_max, bytes_max=publish_bytes_max, record_bytes_max=record_bytes_max,
         )  # fmt: skip
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
@@ -48,10 +49,8 @@ class Durable:
             await self._committer.run(pulse)
             tasks.cancel_scope.cancel()
 
-    async def publish(self, emits: Sequence[Emit], load: Load) -> list[Position]:
-        for topic, partition in {(emit.topic, emit.partition) for emit in emits}:
-            find(self.logs, topic, partition)
-        return await self._committer.publish(emits, load)
+    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
+        return await self._committer.publish(emits)
 
     async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None:
         await self._committer.commit(group, offsets)
@@ -71,8 +70,8 @@ class Durable:
                 before_ms = now_ms - topic.retention_ms
                 self._cache.freed(await expire_journal(self._journal, self._writer, log, before_ms))
 
-    def _enter(self, draft: Draft, widest: int) -> None:
-        draft.enter(widest)
+    def _enter(self, draft: Draft) -> None:
+        draft.enter()
         for topic, records in draft.records.items():
             self._cache.entered(topic, held(records))
 

@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 
 from airy.bus.api import Ownership, Pulse, Subscription, Tail
-from airy.bus.draft import find, weigh
+from airy.bus.draft import find
 from airy.bus.durable import Durable
 from airy.bus.faults import Faults, Kind, Point
 from airy.bus.group import Group
@@ -40,7 +40,6 @@ class MemoryBus:
     ) -> None:  # fmt: skip
         self._clock = clock
         self._faults = faults
-        self._record_bytes_max = record_bytes_max
         self._session_s = session_s
         self._rebalance_s = rebalance_s
         self._upkeep_s = upkeep_s
@@ -49,13 +48,14 @@ class MemoryBus:
         if journal is None:
             self._storage = Volatile(
                 topics, clock=clock, bytes_max=memory_bytes_max or 1024 * MIB, tombstone_ms=tombstone_ms,
-                compact_records_min=compact_records_min,
+                compact_records_min=compact_records_min, record_bytes_max=record_bytes_max,
             )  # fmt: skip
         else:
             self._storage = Durable(
                 topics, journal=journal, clock=clock, bytes_max=memory_bytes_max or 64 * MIB,
                 tombstone_ms=tombstone_ms, compact_records_min=compact_records_min,
                 publish_records_max=publish_records_max, publish_bytes_max=publish_bytes_max,
+                record_bytes_max=record_bytes_max,
             )  # fmt: skip
         self._logs = self._storage.logs
 
@@ -68,12 +68,11 @@ class MemoryBus:
     async def publish(self, emits: Sequence[Emit]) -> list[Position]:
         if not emits:
             return []
-        load = weigh(emits, record_bytes_max=self._record_bytes_max)
         if self._faults is None:
-            return await self._storage.publish(emits, load)
+            return await self._storage.publish(emits)
         if await self._strike("publish") == "duplicate":
-            await self._storage.publish(emits, load)
-        positions = await self._storage.publish(emits, load)
+            await self._storage.publish(emits)
+        positions = await self._storage.publish(emits)
         await self._strike("published")
         return positions
 

@@ -6,7 +6,7 @@ from typing import Protocol
 from anyio.lowlevel import checkpoint
 
 from airy.bus.api import Pulse
-from airy.bus.draft import Draft, Load
+from airy.bus.draft import Draft
 from airy.bus.group import Group
 from airy.bus.log import OVERHEAD_BYTES, Compacted, Found, Log
 from airy.bus.record import Emit, Position, TopicPartition
@@ -17,14 +17,14 @@ from airy.errors import Unavailable
 
 
 class Storage(Protocol):
-    """What a memory bus asks of its storage. All it is handed is checked."""
+    """What a memory bus asks of its storage. Topics it is asked about are declared; what it is to write may be anything."""
 
     @property
     def logs(self) -> Mapping[str, Log]: ...
 
     def committed(self, group: str) -> dict[TopicPartition, int]: ...
     async def run(self, pulse: Pulse) -> None: ...
-    async def publish(self, emits: Sequence[Emit], load: Load) -> list[Position]: ...
+    async def publish(self, emits: Sequence[Emit]) -> list[Position]: ...
     async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None: ...
     async def read(self, topic: str, wanted: Mapping[int, int], records_max: int, bytes_max: int) -> Found:
         """What is not in memory: see `ColdRead`."""
@@ -40,13 +40,14 @@ class Volatile:
 
     def __init__(
         self, topics: Sequence[Topic[object]], *, clock: Clock, bytes_max: int, tombstone_ms: int,
-        compact_records_min: int,
+        compact_records_min: int, record_bytes_max: int,
     ) -> None:  # fmt: skip
         self.logs = {topic.name: Log(topic) for topic in topics}
         self._clock = clock
         self._bytes_max = bytes_max
         self._tombstone_ms = tombstone_ms
         self._compact_records_min = compact_records_min
+        self._record_bytes_max = record_bytes_max
         self._compacted: dict[str, Compacted] = {}
         self._held = 0
 
@@ -58,13 +59,13 @@ class Volatile:
         with pulse.waiting():
             await pulse.draining.wait()
 
-    async def publish(self, emits: Sequence[Emit], load: Load) -> list[Position]:
+    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
         if self._held > self._bytes_max:
             raise Unavailable(f"the log in memory is over its {self._bytes_max} bytes: keep a journal on disk")
-        draft = Draft(self.logs, self._clock.now_ms())
+        draft = Draft(self.logs, now_ms=self._clock.now_ms(), record_bytes_max=self._record_bytes_max)
         positions = draft.add(emits)
-        draft.enter(load.widest)
-        self._held += load.total + OVERHEAD_BYTES * len(emits)
+        draft.enter()
+        self._held += draft.total + OVERHEAD_BYTES * len(emits)
         await checkpoint()  # a publisher that never waits for anything must still let others run
         return positions
 

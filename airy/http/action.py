@@ -103,9 +103,7 @@ def route(of: Action, edge: Edge, reader: bodies.BodyReader) -> HTTPRouteHandler
         await _catch_up(edge, _positions(headers, common))
         return _response(await of.handler(edge, Call(body, cause)), of.status)
 
-    return post(list(of.paths), opt={PERMISSION: of.permission}, name=of.paths[0])(
-        handle
-    )
+    return post(list(of.paths), opt={PERMISSION: of.permission}, name=of.paths[0])(handle)
 
 
 def _response(answer: Answer, status: int) -> ASGIResponse:
@@ -122,11 +120,7 @@ async def _catch_up(edge: Edge, tokens: list[str]) -> None:
 
 
 def _positions(headers: RawHeaders, common: Common) -> list[str]:
-    tokens = [
-        token.strip()
-        for part in _values(headers, POSITION_HEADER, common.position)
-        for token in part.split(",")
-    ]
+    tokens = [token.strip() for part in _values(headers, POSITION_HEADER, common.position) for token in part.split(",")]
     if len(tokens) > POSITIONS_MAX:
         raise Refused(f"at most {POSITIONS_MAX} positions", field="position")
     return [token for token in tokens if token]

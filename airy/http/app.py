@@ -26,7 +26,7 @@ from airy.http import (
     webhooks,
 )
 from airy.http.action import Action
-from airy.http.asgi import AsgiApp, Message, Receive, Scope, Send
+from airy.http.asgi import Message, Receive, Scope, Send
 from airy.http.auth import Guard
 from airy.http.bodies import BodyReader
 from airy.http.cors import Cors
@@ -45,16 +45,14 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 log = structlog.get_logger("airy.http")
 
 
-def application(
-    edge: Edge, reader: BodyReader, guard: Guard, routes: Iterable[HTTPRouteHandler] = ()
-) -> Litestar:
+def application(edge: Edge, reader: BodyReader, guard: Guard, routes: Iterable[HTTPRouteHandler] = ()) -> Litestar:
     """The Litestar application alone. `routes` are further ones; they declare their permission as ours do."""
     return Litestar(
         route_handlers=[
             *(action.route(each, edge, reader) for each in ACTIONS),
             *health.routes(edge.status), openapi.route(ACTIONS, edge.version), *routes,
         ],
-        guards=[guard], exception_handlers={Exception: _answer_error},  # type: ignore[dict-item]
+        guards=[guard], exception_handlers={Exception: _answer_error},
         openapi_config=None, logging_config=None,
         request_max_body_size=None,  # ours to limit: see bodies.py
     )  # fmt: skip
@@ -65,9 +63,7 @@ class Front:
 
     def __init__(self, app: Litestar, ingresses: Mapping[str, Ingress], *, cors: Cors, ids: Ids) -> None:
         self.app = app
-        self._ingresses = {
-            spelling: each for path, each in ingresses.items() for spelling in (path, f"{path}/")
-        }
+        self._ingresses = {spelling: each for path, each in ingresses.items() for spelling in (path, f"{path}/")}
         self._cors = cors
         self._ids = ids
         self.responses: dict[str, int] = {}  # by class of status, for metrics
@@ -96,13 +92,9 @@ class Front:
             await send(message)
 
         if origin is not None and not self._cors.allows(origin):
-            await answer_problem(
-                answer, Problem(403, "pages of this origin may not call; see http.allowedOrigins")
-            )
+            await answer_problem(answer, Problem(403, "pages of this origin may not call; see http.allowedOrigins"))
         elif origin is not None and _is_preflight(scope):
-            await send(
-                {"type": "http.response.start", "status": 200, "headers": self._cors.preflight(origin)}
-            )
+            await send({"type": "http.response.start", "status": 200, "headers": self._cors.preflight(origin)})
             await send({"type": "http.response.body", "body": b""})
         else:
             await self.app(scope, receive, answer)  # type: ignore[arg-type]

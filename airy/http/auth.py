@@ -69,17 +69,11 @@ class Tokens:
 
     def __init__(self, tokens: Mapping[str, Secret], *, chars_min: int = 16) -> None:
         if not tokens:
-            raise Refused(
-                "no API token is configured: set security.systemToken, or security.open to do without"
-            )
+            raise Refused("no API token is configured: set security.systemToken, or security.open to do without")
         for name, token in tokens.items():
             if len(token.reveal()) < chars_min:
-                raise Refused(
-                    f"the API token {name!r} is too easy to guess: give it at least {chars_min} characters"
-                )
-        self._known = [
-            (Caller(caller_id(name)), _hash(token.reveal().encode())) for name, token in tokens.items()
-        ]
+                raise Refused(f"the API token {name!r} is too easy to guess: give it at least {chars_min} characters")
+        self._known = [(Caller(caller_id(name)), _hash(token.reveal().encode())) for name, token in tokens.items()]
 
     def authenticate(self, headers: RawHeaders) -> Caller | None:
         given = [value for name, value in headers if name == b"authorization"]

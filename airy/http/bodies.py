@@ -1,8 +1,8 @@
 """Request bodies: read within a cap, checked as JSON, turned into the shape a route declares.
 
 One parser for the whole edge, stricter than any it feeds: what passes here can be decoded by everything
-behind it. It is lenient where clients of the original rely on it (unknown keys, numbers for text, camelCase,
-no body at all) and reports all fields that are wrong at once.
+behind it. It is lenient where clients of the original rely on it (unknown keys, numbers for text,
+camelCase, no body at all) and reports all fields that are wrong at once.
 """
 
 import json
@@ -179,9 +179,7 @@ def parse(body: bytes) -> object:
         raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
         reason = error.msg[:1].lower() + error.msg[1:]
-        raise Problem(
-            400, f"the body is not JSON: {reason} at line {error.lineno}, column {error.colno}"
-        ) from error
+        raise Problem(400, f"the body is not JSON: {reason} at line {error.lineno}, column {error.colno}") from error
     if b"\\u" in body:
         _refuse_surrogates(value, "")
     return value
@@ -192,9 +190,7 @@ def nested_deeper(body: bytes, depth_max: int) -> bool:
     if body.count(b"[") + body.count(b"{") <= depth_max:
         return False
     steps = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS).translate(_STEP)
-    return any(
-        depth > depth_max for depth in accumulate(steps, lambda depth, step: depth + (1 if step == 1 else -1))
-    )
+    return any(depth > depth_max for depth in accumulate(steps, lambda depth, step: depth + (1 if step == 1 else -1)))
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

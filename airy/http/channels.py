@@ -63,9 +63,7 @@ async def update(edge: Edge, call: Call[Update]) -> Answer:
     return Answer(render_channel(done.value), position=done.position)
 
 
-@action(
-    "/channels.facebook.connect", permission=Permission.MANAGE, body=ConnectFacebook, returns=shapes.Channel
-)
+@action("/channels.facebook.connect", permission=Permission.MANAGE, body=ConnectFacebook, returns=shapes.Channel)
 async def connect_facebook(edge: Edge, call: Call[ConnectFacebook]) -> Answer:
     """Connect a Facebook page; the token is exchanged for a long-lived one and never shown again."""
     body = call.body

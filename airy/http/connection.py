@@ -1,8 +1,8 @@
 """One client connection: uvicorn's protocol with the limits it lacks.
 
 uvicorn waits forever for headers and bodies and takes headers of any size, so a few slow or greedy clients
-could hold a whole server. Deadlines are numbers the server's sweep compares, not timers: they cost a request
-nothing but two assignments.
+could hold a whole server. Deadlines are numbers the server's sweep compares, not timers: they cost a
+request nothing but two assignments.
 """
 
 from typing import Any

@@ -41,9 +41,7 @@ class UpdateContact(Struct, frozen=True):
     display_name: Text
 
 
-@action(
-    "/conversations.list", permission=Permission.READ, body=List, returns=shapes.Page[shapes.Conversation]
-)
+@action("/conversations.list", permission=Permission.READ, body=List, returns=shapes.Page[shapes.Conversation])
 async def list_(edge: Edge, call: Call[List]) -> Answer:
     """Conversations by latest activity, newest first; filtered, a page at a time."""
     body = call.body
@@ -80,18 +78,14 @@ async def mark_read(edge: Edge, call: Call[Reference]) -> Answer:
 async def tag(edge: Edge, call: Call[Tagging]) -> Answer:
     """Put a tag on a conversation; twice is once."""
     body = call.body
-    return Answer(
-        position=await edge.commands.conversations.tag(body.conversation_id, body.tag_id, call.cause)
-    )
+    return Answer(position=await edge.commands.conversations.tag(body.conversation_id, body.tag_id, call.cause))
 
 
 @action("/conversations.untag", permission=Permission.WRITE, body=Tagging, status=204)
 async def untag(edge: Edge, call: Call[Tagging]) -> Answer:
     """Take a tag off a conversation."""
     body = call.body
-    return Answer(
-        position=await edge.commands.conversations.untag(body.conversation_id, body.tag_id, call.cause)
-    )
+    return Answer(position=await edge.commands.conversations.untag(body.conversation_id, body.tag_id, call.cause))
 
 
 @action(
@@ -104,9 +98,7 @@ async def untag(edge: Edge, call: Call[Tagging]) -> Answer:
 async def set_state(edge: Edge, call: Call[SetState]) -> Answer:
     """Set the state to any word; by convention OPEN or CLOSED."""
     body = call.body
-    return Answer(
-        position=await edge.commands.conversations.set_state(body.conversation_id, body.state, call.cause)
-    )
+    return Answer(position=await edge.commands.conversations.set_state(body.conversation_id, body.state, call.cause))
 
 
 @action(
@@ -115,9 +107,7 @@ async def set_state(edge: Edge, call: Call[SetState]) -> Answer:
 )  # fmt: skip
 async def remove_state(edge: Edge, call: Call[Reference]) -> Answer:
     """Remove the state."""
-    return Answer(
-        position=await edge.commands.conversations.set_state(call.body.conversation_id, None, call.cause)
-    )
+    return Answer(position=await edge.commands.conversations.set_state(call.body.conversation_id, None, call.cause))
 
 
 @action(
@@ -128,18 +118,14 @@ async def update_contact(edge: Edge, call: Call[UpdateContact]) -> Answer:
     """Name the contact; the provider's name no longer replaces it."""
     body = call.body
     return Answer(
-        position=await edge.commands.conversations.name_contact(
-            body.conversation_id, body.display_name, call.cause
-        )
+        position=await edge.commands.conversations.name_contact(body.conversation_id, body.display_name, call.cause)
     )
 
 
 @action("/conversations.refetch", permission=Permission.WRITE, body=Reference, status=202)
 async def refetch(edge: Edge, call: Call[Reference]) -> Answer:
     """Ask the provider for the contact's name and picture again."""
-    return Answer(
-        position=await edge.commands.conversations.refetch_profile(call.body.conversation_id, call.cause)
-    )
+    return Answer(position=await edge.commands.conversations.refetch_profile(call.body.conversation_id, call.cause))
 
 
 def _render(view: ConversationView) -> dict[str, object]:

@@ -1,9 +1,10 @@
-"""Provider webhooks in: verify the raw bytes, append them to the log, answer. A raw ASGI handler per source.
+"""Provider webhooks in: verify the raw bytes, append them to the log, answer. A raw ASGI handler per
+source.
 
 Nothing is parsed here: a body that cannot be read is the router's business, and it is stored before anybody
 tries. 200 is sent only after `publish` returned, so what was acknowledged is durable (G1); too much at once
-is refused before it is taken (G9). Dispatched in front of the application, which would cost as much again as
-the whole request.
+is refused before it is taken (G9). Dispatched in front of the application, which would cost as much again
+as the whole request.
 """
 
 from urllib.parse import parse_qsl
@@ -95,9 +96,7 @@ class Gate:
 class Ingress:
     """The endpoint of one source."""
 
-    def __init__(
-        self, source: Verifier, bus: Bus, *, clock: Clock, ids: Ids, gate: Gate, reader: BodyReader
-    ) -> None:
+    def __init__(self, source: Verifier, bus: Bus, *, clock: Clock, ids: Ids, gate: Gate, reader: BodyReader) -> None:
         self._source = source
         self._shared = SharedPublish(bus)
         self._clock = clock

@@ -46,9 +46,7 @@ async def list_(edge: Edge, call: Call[List]) -> Answer:
         body.conversation_id, cursor=body.cursor or None, page_size=page_size(body.page_size)
     )
     read = view.conversation.read_sequence
-    return Answer(
-        envelope(page, [render_message(cast("Message", item), read_sequence=read) for item in page.items])
-    )
+    return Answer(envelope(page, [render_message(cast("Message", item), read_sequence=read) for item in page.items]))
 
 
 @action("/messages.send", permission=Permission.WRITE, body=Send, returns=shapes.Message)

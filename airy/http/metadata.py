@@ -31,9 +31,7 @@ async def upsert(edge: Edge, call: Call[Upsert]) -> Answer:
     body = call.body
     if not isinstance(body.data.value, dict):
         raise Refused("must be a JSON object", field="data")
-    return Answer(
-        position=await edge.commands.metadata.upsert(body.subject, body.id, body.data.raw, call.cause)
-    )
+    return Answer(position=await edge.commands.metadata.upsert(body.subject, body.id, body.data.raw, call.cause))
 
 
 @action("/metadata.remove", permission=Permission.WRITE, body=Remove, status=204)

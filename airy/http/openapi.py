@@ -29,14 +29,8 @@ PROBLEMS = {
 
 
 def describe(actions: Sequence[Action], version: str) -> Document:
-    types = (
-        [each.body for each in actions]
-        + [each.returns for each in actions if each.returns]
-        + [shapes.Problem]
-    )
-    references, components = msgspec.json.schema_components(
-        types, schema_hook=_custom, ref_template=REFERENCE
-    )
+    types = [each.body for each in actions] + [each.returns for each in actions if each.returns] + [shapes.Problem]
+    references, components = msgspec.json.schema_components(types, schema_hook=_custom, ref_template=REFERENCE)
     known = dict(zip(map(str, types), references, strict=True))
     return {
         "openapi": "3.1.0",

@@ -1,7 +1,7 @@
 """The shapes of answers, for the API's description only; tests hold every answer against them.
 
-Answers are built by `airy.model.render`, once for HTTP, webhooks and the websocket. These say what that comes
-to.
+Answers are built by `airy.model.render`, once for HTTP, webhooks and the websocket. These say what that
+comes to.
 """
 
 from typing import Any, Generic, Literal, TypeVar

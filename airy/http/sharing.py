@@ -1,8 +1,9 @@
 """Requests that arrive while the log is busy share the next publish.
 
-A publish costs about the same for one record as for a few dozen, and so does a commit to disk. Nobody waits for company: when
-nothing is under way a record goes at once, and what comes meanwhile goes together, as soon as that is done. A batch
-fails as a whole, which tells each of its requests what it would have been told alone: try again.
+A publish costs about the same for one record as for a few dozen, and so does a commit to disk. Nobody waits
+for company: when nothing is under way a record goes at once, and what comes meanwhile goes together, as
+soon as that is done. A batch fails as a whole, which tells each of its requests what it would have been
+told alone: try again.
 """
 
 import anyio

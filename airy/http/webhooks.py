@@ -158,11 +158,7 @@ async def replay(edge: Edge, call: Call[Replay]) -> Answer:
     await _known(edge, body.id or "")
     found = await edge.queue.dead(webhook_id=body.id, dead_max=DEAD_MAX)
     return Answer(
-        {
-            "replayed": sum(
-                [await edge.queue.replay(dead.job_id, now_ms=edge.clock.now_ms()) for dead in found]
-            )
-        }
+        {"replayed": sum([await edge.queue.replay(dead.job_id, now_ms=edge.clock.now_ms()) for dead in found])}
     )
 
 

@@ -105,8 +105,9 @@ class Store(Protocol):
     ) -> list[Work]:  # fmt: skip
         """At most one per conversation, soonest due first.
 
-        "send": its oldest message that is sending, or pending and due, unless an older one is pending or sending (order
-        within a conversation holds across retries; unknown and failed ones hold nobody up). A sending one is due at once.
+        "send": its oldest message that is sending, or pending and due, unless an older one is pending or sending
+        (order within a conversation holds across retries; unknown and failed ones hold nobody up). A sending one is
+        due at once.
         """
         ...
 

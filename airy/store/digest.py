@@ -1,7 +1,8 @@
 """A fingerprint of a read model that does not depend on the order its rows come in.
 
-Each row is hashed by itself and the hashes are added up, modulo 2^256: engines need not sort, a part can be added or taken
-away later, and two stores agree exactly if they hold the same rows. It guards against mistakes, not against an adversary.
+Each row is hashed by itself and the hashes are added up, modulo 2^256: engines need not sort, a part can be added or
+taken away later, and two stores agree exactly if they hold the same rows. It guards against mistakes, not against an
+adversary.
 """
 
 from hashlib import sha256

@@ -1,10 +1,12 @@
 """The filter language of `conversations.list`, as a tree of conditions. No SQL here, and no data.
 
 It is the classic Lucene syntax: default field `id`, default operator OR, and clauses that are required, optional or
-prohibited rather than a boolean algebra (`a OR b AND c` requires b and c; a filter of prohibitions alone matches nothing).
-luqum parses; its tree is flattened back into the list of clauses that syntax means. Differences to the original: braces
-exclude their bound, lower bounds may be open, numbers have 64 bits, `metadata.state` is compared as a whole, and what is
-not supported is refused by name instead of matching nothing.
+prohibited rather than a boolean algebra (`a OR b AND c` requires b and c; a filter of prohibitions alone matches
+nothing). luqum parses; its tree is flattened back into the list of clauses that syntax means.
+
+Differences to the original: braces exclude their bound, lower bounds may be open, numbers have 64 bits,
+`metadata.state` is compared as a whole, what was typed into the inbox's search box is taken as it is, and what is not
+supported is refused by name instead of matching nothing.
 """
 
 import re
@@ -142,7 +144,7 @@ class _Reader:
         self._clauses = 0
 
     def clauses(self, item: lucene.Item, field: str, levels: int) -> Clauses:
-        """The classic parser's rule: AND requires its neighbours, + requires, - and NOT prohibit, the rest is optional."""
+        """The classic rule: AND requires both its neighbours, + requires, - and NOT prohibit, the rest is optional."""
         if levels == 0:
             raise _refused(f"filters are nested more than {DEPTH_MAX} levels deep")
         found: list[tuple[str, Condition]] = []
@@ -167,21 +169,17 @@ class _Reader:
                 return self._condition(node.expr, _field(node.name), levels - 1)
             case lucene.BaseGroup():
                 return self.clauses(node.expr, field, levels - 1)
-            case lucene.Range() | lucene.From() | lucene.To() if field in NUMBERS:
-                return _span(node, field)
-            case lucene.Word() | lucene.Phrase():
-                return _term(node, field)
             case lucene.Prohibit() if field in NUMBERS:  # `created_at:-5`
-                return _exactly(field, _number(node, field))
+                return _span(node, field)
             case lucene.Not() | lucene.Prohibit() | lucene.Plus():  # `id:-a`, or a sign after a sign
                 return self.clauses(node, field, levels - 1)
             case _:
-                name = _NAMES.get(type(node), type(node).__name__)
-                raise _refused(f"{name} is not supported in filters: {str(node).strip()[:64]!r}")
+                return _span(node, field) if field in NUMBERS else _term(node, field)
 
 
 _NAMES = {
-    lucene.Fuzzy: "fuzzy matching (~)", lucene.Proximity: "a phrase with slop (~)", lucene.Regex: "a regular expression",
+    lucene.Fuzzy: "fuzzy matching (~)", lucene.Proximity: "a phrase with slop (~)",
+    lucene.Regex: "a regular expression",
     lucene.Range: "a range over text", lucene.From: "a range over text", lucene.To: "a range over text",
 }  # fmt: skip
 
@@ -205,30 +203,39 @@ def _field(name: str) -> str:
     raise _refused(f"unknown field {name[:64]!r} in filters; known are {known} and metadata.<key>")
 
 
-def _term(node: lucene.Word | lucene.Phrase, field: str) -> Condition:
-    if isinstance(node, lucene.Phrase):
-        text = escaped(re.sub(r"\\(.)", r"\1", node.value[1:-1], flags=re.DOTALL))
-    else:
-        text = re.sub(r"\\(\s)", r"\1", node.value)
-    if field in NUMBERS:
-        return Span(field, None, None) if text == "*" else _exactly(field, _number(node, field))
+def _unsupported(node: lucene.Item) -> Refused:
+    name = _NAMES.get(type(node), type(node).__name__)
+    return _refused(f"{name} is not supported in filters: {str(node).strip()[:64]!r}")
+
+
+def _term(node: lucene.Item, field: str) -> Term:
+    match node:
+        case lucene.Phrase():
+            text = escaped(re.sub(r"\\(.)", r"\1", node.value[1:-1], flags=re.DOTALL))
+        case lucene.Word():
+            text = re.sub(r"\\(\s)", r"\1", node.value)
+        case _:
+            raise _unsupported(node)
     text = " ".join(text.lower().split())
     return Term(field, pattern(text), text)
 
 
-def _exactly(field: str, number: int) -> Span:
-    return Span(field, number, number)
-
-
-def _span(node: lucene.Range | lucene.From | lucene.To, field: str) -> Condition:
-    low = high = None
-    if isinstance(node, lucene.Range):
-        low, high = _bound(node.low, field), _bound(node.high, field)
-        low_in, high_in = node.include_low, node.include_high
-    elif isinstance(node, lucene.From):
-        low, low_in, high_in = _bound(node.a, field), node.include, True
-    else:
-        high, low_in, high_in = _bound(node.a, field), True, node.include
+def _span(node: lucene.Item, field: str) -> Condition:
+    low: int | None
+    high: int | None
+    match node:
+        case lucene.Range():
+            low, high = _bound(node.low, field), _bound(node.high, field)
+            low_in, high_in = node.include_low, node.include_high
+        case lucene.From():
+            low, low_in, high, high_in = _bound(node.a, field), node.include, None, True
+        case lucene.To():
+            low, low_in, high, high_in = None, True, _bound(node.a, field), node.include
+        case lucene.Word() | lucene.Phrase() | lucene.Prohibit():
+            low = high = _bound(node, field)
+            low_in = high_in = True
+        case _:
+            raise _unsupported(node)
     low = low + 1 if low is not None and not low_in else low
     high = high - 1 if high is not None and not high_in else high
     if (low is not None and low >= INT64) or (high is not None and high < -INT64):

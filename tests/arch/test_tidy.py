@@ -154,7 +154,7 @@ def log_events() -> dict[str, str]:
     found: dict[str, str] = {}
     for path in SOURCES:
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Call) and node.args and LOGS.search(ast.unparse(node.func).replace("()", "")):
+            if isinstance(node, ast.Call) and node.args and LOGS.search(re.sub(r"\(.*?\)", "", ast.unparse(node.func))):
                 first = node.args[0]
                 where = f"{place(path)}:{node.lineno}"
                 assert isinstance(first, ast.Constant | ast.Name), f"{where}: an event's name is no place for data"

@@ -10,7 +10,8 @@ from tests.kit.shapes import held
 
 NOBODY = ids.derive("nobody")
 WRITES = {
-    "/conversations.mark-read": {}, "/conversations.tag": {"tag_id": NOBODY}, "/conversations.untag": {"tag_id": NOBODY},
+    "/conversations.mark-read": {},
+    "/conversations.tag": {"tag_id": NOBODY}, "/conversations.untag": {"tag_id": NOBODY},
     "/conversations.set-state": {"state": "OPEN"}, "/conversations.remove-state": {},
     "/conversations.update-contact": {"display_name": "Grace"}, "/conversations.refetch": {},
 }  # fmt: skip
@@ -135,7 +136,9 @@ async def test_refetching_a_profile_makes_work_again() -> None:
         await edge.happen(channel(), chat.received("hello"), chat.profile(found=False))
 
         async def due() -> int:
-            return len(await edge.store.work("profile", "facebook", partitions=range(16), due_until_ms=2**62, work_max=9))
+            return len(
+                await edge.store.work("profile", "facebook", partitions=range(16), due_until_ms=2**62, work_max=9)
+            )
 
         assert await due() == 0
         await edge.asked("/conversations.refetch", {"conversation_id": chat.conversation_id}, status=202)

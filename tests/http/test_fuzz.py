@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from airy.http import shapes
 from airy.http.app import ACTIONS
 from airy.model import ids
 from tests.kit.builders import Chat, channel
-from tests.kit.edge import Desk, desk
+from tests.kit.edge import desk
 from tests.kit.shapes import held
 from tests.kit.world import run_seeded
 
@@ -27,7 +26,9 @@ REAL = {
 }  # fmt: skip
 FIELDS = sorted({field for each in ACTIONS for field in each.body.__struct_fields__} | {"position", "idempotency_key"})
 
-texts = st.text(max_size=12) | st.sampled_from(["", "*", '"', "a:b", "0", "-1", "٣", "\x00", "\ud800", "id:(", "99999999999999999999"])
+texts = st.text(max_size=12) | st.sampled_from(
+    ["", "*", '"', "a:b", "0", "-1", "٣", "\x00", "\ud800", "id:(", "99999999999999999999"]
+)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts | st.just(KNOWN.conversation_id),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -65,7 +66,13 @@ def test_known_fields_with_any_values(asked: list[tuple[str, dict[str, object]]]
     run_seeded(0, _ask, [(path, json.dumps(body).encode()) for path, body in asked])
 
 
-@given(st.lists(st.tuples(st.sampled_from([each.paths[0] for each in ACTIONS]), st.binary(max_size=64)), min_size=20, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([each.paths[0] for each in ACTIONS]), st.binary(max_size=64)),
+        min_size=20,
+        max_size=30,
+    )
+)
 @settings(max_examples=4)
 def test_any_bytes_at_all(asked: list[tuple[str, bytes]]) -> None:
     run_seeded(0, _ask, asked)
@@ -75,10 +82,29 @@ def test_any_bytes_at_all(asked: list[tuple[str, bytes]]) -> None:
 def test_every_action_survives_the_usual_poison(each: Any) -> None:
     fields = each.body.__struct_fields__ or ("x",)
     good = {field: REAL[field] for field in fields if field in REAL}
-    poison: list[bytes] = [b"[" * 5_000, b'{"a":' * 5_000 + b"1" + b"}" * 5_000, b"\xff\xfe", b'{"a":NaN}', b"{} {}", b"7"]
+    poison: list[bytes] = [
+        b"[" * 5_000,
+        b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+        b"\xff\xfe",
+        b'{"a":NaN}',
+        b"{} {}",
+        b"7",
+    ]
     for field in fields:
-        for value in ("\ud800", "\x00", "x" * 20_000, [[]], {"a": {"b": {}}}, 10**400, -1, 1e308, "\u202e", "%00", "' OR 1=1"):
-            poison.append(json.dumps({**good, field: value}).encode())
+        for value in (
+            "\ud800",
+            "\x00",
+            "x" * 20_000,
+            [[]],
+            {"a": {"b": {}}},
+            10**400,
+            -1,
+            1e308,
+            "\u202e",
+            "%00",
+            "' OR 1=1",
+        ):
+            poison.append(json.dumps({**good, field: value}).encode())  # noqa: PERF401
         poison.append(json.dumps(good).encode()[:-1] + b',"%s":1,"%s":2}' % (field.encode(), field.encode()))
     run_seeded(0, _ask, [(each.paths[0], body) for body in poison])
 
@@ -100,5 +126,12 @@ def test_the_good_bodies_of_these_tests_are_good() -> None:
     assert {path for path in passed if path.startswith("/conversations.")} == {
         each.paths[0] for each in ACTIONS if each.paths[0].startswith("/conversations.")
     }
-    assert {"/messages.list", "/messages.send", "/metadata.upsert", "/metadata.remove", "/tags.create", "/tags.list"} <= passed
+    assert {
+        "/messages.list",
+        "/messages.send",
+        "/metadata.upsert",
+        "/metadata.remove",
+        "/tags.create",
+        "/tags.list",
+    } <= passed
     assert {"/templates.create", "/templates.list", "/webhooks.subscribe", "/channels.facebook.connect"} <= passed

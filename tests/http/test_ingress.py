@@ -294,7 +294,11 @@ async def test_a_client_that_leaves_half_way_leaves_nothing() -> None:
 async def test_the_handshake_echoes_the_challenge_only_for_the_right_token() -> None:
     app = ingress(HeldBus())
     right = await call(app, "GET", "/facebook", query="token=yes&challenge=1158201444")
-    assert (right.status, right.body, right.headers["content-type"]) == (200, b"1158201444", "text/plain; charset=utf-8")
+    assert (right.status, right.body, right.headers["content-type"]) == (
+        200,
+        b"1158201444",
+        "text/plain; charset=utf-8",
+    )
     assert (await call(app, "GET", "/facebook", query="token=no&challenge=1")).status == 403
     assert (await call(app, "GET", "/facebook", query="&".join(["a=1"] * 40))).status == 400
 

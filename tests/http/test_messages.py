@@ -1,4 +1,6 @@
-"""`/messages.*`: what is accepted becomes exactly one message, whoever repeats what (G6, §6.2 of the original)."""
+"""`/messages.*`: what is accepted becomes exactly one message, whoever repeats what (G6, §6.2 of the
+original).
+"""
 
 from typing import Any
 
@@ -39,7 +41,7 @@ async def test_a_message_is_answered_as_stored_pending_and_readable_at_once() ->
         assert (message.content, message.delivery_state, message.from_contact) == (HI, "pending", False)
         assert (message.source, message.metadata) == ("facebook", {})
         assert message.sender == shapes.Sender("system-token-tests", None, None)
-        assert [found.id for found in (await listed(edge, chat)).data][0] == message.id
+        assert (await listed(edge, chat)).data[0].id == message.id
         work = await edge.store.work("send", "facebook", partitions=range(16), due_until_ms=2**62, work_max=9)
         assert [job.message_id for job in work] == [message.id]
         assert token_of(answer).topic == topics.EVENTS.name
@@ -134,7 +136,7 @@ async def test_one_key_for_two_contents_is_a_conflict_and_the_first_stays() -> N
         for other in ({"n": True}, {"n": 2}, {"n": 1, "m": 1}):
             problem = await edge.asked("/messages.send", {**body, "message": other}, status=409, idempotency_key="k")
             assert problem["code"] == "conflict"
-        assert [message.content for message in (await listed(edge, chat)).data][0] == {"n": 1}
+        assert (await listed(edge, chat)).data[0].content == {"n": 1}
         assert (await edge.asked("/messages.send", {**body, "message": {"n": 1}}, idempotency_key="k")) == first
 
 
@@ -241,7 +243,9 @@ async def test_messages_are_newest_first_and_paged() -> None:
         assert [message.id for message in rest.data] == names[2:]
         assert rest.pagination_data.next_cursor is None
         problem = await edge.asked(
-            "/messages.list", {"conversation_id": chat.conversation_id, "cursor": "nonsense", "page_size": 2}, status=400
+            "/messages.list",
+            {"conversation_id": chat.conversation_id, "cursor": "nonsense", "page_size": 2},
+            status=400,
         )
         assert [fault["field"] for fault in problem["fields"]] == ["cursor"]
 

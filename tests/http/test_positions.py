@@ -1,8 +1,9 @@
 """Whoever presents a position reads at least that far, and every write gives one (G6)."""
 
+from random import Random
+
 import anyio
 import pytest
-from random import Random
 
 from airy import topics
 from airy.actors.runtime import Context
@@ -130,5 +131,5 @@ async def test_every_kind_of_write_gives_the_position_of_its_record() -> None:
             assert answer.status < 300, (path, answer.body)
             position = token_of(answer)
             assert position.topic == topic.name, path
-            newest = max((record.position for record in await edge.records(topic) if record.where == position.where))
+            newest = max(record.position for record in await edge.records(topic) if record.where == position.where)
             assert (position, len(await edge.records(topic))) == (newest, before + 1), path

@@ -51,7 +51,9 @@ class Echo:
 
 
 @asynccontextmanager
-async def serving(app: AsgiApp, limits: Limits = QUICK, drain_s: float = 0.5) -> AsyncIterator[tuple[int, Context, HttpServer]]:
+async def serving(
+    app: AsgiApp, limits: Limits = QUICK, drain_s: float = 0.5
+) -> AsyncIterator[tuple[int, Context, HttpServer]]:
     ready = anyio.Event()
     ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
     server = HttpServer(app, limits=limits, drain_s=drain_s)
@@ -280,7 +282,7 @@ async def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> No
         received = bytearray()
         await read_on(idle, received)
         await idle.aclose()
-        with pytest.raises(OSError, match="refused|failed"):
+        with pytest.raises(OSError, match=r"refused|failed"):
             await anyio.connect_tcp("127.0.0.1", port)
         app.go.set()
     assert status_of(answers[0]) == 200
@@ -301,16 +303,15 @@ async def test_cancelling_it_leaves_no_task_and_no_socket() -> None:
     ready = anyio.Event()
     ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
     server = HttpServer(app)
-    async with anyio.create_task_group() as outer:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.run, ctx)
-            await ready.wait()
-            assert server.address is not None
-            port = server.address[1]
-            outer.start_soon(exchange, port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
-            await app.began.wait()
-            tasks.cancel_scope.cancel()
+    async with anyio.create_task_group() as outer, anyio.create_task_group() as tasks:
+        tasks.start_soon(server.run, ctx)
+        await ready.wait()
+        assert server.address is not None
+        port = server.address[1]
+        outer.start_soon(exchange, port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        await app.began.wait()
+        tasks.cancel_scope.cancel()
     assert app.ended == ["CancelledError"]
     assert server.address is None
-    with pytest.raises(OSError, match="refused|failed"):
+    with pytest.raises(OSError, match=r"refused|failed"):
         await anyio.connect_tcp("127.0.0.1", port)

@@ -47,7 +47,9 @@ async def test_there_are_four_colours() -> None:
         ("/templates.create", {"name": "a", "source": "s", "content": 1}, {"name": "a", "source": "s", "content": 2}),
     ],
 )
-async def test_creating_under_one_key_creates_once(path: str, body: dict[str, object], other: dict[str, object]) -> None:
+async def test_creating_under_one_key_creates_once(
+    path: str, body: dict[str, object], other: dict[str, object]
+) -> None:
     async with desk() as edge:
         first = await edge.asked(path, body, status=201, idempotency_key="k")
         assert await edge.asked(path, body, status=201, idempotency_key="k") == first
@@ -228,8 +230,13 @@ async def test_channels_are_listed_by_source_and_have_a_name_without_metadata() 
     async with desk() as edge:
         nameless = channel("viber", "v1", name=None)
         await edge.happen(channel(), nameless, channel("facebook", "gone", connected=False))
-        assert {found["id"] for found in (await edge.asked("/channels.list", {}))["data"]} == {channel().id, nameless.id}
-        assert [found["id"] for found in (await edge.asked("/channels.list", {"source": "viber"}))["data"]] == [nameless.id]
+        assert {found["id"] for found in (await edge.asked("/channels.list", {}))["data"]} == {
+            channel().id,
+            nameless.id,
+        }
+        assert [found["id"] for found in (await edge.asked("/channels.list", {"source": "viber"}))["data"]] == [
+            nameless.id
+        ]
 
 
 async def test_channels_of_any_source_are_disconnected_on_any_path_and_unknown_ones_are_a_404() -> None:

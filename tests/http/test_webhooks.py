@@ -163,7 +163,9 @@ async def test_a_subscription_begins_at_the_ends_of_the_log() -> None:
         before = await subscribe(edge)
         after = await subscribe(edge)
         stored = [await edge.store.webhook(made.id) for made in (before, after)]
-        assert all(webhook is not None and webhook.since.keys() == {t.name for t in topics.FOLDED} for webhook in stored)
+        assert all(
+            webhook is not None and webhook.since.keys() == {t.name for t in topics.FOLDED} for webhook in stored
+        )
         ends = [sum(webhook.since[topics.WEBHOOKS.name]) for webhook in stored if webhook]
         assert ends[1] == ends[0] + 1
 

@@ -1,7 +1,7 @@
 """An ASGI application called without a server: one request in, one response out.
 
-Faithful where it matters: messages come in the parts given, then a disconnect; what the application sends is checked for
-order, and it must answer exactly once.
+Faithful where it matters: messages come in the parts given, then a disconnect; what the application sends
+is checked for order, and it must answer exactly once.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,8 @@
-"""A whole process in miniature for tests of the edge: log, store, the fold that follows, commands, the application.
+"""A whole process in miniature for tests of the edge: log, store, the fold that follows, commands, the
+application.
 
-Requests go in through `Desk.post`, as a client would send them. What no client can do (a contact writes, a provider refuses)
-goes straight into the log, through `Desk.happen`.
+Requests go in through `Desk.post`, as a client would send them. What no client can do (a contact writes, a
+provider refuses) goes straight into the log, through `Desk.happen`.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence

@@ -162,6 +162,7 @@ class Endpoints:
         self.behaviours: dict[str, Behaviour] = {}
         self.in_flight: dict[str, int] = {}
         self.most: dict[str, int] = {}  # in flight at once, per URL and ("") in all
+        self._called = anyio.Event()
 
     async def __call__(
         self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
@@ -170,6 +171,8 @@ class Endpoints:
         assert method == "POST"
         request = Request(anyio.current_time(), url, dict(headers), body or b"")
         self.requests.append(request)
+        self._called.set()
+        self._called = anyio.Event()
         for key in (url, ""):
             self.in_flight[key] = self.in_flight.get(key, 0) + 1
             self.most[key] = max(self.most.get(key, 0), self.in_flight[key])
@@ -185,6 +188,13 @@ class Endpoints:
 
     def to(self, name: str) -> list[Request]:
         return [request for request in self.requests if request.url == f"https://{name}.example.com/"]
+
+    async def reached(self, name: str, count: int, within_s: float) -> list[Request]:
+        """Once there were so many requests to it."""
+        with anyio.fail_after(within_s):
+            while len(self.to(name)) < count:
+                await self._called.wait()
+        return self.to(name)
 
     def behave(self, name: str, behaviour: Behaviour) -> None:
         self.behaviours[f"https://{name}.example.com/"] = behaviour

@@ -9,7 +9,10 @@ import msgspec
 from airy import topics
 from airy.bus.record import Record
 from airy.model import ids
+from airy.model.change import Change
+from airy.model.invariants import broken, told_wrongly
 from airy.store.sqlite import SqliteStore
+from tests.kit.fold import Reference
 from tests.sim.endpoint import Received
 from tests.sim.outside import CHANNEL_ID
 from tests.sim.world import World
@@ -25,7 +28,7 @@ async def problems(world: World) -> list[str]:
     await reference.open()
     expected = await deliveries(reference, log)
     found += [line async for line in _the_store_is_the_log(world, reference)]
-    found += list(_sequences(expected))
+    found += list(_invariants(log))
     found += list(_deliveries_are_complete(world, expected))
     await reference.close()
     return found
@@ -91,13 +94,19 @@ async def _the_store_is_the_log(world: World, reference: SqliteStore) -> "Iterat
         yield "the store is not the fold of the log"
 
 
-def _sequences(expected: dict[str, tuple[str, int, bytes]]) -> Iterator[str]:
-    """G3: numbers grow within a conversation."""
-    last: dict[str, int] = {}
-    for lane, sequence, _body in expected.values():
-        if sequence < last.get(lane, 0):
-            yield f"sequence of {lane} goes back from {last[lane]} to {sequence}"
-        last[lane] = sequence
+def _invariants(log: list[Record]) -> Iterator[str]:
+    """G2, G3 and every named invariant of the model, over a fold in dictionaries."""
+    reference = Reference()
+    told: dict[str, list[Change]] = {}
+    for record in log:
+        if record.topic == topics.EVENTS.name and (fact := topics.EVENTS.decode(record)) is not None:
+            told.setdefault(fact.conversation_id, []).extend(reference.fold(fact).changes)
+    for conversation_id, changes in told.items():
+        state = reference.state(conversation_id)
+        conversation = state.conversation()
+        if conversation is not None:
+            yield from (f"{name} is broken in {conversation_id}" for name in broken(conversation, state.messages()))
+        yield from told_wrongly(changes)
 
 
 def _deliveries_are_complete(world: World, expected: dict[str, tuple[str, int, bytes]]) -> Iterator[str]:

@@ -15,7 +15,8 @@ from airy.bus.record import Emit, Record, TopicPartition
 from airy.errors import Unavailable
 from airy.http import ingress
 from airy.model import fold
-from airy.model.fact import Fact
+from airy.model.fact import Fact, MessageReceived
+from airy.model.step import Step
 from airy.sources.api import Failed, Lost, Outcome
 from tests.kit.world import run_seeded
 from tests.sim.checkers import problems
@@ -63,8 +64,17 @@ def commit_before_finish(patch: pytest.MonkeyPatch) -> None:
 
 
 def fold_not_idempotent(patch: pytest.MonkeyPatch) -> None:
-    """The store forgets which facts it has seen."""
-    patch.setattr(fold, "_memorable", lambda _fact: False)
+    """A message that is told again counts as unread again."""
+    rule = fold.RULES[MessageReceived]
+
+    def again(step: Step, fact: Fact) -> bool:
+        if step.state.message(fact.message_id) is None:  # type: ignore[union-attr]
+            return rule.apply(step, fact)
+        step.conversation.unread_count += 1
+        step.metadata_changed = True
+        return True
+
+    patch.setitem(fold.RULES, MessageReceived, fold.Rule(again, opens=True))
 
 
 def blind_resend(patch: pytest.MonkeyPatch) -> None:

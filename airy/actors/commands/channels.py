@@ -21,6 +21,7 @@ from airy.store.api import Store
 
 FACEBOOK = "facebook"
 
+
 class Page(Struct, frozen=True):
     """A provider account that is ours to use from now on."""
 
@@ -30,7 +31,10 @@ class Page(Struct, frozen=True):
 
 
 class Accounts(Protocol):
-    """A provider's management API. Raises `Refused` with the provider's words, `Unavailable` when asking again may help."""
+    """A provider's management API.
+
+    Raises `Refused` with the provider's words, `Unavailable` when asking again may help.
+    """
 
     async def connect(self, account_id: str, token: Secret) -> Page: ...
     async def explore(self, token: Secret, connected: frozenset[str]) -> Sequence[Account]: ...

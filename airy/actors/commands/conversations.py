@@ -25,9 +25,7 @@ class ConversationCommands:
 
     async def mark_read(self, conversation_id: str, cause: Cause) -> Position:
         conversation = await self._conversation(conversation_id)
-        return await self._writer.tell(
-            self._writer.fact(ConversationRead, conversation, cause, reader=cause.caller)
-        )
+        return await self._writer.tell(self._writer.fact(ConversationRead, conversation, cause, reader=cause.caller))
 
     async def tag(self, conversation_id: str, tag_id: str, cause: Cause) -> Position:
         """The tag need not exist: clients of the original tag with ids they keep themselves."""
@@ -59,9 +57,7 @@ class ConversationCommands:
         return await known_conversation(self._store, conversation_id)
 
 
-async def known_conversation(
-    store: Store, conversation_id: str, field: str = "conversation_id"
-) -> Conversation:
+async def known_conversation(store: Store, conversation_id: str, field: str = "conversation_id") -> Conversation:
     view = await store.conversation(conversation_id)
     if view is None:
         raise Unknown(f"there is no conversation {conversation_id}", field=field)

@@ -18,9 +18,7 @@ class TagCommands:
 
     async def create(self, name: str, color: Color, cause: Cause) -> Done[Tag]:
         """Under a key that was used before: the tag of then. Raises `Conflict` if that is another one."""
-        tag = Tag(
-            id=self._writer.id_for(cause, "tag"), name=name, color=color, updated_at_ms=self._writer.now_ms()
-        )
+        tag = Tag(id=self._writer.id_for(cause, "tag"), name=name, color=color, updated_at_ms=self._writer.now_ms())
         found = await self._store.tag(tag.id)
         if found is not None and (found.name, found.color) != (name, color):
             raise Conflict("this idempotency key was used for another tag", field="idempotency_key")
@@ -59,9 +57,7 @@ class TemplateCommands:
 
     async def create(self, name: str, source: str, content: Raw, cause: Cause) -> Done[Template]:
         """Under a key that was used before: the template of then. Raises `Conflict` if it is another one."""
-        template = Template(
-            id=self._writer.id_for(cause, "template"), name=name, source=source, content=content
-        )
+        template = Template(id=self._writer.id_for(cause, "template"), name=name, source=source, content=content)
         found = await self._store.template(template.id)
         if found is not None and (found.name, found.source, bytes(found.content)) != (
             name,

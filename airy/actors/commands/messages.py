@@ -58,9 +58,7 @@ class MessageCommands:
             )
         return Done(message, position)
 
-    async def _target(
-        self, conversation_id: str | None, channel_id: str | None, recipient_id: str | None
-    ) -> Target:
+    async def _target(self, conversation_id: str | None, channel_id: str | None, recipient_id: str | None) -> Target:
         addressed = channel_id is not None and recipient_id is not None
         if conversation_id is not None:
             view = await self._store.conversation(conversation_id)
@@ -73,9 +71,7 @@ class MessageCommands:
                     field="conversation_id",
                 )
         if channel_id is None or recipient_id is None:
-            raise Refused(
-                "name conversation_id, or channel_id and source_recipient_id", field="conversation_id"
-            )
+            raise Refused("name conversation_id, or channel_id and source_recipient_id", field="conversation_id")
         channel = await self._store.channel(channel_id)
         if channel is None:
             raise Forbidden(f"there is no channel {channel_id}", field="channel_id")

@@ -71,9 +71,7 @@ class WebhookCommands:
         self._sealer = sealer
         self._random_bytes = random_bytes
 
-    async def subscribe(
-        self, given: Subscription, cause: Cause, webhook_id: str | None = None
-    ) -> Done[Signed]:
+    async def subscribe(self, given: Subscription, cause: Cause, webhook_id: str | None = None) -> Done[Signed]:
         """A known id is overwritten completely."""
         now_ms = self._writer.now_ms()
         webhook_id = webhook_id or self._writer.id_for(cause, "webhook")

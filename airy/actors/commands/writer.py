@@ -58,9 +58,7 @@ class Writer:
 
     def id_for(self, cause: Cause, *scope: str) -> str:
         """The same id for every repetition under one key by one caller; a fresh one without a key."""
-        return (
-            self._ids.new() if cause.key is None else ids.derive("|".join((*scope, cause.caller, cause.key)))
-        )
+        return self._ids.new() if cause.key is None else ids.derive("|".join((*scope, cause.caller, cause.key)))
 
     async def write(self, emits: Sequence[Emit]) -> Position:
         """Raises `Unavailable` when nothing may have been written, `Unconfirmed` when everything was."""

@@ -14,7 +14,8 @@ STEP_ROWS = 500
 
 # How many columns are ids, and the query: ids first.
 _PARTS = {
-    "conversation": (2, "SELECT id, channel, visible, has_unread, messages, contacted, state, name, body FROM conversations"),
+    "conversation": (2, """
+      SELECT id, channel, visible, has_unread, messages, contacted, state, name, body FROM conversations"""),
     "message": (2, """
       SELECT conversations.id, messages.id, deleted, open_at, messages.body
       FROM messages JOIN conversations ON conversations.n = conversation"""),
@@ -23,7 +24,8 @@ _PARTS = {
     "seen": (2, "SELECT conversations.id, fact, accepted FROM seen JOIN conversations ON n = conversation"),
     "tag": (2, "SELECT conversations.id, tag FROM conversation_tags JOIN conversations ON n = conversation"),
     "send": (0, """
-      SELECT conversation_id, message_id, channel_id, source, "partition", sequence, state, due, since, head_due FROM sends"""),
+      SELECT conversation_id, message_id, channel_id, source, "partition", sequence, state, due, since, head_due
+      FROM sends"""),
     "profile": (0, 'SELECT conversation_id, channel_id, source, live, "partition" FROM profiles'),
     "entity": (1, "SELECT id, topic, source, connected, body FROM entities"),
     "counter": (0, "SELECT name, value FROM counters WHERE name <> 'changes'"),

@@ -4,6 +4,8 @@
 here opens or ends a transaction, and nothing survives the batch: what is not flushed was never there.
 """
 
+# ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
+
 from collections.abc import Callable
 
 import apsw

@@ -1,10 +1,11 @@
 """The file of a store: opening it, recognising it, starting it over, checkpointing it.
 
 Three connections on a file: one writes, one reads what was committed, one holds a snapshot while a long query is under
-way. In memory there is one for everything, which nobody can tell apart because every use of it is synchronous.
+way. In memory there is one for everything, and writers wait for long queries.
 
 `synchronous=NORMAL`: a power cut may take the last transactions, never a part of one. Offsets go with them, so the log
-tells the rest again. Checkpoints happen when they are asked for, in a worker thread, and not on a commit that hits a size.
+tells the rest again. Checkpoints happen when they are asked for, in a worker thread, and not on a commit that hits a
+size.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ import structlog
 from airy.errors import Refused
 from airy.store.sqlite import filters, schema
 
-WRITE_CACHE_KIB = 16_384
+WRITE_CACHE_KIB = 32_768
 READ_CACHE_KIB = 4_096
 WAL_BYTES_KEPT = 67_108_864  # the log file is cut to this when it starts over
 WAL_PAGES_MAX = 131_072  # 512 MiB behind: then the next commit checkpoints by itself

@@ -1,9 +1,11 @@
 """Filter conditions as SQL over `conversations AS c`, and which of them an index answers.
 
-A condition becomes an expression over the columns of `conversations_activity`; only metadata needs the row itself. What a
-match certainly fulfils and an index knows is also offered as a driver: the rows of that index, to start from when they
-are few.
+A condition becomes an expression over the columns of `conversations_activity`; only metadata needs the row itself.
+What a match certainly fulfils and an index knows is also offered as a driver: the rows of that index, to start from
+when they are few.
 """
+
+# ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
 from collections.abc import Callable
 from typing import Any
@@ -67,9 +69,9 @@ class _Compiler:
     def _clauses(self, clauses: Clauses) -> Sql:
         if not clauses.must and not clauses.should:
             return NOTHING
-        chosen = _join(" AND ", [self.expression(each) for each in clauses.must]) if clauses.must else self._any(clauses.should)
+        wanted = [self.expression(each) for each in clauses.must] or [self._any(clauses.should)]
         unwanted = [self.expression(each) for each in clauses.must_not]
-        return _join(" AND ", [chosen, *((f"NOT {where}", bindings) for where, bindings in unwanted)])
+        return _join(" AND ", [*wanted, *((f"NOT {where}", bindings) for where, bindings in unwanted)])
 
     def _any(self, conditions: tuple[Condition, ...]) -> Sql:
         """One of them; the plain ids among them as one list."""
@@ -104,7 +106,8 @@ class _Compiler:
         return _in_list("tag_ids", self._matching(
             """WITH RECURSIVE each(value) AS (
                  SELECT min(tag) FROM conversation_tags
-                 UNION ALL SELECT (SELECT min(tag) FROM conversation_tags WHERE tag > value) FROM each WHERE value IS NOT NULL
+                 UNION ALL
+                 SELECT (SELECT min(tag) FROM conversation_tags WHERE tag > value) FROM each WHERE value IS NOT NULL
                ) SELECT value FROM each WHERE value IS NOT NULL""", (), term,
         ))  # fmt: skip
 
@@ -147,15 +150,18 @@ def _listed(conditions: tuple[Condition, ...]) -> list[Sql]:
 
 
 def _driver(field: str, values: list[str]) -> list[Sql]:
-    columns = {"id": "id", "channel_id": "channel", "state": "state"}
-    if field in columns:
-        return [(f"SELECT n FROM conversations WHERE {columns[field]} IN ({_marks(values)})", _bindings(field, values))]
-    if field == "tag_ids":
-        return [(f"SELECT conversation FROM conversation_tags WHERE tag IN ({_marks(values)})", _bindings(field, values))]
-    if field == "source":
-        where, bindings = _channels_of(values)
-        return [(f"SELECT n FROM conversations WHERE channel IN {where}", bindings)]
-    return []
+    bindings = _bindings(field, values)
+    match field:
+        case "id" | "channel_id" | "state":
+            column = "channel" if field == "channel_id" else field
+            return [(f"SELECT n FROM conversations WHERE {column} IN ({_marks(values)})", bindings)]
+        case "tag_ids":
+            return [(f"SELECT conversation FROM conversation_tags WHERE tag IN ({_marks(values)})", bindings)]
+        case "source":
+            where, sources = _channels_of(values)
+            return [(f"SELECT n FROM conversations WHERE channel IN {where}", sources)]
+        case _:
+            return []
 
 
 def _exact(condition: Condition) -> str | None:
@@ -206,22 +212,27 @@ def _span(span: Span) -> Sql:
 
 def _words_match(column: str, term: Term) -> Sql:
     """A word, phrase or pattern among the words of a column made by `words`."""
-    pieces = [piece_text(piece) for piece in term.pattern]
-    if any(piece is None for piece in pieces) or len(pieces) > 3 or (len(pieces) == 3 and (pieces[0] or pieces[2])):
-        return _pattern_among_words(column, term)
+    if term.pattern == ((),):
+        return NOTHING
+    if term.text == "*":
+        return f"{column} <> ''", ()
+    needle = _needle([piece_text(piece) for piece in term.pattern])
+    return _pattern_among_words(column, term) if needle is None else (f"instr({column}, ?) > 0", (needle,))
+
+
+def _needle(pieces: list[str | None]) -> str | None:
+    """What to look for if the pattern is a plain beginning, end, part or whole of a word."""
     match pieces:
         case [str(word)]:
-            return (f"instr({column}, ?) > 0", (f" {word} ",)) if word else NOTHING
-        case ["", ""]:
-            return f"{column} <> ''", ()
+            return f" {word} "
         case [str(start), ""]:
-            return f"instr({column}, ?) > 0", (f" {start}",)
+            return f" {start}"
         case ["", str(end)]:
-            return f"instr({column}, ?) > 0", (f"{end} ",)
+            return f"{end} "
         case ["", str(middle), ""]:
-            return f"instr({column}, ?) > 0", (middle,)
+            return middle
         case _:
-            return _pattern_among_words(column, term)
+            return None
 
 
 def _pattern_among_words(column: str, term: Term) -> Sql:

@@ -13,7 +13,8 @@ TRANSIENT = (
 )  # fmt: skip
 DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 ENGINE = (
-    *TRANSIENT, *DAMAGED, apsw.MisuseError, apsw.ThreadingViolationError, apsw.ConnectionClosedError, apsw.InternalError,
+    *TRANSIENT, *DAMAGED, apsw.MisuseError, apsw.ThreadingViolationError, apsw.ConnectionClosedError,
+    apsw.InternalError,
 )  # fmt: skip
 """What says nothing about the record that was being folded."""
 

@@ -1,8 +1,11 @@
 """`conversations.list`: newest activity first, in pages that follow the key of a row and not its number.
 
 A filter is answered from an index if one knows that only few conversations can match; else by a scan over the activity
-index, newest first, in steps that let others run in between, up to a cap. A page that the cap cut short says where to go on.
+index, newest first, in steps that let others run in between, up to a cap. A page that the cap cut short says where to
+go on.
 """
+
+# ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,11 +1,10 @@
 """The changes that facts made, kept until everybody who acts on them has passed.
 
-Facts of one partition that were folded together share a row: a change is a kilobyte, and rows that are appended and fill
-their pages cost a third of what one row per change does. Which facts share a row says nothing and is never seen outside.
+Facts of one partition that were folded together share a row: a change is a kilobyte, and few rows that fill their pages
+cost a fraction of one row per change. Which facts share a row says nothing and is never seen outside.
 """
 
 from collections.abc import Iterator
-
 from typing import Any
 
 import apsw
@@ -52,7 +51,9 @@ def changes_in(body: bytes) -> Iterator[Change]:
     return (change for _, changes in _decode(body) for change in changes)
 
 
-def read(connection: apsw.Connection, where: TopicPartition, after: tuple[int, int], changes_max: int) -> list[Published]:
+def read(
+    connection: apsw.Connection, where: TopicPartition, after: tuple[int, int], changes_max: int
+) -> list[Published]:
     """Changes with (offset, nth) greater than `after`."""
     start = place(TOPIC_INDEX[where.topic], where.partition, 0)
     wanted = start + min(max(after[0], 0), OFFSET_END - 1)
@@ -63,14 +64,19 @@ def read(connection: apsw.Connection, where: TopicPartition, after: tuple[int, i
             if offset < after[0]:
                 continue
             position = Position(where.topic, where.partition, offset)
-            found.extend(Published(position, nth, change) for nth, change in enumerate(changes) if (offset, nth) > after)
+            found += [
+                Published(position, nth, change) for nth, change in enumerate(changes) if (offset, nth) > after
+            ]  # fmt: skip
         if len(found) >= changes_max:
             break
     return found[:changes_max]
 
 
 def forget(connection: apsw.Connection, where: TopicPartition, below: int, groups_max: int) -> tuple[int, bool]:
-    """Drop what facts before `below` changed, at most so many rows; returns how many changes went, and if any may be left."""
+    """Drop what facts before `below` changed, looking at so many rows at most.
+
+    Returns how many changes went, and whether there may be more.
+    """
     topic = TOPIC_INDEX[where.topic]
     start = place(topic, where.partition, 0)
     end = start + min(max(below, 0), OFFSET_END)

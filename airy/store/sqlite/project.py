@@ -1,13 +1,14 @@
-"""Records in, rows out: the fold over SQLite. One call, one transaction (R-1); synchronous, so that nobody sees half of it.
+"""Records in, rows out: the fold over SQLite. One call is one transaction (R-1), and it never waits in between.
 
-A batch is folded with its rows in memory and written once. If anything in it fails unexpectedly, the batch is undone and
-folded again record by record, each in a savepoint, so that the one that fails is named and the rest goes on (G11). Only
-what the database itself refuses (full, broken, locked) stops everything.
+A batch is folded with its rows in memory and written once. If anything in it fails unexpectedly, the batch is undone
+and folded again record by record, each in a savepoint, so that the one that fails is named and the rest goes on (G11).
+Only what the database itself refuses (full, broken, locked) stops everything.
 """
+
+# ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-
 from typing import Any
 
 import apsw
@@ -23,9 +24,9 @@ from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
 from airy.store.api import Applied
 from airy.store.sqlite import guard, outbox
+from airy.store.sqlite.batch import Batch, Tally
 from airy.store.sqlite.key import key
 from airy.store.sqlite.schema import COUNTERS, SHOWN, TOPIC_INDEX, WAITING
-from airy.store.sqlite.batch import Batch, Tally
 
 Bad = list[tuple[Record, str]]
 
@@ -114,17 +115,21 @@ class _Run:
             self._announce(record, (entity_change(kind, entity, record.offset + 1),))
 
     def _channel(self, id_: str, *, exists: bool, live: bool) -> None:
-        """Conversations appear with the record of their channel, and go with it; profiles are wanted while it is connected."""
+        """Conversations appear with the record of their channel, and go with it.
+
+        A removed channel costs a write per conversation it has: nobody removes one, they are disconnected.
+        """
         self.batch.flush()
         self.connection.execute(_LIVE, (live, id_, live))
         self.connection.execute(_SHOW if exists else _HIDE, (key(id_),))
         moved = self.connection.changes()
         self.tally.counts["conversations"] += moved if exists else -moved
-        existing = self.connection.execute("SELECT count(*) FROM entities WHERE topic = ?", (TOPIC_INDEX[_CHANNELS],)).get
-        self.tally.counts["channels"] = existing
+        existing = self.connection.execute("SELECT count(*) FROM entities WHERE topic = ?", (TOPIC_INDEX[_CHANNELS],))
+        self.tally.counts["channels"] = existing.get
 
 
 Folded = tuple[Tally, Applied]
+Way = Callable[[apsw.Connection, Tally, Sequence[Record]], Folded]
 
 
 def _together(connection: apsw.Connection, tally: Tally, records: Sequence[Record]) -> Folded:
@@ -146,10 +151,11 @@ def _one_by_one(connection: apsw.Connection, tally: Tally, records: Sequence[Rec
             run.flush()
         except guard.ENGINE:
             raise
-        except Exception as error:  # noqa: BLE001: any failure of one record is that record's, and is reported
+        except Exception as error:  # noqa: BLE001 - any failure of one record is that record's, and is reported
             connection.execute("ROLLBACK TO record")
             bad.append((record, f"folding it failed: {type(error).__name__}: {error}"))
-            _log.error("record.failed", topic=record.topic, partition=record.partition, offset=record.offset, exc_info=error)
+            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+            _log.error("record.failed", **where, exc_info=error)
         else:
             tally = run.tally
             facts += run.facts
@@ -191,7 +197,7 @@ class Projection:
             return self._transaction(fresh, offsets, _together)
         except guard.ENGINE:
             raise
-        except Exception:  # noqa: BLE001: whatever it was, the next line finds the record and reports it
+        except Exception:  # noqa: BLE001 - whatever it was, the next line finds the record and reports it
             return self._transaction(fresh, offsets, _one_by_one)
 
     def forget(self, where: TopicPartition, below: int, groups_max: int) -> tuple[int, bool]:
@@ -231,7 +237,7 @@ class Projection:
                 offsets[where] = record.offset + 1
         return fresh, offsets
 
-    def _transaction(self, records: list[Record], offsets: dict[TopicPartition, int], way: Callable[[apsw.Connection, Tally, Sequence[Record]], Folded]) -> Applied:
+    def _transaction(self, records: list[Record], offsets: dict[TopicPartition, int], way: Way) -> Applied:
         connection = self._connection
         with self._writing():
             tally, applied = way(connection, self._tally.copy(), records)

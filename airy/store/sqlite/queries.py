@@ -3,6 +3,8 @@
 `conversations.list` has its own module, because it may have to look further than one statement.
 """
 
+# ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
+
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -33,7 +35,8 @@ _MESSAGE = "SELECT body FROM messages WHERE id = ? LIMIT 1"
 _LISTED = "messages INDEXED BY messages_recent WHERE conversation = ? AND deleted = 0"
 _NEWEST = f"SELECT body, sent_at, id FROM {_LISTED} ORDER BY sent_at DESC, id LIMIT ?"
 _FROM = f"""
-SELECT body, sent_at, id FROM {_LISTED} AND sent_at <= ? AND (sent_at < ? OR id >= ?) ORDER BY sent_at DESC, id LIMIT ?"""
+SELECT body, sent_at, id FROM {_LISTED} AND sent_at <= ? AND (sent_at < ? OR id >= ?)
+ORDER BY sent_at DESC, id LIMIT ?"""
 _BEFORE = f"""
 SELECT id FROM {_LISTED} AND sent_at >= ? AND (sent_at > ? OR id < ?) ORDER BY sent_at, id DESC LIMIT 1 OFFSET ?"""
 _ACCEPTED = """
@@ -115,8 +118,9 @@ def accepted(connection: apsw.Connection, conversation_id: str, fact_id: str) ->
 
 
 def work(
-    connection: apsw.Connection, kind: WorkKind, source: str, partitions: Sequence[int], *, due_until_ms: int, work_max: int
-) -> list[Work]:
+    connection: apsw.Connection, kind: WorkKind, source: str, partitions: Sequence[int], *,
+    due_until_ms: int, work_max: int,
+) -> list[Work]:  # fmt: skip
     marks = ", ".join("?" * len(partitions))
     if kind == "send":
         rows = connection.execute(_SENDS.format(marks=marks), (source, due_until_ms, *partitions, work_max))
@@ -137,7 +141,9 @@ def entity(connection: apsw.Connection, topic: Topic[E], entity_id: str) -> E | 
     return None if body is None else _decoder(topic).decode(body)
 
 
-def entities(connection: apsw.Connection, topic: Topic[E], *, source: str | None = None, connected_only: bool = False) -> list[E]:
+def entities(
+    connection: apsw.Connection, topic: Topic[E], *, source: str | None = None, connected_only: bool = False
+) -> list[E]:
     """By id. Complete on purpose: there are as many as people make by hand."""
     sql = "SELECT body FROM entities WHERE topic = ? AND (?2 IS NULL OR source = ?2) AND connected >= ? ORDER BY id"
     decoder = _decoder(topic)
@@ -149,4 +155,7 @@ def _decoder(topic: Topic[E]) -> msgspec.json.Decoder[E]:
     return _DECODERS[topic.name]
 
 
-_DECODERS: Mapping[str, msgspec.json.Decoder] = {topic.name: msgspec.json.Decoder(topic.value_type) for topic in topics.FOLDED}  # type: ignore[type-arg]
+_DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
+    topic.name: msgspec.json.Decoder(topic.value_type)
+    for topic in topics.FOLDED
+}

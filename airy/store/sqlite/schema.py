@@ -38,7 +38,9 @@ CREATE INDEX conversations_activity ON conversations(
 CREATE INDEX conversations_channel ON conversations(channel);
 CREATE INDEX conversations_unread ON conversations(channel) WHERE has_unread = 1;
 CREATE INDEX conversations_state ON conversations(state) WHERE state IS NOT NULL;
-CREATE TABLE conversation_tags(tag NOT NULL, conversation INTEGER NOT NULL, PRIMARY KEY(tag, conversation)) WITHOUT ROWID;
+CREATE TABLE conversation_tags(
+  tag NOT NULL, conversation INTEGER NOT NULL, PRIMARY KEY(tag, conversation)
+) WITHOUT ROWID;
 
 CREATE TABLE messages(
   n INTEGER PRIMARY KEY,

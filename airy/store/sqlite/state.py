@@ -252,7 +252,8 @@ class ConversationState:
             assert message is not None
             body = _encode(message)
             is_open = message.delivery in _OPEN_STATES and not message.from_contact
-            fields = (message.sequence, message.sent_at_ms, message.deleted, message.out_at_ms if is_open else None, body)
+            open_at = message.out_at_ms if is_open else None
+            fields = (message.sequence, message.sent_at_ms, message.deleted, open_at, body)
             if entry.n:
                 rows.message_updates.append((*fields, entry.n))
             else:
@@ -339,7 +340,8 @@ class ConversationState:
         self._wanted_profile = wanted
         if wanted:
             self._rows.profiles.append((
-                conversation.source, live, self._n, self._id, conversation.channel_id, topics.EVENTS.partition(self._id),
+                conversation.source, live, self._n, self._id, conversation.channel_id,
+                topics.EVENTS.partition(self._id),
             ))  # fmt: skip
         else:
             self._rows.profiled.append((conversation.source, self._n))

@@ -1,7 +1,7 @@
 """The store on SQLite: one file, one process, the whole read model. `airy.store.api` says what it promises.
 
-Everything here is synchronous inside: a batch is folded, and a page is read, without letting others run. What could take
-long is cut into steps (filters, digests) or done by a worker thread (checkpoints).
+A batch is folded and a page is read without letting others run. What could take long is cut into steps (filters,
+digests) or done by a worker thread (checkpoints).
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence

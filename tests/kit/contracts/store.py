@@ -5,8 +5,9 @@ reference knows too. Nothing here looks behind the protocol.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from itertools import pairwise
 from random import Random
 from typing import cast
 
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 
 from airy import topics
-from airy.bus.record import Record, TopicPartition
+from airy.bus.record import TopicPartition
 from airy.errors import Refused
 from airy.model import ids
 from airy.model.change import Change, ChangeKind
@@ -23,7 +24,7 @@ from airy.model.delivery import Delivery
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.store.api import ConversationView, Page, Published, Store, Work
-from tests.kit.builders import START_MS, Chat, channel, raw, seeded_log, tag, template, webhook
+from tests.kit.builders import START_MS, Chat, channel, seeded_log, tag, template, webhook
 from tests.kit.fold import Reference, fold_all
 from tests.kit.log import Log, cut
 
@@ -631,7 +632,7 @@ class AskingContract(StoreBasics):
             assert {page.total for page in pages} == {20}
             assert all(page.complete for page in pages)
             assert pages[0].previous_cursor is None
-            for page, after in zip(pages, pages[1:], strict=False):
+            for page, after in pairwise(pages):
                 back = await store.conversations(filters=filters, cursor=after.previous_cursor, page_size=size)
                 assert listed(back) == listed(page)
 
@@ -759,7 +760,7 @@ class AskingContract(StoreBasics):
                 if cursor is None:
                     break
             assert [message_id for page in forward for message_id in message_ids(page)] == whole
-            for before, page in zip(forward, forward[1:], strict=False):
+            for before, page in pairwise(forward):
                 back = await store.messages(chat.conversation_id, cursor=page.previous_cursor, page_size=4)
                 assert message_ids(back) == message_ids(before)
 
@@ -835,7 +836,8 @@ class AskingContract(StoreBasics):
             counts = await store.counts()
             changes = len(await all_changes(store)) + 2
             assert counts == {
-                "conversations": 1, "messages": 3, "channels": 2, "changes": changes, "send_pending": 1, "send_unknown": 1,
+                "conversations": 1, "messages": 3, "channels": 2, "changes": changes, "send_pending": 1,
+                "send_unknown": 1,
             }  # fmt: skip
 
 
