@@ -40,10 +40,10 @@ bench: $(VENV)/.dev ## every benchmark, one after the other, each in its own pro
 	@set -e; for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each $(ARGS); done
 
 sim: $(VENV)/.dev ## the system under simulated faults, SEEDS=200 of them
-	SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim $(ARGS)
+	SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_simulation.py $(ARGS)
 
 kill: $(VENV)/.dev ## kill and restart a real process, CYCLES=1000 times, and check that nothing was lost
-	CYCLES=$(CYCLES) $(BIN)/python -m pytest tests/e2e -m e2e -k kill --timeout 0 $(ARGS)
+	CYCLES=$(CYCLES) $(BIN)/python -m pytest tests/e2e/test_kill.py $(ARGS)
 
 lock: $(VENV)/.dev ## resolve the lock files again, after a change to pyproject.toml
 	$(PIP) install --quiet uv

@@ -1,12 +1,13 @@
 """Outbound HTTP on aiohttp: the adapter behind `airy.fetch.Fetch`. Needs a running asyncio loop.
 
-Every socket is checked when it is created, with the address it will connect to: what a name resolves to at
-that moment counts, so neither rebinding nor unusual spellings of an address matter. No redirects, cookies,
-proxies or decompression. Whether a call may be repeated depends on one question, answered here: had it a
-connection?
+Every socket is checked when it is created, with the address it will connect to: what a name resolves to at that moment
+counts, so neither rebinding nor unusual spellings of an address matter. Pool, TLS and parser are aiohttp's connector
+and protocol; the session above them is left out: it adds cookies, redirects, proxies and decompression, none of which
+is wanted here, and twice the cost. Whether a call may be repeated depends on one question: had it a connection?
 """
 
 import asyncio  # noqa: TID251 - an adapter
+import re
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from airy.addresses import PUBLIC, Reach, allowed, check_url
@@ -24,26 +26,60 @@ from airy.errors import Refused
 from airy.fetch import Answer, Blocked, NotSent, Unanswered
 
 if TYPE_CHECKING:
-    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import AddrInfoType, Connection
-    from aiohttp.tracing import Trace
 
-USER_AGENT = "Airy/1.0"
+COMMON = {"accept": "Accept: */*\r\n", "user-agent": "User-Agent: Airy/1.0\r\n"}
 RESOLVERS_MAX = 32  # threads; names that never resolve must not delay those that do
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FRAMING = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "accept-encoding"}
+)
+MAY_LACK_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
-class Stage:
-    """How far a call got."""
+class Tries:
+    """What became of the addresses of a call."""
 
-    __slots__ = ("blocked", "connected", "tried")
+    __slots__ = ("allowed", "blocked")
 
     def __init__(self) -> None:
-        self.connected = False
-        self.tried = 0  # addresses
+        self.allowed = 0
         self.blocked = 0
 
 
-STAGE: ContextVar[Stage] = ContextVar("stage")
+TRIES: ContextVar[Tries] = ContextVar("tries")
+
+
+class Target:
+    """A URL that may be called, taken apart."""
+
+    __slots__ = ("connect", "host", "path", "where")
+
+    def __init__(self, url: URL, loop: asyncio.AbstractEventLoop) -> None:
+        self.connect = aiohttp.ClientRequest("GET", url, loop=loop)  # for the connector: whereto, and how
+        self.host = f"Host: {self.connect.headers['Host']}\r\n"
+        self.path = url.raw_path_qs
+        self.where = url.host  # never the rest: a query may hold a token
+
+
+class Deadline:
+    """Ends an exchange that takes too long, by ending its connection: a tenth of the cost of a cancel scope."""
+
+    __slots__ = ("_handle", "_protocol", "passed")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, at: float, protocol: "ResponseHandler") -> None:
+        self.passed = False
+        self._protocol = protocol
+        self._handle = loop.call_at(at, self._pass)
+
+    def _pass(self) -> None:
+        self.passed = True
+        if self._protocol.transport is not None:
+            self._protocol.transport.abort()  # not the protocol's `abort`, which forgets who waits for the body
+
+    def lift(self) -> None:
+        self._handle.cancel()
 
 
 class AiohttpFetch:
@@ -59,81 +95,130 @@ class AiohttpFetch:
         self._idle_s = idle_s
         self._names_kept_s = names_kept_s
         self._resolver = resolver
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._target = lru_cache(maxsize=4_096)(self._checked)
         self._timeout = lru_cache(maxsize=64)(lambda s: aiohttp.ClientTimeout(total=None, connect=s))
 
     async def __aenter__(self) -> Self:
-        connector = _Connector(
-            limit=self._connections_max, limit_per_host=self._per_host_max,
-            keepalive_timeout=self._idle_s, ttl_dns_cache=self._names_kept_s,
-            resolver=self._resolver or _Resolver(), socket_factory=self._socket,
-        )  # fmt: skip
-        self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False,
-            skip_auto_headers=("Accept-Encoding", "User-Agent"),
+        self._loop = asyncio.get_running_loop()
+        self._connector = aiohttp.TCPConnector(
+            limit=self._connections_max, limit_per_host=self._per_host_max, keepalive_timeout=self._idle_s,
+            ttl_dns_cache=self._names_kept_s, resolver=self._resolver or _Resolver(), socket_factory=self._socket,
         )  # fmt: skip
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._connector is not None:
+            await self._connector.close()
+            self._connector = self._loop = None
+        self._target.cache_clear()
 
     async def __call__(
         self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
         connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
     ) -> Answer:  # fmt: skip
-        assert self._session is not None, "use `async with AiohttpFetch() as fetch`"
+        assert self._loop is not None, "use `async with AiohttpFetch() as fetch`"
         target = self._target(url)
-        stage = Stage()
-        STAGE.set(stage)
-        try:
-            async with asyncio.timeout(total_s):
-                answer = await self._session.request(
-                    method, target, headers=_named(headers), data=body, allow_redirects=False,
-                    timeout=self._timeout(connect_s),
-                )  # fmt: skip
-                try:
-                    content = await _read(answer.content, body_bytes_max)
-                finally:
-                    # Closes the connection unless all was read, in which case it is back in the pool already.
-                    answer.close()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _failure(stage, target, error) from error
-        return Answer(answer.status, _merged(answer), content)
+        request = _head(method, target, headers, body)
+        if body:
+            request += body
+        ends_at = self._loop.time() + total_s
+        connection = await self._connect(target, min(connect_s, total_s))
+        return await self._exchange(target, connection, request, method, ends_at, body_bytes_max)
 
-    def _checked(self, url: str) -> URL:
+    async def _connect(self, target: Target, within_s: float) -> "Connection":
+        """Failures in here happen before a byte of the request was written."""
+        assert self._connector is not None
+        tries = Tries()
+        TRIES.set(tries)
+        try:
+            return await self._connector.connect(target.connect, [], self._timeout(within_s))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(error, aiohttp.InvalidURL) or (tries.blocked and not tries.allowed):
+                raise Blocked(f"{target.where} is not a public address", field="url") from error
+            raise NotSent(f"{target.where}: {_words(error)}") from error
+
+    async def _exchange(
+        self, target: Target, connection: "Connection", request: bytes, method: str, ends_at: float, bytes_max: int
+    ) -> Answer:
+        """Failures in here leave open whether the peer has acted."""
+        protocol = connection.protocol
+        assert self._loop is not None
+        assert protocol is not None
+        assert protocol.transport is not None
+        deadline = Deadline(self._loop, ends_at, protocol)
+        try:
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False, skip_payload=method == "HEAD")
+            protocol.transport.write(request)
+            message, payload = await protocol.read()
+            while 100 <= message.code < 200 and message.code != 101:
+                message, payload = await protocol.read()
+            content = await _read(payload, bytes_max)
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            connection.close()
+            raise Unanswered(f"{target.where}: {'time-out' if deadline.passed else _words(error)}") from error
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            deadline.lift()
+        if deadline.passed:  # a body without a length ends wherever its connection does
+            connection.close()
+            raise Unanswered(f"{target.where}: time-out")
+        if payload.at_eof():
+            connection.release()
+        else:
+            connection.close()
+        return Answer(message.code, _merged(message.headers), content)
+
+    def _checked(self, url: str) -> Target:
+        assert self._loop is not None
         try:
             check_url(url, self._reach)
-            return URL(url, encoded=True)
         except Refused as error:
             raise Blocked(f"not called: {error}", field="url") from error
+        return Target(URL(url, encoded=True), self._loop)
 
     def _socket(self, address: "AddrInfoType") -> socket.socket:
         family, kind, protocol, _, where = address
-        stage = STAGE.get()
+        tries = TRIES.get()
         host, port = str(where[0]), where[1]
         if not isinstance(port, int) or not self._reach.port_allowed(port):
-            stage.blocked += 1
+            tries.blocked += 1
             raise OSError(f"port {port!r} is not allowed")
         if not allowed(host, private=self._reach.private):
-            stage.blocked += 1
+            tries.blocked += 1
             raise OSError(f"{host} is not a public address")
-        stage.tried += 1
+        tries.allowed += 1
         return socket.socket(family, kind, protocol)
 
 
-def _failure(stage: Stage, target: URL, error: Exception) -> NotSent | Unanswered | Blocked:
-    """Never with the URL: its query may hold a token."""
-    reason = f"{target.host}: {_words(error)}"
-    if stage.connected:
-        return Unanswered(reason)
-    if isinstance(error, aiohttp.InvalidURL) or (stage.blocked and not stage.tried):
-        return Blocked(f"{target.host} is not a public address", field="url")
-    return NotSent(reason)
+def _head(method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    """Everything before the body. Raises `Refused` for what would break the request apart."""
+    lines = [f"{method} {target.path} HTTP/1.1\r\n", target.host]
+    given = {name.lower() for name in headers}
+    lines += [line for name, line in COMMON.items() if name not in given]
+    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+    if body or method not in MAY_LACK_BODY:
+        lines.append(f"Content-Length: {len(body or b'')}\r\n")
+    head = "".join(lines)
+    whole = head.count("\r") == head.count("\n") == len(lines) and "\0" not in head and method.isalpha()
+    if not whole or given & FRAMING or not all(map(_is_name, headers)):
+        raise Refused(
+            "a header, or the method, is not one: check its name, and its value for line breaks", field="headers"
+        )
+    try:
+        return f"{head}\r\n".encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise Refused("a header holds a character beyond Latin-1", field="headers") from error
+
+
+@lru_cache(maxsize=1_024)
+def _is_name(name: str) -> bool:
+    return NAME.fullmatch(name) is not None
 
 
 def _words(error: Exception) -> str:
@@ -146,17 +231,9 @@ def _words(error: Exception) -> str:
     return type(error).__name__
 
 
-def _named(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return (
-        headers
-        if any(name.lower() == "user-agent" for name in headers)
-        else {"User-Agent": USER_AGENT, **headers}
-    )
-
-
-def _merged(answer: aiohttp.ClientResponse) -> dict[str, str]:
+def _merged(headers: Mapping[str, str]) -> dict[str, str]:
     merged: dict[str, str] = {}
-    for name, value in answer.headers.items():
+    for name, value in headers.items():
         key = name.lower()
         merged[key] = f"{merged[key]}, {value}" if key in merged else value
     return merged
@@ -173,17 +250,6 @@ async def _read(content: aiohttp.StreamReader, bytes_max: int) -> bytes:
     return b"".join(parts)[:bytes_max]
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Notes when a call has its connection: from then on the peer may have seen it."""
-
-    async def connect(
-        self, req: "ClientRequest", traces: "list[Trace]", timeout: aiohttp.ClientTimeout
-    ) -> "Connection":
-        connection = await super().connect(req, traces, timeout)
-        STAGE.get().connected = True
-        return connection
-
-
 class _Resolver(AbstractResolver):
     """The system's resolver, on threads of its own."""
 
@@ -198,12 +264,7 @@ class _Resolver(AbstractResolver):
         )
         return [
             ResolveResult(
-                hostname=host,
-                host=str(where[0]),
-                port=port,
-                family=kind,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST,
+                hostname=host, host=str(where[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
             )
             for kind, _, protocol, _, where in found
         ]

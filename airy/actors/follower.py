@@ -51,6 +51,7 @@ class Follower:
         self._next = {where: max(done.get(where, 0), start) for where, start in starts.items()}
         ends = await self._bus.ends(topics.FOLDED)
         self._behind = {where: end for where, end in ends.items() if self._next[where] < end}
+        self._announce(self._next)  # whoever waits may wait for what the store holds already
         async with self._bus.tail(self._next) as tail:
             if not self._behind:
                 ctx.ready()

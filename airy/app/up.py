@@ -85,6 +85,7 @@ async def opened(config: Config, clock: Clock, *, ephemeral: bool) -> AsyncItera
         held.push_async_callback(store.close)
         queue = SqliteQueue(files.queue_path(config) if durable else ":memory:")
         await queue.open()
+        await queue.take_back_leases()  # the journal's lock keeps every other process out
         held.push_async_callback(queue.close)
         guard = config.security.webhooks
         outside = Reach(ports=guard.ports, http=guard.allow_http, private=guard.allow_private_addresses)

@@ -9,6 +9,7 @@ from airy.bus.api import RecordTooLarge as RecordTooLarge
 from airy.bus.api import Subscription as Subscription
 from airy.bus.api import Tail as Tail
 from airy.bus.api import Truncated as Truncated
+from airy.bus.faults import Crashed as Crashed
 from airy.bus.faults import Faults as Faults
 from airy.bus.journal import Journal as Journal
 from airy.bus.journal import JournalFailed as JournalFailed

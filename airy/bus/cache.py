@@ -34,11 +34,13 @@ class Cache:
         self._held -= bytes_freed
 
     def _evict(self) -> None:
-        excess = self._held - round(self._bytes_max * EVICT_TO)
-        below: dict[str, int] = {}
-        while self._entered and excess > 0:
-            topic, offset, bytes_held = self._entered.popleft()
-            below[topic] = offset
-            excess -= bytes_held
-        for topic, offset in below.items():
-            self._held -= self._logs[topic].forget(offset)
+        target = round(self._bytes_max * EVICT_TO)
+        while self._held > target:  # again, when retention had taken some of it already
+            below: dict[str, int] = {}
+            excess = self._held - target
+            while excess > 0:
+                topic, offset, bytes_held = self._entered.popleft()
+                below[topic] = offset
+                excess -= bytes_held
+            for topic, offset in below.items():
+                self._held -= self._logs[topic].forget(offset)

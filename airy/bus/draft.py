@@ -1,6 +1,8 @@
 """Records that have their offsets but are not readable yet: what a publish is before it is in the log."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from airy.bus.api import RecordTooLarge
@@ -54,6 +56,7 @@ class Draft:
         self._logs = logs
         self._now_ms = now_ms
         self._record_bytes_max = record_bytes_max
+        self._small = min(record_bytes_max, HEADERS_BYTES_MAX)  # what is no larger needs no closer look
         self._ends: dict[str, dict[int, int]] = {}
         self.records: dict[str, list[Record]] = {}  # by topic, in the order of their offsets
         self.total = 0  # their weight
@@ -61,37 +64,38 @@ class Draft:
 
     def add(self, emits: Sequence[Emit]) -> list[Position]:
         """Raises `Refused` for what cannot be written; the draft is good for nothing then."""
-        positions: list[Position] = []
-        now_ms, total, widest = self._now_ms, self.total, self._widest
-        small = min(self._record_bytes_max, HEADERS_BYTES_MAX)
-        make = tuple.__new__  # half of what calling Position costs, and there is no hotter loop
-        topic = ""
-        for emit in emits:
-            if emit.topic is not topic:
-                topic = emit.topic
-                offset = find(self._logs, topic).next
-                records = self.records.setdefault(topic, [])
-                ends = self._ends.setdefault(topic, {})
-                offset += len(records)
-            partition, key, value, headers = emit.partition, emit.key, emit.value, emit.headers
-            size = weight(emit) if headers else len(key) + len(value or b"")
-            total += size
-            if size > widest:
-                widest = size
-                if size > small:
-                    check_size(emit, self._record_bytes_max)
-            at_ms = emit.timestamp_ms
-            records.append(Record(topic, partition, offset, key, value, headers, now_ms if at_ms is None else at_ms))
-            positions.append(make(Position, (topic, partition, offset)))
-            offset += 1
-            ends[partition] = offset
-        for topic, ends in self._ends.items():
-            for partition in ends:
-                find(self._logs, topic, partition)
-        self.total, self._widest = total, widest
-        return positions
+        if len({emit.topic for emit in emits}) == 1:
+            return self._add(emits[0].topic, emits)
+        runs = groupby(emits, attrgetter("topic"))
+        return [position for topic, run in runs for position in self._add(topic, list(run))]
 
     def enter(self) -> None:
         """Make them readable, and wake who waits for them."""
         for topic, records in self.records.items():
             self._logs[topic].append(records, self._ends[topic], self._widest)
+
+    def _add(self, topic: str, emits: Sequence[Emit]) -> list[Position]:
+        """All of one topic. The hottest lines of the bus: comprehensions, because they cost a tenth less."""
+        written = self.records.setdefault(topic, [])
+        first = find(self._logs, topic).next + len(written)
+        sizes = [weight(emit) if emit.headers else len(emit.key) + len(emit.value or b"") for emit in emits]
+        if max(sizes) > self._small:
+            for emit in emits:
+                check_size(emit, self._record_bytes_max)
+        now_ms = self._now_ms
+        records = [
+            Record(
+                topic, emit.partition, offset, emit.key, emit.value, emit.headers,
+                now_ms if emit.timestamp_ms is None else emit.timestamp_ms,
+            )
+            for offset, emit in enumerate(emits, first)
+        ]  # fmt: skip
+        ends = {record.partition: record.offset + 1 for record in records}
+        for partition in ends:
+            find(self._logs, topic, partition)
+        self._ends.setdefault(topic, {}).update(ends)
+        self._widest = max(self._widest, *sizes)
+        self.total += sum(sizes)
+        written += records
+        make = tuple.__new__  # half of what calling Position costs
+        return [make(Position, (topic, record.partition, record.offset)) for record in records]

@@ -1,6 +1,7 @@
 """A log in a journal, with its newest records in memory. What blocks runs in threads of its own."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import anyio
 
@@ -16,6 +17,7 @@ from airy.bus.topic import Topic
 from airy.bus.upkeep import compact_journal, expire_journal
 from airy.bus.worker import Worker, task_group
 from airy.clock import Clock
+from airy.errors import Unavailable
 
 
 class Durable:
@@ -83,7 +85,8 @@ class Durable:
         """Most of it beside the writer; the rest while the writer waits, so that the log can start over."""
         while True:
             await self._committer.wal_full.wait()
-            await self._writer(self._journal.save)
-            await self._checkpointer(self._journal.checkpoint)
-            await self._writer(self._journal.checkpoint)
             self._committer.wal_full = anyio.Event()
+            with suppress(Unavailable):  # a full disk: the next group asks for it again
+                await self._writer(self._journal.save)
+                await self._checkpointer(self._journal.checkpoint)
+                await self._writer(self._journal.checkpoint)

@@ -28,6 +28,8 @@ SCAN_BYTES_MAX: Final = 8_388_608
 Row = tuple[int, int, bytes, bytes | None, Headers, int]
 """A stored record: offset past the first of its batch, partition, key, value, headers, time."""
 
+Statement = tuple[str, tuple[object, ...]]
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Row])
 
@@ -42,10 +44,18 @@ CREATE TABLE committed (
   "group" TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
   PRIMARY KEY ("group", topic, partition)) WITHOUT ROWID;
 """
-_BATCHES = """
-CREATE TABLE {} (
-  first INTEGER PRIMARY KEY, last INTEGER NOT NULL, newest_ms INTEGER NOT NULL, records BLOB NOT NULL)
-"""
+# A table per topic, so that each is written at its end only.
+_CREATE = """CREATE TABLE {} (
+  first INTEGER PRIMARY KEY, last INTEGER NOT NULL, newest_ms INTEGER NOT NULL, records BLOB NOT NULL)"""
+_INSERT = "INSERT INTO {} VALUES (?, ?, ?, ?)"
+_DELETE = "DELETE FROM {} WHERE first = ?"
+_UPDATE = "UPDATE {} SET records = ? WHERE first = ?"
+_OLDEST = "SELECT * FROM {} ORDER BY first LIMIT ?"
+_NEWEST = "SELECT * FROM {} WHERE first < ? ORDER BY first DESC LIMIT ?"
+_FROM = """SELECT * FROM {0} WHERE first >= coalesce((SELECT max(first) FROM {0} WHERE first <= ?), 0)
+  ORDER BY first"""
+_SAVE = "INSERT OR REPLACE INTO span SELECT number, ?, ?, ? FROM topic WHERE name = ?"
+_MARK = "INSERT OR REPLACE INTO committed VALUES {}"
 
 
 class JournalFailed(Exception):  # noqa: N818 - it is what happened; nobody handles it
@@ -132,16 +142,14 @@ class Journal:
 
     def append(self, batches: Sequence[tuple[str, Batch]], marks: Sequence[Mark]) -> None:
         """One transaction; when it returns, all is on disk. Raises `Unavailable` when the disk is full."""
-        encoded = [(topic, batch, _ENCODER.encode(batch.rows)) for topic, batch in batches]
-        with self._transaction():
-            for topic, batch, blob in encoded:
-                values = batch.first, batch.last, batch.newest_ms, blob
-                self._all(f"INSERT INTO {self._tables[topic]} VALUES (?, ?, ?, ?)", values)
-            for group, where, offset in marks:
-                self._all(
-                    "INSERT OR REPLACE INTO committed VALUES (?, ?, ?, ?)",
-                    (group, where.topic, where.partition, offset),
-                )
+        statements = [self._insert(topic, batch) for topic, batch in batches]
+        if marks:
+            statements.append(_replace(marks))
+        # One statement is a transaction by itself. Between two, a thread has to get the interpreter back, which takes
+        # milliseconds while the event loop is busy.
+        with self._transaction() if len(statements) > 1 else self._guarded():
+            for sql, values in statements:
+                self._all(sql, values)
         for topic, batch in batches:
             _extend(self._spans[topic], batch)
 
@@ -156,10 +164,10 @@ class Journal:
         with self._transaction():
             for first, batch in batches.items():
                 if batch is None:
-                    self._all(f"DELETE FROM {table} WHERE first = ?", (first,))
+                    self._all(_DELETE.format(table), (first,))
                 else:
                     blob = _ENCODER.encode(batch.rows)
-                    self._all(f"UPDATE {table} SET records = ? WHERE first = ?", (blob, first))
+                    self._all(_UPDATE.format(table), (blob, first))
             self._save(topic, spans)
         self._spans[topic] = spans
 
@@ -196,12 +204,12 @@ class Journal:
         return Found(found, horizon, size)
 
     def oldest(self, topic: str, batches_max: int) -> list[Batch]:
-        sql = f"SELECT * FROM {self._tables[topic]} ORDER BY first LIMIT ?"
+        sql = _OLDEST.format(self._tables[topic])
         return [self._decode(values) for values in self._all(sql, (batches_max,))]
 
     def newest_below(self, topic: str, below: int, batches_max: int) -> list[Batch]:
         """Newest first."""
-        sql = f"SELECT * FROM {self._tables[topic]} WHERE first < ? ORDER BY first DESC LIMIT ?"
+        sql = _NEWEST.format(self._tables[topic])
         return [self._decode(values) for values in self._all(sql, (below, batches_max))]
 
     def compacted(self, topic: str) -> Compacted:
@@ -237,13 +245,17 @@ class Journal:
                 self._writer.pragma("application_id", APPLICATION)
                 self._writer.pragma("user_version", VERSION)
 
+    def _insert(self, topic: str, batch: Batch) -> Statement:
+        values = batch.first, batch.last, batch.newest_ms, _ENCODER.encode(batch.rows)
+        return _INSERT.format(self._tables[topic]), values
+
     def _topics(self) -> list[Any]:
         return self._all("SELECT number, name, partitions FROM topic ORDER BY number")
 
     def _create(self, topic: Topic[object], number: int) -> None:
         values = number, topic.name, topic.partitions
         self._all("INSERT INTO topic (number, name, partitions) VALUES (?, ?, ?)", values)
-        self._all(_BATCHES.format(_table(number, topic.name)))
+        self._all(_CREATE.format(_table(number, topic.name)))
 
     def _find_spans(self, topic: Topic[object], number: int) -> list[Span]:
         """What was saved, and what the batches written since then add."""
@@ -256,16 +268,12 @@ class Journal:
         return spans
 
     def _save(self, topic: str, spans: Sequence[Span]) -> None:
-        self._writer.executemany(
-            "INSERT OR REPLACE INTO span SELECT number, ?, ?, ? FROM topic WHERE name = ?",
-            [(partition, span.start, span.end, topic) for partition, span in enumerate(spans)],
-        )
+        rows = [(partition, span.start, span.end, topic) for partition, span in enumerate(spans)]
+        self._writer.executemany(_SAVE, rows)
 
     def _batches_from(self, connection: apsw.Connection, topic: str, offset: int) -> Generator[Batch, None, None]:
         """Beginning with the one that holds `offset`, if any does."""
-        table = self._tables[topic]
-        sql = f"""SELECT * FROM {table} WHERE first >= coalesce(
-                  (SELECT max(first) FROM {table} WHERE first <= ?), 0) ORDER BY first"""
+        sql = _FROM.format(self._tables[topic])
         with closing(connection.execute(sql, (offset,))) as cursor:
             for values in cursor:
                 yield self._decode(values)
@@ -342,6 +350,11 @@ def _table(number: int, topic: str) -> str:
     if '"' in topic:
         raise Refused(f"{topic!r} is no name for a topic: use letters, digits, dots and hyphens")
     return f'"{number} {topic}"'
+
+
+def _replace(marks: Sequence[Mark]) -> Statement:
+    values = [value for group, where, offset in marks for value in (group, where.topic, where.partition, offset)]
+    return _MARK.format(", ".join(["(?, ?, ?, ?)"] * len(marks))), tuple(values)
 
 
 def _pick(topic: str, batch: Batch, wanted: Mapping[int, int]) -> list[Record]:

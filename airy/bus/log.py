@@ -104,23 +104,26 @@ class Log:
 
     def forget(self, below: int) -> int:
         """Drop records below an offset from memory; a journal still has them. Returns the bytes freed."""
-        index = self._index(below)
-        freed = held(self._records[:index])
-        del self._records[:index]
         self.hot = max(self.hot, min(below, self.next))
-        return freed
+        return self._drop(below)
 
     def truncate(self, starts: Mapping[int, int]) -> int:
         """Partitions begin here now, and everything before the last of these is gone. Returns the bytes freed."""
         for partition, start in starts.items():
             self.starts[partition] = max(self.starts[partition], start)
         self.gone = max(self.starts)
-        return self.forget(max(starts.values(), default=0))
+        return self._drop(max(starts.values(), default=0))
 
     def keep(self, kept: list[Record]) -> int:
         """Compaction: only these of the records remain. Returns the bytes freed."""
         freed = held(self._records) - held(kept)
         self._records = kept
+        return freed
+
+    def _drop(self, below: int) -> int:
+        index = self._index(below)
+        freed = held(self._records[:index])
+        del self._records[:index]
         return freed
 
     def _index(self, offset: int) -> int:

@@ -55,9 +55,7 @@ async def transform(
         pulse.ready()
         while not pulse.draining.is_set():
             wait_s = max(0.0, min(idle_s, ledger.dirty_since + commit_s - anyio.current_time()))
-            records = await idle.fetch(
-                subscription, records_max=records_max, bytes_max=bytes_max, wait_s=wait_s
-            )
+            records = await idle.fetch(subscription, records_max=records_max, bytes_max=bytes_max, wait_s=wait_s)
             if records:
                 await _publish(bus, await _outputs(records, step, dead_letter), dead_letter)
                 if after is not None and (more := await after()):
@@ -98,8 +96,8 @@ class Ledger:
             with suppress(Fenced):  # the new owner repeats what we finished, under the same ids
                 await self.subscription.commit(offsets)
 
-    async def assigned(self, partitions: Mapping[TopicPartition, int]) -> None: ...
-    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+    async def assigned(self, _: Mapping[TopicPartition, int]) -> None: ...
+    async def revoked(self, _: Iterable[TopicPartition]) -> None:
         with suppress(Unavailable):  # as above; and the rebalance must go on
             await self.commit()
 
@@ -128,9 +126,7 @@ def _try(record: Record, step: Step, dead_letter: DeadLetter) -> Sequence[Emit]:
     return [dead_letter(record, reason, TRIES_MAX)]
 
 
-async def _publish(
-    bus: Bus, outputs: Sequence[tuple[Record, Sequence[Emit]]], dead_letter: DeadLetter
-) -> None:
+async def _publish(bus: Bus, outputs: Sequence[tuple[Record, Sequence[Emit]]], dead_letter: DeadLetter) -> None:
     """All at once; when something of it is refused, one by one, so that only its cause becomes a dead letter."""
     try:
         await bus.publish([emit for _, emits in outputs for emit in emits])

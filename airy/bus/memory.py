@@ -5,7 +5,7 @@ once they are on disk; memory then is a bounded cache of the newest.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import anyio
@@ -23,6 +23,7 @@ from airy.bus.subscription import GroupSubscription
 from airy.bus.topic import Topic
 from airy.bus.worker import task_group
 from airy.clock import Clock
+from airy.errors import Unavailable
 
 MIB: Final = 1_048_576
 DAY_MS: Final = 86_400_000
@@ -127,7 +128,8 @@ class MemoryBus:
     async def _keep_up(self) -> None:
         while True:
             await anyio.sleep(self._upkeep_s)
-            await self.upkeep()
+            with suppress(Unavailable):  # a full disk: whoever publishes is told, and the next round tries again
+                await self.upkeep()
 
     async def _commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None:
         await self._strike("commit")

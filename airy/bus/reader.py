@@ -58,7 +58,7 @@ class LogReader:
         self._busy = True
         try:
             await checkpoint()  # lets others run, who may publish: a wait costs five times as much
-            return await self._fetch(records_max, bytes_max, anyio.current_time() + wait_s)
+            return await self._fetch(records_max, bytes_max, wait_s)
         finally:
             self._busy = False
 
@@ -80,11 +80,14 @@ class LogReader:
         if news is not None:
             news.set()
 
-    async def _fetch(self, records_max: int, bytes_max: int, until: float) -> list[Record]:
-        while True:
-            records = await self._take(records_max, bytes_max)
-            if records or not await self._wait(until):
+    async def _fetch(self, records_max: int, bytes_max: int, wait_s: float) -> list[Record]:
+        if records := await self._take(records_max, bytes_max):
+            return records
+        until = anyio.current_time() + wait_s
+        while await self._wait(until):
+            if records := await self._take(records_max, bytes_max):
                 return records
+        return []
 
     async def _wait(self, until: float) -> bool:
         """For news, until a time; False when there was none."""

@@ -17,7 +17,7 @@ from airy.errors import Unavailable
 
 
 class Storage(Protocol):
-    """What a memory bus asks of its storage. Topics it is asked about are declared; what it is to write may be anything."""
+    """What a memory bus asks of its storage. Topics to read are declared; what is to be written may be anything."""
 
     @property
     def logs(self) -> Mapping[str, Log]: ...

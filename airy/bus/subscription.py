@@ -56,7 +56,8 @@ class GroupSubscription(LogReader):
         self._group.leave(self._member, anyio.current_time())
         self._member.owned = frozenset()
 
-    async def _fetch(self, records_max: int, bytes_max: int, until: float) -> list[Record]:
+    async def _fetch(self, records_max: int, bytes_max: int, wait_s: float) -> list[Record]:
+        until = anyio.current_time() + wait_s
         if self._left:
             raise RuntimeError("this subscription has ended: subscribe again")
         await self._before(self._group)

@@ -1,11 +1,15 @@
 """What the memory bus does beyond the contract."""
 
+from pathlib import Path
+from typing import Any
+
 import anyio
 import pytest
 
-from airy.bus import MemoryBus, Record, Topic
+from airy.bus import Emit, MemoryBus, Record, Topic, open_journal
 from airy.errors import Refused, Unavailable
 from tests.kit.bus import StepClock, read, running
+from tests.kit.disk import Disk
 
 TOPIC: Topic[object] = Topic("facts", bytes, partitions=3, retention="kept")
 TAGS: Topic[object] = Topic("tags", bytes, partitions=1, retention="compacted")
@@ -43,6 +47,36 @@ async def test_old_tombstones_go_and_readers_pass_the_gap() -> None:
     async with bus.tail({where: 0}) as tail:
         assert await tail.fetch(records_max=10, wait_s=0) == []
         assert tail.position(where) == (await bus.ends([TAGS]))[where] == 7
+
+
+async def test_a_partition_that_lost_nothing_to_retention_is_read_from_its_start() -> None:
+    clock = StepClock()
+    topic: Topic[object] = Topic("raw", bytes, partitions=2, retention="time", retention_ms=DAY_MS)
+    old, new = topic.where
+    bus = MemoryBus([topic], clock=clock)
+    await bus.publish([Emit("raw", old.partition, b"", b"old")] * 5)
+    clock.ms += DAY_MS + 1
+    await bus.publish([Emit("raw", new.partition, b"", b"new")])
+    await bus.upkeep()
+    assert await bus.starts([topic]) == {old: 5, new: 0}
+    async with bus.tail(await bus.starts([topic])) as tail:
+        assert [record.value for record in await read(tail, 1)] == [b"new"]
+
+
+async def test_a_full_disk_does_not_end_the_upkeep(tmp_path: Path) -> None:
+    disk = Disk("full-upkeep")
+    clock = StepClock()
+    topic: Topic[object] = Topic("raw", bytes, partitions=1, retention="time", retention_ms=DAY_MS)
+    with open_journal(tmp_path / "journal", inline=True, vfs=disk.name) as journal:
+        async with running(MemoryBus([topic], clock=clock, journal=journal, upkeep_s=60)) as bus:
+            await bus.publish([topic.emit("a", b"1")])
+            clock.ms += DAY_MS + 1
+            disk.full = True
+            await anyio.sleep(90)
+            disk.full = False
+            await anyio.sleep(60)
+            assert await bus.starts([topic]) == await bus.ends([topic])
+    disk.unregister()
 
 
 async def test_upkeep_runs_by_itself() -> None:
@@ -100,6 +134,47 @@ async def test_a_partition_that_is_not_read_has_no_position() -> None:
         for call in (lambda: tail.position(TAGS.where[0]), lambda: tail.seek(TOPIC.where[1], 0)):
             with pytest.raises(LookupError):
                 call()
+
+
+@pytest.mark.parametrize("work", ["publish", "fetch", "fetch nothing"])
+async def test_who_never_waits_lets_others_run(work: str) -> None:
+    bus = MemoryBus([TOPIC], clock=StepClock())
+    steps = []
+
+    async def count() -> None:
+        while True:
+            steps.append(1)
+            await anyio.lowlevel.checkpoint()
+
+    async with bus.tail(await bus.starts([TOPIC])) as tail, anyio.create_task_group() as tasks:
+        await bus.publish([TOPIC.emit("a", b"")] * (0 if work == "fetch nothing" else 100))
+        tasks.start_soon(count)
+        for _ in range(100):
+            if work == "publish":
+                await bus.publish([TOPIC.emit("a", b"")])
+            else:
+                await tail.fetch(records_max=1, wait_s=0)
+        tasks.cancel_scope.cancel()
+    assert len(steps) > 50
+
+
+async def test_a_seek_while_the_disk_is_read_wins(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "journal", inline=True) as journal:
+        bus = MemoryBus([TAGS], clock=StepClock(), journal=journal, memory_bytes_max=1)
+        async with running(bus):
+            (where,) = TAGS.where
+            await bus.publish([TAGS.emit("a", b"%d" % number) for number in range(10)])
+        async with bus.tail({where: 0}) as tail:
+            cold = tail._cold
+
+            async def sought_meanwhile(*asked: Any) -> Any:
+                found = await cold(*asked)
+                tail._cold = cold
+                tail.seek(where, 7)
+                return found
+
+            tail._cold = sought_meanwhile
+            assert [record.offset for record in await read(tail, 3)] == [7, 8, 9]
 
 
 async def test_readers_do_not_wait_by_asking_again() -> None:

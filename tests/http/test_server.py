@@ -1,5 +1,6 @@
 """The server over real sockets: what it serves, what it refuses, and how it stops."""
 
+from asyncio import Transport  # noqa: TID251 - what the server's protocol is handed
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -14,8 +15,8 @@ from airy.clock import SystemClock
 from airy.errors import Refused
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
 from airy.http.bodies import BodyReader, Disconnected
-from airy.http.connection import Limits
-from airy.http.server import HttpServer
+from airy.http.connection import Connection, Limits
+from airy.http.server import HttpServer, _Server
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
@@ -136,11 +137,10 @@ async def test_a_connection_that_says_nothing_is_closed() -> None:
         assert await exchange(port) == b""
 
 
-@pytest.mark.parametrize("stray", [b"", b"\r\n"])
-async def test_an_idle_connection_is_closed_whatever_it_mutters(stray: bytes) -> None:
-    limits = Limits(header_s=0.2, keep_alive_s=0)
-    async with serving(Echo(), limits) as (port, *_):
-        answer = await exchange(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", stray or b"G", gap_s=0.01)
+async def test_an_idle_connection_that_only_mutters_is_closed_all_the_same() -> None:
+    """Any byte ends the wait for the next request, and a line break begins none."""
+    async with serving(Echo(), Limits(header_s=0.2, keep_alive_s=60)) as (port, *_):
+        answer = await exchange(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n", gap_s=0.05)
         assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
@@ -158,6 +158,40 @@ async def test_a_dripped_body_is_cut_off_and_its_handler_ends() -> None:
         answer = await exchange(port, head, *(b"x" for _ in range(40)), gap_s=0.05)
         assert status_of(answer) == 408
         assert app.ended == ["disconnected"]
+
+
+class Unflushed(Transport):
+    """A connection whose peer takes nothing: closing it does not end it yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+async def test_a_handler_ends_at_once_even_if_the_refusal_cannot_be_delivered() -> None:
+    app = Echo()
+    server = _Server(HttpServer(app)._config())
+    connection = Connection(server.config, server.server_state, {}, limits=QUICK)
+    transport = Unflushed()
+    connection.connection_made(transport)
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+    await anyio.wait_all_tasks_blocked()
+    connection.expire(connection.loop.time() + 60)
+    await anyio.wait_all_tasks_blocked()
+    assert app.ended == ["disconnected"]
+    assert transport.written.startswith(b"HTTP/1.1 408")
 
 
 async def test_a_handler_that_takes_its_time_is_not_the_clients_fault() -> None:

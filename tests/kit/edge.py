@@ -21,6 +21,7 @@ from airy.actors.runtime import Context
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Emit, Position, Record
+from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
 from airy.components import Service
 from airy.errors import Refused
@@ -109,7 +110,7 @@ class Desk(Struct):
         """These are in the log and folded when it returns."""
         await self.writer.write([_emit(fact) for fact in facts])
 
-    async def records(self, topic: topics.Topic[Any]) -> list[Record]:
+    async def records(self, topic: Topic[Any]) -> list[Record]:
         async with self.bus.tail(await self.bus.starts([topic])) as tail:
             return await tail.fetch(records_max=10_000, wait_s=0)
 

@@ -26,7 +26,6 @@ from airy.model.change import Change, ChangeKind
 from airy.model.entity import Webhook
 from airy.seal import Sealer
 from airy.store.api import Published
-from tests.kit.bus import running
 
 SEALER = Sealer({"k1": bytes(32)})
 
@@ -231,9 +230,9 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 @asynccontextmanager
 async def logged() -> AsyncIterator[Outbox]:
+    """The log is not run: its housekeeping every few seconds would be most of what a test of days does."""
     clock = LoopClock()
-    async with running(MemoryBus(topics.ALL, clock=clock)) as bus:
-        yield Outbox(bus, clock)
+    yield Outbox(MemoryBus(topics.ALL, clock=clock), clock)
 
 
 def context(name: str, *, clock: LoopClock, seed: int = 0) -> Context:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from airy.store import SqliteStore
-from tests.kit.contracts.store import everything, seeded
+from tests.kit.store import everything, seeded
 
 FACTS = 1200
 CHILD = f"""
 import sys
 import anyio
 from airy.store import SqliteStore
-from tests.kit.contracts.store import seeded
+from tests.kit.store import seeded
 
 async def main():
     store = SqliteStore(sys.argv[1])

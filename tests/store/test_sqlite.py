@@ -4,6 +4,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -15,25 +16,19 @@ from structlog.testing import capture_logs
 
 from airy import topics
 from airy.errors import Refused, Unavailable
+from airy.model.announce import entity_change
+from airy.model.change import Change, ChangeKind
+from airy.model.entity import Channel, Tag
 from airy.model.fact import Fact
 from airy.model.fold import fold
 from airy.store import SqliteStore
 from airy.store.sqlite import listing, project, schema
-from tests.kit.builders import START_MS, Chat, channel, seeded_log
-from tests.kit.contracts.store import (
-    PEOPLE,
-    all_changes,
-    crowd,
-    everything,
-    filter_cases,
-    listed,
-    people,
-    reference_messages,
-    seeded,
-)  # fmt: skip
+from tests.kit.builders import START_MS, Chat, channel, seeded_log, tag
 from tests.kit.facts import logs
 from tests.kit.fold import fold_all
 from tests.kit.log import Log, cut
+from tests.kit.people import PEOPLE, filter_cases, people
+from tests.kit.store import all_changes, crowd, everything, listed, reference_messages, seeded
 
 
 @asynccontextmanager
@@ -177,6 +172,14 @@ async def test_a_checkpoint_lets_the_log_file_start_over(path: Path) -> None:
         assert await store.digest() == await clean.digest()
 
 
+async def test_the_end_of_a_checkpoint_has_the_log_file_to_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = []
+    async with opened(path) as store:
+        monkeypatch.setattr(store._file, "checkpoint", lambda: alone.append(store._writing.locked()))
+        await store.checkpoint()
+    assert alone == [False, True]
+
+
 @pytest.mark.usefixtures("real_time")
 async def test_folding_goes_on_beside_checkpoints(path: Path) -> None:
     log = seeded(4)
@@ -248,6 +251,24 @@ async def test_a_fold_that_crashes_spoils_one_record(monkeypatch: pytest.MonkeyP
         assert (applied.facts, await store.digest()) == (4, await clean.digest())
         assert [line["event"] for line in said] == ["record.failed"]
         assert len(await all_changes(store)) == len(await all_changes(clean)) == applied.changes - 1
+
+
+async def test_what_a_failing_record_had_written_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    log.append(tag(), channel(), Chat().received("a"))
+
+    def crashing(kind: ChangeKind, entity: Channel | Tag, sequence: int) -> Change:
+        if isinstance(entity, Tag):
+            raise KeyError(sequence)
+        return entity_change(kind, entity, sequence)
+
+    monkeypatch.setattr(project, "entity_change", crashing)
+    async with opened() as store:
+        with capture_logs():
+            applied = await store.apply(log.records)
+        assert [record for record, _ in applied.bad] == log.records[:1]
+        assert await store.tags() == []
+        assert await store.channels() == [channel()]
 
 
 async def test_a_crash_of_the_engine_is_no_bad_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,6 +343,23 @@ async def test_a_scan_and_an_index_give_the_same(monkeypatch: pytest.MonkeyPatch
                     assert listed(back) == listed(before), filters
                     found += listed(page)
             assert sorted(names[one] for one in found) == sorted(expected.split()), filters
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+async def test_a_scan_goes_back_the_way_it_came(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr(listing, "DRIVEN_ROWS_MAX", -1)
+    monkeypatch.setattr(listing, "STEP_ROWS", step)
+    log = crowd(40)
+    log.append(*(Chat(number).read() for number in range(0, 40, 3)))
+    async with opened() as store:
+        await store.apply(log.records)
+        pages = [await store.conversations(filters="unread_count:0", cursor=None, page_size=4)]
+        while cursor := pages[-1].next_cursor:
+            pages.append(await store.conversations(filters="unread_count:0", cursor=cursor, page_size=4))
+        assert [len(page.items) for page in pages] == [4, 4, 4, 2]
+        for before, page in pairwise(pages):
+            back = await store.conversations(filters="unread_count:0", cursor=page.previous_cursor, page_size=4)
+            assert listed(back) == listed(before)
 
 
 async def test_a_scan_that_meets_its_cap_says_so_and_where_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,7 +472,7 @@ async def test_no_statement_walks_a_table() -> None:
                 continue
             bindings = (None,) * max(sql.count("?"), 1)
             for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings[: _bound(connection, sql)]).fetchall():
-                verb, table, *_ = row[3].split()
+                verb, table, *_ = [*row[3].split(), ""]
                 small = table.strip("()").split("-")[0] in FEW or any(name in row[3] for name in INDEXES)
                 if verb == "SCAN" and not small:
                     walks.add((row[3], sql))

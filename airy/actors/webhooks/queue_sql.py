@@ -17,6 +17,7 @@ CREATE TABLE shards (
 CREATE TABLE webhooks (
     webhook INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
     failing_since_ms INTEGER, failures INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX failing ON webhooks (webhook) WHERE failures > 0;
 CREATE TABLE entries (
     entry INTEGER PRIMARY KEY, shard INTEGER, log_offset INTEGER NOT NULL, nth INTEGER NOT NULL,
     pending INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL, kind TEXT NOT NULL,
@@ -83,9 +84,10 @@ SELECT due_ms, seq FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webh
 ORDER BY due_ms, seq LIMIT ?"""
 LEASE = """
 UPDATE jobs SET leased_until_ms = ?, token = ?, attempt = attempt + 1, first_at_ms = coalesce(first_at_ms, ?)
-WHERE seq = ? RETURNING webhook, entry, attempt, first_at_ms"""
-ENTRY = """
-SELECT log_offset, nth, lane, event_id, kind, body, at_ms, position FROM entries WHERE entry = ?"""
+WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, webhook, entry, attempt, first_at_ms"""
+ENTRIES = """
+SELECT entry, log_offset, nth, lane, event_id, kind, body, at_ms, position FROM entries
+WHERE entry IN (SELECT value FROM json_each(?))"""
 NEXT_DUE = """
 SELECT due_ms FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ?
 ORDER BY due_ms, seq LIMIT 1"""
@@ -97,20 +99,24 @@ UNLEASE = """
 UPDATE jobs SET leased_until_ms = NULL, token = NULL, due_ms = coalesce(?, due_ms), attempt = attempt - ?,
     reason = coalesce(?, reason)
 WHERE seq = ? AND token = ? RETURNING webhook"""
-HELD = "SELECT attempt, entry FROM jobs WHERE seq = ? AND token = ?"
-REMOVE = "DELETE FROM jobs WHERE seq = ? AND token = ? RETURNING webhook, lane, entry"
-NEXT_HEAD = """
-UPDATE jobs SET head = 1
-WHERE seq = (SELECT seq FROM jobs WHERE webhook = ? AND lane = ? ORDER BY seq LIMIT 1)"""
-DELIVERED = "DELETE FROM entries WHERE entry = ? AND pending = 1"
-DELIVERED_TO_ONE = "UPDATE entries SET pending = pending - 1 WHERE entry = ?"
-WORKED = "UPDATE webhooks SET failures = 0, failing_since_ms = NULL WHERE webhook = ? AND failures > 0"
+HELD = """
+SELECT seq, token, webhook, lane, entry, attempt FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"""
+REMOVE = "DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"
+NEXT_HEADS = """
+UPDATE jobs SET head = 1 WHERE seq IN (
+    SELECT (SELECT seq FROM jobs WHERE webhook = lanes.value ->> 0 AND lane = lanes.value ->> 1 ORDER BY seq LIMIT 1)
+    FROM json_each(?) AS lanes)"""
+DELIVERED_TO_ONE = "UPDATE entries SET pending = pending - 1 WHERE entry = ? AND pending > 1"
+DELIVERED = "DELETE FROM entries WHERE entry IN (SELECT value FROM json_each(?))"
+SOME_FAIL = "SELECT EXISTS (SELECT 1 FROM webhooks WHERE failures > 0)"
+WORKED = """
+UPDATE webhooks SET failures = 0, failing_since_ms = NULL
+WHERE failures > 0 AND webhook IN (SELECT value FROM json_each(?))"""
 FAILED = """
 UPDATE webhooks SET failures = failures + 1, failing_since_ms = coalesce(failing_since_ms, ?)
 WHERE webhook = ?"""
 FAILING = "SELECT failing_since_ms, failures FROM webhooks WHERE id = ? AND failures > 0"
 SOME_JOBS = "SELECT seq, lane, entry FROM jobs WHERE webhook = ? ORDER BY lane, seq LIMIT ?"
-DROP = "DELETE FROM jobs WHERE seq = ?"
 
 # --- the dead
 

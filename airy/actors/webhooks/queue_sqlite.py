@@ -31,6 +31,7 @@ from airy.actors.webhooks.queue_file import QueueFile
 from airy.clock import Ids, RandomIds
 from airy.errors import Unavailable
 
+LEASES_END_MS = 2**62  # later than any
 DROP_JOBS_MAX = 500  # per transaction, so that dropping many delays nobody
 
 Settle = Callable[[apsw.Connection], bool]
@@ -84,6 +85,13 @@ class SqliteQueue:
         with self._file.writing() as database:
             database.execute(sql.WIPE)
         self._forget_names()
+
+    async def take_back_leases(self) -> None:
+        """For whoever knows that nobody else has the file, such as the only process that opens it: what a killed
+        predecessor was about to deliver need not wait for its leases to run out.
+        """
+        with self._file.writing() as database:
+            database.execute(sql.EXPIRE, (LEASES_END_MS,))
 
     # --- the publisher's side
 

@@ -135,7 +135,7 @@ class _Scan:
         edge_sql = f"""SELECT c.last_message_at, c.id FROM {_ACTIVITY} AND {near_sql}
           ORDER BY c.last_message_at {order}, c.id {order} LIMIT 1 OFFSET ?"""
         for _ in range(self._steps_max):
-            edge = self._connection.execute(edge_sql, (*start, self._step if forward else self._step - 1)).get
+            edge = self._connection.execute(edge_sql, (*start, self._step)).get
             if edge is None:
                 add(f"{_ACTIVITY} AND {near_sql}", start)
                 return None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import anyio
 import msgspec
@@ -172,10 +173,9 @@ async def test_an_endpoint_that_never_answers_well_gets_the_whole_schedule_and_t
         requests = await here.delivered("a", 11, within_s=100 * HOUR_S)
         assert [one.event_id for one in requests] == [first] * 10 + [second]
         assert len({one.body for one in requests[:10]}) == 1
-        for (earlier, later), delay_s in zip(
-            zip(requests[:9], requests[1:10], strict=True), SCHEDULE_S[1:], strict=True
-        ):  # fmt: skip
-            assert delay_s * 0.8 <= later.at_s - earlier.at_s <= delay_s * 1.2 + 1
+        waits_s = [later.at_s - earlier.at_s for earlier, later in pairwise(requests[:10])]
+        for wait_s, delay_s in zip(waits_s, SCHEDULE_S[1:], strict=True):
+            assert delay_s * 0.8 <= wait_s <= delay_s * 1.2 + 1
         (dead,) = await here.queue.dead()
         assert (dead.event_id, dead.attempts, dead.reason) == (first, 10, "10 attempts failed; the last: answered 500")
         assert await here.empty()
@@ -205,6 +205,28 @@ async def test_gone_switches_the_webhook_off_at_once_and_forgets_its_jobs() -> N
         await here.outbox.happens()
         await anyio.sleep(HOUR_S)
         assert len(here.endpoints.requests) == count
+
+
+async def test_many_answers_of_gone_switch_it_off_once() -> None:
+    async with room(dispatching=False) as here:
+        reasons: list[str] = []
+
+        async def switch_off(webhook_id: str, reason: str) -> None:
+            reasons.append(reason)
+            await anyio.sleep(1)
+            await here.outbox.switch_off(webhook_id, reason)
+
+        dispatcher = here.dispatcher()
+        dispatcher._courier._switch_off = switch_off
+        here.endpoints.behave("a", answers(410))
+        await here.outbox.subscribes("a")
+        for lane in "pqrstuvw":
+            await here.outbox.happens(lane)
+        async with acting(dispatcher, clock=here.outbox.clock):
+            await anyio.sleep(30)
+        assert len(here.endpoints.requests) == 8
+        assert len(reasons) == 1
+        assert await here.empty()
 
 
 async def test_a_verdict_about_an_old_address_does_not_switch_the_new_one_off() -> None:
@@ -365,6 +387,18 @@ async def test_a_dead_endpoint_does_not_slow_fifty_healthy_ones() -> None:
         assert len(here.endpoints.to("hanging")) - calls_to_hanging <= 12, "one probe at a time, ever more seldom"
 
 
+async def test_what_waits_for_a_dead_endpoint_does_not_crowd_others_out() -> None:
+    async with room(publishing=False, dispatching=False) as here:
+        here.endpoints.behave("dead", refuses())
+        for name in ("dead", "a"):
+            await here.outbox.subscribes(name)
+        last = await put(here.queue, "dead", count=60)
+        async with acting(here.dispatcher(in_flight_max=10, per_webhook_max=10), clock=here.outbox.clock):
+            await anyio.sleep(20)
+            await put(here.queue, "a", count=30, after=last)
+            await here.delivered("a", 30, within_s=1)
+
+
 async def test_a_dead_endpoint_that_comes_back_gets_everything_in_order() -> None:
     async with room() as here:
         here.endpoints.behave("a", refuses())
@@ -522,6 +556,21 @@ async def test_while_the_view_stays_behind_the_delivery_waits_without_using_up_a
         await anyio.sleep(2)
         (attempt,) = await attempts(here.outbox.bus)
         assert attempt.attempt == 1
+
+
+async def test_while_the_log_cannot_be_asked_the_dispatcher_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with room(publishing=False) as here:
+        asked = 0
+
+        async def ends(_topics: object) -> dict[object, int]:
+            nonlocal asked
+            asked += 1
+            raise Unavailable("the log cannot serve")
+
+        monkeypatch.setattr(here.outbox.bus, "ends", ends)
+        await put(here.queue, "nobody")
+        await anyio.sleep(20)
+        assert 10 < asked <= 21
 
 
 # --- attempts

@@ -230,7 +230,7 @@ async def test_after_losing_everything_only_the_undelivered_is_queued_again() ->
     async with (
         logged() as outbox,
         queueing(outbox) as (queue, sink),
-        acting(publisher(outbox, queue), clock=outbox.clock),
+        acting(Publisher(outbox.bus, outbox, outbox, queue), clock=outbox.clock),  # nothing is forgotten
     ):
         await outbox.subscribes("a")
         await outbox.happens()

@@ -326,6 +326,18 @@ class BusContract(ABC):
                 assert await self.read(zombie, 2) == records[1:]
                 assert [name for _, name in owner.trace] == ["assigned", "revoking", "revoked", "assigned"]
 
+    async def test_a_silent_member_is_out_even_when_it_is_alone(self) -> None:
+        topic = self.topic(partitions=1)
+        group = f"{self.prefix}group"
+        (where,) = topic.where
+        async with self.serving([topic]) as bus, bus.subscribe([topic], group=group) as member:
+            await bus.publish(numbered(topic, 3))
+            for _ in range(2):
+                await self.read(member, 3)
+                await anyio.sleep(self.session_s * 1.5)
+            with pytest.raises(Fenced):
+                await member.commit({where: 1})
+
     async def test_a_partition_of_somebody_else_cannot_be_committed(self) -> None:
         topic = self.topic(partitions=2)
         group = f"{self.prefix}group"
@@ -554,6 +566,16 @@ class BusContract(ABC):
                     await tail.fetch(records_max=ALL, wait_s=self.quiet_s)
                 tail.seek(where, start)
                 await self.read(tail, 3)
+
+    async def test_a_reader_that_retention_overtakes_is_told(self) -> None:
+        topic = self.topic("raw", partitions=1, retention="time")
+        async with self.serving([topic]) as bus, self.tailing(bus, topic) as tail:
+            await bus.publish(numbered(topic, 10))
+            await self.read(tail, 4, records_max=4)
+            await self.truncate(bus, topic)
+            await bus.publish(numbered(topic, 3))
+            with pytest.raises(Truncated):
+                await tail.fetch(records_max=ALL, wait_s=self.quiet_s)
 
     async def test_reading_behind_the_end_is_said_aloud(self) -> None:
         topic = self.topic(partitions=1)

@@ -1,0 +1,95 @@
+"""The follower: it folds what comes, says when, and finds its place again."""
+
+import anyio
+
+from airy import topics
+from airy.actors.follower import Follower
+from airy.bus.record import Position
+from tests.kit.builders import Chat
+from tests.kit.house import House
+
+
+async def test_whoever_waits_for_a_position_gets_its_effect() -> None:
+    house = House()
+    async with house.open():
+        chat = Chat()
+        fact = chat.received("hello")
+        (position,) = await house.bus.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+
+        assert await house.follower.reached(position, 5.0)
+        assert await house.store.message(fact.message_id) is not None
+
+
+async def test_waiting_for_what_never_comes_ends_in_time() -> None:
+    house = House()
+    async with house.open():
+        before = anyio.current_time()
+
+        assert not await house.follower.reached(Position(topics.EVENTS.name, 0, 10_000), 7.0)
+        assert 7.0 <= anyio.current_time() - before < 8.0
+        assert not any(house.follower._waiters.values())
+
+
+async def test_what_the_store_holds_already_is_reached_by_who_asked_before_the_start() -> None:
+    house = House()
+    async with house.open():
+        fact = Chat().received("before the restart")
+        (position,) = await house.bus.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+        assert await house.follower.reached(position, 5.0)
+        second = Follower(house.bus, house.store)
+        outcome: list[bool] = []
+
+        async def ask() -> None:
+            outcome.append(await second.reached(position, 60.0))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(second.run, _context(house))
+            with anyio.fail_after(10):
+                while not outcome:
+                    await anyio.sleep(0.1)
+            tasks.cancel_scope.cancel()
+
+        assert outcome == [True]
+
+
+async def test_an_unreadable_fact_is_a_dead_letter_and_the_next_one_is_folded() -> None:
+    house = House()
+    async with house.open():
+        fact = Chat().received("fine")
+        good = topics.EVENTS.emit(fact.conversation_id, fact)
+        bad = type(good)(good.topic, good.partition, good.key, b'{"kind":"nonsense"}')
+        positions = await house.bus.publish([bad, good])
+        assert await house.follower.reached(positions[-1], 5.0)
+
+        assert await house.store.message(fact.message_id) is not None
+        dead = topics.dead_letters(topics.EVENTS.name)
+        ends = await house.bus.ends([dead])  # type: ignore[list-item]
+        assert sum(ends.values()) == 1
+
+
+async def test_progress_is_told_to_everybody_who_waits() -> None:
+    house = House()
+    async with house.open():
+        version = house.follower.version
+        seen: list[int] = []
+
+        async def look() -> None:
+            seen.append(await house.follower.progressed(version, 60.0))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(look)
+            await house.tell(Chat().received("news"))
+
+        assert all(now > version for now in seen)
+        assert len(seen) == 3
+
+
+def _context(house: House) -> object:
+    from random import Random
+
+    from airy.actors.runtime import Context
+
+    return Context("second", clock=house.clock, random=Random(0))

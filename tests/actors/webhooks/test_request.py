@@ -1,0 +1,64 @@
+"""Headers of a delivery: what users may say, what only we say, and what is never shown."""
+
+import pytest
+
+from airy.actors.webhooks import signing
+from airy.actors.webhooks.request import OURS, check_headers, open_target, secret_place
+from airy.errors import Refused
+from airy.model.entity import Webhook
+from tests.kit.webhooks import SEALER
+
+
+def webhook(**sealed: object) -> Webhook:
+    return Webhook(id="a", url="https://a.example.com/", status="Subscribed", **sealed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [
+    *OURS, "Host", "CONTENT-LENGTH", "webhook-id", "Webhook-Signature", "webhook-anything", "X-Airy-Content-Signature",
+    "", "a b", "a:b", "a\r\nb", "é",
+])  # fmt: skip
+def test_names_that_are_ours_or_no_names_are_refused(name: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_headers({name: "1"})
+    assert refused.value.field == "headers"
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\0", "ü€", "a" * 5_000])
+def test_values_that_break_a_request_are_refused_and_not_repeated(value: str) -> None:
+    with pytest.raises(Refused) as refused:
+        check_headers({"X-A": value})
+    assert value not in str(refused.value)
+
+
+def test_ordinary_headers_are_fine_up_to_a_number() -> None:
+    check_headers({"X-Api-Key": "k 1\t2", "Authorization": "Bearer é", "Content-Type": "a/b"})
+    with pytest.raises(Refused):
+        check_headers({f"X-{number}": "1" for number in range(51)})
+
+
+def test_nothing_shows_what_a_target_holds() -> None:
+    secret = signing.secret_text(b"s" * 32)
+    target = open_target(
+        webhook(
+            headers=SEALER.seal('{"X-Api-Key":"sesame-123"}', secret_place("a", "headers")),
+            signature_key=SEALER.seal("k-123456", secret_place("a", "signature_key")),
+            secrets=(SEALER.seal(secret, secret_place("a", "secrets")),),
+        ),
+        SEALER,
+    )
+    assert (target.keys, target.signature_key, target.headers["X-Api-Key"]) == ((b"s" * 32,), "k-123456", "sesame-123")
+    assert repr(target) == str(target) == "Target('https://a.example.com/')"
+
+
+def test_hiding_leaves_short_and_common_values_alone() -> None:
+    target = open_target(
+        webhook(headers=SEALER.seal('{"X-A":"1","X-B":"sesame"}', secret_place("a", "headers"))), SEALER
+    )
+    assert target.hide("1 sesame application/json Airy/1.0") == "1 *** application/json Airy/1.0"
+
+
+@pytest.mark.parametrize("field", ["headers", "signature_key", "secrets"])
+def test_a_secret_only_opens_where_it_belongs(field: str) -> None:
+    other = SEALER.seal("{}", secret_place("b", field))
+    with pytest.raises(Refused):
+        open_target(webhook(**{field: (other,) if field == "secrets" else other}), SEALER)

@@ -1,0 +1,275 @@
+"""What every store tells those who act: changes by position, and open work."""
+
+from random import Random
+
+import pytest
+
+from airy import topics
+from airy.bus.record import TopicPartition
+from airy.model.change import ChangeKind
+from airy.model.delivery import Delivery
+from airy.model.entity import Channel
+from airy.model.fact import Fact
+from airy.store.api import Published, Store, Work
+from tests.kit.builders import START_MS, Chat, channel, tag, template, webhook
+from tests.kit.contracts.store_basics import StoreBasics
+from tests.kit.fold import Reference, fold_all
+from tests.kit.log import Log, cut
+from tests.kit.store import (
+    EVERY_PARTITION,
+    FAR_MS,
+    NOTHING_YET,
+    SEEDS,
+    all_changes,
+    by_partition,
+    facts_of,
+    seeded,
+)  # fmt: skip
+
+
+class ActingContract(StoreBasics):
+    """Changes by position, and open work."""
+
+    async def test_changes_are_read_by_position_in_pages_of_any_size(self) -> None:
+        log = seeded(11)
+        reference = fold_all(facts_of(log))
+        async with self.opened() as store:
+            for batch in cut(log.records, Random(11), longest=100):
+                await store.apply(batch)
+            for changes_max in (1, 2, 7, 1000):
+                found: list[Published] = []
+                for where in topics.EVENTS.where:
+                    found += await self.walked(store, where, changes_max)
+                assert [published.change for published in found] == by_partition(reference)
+            positions = {(record.position, record.offset) for record in log.records}
+            assert all((published.position, published.position.offset) in positions for published in found)
+
+    async def walked(self, store: Store, where: TopicPartition, changes_max: int) -> list[Published]:
+        found: list[Published] = []
+        after = NOTHING_YET
+        while page := await store.changes(where, after=after, changes_max=changes_max):
+            assert len(page) <= changes_max
+            found += page
+            after = (page[-1].position.offset, page[-1].nth)
+        order = [(published.position.offset, published.nth) for published in found]
+        assert order == sorted(set(order))
+        return found
+
+    async def test_changes_carry_the_position_of_their_fact(self) -> None:
+        log, chat = Log(gap=2), Chat()
+        log.append(channel(), chat.received("a"), chat.received("a"), chat.received("b"))
+        async with self.opened() as store:
+            await self.filled(store, log)
+            found = await store.changes(log.records[1].where, after=NOTHING_YET, changes_max=100)
+            positions = list(dict.fromkeys(published.position for published in found))
+            assert positions == [log.records[1].position, log.records[3].position]
+            later = await store.changes(log.records[1].where, after=(log.records[1].offset, 0), changes_max=100)
+            assert later == found[1:]
+
+    async def test_forgotten_changes_are_gone_and_the_rest_stays(self) -> None:
+        log, random = seeded(12), Random(12)
+        async with self.opened() as store:
+            await self.filled(store, log)
+            everything_ = await all_changes(store)
+            state = await store.digest()
+            below = {where: random.randrange(0, 40) for where in topics.EVENTS.where}
+            kept = [
+                published for published in everything_ if published.position.offset >= below[published.position.where]
+            ]
+            assert await store.forget_changes(below) == len(everything_) - len(kept)
+            assert await all_changes(store) == kept
+            assert (await store.counts())["changes"] == len(kept) + 1  # the channel's
+            assert await store.forget_changes(below) == 0
+            assert await store.digest() == state
+            await store.apply(log.append(Chat(0).received("later")))
+            assert len(await all_changes(store)) > len(kept)
+
+    async def test_entities_announce_themselves_under_their_records(self) -> None:
+        log = Log()
+        one, other = channel(), channel("facebook", "another-page")
+        log.append(one, other, channel(connected=False), tag(), tag(color="tag-blue"), template(), webhook())
+        async with self.opened() as store:
+            await self.filled(store, log)
+            wheres = (*topics.CHANNELS.where, *topics.TAGS.where, *topics.TEMPLATES.where, *topics.WEBHOOKS.where)
+            found = await all_changes(store, wheres)
+            expected = [record.position for record in log.records[:5]]
+            assert sorted(published.position for published in found) == sorted(expected)
+            kinds = {published.position: published.change.kind for published in found}
+            assert [kinds[position] for position in expected] == [ChangeKind.CHANNEL_UPDATED] * 3 + [
+                ChangeKind.TAG_UPDATED
+            ] * 2
+            sequences = [published.change.sequence for published in found if published.change.lane == one.id]
+            assert sequences == sorted(set(sequences))
+            assert len({published.change.id for published in found}) == len(found)
+
+    async def test_a_removed_entity_announces_nothing(self) -> None:
+        log = Log()
+        log.append(tag())
+        log.remove(topics.TAGS, tag().id)
+        async with self.opened() as store:
+            await self.filled(store, log)
+            assert len(await all_changes(store, topics.TAGS.where)) == 1
+            assert await store.tags() == []
+
+    @pytest.mark.parametrize("number", SEEDS)
+    async def test_open_work_follows_from_the_state(self, number: int) -> None:
+        log, random = seeded(number, facts=150, conversations=5), Random(number)
+        reference = Reference()
+        async with self.opened() as store:
+            for batch in cut(log.records, random, longest=5):
+                await store.apply(batch)
+                part = Log()
+                part.records.extend(batch)
+                reference.fold_all(facts_of(part))
+                at_ms = random.choice([0, START_MS + random.randrange(300_000), FAR_MS])
+                sends = await store.work(
+                    "send", "facebook", partitions=EVERY_PARTITION, due_until_ms=at_ms, work_max=1000
+                )
+                assert {work.message_id for work in sends} == to_send(reference, at_ms)
+                profiles = await store.work(
+                    "profile", "facebook", partitions=EVERY_PARTITION, due_until_ms=at_ms, work_max=1000
+                )
+                if await store.channels():
+                    assert {work.conversation_id for work in profiles} == to_resolve(reference)
+
+    async def test_messages_are_sent_one_after_the_other(self) -> None:
+        log, chat = Log(), Chat()
+        log.append(channel(), chat.received("a"), chat.queued("x"), chat.queued("y"), chat.queued("z"))
+        x, y, z = chat.outbound_id("x"), chat.outbound_id("y"), chat.outbound_id("z")
+        later = chat.now_ms + 60_000
+        async with self.opened() as store:
+
+            async def due(*more: Fact, at_ms: int = chat.now_ms) -> list[tuple[str | None, str]]:
+                await store.apply(log.append(*more))
+                found = await store.work(
+                    "send", "facebook", partitions=EVERY_PARTITION, due_until_ms=at_ms, work_max=10
+                )
+                return [(work.message_id, work.state) for work in found]
+
+            await self.filled(store, log)
+            assert await due() == [(x, "pending")]
+            assert await due(chat.started("x")) == [(x, "sending")]
+            assert await due(chat.failed("x", retry_at_ms=later)) == []  # and y does not overtake it
+            assert await due(at_ms=later) == [(x, "pending")]
+            assert await due(chat.started("x", 2)) == [(x, "sending")]  # at once, whatever it waited for
+            assert await due(chat.unknown("x", 2)) == [(y, "pending")]  # unknown holds nobody up
+            assert await due(chat.started("y"), chat.failed("y")) == [(z, "pending")]
+            assert await due(chat.resend("y")) == [(y, "pending")]
+            assert await due(chat.started("y", 3), chat.succeeded("y", 3, provider="y")) == [(z, "pending")]
+            assert await due(chat.started("z"), chat.succeeded("z", provider="z")) == []
+            counts = await store.counts()
+            assert (counts["send_pending"], counts["send_unknown"]) == (0, 1)
+            assert await due(chat.echoed("x", ours="x")) == []
+            assert (await store.counts())["send_unknown"] == 0
+
+    async def test_a_deleted_message_is_not_sent(self) -> None:
+        log, chat = Log(), Chat()
+        log.append(channel(), chat.received("a"), chat.queued("x"), chat.started("x"))
+        log.append(chat.succeeded("x", provider="x"), chat.receipt(Delivery.FAILED, "x"), chat.resend("x"))
+        async with self.opened() as store:
+            await self.filled(store, log)
+            assert (await store.counts())["send_pending"] == 1
+            await store.apply(log.append(chat.deleted("x")))
+            message = await store.message(chat.outbound_id("x"))
+            assert message is not None
+            waits = message.delivery is Delivery.PENDING and not message.deleted
+            assert (await store.counts())["send_pending"] == waits
+            found = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=9)
+            assert len(found) == waits
+
+    async def test_work_says_whose_it_is(self) -> None:
+        log, chat, foreign = Log(), Chat(1), Chat(2, source="twilio.sms", source_channel_id="+1")
+        log.append(channel(), channel("twilio.sms", "+1"), chat.received("a"), chat.queued("x"))
+        log.append(foreign.received("a"), foreign.queued("x"))
+        partition = topics.EVENTS.partition(chat.conversation_id)
+        async with self.opened() as store:
+            await self.filled(store, log)
+            (work,) = await store.work("send", "facebook", partitions=[partition], due_until_ms=FAR_MS, work_max=10)
+            assert work == Work(
+                "send",
+                "facebook",
+                partition,
+                chat.conversation_id,
+                chat.outbound_id("x"),
+                0,
+                "pending",
+                chat.channel_id,
+            )
+            others = [number for number in EVERY_PARTITION if number != partition]
+            assert await store.work("send", "facebook", partitions=others, due_until_ms=FAR_MS, work_max=10) == []
+            assert await store.work("send", "facebook", partitions=[], due_until_ms=FAR_MS, work_max=10) == []
+            (profile,) = await store.work(
+                "profile", "facebook", partitions=[partition], due_until_ms=FAR_MS, work_max=10
+            )
+            assert (profile.conversation_id, profile.channel_id, profile.message_id) == (
+                chat.conversation_id,
+                chat.channel_id,
+                None,
+            )
+
+    async def test_the_soonest_due_comes_first_and_no_more_than_asked_for(self) -> None:
+        log = Log()
+        log.append(channel())
+        chats = [Chat(number) for number in range(6)]
+        for number, chat in enumerate(chats):
+            retry_at_ms = START_MS + (60 - 10 * number) * 60_000
+            log.append(
+                chat.received("a"), chat.queued("x"), chat.started("x"), chat.failed("x", retry_at_ms=retry_at_ms)
+            )
+        async with self.opened() as store:
+            await self.filled(store, log)
+            found = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=3)
+            assert [work.conversation_id for work in found] == [chat.conversation_id for chat in reversed(chats)][:3]
+            assert [work.due_ms for work in found] == [START_MS + minutes * 60_000 for minutes in (10, 20, 30)]
+
+    async def test_a_profile_is_wanted_until_somebody_looked(self) -> None:
+        log, chat = Log(), Chat()
+        async with self.opened() as store:
+
+            async def wanted(*more: Fact | Channel) -> bool:
+                await store.apply(log.append(*more))
+                found = await store.work(
+                    "profile", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=10
+                )
+                return [work.conversation_id for work in found] == [chat.conversation_id]
+
+            assert not await wanted(channel(), chat.echoed("x"))
+            assert await wanted(chat.received("a"))
+            assert not await wanted(chat.profile("Ines Kuhn"))
+            assert not await wanted(chat.received("b"))
+            assert await wanted(chat.refetch())
+            assert not await wanted(channel(connected=False))  # nobody may ask any more
+            assert await wanted(channel())
+            assert not await wanted(chat.profile(found=False))
+
+    async def test_it_says_whether_a_fact_was_accepted(self) -> None:
+        log, chat = Log(), Chat()
+        queued, refused = chat.queued("x"), chat.succeeded("x", 5)
+        log.append(channel(), chat.received("a"), queued, refused)
+        async with self.opened() as store:
+            assert not await store.accepted(chat.conversation_id, queued.id)
+            await self.filled(store, log)
+            assert await store.accepted(chat.conversation_id, queued.id)
+            assert not await store.accepted(chat.conversation_id, refused.id)
+            assert not await store.accepted(chat.conversation_id, "never written")
+            assert not await store.accepted("nowhere", queued.id)
+
+
+def to_send(reference: Reference, until_ms: int) -> set[str]:
+    """By the rule: the oldest message of a conversation that is pending or sending, if it is due."""
+    found = set()
+    for state in reference.states.values():
+        waiting = [m for m in state.messages() if m.delivery in {Delivery.PENDING, Delivery.SENDING} and not m.deleted]
+        if waiting and (waiting[0].delivery is Delivery.SENDING or waiting[0].retry_at_ms <= until_ms):
+            found.add(waiting[0].id)
+    return found
+
+
+def to_resolve(reference: Reference) -> set[str]:
+    found = set()
+    for name, state in reference.states.items():
+        conversation = state.conversation()
+        asked = conversation is not None and "contact.fetch_state" in conversation.metadata
+        if conversation and not asked and any(message.from_contact for message in state.messages()):
+            found.add(name)
+    return found

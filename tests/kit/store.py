@@ -1,0 +1,104 @@
+"""What tests ask a store and the reference fold, in one word each."""
+
+from collections.abc import Iterable
+from typing import cast
+
+from airy import topics
+from airy.bus.record import TopicPartition
+from airy.model.change import Change
+from airy.model.conversation import Conversation, Message
+from airy.model.fact import Fact
+from airy.store.api import ConversationView, Page, Published, Store, Work
+from tests.kit.builders import START_MS, Chat, channel, seeded_log
+from tests.kit.fold import Reference
+from tests.kit.log import Log
+
+EVERY_PARTITION = range(topics.EVENT_PARTITIONS)
+SEEDS = range(5)
+NOTHING_YET = (-1, -1)
+FAR_MS = START_MS * 2
+
+
+def facts_of(log: Log) -> list[Fact]:
+    decoded = (topics.EVENTS.decode(record) for record in log.records if record.topic == topics.EVENTS.name)
+    return [fact for fact in decoded if fact is not None]
+
+
+def seeded(seed: int, *, facts: int = 300, conversations: int = 12, gap: int = 0) -> Log:
+    """A plausible log with its channel somewhere near the start."""
+    log = Log(gap=gap)
+    story = seeded_log(seed, facts=facts, conversations=conversations)
+    log.append(*story[:20], channel(), *story[20:])
+    return log
+
+
+def views(page: Page) -> list[ConversationView]:
+    return cast("list[ConversationView]", page.items)
+
+
+def listed(page: Page) -> list[str]:
+    return [view.conversation.id for view in views(page)]
+
+
+def message_ids(page: Page) -> list[str]:
+    return [message.id for message in cast("list[Message]", page.items)]
+
+
+async def all_changes(store: Store, wheres: Iterable[TopicPartition] = topics.EVENTS.where) -> list[Published]:
+    found: list[Published] = []
+    for where in wheres:
+        found += await store.changes(where, after=NOTHING_YET, changes_max=100_000)
+    return found
+
+
+async def everything(store: Store, log: Log) -> list[object]:
+    """All a store answers about a log, in one value."""
+    names = sorted({fact.conversation_id for fact in facts_of(log)})
+    return [
+        [await store.conversation(name) for name in names],
+        [await store.messages(name, cursor=None, page_size=500) for name in names],
+        await store.conversations(filters=None, cursor=None, page_size=500),
+        await all_changes(store),
+        await open_work(store, "facebook"),
+        await store.channels(connected_only=False),
+        await store.counts(),
+        await store.positions(),
+    ]
+
+
+async def open_work(store: Store, source: str, *, due_until_ms: int = FAR_MS) -> list[Work]:
+    return await store.work(
+        "send", source, partitions=EVERY_PARTITION, due_until_ms=due_until_ms, work_max=1000
+    ) + await store.work("profile", source, partitions=EVERY_PARTITION, due_until_ms=due_until_ms, work_max=1000)
+
+
+def reference_list(reference: Reference) -> list[Conversation]:
+    """What the fold says is there, newest activity first; ties in any order the store likes."""
+    found = [state.conversation() for state in reference.states.values()]
+    return [conversation for conversation in found if conversation is not None and conversation.visible]
+
+
+def reference_messages(reference: Reference, conversation_id: str) -> list[Message]:
+    there = [message for message in reference.state(conversation_id).messages() if not message.deleted]
+    return sorted(there, key=lambda message: (-message.sent_at_ms, message.id))
+
+
+async def digest_of(store: Store) -> str:
+    return await store.digest(changes=True)
+
+
+def by_partition(reference: Reference) -> list[Change]:
+    """The reference's changes as a store gives them: partition by partition."""
+    lanes: dict[int, list[Change]] = {}
+    for change in reference.changes:
+        lanes.setdefault(topics.EVENTS.partition(change.lane), []).append(change)
+    return [change for partition in sorted(lanes) for change in lanes[partition]]
+
+
+def crowd(size: int) -> Log:
+    """So many conversations of one channel, each with a message at a time of its own or its neighbour's."""
+    log = Log()
+    log.append(channel())
+    for number in range(size):
+        log.append(Chat(number).received("hello", at_ms=START_MS + number // 2 * 1000))
+    return log
