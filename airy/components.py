@@ -39,7 +39,7 @@ ALL = (
         summary="the edge: one server for every route, health, metrics and the API's description",
         apps=("core",),
         mandatory=True,
-        routes=("/actuator/", "/health", "/metrics", "/openapi.json"),
+        routes=("/actuator/", "/health", "/metrics", "/schema/openapi.json"),
         actors=("http",),
     ),
     Component(

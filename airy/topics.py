@@ -1,5 +1,7 @@
 """Every topic of the system, on one page. Partition counts are frozen at creation: order and ids depend on them."""
 
+from typing import Any
+
 from airy.bus.record import Position
 from airy.bus.topic import Topic
 from airy.errors import Refused
@@ -16,7 +18,7 @@ EVENTS: Topic[Fact] = Topic(
 )  # fmt: skip
 
 
-def _entities(name: str, value_type: type, *, writers: tuple[str, ...] = ("api",)) -> Topic:  # type: ignore[type-arg]
+def _entities(name: str, value_type: type, *, writers: tuple[str, ...] = ("api",)) -> Topic[Any]:
     return Topic(
         f"application.communication.{name}", value_type, key="entity id", partitions=ENTITY_PARTITIONS,
         retention="compacted", writers=writers, readers=("store",),
@@ -30,7 +32,7 @@ CONTACTS: Topic[Contact] = _entities("contacts", Contact)
 USERS: Topic[User] = _entities("users", User)
 WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook)
 
-FOLDED: tuple[Topic[object], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS)  # type: ignore[assignment]
+FOLDED: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS)
 """What a store folds, and so what its positions cover."""
 
 
@@ -65,13 +67,13 @@ ATTEMPTS: Topic[bytes] = Topic(
 
 SOURCES = ("facebook",)
 
-ALL: tuple[Topic[object], ...] = (
+ALL: tuple[Topic[Any], ...] = (
     *FOLDED,
     *(topic for source in SOURCES for topic in (source_events(source), parked_events(source))),
     *(dead_letters(source_events(source).name) for source in SOURCES),
     dead_letters(EVENTS.name),
     ATTEMPTS,
-)  # type: ignore[assignment]
+)
 
 
 def position_token(position: Position) -> str:

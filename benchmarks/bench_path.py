@@ -2,8 +2,8 @@
 
 A real `airy up` in its own process takes signed webhooks over loopback, folds and stores them, and delivers each to
 a subscriber's endpoint in this process. Measured: accepted webhooks per second, CPU of the Airy process per message,
-and at half of that load the time from the request to the endpoint. The baseline of the same run is the same process without a disk
-(`--ephemeral`): the ratio is what durability costs. Seeded; one process of Airy on the other core.
+and at half of that load the time from the request to the endpoint. The baseline of the same run is the same process
+without a disk (`--ephemeral`): the ratio is what durability costs. Seeded; one process of Airy on the other core.
 """
 
 import argparse
@@ -139,7 +139,8 @@ async def _paced(
         await asyncio.sleep(0.02)
     delivered = [subscriber.arrived[message_id] - at for message_id, at in sent.items()]
     return {
-        **_spread("answer", answered), **_spread("visible", visible), **_spread("webhook", delivered), "paced_per_s": per_s,
+        **_spread("answer", answered), **_spread("visible", visible), **_spread("webhook", delivered),
+        "paced_per_s": per_s,
     }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class App(ModuleType):
 
     async def up(self, config: Config, *, on_started: Any, **rest: Any) -> int:
         self.calls.append(Call(config, **rest))
-        self.directory_existed = os.path.isdir(config.data.directory)  # noqa: ASYNC240, PTH112 - once, in a test
+        self.directory_existed = os.path.isdir(config.data.directory)  # noqa: PTH112 - once, in a test
         return self.end()
 
     async def verify(self, config: Config) -> int:

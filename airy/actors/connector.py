@@ -1,8 +1,9 @@
 """The outbound connector of one source: pending messages become provider calls, and their outcomes become facts.
 
 G7 rests on the log, not on this actor: the intent of an attempt is a fact, and only the worker whose intent the
-fold accepted calls the provider. So rivals, zombies and restarts cannot call twice. What has to be sent is derived state (the
-store's work table), so there is no position to lose; group membership only decides who acts on which conversations.
+fold accepted calls the provider. So rivals, zombies and restarts cannot call twice. What has to be sent is derived
+state (the store's work table), so there is no position to lose; group membership only decides who acts on which
+conversations.
 """
 
 from collections.abc import Callable, Iterable, Mapping

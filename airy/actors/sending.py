@@ -11,6 +11,7 @@ from msgspec import Struct
 from airy.model import ids
 from airy.model.conversation import Message
 from airy.model.fact import Fact, SendFailed, SendStarted, SendSucceeded, SendUnknown
+from airy.model.raw import NULL
 from airy.sources.api import Failed, Lost, Outcome, Sent
 
 
@@ -53,7 +54,7 @@ def ended(message: Message, outcome: Outcome, now_ms: int, random: Random, backo
         case Failed():
             return SendFailed(
                 id=ids.derive(message.id, f"{name}:failed:{message.sequence}:{now_ms}"),
-                error_kind=outcome.kind, error=outcome.error, error_code=outcome.code, detail=outcome.detail,
+                error_kind=outcome.kind, error=outcome.error, error_code=outcome.code, detail=outcome.detail or NULL,
                 retry_at_ms=_retry_at_ms(message, outcome, now_ms, random, backoff), **cause,  # type: ignore[arg-type]
             )  # fmt: skip
 

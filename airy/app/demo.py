@@ -62,6 +62,11 @@ async def prepared(config: Config) -> AsyncIterator[Show]:
     options = SimOptions(customers=CUSTOMERS, behaviour=LIVELY)
     sim = MessengerSim(options)
     async with sim.serving() as graph_url:
-        yield Show(sim, settings(
-            config, graph_url=graph_url, app_id=options.app_id, app_secret=options.app_secret, verify_token=options.verify_token,
-        ))  # fmt: skip
+        told = settings(
+            config,
+            graph_url=graph_url,
+            app_id=options.app_id,
+            app_secret=options.app_secret,
+            verify_token=options.verify_token,
+        )
+        yield Show(sim, told)

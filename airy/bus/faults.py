@@ -22,7 +22,7 @@ Kind = Literal["unavailable", "delay", "duplicate", "crash", "rebalance"]
 """`duplicate` means something at `publish` (the batch is appended twice), `rebalance` at `fetch`."""
 
 
-class Crashed(Exception):  # noqa: N818 - it is what happened, not an error anybody handles
+class Crashed(Exception):
     """The process ended here, as far as the actor that called is concerned."""
 
 

@@ -58,7 +58,7 @@ _SAVE = "INSERT OR REPLACE INTO span SELECT number, ?, ?, ? FROM topic WHERE nam
 _MARK = "INSERT OR REPLACE INTO committed VALUES {}"
 
 
-class JournalFailed(Exception):  # noqa: N818 - it is what happened; nobody handles it
+class JournalFailed(Exception):
     """The disk cannot be trusted any more: end the process. What was acknowledged is there at its next start."""
 
 

@@ -38,7 +38,7 @@ class Topic(Generic[V]):
         self.readers = readers
         self._raw = value_type is bytes
         self._encoder = msgspec.json.Encoder()
-        self._decoder: msgspec.json.Decoder[V] = msgspec.json.Decoder(value_type)  # type: ignore[arg-type]
+        self._decoder: msgspec.json.Decoder[V] = msgspec.json.Decoder(value_type)
 
     def __repr__(self) -> str:
         return f"Topic({self.name!r}, partitions={self.partitions})"

@@ -29,7 +29,7 @@ HEADERS_TOO_LARGE = Problem(431, "too many or too large headers")
 FULL = Problem(503, "too many connections", headers=[(b"retry-after", b"1")])
 
 
-class _Refused(Exception):  # noqa: N818 - never seen outside: it only stops the parser
+class _Refused(Exception):
     """Raised in a parser callback; the problem is in `Connection._problem`."""
 
 

@@ -36,7 +36,7 @@ class Fault(Struct, frozen=True):
     message: str
 
 
-class Problem(AiryError):  # noqa: N818 - it is an answer
+class Problem(AiryError):
     """An answer that is an error. `headers` are added to it."""
 
     def __init__(

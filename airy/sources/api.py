@@ -1,15 +1,15 @@
 """The contract of a source. One folder per provider, all with the same anatomy:
 
-    verify.py     raw bytes and headers → accepted or not; the subscription handshake
-    route.py      one raw event → facts (pure)
-    encode.py     a message of ours → one provider call (pure)
-    interpret.py  the provider's answer → outcome (pure)
-    manage.py     connect, explore, disconnect, profile: conversations with the provider's management API
-    __init__.py   the `Source` value that ties them together
+verify.py     raw bytes and headers → accepted or not; the subscription handshake
+route.py      one raw event → facts (pure)
+encode.py     a message of ours → one provider call (pure)
+interpret.py  the provider's answer → outcome (pure)
+manage.py     connect, explore, disconnect, profile: conversations with the provider's management API
+__init__.py   the `Source` value that ties them together
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from msgspec import Raw, Struct
 
@@ -45,7 +45,10 @@ class Sent(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """A recorded failure: the provider did not take it. `again_s` None: final. `stop_lane`: the channel's credentials are bad."""
+    """A recorded failure: the provider did not take it. `again_s` None: final.
+
+    `stop_lane`: the channel's credentials are bad.
+    """
 
     kind: ErrorKind
     error: str
@@ -65,7 +68,7 @@ Outcome = Sent | Failed | Lost
 
 
 class Routed(Struct, frozen=True):
-    """What one raw event means. `unknown_accounts` are parked; `rest` names parts nobody could read, with the reason."""
+    """What one raw event means. `unknown_accounts` are parked; `rest` names unreadable parts, with the reason."""
 
     facts: list[Fact]
     unknown_accounts: list[str]
@@ -99,7 +102,7 @@ class Source(Protocol):
     def verify(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Accepted | Denied: ...
 
     def route(self, record: Record, channels: Mapping[str, Channel]) -> Routed:
-        """`channels`: connected channels by provider account. Deterministic: no clock, no chance. Raises `Undecodable`."""
+        """`channels`: connected ones by provider account. Deterministic: no clock, no chance. Raises `Undecodable`."""
         ...
 
     def encode(self, message: Message, conversation: Conversation | None, token: str, now_ms: int) -> Call | Failed: ...

@@ -111,7 +111,8 @@ class World:
     ) -> Answer:  # fmt: skip
         port: Fetch = self.graph if url.startswith(GRAPH) else self.endpoint
         return await port(
-            method, url, headers=headers, body=body, connect_s=connect_s, total_s=total_s, body_bytes_max=body_bytes_max,
+            method, url, headers=headers, body=body, connect_s=connect_s, total_s=total_s,
+            body_bytes_max=body_bytes_max,
         )  # fmt: skip
 
     # --- the process, life after life
@@ -288,6 +289,7 @@ def _only_tree_failures(group: BaseExceptionGroup[BaseException]) -> bool:
 
 def _config() -> Config:
     facebook = FacebookComponent(
-        enabled=True, app_id="990011", app_secret=(Secret(SECRET),), webhook_secret=Secret("verify-me"), graph_url=GRAPH,
+        enabled=True, app_id="990011", app_secret=(Secret(SECRET),), webhook_secret=Secret("verify-me"),
+        graph_url=GRAPH,
     )  # fmt: skip
     return Config(components=Components(sources_facebook=facebook))

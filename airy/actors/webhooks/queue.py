@@ -81,7 +81,7 @@ class QueueStats(Struct, frozen=True):
     oldest_at_ms: int | None  # `at_ms` of the oldest undelivered
 
 
-class Stale(AiryError):  # noqa: N818 - it is what happened
+class Stale(AiryError):
     """The queue's last id is not the one the publisher expected."""
 
     def __init__(self, last: EntryId) -> None:

@@ -98,15 +98,16 @@ NEXT_EXPIRY = "SELECT min(leased_until_ms) FROM jobs WHERE leased_until_ms IS NO
 UNLEASE = """
 UPDATE jobs SET leased_until_ms = NULL, token = NULL, due_ms = coalesce(?, due_ms), attempt = attempt - ?,
     reason = coalesce(?, reason)
-WHERE seq = ? AND token = ? RETURNING webhook"""
+WHERE seq = ?"""
 HELD = """
-SELECT seq, token, webhook, lane, entry, attempt FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"""
+SELECT seq, webhook, jobs.lane, entry, pending, attempt, token FROM jobs JOIN entries USING (entry)
+WHERE seq IN (SELECT value FROM json_each(?))"""
 REMOVE = "DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"
 NEXT_HEADS = """
 UPDATE jobs SET head = 1 WHERE seq IN (
     SELECT (SELECT seq FROM jobs WHERE webhook = lanes.value ->> 0 AND lane = lanes.value ->> 1 ORDER BY seq LIMIT 1)
     FROM json_each(?) AS lanes)"""
-DELIVERED_TO_ONE = "UPDATE entries SET pending = pending - 1 WHERE entry = ? AND pending > 1"
+DELIVERED_TO_SOME = "UPDATE entries SET pending = ? WHERE entry = ?"
 DELIVERED = "DELETE FROM entries WHERE entry IN (SELECT value FROM json_each(?))"
 SOME_FAIL = "SELECT EXISTS (SELECT 1 FROM webhooks WHERE failures > 0)"
 WORKED = """
@@ -116,7 +117,9 @@ FAILED = """
 UPDATE webhooks SET failures = failures + 1, failing_since_ms = coalesce(failing_since_ms, ?)
 WHERE webhook = ?"""
 FAILING = "SELECT failing_since_ms, failures FROM webhooks WHERE id = ? AND failures > 0"
-SOME_JOBS = "SELECT seq, lane, entry FROM jobs WHERE webhook = ? ORDER BY lane, seq LIMIT ?"
+SOME_JOBS = """
+SELECT seq, webhook, jobs.lane, entry, pending, attempt, token FROM jobs JOIN entries USING (entry)
+WHERE webhook = ? ORDER BY jobs.lane, seq LIMIT ?"""
 
 # --- the dead
 

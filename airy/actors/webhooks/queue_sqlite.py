@@ -4,15 +4,16 @@ file.
 Calls are short and run on the event loop; what the workers report in one turn of it is one transaction.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import anyio
 import apsw
+import msgspec
 from anyio.lowlevel import checkpoint
+from msgspec import Struct
 
 from airy.actors.webhooks import queue_sql as sql
 from airy.actors.webhooks.queue import (
@@ -34,16 +35,35 @@ from airy.errors import Unavailable
 LEASES_END_MS = 2**62  # later than any
 DROP_JOBS_MAX = 500  # per transaction, so that dropping many delays nobody
 
-Settle = Callable[[apsw.Connection], bool]
+
+class _Row(NamedTuple):
+    """A job that is to be settled, as SELECTed."""
+
+    seq: int
+    webhook: int
+    lane: str
+    entry: int
+    pending: int
+    attempt: int
+    token: str | None
+
+
+class _Outcome(Struct, frozen=True, gc=False):
+    """What a worker reports."""
+
+    job: Job
+    verb: Literal["done", "retry", "release", "bury"]
+    at_ms: int = 0
+    reason: str = ""
 
 
 class _Group:
     """Outcomes that are written together."""
 
-    __slots__ = ("answers", "calls", "error", "written")
+    __slots__ = ("answers", "error", "outcomes", "written")
 
-    def __init__(self, calls: list[Settle]) -> None:
-        self.calls = calls
+    def __init__(self, first: _Outcome) -> None:
+        self.outcomes = [first]
         self.answers: list[bool] = []
         self.error: Unavailable | None = None
         self.written = anyio.Event()
@@ -160,8 +180,8 @@ class SqliteQueue:
         self._claimed_at_ms = now_ms
         with self._file.writing() as database:
             database.execute(sql.EXPIRE, (now_ms,))
-            seqs = self._due(database, now_ms, jobs_max, per_webhook_max, not_webhooks)
-            return [self._lease(database, seq, now_ms, now_ms + lease_ms) for seq in seqs]
+            due = self._due(database, now_ms, jobs_max, per_webhook_max, not_webhooks)
+            return self._lease(database, due, now_ms, now_ms + lease_ms) if due else []
 
     def _due(
         self, database: apsw.Connection, now_ms: int, jobs_max: int, per_webhook_max: int,
@@ -177,36 +197,41 @@ class SqliteQueue:
         due.sort()
         return [seq for _, seq in due[:jobs_max]]
 
-    def _lease(self, database: apsw.Connection, seq: int, now_ms: int, until_ms: int) -> Job:
+    def _lease(self, database: apsw.Connection, seqs: list[int], now_ms: int, until_ms: int) -> list[Job]:
         self._leases += 1
-        token = f"{seq}.{self._leases}.{self._opening}"
-        leased: tuple[int, int, int, int] = database.execute(sql.LEASE, (until_ms, token, now_ms, seq)).get
-        number, row, attempt, first_at_ms = leased
-        offset, nth, lane, event_id, kind, body, at_ms, position = database.execute(sql.ENTRY, (row,)).get
-        webhook_id = self._name(database, number)
-        entry = Entry((offset, nth), (webhook_id,), lane, event_id, kind, body, at_ms, position)
-        return Job(f"{event_id}:{webhook_id}", token, webhook_id, entry, attempt, first_at_ms, until_ms)
+        token = f"{self._leases}.{self._opening}"
+        leased: Any = database.execute(sql.LEASE, (until_ms, token, now_ms, _json(seqs))).fetchall()
+        rows: Any = database.execute(sql.ENTRIES, (_json([row for _, _, row, _, _ in leased]),))
+        entries = {row: fields for row, *fields in rows}
+        jobs: dict[int, Job] = {}
+        for seq, number, row, attempt, first_at_ms in leased:
+            name = self._name(database, number)
+            offset, nth, lane, event_id, kind, body, at_ms, position = entries[row]
+            entry = Entry((offset, nth), (name,), lane, event_id, kind, body, at_ms, position)
+            job_id = f"{event_id}:{name}"
+            jobs[seq] = Job(job_id, f"{seq}.{token}", name, entry, attempt, first_at_ms, until_ms)
+        return [jobs[seq] for seq in seqs]
 
     async def done(self, job: Job) -> bool:
-        return await self._together(partial(self._done, job))
+        return await self._report(_Outcome(job, "done"))
 
     async def retry(self, job: Job, *, due_ms: int, reason: str) -> bool:
-        return await self._together(partial(self._retry, job, due_ms, reason))
+        return await self._report(_Outcome(job, "retry", due_ms, reason))
 
     async def release(self, job: Job) -> bool:
-        return await self._together(partial(self._release, job))
+        return await self._report(_Outcome(job, "release"))
 
     async def bury(self, job: Job, *, reason: str, now_ms: int) -> bool:
-        return await self._together(partial(self._bury, job, reason, now_ms))
+        return await self._report(_Outcome(job, "bury", now_ms, reason))
 
-    async def _together(self, settle: Settle) -> bool:
+    async def _report(self, outcome: _Outcome) -> bool:
         """What the workers have to say within one turn of the event loop is written in one transaction."""
         if self._group is not None:
-            group, place = self._group, len(self._group.calls)
-            group.calls.append(settle)
+            group, place = self._group, len(self._group.outcomes)
+            group.outcomes.append(outcome)
             await group.written.wait()
             return group.answer(place)
-        group = self._group = _Group([settle])
+        group = self._group = _Group(outcome)
         try:
             await checkpoint()
         finally:
@@ -214,87 +239,77 @@ class SqliteQueue:
             self._write(group)
         return group.answer(0)
 
-    def _write(self, group: "_Group") -> None:
+    def _write(self, group: _Group) -> None:
         try:
             with self._file.writing() as database:
-                group.answers = [settle(database) for settle in group.calls]
+                group.answers = self._settle(database, group.outcomes)
         except Unavailable as error:
             group.error = error
         finally:
             group.written.set()
 
-    def _done(self, job: Job, database: apsw.Connection) -> bool:
-        number = self._remove(database, job)
-        if number is not None:
-            database.execute(sql.WORKED, (number,))
-        return number is not None
+    def _settle(self, database: apsw.Connection, outcomes: Sequence[_Outcome]) -> list[bool]:
+        """Whether each was about a lease that still held. A lease has one outcome."""
+        rows: Any = database.execute(sql.HELD, (_json([_seq(outcome.job) for outcome in outcomes]),))
+        held = {row.seq: row for row in map(_Row._make, rows)}
+        answers, finished, worked = [], [], set()
+        for outcome in outcomes:
+            row = held.get(_seq(outcome.job))
+            if row is None or row.token != outcome.job.token.partition(".")[2]:
+                answers.append(False)
+                continue
+            del held[row.seq]
+            answers.append(True)
+            if outcome.verb in ("done", "bury"):
+                finished.append(row)
+            if outcome.verb == "done":
+                worked.add(row.webhook)
+            else:
+                self._not_done(database, outcome, row)
+        self._remove(database, finished)
+        if worked and database.execute(sql.SOME_FAIL).get:
+            database.execute(sql.WORKED, (_json(sorted(worked)),))
+        return answers
 
-    def _retry(self, job: Job, due_ms: int, reason: str, database: apsw.Connection) -> bool:
-        number = self._unlease(database, job, due_ms=due_ms, reason=reason)
-        if number is not None:
-            database.execute(sql.FAILED, (self._claimed_at_ms, number))
-        return number is not None
+    def _not_done(self, database: apsw.Connection, outcome: _Outcome, row: _Row) -> None:
+        if outcome.verb == "release":
+            database.execute(sql.UNLEASE, (None, 1, None, row.seq))
+        elif outcome.verb == "retry":
+            database.execute(sql.UNLEASE, (outcome.at_ms, 0, outcome.reason, row.seq))
+            database.execute(sql.FAILED, (self._claimed_at_ms, row.webhook))
+        else:
+            buried = outcome.job.webhook_id, row.attempt, outcome.reason, outcome.at_ms, row.entry
+            database.execute(sql.BURY, buried)
+            database.execute(sql.FORGET_DEAD, (self._dead_max,))
+            database.execute(sql.FAILED, (outcome.at_ms, row.webhook))
 
-    def _release(self, job: Job, database: apsw.Connection) -> bool:
-        return self._unlease(database, job, uncounted=1) is not None
-
-    def _bury(self, job: Job, reason: str, now_ms: int, database: apsw.Connection) -> bool:
-        row = database.execute(sql.HELD, (_seq(job), job.token)).get
-        if row is None:
-            return False
-        attempts, entry = row
-        database.execute(sql.BURY, (job.webhook_id, attempts, reason, now_ms, entry))
-        database.execute(sql.FORGET_DEAD, (self._dead_max,))
-        database.execute(sql.FAILED, (now_ms, self._remove(database, job)))
-        return True
-
-    def _remove(self, database: apsw.Connection, job: Job) -> int | None:
-        """Take a leased job out and let its lane go on; None if it is not ours any more."""
-        row: tuple[int, str, int] | None = database.execute(sql.REMOVE, (_seq(job), job.token)).get
-        if row is None:
-            return None
-        number, lane, entry = row
-        database.execute(sql.NEXT_HEAD, (number, lane))
-        self._settle(database, entry)
-        return number
-
-    def _settle(self, database: apsw.Connection, entry: int) -> None:
-        """One job less of this entry; after the last the entry goes."""
-        database.execute(sql.DELIVERED, (entry,))
-        if not database.changes():
-            database.execute(sql.DELIVERED_TO_ONE, (entry,))
-        database.execute(sql.COUNT, (-1,))
-
-    def _unlease(
-        self, database: apsw.Connection, job: Job, *, due_ms: int | None = None, uncounted: int = 0,
-        reason: str | None = None,
-    ) -> int | None:  # fmt: skip
-        """Give a leased job back to its lane; None if it is not ours any more."""
-        given = due_ms, uncounted, reason, _seq(job), job.token
-        number: int | None = database.execute(sql.UNLEASE, given).get
-        return number
+    def _remove(self, database: apsw.Connection, rows: Sequence[_Row]) -> None:
+        """Take jobs out; their lanes go on, and entries that have no job left go."""
+        if not rows:
+            return
+        database.execute(sql.REMOVE, (_json([row.seq for row in rows]),))
+        database.execute(sql.NEXT_HEADS, (_json(list({(row.webhook, row.lane): None for row in rows})),))
+        left: dict[int, int] = {}
+        for row in rows:
+            left[row.entry] = left.get(row.entry, row.pending) - 1
+        database.execute(sql.DELIVERED, (_json([entry for entry, pending in left.items() if not pending]),))
+        for entry, pending in left.items():
+            if pending:
+                database.execute(sql.DELIVERED_TO_SOME, (pending, entry))
+        database.execute(sql.COUNT, (-len(rows),))
 
     async def drop_webhook(self, webhook_id: str) -> int:
         total = 0
         while True:
             with self._file.writing() as database:
-                dropped = self._drop(database, webhook_id)
-            total += dropped
-            if dropped < DROP_JOBS_MAX:
+                number = database.execute(sql.WEBHOOK_NUMBER, (webhook_id,)).get
+                some: Any = database.execute(sql.SOME_JOBS, (number, DROP_JOBS_MAX)).fetchall()
+                self._remove(database, [_Row._make(row) for row in some])
+                database.execute(sql.WORKED, (_json([number]),))
+            total += len(some)
+            if len(some) < DROP_JOBS_MAX:
                 return total
             await checkpoint()
-
-    def _drop(self, database: apsw.Connection, webhook_id: str) -> int:
-        """Some jobs, lane by lane; the lane that is left half full gets a new head."""
-        number = database.execute(sql.WEBHOOK_NUMBER, (webhook_id,)).get
-        jobs: Any = database.execute(sql.SOME_JOBS, (number, DROP_JOBS_MAX)).fetchall()
-        for seq, _, entry in jobs:
-            database.execute(sql.DROP, (seq,))
-            self._settle(database, entry)
-        if jobs:
-            database.execute(sql.NEXT_HEAD, (number, jobs[-1][1]))
-        database.execute(sql.WORKED, (number,))
-        return len(jobs)
 
     async def failing(self, webhook_id: str) -> Failing | None:
         with self._file.reading() as database:
@@ -361,6 +376,11 @@ class SqliteQueue:
     def _announce(self) -> None:
         self._arrival.set()
         self._arrival = anyio.Event()
+
+
+def _json(values: Sequence[object]) -> str:
+    """A list as SQLite's `json_each` reads it."""
+    return msgspec.json.encode(values).decode()
 
 
 def _seq(job: Job) -> int:
