@@ -26,10 +26,10 @@ run: $(VENV)/.run ## Airy with a simulated Messenger and a bot, and a live view 
 	@$(BIN)/airy up --demo $(ARGS)
 
 test: lint ## everything: lint, types, import contracts, all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: lint ## what is fast of it
-	$(BIN)/python -m pytest -m "$(FAST)" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "$(FAST)" $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -41,12 +41,12 @@ def test_outside_a_terminal_every_line_is_json_with_time_and_level() -> None:
     stream = configured()
 
     structlog.get_logger().info("system.started", port=8080)
-    logging.getLogger("uvicorn.error").warning("from %s", "a library")
+    logging.getLogger("some.library").warning("from %s", "a library")
 
     first, second = lines(stream)
     assert list(first) == ["timestamp", "level", "event", "port"]
     assert (first["event"], first["level"], first["port"]) == ("system.started", "info", 8080)
-    assert (second["event"], second["logger"]) == ("from a library", "uvicorn.error")
+    assert (second["event"], second["logger"]) == ("from a library", "some.library")
 
 
 def test_lines_below_the_level_are_not_written() -> None:

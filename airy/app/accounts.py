@@ -20,3 +20,6 @@ class FacebookAccounts:
 
     async def explore(self, token: Secret, connected: frozenset[str]) -> Sequence[Account]:
         return await manage.explore(self._fetch, self._config, token.reveal(), connected)
+
+    async def disconnect(self, account_id: str, token: Secret) -> str | None:
+        return await manage.disconnect(self._fetch, self._config, account_id, token.reveal())

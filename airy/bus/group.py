@@ -62,6 +62,7 @@ class Group:
     def join(self, member: Member, now: float) -> None:
         member.expelled = False
         member.dealt = None
+        member.seen_at = now
         self.members[member] = None
         self.rebalance(now)
 

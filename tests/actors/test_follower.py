@@ -83,7 +83,7 @@ async def test_progress_is_told_to_everybody_who_waits() -> None:
                 tasks.start_soon(look)
             await house.tell(Chat().received("news"))
 
-        assert all(now > version for now in seen)
+        assert all(later > version for later in seen)
         assert len(seen) == 3
 
 

@@ -88,6 +88,14 @@ def test_silence_is_counted_from_the_end_of_the_last_fetch() -> None:
     assert group.settling
 
 
+def test_joining_late_in_the_day_is_a_sign_of_life() -> None:
+    one = member()
+    group = Group("group", session_s=10, rebalance_s=5)
+    group.join(one, 1_000)
+    assert not one.expelled
+    assert group.generation == 1
+
+
 def test_a_rebalance_in_a_rebalance_does_not_extend_its_budget() -> None:
     a, b = member(), member()
     group = grown(a)

@@ -328,7 +328,10 @@ async def test_a_cancelled_publish_leaves_room_for_others(directory: Path) -> No
             assert list((await everything(bus, RAW)).values()) == [b"cancelled", b"1"]
 
 
-async def test_a_drained_bus_has_written_what_waited_and_refuses_the_rest(directory: Path) -> None:
+async def test_a_drained_bus_has_written_what_waited_and_refuses_the_rest(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airy.bus.committer.GROUP_BYTES_MAX", 1)  # a transaction for each
     with open_journal(directory, inline=True) as journal:
         bus = MemoryBus([RAW], clock=StepClock(), journal=journal)
         pulse = LonePulse()
@@ -418,6 +421,11 @@ async def test_compaction_on_disk_keeps_the_latest_in_any_number_of_slices(
                 [b"%d" % n for n in range(47, 60) if n % 13 > 2] + [b"latest"]
             )
             assert journal.compacted("tags").kept == 11 + 60
+            await bus.publish([TAGS.emit("2", None, timestamp_ms=0)] * 200)
+            await bus.upkeep()
+            ends = await bus.ends([TAGS])
+    with open_journal(directory, inline=True) as journal:
+        assert await MemoryBus([TAGS], clock=clock, journal=journal).ends([TAGS]) == ends
 
 
 def test_an_empty_topic_is_read_to_its_end(directory: Path) -> None:

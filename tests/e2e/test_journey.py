@@ -123,6 +123,17 @@ async def test_webhooks_that_came_before_the_page_was_connected_appear_when_it_i
         assert (await eventually(listed))[0]["last_message"]["content"]["message"]["text"] == "too early?"
 
 
+async def test_a_disconnected_page_is_unsubscribed_at_the_provider(tmp_path: Path, free_tcp_port: int) -> None:
+    async with installed(tmp_path, free_tcp_port) as here:
+        page = here.sim.core.world.pages[DEMO_PAGE.id]
+        channel_id = await connect(here.airy, here.session)
+        assert page.fields is not None
+        assert "messages" in page.fields
+        await here.call("/channels.facebook.disconnect", {"channel_id": channel_id})
+        assert page.fields == frozenset()
+        assert (await here.call("/channels.list", {}))["data"] == []
+
+
 async def test_a_read_with_the_position_of_a_write_never_misses_it(tmp_path: Path, free_tcp_port: int) -> None:
     async with installed(tmp_path, free_tcp_port) as here:
         for number in range(30):

@@ -1,8 +1,10 @@
 """Tags, templates, metadata, channels and the client's configuration, as clients of the original use them."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from airy import topics
+from airy.errors import Refused, Unavailable
 from airy.http import shapes
 from airy.model import ids
 from airy.model.metadata import KEYS_MAX
@@ -212,6 +214,41 @@ async def test_the_token_of_a_page_is_sealed_in_the_log_and_forgotten_when_it_is
         gone = await edge.store.channel(stored.id)
         assert gone is not None
         assert gone.token is None
+
+
+async def test_disconnecting_tells_the_provider_and_connecting_again_subscribes_again() -> None:
+    async with desk() as edge:
+        connect = {"page_id": PAGE, "page_token": TwoPages.token}
+        await edge.asked("/channels.facebook.connect", connect)
+        assert edge.pages.subscribed == {PAGE}
+        with capture_logs() as lines:
+            await edge.asked("/channels.facebook.disconnect", {"channel_id": channel().id}, status=204)
+        assert edge.pages.subscribed == set()
+        assert lines == []
+        await edge.asked("/channels.facebook.connect", connect)
+        assert edge.pages.subscribed == {PAGE}
+
+
+async def test_a_provider_that_does_not_let_go_never_prevents_a_disconnect() -> None:
+    async with desk() as edge:
+        reasons = ["the page is restricted", Unavailable("facebook is busy"), Refused("nothing there")]
+        for reason in reasons:
+            await edge.asked("/channels.facebook.connect", {"page_id": PAGE, "page_token": TwoPages.token})
+            edge.pages.refusal = reason if isinstance(reason, str) else None
+            edge.pages.error = reason if isinstance(reason, Exception) else None
+            with capture_logs() as lines:
+                await edge.asked("/channels.facebook.disconnect", {"channel_id": channel().id}, status=204)
+            assert (await edge.asked("/channels.list"))["data"] == []
+            assert [(line["event"], line["reason"]) for line in lines] == [("channel.still_subscribed", str(reason))]
+
+
+async def test_a_token_nobody_can_read_and_other_sources_do_not_ask_the_provider() -> None:
+    async with desk() as edge:
+        edge.pages.error = AssertionError("nobody should ask")
+        for other in (channel("viber", "v1"), channel()):  # both with a token sealed elsewhere
+            await edge.happen(other)
+            await edge.asked("/channels.facebook.disconnect", {"channel_id": other.id}, status=204)
+        assert (await edge.asked("/channels.list"))["data"] == []
 
 
 async def test_what_the_provider_refuses_is_a_400_in_its_words() -> None:

@@ -70,10 +70,25 @@ class TwoPages:
     token = "user token"
     pages = ("204918377001", "204918377002")
 
+    def __init__(self) -> None:
+        self.subscribed: set[str] = set()
+        self.refusal: str | None = None  # of a disconnect
+        self.error: Exception | None = None  # a disconnect raises it
+
     async def connect(self, account_id: str, token: Secret) -> Page:
         if token.reveal() != self.token or account_id not in self.pages:
             raise Refused("the provider knows no such page for this token", field="page_id")
+        self.subscribed.add(account_id)
         return Page(name=f"Page {account_id[-1]}", image_url=None, token=Secret("long lived token"))
+
+    async def disconnect(self, account_id: str, token: Secret) -> str | None:
+        if self.error is not None:
+            raise self.error
+        if token.reveal() != "long lived token":
+            return "this token may not unsubscribe the page"
+        if self.refusal is None:
+            self.subscribed.discard(account_id)
+        return self.refusal
 
     async def explore(self, token: Secret, connected: frozenset[str]) -> Sequence[Account]:
         if token.reveal() != self.token:
@@ -92,6 +107,7 @@ class Desk(Struct):
     front: Front
     writer: Writer
     sealer: Sealer
+    pages: TwoPages
 
     async def post(self, path: str, body: object = None, /, **headers: str) -> Response:
         """JSON, with the token; headers are written with underscores, and None leaves the body out."""
@@ -131,10 +147,11 @@ async def desk(
     await store.open()
     await queue.open()
     sealer = Sealer({"k1": bytes(32)})
+    pages = TwoPages()
     follower, status, reader = Follower(bus, store), StubStatus(), BodyReader()
     writer = Writer(bus, follower.reached, clock, ids, within_s=wait_s)
     edge = Edge(
-        commands=Commands(writer, store, sealer, TwoPages()), store=store, queue=queue,
+        commands=Commands(writer, store, sealer, pages), store=store, queue=queue,
         reached=follower.reached, status=status, clock=clock, ids=ids, version="1.2.3", read_wait_s=wait_s,
     )  # fmt: skip
     guard = Guard(authenticators or [Tokens({"tests": Secret(TOKEN)})])
@@ -148,7 +165,7 @@ async def desk(
     async with anyio.create_task_group() as tasks:
         if following:
             tasks.start_soon(follower.run, Context("store", clock=clock, random=Random(seed)))
-        yield Desk(bus, store, queue, follower, status, front, writer, sealer)
+        yield Desk(bus, store, queue, follower, status, front, writer, sealer, pages)
         tasks.cancel_scope.cancel()
     await queue.close()
     await store.close()

@@ -5,6 +5,7 @@ they are written.
 from collections.abc import Sequence
 from typing import Protocol
 
+import structlog
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
@@ -12,6 +13,7 @@ from airy import topics
 from airy.actors.commands.outcome import Unknown
 from airy.actors.commands.writer import Done, Writer
 from airy.bus.record import Position
+from airy.errors import Refused, Unavailable
 from airy.model import ids, metadata
 from airy.model.entity import Channel
 from airy.seal import Sealer, place
@@ -20,6 +22,8 @@ from airy.sources.api import Account
 from airy.store.api import Store
 
 FACEBOOK = "facebook"
+
+log = structlog.get_logger("airy.channels")
 
 
 class Page(Struct, frozen=True):
@@ -38,6 +42,9 @@ class Accounts(Protocol):
 
     async def connect(self, account_id: str, token: Secret) -> Page: ...
     async def explore(self, token: Secret, connected: frozenset[str]) -> Sequence[Account]: ...
+    async def disconnect(self, account_id: str, token: Secret) -> str | None:
+        """Ask for no more of its webhooks. Returns why that did not work; None if it did."""
+        ...
 
 
 class ChannelCommands:
@@ -72,13 +79,28 @@ class ChannelCommands:
         return await self._facebook.explore(token, connected)
 
     async def disconnect(self, channel_id: str) -> Position:
-        """Forgets the token. Of any source: clients of the original send every channel to the first path they
-        used.
+        """Tells the provider, then forgets the token. Of any source: clients of the original send every channel
+        to the first path they used.
         """
         channel = await self._store.channel(channel_id)
         if channel is None:
             raise Unknown(f"there is no channel {channel_id}", field="channel_id")
+        await self._leave(channel)
         return (await self._put(replace(channel, connected=False, token=None))).position
+
+    async def _leave(self, channel: Channel) -> None:
+        """Before the token is forgotten, so that a disconnect that fails here can be repeated as a whole; and never in
+        its way: what a page that is still subscribed sends us is parked.
+        """
+        if channel.source != FACEBOOK or channel.token is None:
+            return
+        try:
+            token = Secret(self._sealer.unseal(channel.token, place(topics.CHANNELS.name, channel.id, "token")))
+            reason = await self._facebook.disconnect(channel.source_channel_id, token)
+        except (Refused, Unavailable) as error:
+            reason = str(error)
+        if reason is not None:
+            log.warning("channel.still_subscribed", channel_id=channel.id, reason=reason)
 
     async def _put(self, channel: Channel) -> Done[Channel]:
         channel = replace(channel, updated_at_ms=self._writer.now_ms())

@@ -5,11 +5,11 @@ so by the queue. An endpoint that is not there, or has too much, is left alone b
 (`endpoint`), so that it never holds the workers others need.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from airy.actors.runtime import Context
 from airy.actors.webhooks.attempts import Attempts
@@ -42,6 +42,7 @@ class Dispatcher:
         self._queue = queue
         self._arrived = arrived
         self._in_flight_max = in_flight_max
+        self._ahead_max = in_flight_max // 4
         self._per_webhook_max = per_webhook_max
         self._lease_ms = round((total_s + LEASE_SPARE_S) * 1000)
         self._poll_s = poll_s
@@ -52,8 +53,10 @@ class Dispatcher:
             connect_s=connect_s, total_s=total_s,
         )  # fmt: skip
         self._endpoints: dict[str, Endpoint] = {}  # those with something to remember
+        self._errands: deque[Errand] = deque()  # handed out, and for a moment not yet taken
+        self._idle: list[anyio.Event] = []  # one per worker that waits
         self._workers = 0
-        self._in_flight = 0
+        self._in_flight = 0  # with those in `errands`
         self._wake = anyio.Event()
 
     @property
@@ -65,19 +68,17 @@ class Dispatcher:
         return self._courier.failed
 
     async def run(self, ctx: Context) -> None:
-        send, receive = anyio.create_memory_object_stream[Errand](self._in_flight_max)
-        async with receive, anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, ctx.draining.wait)
             tasks.start_soon(self._watch_arrivals)
             tasks.start_soon(self._attempts.run, ctx)
             ctx.ready()
-            async with send:
-                while not ctx.draining.is_set():
-                    self._wake = anyio.Event()
-                    wait_s = await self._hand_out(ctx, tasks, send, receive)
-                    ctx.progress()
-                    with ctx.waiting(), anyio.move_on_after(wait_s):
-                        await self._wake.wait()
+            while not ctx.draining.is_set():
+                self._wake = anyio.Event()
+                wait_s = await self._hand_out(ctx, tasks)
+                ctx.progress()
+                with ctx.waiting(), anyio.move_on_after(wait_s):
+                    await self._wake.wait()
             while self._in_flight:
                 self._wake = anyio.Event()
                 await self._wake.wait()
@@ -97,13 +98,10 @@ class Dispatcher:
 
     # --- handing out
 
-    async def _hand_out(
-        self, ctx: Context, tasks: TaskGroup, send: MemoryObjectSendStream[Errand],
-        receive: MemoryObjectReceiveStream[Errand],
-    ) -> float:  # fmt: skip
+    async def _hand_out(self, ctx: Context, tasks: TaskGroup) -> float:
         """Give workers what is due; returns how long nothing more can be, unless somebody wakes us."""
-        free = self._in_flight_max - self._in_flight
-        if not free:
+        free = self._in_flight_max + self._ahead_max - self._in_flight
+        if free <= self._ahead_max // 2:
             return self._poll_s
         now_ms = ctx.clock.now_ms()
         try:
@@ -121,10 +119,12 @@ class Dispatcher:
                     continue
                 endpoint.in_flight += 1
                 self._in_flight += 1
-                if self._workers < self._in_flight:
+                self._errands.append((job, webhooks[job.webhook_id]))
+                if self._idle:
+                    self._idle.pop().set()
+                elif self._workers < self._in_flight_max:
                     self._workers += 1
-                    tasks.start_soon(self._work, ctx, receive)
-                send.send_nowait((job, webhooks[job.webhook_id]))
+                    tasks.start_soon(self._work, ctx)
             return self._poll_s if len(jobs) == free else await self._quiet_s(now_ms)
         except Unavailable as error:
             ctx.log.warning("dispatcher.waits", error=str(error))
@@ -145,8 +145,13 @@ class Dispatcher:
 
     # --- delivering
 
-    async def _work(self, ctx: Context, receive: MemoryObjectReceiveStream[Errand]) -> None:
-        async for job, webhook in receive:
+    async def _work(self, ctx: Context) -> None:
+        while True:
+            while not self._errands:
+                called = anyio.Event()
+                self._idle.append(called)
+                await called.wait()
+            job, webhook = self._errands.popleft()
             endpoint = self._endpoint(job.webhook_id)
             try:
                 await self._courier.carry(ctx, job, webhook, endpoint)

@@ -1,4 +1,4 @@
-"""What Meta's answers mean: taken, not taken, not taken for now, or nobody knows."""
+"""What Meta's answers mean: taken, not taken, not taken this time, or nobody knows."""
 
 import msgspec
 import pytest
