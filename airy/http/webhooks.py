@@ -5,7 +5,7 @@ from typing import Annotated
 import structlog
 from msgspec import Meta, Raw, Struct
 
-from airy.actors.commands import Subscription, Unknown
+from airy.actors.commands import Conflict, Subscription, Unknown
 from airy.actors.webhooks.queue import Dead
 from airy.errors import Refused
 from airy.http import shapes
@@ -23,6 +23,9 @@ DEAD_MAX = 100
 log = structlog.get_logger("airy.http")
 
 Events = Annotated[list[Text], Meta(max_length=EVENTS_MAX)]
+
+
+DELIVERING = ("webhook-publisher", "webhook-consumer")
 
 
 class Subscribe(Struct, frozen=True):
@@ -62,6 +65,7 @@ class Replay(Struct, frozen=True):
 @action("/webhooks.subscribe", permission=Permission.MANAGE, body=Subscribe, returns=shapes.SignedWebhook)
 async def subscribe(edge: Edge, call: Call[Subscribe]) -> Answer:
     """Send events to a URL from now on. The signing secret is in this answer and in no other."""
+    _delivers(edge)
     body = call.body
     given = Subscription(
         url=body.url,
@@ -80,6 +84,7 @@ async def subscribe(edge: Edge, call: Call[Subscribe]) -> Answer:
 @action("/webhooks.update", permission=Permission.MANAGE, body=Update, returns=shapes.Webhook)
 async def update(edge: Edge, call: Call[Update]) -> Answer:
     """Change a webhook; what is not given stays."""
+    _delivers(edge)
     body = call.body
     given = Subscription(
         url=body.url, name=body.name, events=body.events, headers=body.headers,
@@ -193,3 +198,11 @@ def _render_dead(dead: Dead) -> dict[str, object]:
 
 
 ACTIONS = (subscribe, update, unsubscribe, delete, info, list_, rotate_secret, dead_letters, replay)
+
+
+def _delivers(edge: Edge) -> None:
+    """Raises `Conflict` where nothing would ever be delivered, as the original does."""
+    services = edge.status.services()
+    off = [name for name in DELIVERING if name in services and not services[name]["enabled"]]
+    if off:
+        raise Conflict(f"no webhook would be delivered here: enable {' and '.join(off)} first")

@@ -50,6 +50,15 @@ async def everything(bus: MemoryBus, topic: Topic[object]) -> dict[tuple[int, in
     return found
 
 
+def as_after_a_crash(directory: Path) -> Path:
+    """A copy of what is on disk now, before anything is closed in good order."""
+    copy = directory.with_name("crashed")
+    copy.mkdir()
+    for name in ("journal.db", "journal.db-wal"):
+        (copy / name).write_bytes((directory / name).read_bytes())
+    return copy
+
+
 # --- killed
 
 
@@ -391,11 +400,23 @@ async def test_what_retention_took_stays_gone_and_offsets_go_on(directory: Path)
             clock.ms += 1_001
             await bus.upkeep()
             assert await bus.starts([RAW]) == ends
+        directory = as_after_a_crash(directory)
     with open_journal(directory, inline=True) as journal:
         async with running(MemoryBus([RAW], clock=clock, journal=journal)) as bus:
             assert await bus.starts([RAW]) == await bus.ends([RAW]) == ends
             (position,) = await bus.publish([RAW.emit("a", b"new")])
             assert position.offset >= max(ends.values())
+
+
+async def test_retention_on_disk_takes_only_what_is_old(directory: Path) -> None:
+    clock = StepClock()
+    with open_journal(directory, inline=True) as journal:
+        async with running(MemoryBus([RAW], clock=clock, journal=journal, memory_bytes_max=1)) as bus:
+            for number in range(20):
+                await bus.publish([RAW.emit(str(number), b"%d" % number)])
+                clock.ms += 100
+            await bus.upkeep()
+            assert list((await everything(bus, RAW)).values()) == [b"%d" % number for number in range(10, 20)]
 
 
 @pytest.mark.parametrize("keys_max", [100_000, 7])
@@ -424,6 +445,7 @@ async def test_compaction_on_disk_keeps_the_latest_in_any_number_of_slices(
             await bus.publish([TAGS.emit("2", None, timestamp_ms=0)] * 200)
             await bus.upkeep()
             ends = await bus.ends([TAGS])
+        directory = as_after_a_crash(directory)
     with open_journal(directory, inline=True) as journal:
         assert await MemoryBus([TAGS], clock=clock, journal=journal).ends([TAGS]) == ends
 

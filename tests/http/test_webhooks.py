@@ -26,6 +26,16 @@ async def info(edge: Desk, webhook_id: str) -> shapes.Webhook:
     return held(shapes.Webhook, await edge.asked("/webhooks.info", {"id": webhook_id}))
 
 
+async def test_where_nothing_would_be_delivered_nobody_can_subscribe() -> None:
+    async with desk() as edge:
+        made = await subscribe(edge)
+        edge.status.off.add("webhook-publisher")
+        for path, body in (("/webhooks.subscribe", {"url": URL}), ("/webhooks.update", {"id": made.id, "name": "x"})):
+            problem = await edge.asked(path, body, status=409)
+            assert "enable webhook-publisher" in problem["message"]
+        assert (await edge.asked("/webhooks.unsubscribe", {"id": made.id}))["status"] == "Unsubscribed"
+
+
 async def test_a_webhook_is_subscribed_shown_changed_unsubscribed_and_deleted() -> None:
     async with desk() as edge:
         made = await subscribe(edge, name="CRM", events=["message.created"], headers={"X-Api-Key": "k-123"})

@@ -53,6 +53,7 @@ class StubStatus:
     def __init__(self) -> None:
         self.is_alive = True
         self.waiting: dict[str, str] = {}
+        self.off: set[str] = set()  # services that are not enabled
 
     def alive(self) -> bool:
         return self.is_alive
@@ -61,7 +62,11 @@ class StubStatus:
         return self.waiting
 
     def services(self) -> Mapping[str, Service]:
-        return {"api-communication": Service(enabled=True, healthy=True, component="api-communication")}
+        components = {"api-communication": "api-communication", "webhook-publisher": "integration-webhook"}
+        return {
+            name: Service(enabled=name not in self.off, healthy=name not in self.off, component=component)
+            for name, component in components.items()
+        }
 
 
 class TwoPages:
