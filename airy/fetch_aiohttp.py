@@ -146,13 +146,15 @@ class AiohttpFetch:
     ) -> Answer:
         """Failures in here leave open whether the peer has acted."""
         protocol = connection.protocol
+        transport = connection.transport
         assert self._loop is not None
-        assert protocol is not None
-        assert protocol.transport is not None
+        if protocol is None or transport is None:
+            connection.close()
+            raise NotSent(f"{target.where}: closed the connection at once")
         deadline = Deadline(self._loop, ends_at, protocol)
         try:
             protocol.set_response_params(read_until_eof=True, auto_decompress=False, skip_payload=method == "HEAD")
-            protocol.transport.write(request)
+            transport.write(request)
             message, payload = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, payload = await protocol.read()
@@ -168,10 +170,7 @@ class AiohttpFetch:
         if deadline.passed:  # a body without a length ends wherever its connection does
             connection.close()
             raise Unanswered(f"{target.where}: time-out")
-        if payload.at_eof():
-            connection.release()
-        else:
-            connection.close()
+        connection.release()  # to the pool if all was read, else it is closed
         return Answer(message.code, _merged(message.headers), content)
 
     def _checked(self, url: str) -> Target:

@@ -32,7 +32,7 @@ BATCH = 100
 CHANNELS = 20
 TEXT = "Is the rye bread back, and until when are you open today? " * 2
 CONTENT = {"message": {"mid": "m_" + "x" * 60, "text": TEXT}}
-PRAGMAS = {"journal_mode": "wal", "synchronous": "normal", "wal_autocheckpoint": 0, "cache_size": -32_768}
+PRAGMAS = {"journal_mode": "wal", "synchronous": "normal", "wal_autocheckpoint": 0, "cache_size": -16_384}
 
 
 class Traffic:

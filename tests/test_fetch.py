@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import anyio
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
@@ -190,9 +191,7 @@ async def test_the_socket_is_checked_even_if_the_url_was_not(
 
 
 @pytest.mark.parametrize("address", [one for one in REFUSED_ADDRESSES if one.count(".") == 3 or ":" in one])
-async def test_a_name_that_resolves_to_a_refused_address_is_blocked(
-    address: str, connections: list[str]
-) -> None:
+async def test_a_name_that_resolves_to_a_refused_address_is_blocked(address: str, connections: list[str]) -> None:
     async with AiohttpFetch(ANY_PORT, resolver=Names([address])) as fetch:
         with pytest.raises(Blocked):
             await fetch("POST", "https://hooks.example.com/", body=b"{}")
@@ -235,9 +234,7 @@ async def test_a_port_that_is_not_allowed_is_not_connected_to(connections: list[
     assert connections == []
 
 
-async def test_proxies_of_the_environment_are_ignored(
-    connections: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_proxies_of_the_environment_are_ignored(connections: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.99:3128")
     async with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as url, AiohttpFetch(ANYWHERE) as fetch:
@@ -273,7 +270,7 @@ class SlowNames(Names):
 @pytest.mark.parametrize("limits", [{"connect_s": 0.05}, {"total_s": 0.05}])
 async def test_a_time_out_while_connecting_is_not_sent(limits: dict[str, float]) -> None:
     async with AiohttpFetch(ANYWHERE, resolver=SlowNames([])) as fetch:
-        with pytest.raises(NotSent, match="time-out"):
+        with anyio.fail_after(1), pytest.raises(NotSent, match="time-out"):
             await fetch("POST", "http://slow.example.com/", body=b"{}", **limits)
 
 
@@ -375,6 +372,88 @@ async def test_headers_and_body_arrive_as_given_and_nothing_about_us_is_added() 
     assert lines[-1] == "{}"
     assert b"Mine/2" in seen[1]
     assert b"Airy" not in seen[1]
+
+
+@pytest.mark.parametrize("headers", [
+    {"X-A": "1\r\nX-B: 2"}, {"X-A": "1\nX-B: 2"}, {"X-A": "1\rX-B: 2"}, {"X-A": "1\0"}, {"X-A\r\nX-B": "1"},
+    {"X A": "1"}, {"X-A:": "1"}, {"": "1"}, {"X-A": "€"}, {"é": "1"}, {"Host": "a"}, {"content-length": "1"},
+    {"Transfer-Encoding": "chunked"}, {"Expect": "100-continue"},
+])  # fmt: skip
+async def test_headers_that_would_break_the_request_are_refused_and_nothing_is_sent(headers: dict[str, str]) -> None:
+    async with recording() as (url, seen), AiohttpFetch(ANYWHERE) as fetch:
+        with pytest.raises(Refused):
+            await fetch("POST", url, headers=headers, body=b"{}")
+        with pytest.raises(Refused):
+            await fetch("GET / HTTP/1.1\r\n", url)
+        assert seen == []
+        assert (await fetch("POST", url, headers={"X-A": "é\t"}, body=b"{}")).status == 200
+
+
+async def test_methods_have_the_length_and_the_body_that_belong_to_them() -> None:
+    async with recording(body=b"hello") as (url, seen), AiohttpFetch(ANYWHERE) as fetch:
+        for method, sent, received in (("GET", b"", b"hello"), ("POST", b"", b"hello"), ("PUT", b"x" * 9, b"hello")):
+            assert (await fetch(method, url, body=sent or None)).body == received
+    assert [b"Content-Length: %d\r\n" % length in request for request, length in zip(seen, (0, 0, 9), strict=True)] == [
+        False, True, True,
+    ]  # fmt: skip
+
+
+async def test_an_answer_to_head_has_no_body_and_keeps_the_connection() -> None:
+    async with (
+        answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n") as url,
+        AiohttpFetch(ANYWHERE) as fetch,
+    ):
+        assert (await fetch("HEAD", url, total_s=1)).body == b""
+
+
+async def test_interim_answers_are_skipped_and_chunks_put_together() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    async with answering(b"HTTP/1.1 103 Early Hints\r\n\r\n" + chunked) as url, AiohttpFetch(ANYWHERE) as fetch:
+        answer = await fetch("GET", url)
+    assert (answer.status, answer.body) == (200, b"abcde")
+
+
+async def test_a_large_body_arrives_whole() -> None:
+    body = bytes(range(256)) * 4_096
+    got = bytearray()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        got.extend(await reader.readexactly(len(body)))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(take) as url, AiohttpFetch(ANYWHERE) as fetch:
+        assert (await fetch("POST", url, body=body)).status == 200
+    assert got == body
+
+
+async def test_a_body_without_a_length_that_is_cut_off_in_time_is_unanswered() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        await reader.read()
+
+    async with serving(endless) as url, AiohttpFetch(ANYWHERE) as fetch:
+        assert isinstance(await _failing(fetch, url, total_s=0.1), Unanswered)
+
+
+async def test_a_deadline_ends_with_its_call() -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for delay_s in (0.0, 0.2):
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(delay_s)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(slow) as url, AiohttpFetch(ANYWHERE) as fetch:
+        assert (await fetch("GET", url, total_s=0.1)).status == 200
+        assert (await fetch("GET", url, total_s=5)).status == 200, "on the same connection"
+
+
+async def test_a_cancelled_call_gives_its_connection_up() -> None:
+    async with serving(_silence) as url, AiohttpFetch(ANYWHERE, connections_max=1) as fetch:
+        with anyio.move_on_after(0.05):
+            await fetch("POST", url, body=b"{}")
+        assert isinstance(await _failing(fetch, url, total_s=0.1), Unanswered), "the only connection was given back"
 
 
 async def test_cookies_are_not_kept() -> None:

@@ -4,7 +4,9 @@ At least once: what it reads again after a crash makes the same facts with the s
 Accounts nobody has connected are parked with their bytes (see unpark.py); bytes nobody can read are dead-lettered.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import anyio
 
@@ -16,6 +18,8 @@ from airy.bus.record import Emit, Record
 from airy.bus.table import Table
 from airy.model.entity import Channel
 from airy.sources.api import Routed, Source
+
+REASON_CHARS_MAX = 200
 
 
 def facts_of(source: Source, record: Record, channels: Mapping[str, Channel]) -> list[Emit]:
@@ -38,15 +42,15 @@ def dead_letter(record: Record, reason: str, attempts: int) -> Emit:
 
 
 class Router:
-    def __init__(self, bus: Bus, source: Source) -> None:
+    def __init__(self, bus: Bus, source: Source, *, counts: Counter[str] | None = None) -> None:
         self._bus = bus
         self._source = source
         self._parked = topics.parked_events(source.name)
         self._channels: Table[Channel] = Table(topics.CHANNELS, listener=self._heard)
         self._accounts: dict[str, Channel] = {}  # connected channels by provider account
         self._doubtful: list[Record] = []  # parked in this batch
-        self.webhooks = 0
-        self.parked = 0
+        self._counts = Counter[str]() if counts is None else counts
+        self._dead: list[str] = []  # why, of this batch
 
     async def run(self, ctx: Context) -> None:
         async with anyio.create_task_group() as tasks:
@@ -54,8 +58,8 @@ class Router:
             await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))  # type: ignore[list-item]
             await transform(
                 self._bus, ctx, [topics.source_events(self._source.name)],  # type: ignore[list-item]
-                group=f"sources.{self._source.name}.router", step=self._step, dead_letter=dead_letter,
-                after=self._look_again,
+                group=f"sources.{self._source.name}.router", step=self._step,
+                dead_letter=self._dead_letter, after=partial(self._after, ctx),
             )  # fmt: skip
             tasks.cancel_scope.cancel()
 
@@ -68,17 +72,28 @@ class Router:
         }
 
     def _step(self, record: Record) -> Sequence[Emit]:
-        self.webhooks += 1
+        self._counts["routed"] += 1
         routed = self._source.route(record, self._accounts)
         emits = _facts(routed, record)
         if routed.unknown_accounts:
             self._doubtful.append(record)
-            self.parked += 1
+            self._counts["parked"] += 1
             headers = (*record.headers, ("origin", f"{record.topic}/{record.partition}/{record.offset}".encode()))
             emits += [self._parked.emit(account, record.value, headers=headers) for account in routed.unknown_accounts]
         if routed.rest:
-            emits.append(dead_letter(record, "; ".join(routed.rest), 1))
+            emits.append(self._dead_letter(record, "; ".join(routed.rest), 1))
         return emits
+
+    def _dead_letter(self, record: Record, reason: str, attempts: int) -> Emit:
+        self._counts["dead_lettered"] += 1
+        self._dead.append(f"{record.topic}/{record.partition}/{record.offset}: {reason}"[:REASON_CHARS_MAX])
+        return dead_letter(record, reason, attempts)
+
+    async def _after(self, ctx: Context) -> Sequence[Emit] | None:
+        dead, self._dead = self._dead, []
+        if dead:
+            ctx.log.warning("webhooks.dead_lettered", webhooks=len(dead), first=dead[0])
+        return await self._look_again()
 
     async def _look_again(self) -> Sequence[Emit] | None:
         """What was parked is durable now: whatever was connected before that is ours to route."""

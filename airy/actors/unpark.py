@@ -6,34 +6,46 @@ webhook slips between the two: the router looks at the channels once more after 
 written before that is seen by the router, and one written after is seen here with the copy already in the log.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
 from airy import topics
 from airy.actors.router import facts_of
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
+from airy.bus.idle import idling
 from airy.bus.record import Record, TopicPartition
 from airy.errors import Undecodable
 from airy.model.entity import Channel
 from airy.sources.api import Source
 
+BYTES_MAX = 4_194_304
+
 
 class Unpark:
-    def __init__(self, bus: Bus, source: Source, *, records_max: int = 200, idle_s: float = 5.0) -> None:
+    def __init__(
+        self, bus: Bus, source: Source, *, counts: Counter[str] | None = None, records_max: int = 200,
+        idle_s: float = 5.0,
+    ) -> None:  # fmt: skip
         self._bus = bus
         self._source = source
         self._parked = topics.parked_events(source.name)
         self._records_max = records_max
         self._idle_s = idle_s
-        self.replayed = 0
+        self._counts = Counter[str]() if counts is None else counts
 
     async def run(self, ctx: Context) -> None:
         group = f"sources.{self._source.name}.unpark"
-        async with self._bus.subscribe([topics.CHANNELS], group=group) as subscription:  # type: ignore[list-item]
+        async with (
+            self._bus.subscribe([topics.CHANNELS], group=group) as subscription,  # type: ignore[list-item]
+            idling(ctx) as idle,
+        ):
             ctx.ready()
             while not ctx.draining.is_set():
                 ctx.progress()
-                records = await subscription.fetch(records_max=self._records_max, wait_s=self._idle_s)
+                records = await idle.fetch(
+                    subscription, records_max=self._records_max, bytes_max=BYTES_MAX, wait_s=self._idle_s
+                )
                 for record in records:
                     await self._connected(ctx, record)
                 if records:
@@ -61,7 +73,7 @@ class Unpark:
                 facts = [emit for record in mine for emit in facts_of(self._source, record, channels)]
                 if facts:
                     await self._bus.publish(facts)
-                    self.replayed += len(mine)
+                    self._counts["unparked"] += len(mine)
                     ctx.log.info("webhooks.unparked", account=account, webhooks=len(mine), facts=len(facts))
                 if not records:
                     return

@@ -1,9 +1,10 @@
 """The ports of one process, bundled: the same tree is built over real ones and over simulated ones."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
-from msgspec import Struct
+from msgspec import Struct, field
 
 from airy import topics
 from airy.actors.commands import Commands, Writer
@@ -36,6 +37,7 @@ class Parts(Struct, kw_only=True):
     commands: Commands
     arrived: Callable[[float], Awaitable[None]]  # waits until the queue has something new, or so many seconds
     checkpoint: Callable[[], Awaitable[object]] | None = None
+    counts: Counter[str] = field(default_factory=Counter)  # what actors did, by name; survives their restarts
 
     def unseal(self, channel: Channel) -> str:
         """A channel's token in clear. Raises `Refused`."""

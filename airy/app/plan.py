@@ -65,8 +65,8 @@ def _source(parts: Parts, source: Source) -> Supervision:
     return Supervision(
         name=f"sources-{source.name}",
         children=(
-            Child(name="router", start=lambda: Router(parts.bus, source)),
-            Child(name="unpark", start=lambda: Unpark(parts.bus, source)),
+            Child(name="router", start=lambda: Router(parts.bus, source, counts=parts.counts)),
+            Child(name="unpark", start=lambda: Unpark(parts.bus, source, counts=parts.counts)),
             Child(name="connector", start=connector, drain_s=20.0),
         ),
     )

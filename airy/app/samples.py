@@ -19,6 +19,7 @@ class Samples:
         self._ingresses: list[Ingress] = []
         self._parts = parts
         self.totals: Mapping[str, Callable[[], float]] = {"facts_total": lambda: parts.follower.facts}
+        self.counters: Callable[[], Mapping[str, float]] = dict
 
     def watch(self, front: Front, ingresses: list[Ingress]) -> None:
         self._front, self._ingresses = front, ingresses
@@ -30,7 +31,8 @@ class Samples:
         now_ms = parts.clock.now_ms()
         values: dict[str, float | Mapping[str, float]] = {
             **{name: float(value) for name, value in counts.items()},
-            "facts_total": float(parts.follower.facts),
+            **self.counters(),
+            "provider_webhooks_total": {name: float(value) for name, value in parts.counts.items()},
             "store_caught_up": float(parts.follower.caught_up),
             "webhooks_waiting": float(queue.waiting),
             "webhooks_leased": float(queue.leased),

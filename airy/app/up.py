@@ -57,6 +57,7 @@ async def up(
         parts = await held.enter_async_context(opened(config, clock, ephemeral=ephemeral))
         samples = Samples(parts)
         status = TreeStatus(parts, running, samples.totals)
+        samples.counters = status.counters
         app, ingresses = front(parts, running, status, samples.read)
         samples.watch(app, ingresses)
         server = HttpServer(app, host=config.http.host, port=config.http.port)

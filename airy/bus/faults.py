@@ -16,7 +16,7 @@ from airy.errors import Unavailable
 
 Point = Literal["publish", "published", "fetch", "commit", "committed"]
 """`publish` and `commit` are before anything is written, `published` and `committed` after: an answer lost there
-leaves the caller in doubt. `fetch` is before anything is read."""
+leaves the caller in doubt. `fetch` is before a member of a group reads; tails have no faults."""
 
 Kind = Literal["unavailable", "delay", "duplicate", "crash", "rebalance"]
 """`duplicate` means something at `publish` (the batch is appended twice), `rebalance` at `fetch`."""

@@ -31,7 +31,7 @@ SENT_MS = 1_767_225_600_000
 WITHIN_S = 20.0
 DRIP_S = 0.4  # between two bytes of a slow client
 LATE_S = 3.0  # the server looks several times a second, and this machine has other things to do
-QUICK_S = 1.5  # for a request that has nothing to do with any of this
+QUICK_S = 0.5  # what two requests that have nothing to do with any of this usually take at most
 FLOOD_BYTES = 20_000_000
 JSON = {"content-type": "application/json"}
 LIMITS = Limits()
@@ -275,16 +275,17 @@ async def say_nothing(client: Client) -> None:
 
 async def everybody_else_is_served(client: Client, done: anyio.Event) -> None:
     """Both kinds of ordinary request, until the others have had their fun."""
-    number, slowest_s = 0, 0.0
+    took_s: list[float] = []
     while not done.is_set():
         began = time.perf_counter()
-        assert await client.hook(_webhook(_element(f"mid-usual-{number}", "as usual"))) == 200
+        assert await client.hook(_webhook(_element(f"mid-usual-{len(took_s)}", "as usual"))) == 200
         assert (await client.api("/conversations.list", b"{}"))[0] == 200
-        slowest_s = max(slowest_s, time.perf_counter() - began)
-        number += 1
+        took_s.append(time.perf_counter() - began)
         await anyio.sleep(0.25)
-    assert number > 20
-    assert slowest_s < QUICK_S
+    took_s.sort()
+    assert len(took_s) > 20
+    assert took_s[len(took_s) // 2] < QUICK_S
+    assert took_s[-1] < LIMITS.header_s
 
 
 # --- the test

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import anyio
+import anyio.lowlevel
 import apsw
 import pytest
 from hypothesis import given
@@ -163,13 +164,27 @@ async def test_a_checkpoint_lets_the_log_file_start_over(path: Path) -> None:
         assert path.stat().st_size < grown
         await store.checkpoint()
         assert path.stat().st_size > grown // 4
+        assert store.wal_pages == 0
         await store.apply(log.records[300:310])
-        assert store.wal_pages < 100
+        assert 0 < store.wal_pages < 100
         assert wal.stat().st_size == grown
     async with opened(path) as store, opened() as clean:
         await store.apply(log.records)
         await clean.apply(log.records)
         assert await store.digest() == await clean.digest()
+
+
+@pytest.mark.usefixtures("real_time")
+async def test_closing_waits_for_a_checkpoint(path: Path) -> None:
+    log = seeded(3)
+    for _ in range(10):
+        async with opened(path) as store:
+            await store.wipe()
+            await store.apply(log.records)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.checkpoint)
+                await anyio.lowlevel.checkpoint()
+                tasks.start_soon(store.close)
 
 
 async def test_the_end_of_a_checkpoint_has_the_log_file_to_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,10 @@ class Courier:
         ))  # fmt: skip
         await self._settle(ctx, job, webhook, decision)
 
+    async def give_back(self, ctx: Context, job: Job) -> None:
+        """Not attempted after all."""
+        await self._report(ctx, job, lambda: self._queue.release(job))
+
     # --- before
 
     async def _still_wanted(self, ctx: Context, job: Job, endpoint: Endpoint) -> Webhook | None:
@@ -96,7 +100,7 @@ class Courier:
         except Unavailable as error:
             ctx.log.info("delivery.waits", webhook_id=job.webhook_id, error=str(error))
             endpoint.hold(ctx.clock.now_ms() + round(PAUSE_S * 1000))
-            await self._report(ctx, job, lambda: self._queue.release(job))
+            await self.give_back(ctx, job)
             return None
         webhook = webhooks.get(job.webhook_id)
         if webhook is None or webhook.status != "Subscribed":

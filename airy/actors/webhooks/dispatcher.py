@@ -23,7 +23,7 @@ from airy.fetch import Fetch
 from airy.model.entity import Webhook
 from airy.seal import Sealer
 
-LEASE_SPARE_S = 30.0  # beyond the longest request
+LEASE_SPARE_S = 30.0  # beyond the longest request; some of it may go by before the request begins
 PAUSE_S = 1.0  # while the queue is unavailable
 FLUSH_S = 2.0  # for the last records of attempts
 
@@ -42,8 +42,11 @@ class Dispatcher:
         self._queue = queue
         self._arrived = arrived
         self._in_flight_max = in_flight_max
-        self._ahead_max = in_flight_max // 4
+        self._ahead_max = (
+            in_flight_max // 4
+        )  # claimed on top, so that a worker that gets free need not wait for a claim
         self._per_webhook_max = per_webhook_max
+        self._request_ms = round(total_s * 1000)
         self._lease_ms = round((total_s + LEASE_SPARE_S) * 1000)
         self._poll_s = poll_s
         self._subscribers = Subscribers(bus, store, progress)
@@ -53,7 +56,7 @@ class Dispatcher:
             connect_s=connect_s, total_s=total_s,
         )  # fmt: skip
         self._endpoints: dict[str, Endpoint] = {}  # those with something to remember
-        self._errands: deque[Errand] = deque()  # handed out, and for a moment not yet taken
+        self._errands: deque[Errand] = deque()  # for the next worker that is free
         self._idle: list[anyio.Event] = []  # one per worker that waits
         self._workers = 0
         self._in_flight = 0  # with those in `errands`
@@ -101,7 +104,7 @@ class Dispatcher:
     async def _hand_out(self, ctx: Context, tasks: TaskGroup) -> float:
         """Give workers what is due; returns how long nothing more can be, unless somebody wakes us."""
         free = self._in_flight_max + self._ahead_max - self._in_flight
-        if free <= self._ahead_max // 2:
+        if self._busy():
             return self._poll_s
         now_ms = ctx.clock.now_ms()
         try:
@@ -130,6 +133,10 @@ class Dispatcher:
             ctx.log.warning("dispatcher.waits", error=str(error))
             return PAUSE_S
 
+    def _busy(self) -> bool:
+        """So much is under way that more can wait: rather some at once than one at a time."""
+        return self._in_flight >= self._in_flight_max + (self._ahead_max + 1) // 2
+
     async def _quiet_s(self, now_ms: int) -> float:
         """Until a job is due or a breaker lets somebody through; what is due by now waits for a worker or a breaker."""
         due_ms = await self._queue.next_due_ms()
@@ -154,10 +161,14 @@ class Dispatcher:
             job, webhook = self._errands.popleft()
             endpoint = self._endpoint(job.webhook_id)
             try:
-                await self._courier.carry(ctx, job, webhook, endpoint)
+                if ctx.draining.is_set() or ctx.clock.now_ms() + self._request_ms > job.leased_until_ms:
+                    await self._courier.give_back(ctx, job)
+                else:
+                    await self._courier.carry(ctx, job, webhook, endpoint)
             finally:
                 self._in_flight -= 1
                 endpoint.in_flight -= 1
                 if endpoint.at_rest(ctx.clock.now_ms()):
                     self._endpoints.pop(job.webhook_id, None)
-                self._wake.set()
+                if not self._busy():
+                    self._wake.set()

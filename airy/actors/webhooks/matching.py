@@ -46,7 +46,7 @@ def wants(webhook: Webhook, kind: str) -> bool:
     """Whether it is subscribed to this kind of event now; asked again before each attempt."""
     if webhook.status != "Subscribed":
         return False
-    return not webhook.events or kind in {canonical(name) for name in webhook.events}
+    return not webhook.events or kind in webhook.events or kind in {canonical(name) for name in webhook.events}
 
 
 class Matcher:

@@ -43,7 +43,7 @@ class Entry(Struct, frozen=True, gc=False):
     position: str  # opaque token for X-Airy-Position
 
 
-class Job(Struct, frozen=True):
+class Job(Struct, frozen=True, gc=False):
     """A leased delivery."""
 
     id: str  # "<event id>:<webhook id>"

@@ -1,11 +1,10 @@
-"""The embedded webhook queue, in a SQLite file or in memory. For one machine; its processes may share the
-file.
+"""The embedded webhook queue, in a SQLite file or in memory. For one machine; its processes may share the file.
 
-Calls are short and run on the event loop; what the workers report in one turn of it is one transaction.
+Calls are short and run on the event loop; what the workers report at about the same time is one transaction.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +32,7 @@ from airy.clock import Ids, RandomIds
 from airy.errors import Unavailable
 
 LEASES_END_MS = 2**62  # later than any
+TURNS = 2  # of the event loop, to wait for company
 DROP_JOBS_MAX = 500  # per transaction, so that dropping many delays nobody
 
 
@@ -187,15 +187,26 @@ class SqliteQueue:
         self, database: apsw.Connection, now_ms: int, jobs_max: int, per_webhook_max: int,
         not_webhooks: frozenset[str],
     ) -> list[int]:  # fmt: skip
+        """The oldest due heads: a few of each webhook at first, then more of those whose few are all among them."""
         leased = dict(database.execute(sql.LEASED))
-        due: list[tuple[int, int]] = []
         waiting: Any = database.execute(sql.WAITING).fetchall()
-        for (number,) in waiting:
-            room = min(per_webhook_max - leased.get(number, 0), jobs_max)
-            if room > 0 and self._name(database, number) not in not_webhooks:
-                due += database.execute(sql.HEADS, (number, now_ms, room))
-        due.sort()
-        return [seq for _, seq in due[:jobs_max]]
+        rooms = {
+            number: min(per_webhook_max - leased.get(number, 0), jobs_max)
+            for (number,) in waiting
+            if self._name(database, number) not in not_webhooks
+        }
+        asked = [number for number, room in rooms.items() if room > 0]
+        heads: dict[int, list[tuple[int, int]]] = {}
+        due: list[tuple[int, int]] = []
+        some = max(4, 2 * jobs_max // (len(asked) or 1))
+        while asked:
+            for number in asked:
+                found: Any = database.execute(sql.HEADS, (number, now_ms, min(rooms[number], some))).fetchall()
+                heads[number] = found
+            due = sorted(chain.from_iterable(heads.values()))[:jobs_max]
+            asked = [one for one in asked if len(heads[one]) == some < rooms[one] and heads[one][-1] <= due[-1]]
+            some *= 4
+        return [seq for _, seq in due]
 
     def _lease(self, database: apsw.Connection, seqs: list[int], now_ms: int, until_ms: int) -> list[Job]:
         self._leases += 1
@@ -225,7 +236,7 @@ class SqliteQueue:
         return await self._report(_Outcome(job, "bury", now_ms, reason))
 
     async def _report(self, outcome: _Outcome) -> bool:
-        """What the workers have to say within one turn of the event loop is written in one transaction."""
+        """What the workers have to say within a few turns of the event loop is written in one transaction."""
         if self._group is not None:
             group, place = self._group, len(self._group.outcomes)
             group.outcomes.append(outcome)
@@ -233,7 +244,8 @@ class SqliteQueue:
             return group.answer(place)
         group = self._group = _Group(outcome)
         try:
-            await checkpoint()
+            for _ in range(TURNS):
+                await checkpoint()
         finally:
             self._group = None
             self._write(group)

@@ -13,14 +13,12 @@ import apsw
 from airy import topics
 from airy.store.sqlite.key import Key, key
 from airy.store.sqlite.schema import TOPIC_INDEX
-from airy.store.sqlite.state import ConversationState
+from airy.store.sqlite.state import LOAD, ConversationState
 
 Row = tuple[object, ...]
 
 _CHANNELS = TOPIC_INDEX[topics.CHANNELS.name]
 
-_LOAD = """
-SELECT n, messages, contacted, visible, has_unread, state, name, channel, body FROM conversations WHERE id = ?"""
 _CHANNEL = f"SELECT connected FROM entities WHERE topic = {_CHANNELS} AND id = ?"
 _INSERT_CONVERSATION = """
 INSERT INTO conversations(n, id, channel, created_at, last_message_at, visible, has_unread, unread_count, messages,
@@ -94,7 +92,7 @@ class Batch:
         state = self._states.get(conversation_id)
         if state is None:
             its_key = key(conversation_id)
-            row = self.look_up(_LOAD, (its_key,)).get
+            row = self.look_up(LOAD, (its_key,)).get
             state = ConversationState(self, conversation_id, its_key, row)
             self._states[conversation_id] = state
         return state

@@ -16,7 +16,7 @@ import structlog
 from airy.errors import Refused
 from airy.store.sqlite import filters, schema
 
-WRITE_CACHE_KIB = 32_768
+WRITE_CACHE_KIB = 16_384
 READ_CACHE_KIB = 4_096
 WAL_BYTES_KEPT = 67_108_864  # the log file is cut to this when it starts over
 WAL_PAGES_MAX = 131_072  # 512 MiB behind: then the next commit checkpoints by itself
@@ -63,7 +63,8 @@ class StoreFile:
     def checkpoint(self) -> None:
         """Blocking: for a worker thread. Copies what was committed by now; writers go on."""
         if self._checkpointer is not None:
-            self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            pages, copied = self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.wal_pages = max(0, pages - copied)
 
     def relieve(self) -> None:
         """The bound of the log file when nobody checkpoints."""

@@ -116,17 +116,22 @@ class _Scan:
         order = "DESC" if forward else "ASC"
 
         def add(source: str, bindings: Bindings) -> bool:
-            sql = (
-                f"SELECT c.n, c.last_message_at, c.id FROM {source} AND {self._where} "
-                f"ORDER BY c.last_message_at {order}, c.id {order} LIMIT ?"
-            )
-            wanted = skip + take - len(rows)
-            found: list[Any] = self._connection.execute(sql, (*bindings, *self._bindings, wanted)).fetchall()
+            nonlocal skip
+            matching, bound = f"{source} AND {self._where}", (*bindings, *self._bindings)
+            if skip:
+                there: int = self._connection.execute(f"SELECT count(*) FROM {matching}", bound).get
+                if there <= skip:
+                    skip -= there
+                    return False
+            sql = f"""SELECT c.n, c.last_message_at, c.id FROM {matching}
+              ORDER BY c.last_message_at {order}, c.id {order} LIMIT ? OFFSET ?"""
+            found: list[Any] = self._connection.execute(sql, (*bound, take - len(rows), skip)).fetchall()
+            skip = 0
             rows.extend(found)
-            return len(rows) >= skip + take
+            return len(rows) >= take
 
         stopped = await self._walk(start, forward=forward, add=add)
-        return _Pass(rows[skip:], stopped)
+        return _Pass(rows, stopped)
 
     async def _walk(self, start: Place, *, forward: bool, add: Callable[[str, Bindings], bool]) -> Place | None:
         """Step by step from `start`, until `add` has enough, nothing is left, or the cap is reached: then, where."""

@@ -59,7 +59,8 @@ def read(
     wanted = start + min(max(after[0], 0), OFFSET_END - 1)
     first = connection.execute(_HOLDING, (start, wanted)).get
     found: list[Published] = []
-    for (body,) in connection.execute(_FROM, (wanted if first is None else first, start + OFFSET_END)):
+    groups = connection.execute(_FROM, (wanted if first is None else first, start + OFFSET_END))
+    for (body,) in groups:
         for offset, changes in _decode(body):
             if offset < after[0]:
                 continue
@@ -69,6 +70,7 @@ def read(
             ]  # fmt: skip
         if len(found) >= changes_max:
             break
+    groups.close()  # a statement that is not at its end holds its snapshot
     return found[:changes_max]
 
 

@@ -101,7 +101,7 @@ class _Run:
         connected = not isinstance(entity, Channel) or entity.connected
         if entity is None:
             self.connection.execute(_DROP_ENTITY, (index, key(id_)))
-        elif entity.id != id_:  # type: ignore[attr-defined]
+        elif entity.id != id_:
             self.bad.append((record, f"its key is {id_!r}, its id is another"))
             return
         else:

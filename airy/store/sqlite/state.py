@@ -28,6 +28,9 @@ _encode = msgspec.json.Encoder().encode
 _decode_conversation = msgspec.json.Decoder(Conversation).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 
+LOAD = "SELECT n, messages, contacted, visible, has_unread, state, name, channel, body FROM conversations WHERE id = ?"
+_NOTHING = (0, False, HIDDEN, False, None, "", None, None)  # the columns after `n` of one that is not there
+
 _LOAD_MESSAGE = "SELECT n, body FROM messages WHERE id = ? AND conversation = ?"
 _BY_PROVIDER_ID = "SELECT message FROM provider_ids WHERE conversation = ? AND provider_id = ?"
 _OPEN = "SELECT body FROM messages WHERE conversation = ? AND open_at > ? AND open_at <= ? ORDER BY sequence"
@@ -90,9 +93,9 @@ class _Entry:
 
 
 class ConversationState:
-    """`FoldState`. `row` is what the database holds of it, if anything."""
+    """`FoldState`. `row` is what the database holds of it, if anything: the columns of `LOAD`."""
 
-    def __init__(self, rows: Rows, id_: str, its_key: Key, row: Row | None) -> None:
+    def __init__(self, rows: Rows, id_: str, its_key: Key, row: tuple[Any, ...] | None) -> None:
         self._rows = rows
         self._id = id_
         self._key = its_key
@@ -106,22 +109,16 @@ class ConversationState:
         self._was_tags: tuple[str, ...] = ()
         self._wanted_profile = False
         self._raw_name: Raw | None = None
-        if row is None:
-            self._stored = False
-            self._n = rows.next_conversation()
-            self._messages, self._contacted, self._name, self._body = 0, False, "", None
-            self._was: Row = ()
-            self._was_shown = False
-            return
-        self._stored = True
-        self._n: int  # type: ignore[no-redef]
-        self._messages: int  # type: ignore[no-redef]  # those that are listed
-        self._contacted: bool  # type: ignore[no-redef]  # a contact ever wrote
-        self._name: str  # type: ignore[no-redef]
-        self._body: bytes | None  # type: ignore[no-redef]  # until it is decoded
-        self._n, self._messages, contacted, visible, has_unread, state, self._name, channel, self._body = row  # type: ignore[assignment]
-        self._contacted = bool(contacted)
-        self._was = (channel, visible, has_unread, contacted, state, self._name)
+        self._stored = row is not None
+        self._n: int
+        self._messages: int  # those that are listed
+        self._name: str
+        self._body: bytes | None  # until it is decoded
+        self._n, self._messages, contacted, visible, has_unread, state, self._name, channel, self._body = (
+            row or (rows.next_conversation(), *_NOTHING)
+        )
+        self._contacted = bool(contacted)  # a contact ever wrote
+        self._was: Row = (channel, visible, has_unread, contacted, state, self._name)
         self._was_shown = visible == SHOWN
 
     # --- FoldState

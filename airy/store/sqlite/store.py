@@ -44,6 +44,7 @@ class SqliteStore:
         self._projection: Projection | None = None
         self._writing = anyio.Lock(fast_acquire=True)
         self._looking = anyio.Lock(fast_acquire=True)  # the snapshot holds one long query at a time
+        self._checkpointing = anyio.Lock(fast_acquire=True)
 
     async def open(self) -> None:
         """Raises `Refused` if the file is somebody else's."""
@@ -64,7 +65,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):
-            async with self._looking, self._writing:
+            async with self._looking, self._checkpointing, self._writing:
                 self._projection = None
                 self._file.close()
 
@@ -86,7 +87,7 @@ class SqliteStore:
         return applied
 
     async def wipe(self) -> None:
-        async with self._looking, self._writing:
+        async with self._looking, self._checkpointing, self._writing:
             with self._guard:
                 self._projection = None
                 self._file.start_over("it was asked for" if not self._guard.damaged else "it is damaged")
@@ -103,7 +104,9 @@ class SqliteStore:
         First beside the writer, then, for the little that came meanwhile, instead of it: only a log file that was
         copied to its end starts over.
         """
-        if self._file.path is not None:
+        if self._file.path is None:
+            return
+        async with self._checkpointing:
             with self._guard:
                 await anyio.to_thread.run_sync(self._file.checkpoint)
                 async with self._writing:
@@ -111,7 +114,7 @@ class SqliteStore:
 
     @property
     def wal_pages(self) -> int:
-        """How many pages the log file held after the last commit: what a checkpoint would copy."""
+        """How many pages of the log file a checkpoint would copy."""
         return self._file.wal_pages
 
     # --- acting
@@ -231,4 +234,5 @@ class SqliteStore:
                 try:
                     yield connection
                 finally:
-                    connection.execute("ROLLBACK")
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")

@@ -486,6 +486,37 @@ async def test_draining_finishes_what_is_under_way_and_starts_nothing() -> None:
         assert len(await attempts(here.outbox.bus)) == 1
 
 
+async def test_what_was_claimed_ahead_is_given_back_uncounted_when_draining() -> None:
+    async with room(publishing=False, dispatching=False) as here:
+        here.endpoints.behave("a", answers(200, after_s=3))
+        await here.outbox.subscribes("a")
+        await put(here.queue, "a", count=20)
+        async with acting(here.dispatcher(in_flight_max=8), clock=here.outbox.clock) as (ctx,):
+            await here.delivered("a", 8)
+            assert await here.queue.stats() == QueueStats(waiting=10, leased=10, dead=0, oldest_at_ms=1_000)
+            ctx.draining.set()
+        assert len(here.endpoints.requests) == 8
+        assert (await here.queue.stats()).waiting == 12
+        (job, *_) = await here.queue.claim(now_ms=here.outbox.clock.now_ms(), lease_ms=1, jobs_max=1, per_webhook_max=1)
+        assert job.attempt == 1
+
+
+async def test_a_lease_that_would_not_outlast_the_request_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was claimed ahead has waited for a worker; begun now, it would run out under the request."""
+    monkeypatch.setattr("airy.actors.webhooks.dispatcher.LEASE_SPARE_S", 5.0)
+    async with room(publishing=False, dispatching=False) as here:
+        here.endpoints.behave("a", answers(200, after_s=14))
+        await here.outbox.subscribes("a")
+        await put(here.queue, "a", count=12)
+        async with acting(here.dispatcher(in_flight_max=4), clock=here.outbox.clock):
+            await anyio.sleep(200)
+        assert await here.empty()
+        assert sorted(request.event_id for request in here.endpoints.requests) == sorted(
+            f"event {n}-0" for n in range(12)
+        )
+        assert {one.attempt for one in await attempts(here.outbox.bus)} == {1}
+
+
 async def test_a_delivery_that_kills_whoever_makes_it_is_buried_in_the_end() -> None:
     async with room(publishing=False, dispatching=False) as here:
         await here.outbox.subscribes("a")

@@ -184,6 +184,18 @@ async def test_an_outcome_is_written_even_if_who_reported_it_is_cancelled() -> N
         assert (await rig.queue.stats()).leased == 0
 
 
+async def test_leases_of_a_predecessor_can_be_taken_back(tmp_path: Path) -> None:
+    path = str(tmp_path / "queue.db")
+    async with opened(path) as rig:
+        await put(rig.queue, entry(3, "a"))
+        (old,) = await claim(rig.queue)
+    async with opened(path) as rig:
+        await rig.queue.take_back_leases()
+        (job,) = await claim(rig.queue, 1)
+        assert (job.entry, job.attempt) == (old.entry, 2)
+        assert not await rig.queue.done(old)
+
+
 async def test_dropping_that_is_interrupted_leaves_no_lane_without_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airy.actors.webhooks.queue_sqlite.DROP_JOBS_MAX", 2)
     async with opened(":memory:") as rig:

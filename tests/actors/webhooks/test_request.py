@@ -14,8 +14,8 @@ def webhook(**sealed: object) -> Webhook:
 
 
 @pytest.mark.parametrize("name", [
-    *sorted(OURS), "Host", "CONTENT-LENGTH", "webhook-id", "Webhook-Signature", "webhook-anything", "X-Airy-Content-Signature",
-    "", "a b", "a:b", "a\r\nb", "é",
+    *sorted(OURS), "Host", "CONTENT-LENGTH", "webhook-id", "Webhook-Signature", "webhook-anything",
+    "X-Airy-Content-Signature", "", "a b", "a:b", "a\r\nb", "é",
 ])  # fmt: skip
 def test_names_that_are_ours_or_no_names_are_refused(name: str) -> None:
     with pytest.raises(Refused) as refused:

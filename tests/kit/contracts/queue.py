@@ -212,6 +212,13 @@ class QueueContract(ABC):
             assert offsets(await claim(rig.queue, 1, jobs_max=4)) == [0, 1, 2, 3]
             assert offsets(await claim(rig.queue, 2, jobs_max=9)) == [4, 5, 6, 7, 8]
 
+    async def test_if_the_oldest_are_all_of_one_webhook_it_gets_them_all(self) -> None:
+        async with self.opened() as rig:
+            entries = [entry(number, "a") for number in range(60)]
+            await put(rig.queue, *entries, *(entry(60 + number, f"hook {number}") for number in range(20)))
+            assert offsets(await claim(rig.queue, jobs_max=50)) == list(range(50))
+            assert offsets(await claim(rig.queue, jobs_max=50)) == list(range(50, 80))
+
     async def test_a_retry_that_has_waited_longer_goes_before_what_came_later(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a"), entry(1, "a"))
