@@ -5,7 +5,8 @@ acts on what was folded. Stopping it at any await is safe: a batch is one transa
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import anyio
 
@@ -42,8 +43,9 @@ class Follower:
         """Everything that was in the log when this run started is folded."""
         return bool(self._next) and not self._behind
 
-    def positions(self) -> dict[TopicPartition, int]:
-        return dict(self._next)
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """Per partition, the next offset to fold: a live view."""
+        return MappingProxyType(self._next)
 
     async def run(self, ctx: Context) -> None:
         starts = await self._bus.starts(topics.FOLDED)

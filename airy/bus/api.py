@@ -91,8 +91,8 @@ class Bus(Protocol):
         """Keep the backend alive until draining. Calls to the other methods wait until it is ready."""
         ...
 
-    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
-        """B-3. Raises `Unavailable`, `RecordTooLarge`."""
+    async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
+        """B-3. One position for each, in the order given. Raises `Unavailable`, `RecordTooLarge`."""
         ...
 
     def subscribe(

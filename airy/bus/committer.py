@@ -39,7 +39,7 @@ class _Write:
         self.weight = weight
         self.group = group
         self.offsets = dict(offsets or {})
-        self.positions: list[Position] = []
+        self.positions: Sequence[Position] = ()
         self.error: Unavailable | None = None
         self.done = anyio.Event()
 
@@ -67,7 +67,7 @@ class Committer:
         self._closed: str | None = None
         self.wal_full = anyio.Event()
 
-    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
+    async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
         """Waits for room, then for the disk."""
         size = weigh(emits, self._logs, record_bytes_max=self._record_bytes_max)
         return (await self._write(_Write(emits, size))).positions

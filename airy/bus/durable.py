@@ -51,7 +51,7 @@ class Durable:
             await self._committer.run(pulse)
             tasks.cancel_scope.cancel()
 
-    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
+    async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
         return await self._committer.publish(emits)
 
     async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None:

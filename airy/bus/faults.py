@@ -46,9 +46,7 @@ class Faults:
         self._scripts: dict[Point, deque[Fault | None]] = defaultdict(deque)
         self.struck: list[tuple[Point, Kind]] = []  # what happened, for assertions and traces
 
-    def script(
-        self, point: Point, kind: Kind, *, after: int = 0, times: int = 1, delay_s: float = 0.0
-    ) -> None:
+    def script(self, point: Point, kind: Kind, *, after: int = 0, times: int = 1, delay_s: float = 0.0) -> None:
         """Let `after` more passes of a point go well, then strike `times` in a row."""
         self._scripts[point].extend([None] * after + [Fault(kind, delay_s)] * times)
 

@@ -100,11 +100,7 @@ class Group:
 
     def tick(self, now: float) -> None:
         """Expel the silent; deal out once nobody holds anything."""
-        silent = [
-            member
-            for member in self.members
-            if not member.fetching and now >= member.seen_at + self.session_s
-        ]
+        silent = [member for member in self.members if not member.fetching and now >= member.seen_at + self.session_s]
         if self._settle_by is not None and now >= self._settle_by:
             silent += [member for member in self.members if not member.gave_up and member not in silent]
         for member in silent:

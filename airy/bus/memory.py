@@ -66,7 +66,7 @@ class MemoryBus:
             await self._storage.run(pulse)
             tasks.cancel_scope.cancel()
 
-    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
+    async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
         if not emits:
             return []
         if self._faults is None:

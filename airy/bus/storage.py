@@ -24,7 +24,7 @@ class Storage(Protocol):
 
     def committed(self, group: str) -> dict[TopicPartition, int]: ...
     async def run(self, pulse: Pulse) -> None: ...
-    async def publish(self, emits: Sequence[Emit]) -> list[Position]: ...
+    async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]: ...
     async def commit(self, group: Group, offsets: Mapping[TopicPartition, int]) -> None: ...
     async def read(self, topic: str, wanted: Mapping[int, int], records_max: int, bytes_max: int) -> Found:
         """What is not in memory: see `ColdRead`."""
@@ -59,7 +59,7 @@ class Volatile:
         with pulse.waiting():
             await pulse.draining.wait()
 
-    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
+    async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
         if self._held > self._bytes_max:
             raise Unavailable(f"the log in memory is over its {self._bytes_max} bytes: keep a journal on disk")
         draft = Draft(self.logs, now_ms=self._clock.now_ms(), record_bytes_max=self._record_bytes_max)

@@ -96,6 +96,22 @@ async def test_offsets_have_gaps_as_a_clusters_have() -> None:
     assert len({position.partition for position in positions}) > 1
 
 
+async def test_positions_are_a_sequence_like_any_other() -> None:
+    bus = MemoryBus([TOPIC, TAGS], clock=StepClock())
+    emits = [TAGS.emit("a", b"1"), TOPIC.emit("a", b"2"), TOPIC.emit("b", b"3"), TAGS.emit("b", b"4")]
+    positions = await bus.publish(emits)
+    assert len(positions) == 4
+    assert list(positions) == [
+        ("tags", 0, 0),
+        ("facts", TOPIC.partition("a"), 0),
+        ("facts", TOPIC.partition("b"), 1),
+        ("tags", 0, 1),
+    ]
+    assert positions[-1] == ("tags", 0, 1)
+    assert positions[1:3] == list(positions)[1:3]
+    assert positions[0].where == TAGS.where[0]
+
+
 async def test_two_fetches_at_once_are_a_bug() -> None:
     bus = MemoryBus([TOPIC], clock=StepClock())
     async with bus.tail(await bus.starts([TOPIC])) as tail, anyio.create_task_group() as tasks:

@@ -129,6 +129,8 @@ class Publisher:
         shard = Shard(*where)
         after = await self._position(shard, owned)
         folded_to = self._progress.positions().get(where, 0)
+        if owned.drained_to is not None and folded_to <= owned.drained_to:
+            return False  # most partitions, most of the time: nothing to ask the store
         changes = await self._store.changes(
             where, after=(owned.committed, -1) if after == NOTHING else after, changes_max=self._changes_max
         )
