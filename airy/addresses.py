@@ -49,6 +49,7 @@ class Reach(Struct, frozen=True):
 
 
 PUBLIC = Reach()
+ANYWHERE = Reach(ports=(), http=True, private=True)  # for addresses the operator chose
 
 
 def allowed(address: str, *, private: bool = False) -> bool:
@@ -91,6 +92,8 @@ def _problem(url: str, reach: Reach) -> str | None:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
+        host, port = "", 0
+    if port == 0:
         return "not a URL"
     if parts.scheme != "https" and not (reach.http and parts.scheme == "http"):
         return "use https"

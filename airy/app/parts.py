@@ -10,6 +10,7 @@ from airy import topics
 from airy.actors.commands import Commands, Writer
 from airy.actors.follower import Follower
 from airy.actors.webhooks.queue import WebhookQueue
+from airy.addresses import Reach
 from airy.app.accounts import FacebookAccounts
 from airy.bus.api import Bus
 from airy.clock import Clock, Ids
@@ -37,7 +38,8 @@ class Parts(Struct, kw_only=True):
     commands: Commands
     arrived: Callable[[float], Awaitable[None]]  # waits until the queue has something new, or so many seconds
     checkpoint: Callable[[], Awaitable[object]] | None = None
-    counts: Counter[str] = field(default_factory=Counter)  # what actors did, by name; survives their restarts
+    counts: Counter[str] = field(default_factory=Counter)  # what became of provider webhooks; survives restarts
+    deliveries: Counter[str] = field(default_factory=Counter)  # attempts of ours that succeeded and failed
 
     def unseal(self, channel: Channel) -> str:
         """A channel's token in clear. Raises `Refused`."""
@@ -58,9 +60,15 @@ def assemble(
         sources={facebook.name: facebook},
         commands=Commands(
             Writer(bus, follower.reached, clock, ids), store, sealer, FacebookAccounts(provider_fetch, facebook.config),
-            message_ttl_s=config.components.api_communication.message_ttl_s,
+            message_ttl_s=config.components.api_communication.message_ttl_s, reach=webhook_reach(config),
         ),
     )  # fmt: skip
+
+
+def webhook_reach(config: Config) -> Reach:
+    """Where outbound webhooks may go; checked when somebody subscribes, and at each connection."""
+    guard = config.security.webhooks
+    return Reach(ports=guard.ports, http=guard.allow_http, private=guard.allow_private_addresses)
 
 
 def facebook_config(config: Config) -> FacebookConfig:

@@ -93,6 +93,7 @@ def _webhooks(parts: Parts, running: Collection[str]) -> list[Child | Supervisio
             in_flight_max=consumer.in_flight_max,
             per_webhook_max=consumer.per_webhook_max,
             total_s=consumer.timeout_s,
+            counts=parts.deliveries,
         )
 
     children: list[Child | Supervision] = []

@@ -34,6 +34,8 @@ class Samples:
             **self.counters(),
             "provider_webhooks_total": {name: float(value) for name, value in parts.counts.items()},
             "store_caught_up": float(parts.follower.caught_up),
+            "webhooks_delivered_total": float(parts.deliveries["delivered"]),
+            "webhooks_failed_attempts_total": float(parts.deliveries["failed"]),
             "webhooks_waiting": float(queue.waiting),
             "webhooks_leased": float(queue.leased),
             "webhooks_dead": float(queue.dead),

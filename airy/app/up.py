@@ -9,11 +9,11 @@ import structlog
 from airy import components, topics
 from airy.actors.runtime import Context, run_tree
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
-from airy.addresses import Reach
+from airy.addresses import ANYWHERE
 from airy.app import files
 from airy.app.demo import prepared
 from airy.app.edge import front
-from airy.app.parts import Parts, assemble
+from airy.app.parts import Parts, assemble, webhook_reach
 from airy.app.plan import plan
 from airy.app.samples import Samples
 from airy.app.status import TreeStatus
@@ -27,7 +27,6 @@ from airy.secret import Secret
 from airy.store.sqlite import SqliteStore
 
 STOPPED = 0
-ANYWHERE = Reach(ports=(), http=True, private=True)  # the operator chose the providers' addresses
 
 
 class Running:
@@ -88,13 +87,11 @@ async def opened(config: Config, clock: Clock, *, ephemeral: bool) -> AsyncItera
         await queue.open()
         await queue.take_back_leases()  # the journal's lock keeps every other process out
         held.push_async_callback(queue.close)
-        guard = config.security.webhooks
-        outside = Reach(ports=guard.ports, http=guard.allow_http, private=guard.allow_private_addresses)
         yield assemble(
             config, clock=clock, ids=RandomIds(), bus=MemoryBus(topics.ALL, clock=clock, journal=journal), store=store,
             queue=queue, sealer=files.sealer(config),
             provider_fetch=await held.enter_async_context(AiohttpFetch(ANYWHERE)),
-            webhook_fetch=await held.enter_async_context(AiohttpFetch(outside)),
+            webhook_fetch=await held.enter_async_context(AiohttpFetch(webhook_reach(config))),
             arrived=queue.arrived, checkpoint=store.checkpoint if durable else None,
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """A small house for actors: the log, a store that follows it, the simulated Messenger, and whatever a test adds."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -86,7 +86,7 @@ class House:
                     return message
                 await self.follower.progressed(version, 60.0)
 
-    async def _settled(self, positions: list[Position]) -> None:
+    async def _settled(self, positions: Sequence[Position]) -> None:
         for position in positions:
             assert await self.follower.reached(position, 60.0)
 

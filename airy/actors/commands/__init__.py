@@ -14,6 +14,7 @@ from airy.actors.commands.messages import MessageCommands
 from airy.actors.commands.outcome import Conflict, Forbidden, Unconfirmed, Unknown
 from airy.actors.commands.webhooks import Signed, Subscription, WebhookCommands
 from airy.actors.commands.writer import Cause, Done, Reached, Writer
+from airy.addresses import ANYWHERE, Reach
 from airy.seal import Sealer
 from airy.store.api import Store
 
@@ -40,7 +41,7 @@ class Commands:
 
     def __init__(
         self, writer: Writer, store: Store, sealer: Sealer, facebook: Accounts, *,
-        message_ttl_s: float = 900.0,
+        message_ttl_s: float = 900.0, reach: Reach = ANYWHERE,
     ) -> None:  # fmt: skip
         self.channels = ChannelCommands(writer, store, sealer, facebook)
         self.conversations = ConversationCommands(writer, store)
@@ -48,4 +49,4 @@ class Commands:
         self.metadata = MetadataCommands(writer, store)
         self.tags = TagCommands(writer, store)
         self.templates = TemplateCommands(writer, store)
-        self.webhooks = WebhookCommands(writer, store, sealer)
+        self.webhooks = WebhookCommands(writer, store, sealer, reach=reach)

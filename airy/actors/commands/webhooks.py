@@ -2,10 +2,8 @@
 creates it.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from secrets import token_bytes
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +13,9 @@ from airy import topics
 from airy.actors.commands.outcome import Unknown
 from airy.actors.commands.writer import Cause, Done, Writer
 from airy.actors.webhooks.matching import check_events, subscribed_from
+from airy.actors.webhooks.request import check_headers
 from airy.actors.webhooks.signing import secret_text
+from airy.addresses import ANYWHERE, Reach, check_url
 from airy.bus.record import Position
 from airy.errors import Refused
 from airy.model.entity import Webhook, WebhookStatus
@@ -23,26 +23,8 @@ from airy.seal import Sealer, place
 from airy.secret import MASK, Secret
 from airy.store.api import Store
 
-URL_CHARS_MAX = 2_048
-HEADERS_MAX = 32
-HEADER_CHARS_MAX = 4_096
 SECRET_BYTES = 32
 SECRETS_MAX = 2  # the one in use, and the one being rotated out
-
-FORBIDDEN = frozenset(
-    {
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "upgrade",
-        "te",
-        "trailer",
-        "x-airy-content-signature",
-    }
-)
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Subscription(Struct, frozen=True, kw_only=True):
@@ -64,8 +46,9 @@ class Signed(Struct, frozen=True):
 class WebhookCommands:
     def __init__(
         self, writer: Writer, store: Store, sealer: Sealer, *,
-        random_bytes: Callable[[int], bytes] = token_bytes,
+        reach: Reach = ANYWHERE, random_bytes: Callable[[int], bytes] = token_bytes,
     ) -> None:  # fmt: skip
+        self._reach = reach
         self._writer = writer
         self._store = store
         self._sealer = sealer
@@ -133,7 +116,8 @@ class WebhookCommands:
     def _with(self, webhook: Webhook, given: Subscription) -> Webhook:
         changes: dict[str, object] = {}
         if given.url is not None:
-            changes["url"] = checked_url(given.url)
+            check_url(given.url, self._reach)
+            changes["url"] = given.url
         if given.name is not None:
             changes["name"] = given.name
         if given.events is not None:
@@ -167,34 +151,11 @@ class WebhookCommands:
         return webhook
 
 
-def checked_url(url: str) -> str:
-    """Raises `Refused` for what can never be called; where it may lead is checked at each call."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise Refused(f"not a URL: {error}", field="url") from error
-    readable = url.isascii() and url.isprintable() and " " not in url and len(url) <= URL_CHARS_MAX
-    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or port == 0 or not readable:
-        raise Refused("must be an absolute http or https URL in ASCII", field="url")
-    if parts.username is not None or parts.password is not None:
-        raise Refused("must not hold credentials: send them in headers", field="url")
-    return url
-
-
 def merged_headers(known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """`given`, where a masked value stands for the one we know: forms send back what they were shown."""
-    if len(given) > HEADERS_MAX:
-        raise Refused(f"at most {HEADERS_MAX} headers", field="headers")
+    check_headers(given)
     merged = {}
     for name, value in given.items():
-        lowered = name.lower()
-        if not _NAME.fullmatch(name):
-            raise Refused(f"{name[:64]!r} is no header name", field="headers")
-        if lowered in FORBIDDEN or lowered.startswith("webhook-"):
-            raise Refused(f"the header {name} is set by us", field=f"headers.{name}")
-        if len(value) > HEADER_CHARS_MAX or not _VALUE.fullmatch(value):
-            raise Refused(f"the value of {name} is no header value", field=f"headers.{name}")
         if value != MASK:
             merged[name] = value
         elif name in known:

@@ -4,6 +4,7 @@ the webhook.
 Whatever a provider or a user did wrong ends here as an outcome. Only bugs leave.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import assert_never
 
@@ -49,7 +50,7 @@ class Courier:
 
     def __init__(
         self, queue: WebhookQueue, fetch: Fetch, sealer: Sealer, subscribers: Subscribers, *, attempts: Attempts,
-        switch_off: SwitchOff, connect_s: float, total_s: float,
+        switch_off: SwitchOff, connect_s: float, total_s: float, counts: Counter[str],
     ) -> None:  # fmt: skip
         self._queue = queue
         self._fetch = fetch
@@ -61,8 +62,7 @@ class Courier:
         self._total_s = total_s
         self._targets: dict[str, tuple[Webhook, Target]] = {}
         self._going: set[str] = set()  # webhooks that are being switched off
-        self.delivered = 0  # since start, for metrics
-        self.failed = 0
+        self._counts = counts  # attempts that succeeded or failed, for metrics; whoever gave it keeps it
 
     async def carry(self, ctx: Context, job: Job, webhook: Webhook | None, endpoint: Endpoint) -> None:
         if webhook is None or not wants(webhook, job.entry.kind):
@@ -77,8 +77,7 @@ class Courier:
         now_ms = ctx.clock.now_ms()
         endpoint.record(outcome, now_ms, ctx.random)
         decision = decide(job.attempt, outcome, job.first_at_ms, now_ms, ctx.random)
-        self.delivered += outcome.succeeded
-        self.failed += not outcome.succeeded
+        self._counts["delivered" if outcome.succeeded else "failed"] += 1
         self._attempts.add(Attempt(
             id=job.id, webhook_id=job.webhook_id, event_id=job.entry.event_id, kind=job.entry.kind,
             attempt=job.attempt, at_ms=started_ms, took_ms=now_ms - started_ms, result=RESULTS[type(decision)],

@@ -5,7 +5,7 @@ so by the queue. An endpoint that is not there, or has too much, is left alone b
 (`endpoint`), so that it never holds the workers others need.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -37,7 +37,7 @@ class Dispatcher:
     def __init__(
         self, bus: Bus, store: Webhooks, progress: Progress, queue: WebhookQueue, fetch: Fetch, *, sealer: Sealer,
         switch_off: SwitchOff, arrived: Arrived = anyio.sleep, in_flight_max: int = 200, per_webhook_max: int = 20,
-        connect_s: float = 5.0, total_s: float = 15.0, poll_s: float = 1.0,
+        connect_s: float = 5.0, total_s: float = 15.0, poll_s: float = 1.0, counts: Counter[str] | None = None,
     ) -> None:  # fmt: skip
         self._queue = queue
         self._arrived = arrived
@@ -53,7 +53,7 @@ class Dispatcher:
         self._attempts = Attempts(bus)
         self._courier = Courier(
             queue, fetch, sealer, self._subscribers, attempts=self._attempts, switch_off=switch_off,
-            connect_s=connect_s, total_s=total_s,
+            connect_s=connect_s, total_s=total_s, counts=Counter[str]() if counts is None else counts,
         )  # fmt: skip
         self._endpoints: dict[str, Endpoint] = {}  # those with something to remember
         self._errands: deque[Errand] = deque()  # for the next worker that is free
@@ -61,14 +61,6 @@ class Dispatcher:
         self._workers = 0
         self._in_flight = 0  # with those in `errands`
         self._wake = anyio.Event()
-
-    @property
-    def delivered(self) -> int:
-        return self._courier.delivered
-
-    @property
-    def failed(self) -> int:
-        return self._courier.failed
 
     async def run(self, ctx: Context) -> None:
         async with anyio.create_task_group() as tasks:

@@ -18,7 +18,7 @@ from airy.model.entity import Webhook
 from airy.seal import Sealer, place
 
 USER_AGENT = "Airy/1.0"
-HEADERS_MAX = 50
+HEADERS_MAX = 32
 HEADER_CHARS_MAX = 4_096
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -50,14 +50,16 @@ class Target(Struct, frozen=True):
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """For whoever registers a webhook. Raises `Refused` with field `headers`."""
+    """For whoever registers a webhook. Raises `Refused` naming the header."""
     if len(headers) > HEADERS_MAX:
         raise Refused(f"at most {HEADERS_MAX} headers", field="headers")
     for name, value in headers.items():
         if not NAME.fullmatch(name) or not VALUE.fullmatch(value) or len(name) + len(value) > HEADER_CHARS_MAX:
-            raise Refused(f"not a header, or over {HEADER_CHARS_MAX} characters: {name[:64]!r}", field="headers")
+            raise Refused(
+                f"not a header, or over {HEADER_CHARS_MAX} characters: {name[:64]!r}", field=f"headers.{name[:64]}"
+            )
         if name.lower() in OURS or name.lower().startswith("webhook-"):
-            raise Refused(f"header {name} is set by us: choose another name", field="headers")
+            raise Refused(f"header {name} is set by us: choose another name", field=f"headers.{name}")
 
 
 def secret_place(webhook_id: str, field: str) -> str:

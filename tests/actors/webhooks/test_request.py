@@ -20,7 +20,7 @@ def webhook(**sealed: object) -> Webhook:
 def test_names_that_are_ours_or_no_names_are_refused(name: str) -> None:
     with pytest.raises(Refused) as refused:
         check_headers({name: "1"})
-    assert refused.value.field == "headers"
+    assert (refused.value.field or "").startswith("headers")
 
 
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\0", "ü€", "a" * 5_000])

@@ -70,7 +70,7 @@ class BusContract(ABC):
     async def truncate(self, bus: Bus, topic: Topic[Any]) -> None:
         """Make everything that is in this topic now be gone by retention."""
 
-    # --- helpers
+    # --- what the tests share
 
     def topic(self, name: str = "facts", *, partitions: int = 4, retention: Retention = "kept") -> Topic[Any]:
         retention_ms = 60_000 if retention == "time" else None
