@@ -74,7 +74,7 @@ class Connector:
         send, receive = anyio.create_memory_object_stream[Work](self._workers_max)
         group = f"sources.{self._source.name}.connector"
         async with (
-            self._bus.subscribe([topics.EVENTS], group=group, ownership=self) as membership,  # type: ignore[list-item]
+            self._bus.subscribe([topics.EVENTS], group=group, ownership=self) as membership,
             receive,
             anyio.create_task_group() as tasks,
         ):

@@ -55,9 +55,9 @@ class Router:
     async def run(self, ctx: Context) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._channels.run, self._bus, _Quiet(ctx))
-            await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))  # type: ignore[list-item]
+            await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))
             await transform(
-                self._bus, ctx, [topics.source_events(self._source.name)],  # type: ignore[list-item]
+                self._bus, ctx, [topics.source_events(self._source.name)],
                 group=f"sources.{self._source.name}.router", step=self._step,
                 dead_letter=self._dead_letter, after=partial(self._after, ctx),
             )  # fmt: skip
@@ -100,7 +100,7 @@ class Router:
         if not self._doubtful:
             return None
         doubtful, self._doubtful = self._doubtful, []
-        await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))  # type: ignore[list-item]
+        await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))
         return [emit for record in doubtful for emit in facts_of(self._source, record, self._accounts)]
 
 

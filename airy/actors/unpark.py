@@ -37,7 +37,7 @@ class Unpark:
     async def run(self, ctx: Context) -> None:
         group = f"sources.{self._source.name}.unpark"
         async with (
-            self._bus.subscribe([topics.CHANNELS], group=group) as subscription,  # type: ignore[list-item]
+            self._bus.subscribe([topics.CHANNELS], group=group) as subscription,
             idling(ctx) as idle,
         ):
             ctx.ready()
@@ -79,6 +79,6 @@ class Unpark:
                     return
 
     async def _edges(self, where: TopicPartition) -> tuple[int, int]:
-        starts = await self._bus.starts([self._parked])  # type: ignore[list-item]
-        ends = await self._bus.ends([self._parked])  # type: ignore[list-item]
+        starts = await self._bus.starts([self._parked])
+        ends = await self._bus.ends([self._parked])
         return starts[where], ends[where]

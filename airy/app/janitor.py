@@ -1,6 +1,7 @@
 """Keeps the store small: forgets changes every reader has passed, and checkpoints its file off the event loop."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 
@@ -10,7 +11,7 @@ from airy.bus.api import Bus
 from airy.bus.topic import Topic
 from airy.store.api import Store
 
-CHANGE_TOPICS: tuple[Topic[object], ...] = (topics.EVENTS, topics.CHANNELS, topics.TAGS)  # type: ignore[assignment]
+CHANGE_TOPICS: tuple[Topic[Any], ...] = (topics.EVENTS, topics.CHANNELS, topics.TAGS)
 
 
 class Janitor:

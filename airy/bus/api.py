@@ -15,7 +15,7 @@ B-10 A tail has no group: it reads given partitions from given offsets and commi
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 
@@ -96,13 +96,13 @@ class Bus(Protocol):
         ...
 
     def subscribe(
-        self, topics: Sequence[Topic[object]], *, group: str, ownership: Ownership | None = None,
+        self, topics: Sequence[Topic[Any]], *, group: str, ownership: Ownership | None = None,
     ) -> AbstractAsyncContextManager[Subscription]: ...  # fmt: skip
 
     def tail(self, start: Mapping[TopicPartition, int]) -> AbstractAsyncContextManager[Tail]: ...
 
-    async def starts(self, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]: ...
-    async def ends(self, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]: ...
-    async def committed(self, group: str, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]:
+    async def starts(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]: ...
+    async def ends(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]: ...
+    async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         """Only partitions that have a committed offset."""
         ...

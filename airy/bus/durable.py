@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import anyio
 
@@ -22,7 +23,7 @@ from airy.errors import Unavailable
 
 class Durable:
     def __init__(
-        self, topics: Sequence[Topic[object]], *, journal: Journal, clock: Clock, bytes_max: int,
+        self, topics: Sequence[Topic[Any]], *, journal: Journal, clock: Clock, bytes_max: int,
         tombstone_ms: int, compact_records_min: int, publish_records_max: int, publish_bytes_max: int,
         record_bytes_max: int,
     ) -> None:  # fmt: skip

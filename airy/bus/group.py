@@ -7,6 +7,7 @@ as an argument; whoever waits in `fetch` looks at `next_deadline`, so a group ne
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
+from typing import Any
 
 from airy.bus.api import Fenced
 from airy.bus.record import TopicPartition
@@ -18,7 +19,7 @@ Deal = dict["Member", frozenset[TopicPartition]]
 class Member:
     """One subscription, as its group sees it."""
 
-    def __init__(self, topics: Sequence[Topic[object]], wake: Callable[[], None]) -> None:
+    def __init__(self, topics: Sequence[Topic[Any]], wake: Callable[[], None]) -> None:
         self.topics = topics
         self.wake = wake
         self.owned: frozenset[TopicPartition] = frozenset()

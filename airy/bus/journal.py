@@ -118,7 +118,7 @@ class Journal:
 
     # --- what is in it
 
-    def declare(self, topics: Iterable[Topic[object]]) -> dict[str, list[Span]]:
+    def declare(self, topics: Iterable[Topic[Any]]) -> dict[str, list[Span]]:
         """Create what is missing. Where every partition of these topics starts and ends."""
         with self._transaction():
             known = {name: (number, count) for number, name, count in self._topics()}
@@ -252,12 +252,12 @@ class Journal:
     def _topics(self) -> list[Any]:
         return self._all("SELECT number, name, partitions FROM topic ORDER BY number")
 
-    def _create(self, topic: Topic[object], number: int) -> None:
+    def _create(self, topic: Topic[Any], number: int) -> None:
         values = number, topic.name, topic.partitions
         self._all("INSERT INTO topic (number, name, partitions) VALUES (?, ?, ?)", values)
         self._all(_CREATE.format(_table(number, topic.name)))
 
-    def _find_spans(self, topic: Topic[object], number: int) -> list[Span]:
+    def _find_spans(self, topic: Topic[Any], number: int) -> list[Span]:
         """What was saved, and what the batches written since then add."""
         spans = [Span(0, 0)] * topic.partitions
         saved = self._all('SELECT partition, start, "end" FROM span WHERE topic = ?', (number,))

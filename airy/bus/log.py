@@ -7,7 +7,7 @@ is all a journal needs, and within a partition offsets have gaps, as a cluster's
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from airy.bus.record import Emit, Record
 from airy.bus.topic import Topic
@@ -52,7 +52,7 @@ class Log:
 
     __slots__ = ("_records", "_widest", "ends", "gone", "hot", "next", "starts", "topic", "wakers")
 
-    def __init__(self, topic: Topic[object], spans: Sequence[Span] | None = None) -> None:
+    def __init__(self, topic: Topic[Any], spans: Sequence[Span] | None = None) -> None:
         spans = spans or [Span(0, 0)] * topic.partitions
         self.topic = topic
         self.starts = [span.start for span in spans]

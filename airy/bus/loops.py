@@ -6,7 +6,7 @@ record delays nobody. Crashing anywhere repeats some steps; their outputs carry 
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -44,7 +44,7 @@ def origin(record: Record, reason: str, attempts: int) -> tuple[tuple[str, bytes
 
 
 async def transform(
-    bus: Bus, pulse: Pulse, topics: Sequence[Topic[object]], *, group: str, step: Step, dead_letter: DeadLetter,
+    bus: Bus, pulse: Pulse, topics: Sequence[Topic[Any]], *, group: str, step: Step, dead_letter: DeadLetter,
     after: After | None = None, records_max: int = 500, bytes_max: int = 4_194_304, idle_s: float = 5.0,
     commit_s: float = 1.0, commit_records_max: int = 1_000,
 ) -> None:  # fmt: skip

@@ -6,7 +6,7 @@ once they are on disk; memory then is a bounded cache of the newest.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import anyio
 
@@ -33,7 +33,7 @@ class MemoryBus:
     """`Bus` for one process. Without a journal it outlives its `run`, so that a test can crash what uses it."""
 
     def __init__(
-        self, topics: Sequence[Topic[object]], *, clock: Clock, journal: Journal | None = None,
+        self, topics: Sequence[Topic[Any]], *, clock: Clock, journal: Journal | None = None,
         faults: Faults | None = None, record_bytes_max: int = 4 * MIB, memory_bytes_max: int | None = None,
         publish_records_max: int = 10_000, publish_bytes_max: int = 32 * MIB, session_s: float = 45.0,
         rebalance_s: float = 60.0, upkeep_s: float = 60.0, tombstone_ms: int = 30 * DAY_MS,
@@ -79,7 +79,7 @@ class MemoryBus:
 
     @asynccontextmanager
     async def subscribe(
-        self, topics: Sequence[Topic[object]], *, group: str, ownership: Ownership | None = None,
+        self, topics: Sequence[Topic[Any]], *, group: str, ownership: Ownership | None = None,
     ) -> AsyncIterator[Subscription]:  # fmt: skip
         for topic in topics:
             find(self._logs, topic.name)
@@ -103,13 +103,13 @@ class MemoryBus:
         finally:
             reader.follow({})
 
-    async def starts(self, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]:
+    async def starts(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         return {where: find(self._logs, *where).starts[where.partition] for where in _partitions(topics)}
 
-    async def ends(self, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]:
+    async def ends(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         return {where: find(self._logs, *where).ends[where.partition] for where in _partitions(topics)}
 
-    async def committed(self, group: str, topics: Sequence[Topic[object]]) -> dict[TopicPartition, int]:
+    async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         committed = self._group(group).committed
         return {where: committed[where] for where in _partitions(topics) if where in committed}
 
@@ -151,5 +151,5 @@ class MemoryBus:
         return self._groups[name]
 
 
-def _partitions(topics: Sequence[Topic[object]]) -> list[TopicPartition]:
+def _partitions(topics: Sequence[Topic[Any]]) -> list[TopicPartition]:
     return [where for topic in topics for where in topic.where]

@@ -1,7 +1,7 @@
 """Where a memory bus keeps its log: a port, and the answer that keeps it nowhere but in memory."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from anyio.lowlevel import checkpoint
 
@@ -39,7 +39,7 @@ class Volatile:
     """Everything is in memory and gone with it. Full, it refuses: it has nowhere to put the oldest."""
 
     def __init__(
-        self, topics: Sequence[Topic[object]], *, clock: Clock, bytes_max: int, tombstone_ms: int,
+        self, topics: Sequence[Topic[Any]], *, clock: Clock, bytes_max: int, tombstone_ms: int,
         compact_records_min: int, record_bytes_max: int,
     ) -> None:  # fmt: skip
         self.logs = {topic.name: Log(topic) for topic in topics}

@@ -1,6 +1,7 @@
 """Membership of a group: a reader whose partitions come and go. Rebalances happen inside `fetch`, never beside it."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import anyio
 
@@ -26,7 +27,7 @@ class GroupSubscription(LogReader):
     """Joins with its first fetch; leaves with `leave`, or when it has not fetched for a session."""
 
     def __init__(
-        self, logs: Mapping[str, Log], cold: ColdRead, *, topics: Sequence[Topic[object]],
+        self, logs: Mapping[str, Log], cold: ColdRead, *, topics: Sequence[Topic[Any]],
         group: Group, ownership: Ownership | None, commit: Commit, before: Callable[[Group], Awaitable[None]],
     ) -> None:  # fmt: skip
         super().__init__(logs, cold)

@@ -1,7 +1,7 @@
 """A topic caught up in memory: the latest value of each key. A cache of the log, never the truth."""
 
 from collections.abc import Callable, ItemsView, Mapping
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import anyio
 
@@ -46,7 +46,7 @@ class Table(Generic[V]):
 
     async def run(self, bus: Bus, pulse: Pulse) -> None:
         """Until draining. Ready once everything is read that was there at the start."""
-        topics = [cast("Topic[object]", self._topic)]
+        topics = [self._topic]
         starts, behind = await bus.starts(topics), await bus.ends(topics)
         self._advance({where: self._positions.get(where, start) for where, start in starts.items()})
         async with bus.tail(self._positions) as tail, idling(pulse) as idle:

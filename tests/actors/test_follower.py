@@ -65,7 +65,7 @@ async def test_an_unreadable_fact_is_a_dead_letter_and_the_next_one_is_folded() 
 
         assert await house.store.message(fact.message_id) is not None
         dead = topics.dead_letters(topics.EVENTS.name)
-        ends = await house.bus.ends([dead])  # type: ignore[list-item]
+        ends = await house.bus.ends([dead])
         assert sum(ends.values()) == 1
 
 

@@ -31,7 +31,7 @@ async def come(house: House, *bodies: bytes, account: str = DEMO_PAGE.id) -> Non
 
 
 async def held(house: House, topic: topics.Topic[bytes]) -> list[Record]:
-    starts, ends = await house.bus.starts([topic]), await house.bus.ends([topic])  # type: ignore[list-item]
+    starts, ends = await house.bus.starts([topic]), await house.bus.ends([topic])
     found: list[Record] = []
     async with house.bus.tail(starts) as tail:
         while any(tail.position(where) < end for where, end in ends.items()):

@@ -35,9 +35,9 @@ async def test_changes_stay_until_their_slowest_reader_has_committed_them() -> N
         assert await changes_held(house) > 0
 
         where = TopicPartition(topics.EVENTS.name, topics.EVENTS.partition(fact.conversation_id))
-        async with house.bus.subscribe([topics.EVENTS, topics.CHANNELS], group=GROUP) as reader:  # type: ignore[list-item]
+        async with house.bus.subscribe([topics.EVENTS, topics.CHANNELS], group=GROUP) as reader:
             await reader.fetch(records_max=0, wait_s=0.1)
-            ends = await house.bus.ends([topics.EVENTS, topics.CHANNELS])  # type: ignore[list-item]
+            ends = await house.bus.ends([topics.EVENTS, topics.CHANNELS])
             await reader.commit({each: end for each, end in ends.items() if each != where})
             await anyio.sleep(30)
             kept = await house.store.changes(where, after=(-1, -1), changes_max=100)

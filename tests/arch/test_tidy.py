@@ -222,3 +222,10 @@ def test_the_tour_names_files_and_things_that_exist() -> None:
 def test_workflow_files_are_yaml() -> None:
     for path in (path for path in TEXTS if path.suffix == ".yaml" and "templates" not in path.parts):
         list(yaml.safe_load_all(path.read_text()))
+
+
+def test_the_guarantees_name_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", (ROOT / "docs/guarantees.md").read_text())
+
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []

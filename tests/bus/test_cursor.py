@@ -1,12 +1,14 @@
 """A cursor is one offset for all partitions of a topic, and remembers who was told to be elsewhere."""
 
+from typing import Any
+
 import pytest
 
 from airy.bus import Record, Topic, Truncated
 from airy.bus.cursor import Cursor
 from airy.bus.log import Log
 
-TOPIC: Topic[object] = Topic("facts", bytes, partitions=3, retention="kept")
+TOPIC: Topic[Any] = Topic("facts", bytes, partitions=3, retention="kept")
 
 
 def make_log(*partitions: int) -> Log:

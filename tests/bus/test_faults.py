@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
@@ -11,7 +12,7 @@ from airy.bus.faults import Crashed
 from airy.errors import Unavailable
 from tests.kit.bus import StepClock, read
 
-TOPIC: Topic[object] = Topic("facts", bytes, partitions=1, retention="kept")
+TOPIC: Topic[Any] = Topic("facts", bytes, partitions=1, retention="kept")
 (WHERE,) = TOPIC.where
 
 

@@ -1,15 +1,17 @@
 """A group decides who owns what: a state machine without waiting, given the time."""
 
+from typing import Any
+
 import pytest
 
 from airy.bus import Fenced, Topic
 from airy.bus.group import Group, Member, deal_out
 
-ONE: Topic[object] = Topic("one", bytes, partitions=5, retention="kept")
-TWO: Topic[object] = Topic("two", bytes, partitions=3, retention="kept")
+ONE: Topic[Any] = Topic("one", bytes, partitions=5, retention="kept")
+TWO: Topic[Any] = Topic("two", bytes, partitions=3, retention="kept")
 
 
-def member(*topics: Topic[object]) -> Member:
+def member(*topics: Topic[Any]) -> Member:
     return Member(topics or (ONE,), lambda: None)
 
 

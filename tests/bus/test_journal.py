@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
@@ -23,8 +24,8 @@ from tests.kit.disk import Disk
 from tests.kit.journal_writer import TOPIC
 from tests.kit.pulse import LonePulse
 
-TAGS: Topic[object] = Topic("tags", bytes, partitions=2, retention="compacted")
-RAW: Topic[object] = Topic("raw", bytes, partitions=2, retention="time", retention_ms=1_000)
+TAGS: Topic[Any] = Topic("tags", bytes, partitions=2, retention="compacted")
+RAW: Topic[Any] = Topic("raw", bytes, partitions=2, retention="time", retention_ms=1_000)
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,7 +41,7 @@ def disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
     disk.unregister()
 
 
-async def everything(bus: MemoryBus, topic: Topic[object]) -> dict[tuple[int, int], bytes | None]:
+async def everything(bus: MemoryBus, topic: Topic[Any]) -> dict[tuple[int, int], bytes | None]:
     starts, ends = await bus.starts([topic]), await bus.ends([topic])
     found = {}
     async with bus.tail(starts) as tail:

@@ -11,8 +11,8 @@ from airy.errors import Refused, Unavailable
 from tests.kit.bus import StepClock, read, running
 from tests.kit.disk import Disk
 
-TOPIC: Topic[object] = Topic("facts", bytes, partitions=3, retention="kept")
-TAGS: Topic[object] = Topic("tags", bytes, partitions=1, retention="compacted")
+TOPIC: Topic[Any] = Topic("facts", bytes, partitions=3, retention="kept")
+TAGS: Topic[Any] = Topic("tags", bytes, partitions=1, retention="compacted")
 DAY_MS = 86_400_000
 
 
@@ -51,7 +51,7 @@ async def test_old_tombstones_go_and_readers_pass_the_gap() -> None:
 
 async def test_a_partition_that_lost_nothing_to_retention_is_read_from_its_start() -> None:
     clock = StepClock()
-    topic: Topic[object] = Topic("raw", bytes, partitions=2, retention="time", retention_ms=DAY_MS)
+    topic: Topic[Any] = Topic("raw", bytes, partitions=2, retention="time", retention_ms=DAY_MS)
     old, new = topic.where
     bus = MemoryBus([topic], clock=clock)
     await bus.publish([Emit("raw", old.partition, b"", b"old")] * 5)
@@ -66,7 +66,7 @@ async def test_a_partition_that_lost_nothing_to_retention_is_read_from_its_start
 async def test_a_full_disk_does_not_end_the_upkeep(tmp_path: Path) -> None:
     disk = Disk("full-upkeep")
     clock = StepClock()
-    topic: Topic[object] = Topic("raw", bytes, partitions=1, retention="time", retention_ms=DAY_MS)
+    topic: Topic[Any] = Topic("raw", bytes, partitions=1, retention="time", retention_ms=DAY_MS)
     with open_journal(tmp_path / "journal", inline=True, vfs=disk.name) as journal:
         async with running(MemoryBus([topic], clock=clock, journal=journal, upkeep_s=60)) as bus:
             await bus.publish([topic.emit("a", b"1")])
@@ -81,7 +81,7 @@ async def test_a_full_disk_does_not_end_the_upkeep(tmp_path: Path) -> None:
 
 async def test_upkeep_runs_by_itself() -> None:
     clock = StepClock()
-    topic: Topic[object] = Topic("raw", bytes, partitions=1, retention="time", retention_ms=DAY_MS)
+    topic: Topic[Any] = Topic("raw", bytes, partitions=1, retention="time", retention_ms=DAY_MS)
     async with running(MemoryBus([topic], clock=clock, upkeep_s=60)) as bus:
         await bus.publish([topic.emit("a", b"1")])
         clock.ms += DAY_MS + 1

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -10,7 +11,7 @@ from airy.bus import Bus, MemoryBus, Topic, open_journal
 from airy.clock import SystemClock
 from tests.kit.pulse import LonePulse
 
-TOPIC: Topic[object] = Topic("facts", bytes, partitions=4, retention="kept")
+TOPIC: Topic[Any] = Topic("facts", bytes, partitions=4, retention="kept")
 
 
 async def publish(bus: Bus, cycle: str, name: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from airy import topics
 from airy.bus.record import Emit, Record, TopicPartition
@@ -13,7 +13,7 @@ from airy.model.fact import Fact
 V = TypeVar("V")
 Entity = Channel | Tag | Template | Webhook
 
-_TOPICS: dict[type, Topic[object]] = {topic.value_type: topic for topic in topics.FOLDED}  # type: ignore[misc]
+_TOPICS: dict[type, Topic[Any]] = {topic.value_type: topic for topic in topics.FOLDED}  # type: ignore[misc]
 
 
 class Log:

@@ -260,7 +260,7 @@ async def until(condition: Callable[[], bool], *, within_s: float = 1_000_000.0,
 
 async def attempts(bus: MemoryBus) -> list[Attempt]:
     """Everything recorded so far."""
-    starts = await bus.starts([topics.ATTEMPTS])  # type: ignore[list-item]
+    starts = await bus.starts([topics.ATTEMPTS])
     found: list[Attempt] = []
     async with bus.tail(starts) as tail:
         while records := await tail.fetch(records_max=10_000, wait_s=0):

@@ -196,8 +196,8 @@ class World:
         if any(life.parts.follower.positions()[where] < end for where, end in ends.items()):
             return False
         source = topics.source_events("facebook")
-        done = await self.bus.committed("sources.facebook.router", [source])  # type: ignore[list-item]
-        came = await self.bus.ends([source])  # type: ignore[list-item]
+        done = await self.bus.committed("sources.facebook.router", [source])
+        came = await self.bus.ends([source])
         if any(done.get(where, 0) < end for where, end in came.items() if end):
             return False
         stats, counts = await self.queue.stats(), await self.store.counts()

@@ -69,7 +69,7 @@ class Publisher:
 
     async def run(self, ctx: Context) -> None:
         self._ctx = ctx
-        async with self._bus.subscribe(TOPICS, group=GROUP, ownership=self) as membership:  # type: ignore[arg-type]
+        async with self._bus.subscribe(TOPICS, group=GROUP, ownership=self) as membership:
             self._membership = membership
             ctx.ready()
             while not ctx.draining.is_set():

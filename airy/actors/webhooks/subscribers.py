@@ -54,7 +54,7 @@ class Subscribers:
 
     async def current(self) -> list[Webhook]:
         """With every webhook written before this call. Raises `Unavailable` if the store does not get there."""
-        ends = await self._bus.ends([topics.WEBHOOKS])  # type: ignore[list-item]
+        ends = await self._bus.ends([topics.WEBHOOKS])
         with anyio.move_on_after(self._fold_s_max):
             while True:
                 version = self._progress.version
