@@ -49,6 +49,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhook.headers_unreadable": "a webhook's stored headers do not open with the configured keys",
     # sources
     "channel.credentials_refused": "the provider refused a channel's token; its sends stop until it is connected again",
+    "store.rebuilt": "the store did not belong to this log, or the log lost records it had yet to fold; it starts over",
     "webhooks.dead_lettered": "provider webhooks nobody can read; their bytes are in the dead letter topic",
     "channel.still_subscribed": "a channel is disconnected, and the provider could not be told to stop its webhooks",
     "channel.undecodable": "a record of the channels topic is not a channel; it is a dead letter already",

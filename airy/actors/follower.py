@@ -48,10 +48,14 @@ class Follower:
         return MappingProxyType(self._next)
 
     async def run(self, ctx: Context) -> None:
-        starts = await self._bus.starts(topics.FOLDED)
+        starts, ends = await self._bus.starts(topics.FOLDED), await self._bus.ends(topics.FOLDED)
         done = await self._store.positions()
-        self._next = {where: max(done.get(where, 0), start) for where, start in starts.items()}
-        ends = await self._bus.ends(topics.FOLDED)
+        astray = [where for where, offset in done.items() if not starts[where] <= offset <= ends[where]]
+        if astray:  # of another log, or of one that lost records: nothing to go on from
+            ctx.log.error("store.rebuilt", partition=f"{astray[0].topic}/{astray[0].partition}", store=done[astray[0]])
+            await self._store.wipe()
+            done = {}
+        self._next = {where: done.get(where, start) for where, start in starts.items()}
         self._behind = {where: end for where, end in ends.items() if self._next[where] < end}
         self._announce(self._next)  # whoever waits may wait for what the store holds already
         async with self._bus.tail(self._next) as tail:

@@ -1,10 +1,13 @@
 """The follower: it folds what comes, says when, and finds its place again."""
 
+from pathlib import Path
+
 import anyio
 
 from airy import topics
 from airy.actors.follower import Follower
 from airy.bus.record import Position
+from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat
 from tests.kit.house import House
 
@@ -67,6 +70,23 @@ async def test_an_unreadable_fact_is_a_dead_letter_and_the_next_one_is_folded() 
         dead = topics.dead_letters(topics.EVENTS.name)
         ends = await house.bus.ends([dead])
         assert sum(ends.values()) == 1
+
+
+async def test_a_store_of_another_log_is_built_again_from_this_one(tmp_path: Path) -> None:
+    elsewhere, house = House(), House()
+    elsewhere.store = SqliteStore(tmp_path / "store.db")
+    elsewhere.follower = Follower(elsewhere.bus, elsewhere.store)
+    async with elsewhere.open():
+        for number in range(20):
+            await elsewhere.tell(Chat().received(f"of another log {number}"))
+    house.store = SqliteStore(tmp_path / "store.db")
+    house.follower = Follower(house.bus, house.store)
+    async with house.open():
+        fact = Chat(7).received("of this log")
+        await house.tell(fact)
+
+        assert (await house.store.counts())["messages"] == 1
+        assert await house.store.message(fact.message_id) is not None
 
 
 async def test_progress_is_told_to_everybody_who_waits() -> None:
