@@ -34,7 +34,7 @@ CALL_S = 15.0  # one provider call
 ORPHAN_MS = 20_000  # an attempt of somebody else that has said nothing for so long will not: longer than any call
 FOLD_S = 10.0  # our own store is this far behind: something is wrong, start over
 PAUSE_MS = 60_000  # a channel whose credentials were refused is tried again after this
-WORK_MAX = 500
+WORK_MAX = 2_000  # conversations looked at in one round; those of a held-back channel count too
 REVOKE_S = 20.0
 IDLE_S = 1.0
 KINDS: tuple[WorkKind, ...] = ("send", "profile")
@@ -171,10 +171,16 @@ class Connector:
                 self._freed = anyio.Event()
                 self._poke.set()
 
+    async def _pause(self, ctx: Context) -> None:
+        """Before work that led nowhere is looked at again: the table it came from must not make us spin."""
+        with ctx.waiting():
+            await anyio.sleep(IDLE_S)
+
     async def _settle(self, ctx: Context, work: Work) -> None:
         """An attempt without an outcome whose worker is gone: nobody knows, so say so."""
         message = await self._store.message(work.message_id or "")
         if message is None or message.delivery is not Delivery.SENDING:
+            await self._pause(ctx)
             return
         given_up_ms = message.attempt_at_ms + ORPHAN_MS
         self._open = {name: until_ms for name, until_ms in self._open.items() if until_ms > ctx.clock.now_ms()}
@@ -186,10 +192,8 @@ class Connector:
 
     async def _send(self, ctx: Context, work: Work) -> None:
         message = await self._store.message(work.message_id or "")
-        if message is None or message.delivery is not Delivery.PENDING:
-            return
-        now_ms = ctx.clock.now_ms()
-        if message.retry_at_ms > now_ms:
+        if message is None or message.delivery is not Delivery.PENDING or message.retry_at_ms > ctx.clock.now_ms():
+            await self._pause(ctx)
             return
         await self._attempt(ctx, message, await self._store.channel(message.channel_id))
 
@@ -211,8 +215,7 @@ class Connector:
             return
         started = await self._claim(ctx, message)
         if started is None:  # a rival was first; what it does shows in the store soon
-            with ctx.waiting():
-                await anyio.sleep(IDLE_S)
+            await self._pause(ctx)
             return
         self.calls += 1
         try:
@@ -265,6 +268,7 @@ class Connector:
     async def _resolve_profile(self, ctx: Context, work: Work) -> None:
         view = await self._store.conversation(work.conversation_id)
         if view is None or view.conversation.participant_id is None or not view.channel.connected:
+            await self._pause(ctx)
             return
         conversation = view.conversation
         try:
@@ -273,8 +277,7 @@ class Connector:
             )
         except (Unavailable, Refused) as error:
             ctx.log.info("profile.unavailable", conversation_id=conversation.id, error=str(error))
-            with ctx.waiting():
-                await anyio.sleep(IDLE_S)
+            await self._pause(ctx)
             return
         await self._publish(ctx, ProfileResolved(
             id=ids.derive(conversation.id, f":profile:{conversation.sequence}"), conversation_id=conversation.id,

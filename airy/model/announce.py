@@ -72,7 +72,7 @@ class Announcement:
 
 
 def entity_change(kind: ChangeKind, entity: Channel | Tag, sequence: int) -> Change:
-    """`sequence` counts the entity's own records."""
+    """`sequence`: one past the place of the entity's record in its partition."""
     change_id = ids.derive(entity.id, f":{sequence}:{kind}")
     if isinstance(entity, Channel):
         payload, source, channel_id = render.render_channel(entity), entity.source, entity.id

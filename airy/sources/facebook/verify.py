@@ -7,7 +7,6 @@ and not by age. The older SHA-1 header is not looked at.
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 
 from airy.sources.api import Accepted, Denied
 from airy.sources.facebook.config import FacebookConfig
@@ -49,7 +48,7 @@ def verify(config: FacebookConfig, headers: Sequence[tuple[bytes, bytes]], body:
 
 def signature(secret: str, body: bytes) -> bytes:
     """The hex digits behind `sha256=`."""
-    return hmac.new(secret.encode(), body, sha256).hexdigest().encode()
+    return hmac.digest(secret.encode(), body, "sha256").hex().encode()
 
 
 def account_of(body: bytes) -> str:
