@@ -26,7 +26,9 @@ TEXTS = [
 UNFINISHED = re.compile(
     "|".join((r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", "NotImplement" + "edError", r"\bfor" + r" now\b(?! in )"))
 )
-HOSTS = re.compile(r"pypi\.(org|python)|pythonhost" + r"ed\.org|/simple/|index-url[= ]+http|find-links|registry\.npmjs")
+HOSTS = re.compile(
+    r"pypi\.(org|python)|pythonhost" + r"ed\.org|/simple/|index-url[= ]+http|find" + r"-links|registry\.npmjs"
+)
 
 DOCUMENTS = [
     path
