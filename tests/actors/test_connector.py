@@ -1,8 +1,11 @@
 """The connector against the simulated Messenger, in virtual time: who is called, how often, and what is recorded."""
 
+from random import Random
+
 import anyio
 
 from airy.actors.connector import ORPHAN_MS, Connector
+from airy.actors.runtime import Context
 from airy.actors.sending import started
 from airy.model import ids
 from airy.model.delivery import Delivery
@@ -127,6 +130,27 @@ async def test_two_connectors_of_one_group_never_call_twice() -> None:
             await house.until(fact.message_id, lambda message: message.delivery is Delivery.SENT)
 
         assert [len(house.messenger.journal.sendings_of(fact.message_id)) for fact in facts] == [1] * 12
+
+
+async def test_who_claimed_second_does_not_call() -> None:
+    """The log had a rival's claim of the same attempt first; our store did not show it yet when we decided."""
+    house = House()
+    async with house.open():
+        await house.connect()
+        psid, _ = await written(house)
+        fact = queued(house, psid, "two want to send this")
+        await house.tell(fact)
+        seen = await house.store.message(fact.message_id)
+        assert seen is not None
+        await house.tell(started(seen, "the rival", house.clock.now_ms()))
+        second = connector(house)
+        second._worker = "the second"
+        await second._attempt(Context("second", clock=house.clock, random=Random(0)), seen, house.channel)
+
+        assert not house.messenger.journal.sendings_of(fact.message_id)
+        message = await house.store.message(fact.message_id)
+        assert message is not None
+        assert (message.delivery, message.worker) == (Delivery.SENDING, "the rival")
 
 
 async def test_a_message_nobody_could_send_in_time_fails_as_expired() -> None:
