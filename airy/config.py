@@ -65,8 +65,41 @@ class Data(Section, frozen=True):
     directory: str = "./.airy"
 
 
+class KafkaConfig(Section, frozen=True):
+    """How to reach a Kafka cluster, and what its topics have to be like."""
+
+    bootstrap: tuple[str, ...] = ()  # host:port; several, so that one may be down
+    namespace: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$")] = ""
+    replication: Annotated[int, Meta(ge=1, le=9)] = 3
+    min_in_sync: Annotated[int, Meta(ge=1, le=9)] = 2
+    tls: bool = False
+    ca_file: str | None = None  # None: the system's
+    cert_file: str | None = None  # ours, where the cluster asks for one
+    key_file: str | None = None
+    sasl: Literal["off", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "off"
+    username: str = ""
+    password: Secret | None = None
+    session_s: Annotated[float, Meta(ge=1, le=300)] = 45.0
+    rebalance_s: Annotated[float, Meta(ge=1, le=300)] = 60.0
+
+
 class BusConfig(Section, frozen=True):
-    kind: Literal["memory", "journal"] = "journal"
+    kind: Literal["memory", "journal", "kafka"] = "journal"
+    kafka: KafkaConfig = KafkaConfig()
+
+
+class RedisConfig(Section, frozen=True):
+    url: Secret | None = None  # redis://user:password@host:port/0, rediss:// with TLS
+    cluster: bool = False
+    namespace: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$")] = ""
+
+
+class QueueConfig(Section, frozen=True):
+    """Where webhook deliveries wait."""
+
+    kind: Literal["embedded", "redis"] = "embedded"
+    redis: RedisConfig = RedisConfig()
+    jobs_max: Count = 1_000_000
 
 
 class Log(Section, frozen=True):
@@ -111,6 +144,7 @@ class Config(Section, frozen=True):
     security: Security = Security()
     data: Data = Data()
     bus: BusConfig = BusConfig()
+    queue: QueueConfig = QueueConfig()
     log: Log = Log()
     components: Components = Components()
 
@@ -121,9 +155,11 @@ OVERRIDES = {  # environment variable to the key it replaces
     "AIRY_SYSTEM_TOKEN": "security.systemToken",
     "AIRY_DATA": "data.directory",
     "AIRY_LOG_LEVEL": "log.level",
+    "AIRY_KAFKA": "bus.kafka.bootstrap",
+    "AIRY_REDIS": "queue.redis.url",
 }
 
-_HELM = "is for the original on Kubernetes; known here: http, security, data, bus, log, components"
+_HELM = "is for the original on Kubernetes; known here: http, security, data, bus, queue, log, components"
 _NESTED = "components are named in one word here, without nesting: write"
 HINTS = {  # keys of the original's airy.yaml, and where their meaning went
     "global": f"{_HELM}; where to listen is `http.host` and `http.port`",
@@ -134,7 +170,7 @@ HINTS = {  # keys of the original's airy.yaml, and where their meaning went
     "tools": _HELM,
     "repositories": _HELM,
     "config": f"{_HELM}; the log is chosen with `bus.kind`",
-    "kafka": "is no key here: the log is chosen with `bus.kind`",
+    "kafka": "is no key here: the log is chosen with `bus.kind`, and reached with `bus.kafka`",
     "security.jwtSecret": "is not used, because tokens are compared and not signed: remove it",
     "components.sources": f"{_NESTED} `sources-facebook: …`",
     "components.api": f"{_NESTED} `api-communication: …`",
@@ -181,7 +217,10 @@ def system_token(config: Config) -> Secret | None:
 def secret_values(config: Config) -> list[str]:
     """Every secret the configuration holds, in clear, for whoever must never print one."""
     security, facebook = config.security, config.components.sources_facebook
-    held = (security.system_token, *security.tokens.values(), *facebook.app_secret, facebook.webhook_secret)
+    held = (
+        security.system_token, *security.tokens.values(), *facebook.app_secret, facebook.webhook_secret,
+        config.bus.kafka.password, config.queue.redis.url,
+    )  # fmt: skip
     return [secret.reveal() for secret in held if secret]
 
 
@@ -208,11 +247,27 @@ def _check(config: Config, reader: Reader) -> None:
     if config.security.open and config.security.system_token:
         both = "switches authentication off, so systemToken would never be asked for: drop one of the two"
         reader.note("security.open", both)
+    _check_kafka(config.bus, reader)
+    if config.queue.kind == "redis" and not config.queue.redis.url:
+        reader.note("queue.redis.url", "needed where queue.kind is redis: say redis://host:port/0, or set AIRY_REDIS")
     tokens = {f"tokens.{name}": token for name, token in config.security.tokens.items()}
     for key, token in {"systemToken": config.security.system_token, **tokens}.items():
         if token and len(token.reveal()) < TOKEN_CHARS_MIN:
             short = f"expected at least {TOKEN_CHARS_MIN} characters, found {len(token.reveal())}"
             reader.note(f"security.{key}", short)
+
+
+def _check_kafka(bus: BusConfig, reader: Reader) -> None:
+    kafka = bus.kafka
+    if bus.kind == "kafka" and not kafka.bootstrap:
+        reader.note("bus.kafka.bootstrap", "needed where bus.kind is kafka: say host:port, or set AIRY_KAFKA")
+    if kafka.min_in_sync > kafka.replication:
+        many = f"expected at most bus.kafka.replication ({kafka.replication}), found {kafka.min_in_sync}"
+        reader.note("bus.kafka.minInSync", many)
+    if kafka.sasl != "off" and not (kafka.username and kafka.password):
+        reader.note("bus.kafka.sasl", f"{kafka.sasl} needs bus.kafka.username and bus.kafka.password")
+    if bool(kafka.cert_file) != bool(kafka.key_file):
+        reader.note("bus.kafka.certFile", "certFile and keyFile come together: name both or neither")
 
 
 def _overrides(reader: Reader, env: Mapping[str, str]) -> dict[str, object]:
