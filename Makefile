@@ -15,7 +15,7 @@ INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
 ARGS ?=
 SEEDS ?= 200
 CYCLES ?= 1000
-FAST := not slow and not e2e
+FAST := not slow and not e2e and not cluster
 
 .PHONY: help run test check lint bench sim kill lock clean
 
