@@ -7,11 +7,9 @@ broker is away: so both run in a task of their own, under a deadline, and nobody
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from aiokafka.errors import KafkaConnectionError, KafkaError
-
+from airy.bus.kafka.failure import meaning
 from airy.bus.kafka.settings import KafkaSettings
 from airy.errors import Unavailable
 
@@ -70,9 +68,10 @@ async def dispose(client: Client, settings: KafkaSettings) -> None:
     """Stop it, and wait at most `stop_s`; what it raises concerns nobody any more."""
     task = asyncio.ensure_future(client.stop())
     task.add_done_callback(_forget)
-    with suppress(asyncio.CancelledError):
+    try:
         await asyncio.wait({task}, timeout=settings.stop_s)
-    task.cancel()
+    finally:
+        task.cancel()
 
 
 def _forget(task: "asyncio.Future[None]") -> None:
@@ -96,14 +95,4 @@ async def bounded(call: Awaitable[T], within_s: float, doing: str) -> T:
     error = task.exception()
     if error is None:
         return task.result()
-    if isinstance(error, KafkaConnectionError):
-        raise Unavailable(f"{doing} failed: {error}; {CHECK}") from error
-    if isinstance(error, KafkaError) and error.retriable:
-        raise Unavailable(f"{doing} failed: {error}") from error
-    raise error
-
-
-CHECK = (
-    "check the address, that the cluster is up, and, if it is, whether it wants TLS, another certificate authority, "
-    "a client certificate, or another user or password"
-)
+    raise meaning(error, doing) from error

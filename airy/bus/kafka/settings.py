@@ -28,11 +28,11 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     stall_s: float = 30.0  # so long without a record although there are some: a new client
 
     record_bytes_max: int = 4_194_304
-    batch_bytes_max: int = 1_048_576  # of one partition, unless a single record is larger
+    batch_bytes_max: int = 262_144  # of one partition, unless a single record is larger
     publish_records_max: int = 10_000  # in flight; beyond it `publish` waits
     publish_bytes_max: int = 33_554_432
     fetch_bytes_max: int = 8_388_608  # per broker and request
-    partition_fetch_bytes_max: int = 1_048_576
+    partition_fetch_bytes_max: int = 524_288
 
     def named(self, name: str) -> str:
         """A topic's or group's name on the wire."""

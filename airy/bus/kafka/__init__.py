@@ -1,0 +1,6 @@
+"""The bus on Apache Kafka. The only package that knows the client."""
+
+from airy.bus.kafka.bus import KafkaBus
+from airy.bus.kafka.settings import KafkaSettings
+
+__all__ = ["KafkaBus", "KafkaSettings"]

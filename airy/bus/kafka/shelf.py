@@ -1,0 +1,102 @@
+"""What was fetched and not handed out yet: bounded hand-outs, in turn, and positions that move only with them.
+
+No client in here. A partition is asked for again only when nothing of it is left, so a shelf holds at most one
+fetched batch of each.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from airy.bus.record import Record, TopicPartition
+
+
+class Shelf:
+    def __init__(self) -> None:
+        self._next: dict[TopicPartition, int] = {}
+        self._held: dict[TopicPartition, deque[Record]] = {}
+        self._paused: set[TopicPartition] = set()
+        self._turn = 0
+
+    def follow(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Hold these partitions from now on, and no others."""
+        self._next = dict(positions)
+        self._held.clear()
+        self._paused.clear()
+
+    @property
+    def positions(self) -> Mapping[TopicPartition, int]:
+        return self._next
+
+    @property
+    def paused(self) -> frozenset[TopicPartition]:
+        return frozenset(self._paused)
+
+    def position(self, where: TopicPartition) -> int:
+        try:
+            return self._next[where]
+        except KeyError:
+            raise LookupError(f"{where.topic}[{where.partition}] is not read here") from None
+
+    def seek(self, where: TopicPartition, offset: int) -> None:
+        self.position(where)
+        self._next[where] = offset
+        self._held.pop(where, None)
+
+    def pause(self, where: Iterable[TopicPartition]) -> list[TopicPartition]:
+        """Those of them that are held here."""
+        known = [one for one in where if one in self._next]
+        self._paused.update(known)
+        return known
+
+    def resume(self, where: Iterable[TopicPartition]) -> list[TopicPartition]:
+        known = [one for one in where if one in self._next]
+        self._paused.difference_update(known)
+        return known
+
+    def wanted(self) -> list[TopicPartition]:
+        """Those of which nothing is left."""
+        return [where for where in self._next if where not in self._held and where not in self._paused]
+
+    def put(self, where: TopicPartition, records: Sequence[Record]) -> None:
+        """What comes next. Records of a partition that is not held any more, or was sought elsewhere, are dropped."""
+        expected = self._next.get(where)
+        if expected is None or where in self._held:
+            return
+        kept = deque(record for record in records if record.offset >= expected)
+        if kept:
+            self._held[where] = kept
+
+    def skipped_to(self, where: TopicPartition, offset: int) -> None:
+        """Nothing readable is below `offset`: compaction, or a transaction's marks."""
+        if where in self._next and where not in self._held:
+            self._next[where] = max(self._next[where], offset)
+
+    def take(self, records_max: int, bytes_max: int) -> list[Record]:
+        """At most so much, though always one; another partition's turn each time."""
+        ready = [where for where in self._held if where not in self._paused]
+        if not ready or records_max <= 0:
+            return []
+        self._turn += 1
+        turn = self._turn % len(ready)
+        taken: list[Record] = []
+        for where in ready[turn:] + ready[:turn]:
+            held = self._held[where]
+            begin = len(taken)
+            while held and len(taken) < records_max:
+                weight = _weight(held[0])
+                if taken and weight > bytes_max:
+                    break
+                bytes_max -= weight
+                taken.append(held.popleft())
+            if len(taken) > begin:
+                self._next[where] = taken[-1].offset + 1
+            if not held:
+                del self._held[where]
+            if len(taken) >= records_max or bytes_max <= 0:
+                break
+        return taken
+
+
+def _weight(record: Record) -> int:
+    """As the memory bus counts: what was written, with its headers."""
+    return len(record.key) + len(record.value or b"") + sum(len(name) + len(value) for name, value in record.headers)
