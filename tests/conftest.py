@@ -16,7 +16,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.kit.servers.fixtures import kafka, kafka_cluster_factory, redis_server
 from tests.kit.world import Backend, asyncio_world, trio_world
+
+__all__ = ["kafka", "kafka_cluster_factory", "redis_server"]  # defined beside their servers
 
 _COMMON = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

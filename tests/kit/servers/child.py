@@ -1,0 +1,120 @@
+"""A server as a child process that never outlives us: killed, stopped, paused and resumed by a test.
+
+Linux kills it when its parent dies (`setpriv --pdeathsig`), also when that was `kill -9`. The kernel means the parent
+*thread*, so every child is started by one thread that lives as long as the process. Elsewhere only an orderly end
+takes the children along.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+READY_S = 60.0
+STOP_S = 20.0
+PATIENCE_S = 0.02
+TAIL_LINES = 20
+
+_launcher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="launcher")
+
+
+class NotStarted(Exception):
+    """A server has ended, or did not come to what was waited for. The message carries the end of its log."""
+
+
+class Child:
+    """`start` may be called again after it has ended."""
+
+    def __init__(
+        self, command: Sequence[str], *, folder: Path, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.log = log
+        self._command = [*_tied(), *command]
+        self._folder = folder
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("the server has not been started")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        if self.running:
+            raise RuntimeError("the server is running already")
+        with self.log.open("ab") as log:
+            start = _launcher.submit(
+                subprocess.Popen, self._command, cwd=self._folder, env=self._environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+            self._process = start.result()
+
+    def kill(self) -> None:
+        """As a power cut: no goodbye. Nothing happens if it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM. A paused one is woken up to hear it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> int:
+        """SIGTERM, and SIGKILL if that is not heard; the exit code."""
+        if self._process is None:
+            return 0
+        self.ask_to_stop()
+        try:
+            return self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def pause(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def until(self, condition: Callable[[], bool], what: str, within_s: float = READY_S) -> None:
+        """Wait; a condition that raises `OSError` does not hold. Raises `NotStarted`."""
+        began = time.perf_counter()
+        while time.perf_counter() - began < within_s:
+            if not self.running:
+                raise NotStarted(f"{what}: the server has ended; the end of {self.log}:\n{self.tail()}")
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass  # it does not listen yet
+            time.sleep(PATIENCE_S)
+        raise NotStarted(f"{what}: not within {within_s:g} s; the end of {self.log}:\n{self.tail()}")
+
+    def memory_bytes(self) -> int:
+        """Resident; 0 where /proc does not tell."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except OSError:
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def tail(self) -> str:
+        """The end of the log, for an error message."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-TAIL_LINES:]) or "(the log is empty)"
+
+
+def _tied() -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -1,0 +1,191 @@
+"""Debian's `redis-server` on loopback: one, or a real Redis Cluster of masters, to be killed, paused and restarted.
+
+    with RedisServer() as redis:
+        connect(redis.url)
+        redis.kill()
+        redis.start()
+
+The append-only file and the port survive. Everything here blocks: async code calls it in a worker thread.
+"""
+
+import socket
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from tests.kit.servers.child import Child, NotStarted
+from tests.kit.servers.missing import program
+from tests.kit.servers.ports import HOST, Port
+
+ANSWER_S = 5.0
+SLOTS = 16384
+
+Fsync = Literal["always", "everysec"]
+
+
+class RedisServer:
+    """With `cluster_nodes`, `node` 0 … says which is meant; alone there is only 0.
+
+    A folder that has data is gone on with, but for a cluster's: there the addresses are part of the data.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, *, fsync: Fsync = "everysec", cluster_nodes: int = 0, port: int = 0,
+        options: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self._given_folder = folder
+        self._fsync = fsync
+        self._clustered = cluster_nodes > 0
+        self._count = cluster_nodes or 1
+        self._port = port
+        self._options = options
+        self._exits = ExitStack()
+        self._ports: list[int] = []
+        self._bus_ports: list[int] = []
+        self._joined = False
+        self._children: list[Child] = []
+        self.folder = Path()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exits:
+            redis = program("redis-server", "redis-server")
+            self.folder = self._given_folder or Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="redis-")))
+            exits.callback(self._end_all)
+            for node in range(self._count):
+                self._ports.append(exits.enter_context(Port(self._port + node if self._port else 0)).number)
+                if self._clustered:
+                    self._bus_ports.append(exits.enter_context(Port()).number)
+                self._children.append(self._child(redis, node))
+                self.start(node)
+            if self._clustered:
+                self._join()
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    @property
+    def url(self) -> str:
+        """Of the first."""
+        return self.urls[0]
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"redis://{HOST}:{port}/0" for port in self._ports]
+
+    @property
+    def nodes(self) -> int:
+        return self._count
+
+    def pid(self, node: int = 0) -> int:
+        return self._children[node].pid
+
+    def log(self, node: int = 0) -> Path:
+        return self._children[node].log
+
+    def kill(self, node: int = 0) -> None:
+        """SIGKILL: what was answered has been written, synced or not, and survives this."""
+        self._children[node].kill()
+
+    def stop(self, node: int = 0) -> None:
+        """SIGTERM, and wait."""
+        self._children[node].stop()
+
+    def start(self, node: int = 0) -> None:
+        """Again, after `kill` or `stop`; returns when it has loaded its data, answers, and found the others."""
+        child = self._children[node]
+        child.start()
+        child.until(lambda: self.ask("PING", node=node) == "+PONG", f"redis {node}")
+        if self._joined and all(each.running for each in self._children):
+            child.until(partial(self._agreed, node), f"the view of redis {node}")
+
+    def pause(self, node: int = 0) -> None:
+        """SIGSTOP."""
+        self._children[node].pause()
+
+    def resume(self, node: int = 0) -> None:
+        """SIGCONT."""
+        self._children[node].resume()
+
+    def aof_files(self, node: int = 0) -> list[Path]:
+        """The append-only file's parts, oldest first; the last one is written to. Cut it while the server is down."""
+        folder = self._folder(node) / "appendonlydir"
+        manifest = folder / "appendonly.aof.manifest"
+        lines = manifest.read_text().splitlines() if manifest.exists() else []
+        return [folder / line.split()[1] for line in lines]
+
+    def ask(self, *command: str, node: int = 0) -> str:
+        """One command without a client library; the whole answer as it came, without the last line's end."""
+        words = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
+        with socket.create_connection((HOST, self._ports[node]), timeout=ANSWER_S) as connection:
+            connection.sendall(f"*{len(command)}\r\n{words}".encode())
+            return _answer(connection).decode(errors="replace")
+
+    def _folder(self, node: int) -> Path:
+        return self.folder / f"node-{node}"
+
+    def _child(self, redis: str, node: int) -> Child:
+        folder = self._folder(node)
+        folder.mkdir(parents=True, exist_ok=True)
+        options = {
+            "port": str(self._ports[node]), "bind": HOST, "dir": str(folder), "save": "", "appendonly": "yes",
+            "appendfsync": self._fsync, "daemonize": "no",
+        }  # fmt: skip
+        if self._clustered:
+            options |= {
+                "cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-port": str(self._bus_ports[node]),
+                "cluster-config-file": "nodes.conf", "cluster-require-full-coverage": "no",
+            }  # fmt: skip
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return Child([redis, *words, *self._options], folder=folder, log=folder / "redis.log")
+
+    def _join(self) -> None:
+        """The slots in equal parts, everybody introduced to the first, until all agree."""
+        self._joined = True
+        share = -(-SLOTS // self._count)
+        for node in range(self._count):
+            first, last = node * share, min((node + 1) * share, SLOTS) - 1
+            self._told(node, "CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
+            self._told(node, "CLUSTER", "SET-CONFIG-EPOCH", str(node + 1))
+            if node:
+                self._told(node, "CLUSTER", "MEET", HOST, str(self._ports[0]), str(self._bus_ports[0]))
+        for node, child in enumerate(self._children):
+            child.until(partial(self._agreed, node), f"the view of redis {node}")
+
+    def _agreed(self, node: int) -> bool:
+        said = set(self.ask("CLUSTER", "INFO", node=node).split("\r\n"))
+        return {"cluster_state:ok", f"cluster_slots_ok:{SLOTS}", f"cluster_known_nodes:{self._count}"} <= said
+
+    def _told(self, node: int, *command: str) -> None:
+        answer = self.ask(*command, node=node)
+        if answer != "+OK":
+            raise NotStarted(f"{' '.join(command)}: {answer}")
+
+    def _end_all(self) -> None:
+        for child in self._children:
+            child.stop()
+
+
+def _answer(connection: socket.socket) -> bytes:
+    data = bytearray()
+    while not _complete(data):
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise ConnectionError("redis hung up")
+        data += chunk
+    return bytes(data[:-2])
+
+
+def _complete(data: bytearray) -> bool:
+    """Of an answer that is one line or one string."""
+    head, end, rest = data.partition(b"\r\n")
+    if not end:
+        return False
+    return len(rest) >= int(head[1:]) + 2 if head.startswith(b"$") and head != b"$-1" else True

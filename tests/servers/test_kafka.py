@@ -1,0 +1,163 @@
+"""The test brokers are real: they keep what they acknowledged, and do what is done to them."""
+
+import logging
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaConnectionError
+from anyio import to_thread
+
+from tests.kit.servers.child import NotStarted
+from tests.kit.servers.fixtures import ClusterFactory
+from tests.kit.servers.kafka import KafkaCluster
+from tests.kit.servers.kafka_settings import QUICK_COMPACTION
+from tests.kit.servers.shared import SharedKafka
+
+pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+
+@asynccontextmanager
+async def connected(client: Any) -> AsyncIterator[Any]:
+    try:
+        await client.start()
+        yield client
+    finally:
+        await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+
+
+async def make_topic(bootstrap: list[str], name: str, *, copies: int = 1, **settings: str) -> None:
+    async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        await admin.create_topics([NewTopic(name, 1, copies, topic_configs=settings)])
+
+
+async def send(bootstrap: list[str], topic: str, *texts: bytes, key: bytes | None = None, **options: Any) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, **options)
+    async with connected(producer):
+        for text in texts:
+            await producer.send_and_wait(topic, text, key=key)
+
+
+async def everything(bootstrap: list[str], topic: str) -> list[bytes | None]:
+    options = {"bootstrap_servers": bootstrap, "auto_offset_reset": "earliest"}
+    async with connected(AIOKafkaConsumer(**options)) as consumer:
+        place = TopicPartition(topic, 0)
+        consumer.assign([place])
+        end = (await consumer.end_offsets([place]))[place]
+        found: list[bytes | None] = []
+        while await consumer.position(place) < end:
+            for records in (await consumer.getmany(place, timeout_ms=100)).values():
+                found += [record.value for record in records]
+        return found
+
+
+async def test_a_killed_broker_comes_back_at_its_address_with_what_it_acknowledged(
+    kafka_cluster_factory: ClusterFactory,
+) -> None:
+    kafka = await to_thread.run_sync(lambda: kafka_cluster_factory(session_s=0.5))
+    address = kafka.bootstrap
+    await make_topic(address, "events")
+    await send(address, "events", b"one", b"two")
+
+    kafka.kill(1)
+    with pytest.raises(OSError, match=r"refused|no broker"):
+        kafka.metadata()
+    await to_thread.run_sync(kafka.start, 1)
+
+    assert kafka.bootstrap == address
+    assert await everything(address, "events") == [b"one", b"two"]
+
+
+async def test_three_brokers_acknowledge_while_one_is_dead(kafka_cluster_factory: ClusterFactory) -> None:
+    kafka = await to_thread.run_sync(lambda: kafka_cluster_factory(brokers=3))
+    await make_topic(kafka.bootstrap, "events", copies=3)
+    await send(kafka.bootstrap, "events", b"before")
+    first = kafka.leader_of("events", 0)
+
+    kafka.kill(first)
+    await send(kafka.bootstrap, "events", b"without one")
+    assert kafka.leader_of("events", 0) not in {first, -1}
+    await to_thread.run_sync(kafka.start, first)
+    await to_thread.run_sync(kafka.in_sync)
+
+    assert set(kafka.partition("events", 0).in_sync) == {1, 2, 3}
+    assert await everything(kafka.bootstrap, "events") == [b"before", b"without one"]
+
+
+async def test_a_paused_broker_takes_connections_and_says_nothing(
+    kafka_cluster_factory: ClusterFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.kit.servers.kafka_wire.ANSWER_S", 0.2)
+    kafka = await to_thread.run_sync(kafka_cluster_factory)
+
+    kafka.pause(1)
+    with pytest.raises(TimeoutError):
+        kafka.metadata()
+    kafka.resume(1)
+
+    monkeypatch.undo()
+    assert kafka.metadata().nodes == {1}
+
+
+async def test_compaction_can_be_provoked(kafka: SharedKafka) -> None:
+    topic = f"compaction-{os.getpid()}"
+    await make_topic(kafka.bootstrap, topic, **QUICK_COMPACTION)
+    await send(kafka.bootstrap, topic, b"first", b"second", b"third", key=b"key")
+
+    found = await everything(kafka.bootstrap, topic)
+    while b"first" in found:  # the test's time-out is the bound: every try adds a record, so that segments close
+        await send(kafka.bootstrap, topic, b"another", key=b"another")
+        found = await everything(kafka.bootstrap, topic)
+
+    assert b"third" in found
+
+
+@pytest.fixture
+def guarded(kafka_cluster_factory: ClusterFactory, caplog: pytest.LogCaptureFixture) -> KafkaCluster:
+    caplog.set_level(logging.CRITICAL, "aiokafka")  # refusals are the subject here
+    users = {"admin": "admin-secret", "alice": "alice-secret"}
+    return kafka_cluster_factory(users=users, tls=True, acl=True)
+
+
+async def test_a_guarded_broker_lets_in_who_may(guarded: KafkaCluster) -> None:
+    assert guarded.authority is not None
+    await make_topic(guarded.bootstrap, "events")
+    known = ssl.create_default_context(cafile=str(guarded.authority.ca_file))
+    certified = ssl.create_default_context(cafile=str(guarded.authority.ca_file))
+    certified.load_cert_chain(*guarded.authority.issue("admin"))
+
+    for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        admin = {"sasl_mechanism": mechanism, "sasl_plain_username": "admin", "sasl_plain_password": "admin-secret"}
+        await send(guarded.listener("sasl"), "events", b"sasl", security_protocol="SASL_PLAINTEXT", **admin)
+        await send(
+            guarded.listener("sasl_tls"), "events", b"both", security_protocol="SASL_SSL", ssl_context=known, **admin
+        )
+        with pytest.raises(KafkaConnectionError):
+            await send(
+                guarded.listener("sasl"), "events", b"no", security_protocol="SASL_PLAINTEXT",
+                **{**admin, "sasl_plain_password": "wrong"},
+            )  # fmt: skip
+        with pytest.raises(ClusterAuthorizationFailedError):
+            await send(
+                guarded.listener("sasl"), "events", b"no", security_protocol="SASL_PLAINTEXT",
+                **{**admin, "sasl_plain_username": "alice", "sasl_plain_password": "alice-secret"},
+            )  # fmt: skip
+    await send(guarded.listener("tls"), "events", b"tls", security_protocol="SSL", ssl_context=certified)
+    with pytest.raises(KafkaConnectionError):
+        await send(guarded.listener("tls"), "events", b"no", security_protocol="SSL", ssl_context=known)
+    with pytest.raises(KafkaConnectionError):
+        stranger = ssl.create_default_context()
+        await send(guarded.listener("tls"), "events", b"no", security_protocol="SSL", ssl_context=stranger)
+
+    assert await everything(guarded.bootstrap, "events") == [*[b"sasl", b"both"] * 3, b"tls"]
+
+
+async def test_a_broker_that_does_not_start_says_why(kafka: SharedKafka, tmp_path: Path) -> None:
+    with pytest.raises(NotStarted, match=r"(?s)node-1\.log.*num\.io\.threads"):
+        KafkaCluster(tmp_path, changed={"num.io.threads": "many"}).__enter__()

@@ -1,0 +1,55 @@
+"""`make kafka`: a broker for people, that goes when its program goes."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.kit.servers.fixtures import needed
+from tests.kit.servers.kafka import prepared
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("sign", "code", "last"), [(signal.SIGTERM, 0, "stopped"), (signal.SIGKILL, -signal.SIGKILL, "stop       Ctrl-C")]
+)
+def test_the_program_takes_its_broker_along_even_when_it_is_killed(
+    tmp_path: Path, sign: signal.Signals, code: int, last: str
+) -> None:
+    with needed():
+        prepared()
+    command = [sys.executable, "-m", "tests.kit.servers.kafka", "--folder", str(tmp_path / "kafka")]
+    said = tmp_path / "said"
+    with said.open("w") as output, subprocess.Popen(command, cwd=ROOT, stdout=output) as program:
+        host, port = told(said, program)
+        socket.create_connection((host, port)).close()
+
+        program.send_signal(sign)
+
+    assert program.returncode == code
+    assert said.read_text().splitlines()[-1] == last
+    while listening(host, port):  # the test's time-out is the bound
+        time.sleep(0.02)
+
+
+def told(said: Path, program: "subprocess.Popen[bytes]") -> tuple[str, int]:
+    """The address it tells, once it has told everything."""
+    while "Ctrl-C" not in said.read_text():
+        assert program.poll() is None
+        time.sleep(0.02)
+    host, _, port = said.read_text().split()[1].partition(":")
+    return host, int(port)
+
+
+def listening(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except (ConnectionRefusedError, ConnectionResetError):
+        return False
+    return True
