@@ -1,4 +1,8 @@
-"""Every topic of the system, on one page. Partition counts are frozen at creation: order and ids depend on them."""
+"""Every topic of the system, on one page. Partition counts are frozen at creation: order and ids depend on them.
+
+Writers and readers are actors, in every component that has one of that name or, as `component/actor`, in one alone;
+which has which is in `airy.access`. A broker that enforces access lists gets exactly this.
+"""
 
 from typing import Any
 
@@ -14,33 +18,41 @@ ENTITY_PARTITIONS = 4
 
 EVENTS: Topic[Fact] = Topic(
     "application.communication.events", Fact, key="conversation id", partitions=EVENT_PARTITIONS, retention="kept",
-    writers=("router", "api", "connector"), readers=("store",),
+    writers=("router", "unpark", "connector", "api-communication/commands"),
+    readers=("store", "connector", "publisher"),
 )  # fmt: skip
 
 
-def _entities(name: str, value_type: type, *, writers: tuple[str, ...] = ("api",)) -> Topic[Any]:
+def _entities(
+    name: str, value_type: type, *, writers: tuple[str, ...] = (), readers: tuple[str, ...] = ()
+) -> Topic[Any]:
     return Topic(
         f"application.communication.{name}", value_type, key="entity id", partitions=ENTITY_PARTITIONS,
-        retention="compacted", writers=writers, readers=("store",),
+        retention="compacted", writers=writers, readers=("store", *readers),
     )  # fmt: skip
 
 
-CHANNELS: Topic[Channel] = _entities("channels", Channel)
-TAGS: Topic[Tag] = _entities("tags", Tag)
-TEMPLATES: Topic[Template] = _entities("templates", Template)
+CHANNELS: Topic[Channel] = _entities(
+    "channels", Channel, writers=("commands",), readers=("router", "unpark", "publisher")
+)
+TAGS: Topic[Tag] = _entities("tags", Tag, writers=("api-admin/commands",), readers=("publisher",))
+TEMPLATES: Topic[Template] = _entities("templates", Template, writers=("api-admin/commands",))
 CONTACTS: Topic[Contact] = _entities("contacts", Contact)
 USERS: Topic[User] = _entities("users", User)
-WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook)
+WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook, writers=("api-admin/commands", "dispatcher"))
 
 FOLDED: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS)
 """What a store folds, and so what its positions cover."""
+
+TOLD: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS)
+"""Whose records make changes, and so what subscriptions begin at a place of."""
 
 
 def source_events(source: str) -> Topic[bytes]:
     """Raw webhook bodies as received; headers carry request id, receive time and the allow-listed HTTP headers."""
     return Topic(
         f"source.{source}.events", bytes, key="provider account", partitions=EVENT_PARTITIONS, retention="time",
-        retention_ms=14 * DAY_MS, writers=("ingress",), readers=("router",),
+        retention_ms=14 * DAY_MS, writers=(f"sources-{source}/ingress",), readers=(f"sources-{source}/router",),
     )  # fmt: skip
 
 
@@ -48,21 +60,21 @@ def parked_events(source: str) -> Topic[bytes]:
     """Raw bodies for accounts no connected channel has; replayed when one is connected."""
     return Topic(
         f"parked.source.{source}.events", bytes, key="provider account", partitions=EVENT_PARTITIONS, retention="time",
-        retention_ms=14 * DAY_MS, writers=("router",), readers=("unpark",),
+        retention_ms=14 * DAY_MS, writers=(f"sources-{source}/router",), readers=(f"sources-{source}/unpark",),
     )  # fmt: skip
 
 
-def dead_letters(topic: str) -> Topic[bytes]:
+def dead_letters(topic: str, *, writers: tuple[str, ...] = ()) -> Topic[bytes]:
     """The bytes of a record nobody can use; headers carry reason, attempts and where it came from."""
     return Topic(
         f"dlq.{topic}", bytes, key="original key", partitions=ENTITY_PARTITIONS, retention="time",
-        retention_ms=90 * DAY_MS, writers=("any",), readers=("operator",),
+        retention_ms=90 * DAY_MS, writers=writers,
     )  # fmt: skip
 
 
 ATTEMPTS: Topic[bytes] = Topic(
     "ops.webhooks.attempts", bytes, key="delivery id", partitions=ENTITY_PARTITIONS, retention="time",
-    retention_ms=30 * DAY_MS, writers=("dispatcher",), readers=("operator",),
+    retention_ms=30 * DAY_MS, writers=("dispatcher",),
 )  # fmt: skip
 
 SOURCES = ("facebook",)
@@ -70,8 +82,8 @@ SOURCES = ("facebook",)
 ALL: tuple[Topic[Any], ...] = (
     *FOLDED,
     *(topic for source in SOURCES for topic in (source_events(source), parked_events(source))),
-    *(dead_letters(source_events(source).name) for source in SOURCES),
-    dead_letters(EVENTS.name),
+    *(dead_letters(source_events(source).name, writers=(f"sources-{source}/router",)) for source in SOURCES),
+    dead_letters(EVENTS.name, writers=("store",)),
     ATTEMPTS,
 )
 

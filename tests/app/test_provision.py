@@ -1,0 +1,78 @@
+"""`airy topics …` where no cluster is needed, and how the configuration becomes settings."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airy import access, process, topics
+from airy.app.kafka import kafka_settings
+from airy.cli import main
+from airy.config import load
+from airy.secret import Secret
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without a configuration, and the log of nobody else changed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "configure_log", lambda _: None)
+    for name in ("AIRY_CONFIG", "AIRY_KAFKA", "AIRY_REDIS", "AIRY_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_every_key_about_kafka_becomes_a_setting(tmp_path: Path) -> None:
+    file = tmp_path / "airy.yaml"
+    file.write_text(
+        "bus: {kind: kafka, kafka: {bootstrap: ['a:1', 'b:2'], namespace: prod, tls: true, caFile: ~/ca.pem, "
+        "certFile: me.crt, keyFile: me.key, sasl: PLAIN, username: me, password: open-sesame, "
+        "sessionS: 7, rebalanceS: 8}}"
+    )
+
+    settings = kafka_settings(load(file, {}))
+
+    assert settings.bootstrap == ("a:1", "b:2")
+    assert settings.named("x") == "prod.x"
+    assert (settings.tls, settings.cert_file, settings.key_file) == (True, "me.crt", "me.key")
+    assert settings.ca_file == str(Path.home() / "ca.pem")
+    assert (settings.sasl, settings.username, settings.password) == ("PLAIN", "me", Secret("open-sesame"))
+    assert (settings.session_s, settings.rebalance_s) == (7, 8)
+
+
+def test_the_page_can_be_read_without_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "list", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == [topic.name for topic in topics.ALL]
+
+    assert main(["topics", "list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(topics.ALL)
+
+
+@pytest.mark.parametrize("command", [["plan"], ["check"], ["apply", "--yes"], ["acls", "--apply"]])
+def test_what_needs_a_cluster_says_how_to_name_one(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", *command]) == 78
+
+    assert "bus.kafka.bootstrap" in capsys.readouterr().err
+
+
+def test_access_lists_are_of_the_components_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "acls", "webhooks", "--json", "--principal-prefix", "User:x-"]) == 0
+    named = {acl["principal"] for acl in json.loads(capsys.readouterr().out)}
+    assert named == {"User:x-webhook-publisher", "User:x-webhook-consumer"}
+
+    assert main(["topics", "acls", "--format", "json"]) == 0
+    everybody = {acl["principal"] for acl in json.loads(capsys.readouterr().out)}
+    assert everybody == {f"User:airy-{component}" for component in access.ACTORS}
+
+
+def test_access_lists_for_kafkas_own_tool_are_command_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "acls", "http", "--format", "kafka-acls"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("kafka-acls.sh --bootstrap-server $BOOTSTRAP --add ") for line in lines)
+    assert len(lines) == len(access.used(["http"]))
+
+
+def test_a_component_nobody_knows_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "acls", "sources-carrier-pigeon"]) == 64
+
+    assert "sources-carrier-pigeon" in capsys.readouterr().err

@@ -1,0 +1,150 @@
+"""From a journal into a real cluster and back: the same bytes, the same fold; interrupted by kill -9, continued."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from secrets import token_hex
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from airy import topics
+from airy.actors.webhooks.queue import NOTHING, Entry, Shard
+from airy.actors.webhooks.queue_redis import RedisQueue
+from airy.app import moving, provision
+from airy.app.moving.exporting import ORDER
+from airy.app.moving.groups import GROUPS
+from airy.app.moving.log import opened
+from airy.bus.journal import open_journal
+from airy.bus.memory import MemoryBus
+from airy.clock import SystemClock
+from airy.config import BusConfig, Config, Data, KafkaConfig, QueueConfig, RedisConfig
+from airy.errors import Refused
+from airy.secret import Secret
+from tests.kit.bus import running
+from tests.kit.moving import everything, fill
+from tests.kit.servers.redis import RedisServer
+from tests.kit.servers.shared import SharedKafka
+
+pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+ROOT = Path(__file__).parents[2]
+
+
+def on_disk(directory: Path) -> Config:
+    return Config(data=Data(directory=str(directory)))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Config:
+    return on_disk(tmp_path / "journal")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, kafka: SharedKafka) -> Config:
+    place = KafkaConfig(
+        bootstrap=tuple(kafka.bootstrap), namespace=f"moving-{token_hex(4)}", replication=1, min_in_sync=1
+    )
+    return Config(data=Data(directory=str(tmp_path / "kafka")), bus=BusConfig(kind="kafka", kafka=place))
+
+
+async def filled(config: Config, *, facts: int) -> None:
+    """Recent records: a cluster soon lets go of what retention does not keep."""
+    with open_journal(Path(config.data.directory) / "journal") as journal:
+        async with running(MemoryBus(topics.ALL, clock=SystemClock(), journal=journal)) as bus:
+            await fill(bus, facts=facts, at_ms=SystemClock().now_ms() - 600_000)
+
+
+async def export(config: Config, path: Path) -> bytes:
+    assert await moving.export(config, str(path), as_json=True) == 0
+    return path.read_bytes()
+
+
+async def load(config: Config, path: Path, *, resume: bool = False) -> None:
+    assert await moving.load(config, str(path), resume=resume, as_json=True) == 0
+
+
+async def test_a_log_moves_into_a_cluster_and_back(
+    tmp_path: Path, journal: Config, cluster: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await filled(journal, facts=150)
+    assert await provision.apply(cluster) == 0
+    archive = await export(journal, tmp_path / "one")
+    await load(cluster, tmp_path / "one")
+    assert await export(cluster, tmp_path / "two") == archive
+    back = on_disk(tmp_path / "back")
+    await load(back, tmp_path / "two")
+    assert await export(back, tmp_path / "three") == archive
+    folds = set()
+    for config in (journal, cluster, back):
+        assert await moving.check(config, str(tmp_path / "one"), as_json=True) == 0
+        capsys.readouterr()
+        assert await moving.digest(config, as_json=True) == 0
+        folds.add(capsys.readouterr().out.splitlines()[-1])  # logging is not configured here: it goes before
+    assert len(folds) == 1
+    assert msgspec.json.decode(folds.pop())["changes"] > 100
+    async with opened(journal) as one, opened(cluster) as other:
+        assert await everything(other) == await everything(one)
+        assert await other.ends(ORDER) != await one.ends(ORDER)
+        for group in GROUPS:
+            assert (await other.committed(group, ORDER)).keys() == (await one.committed(group, ORDER)).keys()
+
+
+async def test_a_cluster_with_records_is_left_alone(tmp_path: Path, journal: Config, cluster: Config) -> None:
+    await filled(journal, facts=10)
+    assert await provision.apply(cluster) == 0
+    await export(journal, tmp_path / "one")
+    async with opened(cluster) as bus:
+        await bus.publish([topics.TEMPLATES.emit("mine", None)])
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await load(cluster, tmp_path / "one")
+    assert caught.group_contains(Refused, match="the log is not empty")
+
+
+async def test_an_import_that_was_killed_is_continued(tmp_path: Path, journal: Config, cluster: Config) -> None:
+    await filled(journal, facts=300)
+    assert await provision.apply(cluster) == 0
+    archive = await export(journal, tmp_path / "one")
+    _kill_in_the_middle(cluster, tmp_path)
+    await load(cluster, tmp_path / "one", resume=True)
+    assert await export(cluster, tmp_path / "two") == archive
+
+
+async def test_a_queue_in_redis_of_another_log_is_refused(
+    tmp_path: Path, journal: Config, redis_server: RedisServer
+) -> None:
+    """It knows offsets, and would take changes of the new log for delivered."""
+    await filled(journal, facts=10)
+    await export(journal, tmp_path / "one")
+    queue = RedisQueue(redis_server.url, namespace="used")
+    await queue.open()
+    entry = Entry((7, 0), (), "lane", "event", "tag.updated", b"{}", 1, "0.0.7")
+    await queue.put(Shard(topics.TAGS.name, 0), [entry], after=NOTHING)
+    await queue.close()
+    other = on_disk(tmp_path / "other")
+    for namespace, refused in (("used", True), ("fresh", False)):
+        redis = RedisConfig(url=Secret(redis_server.url), namespace=namespace)
+        config = replace(other, queue=QueueConfig(kind="redis", redis=redis))
+        if refused:
+            with pytest.raises(Refused, match=r"belongs to another log.*queue\.redis\.namespace"):
+                await load(config, tmp_path / "one")
+            assert not (tmp_path / "other" / "journal").exists()
+        else:
+            await load(config, tmp_path / "one")
+
+
+def _kill_in_the_middle(config: Config, directory: Path) -> None:
+    """`airy log import` in a process of its own, killed when it has written to some partitions and not to all."""
+    kafka = config.bus.kafka
+    (directory / "airy.yaml").write_text(
+        f"bus:\n  kind: kafka\n  kafka:\n    namespace: {kafka.namespace}\n    replication: 1\n    minInSync: 1\n"
+        f"    bootstrap: [{', '.join(kafka.bootstrap)}]\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.kit.killed_import", str(directory / "one")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=directory,
+    )  # fmt: skip
+    assert child.wait(60) == -signal.SIGKILL

@@ -1,0 +1,231 @@
+"""`airy topics …` against a real broker: planned, applied, checked, and refused where that cannot be."""
+
+import json
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+from secrets import token_hex
+from typing import TypeVar
+
+import anyio
+import pytest
+
+from airy import process, topics
+from airy.app.provision import apply, verify_topics
+from airy.bus.kafka import KafkaSettings
+from airy.bus.kafka.admin import Admin, administration
+from airy.bus.provision import Found, Wanted
+from airy.cli import main
+from airy.config import load
+from airy.errors import Refused, Unavailable
+from tests.kit.servers.fixtures import ClusterFactory
+from tests.kit.servers.shared import SharedKafka
+
+pytestmark = pytest.mark.cluster
+
+NUMBERS = count()
+OF_EACH = len(topics.ALL)
+NOTHING: dict[str, str] = {}
+T = TypeVar("T")
+
+
+class Place:
+    """A namespace of its own, configured in the working directory."""
+
+    def __init__(self, kafka: SharedKafka, folder: Path) -> None:
+        self.namespace = f"topics-{token_hex(4)}-{next(NUMBERS)}"
+        self.settings = KafkaSettings(bootstrap=tuple(kafka.bootstrap), namespace=self.namespace)
+        self._file = folder / "airy.yaml"
+        self.configure(replication=1, minInSync=1)
+
+    def configure(self, **given: object) -> None:
+        kafka = {"bootstrap": self.settings.bootstrap, "namespace": self.namespace, **given}
+        self._file.write_text(json.dumps({"bus": {"kind": "kafka", "kafka": kafka}}))
+
+    def wire(self, name: str) -> str:
+        return self.settings.named(name)
+
+    def ask(self, question: Callable[[Admin], Awaitable[T]]) -> T:
+        async def inside() -> T:
+            async with administration(self.settings) as admin:
+                return await question(admin)
+
+        return anyio.run(inside)
+
+    def make(self, name: str, partitions: int, **config: str) -> None:
+        """A topic as somebody else would make it."""
+        topic = Wanted(name=self.wire(name), partitions=partitions, replication=1, config=config, retention="")
+        self.ask(lambda admin: admin.create([topic]))
+        self.ask(lambda admin: admin.visible({topic.name: partitions}))
+
+    def look(self, name: str, *keys: str) -> Found | None:
+        return self.ask(lambda admin: admin.found([self.wire(name)], keys)).get(self.wire(name))
+
+    def exist(self) -> set[str]:
+        return {name for name in self.ask(lambda admin: admin.names()) if name.startswith(f"{self.namespace}.")}
+
+
+@pytest.fixture
+def place(kafka: SharedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "configure_log", lambda _: None)  # it is the whole process's
+    for name in ("AIRY_CONFIG", "AIRY_KAFKA", "AIRY_REDIS", "AIRY_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    return Place(kafka, tmp_path)
+
+
+def test_plan_apply_check_and_again(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "check"]) == 78
+    assert f"+  {place.wire(topics.EVENTS.name)}" in capsys.readouterr().err
+    assert main(["topics", "plan"]) == 2
+    assert place.exist() == set(), "planning makes nothing"
+
+    assert main(["topics", "apply", "--yes"]) == 0
+
+    assert place.exist() == {place.wire(topic.name) for topic in topics.ALL}
+    capsys.readouterr()
+    assert main(["topics", "plan"]) == 0
+    assert main(["topics", "check"]) == 0
+    assert main(["topics", "apply", "--yes"]) == 0
+    assert capsys.readouterr().out == f"=  {OF_EACH} right\n" * 3
+
+
+def test_topics_are_made_as_their_page_says(place: Place) -> None:
+    main(["topics", "apply", "--yes"])
+
+    keys = ("cleanup.policy", "retention.ms", "min.insync.replicas")
+    events, tags = place.look(topics.EVENTS.name, *keys), place.look(topics.TAGS.name, *keys)
+    raw = place.look("source.facebook.events", *keys)
+    assert events is not None and tags is not None and raw is not None
+    assert (events.partitions, events.replication) == (16, 1)
+    assert events.config == {"cleanup.policy": "delete", "retention.ms": "-1", "min.insync.replicas": "1"}
+    assert (tags.partitions, tags.config["cleanup.policy"]) == (4, "compact")
+    assert raw.config["retention.ms"] == str(14 * topics.DAY_MS)
+
+
+def test_drift_is_shown_and_mended_and_an_operators_own_settings_stay(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["topics", "apply", "--yes"])
+    wire = place.wire(topics.EVENTS.name)
+    place.ask(lambda admin: admin.alter({wire: {"retention.ms": "1000", "segment.bytes": "123456789"}}))
+    capsys.readouterr()
+
+    assert main(["topics", "plan", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["alter"] == [
+        {"name": wire, "key": "retention.ms", "found": "1000", "wanted": "-1"}
+    ]
+    assert main(["topics", "check"]) == 78
+    assert "retention.ms" in capsys.readouterr().err
+    assert main(["topics", "apply", "--yes"]) == 0
+
+    events = place.look(topics.EVENTS.name, "retention.ms", "segment.bytes")
+    assert events is not None
+    assert events.config == {"retention.ms": "-1", "segment.bytes": "123456789"}
+
+
+def test_a_wrong_partition_count_refuses_everything(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.make(topics.EVENTS.name, 8)
+
+    assert main(["topics", "plan"]) == 78
+    assert "has 8 partitions, must have 16" in capsys.readouterr().out
+    assert main(["topics", "apply", "--yes"]) == 78
+
+    assert "nothing was changed" in capsys.readouterr().err
+    assert place.exist() == {place.wire(topics.EVENTS.name)}
+    found = place.look(topics.EVENTS.name)
+    assert found is not None
+    assert found.partitions == 8
+
+
+def test_wrong_replication_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["topics", "apply", "--yes"])
+    place.configure(replication=2, minInSync=1)
+
+    assert main(["topics", "check"]) == 78
+
+    assert "has 1 replica, must have 2" in capsys.readouterr().err
+
+
+def test_more_replicas_than_brokers_is_refused_in_the_clusters_words(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.configure(replication=9, minInSync=1)
+
+    assert main(["topics", "apply", "--yes"]) == 78
+
+    assert "only 1 broker" in capsys.readouterr().err
+
+
+def test_what_nobody_knows_is_told_and_left_alone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.make("old.things", 1)
+    main(["topics", "apply", "--yes"])
+    capsys.readouterr()
+
+    assert main(["topics", "plan"]) == 0
+
+    assert f"?  {place.wire('old.things')}  unknown" in capsys.readouterr().out
+    assert place.look("old.things") is not None
+
+
+async def both(place: Place) -> list[int]:
+    codes: list[int] = []
+
+    async def one() -> None:
+        codes.append(await apply(load("airy.yaml", NOTHING)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(one)
+        tasks.start_soon(one)
+    return codes
+
+
+def test_two_who_apply_at_once_are_both_right(place: Place) -> None:
+    assert anyio.run(both, place) == [0, 0]
+
+
+def test_apply_without_anybody_to_ask_wants_to_be_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "apply"]) == 64
+
+    assert "--yes" in capsys.readouterr().err
+    assert place.exist() == set()
+
+
+def test_a_start_is_refused_with_the_difference(place: Place) -> None:
+    async def verify(replication: int = 1) -> None:
+        await verify_topics(place.settings, topics.ALL, replication=replication, min_in_sync=1)
+
+    with pytest.raises(Refused, match=r"(?s)\+  \S+communication.events.*run `airy topics apply`"):
+        anyio.run(verify)
+    main(["topics", "apply", "--yes"])
+    anyio.run(verify)
+    with pytest.raises(Refused, match="has 1 replica, must have 3"):
+        anyio.run(verify, 3)
+
+
+def test_a_cluster_that_is_away_is_a_matter_of_time(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    away = KafkaSettings(bootstrap=("127.0.0.1:1",))
+
+    with pytest.raises(Unavailable, match="check the address"):
+        anyio.run(lambda: verify_topics(away, topics.ALL, replication=1, min_in_sync=1))
+    assert main(["topics", "check", "--kafka", "127.0.0.1:1"]) == 75
+    assert "check the address" in capsys.readouterr().err
+
+
+def test_a_cluster_without_access_lists_says_so(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "acls", "http", "--apply"]) == 78
+
+    assert "No Authorizer" in capsys.readouterr().err
+
+
+def test_looking_makes_nothing_even_where_asking_could(
+    kafka_cluster_factory: ClusterFactory, tmp_path: Path, place: Place
+) -> None:
+    """On a cluster that makes a topic whenever somebody asks about one."""
+    kafka = kafka_cluster_factory(changed={"auto.create.topics.enable": "true"})
+    generous = Place(SharedKafka(kafka.bootstrap), tmp_path)
+
+    assert main(["topics", "plan"]) == 2
+
+    generous.make("later", 1)  # the cluster makes topics in turn: one that was asked for is there by then
+    assert generous.exist() == {generous.wire("later")}
