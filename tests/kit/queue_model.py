@@ -98,7 +98,7 @@ class History:
 
     async def _put(self, which: int, how: int) -> None:
         shard = SHARDS[which % len(SHARDS)]
-        entries = [self._entry(which + number, how + number) for number in range(how % 3 + 1)]
+        entries = [self._entry(shard, which + number, how + number) for number in range(how % 3 + 1)]
         try:
             await self._queue.put(shard, entries, after=self._last[shard])
             put = entries
@@ -112,18 +112,20 @@ class History:
             self._last[shard] = entry.id
             self._jobs += [Waiting(shard, entry, name) for name in entry.webhook_ids]
 
-    def _entry(self, which: int, how: int) -> Entry:
+    def _entry(self, shard: Shard, which: int, how: int) -> Entry:
+        """A lane belongs to a shard, as a conversation to a partition."""
         self._offset += 1 + which % 2
         webhook_ids = tuple(name for bit, name in enumerate(WEBHOOKS) if how >> bit & 1)
         id_: EntryId = (self._offset, which % 3)
-        return Entry(id_, webhook_ids, f"lane {which % 2}", f"event {id_}", "message.created", b"{}", 0, "")
+        lane = f"lane {shard.partition}.{which % 2}"
+        return Entry(id_, webhook_ids, lane, f"event {id_}", "message.created", b"{}", 0, "")
 
     async def _stale(self, which: int, how: int) -> None:
         shard = SHARDS[which % len(SHARDS)]
         last = self._last[shard]
         after = NOTHING if last != NOTHING and how % 2 else (self._offset, 7)
         try:
-            await self._queue.put(shard, [self._entry(which + 2, 7)], after=after)
+            await self._queue.put(shard, [self._entry(shard, which + 2, 7)], after=after)
         except Stale as stale:
             assert stale.last == last
         else:

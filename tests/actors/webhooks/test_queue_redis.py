@@ -1,0 +1,494 @@
+"""The Redis queue keeps the contract, on one server and on a cluster of three, and what only Redis can show."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+import structlog
+
+from airy.actors.webhooks.dispatcher import Dispatcher
+from airy.actors.webhooks.publisher import Publisher
+from airy.actors.webhooks.queue import NOTHING, Full, QueueStats, Shard, Stale
+from airy.actors.webhooks.queue_redis import RedisQueue, intake, queue, shards
+from airy.actors.webhooks.queue_redis.wire import Call
+from airy.errors import Refused, Unavailable
+from tests.kit.contracts.queue import HERE, THERE, QueueContract, claim, entry, offsets, put
+from tests.kit.queue_model import Rig
+from tests.kit.queue_redis import flush, opened
+from tests.kit.servers.fixtures import needed
+from tests.kit.servers.redis import RedisServer
+from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, deliver_all, lanes, logged
+
+pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with ExitStack() as exits:
+        with needed():
+            server = exits.enter_context(RedisServer())
+        yield server
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[RedisServer]:
+    with ExitStack() as exits:
+        with needed():
+            server = exits.enter_context(RedisServer(cluster_nodes=3))
+        yield server
+
+
+class TestOne(QueueContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, server: RedisServer) -> None:
+        self.server = server
+
+    def opened(self, *, jobs_max: int = 1_000, dead_max: int = 100) -> AbstractAsyncContextManager[Rig]:
+        return opened(self.server, jobs_max=jobs_max, dead_max=dead_max)
+
+
+class TestCluster(QueueContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, three: RedisServer) -> None:
+        self.server = three
+
+    def opened(self, *, jobs_max: int = 1_000, dead_max: int = 100) -> AbstractAsyncContextManager[Rig]:
+        return opened(self.server, jobs_max=jobs_max, dead_max=dead_max)
+
+
+# --- several processes
+
+
+async def test_a_publisher_and_two_dispatchers_share_it(server: RedisServer) -> None:
+    async with opened(server, jobs_max=2) as rig:
+        other = RedisQueue(server.url, jobs_max=2)
+        await other.open()
+        await put(rig.queue, entry(3, "a"), entry(4, "b"))
+        (one,) = await claim(other, jobs_max=1)
+        (two,) = await claim(rig.queue)
+        with pytest.raises(Full):
+            await put(rig.queue, entry(5, "b"), after=(4, 0))
+        assert await rig.queue.done(one), "a lease is known by its token, whoever reports"
+        await put(rig.queue, entry(5, "c"), after=(4, 0))
+        assert await rig.queue.low_water(HERE) == (4, 0)
+        assert await other.retry(two, due_ms=10, reason="no")
+        assert offsets(await claim(other, 10)) == [5, 4]
+        await other.close()
+
+
+@pytest.mark.parametrize("webhook_ids", [("a",), ()])
+async def test_of_two_publishers_the_one_who_knows_less_is_refused(
+    server: RedisServer, webhook_ids: tuple[str, ...]
+) -> None:
+    async with opened(server) as rig:
+        other = RedisQueue(server.url)
+        await other.open()
+        await put(rig.queue, entry(3, "a"))
+        await put(other, entry(4, "a"), after=(3, 0))
+        with pytest.raises(Stale) as stale:
+            await put(rig.queue, entry(9, *webhook_ids), entry(10, *webhook_ids), after=(3, 0))
+        assert stale.value.last == await rig.queue.last(HERE) == (4, 0)
+        assert offsets(await claim(rig.queue)) == [3, 4]
+        await other.close()
+
+
+async def test_limits_are_over_all_shards(three: RedisServer) -> None:
+    async with opened(three) as rig:
+        for partition in range(6):
+            await put(rig.queue, entry(1, "a", "b", lane="x"), entry(2, "a", lane="y"), shard=Shard("t", partition))
+        jobs = await claim(rig.queue, per_webhook_max=4)
+        assert sorted(job.webhook_id for job in jobs) == [*"aaaa", *"bbbb"]
+        assert await claim(rig.queue, per_webhook_max=4) == []
+        assert len(await claim(rig.queue, jobs_max=3)) == 3
+
+
+async def test_namespaces_do_not_see_each_other(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        other = RedisQueue(server.url, namespace="other")
+        await other.open()
+        await put(rig.queue, entry(3, "a"))
+        assert (await other.last(HERE), await claim(other)) == (NOTHING, [])
+        await other.close()
+
+
+async def test_arrivals_are_heard_by_others(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        other = RedisQueue(server.url)
+        await other.open()
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(other.arrived, 100)
+                while "sub=1" not in server.ask("CLIENT", "LIST", "TYPE", "pubsub"):
+                    await anyio.sleep(0.01)
+                await put(rig.queue, entry(0, "a"))
+        began = anyio.current_time()
+        await other.arrived(0.1)
+        assert 0.09 <= anyio.current_time() - began < 0.5, "nothing came after that"
+        await other.close()
+
+
+async def test_what_is_reported_at_the_same_time_is_one_round_trip(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        await put(rig.queue, *(entry(number, "a") for number in range(100)))
+        jobs = await claim(rig.queue)
+        trips = 0
+        run = rig.queue._wire.run
+
+        async def counted(calls: Sequence[Call]) -> list[Any]:
+            nonlocal trips
+            trips += 1
+            return await run(calls)
+
+        rig.queue._wire.run = counted
+        async with anyio.create_task_group() as tasks:
+            for job in jobs:
+                tasks.start_soon(rig.queue.done, job)
+        assert trips == 1
+        assert (await rig.queue.stats()).leased == 0
+
+
+async def test_an_outcome_is_written_even_if_who_reported_it_is_cancelled(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        await put(rig.queue, entry(0, "a"))
+        (job,) = await claim(rig.queue)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await rig.queue.done(job)
+        assert (await rig.queue.stats()).leased == 0
+
+
+async def test_dropping_that_is_interrupted_leaves_no_lane_without_a_head(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "DROP_JOBS_MAX", 2)
+    async with opened(server) as rig:
+        await put(rig.queue, *(entry(number, "a", lane="one") for number in range(5)))
+        run, calls_left = rig.queue._wire.run, 2  # it copies, and drops two
+
+        async def cut(calls: Sequence[Call]) -> list[Any]:
+            nonlocal calls_left
+            if any(call.words[0] == "EVALSHA" for call in calls):
+                calls_left -= 1
+                if calls_left < 0:
+                    raise Unavailable("cut")
+            return await run(calls)
+
+        rig.queue._wire.run = cut
+        with pytest.raises(Unavailable):
+            await rig.queue.drop_webhook("a")
+        rig.queue._wire.run = run
+        assert offsets(await claim(rig.queue)) == [2]
+
+
+async def test_a_lane_and_a_webhook_are_any_text(server: RedisServer) -> None:
+    texts = ["", "a", "a\1", "a b", "ä\U0001f600", "{x}", "%z|[("]
+    names = ["a:b|c d", "", "{y}"]
+    async with opened(server) as rig:
+        entries = [
+            msgspec.structs.replace(entry(2 * number + nth, *names), lane=text)
+            for number, text in enumerate(texts) for nth in (0, 1)
+        ]  # fmt: skip
+        await put(rig.queue, *entries)
+        for nth in (0, 1):
+            jobs = await claim(rig.queue)
+            assert len(jobs) == len({(job.entry.lane, job.webhook_id) for job in jobs}) == len(texts) * len(names)
+            assert {job.entry.id[0] % 2 for job in jobs} == {nth}
+            for job in jobs:
+                assert await (rig.queue.bury(job, reason="no", now_ms=1) if nth else rig.queue.done(job))
+        assert await rig.queue.stats() == QueueStats(0, 0, len(texts) * len(names), None)
+        assert len(await rig.queue.dead(webhook_id="a:b|c d")) == len(texts)
+        assert await rig.queue.dead(webhook_id="b|c d") == []
+        assert await rig.queue.replay("event 1-0:{y}", now_ms=2)
+        assert len(await claim(rig.queue, 2)) == 1
+
+
+async def test_lanes_that_differ_by_a_zero_byte_alone_wait_for_each_other(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        await put(rig.queue, entry(0, "a", lane="x\0"), entry(1, "a", lane="x\1"))
+        (job,) = await claim(rig.queue)
+        assert job.entry.lane == "x\0"
+        await rig.queue.done(job)
+        assert offsets(await claim(rig.queue)) == [1]
+
+
+# --- what Redis does to it
+
+
+async def test_a_server_that_forgot_the_scripts_gets_them_again(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        assert server.ask("SCRIPT", "FLUSH") == "+OK"
+        await put(rig.queue, *(entry(number, "a") for number in range(3)))
+        assert server.ask("SCRIPT", "FLUSH") == "+OK"
+        assert offsets(await claim(rig.queue)) == [0, 1, 2]
+
+
+async def test_a_wiped_queue_is_said_to_be_and_starts_at_nothing(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "LOOK_S", 0.0)
+    async with opened(server) as rig:
+        await put(rig.queue, entry(3, "a"))
+        with structlog.testing.capture_logs() as logs:
+            assert await rig.queue.last(HERE) == (3, 0)
+            assert [line["event"] for line in logs] == []
+            flush(server)
+            assert await rig.queue.last(HERE) == NOTHING
+            await rig.queue.last(HERE)
+        assert [line["event"] for line in logs] == ["queue.wiped"]
+        with pytest.raises(Stale):
+            await put(rig.queue, entry(4, "a"), after=(3, 0))
+
+
+async def test_a_lost_set_of_shards_is_whole_again_after_the_next_audit(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "LOOK_S", 0.0)
+    async with opened(server) as rig:
+        await put(rig.queue, entry(3, "a"))
+        for _ in range(2):
+            await rig.reopen()
+            assert server.ask("DEL", "{airy}:shards") == ":1"
+            await rig.queue.last(HERE)
+        other = RedisQueue(server.url)
+        await other.open()
+        await rig.queue.last(HERE)
+        assert offsets(await claim(other)) == [3]
+        await other.close()
+
+
+async def test_an_alarm_of_memory_warns_once_and_then_makes_the_publisher_wait(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "LOOK_S", 0.0)
+    used = int(server.ask("INFO", "memory").partition("used_memory:")[2].split()[0])
+    async with opened(server) as rig:
+        try:
+            with structlog.testing.capture_logs() as logs:
+                await put(rig.queue, entry(0, "a"))
+                server.ask("CONFIG", "SET", "maxmemory", str(round(used / 0.68)))
+                await put(rig.queue, entry(1, "a"), after=(0, 0))
+                await put(rig.queue, entry(2, "a"), after=(1, 0))
+                assert [line["event"] for line in logs] == ["queue.memory_high"]
+                server.ask("CONFIG", "SET", "maxmemory", str(round(used / 0.95)))
+                with pytest.raises(Full, match="maxmemory"):
+                    await put(rig.queue, entry(3, "a"), after=(2, 0))
+                with pytest.raises(Stale):
+                    await put(rig.queue, entry(3, "a"), after=(1, 0))
+        finally:
+            server.ask("CONFIG", "SET", "maxmemory", "0")
+        await put(rig.queue, entry(3, "a"), after=(2, 0))
+
+
+async def test_a_server_without_memory_refuses_to_put_and_still_delivers(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        await put(rig.queue, entry(0, "a"), entry(1, "a"))
+        try:
+            server.ask("CONFIG", "SET", "maxmemory", "1")
+            rig.queue._shards._looked_at = anyio.current_time()
+            with pytest.raises(Unavailable, match=r"OOM|memory"):
+                await put(rig.queue, entry(2, "a"), after=(1, 0))
+            one, other = await claim(rig.queue)
+            assert await rig.queue.done(one)
+            assert await rig.queue.bury(other, reason="no", now_ms=0)
+        finally:
+            server.ask("CONFIG", "SET", "maxmemory", "0")
+        assert await rig.queue.low_water(HERE) == (1, 1)
+
+
+async def test_a_redis_that_evicts_is_refused(server: RedisServer) -> None:
+    try:
+        server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        server.ask("CONFIG", "SET", "maxmemory", "1gb")
+        with pytest.raises(Refused, match="noeviction"):
+            await RedisQueue(server.url).open()
+    finally:
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+        server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+
+async def test_a_redis_that_is_not_there_is_unavailable() -> None:
+    for cluster in (False, True):
+        queue = RedisQueue("redis://127.0.0.1:1/0", cluster=cluster)
+        with pytest.raises(Unavailable):
+            await queue.open()
+        with pytest.raises(Unavailable):
+            await queue.last(HERE)
+
+
+async def test_a_restart_in_between_is_unavailable_and_works_afterwards() -> None:
+    with ExitStack() as exits:
+        with needed():
+            server = exits.enter_context(RedisServer())
+        async with opened(server) as rig:
+            await put(rig.queue, entry(3, "a"), entry(4, "b"))
+            one, other = await claim(rig.queue)
+            await anyio.to_thread.run_sync(server.kill)
+            for call in (lambda: rig.queue.done(one), lambda: put(rig.queue, entry(5, "a"), after=(4, 0))):
+                with pytest.raises(Unavailable):
+                    await call()
+            await anyio.to_thread.run_sync(server.start)
+            assert await rig.queue.done(one)
+            assert await rig.queue.done(other)
+            await put(rig.queue, entry(5, "a"), after=(4, 0))
+            assert offsets(await claim(rig.queue)) == [5]
+
+
+async def test_after_a_restart_every_lane_gets_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "LOOK_S", 0.0)
+    with ExitStack() as exits:
+        with needed():
+            server = exits.enter_context(RedisServer())
+        async with opened(server, jobs_max=2_000) as rig:
+            await put(rig.queue, *(entry(number, "a", lane=f"{number % 600}") for number in range(1_200)))
+            for _ in range(3):  # some hundred entries become jobs each time
+                await rig.queue.next_due_ms()
+            await rig.queue.last(HERE)
+            assert server.ask("DEL", f"{{airy:{HERE.topic}/0}}:heads:a") == ":1"
+            await rig.queue.last(HERE)
+            assert await claim(rig.queue, jobs_max=1_000, per_webhook_max=1_000) == []
+            await anyio.to_thread.run_sync(server.stop)
+            await anyio.to_thread.run_sync(server.start)
+            with suppress(Unavailable):  # of a connection to the one before
+                await rig.queue.last(HERE)
+            await rig.queue.last(HERE)
+            assert offsets(await claim(rig.queue, jobs_max=1_000, per_webhook_max=1_000)) == [*range(600)]
+
+
+@pytest.mark.slow
+async def test_a_cluster_that_loses_a_node_serves_the_other_shards_and_all_when_it_is_back() -> None:
+    with ExitStack() as exits:
+        with needed():
+            server = exits.enter_context(RedisServer(cluster_nodes=3))
+        where = [Shard("t", partition) for partition in range(8)]
+        async with opened(server) as rig:
+            for shard in where:
+                await put(rig.queue, entry(1, "a"), shard=shard)
+            await anyio.to_thread.run_sync(server.kill, 1)
+            answered = 0
+            for shard in where:
+                try:
+                    assert await rig.queue.low_water(shard) == (1, 0)
+                    answered += 1
+                except Unavailable:
+                    continue
+            assert 0 < answered < len(where)
+            assert len(await claim(rig.queue)) == answered, "one that is away takes nothing else along"
+            await anyio.to_thread.run_sync(server.start, 1)
+            with anyio.fail_after(15):
+                while True:
+                    try:
+                        waiting = (await rig.queue.stats()).waiting
+                        break
+                    except Unavailable:
+                        await anyio.sleep(0.1)
+            assert waiting == len(where) - answered
+            assert len(await claim(rig.queue)) == waiting
+
+
+# --- bounds
+
+
+async def test_what_others_put_is_counted_a_second_later_at_most(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "COUNT_S", 0.0)
+    monkeypatch.setattr(shards, "LOOK_S", 0.0)
+    async with opened(server, jobs_max=3) as rig:
+        other = RedisQueue(server.url, jobs_max=3)
+        await other.open()
+        await put(rig.queue, entry(0, "a"))
+        await put(other, entry(0, "a", "b", lane="x"), shard=THERE)
+        with pytest.raises(Full):
+            await put(rig.queue, entry(1, "a"), after=(0, 0))
+        await other.close()
+
+
+async def test_entries_that_go_nowhere_cost_nothing(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        await put(rig.queue, *(entry(number) for number in range(500)))
+        await put(rig.queue, *(entry(number) for number in range(500, 1_000)), after=(499, 0))
+        assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == ((999, 0), (999, 1))
+        assert int(server.ask("XLEN", f"{{airy:{HERE.topic}/0}}:in")[1:]) == 0
+
+
+async def test_nothing_stays_behind_of_what_was_delivered(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        await put(rig.queue, *(entry(number, "a", "b", lane=f"{number % 3}") for number in range(30)))
+        while await deliver_all(rig.queue, 0, lambda _: None):
+            pass
+        for _ in range(3):  # each takes out one webhook
+            await rig.queue.low_water(HERE)
+        base = f"{{airy:{HERE.topic}/0}}"
+        left = {f"{base}:in", f"{base}:cursor", "{airy}:shards", "{airy}:generation"}
+        assert int(server.ask("DBSIZE")[1:]) == len(left)
+        assert all(server.ask("EXISTS", key) == ":1" for key in left)
+
+
+async def test_one_claim_looks_past_a_large_backlog(server: RedisServer) -> None:
+    async with opened(server, jobs_max=10_000) as rig:
+        await put(rig.queue, *(entry(number, "busy", lane="one") for number in range(3_000)), entry(3_000, "a"))
+        assert offsets(await claim(rig.queue, not_webhooks=frozenset({"busy"}))) == [3_000]
+        assert offsets(await claim(rig.queue)) == [0]
+
+
+# --- with the real publisher and dispatcher
+
+
+def publisher(outbox: Outbox, queue: RedisQueue) -> Publisher:
+    return Publisher(
+        outbox.bus, outbox, outbox, queue, forget=outbox.forget_changes, idle_s=0.05, audit_s=0.1, commit_s=0.1
+    )
+
+
+def dispatcher(outbox: Outbox, queue: RedisQueue, endpoints: Endpoints) -> Dispatcher:
+    return Dispatcher(
+        outbox.bus, outbox, outbox, queue, endpoints, sealer=SEALER, switch_off=outbox.switch_off,
+        arrived=queue.arrived, poll_s=0.2,
+    )  # fmt: skip
+
+
+async def test_after_a_flush_everything_undelivered_is_queued_again(server: RedisServer) -> None:
+    async with (
+        opened(server) as rig, logged() as outbox, acting(publisher(outbox, rig.queue), clock=outbox.clock)
+    ):  # fmt: skip
+        await outbox.subscribes("a")
+        happened = [one for number in range(40) for one in await outbox.happens(f"lane {number % 4}")]
+        with anyio.fail_after(5):
+            while (await rig.queue.stats()).waiting < 40:
+                await anyio.sleep(0.01)
+        done: list[str] = []
+        for job in (await claim(rig.queue, 10**13))[:3]:
+            assert await rig.queue.done(job)
+            done.append(job.entry.event_id)
+        flush(server)
+        with anyio.fail_after(5):
+            while (await rig.queue.stats()).waiting < 37:
+                await anyio.sleep(0.01)
+        await anyio.sleep(0.3)
+        again: list[str] = []
+        while await deliver_all(rig.queue, 2 * 10**13, lambda job: again.append(job.entry.event_id)):
+            pass
+        assert len(again) == len(set(again))
+        assert set(again) | set(done) == set(happened)
+
+
+async def test_every_change_is_delivered_in_order_although_redis_forgets_everything(server: RedisServer) -> None:
+    endpoints = Endpoints()
+    async with (
+        opened(server) as rig, logged() as outbox,
+        acting(publisher(outbox, rig.queue), dispatcher(outbox, rig.queue, endpoints), clock=outbox.clock),
+    ):  # fmt: skip
+        await outbox.subscribes("a")
+        happened: dict[str, list[str]] = {}
+        for number in range(60):
+            lane = f"lane {number % 5}"
+            happened.setdefault(lane, []).extend(await outbox.happens(lane))
+            if number in (20, 40):
+                flush(server)
+            await anyio.sleep(0.01)
+        with anyio.fail_after(10):
+            while lanes(endpoints.requests) != happened:
+                await anyio.sleep(0.02)
