@@ -21,6 +21,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from airy import trace
 from airy.secret import MASK
 
 Format = Literal["auto", "json", "console"]
@@ -50,11 +51,12 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     # sources
     "channel.credentials_refused": "the provider refused a channel's token; its sends stop until it is connected again",
     "store.rebuilt": "the store did not belong to this log, or the log lost records it had yet to fold; it starts over",
-    "webhooks.dead_lettered": "provider webhooks nobody can read; their bytes are in the dead letter topic",
+    "webhooks.dead_lettered": "provider webhooks nobody can read; the first is named, all are in the dead letter topic",
+    "webhooks.parked": "provider webhooks for accounts nobody has connected; the first is named, all wait 14 days",
     "channel.still_subscribed": "a channel is disconnected, and the provider could not be told to stop its webhooks",
     "channel.undecodable": "a record of the channels topic is not a channel; it is a dead letter already",
     "profile.unavailable": "a contact's profile could not be fetched; it is tried again",
-    "send.ended": "one attempt to send a message is over, with its outcome",
+    "send.ended": "one attempt to send a message is over, with its outcome; info unless it was sent",
     "webhooks.unparked": "webhooks that waited for an account were replayed, because it was connected",
     # outbound webhooks
     "publisher.waits": "the queue is full or cannot serve; the log holds what waits",
@@ -63,6 +65,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "publisher.queue_is_elsewhere": "somebody else queued meanwhile; the queue's position is read again",
     "publisher.queue_moved": "the queue is not where we left it: it lost its tail, or another publisher is at work",
     "dispatcher.waits": "the queue cannot serve; deliveries wait",
+    "delivery.failed": "one attempt to deliver a webhook failed; what follows is decided by the schedule",
     "delivery.waits": "a webhook's settings could not be read; its deliveries wait",
     "delivery.lease_lost": "a delivery took longer than its lease; somebody else makes it again",
     "delivery.outcome_lost": "what became of a delivery could not be recorded; it is made again, with the same id",
@@ -72,6 +75,11 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhook.not_switched_off": "a failing webhook could not be unsubscribed; it is tried again",
     "attempts.wait": "records of attempts could not be written; they wait, and the oldest are dropped beyond a bound",
     "attempts.refused": "records of attempts were refused by the log and are lost; deliveries are not affected",
+    # the queue that processes share
+    "queue.is_new": "Redis held no queue of ours; one begins",
+    "queue.wiped": "Redis was emptied or replaced; what is undelivered is queued again from the log",
+    "queue.memory_high": "Redis uses most of its maxmemory; the publisher waits once it uses still more",
+    "queue.memory_unbounded": "Redis has no maxmemory: it may take all there is and be killed for it",
     # the store
     "store.damaged": "the store's file is damaged; it is built again from the log at the next start",
     "record.failed": "the fold of one record failed; it is kept aside with its reason, the rest goes on",
@@ -147,8 +155,19 @@ def _clean(name: str, value: object, depth: int) -> object:
     return value
 
 
+def add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The trace a line belongs to, where there is one. What is said explicitly stays; what is empty goes."""
+    traced = event.get("trace_id") or trace.trace_id_of(trace.current())
+    if traced:
+        event["trace_id"] = traced
+    else:
+        event.pop("trace_id", None)
+    return event
+
+
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
+    add_trace,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     mask_fields,

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import structlog
 
-from airy import log
+from airy import log, trace
 from airy.secret import MASK, Secret
 
 KNOWN = 'hunter2-"quoted"-ü'
@@ -149,3 +149,18 @@ def test_a_traceback_shows_no_local_variables(format_: str) -> None:
 
     assert "ZeroDivisionError" in stream.getvalue()
     assert "t0p-secret" not in stream.getvalue()
+
+
+def test_a_line_names_the_trace_it_belongs_to_and_no_empty_one() -> None:
+    stream = configured()
+    begun = trace.begun("a request")
+
+    with trace.under(begun.header), structlog.contextvars.bound_contextvars(message_id="m", conversation_id="c"):
+        structlog.get_logger().info("send.ended", attempt=1)
+        structlog.get_logger().info("delivery.failed", trace_id="of another")
+    structlog.get_logger().info("delivery.failed", trace_id="")
+
+    inside, told, outside = lines(stream)
+    assert (inside["trace_id"], inside["message_id"], inside["conversation_id"]) == (begun.trace_id, "m", "c")
+    assert told["trace_id"] == "of another"
+    assert outside.keys() == {"timestamp", "level", "event"}

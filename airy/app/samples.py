@@ -1,14 +1,35 @@
-"""What `/metrics` shows: numbers that are counted anyway, read when somebody asks."""
+"""What `/metrics` shows: numbers that are counted anyway, read when somebody asks; what they mean is in
+`airy.http.metrics`.
 
+A scrape is answered in bounded time, whatever is away: the log was asked by the watch, and a queue that does not answer
+leaves its latest numbers and `webhook_queue_up` 0.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
+import anyio
+
+from airy.actors.webhooks.queue import QueueStats
 from airy.app.parts import Parts
+from airy.errors import Unavailable
 from airy.http.app import Front
 from airy.http.ingress import Ingress
+from airy.http.metrics import Labelled, Value
 from airy.http.metrics import Samples as Values
 
-PAGE_BYTES = 4096
-STATM = "/proc/self/statm"  # Linux; elsewhere the sample is left out
+QUEUE_S = 1.0  # for the queue's answer
+FATES = ("routed", "parked", "unparked", "dead_lettered")  # shown from 0 on: a monitor cannot see a counter appear
+NO_STATS = QueueStats(0, 0, 0, None)
+
+
+@runtime_checkable
+class Rebalancing(Protocol):
+    """A bus that counts, by consumer group, how often partitions were dealt out."""
+
+    @property
+    def rebalances(self) -> Counter[str]: ...
 
 
 class Samples:
@@ -18,8 +39,9 @@ class Samples:
         self._front: Front | None = None
         self._ingresses: list[Ingress] = []
         self._parts = parts
+        self._stats = NO_STATS
         self.totals: Mapping[str, Callable[[], float]] = {"facts_total": lambda: parts.follower.facts}
-        self.counters: Callable[[], Mapping[str, float]] = dict
+        self.counters: Callable[[], Values] = dict
 
     def watch(self, front: Front, ingresses: list[Ingress]) -> None:
         self._front, self._ingresses = front, ingresses
@@ -27,27 +49,61 @@ class Samples:
     async def read(self) -> Values:
         parts = self._parts
         counts = await parts.store.counts()
-        queue = await parts.queue.stats()
-        now_ms = parts.clock.now_ms()
-        values: dict[str, float | Mapping[str, float]] = {
+        values: dict[str, Value] = {
             **{name: float(value) for name, value in counts.items()},
             **self.counters(),
-            "provider_webhooks_total": {name: float(value) for name, value in parts.counts.items()},
+            **self._log(),
+            **await self._queue(),
+            "provider_webhooks_total": {name: float(parts.counts[name]) for name in (*FATES, *parts.counts)},
+            "records_dead_lettered_total": float(parts.follower.bad),
             "store_caught_up": float(parts.follower.caught_up),
             "webhooks_delivered_total": float(parts.deliveries["delivered"]),
             "webhooks_failed_attempts_total": float(parts.deliveries["failed"]),
-            "webhooks_waiting": float(queue.waiting),
-            "webhooks_leased": float(queue.leased),
-            "webhooks_dead": float(queue.dead),
-            "webhooks_oldest_age_seconds": max(0, now_ms - queue.oldest_at_ms) / 1000 if queue.oldest_at_ms else 0.0,
         }
         if self._front is not None:
             values["responses_total"] = dict(self._front.responses)
             values["ingress_total"] = self._ingress()
-        resident = resident_bytes()
-        if resident is not None:
-            values["process_resident_memory_bytes"] = float(resident)
         return values
+
+    def _log(self) -> dict[str, Value]:
+        """How far behind the log this process is, as learned last."""
+        watch = self._parts.watch
+        positions: Counter[tuple[str, ...]] = Counter()
+        for where, offset in self._parts.follower.positions().items():
+            positions[where.topic,] += offset
+        values: dict[str, Value] = {
+            "consumer_lag": Labelled(("group", "topic"), watch.lags),
+            "event_loop_delay_seconds": watch.loop_delay_s,
+            "fold_age_seconds": watch.fold_age_s,
+            "fold_lag": float(watch.fold_lag),
+            "fold_position": Labelled(("topic",), positions),
+            "log_questions_failed_total": float(watch.failures),
+        }
+        if watch.reading_age_s is not None:
+            values["log_reading_age_seconds"] = watch.reading_age_s
+        bus = self._parts.bus
+        if isinstance(bus, Rebalancing):
+            values["rebalances_total"] = Labelled(("group",), {(group,): n for group, n in bus.rebalances.items()})
+        return values
+
+    async def _queue(self) -> dict[str, Value]:
+        parts, answered = self._parts, False
+        with anyio.move_on_after(QUEUE_S):
+            try:
+                self._stats = await parts.queue.stats()
+                answered = True
+            except Unavailable:
+                pass  # said by `webhook_queue_up`; whoever works with the queue logs it
+        stats = self._stats
+        age_ms = max(0, parts.clock.now_ms() - stats.oldest_at_ms) if stats.oldest_at_ms else 0
+        return {
+            "webhook_queue_up": float(answered),
+            "webhooks_waiting": float(stats.waiting),
+            "webhooks_waiting_max": float(parts.config.queue.jobs_max),
+            "webhooks_leased": float(stats.leased),
+            "webhooks_dead": float(stats.dead),
+            "webhooks_oldest_age_seconds": age_ms / 1000,
+        }
 
     def _ingress(self) -> dict[str, float]:
         totals: dict[str, float] = {}
@@ -55,11 +111,3 @@ class Samples:
             for name in ingress.counts.__slots__:
                 totals[name] = totals.get(name, 0.0) + getattr(ingress.counts, name)
         return totals
-
-
-def resident_bytes() -> int | None:
-    try:
-        with open(STATM, encoding="ascii") as file:  # noqa: PTH123 - a line of the kernel's, not a file to manage
-            return int(file.read().split()[1]) * PAGE_BYTES
-    except OSError:
-        return None

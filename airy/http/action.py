@@ -112,7 +112,9 @@ def _response(answer: Answer, status: int) -> ASGIResponse:
 
 
 async def _catch_up(edge: Edge, tokens: list[str]) -> None:
-    """Wait until the store holds what the caller has already seen (G6)."""
+    """Wait until the store holds what the caller has already seen (G6); half a log answers nobody."""
+    if not edge.caught_up():
+        raise unavailable("this replica is folding the log, and does not know everything yet: ask again, or another")
     for token in tokens:
         position = topics.parse_position_token(token)
         if not await edge.reached(position, edge.read_wait_s):

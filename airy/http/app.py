@@ -5,12 +5,13 @@ one place errors are rendered, and what every answer carries.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import structlog
 from litestar import Litestar, Request, Response
 from litestar.handlers import HTTPRouteHandler
 
+from airy import components, trace
 from airy.clock import Ids
 from airy.http import (
     action,
@@ -40,17 +41,24 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+TRACEPARENT = trace.HEADER.encode()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = structlog.get_logger("airy.http")
 
 
-def application(edge: Edge, reader: BodyReader, guard: Guard, routes: Iterable[HTTPRouteHandler] = ()) -> Litestar:
-    """The Litestar application alone. `routes` are further ones; they declare their permission as ours do."""
+def application(
+    edge: Edge, reader: BodyReader, guard: Guard, running: Collection[str], routes: Iterable[HTTPRouteHandler] = (),
+) -> Litestar:  # fmt: skip
+    """The Litestar application alone, with what the running components serve.
+
+    `routes` are further ones; they declare their permission as ours do.
+    """
+    actions = [each for each in ACTIONS if components.serves(running, each.paths[0])]
     return Litestar(
         route_handlers=[
-            *(action.route(each, edge, reader) for each in ACTIONS),
-            *health.routes(edge.status), openapi.route(ACTIONS, edge.version), *routes,
+            *(action.route(each, edge, reader) for each in actions),
+            *health.routes(edge.status), openapi.route(actions, edge.version), *routes,
         ],
         guards=[guard], exception_handlers={Exception: _answer_error},
         openapi_config=None, logging_config=None,
@@ -66,6 +74,8 @@ class Front:
         self._ingresses = {spelling: each for path, each in ingresses.items() for spelling in (path, f"{path}/")}
         self._cors = cors
         self._ids = ids
+        self._process = ids.new()
+        self._requests = 0
         self.responses: dict[str, int] = {}  # by class of status, for metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +89,8 @@ class Front:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        extra = [*ALWAYS, (b"x-request-id", request_id.encode())]
+        traced = self._traced(scope, request_id)
+        extra = [*ALWAYS, (b"x-request-id", request_id.encode()), (b"traceresponse", traced.header.encode())]
         origin = self._cors.origin(scope["headers"])
         if origin is not None and self._cors.allows(origin):
             extra += self._cors.headers(origin)
@@ -97,7 +108,14 @@ class Front:
             await send({"type": "http.response.start", "status": 200, "headers": self._cors.preflight(origin)})
             await send({"type": "http.response.body", "body": b""})
         else:
-            await self.app(scope, receive, answer)  # type: ignore[arg-type]
+            with trace.under(traced.header):
+                await self.app(scope, receive, answer)  # type: ignore[arg-type]
+
+    def _traced(self, scope: Scope, request_id: str) -> trace.Trace:
+        """The caller's trace, or one of our own: a request id that callers choose may come again, a trace may not."""
+        self._requests += 1
+        given = [value for name, value in scope["headers"] if name == TRACEPARENT]
+        return trace.continued(given, f"{self._process}-{self._requests:x}-{request_id}")
 
     def _request_id(self, scope: Scope) -> str:
         for name, value in scope["headers"]:

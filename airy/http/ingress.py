@@ -13,7 +13,7 @@ import anyio
 import structlog
 from msgspec import Struct
 
-from airy import topics
+from airy import topics, trace
 from airy.bus.api import Bus
 from airy.bus.record import Headers
 from airy.clock import Clock, Ids
@@ -25,7 +25,8 @@ from airy.http.problems import Problem, problem_of, render, unavailable
 from airy.http.sharing import SharedPublish
 from airy.sources.api import Denied
 
-NOTICED_HEADERS = {name.encode(): name for name in ("content-type", "content-encoding", "traceparent")}
+NOTICED_HEADERS = {name.encode(): name for name in ("content-type", "content-encoding")}
+TRACEPARENT = trace.HEADER.encode()
 KEPT_BYTES_MAX = 256  # of one header's value
 
 OK = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
@@ -103,7 +104,7 @@ class Ingress:
         self._gate = gate
         self._reader = reader
         self._topic = topics.source_events(source.name)
-        self._process = ids.new()[:18].encode()  # with a count behind it, an id for each request
+        self._process = ids.new()[:18]  # with a count behind it, an id for each request
         self.counts = IngressCounts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,7 +143,9 @@ class Ingress:
         counts.accepted_bytes += len(body)
 
     def _kept(self, headers: RawHeaders) -> Headers:
-        kept = [("request-id", b"%s-%x" % (self._process, self.counts.requests))]
+        request_id = f"{self._process}-{self.counts.requests:x}"
+        given = [value for name, value in headers if name == TRACEPARENT]
+        kept = [("request-id", request_id.encode()), (trace.HEADER, trace.continued(given, request_id).header.encode())]
         for name, value in headers:
             if name in NOTICED_HEADERS:
                 if name == b"content-encoding":

@@ -1,6 +1,8 @@
 """`/metrics` in Prometheus' format: numbers others count anyway, read when asked for.
 
-No counters of its own on any hot path and no global registry, so two edges in one process do not mix.
+No counters of its own on any hot path and no global registry, so two edges in one process do not mix. What each number
+means is a contract with whoever watches: `MEANING` lists them, and tests compare it with what a running system shows,
+with the alerts and with the dashboard.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -8,15 +10,63 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from airy.http.auth import PERMISSION, Permission
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "airy_"
 TOTAL = "_total"  # names that end so are counters, all others gauges
 
-Samples = Mapping[str, float | Mapping[str, float]]
+MEANING = {  # name without its prefix; a counter starts at 0 with the process
+    "actors": "leaves of the supervision tree",
+    "build_info": "1; version, and the components that run in this process",
+    "changes": "changes that are kept for those who act on them",
+    "channels": "channels, connected or not",
+    "component_ready": "1 if every actor of a component is ready; `airy` are those that every process has",
+    "consumer_lag": "offsets a consumer group has yet to commit, by topic; the same from each of its members",
+    "conversations": "conversations that are listed",
+    "event_loop_delay_seconds": "how late the event loop was, at worst in the last minute",
+    "facts_total": "facts the fold accepted",
+    "fold_age_seconds": "how long the oldest record that is not folded has been in the log",
+    "fold_lag": "offsets of the log that are not folded here",
+    "fold_position": "sum of the next offsets to fold, by topic",
+    "ingress_total": "provider webhooks by what became of them at the door",
+    "log_questions_failed_total": "questions about lag that the log did not answer",
+    "log_reading_age_seconds": "how old lag, fold lag and fold age are",
+    "messages": "messages that are listed",
+    "process_resident_memory_bytes": "memory of the process, by the components in it",
+    "provider_webhooks_total": "provider webhooks by what became of them behind the door",
+    "ready": "1 if this process is ready, as /readyz says",
+    "rebalances_total": "times partitions of a consumer group were dealt out to this process",
+    "records_dead_lettered_total": "records of the log that could not be folded",
+    "responses_total": "HTTP answers of the API by class of status",
+    "restarts_total": "restarts of actors",
+    "send_pending": "messages to send that wait, or are under way",
+    "send_unknown": "messages to send whose answer was lost",
+    "store_caught_up": "1 if everything that was in the log at the start is folded",
+    "webhook_queue_up": "1 if the webhook queue answered this scrape; else its numbers are the latest known",
+    "webhooks_dead": "deliveries that were given up and can be replayed",
+    "webhooks_delivered_total": "deliveries that an endpoint took",
+    "webhooks_failed_attempts_total": "attempts to deliver that failed",
+    "webhooks_leased": "deliveries under way",
+    "webhooks_oldest_age_seconds": "age of the oldest change that waits in the queue",
+    "webhooks_waiting": "deliveries that wait in the queue",
+    "webhooks_waiting_max": "what the queue may hold; above it the log holds the rest",
+}
+
+
+class Labelled(Struct, frozen=True):
+    """Values by their labels."""
+
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], float]
+
+
+Value = float | Mapping[str, float] | Labelled
+Samples = Mapping[str, Value]
 """Values by name; a mapping holds one value for each `what`."""
 
 
@@ -28,16 +78,21 @@ class Collector:
 
     def collect(self) -> Iterable[Metric]:
         for name, value in sorted(self._samples.items()):
-            full = f"airy_{name.removesuffix(TOTAL)}"
-            help_text = name.removesuffix(TOTAL).replace("_", " ")
+            bare = name.removesuffix(TOTAL)
             kind = CounterMetricFamily if name.endswith(TOTAL) else GaugeMetricFamily
-            if isinstance(value, Mapping):
-                family = kind(full, help_text, labels=["what"])
-                for what, number in sorted(value.items()):
-                    family.add_metric([what], number)
-            else:
-                family = kind(full, help_text, value=value)
+            found = _labelled(value)
+            family = kind(PREFIX + bare, MEANING.get(name, bare.replace("_", " ")), labels=found.labels)
+            for labels, number in sorted(found.values.items()):
+                family.add_metric(labels, number)
             yield family
+
+
+def _labelled(value: Value) -> Labelled:
+    if isinstance(value, Labelled):
+        return value
+    if isinstance(value, Mapping):
+        return Labelled(("what",), {(what,): number for what, number in value.items()})
+    return Labelled((), {(): value})
 
 
 def exposition(samples: Samples) -> bytes:

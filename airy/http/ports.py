@@ -2,7 +2,7 @@
 provides them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -63,3 +63,4 @@ class Edge(Struct, frozen=True, kw_only=True):
     ids: Ids
     version: str
     read_wait_s: float = 5.0
+    caught_up: Callable[[], bool] = lambda: True  # whether the store has what was in the log at the start

@@ -15,6 +15,7 @@ from airy.http.bodies import BodyLimits, BodyReader
 from airy.http.ingress import Gate, GateLimits, Ingress
 from airy.http.sharing import SharedPublish
 from airy.sources.api import Accepted
+from airy.trace import Trace, parse
 from tests.kit.asgi import Drip, Response, call
 from tests.kit.signing import SigningSource, signature
 
@@ -60,15 +61,35 @@ async def post(app: Ingress, body: bytes = BODY, *, signed: bytes | None = None,
 async def test_a_signed_post_is_in_the_log_as_it_came_and_answered_200() -> None:
     bus = HeldBus()
     body = b"\xff not even text"
-    answer = await post(ingress(bus), body, content_type="application/json", authorization="secret", traceparent="00-x")
+    answer = await post(ingress(bus), body, content_type="application/json", authorization="secret")
     assert (answer.status, answer.body) == (200, b"")
     [record] = await bus.records()
     assert (record.value, record.key) == (body, b"page")
     assert record.header("content-type") == "application/json"
-    assert record.header("traceparent") == "00-x"
     assert record.timestamp_ms == LoopClock().now_ms()
     assert record.header("request-id")
     assert record.header("authorization") is None
+
+
+@pytest.mark.parametrize("given", ["00-x", "", f"00-{'0' * 32}-00f067aa0ba902b7-01"])
+async def test_a_webhook_without_a_valid_trace_begins_one(given: str) -> None:
+    bus = HeldBus()
+    app = ingress(bus)
+    await post(app)
+    await post(app, traceparent=given)
+    traces = [parse(record.header("traceparent") or "") for record in await bus.records()]
+    assert len({trace.trace_id for trace in traces if trace}) == 2
+
+
+async def test_a_webhook_with_a_trace_goes_on_with_it_one_step_further() -> None:
+    bus = HeldBus()
+    given = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1)
+    await post(ingress(bus), traceparent=given.header)
+    [record] = await bus.records()
+    kept = parse(record.header("traceparent") or "")
+    assert kept is not None
+    assert (kept.trace_id, kept.flags) == (given.trace_id, given.flags)
+    assert kept.span_id != given.span_id
 
 
 async def test_every_request_has_an_id_of_its_own() -> None:

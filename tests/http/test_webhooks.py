@@ -171,12 +171,13 @@ async def test_rotating_keeps_the_previous_secret_beside_the_new_one() -> None:
 async def test_a_subscription_begins_at_the_ends_of_the_log() -> None:
     async with desk() as edge:
         before = await subscribe(edge)
+        await edge.asked("/tags.create", {"name": "Urgent", "color": "tag-red"}, status=201)
         after = await subscribe(edge)
         stored = [await edge.store.webhook(made.id) for made in (before, after)]
         assert all(
-            webhook is not None and webhook.since.keys() == {t.name for t in topics.FOLDED} for webhook in stored
+            webhook is not None and webhook.since.keys() == {t.name for t in topics.TOLD} for webhook in stored
         )
-        ends = [sum(webhook.since[topics.WEBHOOKS.name]) for webhook in stored if webhook]
+        ends = [sum(webhook.since[topics.TAGS.name]) for webhook in stored if webhook]
         assert ends[1] == ends[0] + 1
 
 

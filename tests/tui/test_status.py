@@ -1,5 +1,6 @@
 """`airy status`: the same facts for people and programs, and our token for our instance only."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,32 +10,129 @@ from airy.config import Config, load, system_token
 from airy.errors import Refused, Unavailable
 from airy.fetch import Answer
 from airy.secret import Secret
-from airy.tui.status import ask, instance, words
+from airy.tui.status import ask, ask_all, instance, instances, words
 from tests.kit.instance import Instance
 
 URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-of-some-length"
 
 
-async def test_the_report_has_readiness_services_and_counts() -> None:
-    there = Instance(token=TOKEN)
-    there.waiting_for = {"store": "folding"}
-    there.services = {
-        "webhook-consumer": {"enabled": True, "healthy": False, "component": "integration-webhook"},
-        "sources-facebook-connector": {"enabled": False, "healthy": False, "component": "sources-facebook"},
-    }
-    there.counts = {"airy_messages": 7.0}
+FIGURES = {
+    'airy_build_info{components="http,webhook-publisher",python="3.11.7",version="1.2.3"}': 1.0,
+    'airy_component_ready{component="http"}': 1.0,
+    'airy_component_ready{component="sources-facebook"}': 1.0,
+    'airy_component_ready{component="webhook-publisher"}': 0.0,
+    'airy_restarts_total{actor="router",component="sources-facebook"}': 2.0,
+    'airy_restarts_total{actor="connector",component="sources-facebook"}': 1.0,
+    'airy_restarts_total{actor="http",component="http"}': 0.0,
+    'airy_consumer_lag{group="sources.facebook.router",topic="source.facebook.events"}': 40.0,
+    'airy_consumer_lag{group="sources.facebook.unpark",topic="application.communication.channels"}': 2.0,
+    'airy_consumer_lag{group="webhook-publisher",topic="application.communication.events"}': 7.0,
+    'airy_rebalances_total{group="sources.facebook.router"}': 3.0,
+    'airy_rebalances_total{group="webhook-publisher"}': 1.0,
+    'airy_process_resident_memory_bytes{component="all"}': 88_080_384.0,
+    'airy_fold_position{topic="application.communication.events"}': 1200.0,
+    'airy_fold_position{topic="application.communication.tags"}': 34.0,
+    "airy_fold_lag": 5.0,
+    "airy_fold_age_seconds": 0.25,
+    "airy_store_caught_up": 1.0,
+    "airy_webhook_queue_up": 1.0,
+    "airy_webhooks_waiting": 12.0,
+    "airy_webhooks_waiting_max": 1_000_000.0,
+    "airy_webhooks_leased": 3.0,
+    "airy_webhooks_dead": 1.0,
+    "airy_webhooks_oldest_age_seconds": 1.5,
+}
 
-    report = await ask(Client(there, URL, Secret(TOKEN)))
 
-    assert (report["ready"], report["waiting_for"], report["version"]) == (False, {"store": "folding"}, "1.2.3")
-    assert words(report).splitlines() == [
-        f"Airy 1.2.3 at {URL}: not ready",
-        "  waits for store: folding",
-        "  sources-facebook-connector  off",
-        "  webhook-consumer            unhealthy",
-        "  airy_messages               7",
+def there() -> Instance:
+    instance_ = Instance(token=TOKEN)
+    instance_.counts = dict(FIGURES)
+    return instance_
+
+
+async def test_one_process_is_shown_component_by_component_with_the_store_and_the_queue() -> None:
+    here = there()
+    here.waiting_for = {"airy/webhooks/publisher": "redis is away"}
+    report = await ask(Client(here, URL, Secret(TOKEN)))
+
+    assert words([report]).splitlines() == [
+        "Airy 1.2.3: not ready",
+        "",
+        "PROCESS         COMPONENT          STATE      RESTARTS  LAG  REBALANCES  MEMORY",
+        "127.0.0.1:8080  http               ready             0    -           -  84 MiB",
+        "                sources-facebook   ready             3   42           3",
+        "                webhook-publisher  not ready         0    7           1",
+        "",
+        "127.0.0.1:8080 waits for airy/webhooks/publisher: redis is away",
+        "store of 127.0.0.1:8080: at 1234, 5 behind (0.2 s)",
+        "webhook queue: 12 of 1000000 waiting, 3 under way, 1 dead, oldest 1.5 s",
     ]
+
+
+async def test_programs_get_the_same_and_every_number() -> None:
+    report = await ask(Client(there(), URL, Secret(TOKEN)))
+
+    assert (report["url"], report["ready"], report["version"]) == (URL, True, "1.2.3")
+    assert report["counts"] == FIGURES
+    assert report["components"]["sources-facebook"] == {"ready": True, "restarts": 3, "lag": 42, "rebalances": 3}
+    assert report["fold"] == {"position": 1234, "lag": 5, "age_s": 0.25, "caught_up": True}
+    assert report["lag"]["webhook-publisher application.communication.events"] == 7
+    assert report["queue"]["oldest_s"] == 1.5
+    json.dumps(report)
+
+
+async def test_several_processes_are_one_table_and_one_that_is_down_has_a_row() -> None:
+    one, two, down = there(), there(), there()
+    two.counts['airy_component_ready{component="webhook-publisher"}'] = 1.0
+    two.counts["airy_webhook_queue_up"] = one.counts["airy_store_caught_up"] = 0.0
+    down.down = True
+    urls = [f"http://127.0.0.1:{port}" for port in (8081, 8082, 8083)]
+    clients = [
+        Client(instance_, url, Secret(TOKEN)) for instance_, url in zip((one, two, down), urls, strict=True)
+    ]
+
+    reports = await ask_all(clients)
+    lines = words(reports).splitlines()
+
+    assert [report["ready"] for report in reports] == [True, True, False]
+    assert lines[0] == "Airy 1.2.3: not ready"
+    table = lines[2 : lines.index("", 2)]
+    assert [line.split()[0] for line in table if not line.startswith(" ")] == [
+        "PROCESS", "127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:8083",
+    ]  # fmt: skip
+    assert "unreachable" in table[-1]
+    assert "127.0.0.1:8083 does not answer: 127.0.0.1: connection refused" in lines
+    assert len(table) == 1 + 3 + 3 + 1
+    assert len([line for line in lines if line.startswith("store of")]) == 2
+    assert "still catching up" in next(line for line in lines if line.startswith("store of 127.0.0.1:8081"))
+    assert [line for line in lines if line.startswith("webhook queue")] == [
+        "webhook queue: 12 of 1000000 waiting, 3 under way, 1 dead, oldest 1.5 s"
+    ]
+
+
+async def test_a_queue_that_does_not_answer_is_said() -> None:
+    here = there()
+    here.counts["airy_webhook_queue_up"] = 0.0
+
+    assert "does not answer" in words([await ask(Client(here, URL, Secret(TOKEN)))])
+
+
+async def test_a_process_without_the_api_is_shown_as_well() -> None:
+    here = there()
+    here.pages.discard("/client.config")
+    report = await ask(Client(here, URL, Secret(TOKEN)))
+
+    assert report["services"] == {}
+    assert report["version"] == "1.2.3"
+
+
+async def test_what_is_no_exposition_is_refused() -> None:
+    here = there()
+    here.counts = {"airy_messages{": 1.0}
+
+    with pytest.raises(Refused, match="/metrics"):
+        await ask(Client(here, URL, Secret(TOKEN)))
 
 
 async def test_an_instance_that_is_down_is_unavailable_and_a_wrong_token_refused() -> None:
@@ -55,6 +153,13 @@ def test_the_instance_is_where_it_listens(host: str, url: str) -> None:
 
     assert instance(config, None, None) == (url, Secret(TOKEN))
     assert instance(config, None, "given") == (url, Secret("given"))
+
+
+def test_processes_are_those_that_are_named_or_the_configured_one() -> None:
+    config = load(None, {"AIRY_PORT": "9", "AIRY_SYSTEM_TOKEN": TOKEN})
+
+    assert instances(config, (), None) == [("http://127.0.0.1:9", Secret(TOKEN))]
+    assert instances(config, ("http://a", "http://b"), "t") == [("http://a", Secret("t")), ("http://b", Secret("t"))]
 
 
 def test_another_instance_never_gets_our_token() -> None:

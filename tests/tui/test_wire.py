@@ -69,11 +69,11 @@ async def test_watching_without_a_terminal_tells_where_to_look_and_what_happens(
 async def test_status_says_whether_it_is_ready(as_json: bool) -> None:
     instance, out = Instance(token=TOKEN), io.StringIO()
     async with serving(instance) as url:
-        assert await status.show(url, Secret(TOKEN), as_json, out) == status.OK
+        assert await status.show([(url, Secret(TOKEN))], as_json, out) == status.OK
         instance.waiting_for = {"store": "folding"}
-        assert await status.show(url, Secret(TOKEN), as_json, io.StringIO()) == status.NOT_READY
+        assert await status.show([(url, Secret(TOKEN))], as_json, io.StringIO()) == status.NOT_READY
 
     if as_json:
         assert json.loads(out.getvalue())["ready"] is True
     else:
-        assert out.getvalue() == f"Airy 1.2.3 at {url}: ready\n"
+        assert out.getvalue().startswith("Airy: ready\n")
