@@ -15,9 +15,11 @@ INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
 ARGS ?=
 SEEDS ?= 200
 CYCLES ?= 1000
+ROUNDS ?= 1
+FAULTS ?= kill-a-component,zombie,kill-redis,flush-redis,cut-redis,kill-the-broker,broker-away,rolling-restart
 FAST := not slow and not e2e and not cluster
 
-.PHONY: help run test check lint bench sim kill lock clean
+.PHONY: help run test check lint bench sim kill cluster faults kafka lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -44,6 +46,15 @@ sim: $(VENV)/.dev ## the system under simulated faults, SEEDS=200 of them
 
 kill: $(VENV)/.dev ## kill and restart a real process, CYCLES=1000 times, and check that nothing was lost
 	CYCLES=$(CYCLES) $(BIN)/python -m pytest tests/e2e/test_kill.py $(ARGS)
+
+kafka: $(VENV)/.dev ## a real Kafka broker on this machine until Ctrl-C, ARGS="--brokers 3" for three
+	@$(BIN)/python -m tests.kit.servers.kafka $(ARGS)
+
+cluster: $(VENV)/.dev ## Airy as a fleet: Kafka, Redis, two processes of every component, and the demonstration
+	@$(BIN)/python -m tests.kit.cluster $(ARGS)
+
+faults: $(VENV)/.dev ## break a real cluster under load; FAULTS=zombie,kill-redis chooses, ROUNDS=5 repeats
+	FAULTS=$(FAULTS) ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/e2e/test_cluster_faults.py $(ARGS)
 
 lock: $(VENV)/.dev ## resolve the lock files again, after a change to pyproject.toml
 	$(PIP) install --quiet uv

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airy.config import Config
 
 OK = 0
+CHANGES = 2
 USAGE = 64
 INVALID = 78
 INTERRUPTED = 130
@@ -36,12 +37,25 @@ def config_options(command: Command) -> Command:
     return click.option("--data", type=where, help="where data is kept, instead of as configured")(command)
 
 
+def cluster_options(command: Command) -> Command:
+    """`--kafka` and `--redis`: the same system on servers that several processes share."""
+    kafka = "keep the log there: host:port[,host:port]; set AIRY_KAFKA or the configuration for more"
+    command = click.option("--redis", envvar="AIRY_REDIS", help="queue webhooks there: redis://host:port/0")(command)
+    return click.option("--kafka", envvar="AIRY_KAFKA", help=kafka)(command)
+
+
+def topics_options(command: Command) -> Command:
+    """Which cluster's topics."""
+    cluster = "the cluster, host:port[,host:port], instead of as configured"
+    return config_options(click.option("--kafka", envvar="AIRY_KAFKA", help=cluster)(command))
+
+
 def instance_options(command: Command) -> Command:
-    """Which running instance to talk to."""
+    """Which running instance to talk to, process by process."""
     told = "the instance's token; default: the configured or generated one"
     command = click.option("--token", envvar="AIRY_TOKEN", help=told)(command)
-    other = "another instance than the configured one; takes --token"
-    return click.option("--url", envvar="AIRY_URL", help=other)(command)
+    other = "another instance than the configured one; takes --token; again for each process of a cluster"
+    return click.option("--url", "urls", multiple=True, envvar="AIRY_URL", help=other)(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
@@ -51,14 +65,18 @@ def airy() -> None:
 
 @airy.command()
 @config_options
+@cluster_options
 @click.option("--ephemeral", is_flag=True, help="keep nothing: memory instead of the disk, gone at the end")
 @click.option("--demo", is_flag=True, help="with a simulated Messenger and a bot, on data of its own")
 @click.option("--console/--no-console", default=None, help="the live view; default: if somebody looks")
-def up(file: Path | None, data: Path | None, ephemeral: bool, demo: bool, console: bool | None) -> int:
+def up(
+    file: Path | None, data: Path | None, kafka: str | None, redis: str | None, ephemeral: bool, demo: bool,
+    console: bool | None,
+) -> int:  # fmt: skip
     """Run every enabled component in this process."""
     from airy import process
 
-    config = _config(file, data)
+    config = _config(file, data, kafka, redis)
     if demo and data is None:
         config = process.demo_config(config)
     shown = demo or sys.stdout.isatty() if console is None else console
@@ -68,24 +86,23 @@ def up(file: Path | None, data: Path | None, ephemeral: bool, demo: bool, consol
 @airy.command()
 @click.argument("names", metavar="COMPONENT…", nargs=-1, required=True)
 @config_options
+@cluster_options
 @click.option("--ephemeral", is_flag=True, help="keep nothing: memory instead of the disk, gone at the end")
-def run(names: Sequence[str], file: Path | None, data: Path | None, ephemeral: bool) -> int:
+def run(
+    names: Sequence[str], file: Path | None, data: Path | None, kafka: str | None, redis: str | None, ephemeral: bool
+) -> int:
     """Run only these components: what one pod of an installation does."""
-    from airy import components, process
-    from airy.errors import Refused
+    from airy import process
 
-    try:
-        chosen = components.resolve(names)
-    except Refused as error:
-        raise click.UsageError(str(error)) from error
-    return process.run(_config(file, data), components=chosen, ephemeral=ephemeral)
+    return process.run(_config(file, data, kafka, redis), components=_components(names), ephemeral=ephemeral)
 
 
 @airy.command()
 @click.pass_context
 def demo(context: click.Context) -> int:
     """`airy up --demo`: see it work, without an account anywhere."""
-    return int(context.invoke(up, file=None, data=None, ephemeral=False, demo=True, console=None))
+    given = {"file": None, "data": None, "kafka": None, "redis": None, "ephemeral": False, "console": None}
+    return int(context.invoke(up, demo=True, **given))
 
 
 @airy.command()
@@ -93,16 +110,18 @@ def demo(context: click.Context) -> int:
 @instance_options
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 @click.option("--watch", is_flag=True, help="the live view")
-def status(file: Path | None, data: Path | None, url: str | None, token: str | None, as_json: bool, watch: bool) -> int:
-    """How a running instance is: health, counts, what runs. Exit code 75: it is not ready."""
+def status(
+    file: Path | None, data: Path | None, urls: Sequence[str], token: str | None, as_json: bool, watch: bool
+) -> int:
+    """How a running instance is: what runs, how far behind, what waits. Exit code 75: it is not ready."""
     from airy import process
     from airy.tui import live
     from airy.tui import status as view
 
-    where = view.instance(_config(file, data), url, token)
+    where = view.instances(_config(file, data), urls, token)
     if watch:
-        return process.conclude(lambda: process.in_loop(live.watch_until_stopped, *where))
-    return process.conclude(lambda: process.in_loop(view.show, *where, as_json))
+        return process.conclude(lambda: process.in_loop(live.watch_until_stopped, *where[0]))
+    return process.conclude(lambda: process.in_loop(view.show, where, as_json))
 
 
 @airy.command()
@@ -140,6 +159,116 @@ def validate(file: Path | None) -> int:
     configuration.load(found, os.environ)
     click.echo(f"{found}: OK" if found else "no airy.yaml here: the defaults are OK")
     return OK
+
+
+@airy.group(name="topics")
+def topic_commands() -> None:
+    """The topics of a Kafka cluster, and who may use them."""
+
+
+@topic_commands.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+def list_topics(as_json: bool) -> int:
+    """Every topic there is, and which components write and read it."""
+    from airy.app import provision
+
+    return provision.show_topics(as_json=as_json)
+
+
+@topic_commands.command(name="plan")
+@topics_options
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+def plan_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
+    """What `apply` would do. Exit code 0: nothing; 2: something; 78: it would refuse."""
+    return _provision("plan", _config(file, data, kafka), as_json=as_json)
+
+
+@topic_commands.command(name="check")
+@topics_options
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+def check_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
+    """Whether the cluster's topics are as they should be. Exit code 78: they are not, and stderr says how."""
+    return _provision("check", _config(file, data, kafka), as_json=as_json)
+
+
+@topic_commands.command(name="apply")
+@topics_options
+@click.option("--yes", is_flag=True, help="do not ask")
+def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: bool) -> int:
+    """Create and alter topics as they should be; refused where that takes more."""
+    config = _config(file, data, kafka)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is nobody to ask: say --yes")
+        code = _provision("plan", config, as_json=False)
+        if code != CHANGES:
+            return code
+        click.confirm("apply that?", abort=True)
+    return _provision("apply", config)
+
+
+@topic_commands.command(name="acls")
+@click.argument("names", metavar="[COMPONENT]…", nargs=-1)
+@topics_options
+@click.option("--principal-prefix", "prefix", default="User:airy-", show_default=True, help="before the component")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "kafka-acls"]), default="table", show_default=True,
+    help="for people, for programs, or command lines of Kafka's own tool",
+)  # fmt: skip
+@click.option("--json", "form", flag_value="json", help="the same as --format json")
+@click.option("--apply", "applying", is_flag=True, help="add them at the cluster; takes none away")
+def acls(
+    names: Sequence[str], file: Path | None, data: Path | None, kafka: str | None, prefix: str, form: str,
+    applying: bool,
+) -> int:  # fmt: skip
+    """The least each component needs at a cluster that enforces access lists."""
+    from airy.app import provision
+
+    config = _config(file, data, kafka)
+    lists = provision.acls(config, _components(names), prefix)
+    code = provision.show_acls(config, lists, form)
+    return _provision("allow", config, lists) if applying else code
+
+
+@airy.group()
+def log() -> None:
+    """The log as a file, and back: how an installation moves to a cluster, or returns."""
+
+
+@log.command("export")
+@config_options
+@click.option("--output", required=True, metavar="FILE", help="where to; - is stdout")
+@click.option("--json", "as_json", is_flag=True, help="the result for programs")
+def log_export(file: Path | None, data: Path | None, output: str, as_json: bool) -> int:
+    """Write the configured log to FILE: every topic, and what was done with it. Airy must not run."""
+    return _log("export", _config(file, data), output, as_json=as_json)
+
+
+@log.command("import")
+@click.argument("archive", metavar="FILE")
+@config_options
+@click.option("--resume", is_flag=True, help="go on with an import that did not end")
+@click.option("--json", "as_json", is_flag=True, help="the result for programs")
+def log_import(archive: str, file: Path | None, data: Path | None, resume: bool, as_json: bool) -> int:
+    """Fill the configured log, which must be empty, from FILE (- is stdin). Airy must not run."""
+    return _log("load", _config(file, data), archive, resume=resume, as_json=as_json)
+
+
+@log.command("digest")
+@config_options
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+def log_digest(file: Path | None, data: Path | None, as_json: bool) -> int:
+    """Fold the configured log from its beginning and say what came out. The same digest: the same state."""
+    return _log("digest", _config(file, data), as_json=as_json)
+
+
+@log.command("check")
+@click.argument("archive", metavar="FILE")
+@config_options
+@click.option("--json", "as_json", is_flag=True, help="for programs")
+def log_check(archive: str, file: Path | None, data: Path | None, as_json: bool) -> int:
+    """Fold FILE and the configured log, and compare. Exit code 70: they differ."""
+    return _log("check", _config(file, data), archive, as_json=as_json)
 
 
 @airy.group()
@@ -183,10 +312,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else OK
 
 
-def _config(file: Path | None, data: Path | None) -> "Config":
+def _components(names: Sequence[str]) -> frozenset[str]:
+    from airy import components
+    from airy.errors import Refused
+
+    try:
+        return components.resolve(names)
+    except Refused as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _log(doing: str, config: "Config", *given: Any, **options: Any) -> int:
+    from airy import process
+    from airy.app import moving
+
+    process.configure_log(config)
+    return process.conclude(lambda: process.in_loop(lambda: getattr(moving, doing)(config, *given, **options)))
+
+
+def _provision(doing: str, config: "Config", *given: Any, **options: Any) -> int:
+    from airy import process
+    from airy.app import provision
+
+    process.configure_log(config)
+    return process.conclude(lambda: process.in_loop(lambda: getattr(provision, doing)(config, *given, **options)))
+
+
+def _config(
+    file: Path | None, data: Path | None, kafka: str | None = None, redis: str | None = None
+) -> "Config":
     from airy import config as configuration
 
-    env = dict(os.environ)
-    if data is not None:
-        env["AIRY_DATA"] = str(data)
+    told = {"AIRY_DATA": data and str(data), "AIRY_KAFKA": kafka, "AIRY_REDIS": redis}
+    env = os.environ | {name: value for name, value in told.items() if value}
     return configuration.load(file or configuration.find(), env)

@@ -158,6 +158,10 @@ OVERRIDES = {  # environment variable to the key it replaces
     "AIRY_KAFKA": "bus.kafka.bootstrap",
     "AIRY_REDIS": "queue.redis.url",
 }
+IMPLIED = {  # and what else it says
+    "AIRY_KAFKA": ("bus.kind", "kafka"),
+    "AIRY_REDIS": ("queue.kind", "redis"),
+}
 
 _HELM = "is for the original on Kubernetes; known here: http, security, data, bus, queue, log, components"
 _NESTED = "components are named in one word here, without nesting: write"
@@ -278,6 +282,9 @@ def _overrides(reader: Reader, env: Mapping[str, str]) -> dict[str, object]:
             apart = Reader(f"environment variable {variable}", env)
             values[where] = apart.read(scalar(env[variable]), _shape_at(where.split(".")), where)
             reader.problems += apart.problems
+            if variable in IMPLIED:
+                implied, value = IMPLIED[variable]
+                values[implied] = value
     return values
 
 

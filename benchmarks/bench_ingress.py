@@ -9,7 +9,7 @@ Every case is one process with our HTTP server on uvloop; the load is another pr
 connections busy with signed posts of about 1 kB. Cases take turns, round after round, so that other load on
 the machine hits all of them; the median round counts. CPU is the server process's own.
 
-    python benchmarks/bench_ingress.py [--seconds 1.5] [--rounds 5] [--connections 32] [--journal] [--json]
+    python benchmarks/bench_ingress.py [--seconds 1.5] [--rounds 5] [--connections 32] [--journal] [--kafka] [--json]
 """
 
 import argparse
@@ -26,12 +26,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import anyio
 import uvloop
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from airy import topics
 from airy.actors.runtime import Context
+from airy.bus import Bus
 from airy.bus.journal import open_journal
+from airy.bus.kafka import KafkaBus, KafkaSettings
 from airy.bus.memory import MemoryBus
 from airy.clock import RandomIds, SystemClock
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
@@ -40,11 +45,13 @@ from airy.http.connection import Limits
 from airy.http.ingress import Gate, Ingress
 from airy.http.server import HttpServer
 from airy.sources.facebook import Facebook, FacebookConfig
+from tests.kit.servers.kafka import KafkaCluster
+from tests.kit.servers.kafka_settings import STEADY_JVM
 
 SECRET = "app secret of the benchmark"
 BASELINE = "bare handler: HMAC"
 APPENDING = "bare handler: HMAC, publish each"
-INGRESS, JOURNAL = "ingress, log in memory", "ingress, log on disk"
+INGRESS, JOURNAL, KAFKA = "ingress, log in memory", "ingress, log on disk", "ingress, log on Kafka"
 TARGET = 0.85
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -74,7 +81,7 @@ def signed_post(payload: bytes) -> bytes:
 class Bare:
     """The least that is still safe: read the body, compare its HMAC. With a bus: and append it."""
 
-    def __init__(self, bus: MemoryBus | None) -> None:
+    def __init__(self, bus: Bus | None) -> None:
         self._bus = bus
         self._topic = topics.source_events("facebook")
 
@@ -105,9 +112,11 @@ async def serve(case: str) -> None:
         if case == JOURNAL:
             directory = held.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd()))
             journal = held.enter_context(open_journal(Path(directory)))
-        bus = MemoryBus(topics.ALL, clock=clock, journal=journal)
+        bus: MemoryBus | KafkaBus = MemoryBus(topics.ALL, clock=clock, journal=journal)
+        if case == KAFKA:
+            bus = KafkaBus(topics.ALL, KafkaSettings(bootstrap=(os.environ["BENCH_KAFKA"],)))
         app: AsgiApp = Bare(bus if case == APPENDING else None)
-        if case in {INGRESS, JOURNAL}:
+        if case in {INGRESS, JOURNAL, KAFKA}:
             source = Facebook(FacebookConfig(app_id="1", app_secrets=(SECRET,), verify_token="v"))
             app = Ingress(source, bus, clock=clock, ids=RandomIds(), gate=Gate(), reader=BodyReader())
 
@@ -191,16 +200,28 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
+async def create(bootstrap: list[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic.name, topic.partitions, 1) for topic in topics.ALL])
+    await admin.close()
+
+
 def measure(cases: list[str], *, seconds: float, rounds: int, connections: int) -> dict[str, dict[str, float]]:
     random = Random(7)
     posts = [signed_post(body(random)) for _ in range(256)]
     found: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
     with ExitStack() as held:
         servers = {}
+        environment = dict(os.environ)
+        if KAFKA in cases:
+            kafka = held.enter_context(KafkaCluster(jvm=STEADY_JVM))
+            environment["BENCH_KAFKA"] = kafka.bootstrap[0]
+            anyio.run(create, kafka.bootstrap)
         for case in cases:
             command = [sys.executable, __file__, "--serve", case]
             server = held.enter_context(
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
             )
             assert server.stdout is not None
             servers[case] = (int(server.stdout.readline()), server.pid)
@@ -223,13 +244,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--journal", action="store_true", help="also with the log on disk (cwd)")
+    parser.add_argument("--kafka", action="store_true", help="also with a real broker, which needs Java and Maven")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         anyio.run(serve, given.serve, backend_options={"use_uvloop": True})
         return
-    cases = [BASELINE, APPENDING, INGRESS, *([JOURNAL] if given.journal else [])]
+    cases = [BASELINE, APPENDING, INGRESS, *([JOURNAL] if given.journal else []), *([KAFKA] if given.kafka else [])]
     rows = measure(cases, seconds=given.seconds, rounds=given.rounds, connections=given.connections)
     for row in rows.values():
         row["rate_ratio"] = row["rate"] / rows[BASELINE]["rate"]

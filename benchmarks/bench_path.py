@@ -3,7 +3,8 @@
 A real `airy up` in its own process takes signed webhooks over loopback, folds and stores them, and delivers each to
 a subscriber's endpoint in this process. Measured: accepted webhooks per second, CPU of the Airy process per message,
 and at half of that load the time from the request to the endpoint. The baseline of the same run is the same process
-without a disk (`--ephemeral`): the ratio is what durability costs. Seeded; one process of Airy on the other core.
+without a disk (`--ephemeral`): the ratio is what durability costs. With `--kafka` also on a real broker and a real
+Redis, everything in one process of Airy. Seeded.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -29,7 +31,11 @@ import msgspec
 from airy.model import ids
 from airy.sim.messenger.options import DEMO_PAGE
 from tests.kit.process import AiryProcess, Subscriber, connect, messenger
+from tests.kit.servers.kafka import KafkaCluster
+from tests.kit.servers.kafka_settings import STEADY_JVM
+from tests.kit.servers.redis import RedisServer
 
+EPHEMERAL, DURABLE, KAFKA = "ephemeral", "durable", "kafka"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -48,16 +54,23 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def measure(*, messages: int, people: int, ephemeral: bool, seed: int) -> dict[str, float]:
+async def measure(*, messages: int, people: int, place: str, seed: int) -> dict[str, float]:
     random = Random(seed)
     posts = [webhook(number, people, random) for number in range(messages)]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="airy-bench-") as directory:
+    with ExitStack() as held:
+        directory = held.enter_context(tempfile.TemporaryDirectory(prefix="airy-bench-"))
+        options = ["--ephemeral"] if place == EPHEMERAL else []
+        if place == KAFKA:
+            kafka, redis = held.enter_context(KafkaCluster(jvm=STEADY_JVM)), held.enter_context(RedisServer())
+            options = ["--kafka", kafka.bootstrap[0], "--redis", redis.url]
         async with messenger() as (_, graph), Subscriber().serving() as subscriber:
             airy = AiryProcess(Path(directory), graph, port)
-            airy.start(*(["--ephemeral"] if ephemeral else []))
+            if place == KAFKA:
+                airy.run("topics apply", "--kafka", kafka.bootstrap[0], "--yes")
+            airy.start(*options)
             connector = aiohttp.TCPConnector(limit=64)
             async with aiohttp.ClientSession(connector=connector) as session:
                 try:
@@ -160,23 +173,26 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=8_000)
     parser.add_argument("--people", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kafka", action="store_true", help="also on Kafka and Redis, which need Java and Maven")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    places = [EPHEMERAL, DURABLE, *([KAFKA] if options.kafka else [])]
     results = {
-        name: asyncio.run(
-            measure(messages=options.messages, people=options.people, ephemeral=name == "ephemeral", seed=options.seed)
-        )
-        for name in ("ephemeral", "durable")
+        place: asyncio.run(measure(messages=options.messages, people=options.people, place=place, seed=options.seed))
+        for place in places
     }
-    ratios = {key: results["durable"][key] / results["ephemeral"][key] for key in results["durable"]}
+    ratios = {
+        place: {key: results[place][key] / results[EPHEMERAL][key] for key in results[place]} for place in places[1:]
+    }
     if options.json:
         print(
             json.dumps({"python": platform.python_version(), "messages": options.messages, **results, "ratio": ratios})
         )
         return
-    print(f"{'':24}{'ephemeral':>12}{'durable':>12}{'ratio':>8}")
-    for key, ratio in ratios.items():
-        print(f"{key:24}{results['ephemeral'][key]:12,.1f}{results['durable'][key]:12,.1f}{ratio:8.2f}")
+    print(f"{'':24}" + "".join(f"{place:>12}" for place in places) + "".join(f"{place + ' x':>14}" for place in ratios))
+    for key in results[EPHEMERAL]:
+        values = "".join(f"{results[place][key]:12,.1f}" for place in places)
+        print(f"{key:24}{values}" + "".join(f"{ratio[key]:14.2f}" for ratio in ratios.values()))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from structlog.contextvars import bound_contextvars
 
-from airy import topics
+from airy import topics, trace
 from airy.actors import sending
 from airy.actors.follower import Follower
+from airy.actors.footing import Footing
 from airy.actors.lanes import Lanes
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Subscription
@@ -25,19 +27,22 @@ from airy.model.conversation import Message
 from airy.model.delivery import Delivery
 from airy.model.entity import Channel
 from airy.model.fact import Fact, ProfileResolved
-from airy.sources.api import Failed, Lost, Outcome, Source
+from airy.sources.api import Failed, Lost, Outcome, Sent, Source
 from airy.store.api import Store, Work, WorkKind
 
 Unseal = Callable[[Channel], str]
 
 CALL_S = 15.0  # one provider call
-ORPHAN_MS = 20_000  # an attempt of somebody else that has said nothing for so long will not: longer than any call
-FOLD_S = 10.0  # our own store is this far behind: something is wrong, start over
+CLAIM_MS = 10_000  # a claim older than this is not acted on: whoever owns the conversation now may have given it up
+ORPHAN_MS = 30_000  # an attempt of somebody else we have seen open for so long: longer than any claim and call
+FOLD_S = 25.0  # our own store is this far behind: something is wrong, start over
 PAUSE_MS = 60_000  # a channel whose credentials were refused is tried again after this
-WORK_MAX = 2_000  # conversations looked at in one round; those of a held-back channel count too
+WORK_MAX = 2_000  # conversations looked at in one round
+CROWD = 4  # times as many of one channel as may be under way: it hides no other channel
 REVOKE_S = 20.0
 IDLE_S = 1.0
 KINDS: tuple[WorkKind, ...] = ("send", "profile")
+NOT_OPEN = (0, 0)
 
 
 class Connector:
@@ -60,9 +65,9 @@ class Connector:
         self._unseal = unseal
         self._workers_max = workers_max
         self._lanes = Lanes(rate_per_s=source.send_rate_per_s, parallel_max=source.send_parallel_max)
-        self._owned: set[int] = set()
+        self._footing = Footing(bus, follower, topics.EVENTS)
         self._busy: dict[str, int] = {}  # conversation → its partition
-        self._open: dict[str, int] = {}  # message in somebody else's attempt → when that is given up
+        self._open: dict[str, tuple[int, int]] = {}  # message → an attempt of somebody else, and when it is given up
         self._poke = anyio.Event()  # something may be due
         self._freed = anyio.Event()  # a conversation is no longer under way
         self._worker = ""
@@ -91,12 +96,14 @@ class Connector:
     # --- membership
 
     async def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
-        self._owned |= {where.partition for where in partitions}
+        self._footing.assigned(partitions)
+        self._lanes.share = self._footing.share
         self._poke.set()
 
     async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         going = {where.partition for where in partitions}
-        self._owned -= going
+        self._footing.revoked(partitions)
+        self._lanes.share = self._footing.share
         await self._idle([name for name, partition in self._busy.items() if partition in going])
 
     async def _idle(self, conversations: Iterable[str]) -> None:
@@ -131,7 +138,8 @@ class Connector:
 
     async def _dispatch(self, ctx: Context, send: ObjectSendStream[Work]) -> float:
         """Hand out what is due to idle workers; returns how long nothing more can be due."""
-        if not self._owned or not self._follower.caught_up:
+        partitions = await self._footing.firm() if self._follower.caught_up else []
+        if not partitions:
             return IDLE_S
         now_ms = ctx.clock.now_ms()
         wait_ms = round(IDLE_S * 1000)
@@ -139,11 +147,12 @@ class Connector:
             if kind == "profile" and len(self._busy) >= self._workers_max // 2:
                 break  # names can wait, answers cannot
             for work in await self._store.work(
-                kind, self._source.name, partitions=sorted(self._owned), due_until_ms=now_ms, work_max=WORK_MAX,
+                kind, self._source.name, partitions=partitions, due_until_ms=now_ms, work_max=WORK_MAX,
+                channel_max=CROWD * self._source.send_parallel_max, not_channels=self._lanes.paused(now_ms),
             ):  # fmt: skip
                 if len(self._busy) >= self._workers_max:
                     return IDLE_S  # a worker that gets free pokes
-                if work.conversation_id in self._busy or self._open.get(work.message_id or "", 0) > now_ms:
+                if work.conversation_id in self._busy or self._open.get(work.message_id or "", NOT_OPEN)[1] > now_ms:
                     continue
                 if work.state == Delivery.PENDING and (held_ms := self._lanes.enter(work.channel_id, now_ms)):
                     wait_ms = min(wait_ms, held_ms)
@@ -157,12 +166,10 @@ class Connector:
     async def _work(self, ctx: Context, receive: ObjectReceiveStream[Work]) -> None:
         async for work in receive:
             try:
-                if work.kind == "profile":
-                    await self._resolve_profile(ctx, work)
-                elif work.state == Delivery.PENDING:
-                    await self._send(ctx, work)
-                else:
-                    await self._settle(ctx, work)
+                with trace.under(work.trace), bound_contextvars(
+                    conversation_id=work.conversation_id, message_id=work.message_id
+                ):
+                    await self._do(ctx, work)
             finally:
                 if work.state == Delivery.PENDING:
                     self._lanes.leave(work.channel_id)
@@ -170,6 +177,14 @@ class Connector:
                 self._freed.set()
                 self._freed = anyio.Event()
                 self._poke.set()
+
+    async def _do(self, ctx: Context, work: Work) -> None:
+        if work.kind == "profile":
+            await self._resolve_profile(ctx, work)
+        elif work.state == Delivery.PENDING:
+            await self._send(ctx, work)
+        else:
+            await self._settle(ctx, work)
 
     async def _pause(self, ctx: Context) -> None:
         """Before work that led nowhere is looked at again: the table it came from must not make us spin."""
@@ -182,20 +197,37 @@ class Connector:
         if message is None or message.delivery is not Delivery.SENDING:
             await self._pause(ctx)
             return
-        given_up_ms = message.attempt_at_ms + ORPHAN_MS
-        self._open = {name: until_ms for name, until_ms in self._open.items() if until_ms > ctx.clock.now_ms()}
-        if message.worker != self._worker and ctx.clock.now_ms() < given_up_ms:
-            self._open[message.id] = given_up_ms
+        if message.worker != self._worker and not self._given_up(message, ctx.clock.now_ms()):
             return
-        self._open.pop(message.id, None)
-        await self._record(ctx, message, Lost("whoever called the provider stopped before its answer was recorded"))
+        if not await self._follower.current([topics.EVENTS], FOLD_S):
+            await self._pause(ctx)  # its outcome may be in the log already
+            return
+        after = await self._store.message(message.id)
+        if after is not None and (after.delivery, after.attempt) == (Delivery.SENDING, message.attempt):
+            await self._record(ctx, after, Lost("whoever called the provider stopped before its answer was recorded"))
+
+    def _given_up(self, message: Message, now_ms: int) -> bool:
+        """Whether we have seen this attempt of somebody else open for long enough, by no clock but our own."""
+        self._open = {name: seen for name, seen in self._open.items() if seen[1] + ORPHAN_MS > now_ms}
+        attempt, until_ms = self._open.get(message.id, NOT_OPEN)
+        if attempt != message.attempt:
+            self._open[message.id] = message.attempt, now_ms + ORPHAN_MS
+            return False
+        return now_ms >= until_ms
 
     async def _send(self, ctx: Context, work: Work) -> None:
         message = await self._store.message(work.message_id or "")
         if message is None or message.delivery is not Delivery.PENDING or message.retry_at_ms > ctx.clock.now_ms():
             await self._pause(ctx)
             return
-        await self._attempt(ctx, message, await self._store.channel(message.channel_id))
+        channel = await self._store.channel(message.channel_id)
+        if _no_channel(channel):
+            # Topics have no order between them: the message may be folded, and not yet what made its channel usable.
+            if not await self._follower.current([topics.CHANNELS], FOLD_S):
+                await self._pause(ctx)
+                return
+            channel = await self._store.channel(message.channel_id)
+        await self._attempt(ctx, message, channel)
 
     async def _attempt(self, ctx: Context, message: Message, channel: Channel | None) -> None:
         now_ms = ctx.clock.now_ms()
@@ -216,6 +248,9 @@ class Connector:
         started = await self._claim(ctx, message)
         if started is None:  # a rival was first; what it does shows in the store soon
             await self._pause(ctx)
+            return
+        if ctx.clock.now_ms() - now_ms > CLAIM_MS:  # this process was away, or its store is slow
+            await self._record(ctx, started, Failed(kind="provider", error="claimed too long ago to call", again_s=0.0))
             return
         self.calls += 1
         try:
@@ -245,11 +280,16 @@ class Connector:
         fact = sending.ended(message, outcome, ctx.clock.now_ms(), ctx.random)
         await self._publish(ctx, fact, insist=True)
         self.sent += fact.__class__.__name__ == "SendSucceeded"
-        ctx.log.debug("send.ended", message_id=message.id, attempt=message.attempt, outcome=type(outcome).__name__)
+        if isinstance(outcome, Sent):
+            ctx.log.debug("send.ended", message_id=message.id, attempt=message.attempt, outcome="Sent")
+        else:
+            error = outcome.error if isinstance(outcome, Failed) else outcome.reason
+            name = type(outcome).__name__
+            ctx.log.info("send.ended", message_id=message.id, attempt=message.attempt, outcome=name, error=error)
 
     async def _publish(self, ctx: Context, fact: Fact, *, insist: bool = False) -> None:
         """Append and wait until our own store has folded it. With `insist`, an unavailable log is waited for."""
-        emit = topics.EVENTS.emit(fact.conversation_id, fact, headers=(("id", fact.id.encode()),))
+        emit = topics.EVENTS.emit(fact.conversation_id, fact, headers=(("id", fact.id.encode()), *trace.headers()))
         while True:
             try:
                 (position,) = await self._bus.publish([emit])

@@ -7,6 +7,7 @@ acts on what was folded. Stopping it at any await is safe: a batch is one transa
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import anyio
 
@@ -14,7 +15,12 @@ from airy import topics
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
 from airy.bus.record import Emit, Position, Record, TopicPartition
+from airy.bus.topic import Topic
+from airy.errors import Unavailable
 from airy.store.api import Store
+
+ASTRAY_LOOKS = 3
+ASTRAY_PAUSE_S = 1.0
 
 
 class Follower:
@@ -32,6 +38,8 @@ class Follower:
         self._advanced = anyio.Event()
         self._behind: dict[TopicPartition, int] = {}
         self.facts = 0  # accepted since start, for metrics
+        self.bad = 0  # records that could not be folded
+        self._rebuild = ""  # why everything is to be folded again
 
     @property
     def version(self) -> int:
@@ -48,9 +56,18 @@ class Follower:
         return MappingProxyType(self._next)
 
     async def run(self, ctx: Context) -> None:
-        starts, ends = await self._bus.starts(topics.FOLDED), await self._bus.ends(topics.FOLDED)
+        if self._rebuild:
+            ctx.log.warning("store.rebuilt", reason=self._rebuild)
+            await self._store.wipe()
+            self._rebuild = ""
+        starts, ends, astray = await self._compared()
+        for _ in range(ASTRAY_LOOKS):
+            if not astray:
+                break
+            with ctx.waiting():  # a new leader of a partition may for a moment know less than the old one has told
+                await anyio.sleep(ASTRAY_PAUSE_S)
+            starts, ends, astray = await self._compared()
         done = await self._store.positions()
-        astray = [where for where, offset in done.items() if not starts[where] <= offset <= ends[where]]
         if astray:  # of another log, or of one that lost records: nothing to go on from
             ctx.log.error("store.rebuilt", partition=f"{astray[0].topic}/{astray[0].partition}", store=done[astray[0]])
             await self._store.wipe()
@@ -61,7 +78,7 @@ class Follower:
         async with self._bus.tail(self._next) as tail:
             if not self._behind:
                 ctx.ready()
-            while True:
+            while not self._rebuild:
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
                 if records:
                     await self._fold(records)
@@ -71,10 +88,22 @@ class Follower:
                 if self._behind and not self._still_behind():
                     ctx.ready()
                 ctx.progress()
+        raise Unavailable(f"the store is built again: {self._rebuild}")
+
+    def rebuild(self, reason: str) -> None:
+        """Start over with an empty store, soon: it lacks what cannot be had but by folding the log again."""
+        self._rebuild = reason
+
+    async def _compared(self) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int], list[TopicPartition]]:
+        """Where the log starts and ends, and the partitions in which the store is outside of it."""
+        starts, ends = await self._bus.starts(topics.FOLDED), await self._bus.ends(topics.FOLDED)
+        done = await self._store.positions()
+        return starts, ends, [where for where, at in done.items() if not starts[where] <= at <= ends[where]]
 
     async def _fold(self, records: Sequence[Record]) -> None:
         applied = await self._store.apply(records)
         self.facts += applied.facts
+        self.bad += len(applied.bad)
         if applied.bad:
             await self._bus.publish([_dead_letter(record, reason) for record, reason in applied.bad])
 
@@ -106,6 +135,19 @@ class Follower:
             self._waiters[where] = [other for other in self._waiters[where] if other is not entry]
             heapq.heapify(self._waiters[where])
         return event.is_set()
+
+    async def current(self, topics_: Sequence[Topic[Any]], within_s: float) -> bool:
+        """Whether the store holds what was in these topics when this was asked. Raises `Unavailable` for a log that
+        cannot say where it ends.
+        """
+        ends = await self._bus.ends(topics_)
+        with anyio.move_on_after(within_s):
+            while True:
+                version = self._version
+                if all(self._next.get(where, 0) >= end for where, end in ends.items()):
+                    return True
+                await self.progressed(version, within_s)
+        return False
 
     async def progressed(self, since: int, within_s: float) -> int:
         """The version once it is above `since`, or after `within_s` whatever it is then."""

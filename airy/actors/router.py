@@ -18,6 +18,7 @@ from airy.bus.record import Emit, Record
 from airy.bus.table import Table
 from airy.model.entity import Channel
 from airy.sources.api import Routed, Source
+from airy.trace import trace_id_of
 
 REASON_CHARS_MAX = 200
 
@@ -50,7 +51,7 @@ class Router:
         self._accounts: dict[str, Channel] = {}  # connected channels by provider account
         self._doubtful: list[Record] = []  # parked in this batch
         self._counts = Counter[str]() if counts is None else counts
-        self._dead: list[str] = []  # why, of this batch
+        self._dead: list[tuple[Record, str]] = []  # of this batch, and why
 
     async def run(self, ctx: Context) -> None:
         async with anyio.create_task_group() as tasks:
@@ -86,13 +87,16 @@ class Router:
 
     def _dead_letter(self, record: Record, reason: str, attempts: int) -> Emit:
         self._counts["dead_lettered"] += 1
-        self._dead.append(f"{record.topic}/{record.partition}/{record.offset}: {reason}"[:REASON_CHARS_MAX])
+        self._dead.append((record, reason[:REASON_CHARS_MAX]))
         return dead_letter(record, reason, attempts)
 
     async def _after(self, ctx: Context) -> Sequence[Emit] | None:
         dead, self._dead = self._dead, []
         if dead:
-            ctx.log.warning("webhooks.dead_lettered", webhooks=len(dead), first=dead[0])
+            record, reason = dead[0]
+            ctx.log.warning("webhooks.dead_lettered", webhooks=len(dead), reason=reason, **_about(record))
+        if self._doubtful:
+            ctx.log.info("webhooks.parked", webhooks=len(self._doubtful), **_about(self._doubtful[0]))
         return await self._look_again()
 
     async def _look_again(self) -> Sequence[Emit] | None:
@@ -102,6 +106,14 @@ class Router:
         doubtful, self._doubtful = self._doubtful, []
         await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))
         return [emit for record in doubtful for emit in facts_of(self._source, record, self._accounts)]
+
+
+def _about(record: Record) -> dict[str, object]:
+    """What a log line about a raw webhook names."""
+    return {
+        "topic": record.topic, "partition": record.partition, "offset": record.offset,
+        "trace_id": trace_id_of(record.header("traceparent") or ""),
+    }  # fmt: skip
 
 
 class _Quiet:

@@ -8,11 +8,12 @@ written before that is seen by the router, and one written after is seen here wi
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 
 from airy import topics
 from airy.actors.router import facts_of
 from airy.actors.runtime import Context
-from airy.bus.api import Bus
+from airy.bus.api import Bus, Fenced
 from airy.bus.idle import idling
 from airy.bus.record import Record, TopicPartition
 from airy.errors import Undecodable
@@ -49,7 +50,8 @@ class Unpark:
                 for record in records:
                     await self._connected(ctx, record)
                 if records:
-                    await subscription.commit({record.where: record.offset + 1 for record in records})
+                    with suppress(Fenced):  # the new owner does it again, under the same ids
+                        await subscription.commit({record.where: record.offset + 1 for record in records})
 
     async def _connected(self, ctx: Context, record: Record) -> None:
         try:

@@ -12,6 +12,7 @@ from airy.actors.follower import Follower
 from airy.actors.webhooks.queue import WebhookQueue
 from airy.addresses import Reach
 from airy.app.accounts import FacebookAccounts
+from airy.app.watch import Watch
 from airy.bus.api import Bus
 from airy.clock import Clock, Ids
 from airy.config import Config
@@ -31,6 +32,7 @@ class Parts(Struct, kw_only=True):
     store: Store
     queue: WebhookQueue
     follower: Follower
+    watch: Watch
     provider_fetch: Fetch  # to providers: addresses the operator configured
     webhook_fetch: Fetch  # to subscribers' endpoints: addresses anybody may have typed in
     sealer: Sealer
@@ -57,7 +59,7 @@ def assemble(
     return Parts(
         config=config, clock=clock, ids=ids, bus=bus, store=store, queue=queue, sealer=sealer, follower=follower,
         provider_fetch=provider_fetch, webhook_fetch=webhook_fetch, arrived=arrived, checkpoint=checkpoint,
-        sources={facebook.name: facebook},
+        sources={facebook.name: facebook}, watch=Watch(bus, follower),
         commands=Commands(
             Writer(bus, follower.reached, clock, ids), store, sealer, FacebookAccounts(provider_fetch, facebook.config),
             message_ttl_s=config.components.api_communication.message_ttl_s, reach=webhook_reach(config),

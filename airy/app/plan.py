@@ -1,12 +1,15 @@
 """The supervision tree, as a value: what runs for a set of components, in which order, under which limits.
 
-Order is dependency: the log, then the fold, then those who act on it, then the edge. `rest_for_one` at the top restarts
-what depends on a crashed elder; everything below is independent of its siblings.
+Order is dependency: the log, then the fold, then the edge, then, once the fold has caught up, those who act on it. The
+edge does not wait for that: it takes provider webhooks, which need the log alone, and answers probes while a
+large log is folded. `rest_for_one` at the top restarts what depends on a crashed elder; everything below is independent
+of its siblings.
 """
 
 import math
 from collections.abc import Callable, Collection, Sequence
 
+from airy import components
 from airy.actors.connector import Connector
 from airy.actors.router import Router
 from airy.actors.runtime import Actor, Child, Context, Supervision
@@ -16,7 +19,10 @@ from airy.actors.webhooks.publisher import GROUP as PUBLISHER_GROUP
 from airy.actors.webhooks.publisher import Publisher
 from airy.app.janitor import Janitor
 from airy.app.parts import Parts
+from airy.app.watch import Watching, groups
 from airy.sources.api import Source
+
+LOOK_S = 1.0
 
 
 def plan(
@@ -24,20 +30,28 @@ def plan(
     running: Collection[str],
     *,
     edge: Callable[[], Actor] | None = None,
+    on_folded: Callable[[], None] = lambda: None,
     guests: Sequence[Child | Supervision] = (),
 ) -> Supervision:
-    """`edge` starts the HTTP server, where there is one; `guests` (the demo's) start after everything else."""
+    """`edge` starts the HTTP server, where there is one; `guests` (the demo's) start after everything else.
+
+    `on_folded` is called when the store has everything that was in the log at the start.
+    """
     children: list[Child | Supervision] = [
         Child(name="bus", start=lambda: _Bus(parts), drain_s=5.0, stall_s=math.inf),
-        Child(name="store", start=lambda: parts.follower, ready_s=math.inf, drain_s=0.0),
+        Child(name="store", start=lambda: _Store(parts), drain_s=0.0),
+    ]
+    if edge is not None:
+        children.append(Child(name="http", start=edge, drain_s=20.0, stall_s=math.inf))
+    children += [
+        Child(name="folded", start=lambda: _Folded(parts, on_folded), ready_s=math.inf, drain_s=0.0),
         Child(name="janitor", start=lambda: _janitor(parts, running)),
+        Child(name="watch", start=lambda: Watching(parts.watch, groups(running)), drain_s=1.0),
         *(_source(parts, source) for name, source in parts.sources.items() if f"sources-{name}" in running),
     ]
     webhooks = _webhooks(parts, running)
     if webhooks:
         children.append(Supervision(name="webhooks", children=tuple(webhooks)))
-    if edge is not None:
-        children.append(Child(name="http", start=edge, drain_s=20.0, stall_s=math.inf))
     if guests:
         children.append(Supervision(name="demo", children=tuple(guests)))
     return Supervision(name="airy", strategy="rest_for_one", children=tuple(children))
@@ -53,8 +67,40 @@ class _Bus:
         await self._parts.bus.run(ctx)
 
 
+class _Store:
+    """The fold. Ready at once: who needs it caught up comes after `folded`, or waits for a position."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._follower = parts.follower
+
+    async def run(self, ctx: Context) -> None:
+        ctx.ready()
+        await self._follower.run(ctx)
+
+
+class _Folded:
+    """What starts after it starts when the store has what was in the log."""
+
+    def __init__(self, parts: Parts, on_folded: Callable[[], None]) -> None:
+        self._follower = parts.follower
+        self._on_folded = on_folded
+
+    async def run(self, ctx: Context) -> None:
+        while not self._follower.caught_up:
+            await self._follower.progressed(self._follower.version, LOOK_S)
+            ctx.progress()
+        ctx.ready()
+        self._on_folded()
+        with ctx.waiting():
+            await ctx.draining.wait()
+
+
 def _janitor(parts: Parts, running: Collection[str]) -> Janitor:
-    readers = (PUBLISHER_GROUP,) if "webhook-publisher" in running else ()
+    """Where webhooks are published by anybody, here or elsewhere, changes stay until those have committed them: a store
+    that was pruned further could not serve a publisher that is started over it later.
+    """
+    published = "webhook-publisher" in running or "webhook-publisher" in components.enabled(parts.config)
+    readers = (PUBLISHER_GROUP,) if published else ()
     return Janitor(parts.bus, parts.store, readers, checkpoint=parts.checkpoint)
 
 
@@ -77,8 +123,9 @@ def _webhooks(parts: Parts, running: Collection[str]) -> list[Child | Supervisio
 
     def publisher() -> Publisher:
         return Publisher(
-            parts.bus, parts.store, parts.follower, parts.queue, forget=parts.store.forget_changes
-        )
+            parts.bus, parts.store, parts.follower, parts.queue, forget=parts.store.forget_changes,
+            forgotten=parts.store.forgotten, rebuild=parts.follower.rebuild,
+        )  # fmt: skip
 
     def dispatcher() -> Dispatcher:
         return Dispatcher(

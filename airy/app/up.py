@@ -2,31 +2,37 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import anyio
 import structlog
 
-from airy import components, topics
+from airy import access, components, topics
 from airy.actors.runtime import Context, run_tree
+from airy.actors.webhooks.queue_redis import RedisQueue
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.addresses import ANYWHERE
-from airy.app import files
+from airy.app import files, provision
 from airy.app.demo import prepared
 from airy.app.edge import front
+from airy.app.kafka import kafka_settings
 from airy.app.parts import Parts, assemble, webhook_reach
 from airy.app.plan import plan
 from airy.app.samples import Samples
 from airy.app.status import TreeStatus
-from airy.bus.journal import Journal, open_journal
+from airy.bus.journal import open_journal
+from airy.bus.kafka import KafkaBus
 from airy.bus.memory import MemoryBus
 from airy.clock import Clock, RandomIds, SystemClock
 from airy.config import Config, system_token
+from airy.errors import Refused
 from airy.fetch_aiohttp import AiohttpFetch
 from airy.http.server import HttpServer
 from airy.secret import Secret
 from airy.store.sqlite import SqliteStore
 
 STOPPED = 0
+WEBHOOKS = frozenset({"webhook-publisher", "webhook-consumer"})
 
 
 class Running:
@@ -53,7 +59,7 @@ async def up(
         show = await held.enter_async_context(prepared(config)) if demo else None
         config = show.config if show else config
         running = _running(config, components)
-        parts = await held.enter_async_context(opened(config, clock, ephemeral=ephemeral))
+        parts = await held.enter_async_context(opened(config, running, clock, ephemeral=ephemeral))
         samples = Samples(parts)
         status = TreeStatus(parts, running, samples.totals)
         samples.counters = status.counters
@@ -63,7 +69,7 @@ async def up(
         announce = _Once(lambda: on_started(Running(_url(server), system_token(config), stop, status)))
         guests = show.guests(parts, lambda: _url(server)) if show else ()
         await run_tree(
-            plan(parts, running, edge=lambda: _Edge(server, announce), guests=guests),
+            plan(parts, running, edge=lambda: _Edge(server), on_folded=announce, guests=guests),
             clock=clock, stop=stop, log=structlog.get_logger("airy"), on_start=status.started,
         )  # fmt: skip
     return STOPPED
@@ -75,25 +81,66 @@ def _running(config: Config, chosen: frozenset[str] | None) -> frozenset[str]:
 
 
 @asynccontextmanager
-async def opened(config: Config, clock: Clock, *, ephemeral: bool) -> AsyncIterator[Parts]:
-    """The real ports: a journal, files, sockets."""
+async def opened(config: Config, running: frozenset[str], clock: Clock, *, ephemeral: bool) -> AsyncIterator[Parts]:
+    """The real ports: a log, files, sockets."""
+    _check(config, running)
     async with AsyncExitStack() as held:
-        durable = not ephemeral and config.bus.kind == "journal"
-        journal: Journal | None = held.enter_context(open_journal(files.journal_path(config))) if durable else None
-        store = SqliteStore(files.store_path(config) if durable else ":memory:")
+        bus, place = await _log(config, running, clock, held, ephemeral=ephemeral)
+        store = SqliteStore(place or ":memory:")
         await store.open()
         held.push_async_callback(store.close)
-        queue = SqliteQueue(files.queue_path(config) if durable else ":memory:")
-        await queue.open()
-        await queue.take_back_leases()  # the journal's lock keeps every other process out
-        held.push_async_callback(queue.close)
+        queue = await _queue(config, held, durable=place is not None)
         yield assemble(
-            config, clock=clock, ids=RandomIds(), bus=MemoryBus(topics.ALL, clock=clock, journal=journal), store=store,
-            queue=queue, sealer=files.sealer(config),
+            config, clock=clock, ids=RandomIds(), bus=bus, store=store, queue=queue, sealer=files.sealer(config),
             provider_fetch=await held.enter_async_context(AiohttpFetch(ANYWHERE)),
             webhook_fetch=await held.enter_async_context(AiohttpFetch(webhook_reach(config))),
-            arrived=queue.arrived, checkpoint=store.checkpoint if durable else None,
+            arrived=queue.arrived, checkpoint=store.checkpoint if place else None,
         )  # fmt: skip
+
+
+def _check(config: Config, running: frozenset[str]) -> None:
+    """What one key cannot tell alone, and only matters to who runs it."""
+    if config.bus.kind == "kafka" and config.queue.kind == "embedded" and running & WEBHOOKS:
+        raise Refused(
+            "webhook deliveries of a cluster wait in Redis, where every process finds them: set queue.kind: redis "
+            "and queue.redis.url, or --redis redis://host:port/0",
+            field="queue.kind",
+        )
+
+
+async def _log(
+    config: Config, running: frozenset[str], clock: Clock, held: AsyncExitStack, *, ephemeral: bool
+) -> tuple[MemoryBus | KafkaBus, Path | None]:
+    """The log, and the file its store is kept in, if anything is kept."""
+    if config.bus.kind == "kafka":
+        settings = kafka_settings(config)
+        kafka = config.bus.kafka
+        await provision.verify_topics(
+            settings, access.used(running), replication=kafka.replication, min_in_sync=kafka.min_in_sync
+        )
+        place = held.enter_context(files.claimed_store(config))
+        return KafkaBus(topics.ALL, settings), None if ephemeral else place
+    if ephemeral or config.bus.kind == "memory":
+        return MemoryBus(topics.ALL, clock=clock), None
+    journal = held.enter_context(open_journal(files.journal_path(config)))
+    return MemoryBus(topics.ALL, clock=clock, journal=journal), files.store_path(config)
+
+
+async def _queue(config: Config, held: AsyncExitStack, *, durable: bool) -> SqliteQueue | RedisQueue:
+    given = config.queue
+    if given.kind == "redis" and given.redis.url is not None:
+        shared = RedisQueue(
+            given.redis.url.reveal(), namespace=given.redis.namespace, cluster=given.redis.cluster,
+            jobs_max=given.jobs_max,
+        )  # fmt: skip
+        await shared.open()
+        held.push_async_callback(shared.close)
+        return shared
+    queue = SqliteQueue(files.queue_path(config) if durable else ":memory:", jobs_max=given.jobs_max)
+    await queue.open()
+    await queue.take_back_leases()  # the journal's lock keeps every other process out
+    held.push_async_callback(queue.close)
+    return queue
 
 
 class _Once:
@@ -107,27 +154,13 @@ class _Once:
 
 
 class _Edge:
-    """The server, and the word that it listens: its address is known only then."""
+    """The server as an actor."""
 
-    def __init__(self, server: HttpServer, listening: Callable[[], None]) -> None:
+    def __init__(self, server: HttpServer) -> None:
         self._server = server
-        self._listening = listening
 
     async def run(self, ctx: Context) -> None:
-        await self._server.run(_Lifetime(ctx, self._listening))
-
-
-class _Lifetime:
-    def __init__(self, ctx: Context, listening: Callable[[], None]) -> None:
-        self.draining = ctx.draining
-        self.waiting = ctx.waiting
-        self.cleanup = ctx.cleanup
-        self._ready = ctx.ready
-        self._listening = listening
-
-    def ready(self) -> None:
-        self._ready()
-        self._listening()
+        await self._server.run(ctx)
 
 
 def _url(server: HttpServer) -> str:

@@ -11,7 +11,9 @@ from airy import topics
 from airy.actors.follower import Follower
 from airy.actors.runtime import Child, Supervision, run_tree
 from airy.app import files
+from airy.app.moving.log import opened
 from airy.bus.api import Bus
+from airy.bus.lock import InUse
 from airy.bus.record import Position, TopicPartition
 from airy.clock import SystemClock
 from airy.config import Config
@@ -23,30 +25,40 @@ FOLD_S = 86_400.0
 
 
 async def verify(config: Config) -> int:
-    """0: the store on disk equals the log's fold. 70: it does not. Raises `InUse` while an instance runs."""
-    async with files.opened_journal(config) as bus:
-        store = SqliteStore(files.store_path(config))
-        await store.open()
-        try:
-            await caught_up(bus, store)
-            found = await store.digest()
-        finally:
-            await store.close()
+    """0: every store on disk equals the log's fold. 70: one does not. Raises `InUse` while an instance runs.
+
+    On a cluster the stores of running processes are left out: stop one to have its store looked at.
+    """
+    async with opened(config) as bus:
         with tempfile.TemporaryDirectory(prefix="airy-verify-") as directory:
             fresh = SqliteStore(Path(directory) / "store.db")
             await fresh.open()
             await caught_up(bus, fresh)
             expected, counts = await fresh.digest(), await fresh.counts()
             await fresh.close()
-    facts = ", ".join(f"{counts[name]} {name}" for name in ("conversations", "messages", "channels"))
+        facts = ", ".join(f"{counts[name]} {name}" for name in ("conversations", "messages", "channels"))
+        verdicts = [await _look_at(bus, path, expected) for path in files.store_paths(config) if path.exists()]
+    sys.stdout.write(f"the log says {facts}; digest {expected[:16]}\n")
+    sys.stdout.writelines(f"{line}\n" for line, _ in verdicts)
+    return SAME if all(well for _, well in verdicts) else DIFFERENT
+
+
+async def _look_at(bus: Bus, path: Path, expected: str) -> tuple[str, bool]:
+    """What to say about a store, and whether that is well."""
+    try:
+        with files.locked(path):
+            store = SqliteStore(path)
+            await store.open()
+            await caught_up(bus, store)
+            found = await store.digest()
+            await store.close()
+    except InUse:
+        return f"{path.name}: in use by a process, not looked at", True
     if found == expected:
-        sys.stdout.write(f"the store is what the log says: {facts}; digest {expected[:16]}\n")
-        return SAME
-    sys.stdout.write(
-        f"the store differs from the log: {found[:16]} instead of {expected[:16]}; the log says {facts}.\n"
-        f"stop Airy, remove {files.store_path(config)} and start it: the store is built again from the log\n"
-    )
-    return DIFFERENT
+        return f"{path.name}: is what the log says", True
+    return (
+        f"{path.name}: differs, {found[:16]}. Stop Airy, remove it and start again: it is built from the log", False
+    )  # fmt: skip
 
 
 async def caught_up(bus: Bus, store: SqliteStore) -> None:

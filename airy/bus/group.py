@@ -50,6 +50,7 @@ class Group:
         self.session_s = session_s
         self.rebalance_s = rebalance_s
         self.generation = 0
+        self.deals = 0  # since start, for metrics
         self.committed: dict[TopicPartition, int] = {}
         self.members: dict[Member, None] = {}
         self._settle_by: float | None = None  # set while a rebalance is under way
@@ -112,6 +113,7 @@ class Group:
             self.rebalance(now)
         elif self._settle_by is not None and all(member.gave_up for member in self.members):
             self._settle_by = None
+            self.deals += 1
             for member, partitions in deal_out(self.members).items():
                 member.gave_up = False
                 member.dealt = partitions

@@ -4,6 +4,7 @@ Without a journal the log lives and dies with the object. With one, records beco
 once they are on disk; memory then is a bounded cache of the newest.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -114,6 +115,11 @@ class MemoryBus:
         return {where: committed[where] for where in _partitions(topics) if where in committed}
 
     # --- beyond the protocol
+
+    @property
+    def rebalances(self) -> Counter[str]:
+        """How often the partitions of each group were dealt out since start."""
+        return Counter({name: group.deals for name, group in self._groups.items()})
 
     def rebalance(self, group: str) -> None:
         """Deal the partitions of a group out again, as if a member had come or gone."""

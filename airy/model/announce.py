@@ -71,9 +71,14 @@ class Announcement:
         ))  # fmt: skip
 
 
-def entity_change(kind: ChangeKind, entity: Channel | Tag, sequence: int) -> Change:
-    """`sequence`: one past the place of the entity's record in its partition."""
-    change_id = ids.derive(entity.id, f":{sequence}:{kind}")
+def entity_change(kind: ChangeKind, entity: Channel | Tag, *, at_ms: int, write_id: str | None) -> Change:
+    """Numbered by what the record says alone, so that the log can be compacted, or moved to another backend.
+
+    `at_ms`: the record's time, for an entity that has none. `write_id`: of the write, if its record has one; two that
+    happened in one millisecond differ by it.
+    """
+    sequence = entity.updated_at_ms or at_ms
+    change_id = ids.derive(entity.id, f":{write_id or sequence}:{kind}")
     if isinstance(entity, Channel):
         payload, source, channel_id = render.render_channel(entity), entity.source, entity.id
     else:

@@ -7,7 +7,7 @@ R-4  A wiped store, folded again, answers the same and has no effects.
 R-5  Queries are bounded: pages have a limit, no query scans without an index or a cap.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
@@ -44,11 +44,15 @@ class ConversationView(Struct, frozen=True):
 
 
 class Published(Struct, frozen=True, gc=False):
-    """A change and the position of the fact it came from; `nth` orders the changes of one fact."""
+    """A change and the position of the fact it came from; `nth` orders the changes of one fact.
+
+    `trace` is the `traceparent` of that record: told to whoever acts on the change, and no part of what is folded.
+    """
 
     position: Position
     nth: int
     change: Change
+    trace: str = ""
 
 
 class Work(Struct, frozen=True):
@@ -62,6 +66,7 @@ class Work(Struct, frozen=True):
     due_ms: int
     state: str  # for "send": pending or sending
     channel_id: str = ""
+    trace: str = ""  # for "send": the `traceparent` of the record that asked for it
 
 
 class Applied(Struct, frozen=True):
@@ -100,10 +105,18 @@ class Store(Protocol):
         """Prune changes of facts below the low-water mark of all readers; returns how many went."""
         ...
 
+    async def forgotten(self) -> dict[TopicPartition, int]:
+        """Per partition, below which offset changes may be gone; missing: none are, as after a wipe."""
+        ...
+
     async def work(
         self, kind: WorkKind, source: str, *, partitions: Sequence[int], due_until_ms: int, work_max: int,
+        channel_max: int | None = None, not_channels: Collection[str] = (),
     ) -> list[Work]:  # fmt: skip
         """At most one per conversation, soonest due first.
+
+        Of "send", at most `channel_max` of one channel and none of `not_channels`: what a channel that is held back
+        has waiting neither hides the others nor is read.
 
         "send": its oldest message that is sending, or pending and due, unless an older one is pending or sending
         (order within a conversation holds across retries; unknown and failed ones hold nobody up). A sending one is

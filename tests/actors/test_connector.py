@@ -1,16 +1,22 @@
 """The connector against the simulated Messenger, in virtual time: who is called, how often, and what is recorded."""
 
+from collections.abc import Sequence
 from random import Random
+from types import SimpleNamespace
 
 import anyio
 
-from airy.actors.connector import ORPHAN_MS, Connector
+from airy import topics
+from airy.actors.connector import CLAIM_MS, ORPHAN_MS, Connector
 from airy.actors.runtime import Context
 from airy.actors.sending import started
+from airy.bus.record import Emit, Position
 from airy.model import ids
 from airy.model.delivery import Delivery
+from airy.model.entity import Channel
 from airy.model.fact import MessageQueued, MessageReceived
 from airy.sim.messenger.options import Fault
+from airy.store.api import Work
 from tests.kit.builders import raw
 from tests.kit.house import House
 
@@ -228,3 +234,109 @@ async def test_a_log_that_is_away_when_an_outcome_is_recorded_is_waited_for() ->
 async def _metadata(house: House, conversation_id: str) -> dict[str, bytes]:
     view = await house.store.conversation(conversation_id)
     return {key: bytes(text) for key, text in view.conversation.metadata.items()} if view else {}
+
+
+async def test_who_was_away_between_claim_and_call_does_not_call_and_says_so() -> None:
+    """Stopped with a claim in its hand, which somebody else may have given up: a failure is recorded, and retried."""
+    house = House()
+    async with house.open():
+        await house.connect()
+        psid, _ = await written(house)
+        fact = queued(house, psid, "after a pause")
+        await house.tell(fact)
+        seen = await house.store.message(fact.message_id)
+        assert seen is not None
+        zombie = connector(house)
+        zombie._worker = "the zombie"
+        publish = house.bus.publish
+
+        async def slow(emits: Sequence[Emit]) -> Sequence[Position]:
+            positions = await publish(emits)
+            await anyio.sleep(CLAIM_MS / 1000 + 1)
+            return positions
+
+        zombie._bus = SimpleNamespace(publish=slow)  # type: ignore[assignment]
+        await zombie._attempt(Context("zombie", clock=house.clock, random=Random(0)), seen, house.channel)
+
+        assert not house.messenger.journal.sendings_of(fact.message_id)
+        message = await house.store.message(fact.message_id)
+        assert message is not None
+        assert (message.delivery, message.attempt) == (Delivery.PENDING, 1)
+
+
+async def test_how_long_an_attempt_is_waited_for_is_measured_by_our_own_clock() -> None:
+    """The clock of the machine that began it may be an hour behind: that makes no orphan of it."""
+    house = House()
+    async with house.open(connector=lambda: connector(house)):
+        psid, _ = await written(house)
+        fact = queued(house, psid, "by a slow clock", ttl_ms=7_200_000)
+        await house.tell(fact)
+        message = await house.store.message(fact.message_id)
+        assert message is not None
+        await house.tell(started(message, "an hour behind", house.clock.now_ms() - 3_600_000))
+        await anyio.sleep(ORPHAN_MS / 1000 - 5)
+        before = await house.store.message(fact.message_id)
+        await anyio.sleep(10)
+        after = await house.store.message(fact.message_id)
+
+        assert before is not None
+        assert after is not None
+        assert (before.delivery, after.delivery) == (Delivery.SENDING, Delivery.UNKNOWN)
+
+
+async def test_a_channel_that_is_connected_in_the_log_is_not_taken_for_unknown() -> None:
+    """Topics have no order between them: the message may be folded before the channel's record is."""
+    house = House()
+    async with house.open():
+        psid, _ = await written(house)
+        fact = queued(house, psid, "right after connecting")
+        await house.tell(fact)
+        one = connector(house)
+        one._worker = "one"
+        lagging = Lagging(house)
+        one._store = lagging  # type: ignore[assignment]
+        await house.bus.publish([topics.CHANNELS.emit(house.channel.id, house.channel)])
+        work = Work("send", "facebook", 0, fact.conversation_id, fact.message_id, 0, "pending", house.channel.id)
+        await one._send(Context("one", clock=house.clock, random=Random(0)), work)
+        message = await house.store.message(fact.message_id)
+
+        assert lagging.asked
+        assert message is not None
+        assert message.delivery is Delivery.SENT
+
+
+class Lagging:
+    """A store that shows no channel the first time."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._house.store, name)
+
+    async def channel(self, channel_id: str) -> Channel | None:
+        self.asked += 1
+        return None if self.asked == 1 else await self._house.store.channel(channel_id)
+
+
+async def test_one_held_back_channel_does_not_hide_the_others() -> None:
+    """More conversations of one channel wait than a round looks at, and its lane lets nobody in."""
+    house = House()
+    async with house.open():
+        await house.connect()
+        one = connector(house)
+        one._lanes.enter(house.channel.id, house.clock.now_ms())
+        one._lanes.pause(house.channel.id, house.clock.now_ms() + 60_000)
+        asked: list[dict[str, object]] = []
+
+        async def work(*_: object, **bounds: object) -> list[Work]:
+            asked.append(bounds)
+            return []
+
+        one._store = SimpleNamespace(work=work)  # type: ignore[assignment]
+        await one.assigned(dict.fromkeys(topics.EVENTS.where, 0))
+        await one._dispatch(Context("one", clock=house.clock, random=Random(0)), None)  # type: ignore[arg-type]
+
+        assert asked
+        assert all(list(bounds["not_channels"]) == [house.channel.id] for bounds in asked)  # type: ignore[call-overload]

@@ -1,12 +1,15 @@
 """The follower: it folds what comes, says when, and finds its place again."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 
 from airy import topics
 from airy.actors.follower import Follower
-from airy.bus.record import Position
+from airy.bus.record import Position, TopicPartition
+from airy.bus.topic import Topic
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat
 from tests.kit.house import House
@@ -113,3 +116,61 @@ def _context(house: House) -> object:
     from airy.actors.runtime import Context
 
     return Context("second", clock=house.clock, random=Random(0))
+
+
+async def test_current_waits_for_what_was_in_the_log_and_for_nothing_later() -> None:
+    house, chat = House(), Chat()
+    behind = Follower(house.bus, house.store)  # does not run
+    async with house.open():
+        assert await behind.current([topics.TAGS], 1.0)  # there is nothing in it
+        fact = chat.received("a")
+        await house.bus.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+
+        assert not await behind.current([topics.EVENTS], 1.0)
+        assert await house.follower.current([topics.EVENTS], 5.0)
+        assert await house.store.message(fact.message_id) is not None
+
+
+async def test_asked_to_rebuild_it_starts_over_with_an_empty_store_and_has_everything_again() -> None:
+    house, chat = House(), Chat()
+    async with house.open():
+        fact = chat.received("a")
+        await house.connect()
+        await house.tell(fact)
+        before = await house.store.digest(changes=True)
+        await house.store.forget_changes(dict.fromkeys(topics.EVENTS.where, 100))
+        assert await house.store.digest(changes=True) != before
+        house.follower.rebuild("a test wants it")
+        await anyio.sleep(30)
+
+        assert house.follower.caught_up
+        assert await house.store.forgotten() == {}
+        assert await house.store.digest(changes=True) == before
+
+
+async def test_a_log_that_for_a_moment_says_it_is_shorter_costs_no_rebuild() -> None:
+    """As a partition's new leader may, until it has heard how far the old one had got."""
+    house, chat = House(), Chat()
+    async with house.open():
+        await house.tell(chat.received("a"))
+        wiped: list[str] = []
+        ends, asked = house.bus.ends, 0
+
+        async def short(of: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
+            nonlocal asked
+            asked += 1
+            return dict.fromkeys(await ends(of), 0) if asked == 1 else await ends(of)
+
+        async def wipe() -> None:
+            wiped.append("wiped")
+
+        house.bus.ends = short  # type: ignore[method-assign]
+        house.store.wipe = wipe  # type: ignore[method-assign]
+        second = Follower(house.bus, house.store)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(second.run, _context(house))
+            await anyio.sleep(10)
+            tasks.cancel_scope.cancel()
+
+        assert second.caught_up
+        assert wiped == []

@@ -1,10 +1,14 @@
 """The janitor forgets changes nobody needs any more, and no others."""
 
+from types import SimpleNamespace
+
 import anyio
 
 from airy import topics
 from airy.app.janitor import Janitor
+from airy.app.plan import _janitor
 from airy.bus.record import TopicPartition
+from airy.config import Config
 from tests.kit.builders import Chat
 from tests.kit.house import House
 
@@ -59,3 +63,16 @@ async def test_the_store_is_checkpointed_every_period() -> None:
         await anyio.sleep(26)
 
         assert len(times) == 5
+
+
+async def test_a_process_that_only_serves_keeps_what_a_publisher_elsewhere_has_not_committed() -> None:
+    """Its store may be started over by a publisher later."""
+    house = House()
+    parts = SimpleNamespace(bus=house.bus, store=house.store, checkpoint=None, config=Config())
+    async with house.open(janitor=lambda: _janitor(parts, {"api-communication"})):  # type: ignore[arg-type]
+        await house.connect()
+        await house.tell(Chat().received("hello"))
+        await anyio.sleep(30)
+
+        assert await changes_held(house) > 0
+        assert await house.store.forgotten() == {}

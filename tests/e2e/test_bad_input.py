@@ -17,7 +17,7 @@ import pytest
 
 from airy import config as configuration
 from airy import topics
-from airy.app.files import opened_journal
+from airy.app.moving.log import opened
 from airy.bus.record import Record
 from airy.http.connection import Limits
 from airy.model import ids
@@ -372,5 +372,5 @@ def _complaints(log: Path) -> list[bytes]:
 async def _dead_letters(directory: Path) -> list[Record]:
     config = configuration.load(directory / "airy.yaml", {"AIRY_DATA": str(directory / "data")})
     topic = topics.dead_letters(topics.source_events("facebook").name)
-    async with opened_journal(config) as bus, bus.tail(await bus.starts([topic])) as tail:
+    async with opened(config) as bus, bus.tail(await bus.starts([topic])) as tail:
         return await tail.fetch(records_max=1_000, wait_s=0)

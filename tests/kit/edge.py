@@ -14,7 +14,7 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from airy import topics
+from airy import components, topics
 from airy.actors.commands import Commands, Page, Writer
 from airy.actors.follower import Follower
 from airy.actors.runtime import Context
@@ -165,7 +165,7 @@ async def desk(
     async def samples() -> Mapping[str, float | Mapping[str, float]]:
         return {"responses_total": dict(front.responses), "send_pending": 3}
 
-    app = application(edge, reader, guard, [metrics_route(samples)])
+    app = application(edge, reader, guard, set(components.BY_NAME), [metrics_route(samples)])
     front = Front(app, {"/facebook": ingress}, cors=Cors([ORIGIN]), ids=ids)
     async with anyio.create_task_group() as tasks:
         if following:

@@ -19,6 +19,7 @@ class Instance:
         self.down = False
         self.waiting_for: dict[str, str] = {}
         self.counts: dict[str, float] = {}
+        self.pages = {"/metrics", "/client.config", "/conversations.list", "/messages.list"}  # that it has
         self.services: dict[str, dict[str, object]] = {}
         self.asked: dict[str, int] = {}
         self._conversations: dict[str, dict[str, Any]] = {}
@@ -73,7 +74,7 @@ class Instance:
         return self._answer(path, msgspec.json.decode(body) if body else {})
 
     def _answer(self, path: str, body: dict[str, Any]) -> Answer:
-        match path:
+        match path if path in self.pages else "":
             case "/metrics":
                 lines = ["# HELP airy_store x", *(f"{name} {value}" for name, value in self.counts.items())]
                 return Answer(200, {}, "\n".join(lines).encode())

@@ -35,6 +35,10 @@ class Log:
         """Whatever bytes somebody wrote."""
         return self.emit(Emit(topic.name, topic.partition(key), key.encode(), value))
 
+    def traced(self, fact: Fact, trace: str) -> Record:
+        """A fact written under a `traceparent`."""
+        return self.emit(topics.EVENTS.emit(fact.conversation_id, fact, headers=(("traceparent", trace.encode()),)))
+
     def emit(self, emit: Emit) -> Record:
         where = TopicPartition(emit.topic, emit.partition)
         offset = self._ends.get(where, 0) + self._gap

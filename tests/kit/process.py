@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import anyio
@@ -25,6 +25,7 @@ http: {{port: {port}}}
 security:
   systemToken: {token}
   webhooks: {{allowPrivateAddresses: true, allowHttp: true, ports: []}}
+bus: {{kafka: {{replication: 1, minInSync: 1}}}}
 components:
   sources-facebook:
     enabled: true
@@ -53,21 +54,21 @@ class AiryProcess:
 
     def start(self, *options: str) -> None:
         data = str(self.directory / "data")
-        command = [
-            sys.executable,
-            "-m",
-            "airy",
-            "up",
-            "--no-console",
-            "--config",
-            str(self._config),
-            "--data",
-            data,
-            *options,
-        ]
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("AIRY_")}
+        command = self.command("up", "--no-console", "--data", data, *options)
         with self.log.open("ab") as log:
-            self._child = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, env=environment)
+            self._child = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, env=_environment())
+
+    def command(self, verb: str, *words: str) -> list[str]:
+        return [sys.executable, "-m", "airy", *verb.split(), "--config", str(self._config), *words]
+
+    def run(self, verb: str, *words: str) -> str:
+        """One command of ours, to its end; what it wrote. It has to succeed."""
+        done = subprocess.run(
+            self.command(verb, *words), capture_output=True, text=True, cwd=self.directory, env=_environment(),
+            timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     async def ready(self, session: aiohttp.ClientSession) -> float:
         """Wait until it serves; how long that took, in seconds."""
@@ -104,6 +105,10 @@ class AiryProcess:
             answer.raise_for_status()
             text = await answer.read()
             return msgspec.json.decode(text) if text else None
+
+
+def _environment() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if not name.startswith("AIRY_")}
 
 
 class Subscriber:
@@ -149,7 +154,13 @@ async def messenger(
         yield sim, url
 
 
-async def connect(airy: AiryProcess, session: aiohttp.ClientSession) -> str:
+class Api(Protocol):
+    """Whatever has an API: one process, or a cluster."""
+
+    async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any: ...
+
+
+async def connect(airy: Api, session: aiohttp.ClientSession) -> str:
     """Connect the simulated page; the channel's id."""
     body = {"page_id": DEMO_PAGE.id, "page_token": DEMO_PAGE.token}
     channel = await airy.call(session, "/channels.facebook.connect", body)

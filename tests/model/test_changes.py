@@ -2,8 +2,8 @@
 
 import hypothesis.strategies as st
 import msgspec
-import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from airy.model import ids, invariants
 from airy.model.announce import entity_change
@@ -126,28 +126,38 @@ def test_a_long_plausible_log_is_told_well() -> None:
 
 def test_a_channel_is_told_with_metadata_and_without_secrets() -> None:
     page = channel(page_token="clear")
-    change = entity_change(ChangeKind.CHANNEL_UPDATED, page, 4)
+    change = entity_change(ChangeKind.CHANNEL_UPDATED, page, at_ms=7, write_id="w1")
     assert msgspec.json.decode(change.body) == {
-        "id": ids.derive(page.id, ":4:channel.updated"), "type": "channel.updated", "timestamp": START_MS,
-        "sequence": 4,
+        "id": ids.derive(page.id, ":w1:channel.updated"), "type": "channel.updated", "timestamp": START_MS,
+        "sequence": START_MS,
         "payload": {
             "id": page.id, "source": "facebook", "source_channel_id": "204918377001", "connected": True,
             "metadata": {"name": "Corner Bakery"},
         },
     }  # fmt: skip
-    assert (change.lane, change.channel_id, change.source, change.sequence) == (page.id, page.id, "facebook", 4)
+    assert (change.lane, change.channel_id, change.source, change.sequence) == (page.id, page.id, "facebook", START_MS)
 
 
 def test_a_tag_is_told_as_it_is() -> None:
-    change = entity_change(ChangeKind.TAG_UPDATED, tag(), 1)
+    change = entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None)
     assert msgspec.json.decode(change.body)["payload"] == {"id": tag().id, "name": "Urgent", "color": "tag-red"}
     assert (change.lane, change.at_ms) == (tag().id, START_MS)
 
 
-@pytest.mark.parametrize("sequence", [1, 2])
-def test_every_record_of_an_entity_has_an_id_of_its_own(sequence: int) -> None:
-    one, other = entity_change(ChangeKind.TAG_UPDATED, tag(), sequence), entity_change(ChangeKind.TAG_UPDATED, tag(), 3)
-    assert one.id != other.id
+def test_every_write_of_an_entity_has_an_id_of_its_own() -> None:
+    later = replace(tag(), updated_at_ms=START_MS + 1)
+    told = [
+        entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id="w1"),
+        entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id="w2"),  # in the same millisecond
+        entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None),
+        entity_change(ChangeKind.TAG_UPDATED, later, at_ms=7, write_id=None),
+    ]
+    assert len({change.id for change in told}) == len(told)
+
+
+def test_an_entity_without_a_time_is_numbered_by_its_records() -> None:
+    change = entity_change(ChangeKind.TAG_UPDATED, replace(tag(), updated_at_ms=0), at_ms=7, write_id=None)
+    assert (change.sequence, change.at_ms) == (7, 0)
 
 
 def test_unusual_texts_stay_json() -> None:
@@ -159,6 +169,6 @@ def test_unusual_texts_stay_json() -> None:
 
 
 def test_changes_are_values() -> None:
-    change = entity_change(ChangeKind.TAG_UPDATED, tag(), 1)
+    change = entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None)
     assert msgspec.json.decode(msgspec.json.encode(change), type=Change) == change
     assert raw({"a": 1}) == raw({"a": 1})

@@ -14,6 +14,7 @@ from airy.model.invariants import broken, told_wrongly
 from airy.store.sqlite import SqliteStore
 from tests.kit.fold import Reference
 from tests.sim.endpoint import Received
+from tests.sim.fleet import Fleet
 from tests.sim.outside import CHANNEL_ID
 from tests.sim.world import World
 
@@ -130,6 +131,20 @@ def _deliveries_are_complete(world: World, expected: dict[str, tuple[str, int, b
     missing = [change for change in expected if change not in confirmed]
     if missing:
         yield f"{len(missing)} of {len(expected)} changes were never delivered, first {missing[0]}"
+
+
+async def replicas_differ(fleet: Fleet) -> list[str]:
+    """G5 across replicas: every store is the fold of the log from its first record."""
+    reference = SqliteStore(":memory:")
+    await reference.open()
+    await reference.apply(await records(fleet))
+    expected = await reference.digest()
+    await reference.close()
+    return [
+        f"the store of {node.name} is not the fold of the log"
+        for node in fleet.nodes
+        if await node.store.digest() != expected
+    ]
 
 
 async def trace(world: World) -> str:

@@ -272,10 +272,10 @@ async def test_what_a_failing_record_had_written_is_undone(monkeypatch: pytest.M
     log = Log()
     log.append(tag(), channel(), Chat().received("a"))
 
-    def crashing(kind: ChangeKind, entity: Channel | Tag, sequence: int) -> Change:
+    def crashing(kind: ChangeKind, entity: Channel | Tag, *, at_ms: int, write_id: str | None) -> Change:
         if isinstance(entity, Tag):
-            raise KeyError(sequence)
-        return entity_change(kind, entity, sequence)
+            raise KeyError(at_ms)
+        return entity_change(kind, entity, at_ms=at_ms, write_id=write_id)
 
     monkeypatch.setattr(project, "entity_change", crashing)
     async with opened() as store:

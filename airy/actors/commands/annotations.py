@@ -60,9 +60,9 @@ class MetadataCommands:
         after = channel.metadata if changed is None else changed
         if len(after) > metadata.KEYS_MAX:
             raise too_many("channel")
-        return await self._writer.write([topics.CHANNELS.emit(
-            channel.id, replace(channel, metadata=after, updated_at_ms=self._writer.now_ms())
-        )])  # fmt: skip
+        updated_at_ms = self._writer.later_than(channel.updated_at_ms)
+        changed_channel = replace(channel, metadata=after, updated_at_ms=updated_at_ms)
+        return await self._writer.put(topics.CHANNELS, channel.id, changed_channel)
 
     async def _known(self, subject: Subject, subject_id: str) -> Conversation | Message:
         if subject == "conversation":

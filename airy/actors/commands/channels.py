@@ -72,6 +72,7 @@ class ChannelCommands:
             id=channel_id, source=FACEBOOK, source_channel_id=page_id, connected=True,
             token=self._sealer.seal(page.token.reveal(), place(topics.CHANNELS.name, channel_id, "token")),
             metadata={**(known.metadata if known else {}), **shown, "page_id": metadata.value(page_id)},
+            updated_at_ms=known.updated_at_ms if known else 0,
         ))  # fmt: skip
 
     async def explore_facebook(self, token: Secret) -> Sequence[Account]:
@@ -103,8 +104,8 @@ class ChannelCommands:
             log.warning("channel.still_subscribed", channel_id=channel.id, reason=reason)
 
     async def _put(self, channel: Channel) -> Done[Channel]:
-        channel = replace(channel, updated_at_ms=self._writer.now_ms())
-        return Done(channel, await self._writer.write([topics.CHANNELS.emit(channel.id, channel)]))
+        channel = replace(channel, updated_at_ms=self._writer.later_than(channel.updated_at_ms))
+        return Done(channel, await self._writer.put(topics.CHANNELS, channel.id, channel))
 
 
 def _shown(name: str | None, image_url: str | None) -> dict[str, Raw]:

@@ -22,6 +22,8 @@ class TagCommands:
         found = await self._store.tag(tag.id)
         if found is not None and (found.name, found.color) != (name, color):
             raise Conflict("this idempotency key was used for another tag", field="idempotency_key")
+        if found is not None:
+            tag = replace(tag, updated_at_ms=self._writer.later_than(found.updated_at_ms))
         return await self._put(tag)
 
     async def update(self, tag_id: str, name: str | None, color: Color | None) -> Done[Tag]:
@@ -31,17 +33,17 @@ class TagCommands:
                 tag,
                 name=tag.name if name is None else name,
                 color=color or tag.color,
-                updated_at_ms=self._writer.now_ms(),
+                updated_at_ms=self._writer.later_than(tag.updated_at_ms),
             )
         )
 
     async def delete(self, tag_id: str) -> Position:
         """Conversations keep the id, as they do with ids that were never ours."""
         await self._known(tag_id)
-        return await self._writer.write([topics.TAGS.emit(tag_id, None)])
+        return await self._writer.put(topics.TAGS, tag_id, None)
 
     async def _put(self, tag: Tag) -> Done[Tag]:
-        return Done(tag, await self._writer.write([topics.TAGS.emit(tag.id, tag)]))
+        return Done(tag, await self._writer.put(topics.TAGS, tag.id, tag))
 
     async def _known(self, tag_id: str) -> Tag:
         tag = await self._store.tag(tag_id)
@@ -78,10 +80,10 @@ class TemplateCommands:
 
     async def delete(self, template_id: str) -> Position:
         await self._known(template_id)
-        return await self._writer.write([topics.TEMPLATES.emit(template_id, None)])
+        return await self._writer.put(topics.TEMPLATES, template_id, None)
 
     async def _put(self, template: Template) -> Done[Template]:
-        return Done(template, await self._writer.write([topics.TEMPLATES.emit(template.id, template)]))
+        return Done(template, await self._writer.put(topics.TEMPLATES, template.id, template))
 
     async def _known(self, template_id: str) -> Template:
         template = await self._store.template(template_id)

@@ -89,7 +89,7 @@ class WebhookCommands:
 
     async def delete(self, webhook_id: str) -> Position:
         await self._known(webhook_id)
-        return await self._writer.write([topics.WEBHOOKS.emit(webhook_id, None)])
+        return await self._writer.put(topics.WEBHOOKS, webhook_id, None)
 
     async def rotate_secret(self, webhook_id: str) -> Done[Signed]:
         """Deliveries are signed with the new and the previous secret, so receivers can change over in their
@@ -142,7 +142,7 @@ class WebhookCommands:
 
     async def _put(self, webhook: Webhook) -> Done[Webhook]:
         webhook = replace(webhook, updated_at_ms=self._writer.now_ms())
-        return Done(webhook, await self._writer.write([topics.WEBHOOKS.emit(webhook.id, webhook)]))
+        return Done(webhook, await self._writer.put(topics.WEBHOOKS, webhook.id, webhook))
 
     async def _known(self, webhook_id: str) -> Webhook:
         webhook = await self._store.webhook(webhook_id)

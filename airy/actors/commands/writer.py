@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from airy import topics
+from airy import topics, trace
 from airy.actors.commands.outcome import Unconfirmed
 from airy.bus.api import Bus
 from airy.bus.record import Emit, Position, TopicPartition
+from airy.bus.topic import Topic
 from airy.clock import Clock, Ids
 from airy.model import ids
 from airy.model.conversation import Conversation, Message
@@ -62,6 +64,9 @@ class Writer:
 
     async def write(self, emits: Sequence[Emit]) -> Position:
         """Raises `Unavailable` when nothing may have been written, `Unconfirmed` when everything was."""
+        traced = trace.headers()
+        if traced:
+            emits = [replace(emit, headers=(*emit.headers, *traced)) for emit in emits]
         positions = await self._bus.publish(emits)
         for position in positions:
             if not await self._reached(position, self._within_s):
@@ -69,8 +74,16 @@ class Writer:
         return positions[-1]
 
     async def ends(self) -> dict[TopicPartition, int]:
-        """Where the next records of everything that is folded will be."""
-        return await self._bus.ends(topics.FOLDED)
+        """Where the next records of everything that tells subscribers of changes will be."""
+        return await self._bus.ends(topics.TOLD)
+
+    async def put(self, topic: Topic[Any], entity_id: str, entity: object | None) -> Position:
+        """The latest record of an entity; None deletes it. Its id tells two writes of one millisecond apart."""
+        return await self.write([topic.emit(entity_id, entity, headers=(("id", self._ids.new().encode()),))])
+
+    def later_than(self, at_ms: int) -> int:
+        """The time of a write that comes after one at `at_ms`, whatever the clock says: it numbers the change."""
+        return max(self.now_ms(), at_ms + 1)
 
     async def tell(self, fact: Fact) -> Position:
         headers = (("id", fact.id.encode()), ("request-id", fact.cause.encode()))

@@ -33,6 +33,7 @@ from airy.errors import Refused, Unavailable
 from airy.fetch import Fetch
 from airy.model.entity import Webhook
 from airy.seal import Sealer
+from airy.trace import trace_id_of
 
 RESPONSE_BYTES_MAX = 16_384  # read, so that the connection can be kept
 RESPONSE_CHARS_MAX = 1_024  # recorded
@@ -84,6 +85,8 @@ class Courier:
             status=outcome.status, error=outcome.error, response=response,
             again_at_ms=decision.due_ms if isinstance(decision, Again) else None,
         ))  # fmt: skip
+        if not outcome.succeeded:
+            ctx.log.info("delivery.failed", status=outcome.status, error=outcome.error, **_about(job))
         await self._settle(ctx, job, webhook, decision)
 
     async def give_back(self, ctx: Context, job: Job) -> None:
@@ -97,7 +100,7 @@ class Courier:
         try:
             webhooks = {webhook.id: webhook for webhook in await self._subscribers.current()}
         except Unavailable as error:
-            ctx.log.info("delivery.waits", webhook_id=job.webhook_id, error=str(error))
+            ctx.log.info("delivery.waits", error=str(error), **_about(job))
             endpoint.hold(ctx.clock.now_ms() + round(PAUSE_S * 1000))
             await self.give_back(ctx, job)
             return None
@@ -147,7 +150,7 @@ class Courier:
                 await self._consider(ctx, webhook)
             case Bury(reason):
                 now_ms = ctx.clock.now_ms()
-                ctx.log.warning("delivery.buried", delivery_id=job.id, webhook_id=job.webhook_id, reason=reason)
+                ctx.log.warning("delivery.buried", reason=reason, **_about(job))
                 await self._report(ctx, job, lambda: self._queue.bury(job, reason=reason, now_ms=now_ms))
                 await self._consider(ctx, webhook)
             case Disable(reason):
@@ -162,10 +165,10 @@ class Courier:
         while True:
             try:
                 if not await report():
-                    ctx.log.info("delivery.lease_lost", delivery_id=job.id)
+                    ctx.log.info("delivery.lease_lost", **_about(job))
             except Unavailable as error:
                 if ctx.clock.now_ms() + PAUSE_S * 1000 >= job.leased_until_ms:
-                    ctx.log.warning("delivery.outcome_lost", delivery_id=job.id, error=str(error))
+                    ctx.log.warning("delivery.outcome_lost", error=str(error), **_about(job))
                     return
                 with ctx.waiting():
                     await anyio.sleep(PAUSE_S)
@@ -188,11 +191,11 @@ class Courier:
         """Whether it is off, or about to be: then its jobs are gone, this one too."""
         if webhook.id in self._going:
             return True
-        now = await self._subscribers.webhook(webhook.id)
-        if now is not None and now.url != webhook.url:
-            return False  # the verdict is about an endpoint it does not have any more
         self._going.add(webhook.id)
         try:
+            now = {one.id: one for one in await self._subscribers.current()}.get(webhook.id)
+            if now is not None and now.url != webhook.url:
+                return False  # the verdict is about an endpoint it does not have any more
             await self._switch_off(webhook.id, reason)
         except Unavailable as error:
             ctx.log.warning("webhook.not_switched_off", webhook_id=webhook.id, error=str(error))
@@ -202,3 +205,11 @@ class Courier:
         ctx.log.warning("webhook.switched_off", webhook_id=webhook.id, reason=reason)
         await self._forget(ctx, webhook.id)
         return True
+
+
+def _about(job: Job) -> dict[str, object]:
+    """What a log line about a delivery names."""
+    return {
+        "delivery_id": job.id, "webhook_id": job.webhook_id, "conversation_id": job.entry.lane,
+        "offset": job.entry.id[0], "attempt": job.attempt, "trace_id": trace_id_of(job.entry.trace),
+    }  # fmt: skip

@@ -24,9 +24,11 @@ from airy.errors import Unavailable
 from airy.store.api import Published
 
 GROUP = "webhook-publisher"
-TOPICS = (topics.EVENTS, topics.CHANNELS, topics.TAGS)
+TOPICS = topics.TOLD
 
 Forget = Callable[[Mapping[TopicPartition, int]], Awaitable[object]]
+Forgotten = Callable[[], Awaitable[Mapping[TopicPartition, int]]]
+Rebuild = Callable[[str], None]
 
 
 class Changes(Webhooks, Protocol):
@@ -45,11 +47,17 @@ class Owned(Struct):
 
 
 class Publisher:
-    """`forget`, where given, is told what was committed, so that changes nobody needs any more can go."""
+    """`forget`, where given, is told what was committed, so that changes nobody needs any more can go.
+
+    `forgotten` says below which offsets changes may be gone. A store that has forgotten more than the group has
+    committed (it served while nobody published, or the group was set back) is no source for what is to be queued:
+    `rebuild` is asked for, and nothing of the partition is queued until changes are there again.
+    """
 
     def __init__(
         self, bus: Bus, store: Changes, progress: Progress, queue: WebhookQueue, *,
-        forget: Forget | None = None, changes_max: int = 500, idle_s: float = 1.0, audit_s: float = 2.0,
+        forget: Forget | None = None, forgotten: Forgotten | None = None, rebuild: Rebuild | None = None,
+        changes_max: int = 500, idle_s: float = 1.0, audit_s: float = 2.0,
         commit_s: float = 2.0,
     ) -> None:  # fmt: skip
         self._bus = bus
@@ -58,6 +66,8 @@ class Publisher:
         self._subscribers = Subscribers(bus, store, progress)
         self._queue = queue
         self._forget = forget
+        self._forgotten = forgotten
+        self._rebuild = rebuild
         self._changes_max = changes_max
         self._idle_s = idle_s
         self._audit_s = audit_s
@@ -131,6 +141,8 @@ class Publisher:
         folded_to = self._progress.positions().get(where, 0)
         if owned.drained_to is not None and folded_to <= owned.drained_to:
             return False  # most partitions, most of the time: nothing to ask the store
+        if await self._lacks(where, max(owned.committed, after[0])):
+            return False
         changes = await self._store.changes(
             where, after=(owned.committed, -1) if after == NOTHING else after, changes_max=self._changes_max
         )
@@ -145,6 +157,16 @@ class Publisher:
             self._log("publisher.queue_is_elsewhere", where, expected=after, found=stale.last)
         else:
             owned.after = changes[-1].position.offset, changes[-1].nth
+        return True
+
+    async def _lacks(self, where: TopicPartition, start: int) -> bool:
+        """Whether the store has forgotten changes from `start` on."""
+        if self._forgotten is None or self._rebuild is None:
+            return False
+        below = (await self._forgotten()).get(where, 0)
+        if below <= start:
+            return False
+        self._rebuild(f"changes of {where.topic}/{where.partition} are gone below {below}, and wanted from {start}")
         return True
 
     async def _position(self, shard: Shard, owned: Owned) -> EntryId:
@@ -209,5 +231,5 @@ def _entry(published: Published, matcher: Matcher) -> Entry:
     return Entry(
         id=(published.position.offset, published.nth), webhook_ids=matcher.recipients(published), lane=change.lane,
         event_id=change.id, kind=change.kind.value, body=change.body, at_ms=change.at_ms,
-        position=topics.position_token(published.position),
+        position=topics.position_token(published.position), trace=published.trace,
     )  # fmt: skip

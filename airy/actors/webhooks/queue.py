@@ -41,6 +41,7 @@ class Entry(Struct, frozen=True, gc=False):
     body: bytes
     at_ms: int
     position: str  # opaque token for X-Airy-Position
+    trace: str = ""  # `traceparent` of the record the change came from; empty: it had none
 
 
 class Job(Struct, frozen=True, gc=False):

@@ -116,8 +116,11 @@ def _create_or_check(connection: apsw.Connection) -> None:
     if version == 0:
         connection.execute(sql.SCHEMA)
         connection.execute(sql.SET_VERSION)
+    elif version in sql.GROW:
+        connection.execute(sql.GROW[version])
+        connection.execute(sql.SET_VERSION)
     connection.execute("COMMIT")
-    if version not in (0, sql.VERSION):
+    if version not in (0, sql.VERSION, *sql.GROW):
         raise apsw.NotADBError(f"its tables are of version {version}")
     connection.execute(sql.STATS).fetchone()
 

@@ -6,7 +6,7 @@ something waiting, however much waits behind. `entries.shard` is NULL for a repl
 low-water mark has passed already.
 """
 
-VERSION = 1
+VERSION = 2
 
 SET_VERSION = f"PRAGMA user_version = {VERSION}"
 
@@ -21,7 +21,7 @@ CREATE INDEX failing ON webhooks (webhook) WHERE failures > 0;
 CREATE TABLE entries (
     entry INTEGER PRIMARY KEY, shard INTEGER, log_offset INTEGER NOT NULL, nth INTEGER NOT NULL,
     pending INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL, kind TEXT NOT NULL,
-    at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL);
+    at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL, trace TEXT NOT NULL DEFAULT '');
 CREATE INDEX undelivered ON entries (shard, log_offset, nth) WHERE shard IS NOT NULL;
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, lane TEXT NOT NULL, entry INTEGER NOT NULL,
@@ -34,11 +34,18 @@ CREATE TABLE dead (
     grave INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT NOT NULL UNIQUE, webhook_id TEXT NOT NULL,
     attempts INTEGER NOT NULL, reason TEXT NOT NULL, buried_at_ms INTEGER NOT NULL,
     log_offset INTEGER NOT NULL, nth INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL,
-    kind TEXT NOT NULL, at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL);
+    kind TEXT NOT NULL, at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL,
+    trace TEXT NOT NULL DEFAULT '');
 CREATE INDEX graves ON dead (webhook_id, grave);
 CREATE TABLE counts (jobs INTEGER NOT NULL);
 INSERT INTO counts VALUES (0);
 """
+
+GROW = {  # from an earlier version to the next, so that the dead are kept
+    1: """
+ALTER TABLE entries ADD COLUMN trace TEXT NOT NULL DEFAULT '';
+ALTER TABLE dead ADD COLUMN trace TEXT NOT NULL DEFAULT ''"""
+}
 
 PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
 WIPE = """
@@ -58,8 +65,8 @@ WEBHOOK = "INSERT INTO webhooks (id) VALUES (?) ON CONFLICT (id) DO UPDATE SET i
 WEBHOOK_NUMBER = "SELECT webhook FROM webhooks WHERE id = ?"
 WEBHOOK_NAME = "SELECT id FROM webhooks WHERE webhook = ?"
 PUT_ENTRY = """
-INSERT INTO entries (shard, log_offset, nth, pending, lane, event_id, kind, at_ms, position, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO entries (shard, log_offset, nth, pending, lane, event_id, kind, at_ms, position, body, trace)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 PUT_JOB = """
 INSERT INTO jobs (webhook, lane, entry, due_ms, head)
 SELECT ?1, ?2, ?3, ?4, NOT EXISTS (SELECT 1 FROM jobs WHERE webhook = ?1 AND lane = ?2)"""
@@ -86,7 +93,7 @@ LEASE = """
 UPDATE jobs SET leased_until_ms = ?, token = ?, attempt = attempt + 1, first_at_ms = coalesce(first_at_ms, ?)
 WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, webhook, entry, attempt, first_at_ms"""
 ENTRIES = """
-SELECT entry, log_offset, nth, lane, event_id, kind, body, at_ms, position FROM entries
+SELECT entry, log_offset, nth, lane, event_id, kind, body, at_ms, position, trace FROM entries
 WHERE entry IN (SELECT value FROM json_each(?))"""
 NEXT_DUE = """
 SELECT due_ms FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ?
@@ -126,8 +133,8 @@ WHERE webhook = ? ORDER BY jobs.lane, seq LIMIT ?"""
 BURY = """
 INSERT OR REPLACE INTO dead (
     job_id, webhook_id, attempts, reason, buried_at_ms,
-    log_offset, nth, lane, event_id, kind, at_ms, position, body)
-SELECT event_id || ':' || ?1, ?1, ?2, ?3, ?4, log_offset, nth, lane, event_id, kind, at_ms, position, body
+    log_offset, nth, lane, event_id, kind, at_ms, position, body, trace)
+SELECT event_id || ':' || ?1, ?1, ?2, ?3, ?4, log_offset, nth, lane, event_id, kind, at_ms, position, body, trace
 FROM entries WHERE entry = ?5"""
 FORGET_DEAD = """
 DELETE FROM dead WHERE grave <= (SELECT grave FROM dead ORDER BY grave DESC LIMIT 1 OFFSET ?)"""
@@ -136,7 +143,7 @@ SELECT job_id, webhook_id, event_id, lane, kind, body, attempts, reason, buried_
 WHERE ?1 IS NULL OR webhook_id = ?1 ORDER BY grave DESC LIMIT ?2"""
 EXHUME = """
 DELETE FROM dead WHERE job_id = ?
-RETURNING webhook_id, log_offset, nth, lane, event_id, kind, at_ms, position, body"""
+RETURNING webhook_id, log_offset, nth, lane, event_id, kind, at_ms, position, body, trace"""
 
 STATS = """
 SELECT jobs, (SELECT count(*) FROM jobs WHERE leased_until_ms IS NOT NULL), (SELECT count(*) FROM dead),

@@ -155,7 +155,7 @@ class SqliteQueue:
         numbers = [self._number(database, name) for name in webhooks]
         database.execute(sql.PUT_ENTRY, (
             shard, *entry.id, len(numbers), entry.lane, entry.event_id, entry.kind, entry.at_ms, entry.position,
-            entry.body,
+            entry.body, entry.trace,
         ))  # fmt: skip
         row = database.last_insert_rowid()
         for number in numbers:
@@ -217,8 +217,8 @@ class SqliteQueue:
         jobs: dict[int, Job] = {}
         for seq, number, row, attempt, first_at_ms in leased:
             name = self._name(database, number)
-            offset, nth, lane, event_id, kind, body, at_ms, position = entries[row]
-            entry = Entry((offset, nth), (name,), lane, event_id, kind, body, at_ms, position)
+            offset, nth, lane, event_id, kind, body, at_ms, position, trace = entries[row]
+            entry = Entry((offset, nth), (name,), lane, event_id, kind, body, at_ms, position, trace)
             job_id = f"{event_id}:{name}"
             jobs[seq] = Job(job_id, f"{seq}.{token}", name, entry, attempt, first_at_ms, until_ms)
         return [jobs[seq] for seq in seqs]
@@ -351,8 +351,8 @@ class SqliteQueue:
             row = database.execute(sql.EXHUME, (job_id,)).get
             if row is None:
                 return False
-            webhook_id, offset, nth, lane, event_id, kind, at_ms, position, body = row
-            entry = Entry((offset, nth), (webhook_id,), lane, event_id, kind, body, at_ms, position)
+            webhook_id, offset, nth, lane, event_id, kind, at_ms, position, body, trace = row
+            entry = Entry((offset, nth), (webhook_id,), lane, event_id, kind, body, at_ms, position, trace)
             self._put_entry(database, None, entry, entry.webhook_ids)
             database.execute(sql.COUNT, (1,))
         self._announce()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from airy import topics
+from airy import topics, trace
 from airy.actors.webhooks import signing
 from airy.actors.webhooks.queue import Job
 from airy.errors import Refused
@@ -24,7 +24,7 @@ NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 OURS = frozenset({
     "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer",
-    "upgrade", "expect", "accept-encoding", "x-airy-content-signature", "x-airy-position",
+    "upgrade", "expect", "accept-encoding", "x-airy-content-signature", "x-airy-position", "traceparent",
 })  # fmt: skip
 HIDDEN = "***"
 HIDE_CHARS_MIN = 6  # shorter values are no secrets, and hiding them would make an answer unreadable
@@ -89,6 +89,9 @@ def request_headers(target: Target, job: Job, now_ms: int) -> dict[str, str]:
         **target.headers,
         "webhook-id": entry.event_id, "webhook-timestamp": str(now_s), "X-Airy-Position": entry.position,
     }  # fmt: skip
+    traced = trace.parse(entry.trace) if entry.trace else None
+    if traced is not None:
+        headers[trace.HEADER] = traced.child(f"{job.id}:{job.attempt}").header
     if target.keys:
         headers["webhook-signature"] = signing.standard(target.keys, entry.event_id, now_s, entry.body)
     if target.signature_key:

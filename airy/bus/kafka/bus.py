@@ -44,10 +44,12 @@ class KafkaBus:
             with pulse.waiting():
                 await pulse.draining.wait()
         finally:
-            self._open, self._opened = None, anyio.Event()
+            self._open = None
+            if self._opened.is_set():  # those who wait for the first start go on waiting for the same
+                self._opened = anyio.Event()
             with anyio.CancelScope(shield=True):
                 await opened.producer.close()
-                await opened.ends.forget()
+                await opened.ends.close()
 
     async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
         if not emits:

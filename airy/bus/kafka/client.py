@@ -1,7 +1,8 @@
 """What all client objects of aiokafka share: how they connect, how they are started, and how they are thrown away.
 
 A client is disposable. `start` that fails leaves tasks behind, `stop` can hang or raise a stray cancellation while a
-broker is away: so both run in a task of their own, under a deadline, and nobody waits for more than that.
+broker is away, and then ends nothing: so both run in a task of their own, under a deadline, nobody waits for more than
+that, and what is left is swept up.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from airy.bus.kafka.failure import meaning
+from airy.bus.kafka.remains import sweep
 from airy.bus.kafka.settings import KafkaSettings
 from airy.errors import Unavailable
 
@@ -56,27 +58,32 @@ def _tls(settings: KafkaSettings) -> ssl.SSLContext:
 async def started(make: Callable[[], C], settings: KafkaSettings) -> C:
     """A client that is connected. Raises `Unavailable`, and leaves nothing behind then."""
     client = make()  # aiokafka's constructors want a running loop, and connect only in `start`
-    try:
-        await bounded(client.start(), settings.call_s, "connecting to Kafka")
+    try:  # when it takes too long it is not cancelled, but swept up, with the connection it holds
+        await bounded(asyncio.shield(client.start()), settings.call_s, "connecting to Kafka")
     except BaseException:
         await dispose(client, settings)
         raise
     return client
 
 
-async def dispose(client: Client, settings: KafkaSettings) -> None:
-    """Stop it, and wait at most `stop_s`; what it raises concerns nobody any more."""
-    task = asyncio.ensure_future(client.stop())
-    task.add_done_callback(_forget)
-    try:
-        await asyncio.wait({task}, timeout=settings.stop_s)
-    finally:
-        task.cancel()
+async def dispose(client: Client, settings: KafkaSettings, *, politely: bool = True) -> None:
+    """Stop it within `stop_s`, and end what it left. Whoever waits may be cancelled: it goes on without them."""
+    disposal = asyncio.ensure_future(_dispose(client, settings.stop_s if politely else 0.0))
+    _DISPOSALS.add(disposal)
+    disposal.add_done_callback(_DISPOSALS.discard)
+    await asyncio.wait({disposal})
 
 
-def _forget(task: "asyncio.Future[None]") -> None:
-    if not task.cancelled():
-        task.exception()
+_DISPOSALS: set["asyncio.Future[None]"] = set()  # the loop itself holds tasks weakly
+
+
+async def _dispose(client: Client, within_s: float) -> None:
+    stopping = asyncio.ensure_future(client.stop())
+    await asyncio.wait({stopping}, timeout=within_s)  # even in no time it is marked as closed, and does not complain
+    if stopping.done() and not stopping.cancelled():
+        stopping.exception()  # what it raises concerns nobody any more
+    stopping.cancel()
+    await sweep(client)
 
 
 async def bounded(call: Awaitable[T], within_s: float, doing: str) -> T:
@@ -96,3 +103,9 @@ async def bounded(call: Awaitable[T], within_s: float, doing: str) -> T:
     if error is None:
         return task.result()
     raise meaning(error, doing) from error
+
+
+def cancelled() -> bool:
+    """Whether somebody wants this task to end. A cancellation nobody asked for is the client's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -7,28 +7,43 @@ batch is one future of the client's, awaited before anything it holds counts as 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
+from airy.bus.kafka.client import cancelled
 from airy.bus.kafka.failure import meaning
 from airy.bus.kafka.settings import KafkaSettings
 from airy.bus.record import Emit, TopicPartition
-from airy.errors import Unavailable
+from airy.errors import Refused, Unavailable
+
+GIVEN_UP: Final = "the client was given up: it may have been written, or may yet be"
+
+
+class Together(Unavailable):
+    """Refused in a batch with what others wrote: nobody knows yet whose fault it is."""
 
 
 class Part:
     """What one call has for one partition. `offsets` has one for each once `done` is set without an error."""
 
-    __slots__ = ("done", "emits", "given_up", "offsets", "sent")
+    __slots__ = ("alone", "done", "emits", "given_up", "offsets", "sent")
 
-    def __init__(self, emits: Sequence[Emit], done: "asyncio.Future[None]") -> None:
+    def __init__(self, emits: Sequence[Emit], done: "asyncio.Future[None]", *, alone: bool = False) -> None:
         self.emits = emits
         self.done = done
+        self.alone = alone  # shares no batch with others
         self.offsets: list[int] = []
         self.sent = 0  # how many are in a batch
         self.given_up = False  # nobody waits any more: what was not sent is not sent
 
+    def give_up(self) -> None:
+        self.given_up = True
+        self.emits = ()
+        self.done.cancel()
+
     def fail(self, error: Exception) -> None:
+        self.given_up = True
         if not self.done.done():
             self.done.set_exception(error)
 
@@ -48,6 +63,7 @@ class Lane:
         self._partition = where.partition
         self._broken = broken
         self._waiting: deque[Part] = deque()
+        self._given_up = 0  # how many of those that wait nobody waits for
         self._under_way: asyncio.Task[None] | None = None
         self.sent_at: float | None = None  # when the batch that is under way was handed to the client
 
@@ -55,6 +71,18 @@ class Lane:
         self._waiting.append(part)
         if self._under_way is None:
             self._under_way = asyncio.ensure_future(self._run())
+
+    def give_up(self, part: Part) -> None:
+        """Nobody waits for it. What is forgotten takes no room, however long the lane stands still."""
+        if part.sent < len(part.emits):
+            self._given_up += 1
+        part.give_up()
+        if self._given_up > len(self._waiting) // 2:
+            self._waiting = deque(other for other in self._waiting if not other.given_up)
+            self._given_up = 0
+
+    def knows_topic(self) -> bool:
+        return self._producer.client.cluster.partitions_for_topic(self._topic) is not None
 
     async def _run(self) -> None:
         try:
@@ -65,23 +93,26 @@ class Lane:
                     await self._send(batch, parts)
         except BaseException as error:
             for part in self._waiting:  # a bug of ours: told to whoever waits, who crash with it
-                part.fail(error if isinstance(error, Exception) else Unavailable("the client was given up"))
+                part.fail(error if isinstance(error, Exception) else Unavailable(GIVEN_UP))
             self._waiting.clear()
             raise
         finally:
             self._under_way = None
             self.sent_at = None
 
-    def _fill(self, batch: object) -> list[tuple[Part, int]]:
+    def _fill(self, batch: Any) -> list[tuple[Part, int]]:
         """Put in what fits, of as many parts as wait; how many of each."""
-        append = batch.append  # type: ignore[attr-defined]
+        append = batch.append
         parts: list[tuple[Part, int]] = []
         full = False
         while self._waiting and not full:
             part = self._waiting[0]
             if part.given_up:
                 self._waiting.popleft()
+                self._given_up = max(0, self._given_up - 1)
                 continue
+            if part.alone and parts:
+                break
             begin = part.sent
             for emit in part.emits[begin:] if begin else part.emits:
                 if append(timestamp=emit.timestamp_ms, key=emit.key, value=emit.value, headers=[*emit.headers]) is None:
@@ -92,32 +123,51 @@ class Lane:
                 parts.append((part, part.sent - begin))
             if part.sent == len(part.emits):
                 self._waiting.popleft()
+            full = full or part.alone
         return parts
 
-    async def _send(self, batch: object, parts: list[tuple[Part, int]]) -> None:
+    async def _send(self, batch: Any, parts: list[tuple[Part, int]]) -> None:
         self.sent_at = asyncio.get_running_loop().time()
         try:
             base = await self._written(batch)
-        except Exception as error:  # noqa: BLE001 - told to whoever waits, as what it means to them
-            meant = meaning(error, f"writing to {self._topic}[{self._partition}]")
-            for part, _ in parts:
-                part.fail(meant)
-                part.given_up = True
-            if not self._broken.done():  # a batch that failed for good leaves a hole in the client's numbering
-                self._broken.set_result(None)
+        except BaseException as error:  # told to whoever waits, as what it means to them
+            self._failed(error, [part for part, _ in parts])
+            if isinstance(error, asyncio.CancelledError) and cancelled():
+                raise
             return
         for part, count in parts:
             part.offsets.extend(range(base, base + count))
             base += count
             part.written()
 
-    async def _written(self, batch: object) -> int:
+    def _failed(self, error: BaseException, parts: list[Part]) -> None:
+        meant = meaning(error, f"writing to {self._topic}[{self._partition}]")
+        if isinstance(meant, Refused) and len(parts) > 1:
+            meant = Together(str(meant))
+        for part in parts:
+            part.fail(meant)
+        if not self._broken.done():  # a batch that failed for good leaves a hole in the client's numbering
+            self._broken.set_result(None)
+
+    async def _written(self, batch: Any) -> int:
         """The offset of the batch's first record, once it is durable."""
-        sent = await self._producer.send_batch(batch, self._topic, partition=self._partition)
-        await asyncio.wait({sent, self._broken}, return_when=asyncio.FIRST_COMPLETED)
-        if not sent.done():
-            raise Unavailable("the client was given up: it may have been written, or may yet be")
-        base: int = sent.result().offset
+        if not self.knows_topic():
+            await self._unless_broken(asyncio.ensure_future(self._producer.partitions_for(self._topic)))
+        if self._broken.done():
+            raise Unavailable("the client was given up: it was not written")
+        base: int = (
+            await self._unless_broken(await self._producer.send_batch(batch, self._topic, partition=self._partition))
+        ).offset
         if base < 0:
             raise Unavailable("the cluster has it and did not say where: publish it again, under the same ids")
         return base
+
+    async def _unless_broken(self, future: "asyncio.Future[Any]") -> Any:
+        try:
+            await asyncio.wait({future, self._broken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not future.done():
+                future.cancel()
+        if not future.done():
+            raise Unavailable(GIVEN_UP)
+        return future.result()

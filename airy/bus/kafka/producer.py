@@ -6,16 +6,19 @@ Whoever publishes again uses the same ids, so an old batch that arrives late is 
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
 
 from airy.bus.api import RecordTooLarge
-from airy.bus.kafka.client import connection, dispose, started
-from airy.bus.kafka.lanes import Lane, Part
+from airy.bus.kafka.client import connection
+from airy.bus.kafka.failure import MAKE
+from airy.bus.kafka.kept import Kept
+from airy.bus.kafka.lanes import Lane, Part, Together
+from airy.bus.kafka.room import Room
 from airy.bus.kafka.settings import KafkaSettings
 from airy.bus.record import Emit, Position, TopicPartition
-from airy.errors import Unavailable
+from airy.errors import Refused, Unavailable
 
 RECORD_BYTES = 128  # what a record weighs on the wire besides what is in it, with a margin
 
@@ -25,10 +28,9 @@ _LATE = "writing took too long: it may have been written, or may yet be"
 class Producer:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._generation: _Generation | None = None
-        self._making = asyncio.Lock()
-        self._disposals: set[asyncio.Future[None]] = set()
-        self._room = _Room(settings.publish_records_max, settings.publish_bytes_max)
+        # what a broken one holds has failed for those who gave it: better it does not write it after all
+        self._generations = Kept(lambda: _Generation(settings), settings, politely=False)
+        self._room = Room(settings.publish_records_max, settings.publish_bytes_max)
 
     async def publish(self, emits: Sequence[Emit]) -> list[Position]:
         weight = sum(self._weight(emit) for emit in emits)
@@ -36,47 +38,58 @@ class Producer:
         if not await self._room.enter(len(emits), weight, until):
             raise Unavailable("too much is being written already, and it does not get less: is the cluster up?")
         try:
-            return await self._publish(emits, until)
+            try:
+                return await self._publish(emits, until, alone=False)
+            except Together:
+                return await self._publish(emits, until, alone=True)
         finally:
             self._room.leave(len(emits), weight)
 
     async def start(self) -> None:
-        await self._current()
+        await self._generations.get(self._settings.call_s)
 
     async def close(self) -> None:
-        if self._generation is not None:
-            self._give_up(self._generation)
-        if self._disposals:
-            await asyncio.wait(self._disposals, timeout=self._settings.stop_s)
+        if self._generations.client is not None:
+            self._give_up(self._generations.client)
+        await self._generations.close()
 
     # --- how it works
 
-    async def _publish(self, emits: Sequence[Emit], until: float) -> list[Position]:
+    async def _publish(self, emits: Sequence[Emit], until: float, *, alone: bool) -> list[Position]:
         loop = asyncio.get_running_loop()
-        generation = await self._current()
+        generation = await self._generations.get(until - loop.time())
         by_partition: dict[TopicPartition, list[Emit]] = {}
         for emit in emits:
             by_partition.setdefault(TopicPartition(emit.topic, emit.partition), []).append(emit)
-        parts = {where: Part(some, loop.create_future()) for where, some in by_partition.items()}
+        parts = {where: Part(some, loop.create_future(), alone=alone) for where, some in by_partition.items()}
         for where, part in parts.items():
             generation.lane(where).add(part)
         try:
             await asyncio.wait({part.done for part in parts.values()}, timeout=max(0.0, until - loop.time()))
         finally:
-            for part in parts.values():
-                part.given_up = not part.done.done()
-        if generation.broken.done() or generation.stuck(loop.time(), self._settings.stall_s):
-            self._give_up(generation)
-        self._complain(parts.values())
+            failure = self._failure(generation, parts)
+        if failure is not None:
+            raise failure
         offsets = {where: iter(part.offsets) for where, part in parts.items()}
         return [Position(e.topic, e.partition, next(offsets[e.topic, e.partition])) for e in emits]  # type: ignore[index]
 
-    def _complain(self, parts: Iterable[Part]) -> None:
-        """Raise if anything was not written. Every outcome is looked at, or the loop would report the others."""
-        outcomes = [part.done.exception() if part.done.done() else Unavailable(_LATE) for part in parts]
-        for failure in outcomes:
-            if failure is not None:
-                raise failure
+    def _failure(self, generation: "_Generation", parts: Mapping[TopicPartition, Part]) -> BaseException | None:
+        """Why it failed, if it did. Nobody waits for it any more; what nobody looks at is the loop's to tell."""
+        now = asyncio.get_running_loop().time()
+        failures: list[BaseException] = []
+        for where, part in parts.items():
+            lane = generation.lane(where)
+            if not part.done.done():
+                words = _LATE if lane.knows_topic() else f"there is no topic {where.topic}; {MAKE}"
+                failures.append(Unavailable(words))
+                if lane.sent_at is not None and now > lane.sent_at + self._settings.stall_s:
+                    self._give_up(generation)
+                lane.give_up(part)
+            elif (error := part.done.exception()) is not None:
+                failures.append(error)
+        if generation.broken.done():
+            self._give_up(generation)
+        return min(failures, key=_gravity, default=None)
 
     def _weight(self, emit: Emit) -> int:
         weight = RECORD_BYTES + len(emit.key) + len(emit.value or b"")
@@ -86,90 +99,38 @@ class Producer:
             raise RecordTooLarge(f"a record for {emit.topic} has {weight} bytes, and {limit} is the limit")
         return weight
 
-    async def _current(self) -> "_Generation":
-        async with self._making:
-            if self._generation is None:
-                producer = await started(self._make, self._settings)
-                self._generation = _Generation(producer, self._settings)
-            return self._generation
-
-    def _make(self) -> AIOKafkaProducer:
-        settings = self._settings
-        return AIOKafkaProducer(
-            **connection(settings), acks="all", enable_idempotence=True, linger_ms=0,
-            max_batch_size=settings.batch_bytes_max, max_request_size=settings.record_bytes_max + 1_048_576,
-        )  # fmt: skip
-
     def _give_up(self, generation: "_Generation") -> None:
         if not generation.broken.done():
             generation.broken.set_result(None)
-        if generation is self._generation:
-            self._generation = None
-            disposal = asyncio.ensure_future(dispose(generation.producer, self._settings))
-            self._disposals.add(disposal)
-            disposal.add_done_callback(self._disposals.discard)
+        self._generations.drop(generation)
 
 
 class _Generation:
     """One client and its lanes."""
 
-    def __init__(self, producer: AIOKafkaProducer, settings: KafkaSettings) -> None:
-        self.producer = producer
+    def __init__(self, settings: KafkaSettings) -> None:
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settings = settings
         self._lanes: dict[TopicPartition, Lane] = {}
+        self._producer = AIOKafkaProducer(
+            **connection(settings), acks="all", enable_idempotence=True, linger_ms=0,
+            max_batch_size=settings.batch_bytes_max, max_request_size=settings.record_bytes_max + 1_048_576,
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        await self._producer.stop()
 
     def lane(self, where: TopicPartition) -> Lane:
         lane = self._lanes.get(where)
         if lane is None:
-            lane = self._lanes[where] = Lane(self.producer, where, self._settings, self.broken)
+            lane = self._lanes[where] = Lane(self._producer, where, self._settings, self.broken)
         return lane
 
-    def stuck(self, now: float, stall_s: float) -> bool:
-        return any(lane.sent_at is not None and now > lane.sent_at + stall_s for lane in self._lanes.values())
 
-
-class _Room:
-    """So much may be under way; beyond it callers wait, in the order they came."""
-
-    def __init__(self, records_max: int, bytes_max: int) -> None:
-        self._records_max = records_max
-        self._bytes_max = bytes_max
-        self._records = 0
-        self._bytes = 0
-        self._waiting: list[tuple[asyncio.Future[None], int, int]] = []
-
-    async def enter(self, records: int, weight: int, until: float) -> bool:
-        """False: there was no room in time."""
-        if not self._waiting and self._fits(records, weight):
-            self._records += records
-            self._bytes += weight
-            return True
-        loop = asyncio.get_running_loop()
-        entry = (loop.create_future(), records, weight)
-        self._waiting.append(entry)
-        try:
-            await asyncio.wait({entry[0]}, timeout=max(0.0, until - loop.time()))
-        except BaseException:
-            if entry[0].done():
-                self.leave(records, weight)
-            raise
-        finally:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
-        return entry[0].done()
-
-    def leave(self, records: int, weight: int) -> None:
-        self._records -= records
-        self._bytes -= weight
-        while self._waiting and self._fits(*self._waiting[0][1:]):
-            entry, some, more = self._waiting.pop(0)
-            if not entry.done():
-                self._records += some
-                self._bytes += more
-                entry.set_result(None)
-
-    def _fits(self, records: int, weight: int) -> bool:
-        """One call that is larger than everything may go when nothing else does."""
-        fits = self._records + records <= self._records_max and self._bytes + weight <= self._bytes_max
-        return fits or self._records == 0
+def _gravity(error: BaseException) -> int:
+    """A bug before a refusal before what may work later: a refusal makes everything beside it fail with it."""
+    kinds = (Refused, Together, Unavailable)
+    return next((at for at, kind in enumerate(kinds, 1) if isinstance(error, kind)), 0)

@@ -1,20 +1,22 @@
 """Reading from Kafka: a tail. Also what a group's subscription is built on.
 
 Filling goes on beside `fetch`, into a shelf, so that a fetch that is cancelled loses nothing. A client that stands
-still although there is something to read is thrown away, and a new one goes on where the shelf is.
+still although there is something to read is thrown away, and a new one goes on where the shelf is. Each partition is
+watched by itself: one connection may stand still while the others flow.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import anyio
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from anyio.lowlevel import checkpoint
 
 from airy.bus.api import Truncated
-from airy.bus.kafka.client import connection, dispose, started
+from airy.bus.kafka.client import cancelled, connection, dispose, started
 from airy.bus.kafka.ends import Ends
 from airy.bus.kafka.failure import meaning
 from airy.bus.kafka.settings import KafkaSettings
@@ -23,6 +25,7 @@ from airy.bus.record import Record, TopicPartition
 from airy.errors import Unavailable
 
 FILL_S = 0.25  # one wait for records; what a fetch leaves behind when it is cancelled
+LOOKS = 4  # at whether the client stands still, in the time it may
 
 
 class KafkaReader:
@@ -36,8 +39,13 @@ class KafkaReader:
         self._filling: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._failure: Exception | None = None
-        self._heard_at = anyio.current_time()
         self._busy = False
+        self._closing = False
+        self._asleep = False  # reads nothing, on purpose
+        self._quiet: dict[TopicPartition, float] = {}  # for how long we asked for it, and nothing came
+        self._asked_at = anyio.current_time()  # when the filling that goes on began
+        self._looked_at = self._asked_at
+        self._patience_s = settings.stall_s  # for one filling, which waits for the client whatever it was told
 
     # --- what a caller may do
 
@@ -63,6 +71,8 @@ class KafkaReader:
         self._news.set()
 
     async def fetch(self, *, records_max: int, bytes_max: int = 4_194_304, wait_s: float) -> list[Record]:
+        if self._closing:
+            raise RuntimeError("this reader has ended: open another")
         if self._busy:
             raise anyio.BusyResourceError("fetching from")
         self._busy = True
@@ -73,6 +83,11 @@ class KafkaReader:
             self._busy = False
 
     async def close(self) -> None:
+        self._closing = True
+        self._news.set()
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         consumer, self._consumer = self._consumer, None
         filling, self._filling = self._filling, None
         if filling is not None:
@@ -98,16 +113,13 @@ class KafkaReader:
             await self._settle()
             if self._failure is not None:
                 raise self._failure
-            records = self._shelf.take(records_max, bytes_max)
-            self._fill(records_max)
-            if records:
-                return records
             now = anyio.current_time()
-            if now >= until:
-                return []
-            if records_max > 0 and now >= self._heard_at + self._settings.stall_s:
-                await self._stand_still()
-                continue
+            if now >= self._looked_at + self._settings.stall_s / LOOKS:
+                await self._look(now)
+            records = self._shelf.take(records_max, bytes_max)
+            self._fill()
+            if records or now >= until or self._closing:
+                return records
             await self._until_news(min(until, now + FILL_S))
 
     async def _settle(self) -> None:
@@ -119,37 +131,48 @@ class KafkaReader:
 
     # --- filling
 
-    def _fill(self, records_max: int) -> None:
+    def _fill(self) -> None:
         """See that somebody asks the client, unless the shelf has some of everything."""
         if self._consumer is None or (self._filling is not None and not self._filling.done()):
             return
-        wanted = self._shelf.wanted() if records_max > 0 else []
-        if wanted or not self._shelf.positions or records_max <= 0:  # also asking for nothing keeps membership
+        wanted = self._shelf.wanted()
+        if wanted or self._shelf.idle:  # who asks for nothing still hears what is wrong with the group
+            self._asked_at = anyio.current_time()
             self._filling = asyncio.ensure_future(self._fill_once(self._consumer, wanted))
 
     async def _fill_once(self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition]) -> None:
         try:
             found = await consumer.getmany(*map(self.wire, wanted), timeout_ms=round(FILL_S * 1000))
-            if consumer is not self._consumer:
-                return
-            for partition, records in found.items():
-                where = self.bare(partition)
-                self._shelf.put(where, [_record(where, record) for record in records])
-            if found:
-                self._heard_at = anyio.current_time()
-                self._news.set()
-            else:
-                await self._note_positions(consumer)
+            if consumer is self._consumer:
+                self._keep(consumer, wanted, found)
         except NoOffsetForPartitionError:
             pass  # the client wondered where to start before we told it
         except OffsetOutOfRangeError as error:
             self._fail(consumer, self._truncated(error))
-        except KafkaError as error:
+        except Exception as error:  # noqa: BLE001 - whoever fetches is told, be it the cluster's fault or a bug
             self._fail(consumer, meaning(error, "reading"))
         except asyncio.CancelledError:
-            if self._consumer is consumer and not _cancelled():
+            if self._consumer is consumer and not cancelled():
                 self._fail(consumer, Unavailable("reading was given up by the client"))
             raise
+
+    def _keep(
+        self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition],
+        found: "Mapping[KafkaPartition, list[ConsumerRecord[bytes, bytes]]]",
+    ) -> None:  # fmt: skip
+        asked_s = anyio.current_time() - self._asked_at
+        for where in () if self._asleep else wanted:
+            self._quiet[where] = self._quiet.get(where, 0.0) + asked_s
+        for partition, records in found.items():
+            where = self.bare(partition)
+            self._quiet[where] = 0.0
+            kept = self._shelf.put(where, [_record(where, record) for record in records])
+            if not kept and (tip := self._shelf.tip(where)) is not None:
+                consumer.seek(partition, tip)
+        if found:
+            self._news.set()
+        else:
+            self._note_positions(consumer)
 
     def _fail(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
         if consumer is self._consumer:
@@ -164,31 +187,51 @@ class KafkaReader:
         )
         return Truncated(f"the log does not hold {gone}") if gone else Unavailable("the client was elsewhere")
 
-    async def _note_positions(self, consumer: AIOKafkaConsumer) -> None:
+    def _note_positions(self, consumer: AIOKafkaConsumer) -> None:
         """Where nothing came, the client may have passed what compaction emptied."""
-        for where in self._shelf.wanted():
-            state = consumer._subscription.subscription.assignment.state_value(self.wire(where))  # noqa: SLF001 - `position()` waits for a position, which may never come
+        assignment: Any = getattr(consumer._subscription.subscription, "assignment", None)  # noqa: SLF001 - `position()` waits for a position, which may never come
+        for where in self._shelf.wanted() if assignment is not None else ():
+            state = assignment.state_value(self.wire(where))
             if state is not None and state.has_valid_position and state.position > self._shelf.position(where):
                 self._shelf.skipped_to(where, state.position)
                 self._news.set()
 
-    async def _stand_still(self) -> None:
-        """Nothing for long: because there is nothing, or because the client died quietly."""
-        wanted = self._shelf.wanted()
-        ends = await self._ends.of(wanted)
-        self._heard_at = anyio.current_time()
-        behind = [where for where in wanted if ends[where] > self._shelf.position(where)]
-        if behind:
-            await self._renew(behind)
+    # --- watching
 
-    async def _renew(self, behind: list[TopicPartition]) -> None:
-        raise Unavailable(f"{behind[0].topic}[{behind[0].partition}] has records, and none came: connecting anew")
+    async def _look(self, now: float) -> None:
+        """Nothing for long: because there is nothing, or because the client died quietly."""
+        self._looked_at = now
+        if self._filling is not None and not self._filling.done() and now > self._asked_at + self._patience_s:
+            await self._renew("the client does not answer")
+            return
+        wanted = self._shelf.wanted()
+        quiet = [where for where in wanted if self._quiet.get(where, 0.0) >= self._settings.stall_s]
+        if not quiet:
+            return
+        try:
+            ends = await self._ends.of(quiet)
+        except Unavailable:
+            if len(quiet) == len(self._shelf.positions):
+                raise
+            return  # the others flow: what ails these ails part of the cluster, and is looked at again
+        for where in quiet:
+            self._quiet[where] = 0.0
+        behind = [where for where in quiet if ends[where] > (self._shelf.tip(where) or 0)]
+        if behind:
+            await self._renew(f"{behind[0].topic}[{behind[0].partition}] has records, and none came")
+
+    async def _renew(self, why: str) -> None:
+        raise Unavailable(f"{why}: connecting anew")
 
 
 class KafkaTail(KafkaReader):
     async def open(self, start: Mapping[TopicPartition, int]) -> None:
         self._shelf.follow(start)
         await self._connect()
+
+    async def _settle(self) -> None:
+        if self._consumer is None and not self._closing:
+            await self._connect()
 
     async def _connect(self) -> None:
         settings = self._settings
@@ -201,10 +244,10 @@ class KafkaTail(KafkaReader):
             if paused := self._shelf.paused:
                 consumer.pause(*map(self.wire, paused))
         self._consumer = consumer
-        self._heard_at = anyio.current_time()
+        self._quiet.clear()
 
-    async def _renew(self, _: list[TopicPartition]) -> None:
-        await self.close()
+    async def _renew(self, _: str) -> None:
+        await self._disconnect()
         await self._connect()
 
 
@@ -221,10 +264,3 @@ def _record(where: TopicPartition, record: "ConsumerRecord[bytes, bytes]") -> Re
         where.topic, where.partition, record.offset, record.key or b"", record.value, tuple(record.headers),
         record.timestamp,
     )  # fmt: skip
-
-
-def _cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-

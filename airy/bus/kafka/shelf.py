@@ -31,6 +31,11 @@ class Shelf:
     def paused(self) -> frozenset[TopicPartition]:
         return frozenset(self._paused)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing can be wanted: there are no partitions, or all are paused."""
+        return len(self._paused) == len(self._next)
+
     def position(self, where: TopicPartition) -> int:
         try:
             return self._next[where]
@@ -57,14 +62,20 @@ class Shelf:
         """Those of which nothing is left."""
         return [where for where in self._next if where not in self._held and where not in self._paused]
 
-    def put(self, where: TopicPartition, records: Sequence[Record]) -> None:
-        """What comes next. Records of a partition that is not held any more, or was sought elsewhere, are dropped."""
+    def put(self, where: TopicPartition, records: Sequence[Record]) -> bool:
+        """What comes next. False: it was not kept, and has to be asked for again, from `tip`."""
         expected = self._next.get(where)
         if expected is None or where in self._held:
-            return
+            return False
         kept = deque(record for record in records if record.offset >= expected)
         if kept:
             self._held[where] = kept
+        return True
+
+    def tip(self, where: TopicPartition) -> int | None:
+        """The next offset to fetch."""
+        held = self._held.get(where)
+        return held[-1].offset + 1 if held else self._next.get(where)
 
     def skipped_to(self, where: TopicPartition, offset: int) -> None:
         """Nothing readable is below `offset`: compaction, or a transaction's marks."""

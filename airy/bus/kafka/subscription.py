@@ -15,13 +15,13 @@ from aiokafka import TopicPartition as KafkaPartition
 from airy.bus.api import Fenced, Ownership
 from airy.bus.kafka.client import bounded, started
 from airy.bus.kafka.ends import Ends
-from airy.bus.kafka.failure import GONE
+from airy.bus.kafka.failure import GONE, MAKE, meaning
 from airy.bus.kafka.reader import KafkaReader, reading
 from airy.bus.kafka.settings import KafkaSettings
 from airy.bus.record import TopicPartition
 from airy.bus.subscription import Nobody
 from airy.bus.topic import Topic
-from airy.errors import Refused
+from airy.errors import Refused, Unavailable
 
 HEARTBEATS = 10  # in a session
 HEARTBEAT_S_MAX = 3.0
@@ -43,7 +43,7 @@ class KafkaSubscription(KafkaReader):
         self._given: Mapping[TopicPartition, int] | None = None  # ours, but `fetch` has not said so yet
         self._in_revoked = False
         self._asleep = True  # nothing is read before the first fetch that wants something
-        self._closing = False
+        self._patience_s = settings.rebalance_s + settings.stall_s  # no filling ends while members change
         self._silence: asyncio.TimerHandle | None = None
 
     @property
@@ -52,10 +52,13 @@ class KafkaSubscription(KafkaReader):
 
     async def open(self) -> None:
         settings, session_ms = self._settings, round(self._settings.session_s * 1000)
+        # the answer to a join comes when the slowest member has let go: who gives up before joins for ever
+        answers_ms = round((settings.rebalance_s + settings.request_s) * 1000)
 
         def make() -> AIOKafkaConsumer:
             return AIOKafkaConsumer(
-                **reading(settings), group_id=settings.named(self._group), session_timeout_ms=session_ms,
+                **(reading(settings) | {"request_timeout_ms": answers_ms}),
+                group_id=settings.named(self._group), session_timeout_ms=session_ms,
                 heartbeat_interval_ms=round(min(HEARTBEAT_S_MAX * 1000, session_ms / HEARTBEATS)),
                 rebalance_timeout_ms=round(settings.rebalance_s * 1000), max_poll_interval_ms=NEVER_MS,
             )  # fmt: skip
@@ -67,6 +70,7 @@ class KafkaSubscription(KafkaReader):
         self._closing = True
         if self._silence is not None:
             self._silence.cancel()
+            self._silence = None
         if self._letting_go is not None:
             self._letting_go.set()
         self._owned = frozenset()
@@ -94,8 +98,6 @@ class KafkaSubscription(KafkaReader):
             raise
 
     async def fetch(self, *, records_max: int, bytes_max: int = 4_194_304, wait_s: float) -> list[Any]:
-        if self._closing:
-            raise RuntimeError("this subscription has ended: subscribe again")
         if records_max > 0 and self._asleep:
             self._asleep = False
             self._set_awake()
@@ -109,8 +111,9 @@ class KafkaSubscription(KafkaReader):
         """Who does not fetch for a session is out, however well its heart beats beside it."""
         if self._silence is not None:
             self._silence.cancel()
-        loop = asyncio.get_running_loop()
-        self._silence = None if speaking else loop.call_later(self._settings.session_s, self._fall_silent)
+            self._silence = None
+        if not speaking and not self._closing:
+            self._silence = asyncio.get_running_loop().call_later(self._settings.session_s, self._fall_silent)
 
     def _fall_silent(self) -> None:
         if self._consumer is not None and self._letting_go is None:
@@ -131,15 +134,20 @@ class KafkaSubscription(KafkaReader):
                 self._owned = frozenset()
                 self._shelf.follow({})
                 self._failure = None
+                self._asked_at = asyncio.get_running_loop().time()  # the others may take as long as we did
                 letting_go, self._letting_go = self._letting_go, None
                 letting_go.set()
-            elif self._given is not None:
-                given, self._given = self._given, None
+            elif self._given is not None and self._consumer is not None:
+                given = self._given
                 self._owned = frozenset(given)
                 self._shelf.follow(given)
-                self._rebalances[self._group] += 1
+                for where, offset in given.items():  # what came before we knew was not kept
+                    self._consumer.seek(self.wire(where), offset)
                 if given:
                     await self._ownership.assigned(given)
+                if self._given is given:
+                    self._given = None
+                    self._rebalances[self._group] += 1
             else:
                 return
 
@@ -161,14 +169,18 @@ class KafkaSubscription(KafkaReader):
             return
         try:
             given = await self._positions({self.bare(partition) for partition in partitions})
-            for where, offset in given.items():
-                consumer.seek(self.wire(where), offset)
         except Exception as error:  # noqa: BLE001 - the client would swallow it: `fetch` raises it instead
-            self._failure = error
+            self._failure = meaning(error, f"joining {self._group!r}")
         else:
             self._given = given
             self._set_awake()
+            if not given and (unknown := self._unknown(consumer)):
+                self._failure = Unavailable(f"there is no topic {', '.join(unknown)}; {MAKE}")
         self._news.set()
+
+    def _unknown(self, consumer: AIOKafkaConsumer) -> list[str]:
+        named = self._settings.named
+        return [topic.name for topic in self._topics if consumer.partitions_for_topic(named(topic.name)) is None]
 
     async def _positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         wanted = sorted(partitions)

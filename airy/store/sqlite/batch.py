@@ -36,7 +36,11 @@ _PUT_PROVIDER_ID = "INSERT OR REPLACE INTO provider_ids VALUES(?, ?, ?)"
 _PUT_SEEN = "INSERT OR IGNORE INTO seen VALUES(?, ?, ?)"
 _PUT_TAG = "INSERT OR IGNORE INTO conversation_tags VALUES(?, ?)"
 _DROP_TAG = "DELETE FROM conversation_tags WHERE tag = ? AND conversation = ?"
-_PUT_SEND = "INSERT OR REPLACE INTO sends VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
+_PUT_SEND = """
+INSERT INTO sends VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT(conversation, sequence) DO UPDATE SET
+  conversation_id = excluded.conversation_id, message_id = excluded.message_id, channel_id = excluded.channel_id,
+  source = excluded.source, "partition" = excluded."partition", state = excluded.state, due = excluded.due,
+  since = excluded.since, head_due = NULL, trace = ifnull(excluded.trace, trace)"""
 _DROP_SEND = "DELETE FROM sends WHERE conversation = ? AND sequence = ?"
 _NO_HEAD = "UPDATE sends SET head_due = NULL WHERE conversation = ? AND head_due IS NOT NULL"
 _HEAD = """
@@ -68,6 +72,7 @@ class Batch:
         # One cursor for all: a new one costs as much as a look-up.
         self.look_up: Callable[[str, Row], apsw.Cursor] = connection.cursor().execute
         self.counts = tally.counts
+        self.trace = ""  # of the record that is folded
         self.marked: list[ConversationState] = []
         self.seen: list[Row] = []
         self.provider_ids: list[Row] = []

@@ -17,7 +17,7 @@ from airy.store.sqlite.schema import OFFSET_END, TOPIC_INDEX, place
 
 GROUP_FACTS_MAX = 32
 
-Group = list[tuple[int, tuple[Change, ...]]]  # by offset
+Group = list[tuple[int, tuple[Change, ...], str]]  # by offset, with the trace
 Changes = dict[TopicPartition, Group]
 
 INSERT = "INSERT INTO changes(first, last, total, body) VALUES(?, ?, ?, ?)"
@@ -44,11 +44,11 @@ def rows(changes: Changes) -> list[tuple[int, int, int, bytes]]:
 
 
 def _total(group: Group) -> int:
-    return sum(len(changes) for _, changes in group)
+    return sum(len(changes) for _, changes, _ in group)
 
 
 def changes_in(body: bytes) -> Iterator[Change]:
-    return (change for _, changes in _decode(body) for change in changes)
+    return (change for _, changes, _ in _decode(body) for change in changes)
 
 
 def read(
@@ -61,12 +61,13 @@ def read(
     found: list[Published] = []
     groups = connection.execute(_FROM, (wanted if first is None else first, start + OFFSET_END))
     for (body,) in groups:
-        for offset, changes in _decode(body):
+        for offset, changes, trace in _decode(body):
             if offset < after[0]:
                 continue
             position = Position(where.topic, where.partition, offset)
             found += [
-                Published(position, nth, change) for nth, change in enumerate(changes) if (offset, nth) > after
+                Published(position, nth, change, trace)
+                for nth, change in enumerate(changes) if (offset, nth) > after
             ]  # fmt: skip
         if len(found) >= changes_max:
             break
@@ -89,7 +90,7 @@ def forget(connection: apsw.Connection, where: TopicPartition, below: int, group
             connection.execute(_DROP, (n,))
             gone += total
         else:
-            kept = [(offset, changes) for offset, changes in _decode(body) if offset >= below]
+            kept = [fact for fact in _decode(body) if fact[0] >= below]
             connection.execute(_REWRITE, (place(topic, where.partition, kept[0][0]), _total(kept), _encode(kept), n))
             gone += total - _total(kept)
     return gone, len(found) == groups_max

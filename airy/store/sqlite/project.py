@@ -27,16 +27,22 @@ from airy.store.sqlite import guard, outbox
 from airy.store.sqlite.batch import Batch, Tally
 from airy.store.sqlite.key import key
 from airy.store.sqlite.schema import COUNTERS, SHOWN, TOPIC_INDEX, WAITING
+from airy.trace import HEADER, trace_id_of
 
 Bad = list[tuple[Record, str]]
+
+TRACE_BYTES_MAX = 55  # as we write them
 
 _log = structlog.get_logger("airy.store")
 
 _encode = msgspec.json.Encoder().encode
 
 _PUT_OFFSET = 'INSERT INTO offsets VALUES(?, ?, ?) ON CONFLICT(topic, "partition") DO UPDATE SET next = excluded.next'
+_PUT_FORGOTTEN = """
+INSERT INTO forgotten VALUES(?, ?, ?) ON CONFLICT(topic, "partition") DO UPDATE SET below = excluded.below"""
 _PUT_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
 _PUT_ENTITY = "INSERT OR REPLACE INTO entities VALUES(?, ?, ?, ?, ?)"
+_ENTITY = "SELECT body FROM entities WHERE topic = ? AND id = ?"
 _DROP_ENTITY = "DELETE FROM entities WHERE topic = ? AND id = ?"
 _SHOW = f"UPDATE conversations SET visible = {SHOWN} WHERE channel = ? AND visible = {WAITING}"
 _LIVE = "UPDATE profiles SET live = ? WHERE channel_id = ? AND live <> ?"  # rare, and there are never many of them
@@ -61,6 +67,7 @@ class _Run:
         self.change_count = 0
 
     def add(self, record: Record) -> None:
+        self.batch.trace = _trace(record)
         if record.topic != _EVENTS:
             self._entity(record)
             return
@@ -79,7 +86,7 @@ class _Run:
                 self._announce(record, folded.changes)
 
     def _announce(self, record: Record, changes: tuple[Change, ...]) -> None:
-        self._changes.setdefault(record.where, []).append((record.offset, changes))
+        self._changes.setdefault(record.where, []).append((record.offset, changes, self.batch.trace))
         self.change_count += len(changes)
 
     def flush(self) -> None:
@@ -99,6 +106,8 @@ class _Run:
             return
         index = TOPIC_INDEX[record.topic]
         connected = not isinstance(entity, Channel) or entity.connected
+        body = None if entity is None else _encode(entity)
+        told = body is not None and self.connection.execute(_ENTITY, (index, key(id_))).get == body
         if entity is None:
             self.connection.execute(_DROP_ENTITY, (index, key(id_)))
         elif entity.id != id_:
@@ -106,13 +115,13 @@ class _Run:
             return
         else:
             source = getattr(entity, "source", None)
-            self.connection.execute(_PUT_ENTITY, (index, key(id_), source, connected, _encode(entity)))
+            self.connection.execute(_PUT_ENTITY, (index, key(id_), source, connected, body))
         if record.topic == _CHANNELS:
             self._channel(id_, exists=entity is not None, live=entity is not None and connected)
         kind = _ANNOUNCED.get(record.topic)
-        if kind is not None and isinstance(entity, Channel | Tag):
-            # The record's own place numbers it: counting records would start again once compaction has removed some.
-            self._announce(record, (entity_change(kind, entity, record.offset + 1),))
+        if kind is not None and isinstance(entity, Channel | Tag) and not told:
+            change = entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=record.header("id"))
+            self._announce(record, (change,))
 
     def _channel(self, id_: str, *, exists: bool, live: bool) -> None:
         """Conversations appear with the record of their channel, and go with it.
@@ -126,6 +135,14 @@ class _Run:
         self.tally.counts["conversations"] += moved if exists else -moved
         existing = self.connection.execute("SELECT count(*) FROM entities WHERE topic = ?", (TOPIC_INDEX[_CHANNELS],))
         self.tally.counts["channels"] = existing.get
+
+
+def _trace(record: Record) -> str:
+    """Its `traceparent`, unread: whoever acts on it looks at it closely."""
+    for name, value in record.headers:
+        if name == HEADER and len(value) <= TRACE_BYTES_MAX:
+            return value.decode("ascii", "replace")
+    return ""
 
 
 Folded = tuple[Tally, Applied]
@@ -155,7 +172,7 @@ def _one_by_one(connection: apsw.Connection, tally: Tally, records: Sequence[Rec
             connection.execute("ROLLBACK TO record")
             bad.append((record, f"folding it failed: {type(error).__name__}: {error}"))
             where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-            _log.error("record.failed", **where, exc_info=error)
+            _log.error("record.failed", **where, trace_id=trace_id_of(_trace(record)), exc_info=error)
         else:
             tally = run.tally
             facts += run.facts
@@ -174,6 +191,10 @@ class Projection:
             TopicPartition(topics.FOLDED[topic].name, partition): offset
             for topic, partition, offset in connection.execute('SELECT topic, "partition", next FROM offsets')
         }
+        self._forgotten = {
+            TopicPartition(topics.FOLDED[topic].name, partition): offset
+            for topic, partition, offset in connection.execute('SELECT topic, "partition", below FROM forgotten')
+        }
         counters: list[Any] = connection.execute("SELECT name, value FROM counters").fetchall()
         self._tally = Tally(
             connection.execute("SELECT ifnull(max(n), 0) FROM conversations").get,
@@ -184,6 +205,11 @@ class Projection:
     @property
     def positions(self) -> dict[TopicPartition, int]:
         return dict(self._positions)
+
+    @property
+    def forgotten(self) -> dict[TopicPartition, int]:
+        """Below which offset changes may be gone."""
+        return dict(self._forgotten)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -207,7 +233,12 @@ class Projection:
             gone, more = outbox.forget(self._connection, where, below, groups_max)
             tally.counts["changes"] -= gone
             self._write_counts(tally)
+            floor = max(self._forgotten.get(where, 0), min(below, self._positions.get(where, 0)))
+            if floor > self._forgotten.get(where, 0):
+                self._connection.execute(_PUT_FORGOTTEN, (TOPIC_INDEX[where.topic], where.partition, floor))
         self._tally = tally
+        if floor:
+            self._forgotten[where] = floor
         return gone, more
 
     @contextmanager

@@ -5,7 +5,7 @@
 
 # ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import apsw
@@ -16,7 +16,7 @@ from airy.bus.topic import Topic
 from airy.errors import Refused
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
-from airy.store.api import ConversationView, Page, Work, WorkKind
+from airy.store.api import ConversationView, Page, Work
 from airy.store.sqlite.key import Key, asked, key, text_of
 from airy.store.sqlite.schema import SHOWN, TOPIC_INDEX
 
@@ -42,10 +42,12 @@ SELECT id FROM {_LISTED} AND sent_at >= ? AND (sent_at > ? OR id < ?) ORDER BY s
 _ACCEPTED = """
 SELECT accepted FROM seen WHERE conversation = (SELECT n FROM conversations WHERE id = ?) AND fact = ?"""
 _SENDS = """
-SELECT source, "partition", conversation_id, message_id, head_due, state, channel_id FROM sends
-WHERE source = ? AND head_due <= ? AND "partition" IN ({marks}) ORDER BY head_due, since LIMIT ?"""
+SELECT source, "partition", conversation_id, message_id, head_due, state, channel_id, ifnull(trace, ''), since
+FROM sends WHERE source = ? AND channel_id = ? AND head_due <= ? AND "partition" IN ({marks})
+ORDER BY head_due, since LIMIT ?"""
+_NEXT_SENDING = "SELECT min(channel_id) FROM sends WHERE source = ? AND head_due IS NOT NULL AND channel_id > ?"
 _PROFILES = """
-SELECT source, "partition", conversation_id, NULL, 0, '', channel_id FROM profiles
+SELECT source, "partition", conversation_id, NULL, 0, '', channel_id, '' FROM profiles
 WHERE source = ? AND live = 1 AND "partition" IN ({marks}) ORDER BY conversation DESC LIMIT ?"""
 
 
@@ -117,19 +119,28 @@ def accepted(connection: apsw.Connection, conversation_id: str, fact_id: str) ->
     return bool(connection.execute(_ACCEPTED, (asked(conversation_id), key(fact_id))).get)
 
 
-def work(
-    connection: apsw.Connection, kind: WorkKind, source: str, partitions: Sequence[int], *,
-    due_until_ms: int, work_max: int,
+def sends(
+    connection: apsw.Connection, source: str, partitions: Sequence[int], *,
+    due_until_ms: int, work_max: int, channel_max: int, not_channels: Collection[str],
 ) -> list[Work]:  # fmt: skip
-    marks = ", ".join("?" * len(partitions))
-    if kind == "send":
-        rows = connection.execute(_SENDS.format(marks=marks), (source, due_until_ms, *partitions, work_max))
-    else:
-        rows = connection.execute(_PROFILES.format(marks=marks), (source, *partitions, work_max))
-    return [
-        Work(kind, where, partition, conversation_id, message_id, due_ms, state, channel_id)
-        for where, partition, conversation_id, message_id, due_ms, state, channel_id in rows
-    ]
+    """Channel by channel, so that one with very much to send costs no more than one with some."""
+    sql = _SENDS.format(marks=", ".join("?" * len(partitions)))
+    rows: list[Any] = []
+    channel_id = ""
+    while (channel_id := connection.execute(_NEXT_SENDING, (source, channel_id)).get) is not None:
+        if channel_id not in not_channels:
+            rows += connection.execute(sql, (source, channel_id, due_until_ms, *partitions, min(channel_max, work_max)))
+    rows.sort(key=_due_since)
+    return [Work("send", *row[:-1]) for row in rows[:work_max]]
+
+
+def _due_since(row: tuple[Any, ...]) -> tuple[int, int]:
+    return row[4], row[-1]
+
+
+def profiles(connection: apsw.Connection, source: str, partitions: Sequence[int], work_max: int) -> list[Work]:
+    sql = _PROFILES.format(marks=", ".join("?" * len(partitions)))
+    return [Work("profile", *row) for row in connection.execute(sql, (source, *partitions, work_max))]
 
 
 # --- entities

@@ -13,7 +13,7 @@ import apsw
 
 from airy import topics
 
-FOLD_VERSION = 1  # raise it when the fold would build other rows from the same log
+FOLD_VERSION = 2  # raise it when the fold would build other rows from the same log
 APPLICATION_ID = 0x41697279
 
 TABLES = """
@@ -66,10 +66,10 @@ CREATE TABLE seen(
 CREATE TABLE sends(
   conversation INTEGER NOT NULL, sequence INTEGER NOT NULL, conversation_id TEXT NOT NULL, message_id TEXT NOT NULL,
   channel_id TEXT NOT NULL, source TEXT NOT NULL, "partition" INTEGER NOT NULL, state TEXT NOT NULL,
-  due INTEGER NOT NULL, since INTEGER NOT NULL, head_due INTEGER,
+  due INTEGER NOT NULL, since INTEGER NOT NULL, head_due INTEGER, trace TEXT,
   PRIMARY KEY(conversation, sequence)
 ) WITHOUT ROWID;
-CREATE INDEX sends_due ON sends(source, head_due, since) WHERE head_due IS NOT NULL;
+CREATE INDEX sends_due ON sends(source, channel_id, head_due, since) WHERE head_due IS NOT NULL;
 CREATE TABLE profiles(
   source TEXT NOT NULL, live INTEGER NOT NULL, conversation INTEGER NOT NULL, conversation_id TEXT NOT NULL,
   channel_id TEXT NOT NULL, "partition" INTEGER NOT NULL,
@@ -87,6 +87,9 @@ CREATE TABLE changes(
 CREATE INDEX changes_place ON changes(first);
 CREATE TABLE offsets(
   topic INTEGER NOT NULL, "partition" INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY(topic, "partition")
+) WITHOUT ROWID;
+CREATE TABLE forgotten(
+  topic INTEGER NOT NULL, "partition" INTEGER NOT NULL, below INTEGER NOT NULL, PRIMARY KEY(topic, "partition")
 ) WITHOUT ROWID;
 CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """

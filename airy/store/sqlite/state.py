@@ -60,6 +60,7 @@ class Rows(Protocol):
     tags: list[Row]
     untags: list[Row]
     sends: dict[tuple[int, int], Row | None]
+    trace: str
     resorted: set[int]
     profiles: list[Row]
     profiled: list[Row]
@@ -73,7 +74,7 @@ class Rows(Protocol):
 class _Entry:
     """A message id in memory: the message, if there is one, and what the database says about it."""
 
-    __slots__ = ("deleted", "delivery", "dirty", "key", "message", "n", "provider_id")
+    __slots__ = ("deleted", "delivery", "dirty", "key", "message", "n", "provider_id", "trace", "waits")
 
     def __init__(self, its_key: Key) -> None:
         self.key = its_key
@@ -83,6 +84,8 @@ class _Entry:
         self.deleted = True
         self.delivery: Delivery | None = None
         self.provider_id: str | None = None
+        self.waits = False  # to be sent
+        self.trace: str | None = None  # of the record that asked for that; None: the database knows it
 
     def settle(self, message: Message) -> None:
         """Keep what the database says: the fold changes the struct in place."""
@@ -90,6 +93,11 @@ class _Entry:
         self.deleted = message.deleted
         self.delivery = message.delivery
         self.provider_id = message.provider_id
+        self.waits = _to_send(message)
+
+
+def _to_send(message: Message) -> bool:
+    return message.delivery in _TO_SEND and not message.deleted
 
 
 class ConversationState:
@@ -169,6 +177,10 @@ class ConversationState:
         if message.provider_id != entry.provider_id:
             entry.provider_id = message.provider_id
             self._note_provider_id(message)
+        waits = _to_send(message)
+        if waits and not entry.waits:
+            entry.trace = self._rows.trace
+        entry.waits = waits
         if not entry.dirty:
             entry.dirty = True
             self._put.append(entry)
@@ -272,7 +284,7 @@ class ConversationState:
         rows, state, was = self._rows, message.delivery, entry.delivery
         rows.counts["send_unknown"] += (state is Delivery.UNKNOWN) - (was is Delivery.UNKNOWN)
         had = was in _TO_SEND and not entry.deleted
-        has = state in _TO_SEND and not message.deleted
+        has = _to_send(message)
         rows.counts["send_pending"] += has - had
         if not (has or had):
             return
@@ -280,6 +292,7 @@ class ConversationState:
         rows.sends[self._n, message.sequence] = (
             self._n, message.sequence, self._id, message.id, message.channel_id, message.source,
             topics.EVENTS.partition(self._id), state.value, due, message.sent_at_ms,
+            entry.trace,
         ) if has else None  # fmt: skip
         rows.resorted.add(self._n)
 

@@ -4,7 +4,7 @@ A batch is folded and a page is read without letting others run. What could take
 digests) or done by a worker thread (checkpoints).
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -134,10 +134,19 @@ class SqliteStore:
                 await anyio.lowlevel.checkpoint()
         return gone
 
+    async def forgotten(self) -> dict[TopicPartition, int]:
+        return self._open_projection.forgotten
+
     async def work(
         self, kind: WorkKind, source: str, *, partitions: Sequence[int], due_until_ms: int, work_max: int,
+        channel_max: int | None = None, not_channels: Collection[str] = (),
     ) -> list[Work]:  # fmt: skip
-        return self._ask(queries.work, kind, source, partitions, due_until_ms=due_until_ms, work_max=work_max)
+        if kind == "profile":
+            return self._ask(queries.profiles, source, partitions, work_max)
+        return self._ask(
+            queries.sends, source, partitions, due_until_ms=due_until_ms, work_max=work_max,
+            channel_max=work_max if channel_max is None else channel_max, not_channels=frozenset(not_channels),
+        )  # fmt: skip
 
     async def accepted(self, conversation_id: str, fact_id: str) -> bool:
         return self._ask(queries.accepted, conversation_id, fact_id)

@@ -71,6 +71,22 @@ async def test_a_token_from_before_a_rollback_fits_nothing(tmp_path: Path) -> No
         assert await rig.queue.done(new)
 
 
+async def test_a_file_of_the_version_before_keeps_what_waits_and_the_dead(tmp_path: Path) -> None:
+    path = str(tmp_path / "queue.db")
+    async with opened(path) as rig:
+        await put(rig.queue, entry(3, "a"), entry(4, "a"))
+        (job, _) = await claim(rig.queue)
+        await rig.queue.bury(job, reason="enough", now_ms=0)
+    connection = apsw.Connection(path)
+    connection.execute("ALTER TABLE entries DROP COLUMN trace; ALTER TABLE dead DROP COLUMN trace")
+    connection.pragma("user_version", 1)
+    connection.close()
+    async with opened(path) as rig:
+        assert [dead.job_id for dead in await rig.queue.dead()] == [job.id]
+        assert await rig.queue.replay(job.id, now_ms=0)
+        assert sorted(offsets(await claim(rig.queue, 60_000))) == [3, 4]
+
+
 @pytest.mark.parametrize("content", [b"not a database" * 1_000, b"", b"SQLite format 3\0" + b"\xff" * 5_000])
 async def test_a_damaged_file_is_put_aside_and_the_queue_starts_empty(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "queue.db"

@@ -3,9 +3,11 @@
 import pytest
 
 from airy.actors.webhooks import signing
-from airy.actors.webhooks.request import OURS, check_headers, open_target, secret_place
+from airy.actors.webhooks.queue import Entry, Job
+from airy.actors.webhooks.request import OURS, check_headers, open_target, request_headers, secret_place
 from airy.errors import Refused
 from airy.model.entity import Webhook
+from airy.trace import begun, parse
 from tests.kit.webhooks import SEALER
 
 
@@ -62,3 +64,23 @@ def test_a_secret_only_opens_where_it_belongs(field: str) -> None:
     other = SEALER.seal("{}", secret_place("b", field))
     with pytest.raises(Refused):
         open_target(webhook(**{field: (other,) if field == "secrets" else other}), SEALER)
+
+
+def job(trace: str, attempt: int = 1) -> Job:
+    entry = Entry((1, 0), ("a",), "lane", "event", "message.created", b"{}", 1, "0.0.1", trace)
+    return Job("event:a", "token", "a", entry, attempt, 0, 30_000)
+
+
+def test_each_attempt_is_a_step_of_its_own_in_one_trace_the_same_whenever_it_is_made() -> None:
+    target, given = open_target(webhook(), SEALER), begun("a request")
+    first, again, second = (request_headers(target, job(given.header, attempt), 0) for attempt in (1, 1, 2))
+    spans = [parse(headers["traceparent"]) for headers in (first, again, second)]
+
+    assert [span and span.trace_id for span in spans] == [given.trace_id] * 3
+    assert spans[0] == spans[1]
+    assert len({given.span_id, *(span and span.span_id for span in spans)}) == 3
+
+
+@pytest.mark.parametrize("trace", ["", "nonsense", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
+def test_what_is_no_trace_is_not_passed_on(trace: str) -> None:
+    assert "traceparent" not in request_headers(open_target(webhook(), SEALER), job(trace), 0)

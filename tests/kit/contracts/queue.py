@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from airy.actors.webhooks.queue import (
     NOTHING,
@@ -29,6 +30,7 @@ from tests.kit.queue_model import Action, History, Rig
 HERE = Shard("application.communication.events", 0)
 THERE = Shard("application.communication.events", 1)
 LEASE_MS = 30_000
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def entry(offset: int, *webhook_ids: str, lane: str = "", nth: int = 0) -> Entry:
@@ -421,6 +423,16 @@ class QueueContract(ABC):
             assert (again.id, again.entry, again.attempt, again.first_at_ms) == (job.id, job.entry, 1, 50)
             await rig.queue.done(again)
             assert await rig.queue.low_water(HERE) == (1, 1)
+
+    async def test_the_trace_of_an_entry_stays_with_it_also_through_the_grave(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, replace(entry(0, "a"), trace=TRACE), entry(1, "a"))
+            first, second = await claim(rig.queue)
+            assert (first.entry.trace, second.entry.trace) == (TRACE, "")
+            await rig.queue.bury(first, reason="enough", now_ms=0)
+            await rig.queue.replay(first.id, now_ms=50)
+            (again,) = await claim(rig.queue, 50)
+            assert again.entry == first.entry
 
     async def test_figures_add_up(self) -> None:
         async with self.opened() as rig:

@@ -1,8 +1,10 @@
 """What every store tells those who act: changes by position, and open work."""
 
+from collections import Counter
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from airy import topics
 from airy.bus.record import TopicPartition
@@ -79,6 +81,9 @@ class ActingContract(StoreBasics):
             assert await store.forget_changes(below) == len(everything_) - len(kept)
             assert await all_changes(store) == kept
             assert (await store.counts())["changes"] == len(kept) + 1  # the channel's
+            at = await store.positions()
+            floors = {where: min(offset, at.get(where, 0)) for where, offset in below.items()}
+            assert await store.forgotten() == {where: floor for where, floor in floors.items() if floor}
             assert await store.forget_changes(below) == 0
             assert await store.digest() == state
             await store.apply(log.append(Chat(0).received("later")))
@@ -87,7 +92,9 @@ class ActingContract(StoreBasics):
     async def test_entities_announce_themselves_under_their_records(self) -> None:
         log = Log()
         one, other = channel(), channel("facebook", "another-page")
-        log.append(one, other, channel(connected=False), tag(), tag(color="tag-blue"), template(), webhook())
+        off = replace(channel(connected=False), updated_at_ms=START_MS + 1)
+        blue = replace(tag(color="tag-blue"), updated_at_ms=START_MS + 1)
+        log.append(one, other, off, tag(), blue, template(), webhook())
         async with self.opened() as store:
             await self.filled(store, log)
             wheres = (*topics.CHANNELS.where, *topics.TAGS.where, *topics.TEMPLATES.where, *topics.WEBHOOKS.where)
@@ -101,6 +108,25 @@ class ActingContract(StoreBasics):
             sequences = [published.change.sequence for published in found if published.change.lane == one.id]
             assert sequences == sorted(set(sequences))
             assert len({published.change.id for published in found}) == len(found)
+
+    async def test_entities_are_numbered_whatever_their_offsets_are(self) -> None:
+        dense, gappy = Log(), Log(gap=7)
+        for log, since in ((dense, 1), (gappy, 8)):
+            log.append(channel(), tag(), replace(webhook(), since={topics.EVENTS.name: (since,)}))
+        async with self.opened() as one, self.opened() as other:
+            await self.filled(one, dense)
+            await self.filled(other, gappy)
+            assert await one.digest(changes=True) == await other.digest(changes=True)
+
+    async def test_an_entity_told_twice_announces_itself_once(self) -> None:
+        log = Log()
+        emit = topics.TAGS.emit(tag().id, tag(), headers=(("id", b"w1"),))
+        log.emit(emit)
+        log.emit(emit)
+        async with self.opened() as store:
+            await self.filled(store, log)
+            (published,) = await all_changes(store, topics.TAGS.where)
+            assert published.position == log.records[0].position
 
     async def test_a_removed_entity_announces_nothing(self) -> None:
         log = Log()
@@ -177,6 +203,31 @@ class ActingContract(StoreBasics):
             found = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=9)
             assert len(found) == waits
 
+    @pytest.mark.parametrize("longest", [1, 2, 100])
+    async def test_changes_and_sends_are_in_the_trace_of_who_caused_them(self, longest: int) -> None:
+        """A send is in that of who asked for it, through all its attempts; a resend is asked for anew."""
+        asked, attempt, again = (f"00-{digit * 32}-00f067aa0ba902b7-01" for digit in "abc")
+        log, chat = Log(), Chat()
+        log.append(channel())
+        retried = chat.failed("x", retry_at_ms=START_MS)
+        first = [log.traced(chat.received("a"), ""), log.traced(chat.queued("x"), asked)]
+        first += [log.traced(chat.started("x"), attempt), log.traced(retried, attempt)]
+        then = [log.traced(chat.started("x", 2), attempt), log.traced(chat.failed("x", 2), attempt)]
+        then += [log.traced(chat.resend("x"), again)]
+        async with self.opened() as store:
+            await store.apply(log.records[:1])
+            for records, trace in ((first, asked), (then, again)):
+                for start in range(0, len(records), longest):
+                    await store.apply(records[start : start + longest])
+                (work,) = await store.work(
+                    "send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=9
+                )
+                assert work.trace == trace
+            told = {(published.change.kind, published.trace) for published in await all_changes(store)}
+            assert (ChangeKind.MESSAGE_CREATED, "") in told
+            assert (ChangeKind.MESSAGE_CREATED, asked) in told
+            assert (ChangeKind.MESSAGE_UPDATED, attempt) in told
+
     async def test_work_says_whose_it_is(self) -> None:
         log, chat, foreign = Log(), Chat(1), Chat(2, source="twilio.sms", source_channel_id="+1")
         log.append(channel(), channel("twilio.sms", "+1"), chat.received("a"), chat.queued("x"))
@@ -221,6 +272,28 @@ class ActingContract(StoreBasics):
             found = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=3)
             assert [work.conversation_id for work in found] == [chat.conversation_id for chat in reversed(chats)][:3]
             assert [work.due_ms for work in found] == [START_MS + minutes * 60_000 for minutes in (10, 20, 30)]
+
+    async def test_a_channel_with_much_to_send_hides_no_other(self) -> None:
+        log = Log()
+        crowd = [Chat(number) for number in range(8)]
+        quiet = Chat(100, source_channel_id="quiet-page")
+        log.append(channel(), channel("facebook", "quiet-page"))
+        for chat in (*crowd, quiet):
+            log.append(chat.received("a"), chat.queued("x"))
+        async with self.opened() as store:
+            await self.filled(store, log)
+
+            async def found(**bounds: object) -> Counter[str]:
+                rows = await store.work(
+                    "send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=5,
+                    **bounds,  # type: ignore[arg-type]
+                )  # fmt: skip
+                return Counter(work.channel_id for work in rows)
+
+            assert (await found()).total() == 5
+            assert await found(channel_max=2) == {crowd[0].channel_id: 2, quiet.channel_id: 1}
+            assert await found(not_channels={crowd[0].channel_id}) == {quiet.channel_id: 1}
+            assert await found(not_channels=[crowd[0].channel_id, quiet.channel_id]) == {}
 
     async def test_a_profile_is_wanted_until_somebody_looked(self) -> None:
         log, chat = Log(), Chat()

@@ -1,0 +1,187 @@
+"""What does a record cost on the Kafka bus, against the bare client?
+
+One real broker on loopback (fetched, once, as `make kafka` does), one process, uvloop. The baseline is aiokafka as its
+manual shows it: `send` for each record of a batch of 100, their futures gathered, and `getmany` of 500; idempotent, all
+acknowledged, the same records to the same partitions. Ours publishes the same batches and fetches 500. Cases take
+turns; CPU time of this process alone, median round. Single records, many at once, are what an edge under load does.
+
+    python benchmarks/bench_kafka.py [--records 20000] [--rounds 5] [--json]
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import secrets
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import anyio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from airy.bus import Emit, Topic
+from airy.bus.kafka import KafkaBus, KafkaSettings
+from tests.kit.bus import running
+from tests.kit.servers.kafka import KafkaCluster
+from tests.kit.servers.kafka_settings import STEADY_JVM
+
+TOPIC: Topic[Any] = Topic("facts", bytes, partitions=16, retention="kept")
+BATCH, FETCH, AT_ONCE = 100, 500, 64
+GOAL = 1.5
+
+Took = dict[str, float]  # CPU seconds by what was done
+
+
+def make_emits(count: int, seed: int) -> list[Emit]:
+    source = random.Random(seed)
+    headers = (("id", b"0" * 36),)
+    return [TOPIC.emit(f"{source.getrandbits(128):032x}", source.randbytes(600), headers=headers) for _ in range(count)]
+
+
+@asynccontextmanager
+async def place(bootstrap: list[str]) -> Any:
+    settings = KafkaSettings(bootstrap=tuple(bootstrap), namespace=f"bench-{secrets.token_hex(4)}")
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(settings.named(TOPIC.name), TOPIC.partitions, 1)])
+    try:
+        yield settings
+        await admin.delete_topics([settings.named(TOPIC.name)])
+    finally:
+        await admin.close()
+
+
+async def bare(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
+    name = settings.named(TOPIC.name)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=list(settings.bootstrap), acks="all", enable_idempotence=True, max_batch_size=262_144
+    )
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=list(settings.bootstrap), enable_auto_commit=False, auto_offset_reset="none"
+    )
+    await producer.start()
+    await consumer.start()
+
+    async def send(some: Sequence[Emit]) -> None:
+        await asyncio.gather(*[
+            await producer.send(
+                name, e.value, e.key, partition=e.partition, timestamp_ms=e.timestamp_ms, headers=[*e.headers]
+            )
+            for e in some
+        ])  # fmt: skip
+
+    try:
+        await send(emits[:1])
+        took = {
+            "produce": await _clocked(_in_batches(send, emits)),
+            "produce, singly": await _clocked(_singly(send, emits)),
+        }
+        partitions = [TopicPartition(name, number) for number in range(TOPIC.partitions)]
+        consumer.assign(partitions)
+        for partition in partitions:
+            consumer.seek(partition, 0)
+
+        async def consume() -> None:
+            seen = 0
+            while seen < len(emits):
+                found = await consumer.getmany(timeout_ms=1_000, max_records=FETCH)
+                seen += sum(map(len, found.values()))
+
+        return took | {"consume": await _clocked(consume())}
+    finally:
+        await producer.stop()
+        await consumer.stop()
+
+
+async def ours(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
+    async with running(KafkaBus([TOPIC], settings)) as bus:
+        await bus.publish(emits[:1])
+        took = {
+            "produce": await _clocked(_in_batches(bus.publish, emits)),
+            "produce, singly": await _clocked(_singly(bus.publish, emits)),
+        }
+
+        async def consume() -> None:
+            seen = 0
+            async with bus.tail(dict.fromkeys(TOPIC.where, 0)) as tail:
+                while seen < len(emits):
+                    seen += len(await tail.fetch(records_max=FETCH, wait_s=1))
+
+        return took | {"consume": await _clocked(consume())}
+
+
+async def _in_batches(send: Callable[[Sequence[Emit]], Awaitable[object]], emits: Sequence[Emit]) -> None:
+    for begin in range(0, len(emits), BATCH):
+        await send(emits[begin : begin + BATCH])
+
+
+async def _singly(send: Callable[[Sequence[Emit]], Awaitable[object]], emits: Sequence[Emit]) -> None:
+    """One record a call, so many calls under way."""
+    waiting = iter(emits)
+
+    async def caller() -> None:
+        for emit in waiting:
+            await send([emit])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.start_soon(caller)
+
+
+async def _clocked(work: Awaitable[None]) -> float:
+    begin = time.process_time()
+    await work
+    return time.process_time() - begin
+
+
+def measure(bootstrap: list[str], emits: Sequence[Emit], rounds: int) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, list[float]]] = {"aiokafka": {}, "Kafka bus": {}}
+
+    async def one(case: Callable[[KafkaSettings, Sequence[Emit]], Awaitable[Took]]) -> Took:
+        async with place(bootstrap) as settings:
+            return await case(settings, emits)
+
+    for _ in range(rounds):
+        for name, case in (("aiokafka", bare), ("Kafka bus", ours)):
+            took = anyio.run(one, case, backend_options={"use_uvloop": True})
+            for what, seconds in took.items():
+                found[name].setdefault(what, []).append(seconds)
+    return {
+        name: {what: statistics.median(seconds) / len(emits) * 1e6 for what, seconds in whats.items()}
+        for name, whats in found.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    emits = make_emits(options.records, options.seed)
+    with KafkaCluster(jvm=STEADY_JVM) as kafka:
+        us = measure(kafka.bootstrap, emits, options.rounds)
+    results = [
+        {"case": what, "us": round(us["Kafka bus"][what], 2), "bare_us": round(base, 2),
+         "times": round(us["Kafka bus"][what] / base, 2)}
+        for what, base in us["aiokafka"].items()
+    ]  # fmt: skip
+    if options.json:
+        print(json.dumps({"question": "kafka", "baseline": "aiokafka", "goal": GOAL, "results": results}))
+        return
+    print(f"{'per record':<18} {'bus us':>8} {'bare us':>8}  times (at most {GOAL})")
+    for row in results:
+        print(f"{row['case']:<18} {row['us']:>8} {row['bare_us']:>8}  {row['times']}")
+
+
+if __name__ == "__main__":
+    main()

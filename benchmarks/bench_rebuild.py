@@ -1,0 +1,124 @@
+"""How long is a process without its store: wiped, how fast does it fold the log again?
+
+One real broker holds so many messages; a fresh store on a file tails them all, as `airy run` does after its store was
+deleted. The baseline of the same run is the store alone, given the same records in the same batches without a log: the
+ratio is what reading them from Kafka costs. One process, uvloop; wall time, because that is what an operator waits for.
+
+    python benchmarks/bench_rebuild.py [--messages 100000] [--conversations 20000] [--json]
+"""
+
+import argparse
+import json
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import anyio
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from airy import topics
+from airy.actors.follower import Follower
+from airy.actors.runtime import Context
+from airy.bus.kafka import KafkaBus, KafkaSettings
+from airy.bus.record import Emit, Record
+from airy.clock import SystemClock
+from airy.store.sqlite import SqliteStore
+from benchmarks.bench_store import Traffic
+from tests.kit.bus import running
+from tests.kit.servers.kafka import KafkaCluster
+from tests.kit.servers.kafka_settings import STEADY_JVM
+
+BATCH = 1_000
+MILLION = 1_000_000
+
+
+@asynccontextmanager
+async def log_of(bootstrap: list[str], records: list[Record]) -> AsyncIterator[KafkaBus]:
+    settings = KafkaSettings(bootstrap=tuple(bootstrap), namespace=f"bench-{secrets.token_hex(4)}")
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(settings.named(topic.name), topic.partitions, 1) for topic in topics.FOLDED])
+    await admin.close()
+    async with running(KafkaBus(topics.ALL, settings)) as bus:
+        for begin in range(0, len(records), BATCH):
+            some = records[begin : begin + BATCH]
+            await bus.publish([Emit(r.topic, r.partition, r.key, r.value, r.headers, r.timestamp_ms) for r in some])
+        yield bus
+
+
+async def rebuilt(bus: KafkaBus, directory: Path) -> tuple[float, str]:
+    """Seconds, and the digest of what came out."""
+    store = SqliteStore(directory / "rebuilt.db")
+    await store.open()
+    follower = Follower(bus, store)
+    caught_up = anyio.Event()
+    context = Context("store", clock=SystemClock(), random=Random(0), on_ready=caught_up.set)
+    begin = time.perf_counter()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follower.run, context)
+        await caught_up.wait()
+        took = time.perf_counter() - begin
+        tasks.cancel_scope.cancel()
+    digest = await store.digest()
+    await store.close()
+    return took, digest
+
+
+async def folded(records: list[Record], directory: Path, batch: int) -> tuple[float, str]:
+    store = SqliteStore(directory / "folded.db")
+    await store.open()
+    begin = time.perf_counter()
+    for start in range(0, len(records), batch):
+        await store.apply(records[start : start + batch])
+    took = time.perf_counter() - begin
+    digest = await store.digest()
+    await store.close()
+    return took, digest
+
+
+async def measure(bootstrap: list[str], messages: int, conversations: int, seed: int) -> dict[str, float]:
+    traffic = Traffic(seed, conversations)
+    records = [*traffic.channels(), *traffic.batch(messages)]
+    with tempfile.TemporaryDirectory(prefix="airy-bench-") as name:
+        async with log_of(bootstrap, records) as bus:
+            from_kafka_s, digest = await rebuilt(bus, Path(name))
+        alone_s, expected = await folded(records, Path(name), 256)
+    assert digest == expected, "the store from Kafka is not the store of the records"
+    return {
+        "messages": messages, "conversations": conversations, "from_kafka_per_s": messages / from_kafka_s,
+        "store_alone_per_s": messages / alone_s, "times": from_kafka_s / alone_s,
+        "million_s": from_kafka_s * MILLION / messages,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--conversations", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    with KafkaCluster(jvm=STEADY_JVM) as kafka:
+        found = anyio.run(
+            measure, kafka.bootstrap, options.messages, options.conversations, options.seed,
+            backend_options={"use_uvloop": True},
+        )  # fmt: skip
+    if options.json:
+        print(json.dumps({"question": "rebuild", "baseline": "the store alone", **found}))
+        return
+    print(f"from Kafka        {found['from_kafka_per_s']:10,.0f} messages/s")
+    print(f"the store alone   {found['store_alone_per_s']:10,.0f} messages/s   ({found['times']:.2f} times the time)")
+    print(f"10^6 messages     {found['million_s']:10,.0f} s, if all are like these")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""A log moves to another backend and back: every record, in order, once; the same bytes, the same fold, no delivery
+twice. The real cluster's turn is in `tests/cluster/test_moving.py`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import BytesIO
+from pathlib import Path
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from airy import topics
+from airy.app.moving.exporting import ORDER, export_log
+from airy.app.moving.folding import fold_archive
+from airy.app.moving.groups import GROUPS, commit
+from airy.app.moving.places import Offsets, Ordinals, moved, places_in
+from airy.bus.archive import Damaged
+from airy.bus.faults import Faults
+from airy.bus.journal import open_journal
+from airy.bus.memory import MemoryBus
+from airy.bus.record import TopicPartition
+from airy.bus.topic import Topic
+from airy.clock import LoopClock
+from airy.errors import Refused, Unavailable
+from tests.kit.builders import Chat, webhook
+from tests.kit.bus import running
+from tests.kit.moving import everything, exported, fill, folded, imported, records_of
+
+
+def memory(faults: Faults | None = None) -> MemoryBus:
+    return MemoryBus(topics.ALL, clock=LoopClock(), faults=faults)
+
+
+@asynccontextmanager
+async def on_disk(directory: Path) -> AsyncIterator[MemoryBus]:
+    with open_journal(directory, inline=True) as journal:
+        bus = MemoryBus(topics.ALL, clock=LoopClock(), journal=journal, compact_records_min=1, upkeep_s=1e6)
+        async with running(bus):
+            yield bus
+
+
+# --- there and back
+
+
+async def test_a_log_moves_and_comes_back_with_the_same_bytes_and_the_same_fold(tmp_path: Path) -> None:
+    async with on_disk(tmp_path / "first") as first, running(memory()) as between:
+        await fill(first)
+        archive, told = await exported(first)
+        await imported(between, archive)
+        again, _ = await exported(between)
+        assert again == archive
+        assert await everything(between) == await everything(first)
+        async with on_disk(tmp_path / "last") as last:
+            await imported(last, again)
+            assert (await exported(last))[0] == archive
+            folds = [await folded(bus) for bus in (first, between, last)]
+            assert folds == [await fold_archive(BytesIO(archive))] * 3
+            assert folds[0].changes > 100
+            assert told.records == sum(map(len, await everything(last)))
+
+
+async def test_offsets_do_change_so_that_the_tests_mean_something(tmp_path: Path) -> None:
+    async with on_disk(tmp_path) as one, running(memory()) as other:
+        await fill(one)
+        await imported(other, (await exported(one))[0])
+        assert await one.ends(ORDER) != await other.ends(ORDER)
+
+
+async def test_a_compacted_log_moves_as_it_is(tmp_path: Path) -> None:
+    async with on_disk(tmp_path / "first") as first:
+        await fill(first)
+        records = sum(map(len, await everything(first)))
+        before = await folded(first)
+        await first.upkeep()
+    async with on_disk(tmp_path / "first") as first, running(memory()) as between:
+        assert sum(map(len, await everything(first))) < records
+        archive, _ = await exported(first)
+        await imported(between, archive)
+        assert (await exported(between))[0] == archive
+        after = await folded(between)
+        assert after == await folded(first)
+        assert (after.conversations, after.messages) == (before.conversations, before.messages)
+
+
+async def test_an_empty_log_moves_too() -> None:
+    async with running(memory()) as one, running(memory()) as other:
+        archive, told = await exported(one)
+        await imported(other, archive)
+        assert (await exported(other))[0] == archive
+        assert (told.records, told.places) == (0, 0)
+
+
+async def test_groups_go_on_where_they_were(tmp_path: Path) -> None:
+    """What each has not dealt with yet is the same records before and after."""
+    async with on_disk(tmp_path) as one, running(memory()) as other:
+        await fill(one)
+        await imported(other, (await exported(one))[0])
+        for group in GROUPS:
+            rest = [await _rest(bus, group) for bus in (one, other)]
+            assert rest[0] == rest[1]
+        assert any(await other.committed(GROUPS[0], topics.TOLD))
+
+
+async def _rest(bus: MemoryBus, group: str) -> dict[TopicPartition, list[bytes | None]]:
+    committed = await bus.committed(group, topics.TOLD)
+    return {
+        where: [record.value for record in await records_of(bus, *where) if record.offset >= offset]
+        for where, offset in committed.items()
+    }
+
+
+async def test_subscriptions_begin_at_the_same_records(tmp_path: Path) -> None:
+    async with on_disk(tmp_path) as one, running(memory()) as other:
+        await fill(one)
+        await imported(other, (await exported(one))[0])
+        begins = [await _begins(bus) for bus in (one, other)]
+        assert begins[0] == begins[1]
+        assert sum(map(len, begins[0])) > 0
+
+
+async def _begins(bus: MemoryBus) -> list[list[bytes | None]]:
+    """For each subscription and partition, the first record it is told of."""
+    found = []
+    for where in topics.WEBHOOKS.where:
+        for record in await records_of(bus, *where):
+            first = []
+            for place, offset in places_in(record.value):
+                later = [other.value for other in await records_of(bus, *place) if other.offset >= offset]
+                first += later[:1]
+            found.append(first)
+    return found
+
+
+async def test_an_export_needs_a_log_that_stands_still() -> None:
+    async with running(memory()) as bus:
+        await fill(bus, facts=20)
+        written: list[bytes] = []
+
+        async def write(data: bytes) -> None:
+            if not written:
+                fact = Chat().received("meanwhile")
+                await bus.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+            written.append(data)
+
+        with pytest.raises(Refused, match="written to while it was exported: stop every process"):
+            await export_log(bus, write)
+        async with running(memory()) as other:
+            with pytest.raises(Damaged, match="cut"):
+                await imported(other, b"".join(written))
+
+
+# --- into what
+
+
+async def test_a_log_that_is_not_empty_is_left_alone() -> None:
+    async with running(memory()) as one, running(memory()) as other:
+        await fill(one, facts=20)
+        archive, _ = await exported(one)
+        fact = Chat(5).received("mine")
+        await other.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+        before = await everything(other)
+        with pytest.raises(Refused, match="the log is not empty"):
+            await imported(other, archive)
+        with pytest.raises(Refused, match="something else than the archive from record 0 on"):
+            await imported(other, archive, resume=True)
+        assert await everything(other) == before
+
+
+async def test_a_damaged_archive_changes_nothing() -> None:
+    async with running(memory()) as one, running(memory()) as other:
+        await fill(one, facts=50)
+        archive, _ = await exported(one)
+        for broken in (archive[:-1], archive[: len(archive) // 2], archive.replace(b"message 1", b"message 2", 1)):
+            with pytest.raises(Damaged):
+                await imported(other, broken)
+        assert not any(await everything(other))
+
+
+async def test_topics_must_be_as_they_are_here() -> None:
+    async with running(memory()) as one, running(memory()) as other:
+        archive, _ = await exported(one)
+        wider = archive.replace(b'communication.events","partitions":16', b'communication.events","partitions":8')
+        with pytest.raises(Refused, match="events has 8 partitions in the archive and 16 here"):
+            await imported(other, wider)
+        with pytest.raises(Refused, match="eventz' this version does not know"):
+            await imported(other, archive.replace(b"communication.events", b"communication.eventz", 1))
+
+
+async def test_a_record_somebody_else_writes_meanwhile_is_noticed() -> None:
+    async with running(memory()) as one, running(memory()) as other:
+        await fill(one, facts=20)
+        archive, _ = await exported(one)
+        published = other.publish
+
+        async def publish(emits: object) -> object:
+            other.publish = published  # type: ignore[method-assign]
+            await published([topics.TEMPLATES.emit("mine", None)])
+            return await published(emits)  # type: ignore[arg-type]
+
+        other.publish = publish  # type: ignore[assignment, method-assign]
+        with pytest.raises(Refused, match="somebody else wrote to it"):
+            await imported(other, archive)
+
+
+async def test_a_group_with_members_is_refused() -> None:
+    async with running(memory()) as bus, bus.subscribe([topics.EVENTS], group="busy") as member:
+        fact = Chat().received("a")
+        (position,) = await bus.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+        await member.fetch(records_max=0, wait_s=0)
+        with pytest.raises(Unavailable, match="'busy' has other members: stop every process"):
+            await commit(bus, "busy", {position.where: position.offset + 1}, join_s=1.0)
+
+
+# --- interrupted
+
+
+@pytest.mark.parametrize("point", ["publish", "published"])
+async def test_an_import_that_fails_at_any_publish_is_continued(point: str) -> None:
+    async with running(memory()) as one:
+        await fill(one, facts=12)
+        archive, _ = await exported(one)
+        fails = 0
+        while True:
+            faults = Faults()
+            faults.script(point, "unavailable", after=fails)  # type: ignore[arg-type]
+            async with running(memory(faults)) as other:
+                try:
+                    await imported(other, archive)
+                except Unavailable as error:
+                    assert "run it again with --resume" in str(error)
+                else:
+                    break
+                await imported(other, archive, resume=True)
+                assert (await exported(other))[0] == archive
+            fails += 1
+        assert fails > 30
+
+
+@pytest.mark.parametrize("point", ["commit", "committed"])
+async def test_positions_that_were_not_written_are_written_on_resume(point: str) -> None:
+    async with running(memory()) as one:
+        await fill(one, facts=60)
+        archive, told = await exported(one)
+        faults = Faults()
+        faults.script(point, "unavailable", after=1)  # type: ignore[arg-type]
+        async with running(memory(faults)) as other:
+            with pytest.raises(Unavailable, match="--resume"):
+                await imported(other, archive)
+            await imported(other, archive, resume=True)
+            assert (await exported(other))[0] == archive
+            assert told.places > 4
+
+
+async def test_resuming_what_is_complete_changes_nothing() -> None:
+    async with running(memory()) as one, running(memory()) as other:
+        await fill(one, facts=30)
+        archive, _ = await exported(one)
+        await imported(other, archive)
+        ends = await other.ends(ORDER)
+        await imported(other, archive, resume=True)
+        assert await other.ends(ORDER) == ends
+
+
+async def test_resuming_refuses_what_holds_more() -> None:
+    async with running(memory()) as one, running(memory()) as other:
+        await fill(one, facts=30)
+        archive, _ = await exported(one)
+        await imported(other, archive)
+        fact = Chat(0).received("later")
+        await other.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+        with pytest.raises(Refused, match="something else than the archive"):
+            await imported(other, archive, resume=True)
+
+
+# --- places
+
+
+def test_an_offset_in_a_gap_is_the_next_record(seed: int) -> None:
+    random = Random(seed)
+    where = TopicPartition(topics.EVENTS.name, 0)
+    offsets = sorted(random.sample(range(1_000), 50))
+    asked = {*range(1_010)}
+    ordinals = Ordinals({where: asked})
+    ordinals.begin(where)
+    for offset in offsets:
+        ordinals.passed(offset)
+    ordinals.end()
+    for offset in asked:
+        assert ordinals(where, offset) == sum(one < offset for one in offsets)
+
+
+def test_an_ordinal_is_behind_the_record_before() -> None:
+    where = TopicPartition(topics.EVENTS.name, 0)
+    places = Offsets({where: {0, 1, 3}}, {where: 5})
+    for ordinal, offset in enumerate((7, 9, 20)):
+        places.holds(where, ordinal, offset)
+    assert [places(where, ordinal) for ordinal in (0, 1, 3)] == [5, 8, 21]
+
+
+def test_what_is_no_webhook_is_left_as_it_is() -> None:
+    def fail(_where: TopicPartition, _place: int) -> int:
+        raise AssertionError
+
+    for value in (None, b"", b"not json", b'{"since": {"x": [1]}}', b"[" * 100_000):
+        assert moved(value, fail) == value
+
+
+def test_what_another_version_wrote_beside_the_places_stays() -> None:
+    encoded = topics.WEBHOOKS.emit("a", replace(webhook(), since={topics.TAGS.name: (1, 2, 3, 4)})).value
+    assert encoded is not None
+    newer = encoded.replace(b'{"id"', b'{"newer":[1,{"x":null}],"id"')
+    after = moved(newer, lambda where, place: place * 10 + where.partition)
+    assert after is not None
+    assert after == newer.replace(b"[1,2,3,4]", b"[10,21,32,43]")
+
+
+def test_webhooks_are_the_last_topic() -> None:
+    known: list[Topic[object]] = list(topics.ALL)
+    assert sorted(topic.name for topic in ORDER) == sorted(topic.name for topic in known)
+    assert ORDER[-1] is topics.WEBHOOKS

@@ -1,0 +1,71 @@
+"""The Kafka bus keeps the contract, against a real broker."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+
+from airy.bus import Bus, Topic
+from airy.bus.kafka import KafkaBus, KafkaSettings
+from tests.kit.bus import running
+from tests.kit.contracts.bus import BusContract, Topics
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("real_time")]
+
+
+class TestKafkaBus(BusContract):
+    patience_s = 15.0
+    quiet_s = 0.3
+    session_s = 1.2
+    rebalance_s = 2.0
+
+    @pytest.fixture(params=["asyncio"])
+    def anyio_backend(self, request: pytest.FixtureRequest) -> str:
+        """The client is asyncio's."""
+        return str(request.param)
+
+    @pytest.fixture(autouse=True)
+    def _place(self, kafka: Any) -> None:
+        self.settings = KafkaSettings(
+            bootstrap=tuple(kafka.bootstrap), namespace=f"contract-{secrets.token_hex(4)}",
+            session_s=self.session_s, rebalance_s=self.rebalance_s, record_bytes_max=self.record_bytes_max,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def serving(self, topics: Topics) -> AsyncIterator[Bus]:
+        async with self.admin() as admin:
+            await admin.create_topics([self.wanted(topic) for topic in topics])
+        async with running(KafkaBus(topics, self.settings)) as bus:
+            yield bus
+
+    def wanted(self, topic: Topic[Any]) -> NewTopic:
+        configs = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"} if topic.retention == "compacted" else {}
+        policy = "compact" if topic.retention == "compacted" else "delete"
+        return NewTopic(
+            self.settings.named(topic.name), topic.partitions, 1,
+            topic_configs={"cleanup.policy": policy, **configs},
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=list(self.settings.bootstrap))
+        await admin.start()
+        try:
+            yield admin
+        finally:
+            await admin.close()
+
+    async def compact(self, bus: Bus, topic: Topic[Any]) -> None:
+        """The cleaner comes by when it likes: what has to stay has to be there before, during and after it."""
+
+    async def truncate(self, bus: Bus, topic: Topic[Any]) -> None:
+        ends = await bus.ends([topic])
+        async with self.admin() as admin:
+            await admin.delete_records({
+                KafkaPartition(self.settings.named(where.topic), where.partition): RecordsToDelete(before_offset=end)
+                for where, end in ends.items()
+            })  # fmt: skip

@@ -1,0 +1,351 @@
+"""What the client and the cluster do once in a blue moon, on the side that writes.
+
+Each ends in a retry, a dead letter, or a crash and a restart; none in a committed offset without its effect.
+"""
+
+import asyncio  # noqa: TID251 - the client is asyncio's
+from collections.abc import Iterator
+from functools import partial
+
+import anyio
+import pytest
+
+from airy.bus.api import RecordTooLarge
+from airy.bus.kafka import KafkaBus
+from airy.bus.loops import origin, transform
+from airy.bus.record import Emit, Record, TopicPartition
+from airy.errors import Refused, Unavailable
+from tests.kit.bus import running
+from tests.kit.kafka_traps import (
+    DEAD,
+    IN,
+    OUT,
+    PATIENCE_S,
+    TOPICS,
+    WIDE,
+    Stage,
+    first,
+    log,
+    nothing_left,
+    numbers,
+    of,
+    published,
+    serving,
+    settings,
+)
+from tests.kit.pulse import LonePulse
+from tests.kit.servers.mock_kafka import Api
+from tests.kit.servers.ports import HOST, Port
+
+pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+WAIT_AND_SEE = {
+    2: "CORRUPT_MESSAGE", 13: "unknown to the client's retries", 29: "TOPIC_AUTHORIZATION_FAILED",
+    31: "CLUSTER_AUTHORIZATION_FAILED", 45: "OUT_OF_ORDER_SEQUENCE", 46: "DUPLICATE_SEQUENCE",
+    47: "INVALID_PRODUCER_EPOCH", 48: "INVALID_TXN_STATE", 59: "UNKNOWN_PRODUCER_ID", 90: "PRODUCER_FENCED",
+    120: "TRANSACTION_ABORTABLE", 12345: "of a broker not written yet",
+}  # fmt: skip
+NEVER = {10: "MESSAGE_TOO_LARGE", 32: "INVALID_TIMESTAMP", 87: "INVALID_RECORD"}
+RETRIED_BY_THE_CLIENT = {
+    5: "LEADER_NOT_AVAILABLE", 6: "NOT_LEADER", 7: "REQUEST_TIMED_OUT", 19: "NOT_ENOUGH_REPLICAS", 56: "KAFKA_STORAGE",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Stage() as stage:
+        yield stage
+
+
+@pytest.fixture
+def mock(stage: Stage) -> Stage:
+    return stage.anew()
+
+
+def copy(record: Record) -> list[Emit]:
+    return [OUT.emit("key", record.value)]
+
+
+def bury(record: Record, reason: str, attempts: int) -> Emit:
+    return DEAD.emit("key", record.value, headers=origin(record, reason, attempts))
+
+
+async def transformed(bus: KafkaBus, inputs: int) -> int:
+    """Run it, and again when it ends early, until all of the input is committed; how often it ran."""
+    runs = 0
+    with anyio.fail_after(PATIENCE_S):
+        while True:
+            runs += 1
+            pulse = LonePulse()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(_drained_at, bus, pulse, inputs))
+                try:
+                    await transform(
+                        bus, pulse, [IN], group="copy", step=copy, dead_letter=bury, records_max=3, commit_s=0.02,
+                        idle_s=0.02,
+                    )  # fmt: skip
+                except Unavailable:
+                    tasks.cancel_scope.cancel()
+            await check(bus)
+            if pulse.draining.is_set():
+                return runs
+
+
+async def _drained_at(bus: KafkaBus, pulse: LonePulse, inputs: int) -> None:
+    while (await bus.committed("copy", [IN])).get(IN.where[0], 0) < inputs:
+        await anyio.sleep(0.02)
+    pulse.draining.set()
+
+
+async def check(bus: KafkaBus) -> None:
+    """What is committed has had its effect."""
+    committed = (await bus.committed("copy", [IN])).get(IN.where[0], 0)
+    done = {*of(await log(bus, OUT)), *of(await log(bus, DEAD))}
+    assert done >= set(range(committed))
+
+
+class TestWhatTheBrokerAnswers:
+    @pytest.mark.parametrize("code", WAIT_AND_SEE, ids=lambda code: WAIT_AND_SEE[code])
+    async def test_an_answer_that_may_change_is_tried_again(self, mock: Stage, code: int) -> None:
+        """The transform ends, nothing it had not written is committed, and its next run writes it, in order."""
+        async with serving(mock) as bus:
+            await bus.publish(numbers(IN, 0, 10))
+            mock.fail(Api.PRODUCE, 0, code)
+            assert await transformed(bus, 10) == 2
+            assert first(of(await log(bus, OUT))) == list(range(10))
+            assert await log(bus, DEAD) == []
+
+    @pytest.mark.parametrize("code", NEVER, ids=lambda code: NEVER[code])
+    async def test_what_can_never_be_written_becomes_a_dead_letter(self, mock: Stage, code: int) -> None:
+        """Refused as a batch, then alone: that record is buried, and its neighbours go on in order."""
+        async with serving(mock) as bus:
+            await bus.publish(numbers(IN, 0, 10))
+            mock.fail(Api.PRODUCE, code, 0, code)
+            assert await transformed(bus, 10) == 1
+            assert of(await log(bus, OUT)) == [number for number in range(10) if number != 1]
+            dead = await log(bus, DEAD)
+            assert of(dead) == [1]
+            assert "the broker" in (dead[0].header("reason") or "")
+
+    @pytest.mark.parametrize("code", RETRIED_BY_THE_CLIENT, ids=lambda code: RETRIED_BY_THE_CLIENT[code])
+    async def test_what_passes_by_itself_is_not_noticed(self, mock: Stage, code: int) -> None:
+        async with serving(mock) as bus:
+            await bus.publish(numbers(IN, 0, 10))
+            mock.fail(Api.PRODUCE, code, code)
+            assert await transformed(bus, 10) == 1
+            assert of(await log(bus, OUT)) == list(range(10))
+
+    @pytest.mark.parametrize("code", [*WAIT_AND_SEE, *NEVER])
+    async def test_after_a_failed_batch_there_is_a_new_client(self, mock: Stage, code: int) -> None:
+        """The old one would number its batches with a hole, and be refused for ever."""
+        async with serving(mock) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            mock.fail(Api.PRODUCE, code)
+            with pytest.raises((Unavailable, Refused)):
+                await bus.publish(numbers(IN, 1, 2))
+            for number in range(1, 4):
+                await bus.publish(numbers(IN, number, number + 1))
+            assert first(of(await log(bus, IN))) == [0, 1, 2, 3]
+
+    async def test_errors_at_every_turn_leave_the_order(self, mock: Stage) -> None:
+        async with serving(mock) as bus:
+            mock.fail(Api.PRODUCE, *[0, 45, 6, 0, 47, 2, 0, 7, 12345, 46, 0, 59] * 3)
+            for number in range(0, 40, 2):
+                await published(bus, numbers(IN, number, number + 2))
+            assert first(of(await log(bus, IN))) == list(range(40))
+
+    async def test_an_offset_nobody_knows_is_not_made_up(self, mock: Stage) -> None:
+        """The cluster has had the batch, and does not say where: a position would be a lie."""
+        async with serving(mock) as bus:
+            mock.fail(Api.PRODUCE, 46)
+            with pytest.raises(Unavailable, match="did not say where"):
+                await bus.publish(numbers(IN, 0, 1))
+
+
+class TestWhoseFaultItIs:
+    async def test_who_shares_a_batch_with_a_refused_record_is_not_refused(self, mock: Stage) -> None:
+        """The broker refuses batches; each call is tried by itself before anybody is blamed."""
+        async with serving(mock) as bus:
+            results = await self.beside_one_another(bus, mock, 10)
+            assert all(isinstance(result, list) for result in results)
+            assert mock.requests(Api.PRODUCE) == 5  # the first, all of the others together, and each by itself
+            assert sorted(of(await log(bus, IN))) == [1, 2, 3, 4]
+
+    async def test_who_is_refused_alone_is_the_cause(self, mock: Stage) -> None:
+        async with serving(mock) as bus:
+            results = await self.beside_one_another(bus, mock, 10, 10)
+            assert sum(isinstance(result, RecordTooLarge) for result in results) == 1
+            assert all(isinstance(result, list | Unavailable | RecordTooLarge) for result in results)
+
+    async def beside_one_another(self, bus: KafkaBus, mock: Stage, *codes: int) -> list[object]:
+        """One publish, and while it is under way three more, which share a batch that gets the first of `codes`."""
+        await bus.ends([IN])
+        mock.track()
+        mock.round_trip(100)
+        mock.fail(Api.PRODUCE, 0, *codes)
+        first_call = asyncio.ensure_future(bus.publish(numbers(IN, 1, 2)))
+        await anyio.sleep(0.05)
+        results = await asyncio.gather(
+            *(bus.publish(numbers(IN, n, n + 1)) for n in range(2, 5)), return_exceptions=True
+        )
+        await first_call
+        mock.round_trip(0)
+        return [*results]
+
+    async def test_a_refusal_in_one_partition_is_not_hidden_by_what_it_broke_in_another(self, mock: Stage) -> None:
+        """Else the cause would be tried again for ever, and break its neighbours each time."""
+        async with serving(mock) as bus:
+            emits = [Emit(WIDE.name, partition, b"key", b"0") for partition in (0, 1)]
+            await bus.publish(emits)
+            lanes = bus._open.producer._generations.client.lane  # type: ignore[union-attr]
+            failing = bus.publish(emits)
+            mock.fail(Api.PRODUCE, 10)
+            with pytest.raises(RecordTooLarge):
+                await failing
+            assert lanes(TopicPartition(WIDE.name, 0))._waiting == lanes(TopicPartition(WIDE.name, 1))._waiting
+
+    async def test_an_unknown_topic_says_what_to_do(self, mock: Stage) -> None:
+        async with serving(mock, publish_s=0.5, call_s=0.5) as bus:
+            mock.topic_error(mock.wire(OUT), 3)
+            with pytest.raises(Unavailable, match="airy topics apply"):
+                await bus.publish(numbers(OUT, 0, 1))
+            with pytest.raises(Unavailable, match="airy topics apply"):
+                await bus.ends([OUT])
+            mock.topic_error(mock.wire(OUT), 0)
+            await published(bus, numbers(OUT, 0, 1))
+
+    async def test_a_partition_that_loses_its_leader_waits_for_the_next(self, mock: Stage) -> None:
+        async with serving(mock, publish_s=0.3) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            mock.leader(mock.wire(IN), 0, -1)
+            with pytest.raises(Unavailable):
+                await bus.publish(numbers(IN, 1, 2))
+            mock.leader(mock.wire(IN), 0, 1)
+            await published(bus, numbers(IN, 1, 2))
+            assert first(of(await log(bus, IN))) == [0, 1]
+
+
+class TestTheBrokerIsAway:
+    async def test_a_publish_fails_in_time_and_works_again(self, mock: Stage) -> None:
+        async with serving(mock, publish_s=0.3, stall_s=0.5) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            mock.down()
+            for _ in range(3):  # while the client waits, and after it was given up
+                with anyio.fail_after(PATIENCE_S):
+                    with pytest.raises(Unavailable):
+                        await bus.publish(numbers(IN, 1, 2))
+            mock.up()
+            await published(bus, numbers(IN, 1, 3))
+            assert first(of(await log(bus, IN))) == [0, 1, 2]
+
+    async def test_a_thousand_publishes_at_once_fail_together(self, mock: Stage) -> None:
+        """Not one after the other, each with an attempt of its own to connect."""
+        async with serving(mock, publish_s=0.5, publish_records_max=100, stall_s=0.3) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            mock.round_trip(50)
+            calls = [asyncio.ensure_future(bus.publish(numbers(IN, n, n + 1))) for n in range(1, 1001)]
+            await anyio.sleep(0.2)
+            mock.down()
+            with anyio.fail_after(PATIENCE_S):
+                results = await asyncio.gather(*calls, return_exceptions=True)
+            assert any(isinstance(result, Unavailable) for result in results)
+            written = {n for n, result in enumerate(results, 1) if not isinstance(result, BaseException)}
+            assert {type(result) for result in results} <= {list, Unavailable}
+            room = bus._open.producer._room  # type: ignore[union-attr]
+            assert (room._records, room._bytes, len(room._waiting)) == (0, 0, 0)
+            with anyio.fail_after(PATIENCE_S):
+                again = await asyncio.gather(
+                    *(bus.publish(numbers(IN, n, n + 1)) for n in range(1000)), return_exceptions=True
+                )
+            assert {type(result) for result in again} == {Unavailable}
+            mock.up()
+            mock.round_trip(0)
+            await published(bus, numbers(IN, 2000, 2001))
+            assert set(of(await log(bus, IN))) >= written | {2000}
+
+    async def test_what_nobody_waits_for_takes_no_room(self, mock: Stage) -> None:
+        """Callers may be less patient than we are, and come again and again."""
+        async with serving(mock, publish_s=10) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            mock.down()
+            first_call = asyncio.ensure_future(bus.publish(numbers(IN, 1, 2)))
+            lane = bus._open.producer._generations.client.lane(IN.where[0])  # type: ignore[union-attr]
+            for _ in range(20):
+                with anyio.move_on_after(0.01):
+                    await asyncio.gather(*(bus.publish(numbers(IN, 2, 3)) for _ in range(100)))
+            assert len(lane._waiting) < 10
+            first_call.cancel()
+
+    async def test_a_stuck_client_is_replaced_even_if_nobody_is_patient(self, mock: Stage) -> None:
+        async with serving(mock, publish_s=10, stall_s=0.3) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            generations = bus._open.producer._generations  # type: ignore[union-attr]
+            stuck = generations.client
+            mock.down()
+            with anyio.fail_after(PATIENCE_S):
+                while generations.client is stuck:
+                    with anyio.move_on_after(0.05):
+                        await bus.publish(numbers(IN, 1, 2))
+            mock.up()
+            await published(bus, numbers(IN, 2, 3))
+
+    async def test_a_publish_may_be_cancelled_at_any_time(self, mock: Stage) -> None:
+        """It may be written or not; what follows is, and in order."""
+        async with serving(mock) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            mock.round_trip(30)
+            for turn in range(10):
+                with anyio.move_on_after(turn * 0.01):
+                    await bus.publish(numbers(IN, 100 + turn, 101 + turn))
+                await bus.publish(numbers(IN, turn + 1, turn + 2))
+            written = of(await log(bus, IN))
+            assert [number for number in written if number < 100] == list(range(11))
+            assert len(set(written)) == len(written)
+
+    async def test_an_answer_that_is_lost_loses_nothing(self, mock: Stage) -> None:
+        """The broker has the batch and its answer is lost: the client sends it again, under the same number."""
+        async with mock.proxied() as proxy, serving(mock) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            proxy.drop_answers(1)
+            await published(bus, numbers(IN, 1, 2))
+            assert first(of(await log(bus, IN))) == [0, 1]
+
+    async def test_a_start_that_fails_leaves_nothing(self) -> None:
+        with Port() as nobody:
+            async with nothing_left():
+                with pytest.raises(Unavailable, match="no connection"):
+                    await KafkaBus(TOPICS, settings([str(nobody)])).run(LonePulse())
+
+    @pytest.mark.parametrize("answers", range(4))
+    async def test_a_start_that_hangs_is_given_up(self, mock: Stage, answers: int) -> None:
+        """Wherever it hangs: so many answers come, and then none, on connections that stay open."""
+        async with mock.proxied() as proxy:
+            proxy.stall_after(answers)
+            limits = settings([f"{HOST}:{proxy.port}"], call_s=0.4, stop_s=0.2)
+            async with nothing_left():
+                with anyio.fail_after(PATIENCE_S):
+                    with pytest.raises(Unavailable):
+                        await KafkaBus(TOPICS, limits).run(LonePulse())
+
+    async def test_the_bus_ends_with_the_broker_away(self, mock: Stage) -> None:
+        async with serving(mock, stop_s=0.3) as bus:
+            await bus.publish(numbers(IN, 0, 1))
+            await bus.ends([IN])
+            await bus.committed("copy", [IN])
+            mock.down()
+            lost = asyncio.ensure_future(bus.publish(numbers(IN, 1, 2)))
+            await anyio.sleep(0.05)
+        with pytest.raises(Unavailable):
+            await lost
+
+    async def test_who_waits_for_the_bus_gets_the_first_that_starts(self, mock: Stage) -> None:
+        """A start that fails before it does not send them to wait for something else."""
+        bus = KafkaBus(TOPICS, mock.settings(call_s=PATIENCE_S))
+        mock.down()
+        waiting = asyncio.ensure_future(bus.ends([IN]))
+        with pytest.raises(Unavailable):
+            await bus.run(LonePulse())
+        mock.up()
+        async with running(bus):
+            with anyio.fail_after(5):
+                assert await waiting == {IN.where[0]: 0}

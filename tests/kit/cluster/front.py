@@ -1,0 +1,73 @@
+"""A front for several replicas: each request to the next one of those that serve its path. Not for production."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+
+HOP_BY_HOP = {"connection", "host", "keep-alive", "content-length", "transfer-encoding", "content-encoding"}
+BODY_BYTES_MAX = 16_777_216
+TOTAL_S = 30.0
+REFUSED = 503
+
+Backends = Callable[[], Sequence[str]]
+
+
+class Front:
+    """`backends` are the replicas' addresses by prefix of the path; the longest prefix that fits wins.
+
+    A replica that refuses the connection, or the request with a 503, is passed over: it did nothing. One that breaks
+    off in the middle is a 502: whether it did what it was asked is for the client to find out, as behind any front.
+    """
+
+    def __init__(self, backends: Mapping[str, Backends], port: int = 0) -> None:
+        self._backends = backends
+        self._port = port
+        self._turn = 0
+        self._session: aiohttp.ClientSession
+        self.url = ""
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Front"]:
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app.router.add_route("*", "/{path:.*}", self._pass_on)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        timeout = aiohttp.ClientTimeout(total=TOTAL_S, connect=2.0)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+                self._session = session
+                await web.TCPSite(runner, "127.0.0.1", self._port).start()
+                self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+                yield self
+        finally:
+            await runner.cleanup()
+
+    async def _pass_on(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        headers = [(name, text) for name, text in request.headers.items() if name.lower() not in HOP_BY_HOP]
+        refusal = web.Response(status=503, text="no replica takes this", headers={"retry-after": "1"})
+        for backend in self._in_turn(request.path):
+            try:
+                async with self._session.request(
+                    request.method, f"{backend}{request.path_qs}", data=body, headers=headers, allow_redirects=False
+                ) as answer:
+                    text = await answer.read()
+                    kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP]
+                    passed_on = web.Response(status=answer.status, body=text, headers=dict(kept))
+                    if answer.status != REFUSED:
+                        return passed_on
+                    refusal = passed_on
+            except aiohttp.ClientConnectorError:
+                continue
+            except (aiohttp.ClientError, TimeoutError) as error:
+                return web.Response(status=502, text=f"the replica broke off: {type(error).__name__}")
+        return refusal
+
+    def _in_turn(self, path: str) -> list[str]:
+        prefixes = [prefix for prefix in self._backends if path.startswith(prefix)]
+        backends = list(self._backends[max(prefixes, key=len)]()) if prefixes else []
+        self._turn += 1
+        turn = self._turn % len(backends) if backends else 0
+        return backends[turn:] + backends[:turn]

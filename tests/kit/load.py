@@ -1,0 +1,152 @@
+"""Traffic under which things are broken, and the proof: nothing lost, nothing doubled, everything in order."""
+
+import hmac
+from collections import Counter
+from hashlib import sha256
+from random import Random
+from typing import Any, Protocol
+
+import aiohttp
+import anyio
+import msgspec
+
+from airy.model import ids
+from airy.sim.messenger.options import DEMO_PAGE
+from tests.kit.process import Subscriber
+
+PEOPLE = 8
+POSTERS = 6
+FIRST_MS = 1_767_225_600_000
+
+
+class Instance(Protocol):
+    """One process, or a front before several."""
+
+    @property
+    def url(self) -> str: ...
+    async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any: ...
+
+
+class Load:
+    """Signed webhooks and agents' answers, as fast as they are taken. What was acknowledged is remembered."""
+
+    def __init__(self, airy: Instance, session: aiohttp.ClientSession, random: Random) -> None:
+        self.acknowledged: dict[str, str] = {}  # mid → text
+        self.answered: dict[str, str] = {}  # message id → text
+        self.refused = 0
+        self._airy = airy
+        self._session = session
+        self._random = random
+        self._count = 0
+
+    async def run(self, channel_id: str, *, posters: int = POSTERS) -> None:
+        """Until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            for _ in range(posters):
+                tasks.start_soon(self._post)
+            tasks.start_soon(self._answer, channel_id)
+
+    async def run_for(self, channel_id: str, for_s: float) -> None:
+        with anyio.move_on_after(for_s):
+            await self.run(channel_id)
+
+    async def _post(self) -> None:
+        """One person writes; the same webhook again until it is taken, as Meta does."""
+        while True:
+            self._count += 1
+            mid, text = f"m_{self._count}", f"message {self._count}"
+            at_ms = FIRST_MS + self._count
+            psid = _psid(self._random.randrange(PEOPLE))
+            element = {
+                "sender": {"id": psid}, "recipient": {"id": DEMO_PAGE.id}, "timestamp": at_ms,
+                "message": {"mid": mid, "text": text},
+            }  # fmt: skip
+            entry = {"id": DEMO_PAGE.id, "time": at_ms, "messaging": [element]}
+            body = msgspec.json.encode({"object": "page", "entry": [entry]})
+            for _ in range(self._random.choice((1, 1, 1, 3))):
+                if await self._taken(body):
+                    self.acknowledged[mid] = text
+
+    async def _taken(self, body: bytes) -> bool:
+        signature = hmac.new(b"app-secret", body, sha256).hexdigest()
+        headers = {"content-type": "application/json", "x-hub-signature-256": f"sha256={signature}"}
+        try:
+            async with self._session.post(f"{self._airy.url}/facebook", data=body, headers=headers) as answer:
+                taken = answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            taken = False
+        if not taken:
+            self.refused += 1
+            await anyio.sleep(0.01)
+        return taken
+
+    async def _answer(self, channel_id: str) -> None:
+        """Agents write too; each answer once, under a key."""
+        while True:
+            self._count += 1
+            key = f"answer {self._count}"
+            conversation_id = ids.conversation_id(channel_id, _psid(self._random.randrange(PEOPLE)))
+            body = {"conversation_id": conversation_id, "message": {"text": key}}
+            try:
+                sent = await self._airy.call(self._session, "/messages.send", body, **{"idempotency-key": key})
+                self.answered[sent["id"]] = key
+            except (aiohttp.ClientError, TimeoutError):
+                await anyio.sleep(0.05)
+
+
+async def delivered(subscriber: Subscriber, load: Load, channel_id: str, *, within_s: float) -> None:
+    """Wait until every acknowledged message has reached the endpoint."""
+    expected = {ids.message_id(channel_id, mid) for mid in load.acknowledged} | load.answered.keys()
+    with anyio.move_on_after(within_s) as limit:
+        while missing := expected - {_message(body)["id"] for _, body, _ in subscriber.received}:
+            await anyio.sleep(0.2)
+    assert not limit.cancelled_caught, f"{len(missing)} of {len(expected)} acknowledged messages were never delivered"
+
+
+async def nothing_amiss(
+    airy: Instance, session: aiohttp.ClientSession, load: Load, subscriber: Subscriber, channel_id: str
+) -> None:
+    listed = [message for number in range(PEOPLE) for message in await _messages(airy, session, channel_id, number)]
+    by_id = Counter(message["id"] for message in listed)
+    assert by_id.most_common(1)[0][1] == 1, "a message is listed twice"
+    texts = {message["id"]: message["content"] for message in listed}
+    for mid, text in load.acknowledged.items():
+        assert texts[ids.message_id(channel_id, mid)]["message"]["text"] == text
+    for message_id, text in load.answered.items():
+        assert texts[message_id] == {"text": text}
+    _in_order(subscriber)
+
+
+def _in_order(subscriber: Subscriber) -> None:
+    bodies: dict[str, bytes] = {}
+    order: dict[str, list[int]] = {}
+    for event_id, body, _ in subscriber.received:
+        if event_id not in bodies:
+            event = msgspec.json.decode(body)
+            order.setdefault(event["payload"]["conversation_id"], []).append(event["sequence"])
+        assert bodies.setdefault(event_id, body) == body, "a repeated delivery has other bytes"
+    for conversation_id, sequences in order.items():
+        assert sequences == sorted(sequences), f"deliveries of {conversation_id} are out of order"
+
+
+async def _messages(
+    airy: Instance, session: aiohttp.ClientSession, channel_id: str, number: int
+) -> list[dict[str, Any]]:
+    conversation_id = ids.conversation_id(channel_id, _psid(number))
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        body = {"conversation_id": conversation_id, "page_size": 200, "cursor": cursor}
+        page = await airy.call(session, "/messages.list", body)
+        found += page["data"]
+        cursor = page["pagination_data"]["next_cursor"]
+        if cursor is None:
+            return found
+
+
+def _psid(number: int) -> str:
+    return f"61200000000000{number:02}"
+
+
+def _message(body: bytes) -> dict[str, str]:
+    return dict(msgspec.json.decode(body)["payload"]["message"])

@@ -1,0 +1,196 @@
+"""Histories of clients over two API replicas: none may show what a single, linear log could not have.
+
+`HISTORY_SEEDS` says how many, `AIRY_SEED` where they begin. A failing history prints the command that replays it.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+import pytest
+import structlog
+from msgspec.structs import replace
+
+from airy.actors.commands import Writer
+from airy.actors.follower import Follower
+from airy.http import action
+from tests.kit.world import run_seeded
+from tests.sim.history import Operation, violations
+from tests.sim.replicas import Replicas, ReplicaShape
+from tests.sim.world import DROP
+
+SEEDS = int(os.environ.get("HISTORY_SEEDS", "500"))
+FIRST = int(os.environ.get("AIRY_SEED", "0"))
+BLOCK = 50
+PLANTED_SEEDS_MAX = 60
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    structlog.configure(processors=[DROP])
+
+
+def lived(seed: int) -> Replicas:
+    async def live() -> Replicas:
+        replicas = Replicas(seed, ReplicaShape())
+        await replicas.live()
+        return replicas
+
+    return run_seeded(seed, live)
+
+
+@pytest.mark.parametrize("block", range(-(-SEEDS // BLOCK)))
+def test_every_history_is_linear_and_every_client_reads_its_writes(block: int) -> None:
+    first = FIRST + block * BLOCK
+    for seed in range(first, min(first + BLOCK, FIRST + SEEDS)):
+        replicas = lived(seed)
+        replay = f"replay: AIRY_SEED={seed} HISTORY_SEEDS=1 pytest tests/sim/test_history.py"
+
+        assert replicas.peaceful, replay
+        assert violations(replicas.history) == [], replay
+
+
+def test_the_stories_are_about_something() -> None:
+    """Writes in doubt, reads elsewhere than the write, repeated keys: what the rules are about does happen."""
+    stories = [lived(seed).history for seed in range(20)]
+    everything = [one for story in stories for one in story]
+
+    assert sum(one.outcome == "doubt" for one in everything) > 10
+    assert sum(one.presented is not None for one in everything) > 200
+    keys = [one.key for one in everything if one.kind == "send" and one.outcome == "ok"]
+    assert len(keys) > len(set(keys)) + 20
+
+
+# --- bugs planted on purpose: the checker must find each of them
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def read_without_waiting(patch: pytest.MonkeyPatch) -> None:
+    """The position a reader presents is not waited for."""
+
+    async def hasty(*_: Any) -> None:
+        return
+
+    patch.setattr(action, "_catch_up", hasty)
+
+
+def tell_before_the_effect(patch: pytest.MonkeyPatch) -> None:
+    """The fold says it is somewhere before the store has committed it."""
+    fold = Follower._fold
+
+    async def boastful(self: Any, records: Any) -> None:
+        for record in records:
+            self._next[record.where] = record.offset + 1
+        self._announce({record.where for record in records})
+        await anyio.sleep(0.2)
+        await fold(self, records)
+
+    patch.setattr(Follower, "_fold", boastful)
+
+
+def answer_from_elsewhere(patch: pytest.MonkeyPatch) -> None:
+    """A position of another partition is given out."""
+    told = Writer.tell
+
+    async def careless(self: Any, fact: Any) -> Any:
+        position = await told(self, fact)
+        return position._replace(offset=max(0, position.offset - 1))
+
+    patch.setattr(Writer, "tell", careless)
+
+
+def forget_the_key(patch: pytest.MonkeyPatch) -> None:
+    """Each replica makes its own id for a key."""
+    derived = Writer.id_for
+
+    def own(self: Any, cause: Any, *scope: str) -> str:
+        return derived(self, cause, *scope, str(id(self)))
+
+    patch.setattr(Writer, "id_for", own)
+
+
+PLANTED: Mapping[str, Plant] = {
+    plant.__name__: plant
+    for plant in (read_without_waiting, tell_before_the_effect, answer_from_elsewhere, forget_the_key)
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    PLANTED[name](monkeypatch)
+
+    found = next((wrong for seed in range(PLANTED_SEEDS_MAX) if (wrong := violations(lived(seed).history))), [])
+
+    assert found, f"{name} was not found in {PLANTED_SEEDS_MAX} histories"
+
+
+# --- the checker itself, rule by rule
+
+
+def write(begin: float, position: int | None, **more: Any) -> Operation:
+    given: dict[str, Any] = {
+        "client": "c", "replica": "a", "kind": "set", "conversation": "x", "begin": begin, "end": begin + 1,
+        "outcome": "ok", "position": position, "key": "k", "value": f"v{position}",
+    }  # fmt: skip
+    return Operation(**given | more)
+
+
+def read(begin: float, **more: Any) -> Operation:
+    given: dict[str, Any] = {
+        "client": "d", "replica": "b", "kind": "read_conversation", "conversation": "x", "begin": begin,
+        "end": begin + 1, "outcome": "ok",
+    }  # fmt: skip
+    return Operation(**given | more)
+
+
+SENT = write(0, 3, kind="send", key="one", value="hi", message_id="m1")
+LISTED = read(5, kind="read_messages")
+WRONG: Mapping[str, tuple[list[Operation], str]] = {
+    "writes against real time": ([write(0, 9), write(5, 4, key="other")], "began after"),
+    "one position twice": ([write(0, 4), write(0, 4, key="other", value="w")], "have the position"),
+    "a read below its position": ([write(0, 4), read(5, presented=4)], "shows no k"),
+    "an older value than the position's": (
+        [write(0, 4), write(2, 6), read(5, presented=6, data={"k": "v4"})], "instead of",
+    ),
+    "a replica that forgets its own write": ([write(0, 4), read(5, replica="a")], "shows no k"),
+    "a replica that goes back": (
+        [write(0, 4), write(2, 6), read(5, data={"k": "v6"}), read(7, data={"k": "v4"})], "instead of",
+    ),
+    "a hole": ([write(0, 4), write(2, 6, key="other"), read(5, data={"other": "v6"})], "before what it shows"),
+    "a message that is missing": ([SENT, replace(LISTED, presented=3)], "misses send one"),
+    "a message shown twice": ([SENT, replace(LISTED, messages=("m1", "m1"))], "twice"),
+    "a ghost": ([SENT, replace(LISTED, messages=("m1", "m9"))], "nobody wrote"),
+    "news from the future": ([write(9, 4), read(5, data={"k": "v4"})], "began later"),
+    "two messages of one key": ([SENT, replace(SENT, position=8, message_id="m2")], "several messages"),
+    "two contents of one key": ([SENT, replace(SENT, position=8, value="ho")], "several contents"),
+    "a wrong count": (
+        [write(0, 4, kind="receive", key="", message_id="m"), read(5, presented=4, unread=0)], "unread",
+    ),
+    "replicas that differ": (
+        [write(0, None, outcome="doubt"), read(5, final=True), read(5, replica="a", final=True, data={"k": "vNone"})],
+        "differ in the end",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_rule_is_enforced(name: str) -> None:
+    history, words = WRONG[name]
+
+    assert any(words in line for line in violations(history))
+
+
+def test_what_may_have_been_is_no_violation() -> None:
+    history = [
+        write(0, 4), write(2, 6), read(3, data={"k": "v4"}), read(9, data={"k": "v6"}),
+        write(0, None, outcome="doubt", value="maybe"), read(9, data={"k": "maybe"}),
+        SENT, replace(SENT, begin=8, end=9, position=12), replace(LISTED, messages=("m1",), presented=3),
+        write(4, 7, kind="receive", key="", value="", message_id="m7"), read(9, data={"k": "v6"}, unread=0),
+        read(20, presented=12, data={"k": "maybe"}, unread=1),
+    ]  # fmt: skip
+
+    assert violations(history) == []
