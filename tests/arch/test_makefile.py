@@ -17,7 +17,8 @@ def make(*arguments: str, cwd: Path = ROOT) -> str:
 def test_every_public_target_is_explained() -> None:
     explained = {line.split()[1] for line in make("help").splitlines()}
 
-    assert {"run", "test", "check", "bench", "kill", "sim", "clean", "lock"} <= explained
+    public = {"run", "cluster", "test", "check", "bench", "kill", "sim", "faults", "kafka", "clean", "lock"}
+    assert public <= explained
 
 
 @pytest.fixture

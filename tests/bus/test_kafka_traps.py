@@ -13,7 +13,7 @@ import pytest
 from airy.bus.api import RecordTooLarge
 from airy.bus.kafka import KafkaBus
 from airy.bus.loops import origin, transform
-from airy.bus.record import Emit, Record, TopicPartition
+from airy.bus.record import Emit, Record
 from airy.errors import Refused, Unavailable
 from tests.kit.bus import running
 from tests.kit.kafka_traps import (
@@ -22,7 +22,6 @@ from tests.kit.kafka_traps import (
     OUT,
     PATIENCE_S,
     TOPICS,
-    WIDE,
     Stage,
     first,
     log,
@@ -147,12 +146,21 @@ class TestWhatTheBrokerAnswers:
                 await bus.publish(numbers(IN, number, number + 1))
             assert first(of(await log(bus, IN))) == [0, 1, 2, 3]
 
+    @pytest.mark.slow
     async def test_errors_at_every_turn_leave_the_order(self, mock: Stage) -> None:
         async with serving(mock) as bus:
             mock.fail(Api.PRODUCE, *[0, 45, 6, 0, 47, 2, 0, 7, 12345, 46, 0, 59] * 3)
             for number in range(0, 40, 2):
                 await published(bus, numbers(IN, number, number + 2))
             assert first(of(await log(bus, IN))) == list(range(40))
+
+    @pytest.mark.parametrize("code", [22, 27, 82])
+    async def test_a_commit_that_is_not_taken_repeats_and_loses_nothing(self, mock: Stage, code: int) -> None:
+        async with serving(mock) as bus:
+            await bus.publish(numbers(IN, 0, 10))
+            mock.fail(Api.OFFSET_COMMIT, code, code)
+            await transformed(bus, 10)
+            assert first(of(await log(bus, OUT))) == list(range(10))
 
     async def test_an_offset_nobody_knows_is_not_made_up(self, mock: Stage) -> None:
         """The cluster has had the batch, and does not say where: a position would be a lie."""
@@ -163,6 +171,7 @@ class TestWhatTheBrokerAnswers:
 
 
 class TestWhoseFaultItIs:
+    @pytest.mark.slow
     async def test_who_shares_a_batch_with_a_refused_record_is_not_refused(self, mock: Stage) -> None:
         """The broker refuses batches; each call is tried by itself before anybody is blamed."""
         async with serving(mock) as bus:
@@ -171,6 +180,7 @@ class TestWhoseFaultItIs:
             assert mock.requests(Api.PRODUCE) == 5  # the first, all of the others together, and each by itself
             assert sorted(of(await log(bus, IN))) == [1, 2, 3, 4]
 
+    @pytest.mark.slow
     async def test_who_is_refused_alone_is_the_cause(self, mock: Stage) -> None:
         async with serving(mock) as bus:
             results = await self.beside_one_another(bus, mock, 10, 10)
@@ -191,18 +201,6 @@ class TestWhoseFaultItIs:
         await first_call
         mock.round_trip(0)
         return [*results]
-
-    async def test_a_refusal_in_one_partition_is_not_hidden_by_what_it_broke_in_another(self, mock: Stage) -> None:
-        """Else the cause would be tried again for ever, and break its neighbours each time."""
-        async with serving(mock) as bus:
-            emits = [Emit(WIDE.name, partition, b"key", b"0") for partition in (0, 1)]
-            await bus.publish(emits)
-            lanes = bus._open.producer._generations.client.lane  # type: ignore[union-attr]
-            failing = bus.publish(emits)
-            mock.fail(Api.PRODUCE, 10)
-            with pytest.raises(RecordTooLarge):
-                await failing
-            assert lanes(TopicPartition(WIDE.name, 0))._waiting == lanes(TopicPartition(WIDE.name, 1))._waiting
 
     async def test_an_unknown_topic_says_what_to_do(self, mock: Stage) -> None:
         async with serving(mock, publish_s=0.5, call_s=0.5) as bus:
@@ -289,6 +287,7 @@ class TestTheBrokerIsAway:
             mock.up()
             await published(bus, numbers(IN, 2, 3))
 
+    @pytest.mark.slow
     async def test_a_publish_may_be_cancelled_at_any_time(self, mock: Stage) -> None:
         """It may be written or not; what follows is, and in order."""
         async with serving(mock) as bus:

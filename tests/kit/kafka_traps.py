@@ -37,7 +37,7 @@ def settings(bootstrap: Sequence[str], **others: Any) -> KafkaSettings:
     A mock coordinator lets nobody in for a session, less one second, after somebody left: hence the short one.
     """
     limits: dict[str, Any] = {
-        "session_s": 1.5, "rebalance_s": 5.0, "request_s": 2.0, "publish_s": 3.0, "call_s": 3.0, "stop_s": 1.0,
+        "session_s": 1.2, "rebalance_s": 5.0, "request_s": 2.0, "publish_s": 3.0, "call_s": 3.0, "stop_s": 1.0,
         "stall_s": 5.0,
     }  # fmt: skip
     return KafkaSettings(bootstrap=tuple(bootstrap), **(limits | others))

@@ -84,8 +84,9 @@ class Publisher:
             ctx.ready()
             while not ctx.draining.is_set():
                 version = self._progress.version
+                # rebalances happen here, and only here; when it is unavailable, only a new membership helps: we crash
+                await membership.fetch(records_max=0, wait_s=0)
                 try:
-                    await membership.fetch(records_max=0, wait_s=0)  # rebalances happen here, and only here
                     busy = await self._round()
                 except Unavailable as error:  # a full queue, too: the log holds what waits
                     ctx.log.warning("publisher.waits", error=str(error))

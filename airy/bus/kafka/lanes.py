@@ -165,9 +165,8 @@ class Lane:
     async def _unless_broken(self, future: "asyncio.Future[Any]") -> Any:
         try:
             await asyncio.wait({future, self._broken}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
             if not future.done():
-                future.cancel()
-        if not future.done():
-            raise Unavailable(GIVEN_UP)
-        return future.result()
+                raise Unavailable(GIVEN_UP)
+            return future.result()
+        finally:
+            future.cancel()

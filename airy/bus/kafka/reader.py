@@ -45,7 +45,7 @@ class KafkaReader:
         self._quiet: dict[TopicPartition, float] = {}  # for how long we asked for it, and nothing came
         self._asked_at = anyio.current_time()  # when the filling that goes on began
         self._looked_at = self._asked_at
-        self._patience_s = settings.stall_s  # for one filling, which waits for the client whatever it was told
+        self._patience_s = FILL_S + settings.stall_s  # for one filling, which waits for the client whatever it was told
 
     # --- what a caller may do
 
@@ -112,7 +112,7 @@ class KafkaReader:
             self._news.clear()
             await self._settle()
             if self._failure is not None:
-                raise self._failure
+                raise self._complaint(self._failure)
             now = anyio.current_time()
             if now >= self._looked_at + self._settings.stall_s / LOOKS:
                 await self._look(now)
@@ -121,6 +121,12 @@ class KafkaReader:
             if records or now >= until or self._closing:
                 return records
             await self._until_news(min(until, now + FILL_S))
+
+    def _complaint(self, failure: Exception) -> Exception:
+        """What may work later is said once, and the next fetch tries; anything else until somebody seeks."""
+        if isinstance(failure, Unavailable):
+            self._failure = None
+        return failure
 
     async def _settle(self) -> None:
         """A group acts on rebalances here."""
@@ -148,7 +154,7 @@ class KafkaReader:
         except NoOffsetForPartitionError:
             pass  # the client wondered where to start before we told it
         except OffsetOutOfRangeError as error:
-            self._fail(consumer, self._truncated(error))
+            self._out_of_range(consumer, error.args[0])
         except Exception as error:  # noqa: BLE001 - whoever fetches is told, be it the cluster's fault or a bug
             self._fail(consumer, meaning(error, "reading"))
         except asyncio.CancelledError:
@@ -179,13 +185,18 @@ class KafkaReader:
             self._failure = error
             self._news.set()
 
-    def _truncated(self, error: OffsetOutOfRangeError) -> Exception:
-        gone = ", ".join(
-            f"{where.topic}[{where.partition}]@{offset}"
-            for where, offset in ((self.bare(partition), offset) for partition, offset in error.args[0].items())
-            if self._shelf.positions.get(where) == offset
-        )
-        return Truncated(f"the log does not hold {gone}") if gone else Unavailable("the client was elsewhere")
+    def _out_of_range(self, consumer: AIOKafkaConsumer, places: Mapping[KafkaPartition, int]) -> None:
+        """Loud where we want to read; where only the client did, it is told the place."""
+        gone = []
+        for partition, offset in places.items():
+            where = self.bare(partition)
+            tip = self._shelf.tip(where)
+            if tip == offset:
+                gone.append(f"{where.topic}[{where.partition}]@{offset}")
+            elif tip is not None:
+                consumer.seek(partition, tip)
+        if gone:
+            self._fail(consumer, Truncated(f"the log does not hold {', '.join(gone)}"))
 
     def _note_positions(self, consumer: AIOKafkaConsumer) -> None:
         """Where nothing came, the client may have passed what compaction emptied."""
@@ -237,12 +248,11 @@ class KafkaTail(KafkaReader):
         settings = self._settings
         consumer = await started(lambda: AIOKafkaConsumer(**reading(settings)), settings)
         positions = self._shelf.positions
-        if positions:
-            consumer.assign([self.wire(where) for where in positions])
-            for where, offset in positions.items():
-                consumer.seek(self.wire(where), offset)
-            if paused := self._shelf.paused:
-                consumer.pause(*map(self.wire, paused))
+        consumer.assign([self.wire(where) for where in positions])  # nothing too: who was told nothing waits for it
+        for where, offset in positions.items():
+            consumer.seek(self.wire(where), offset)
+        if paused := self._shelf.paused:
+            consumer.pause(*map(self.wire, paused))
         self._consumer = consumer
         self._quiet.clear()
 

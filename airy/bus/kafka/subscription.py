@@ -15,7 +15,8 @@ from aiokafka import TopicPartition as KafkaPartition
 from airy.bus.api import Fenced, Ownership
 from airy.bus.kafka.client import bounded, started
 from airy.bus.kafka.ends import Ends
-from airy.bus.kafka.failure import GONE, MAKE, meaning
+from airy.bus.kafka.failure import GONE, MAKE
+from airy.bus.kafka.patience import impatient
 from airy.bus.kafka.reader import KafkaReader, reading
 from airy.bus.kafka.settings import KafkaSettings
 from airy.bus.record import TopicPartition
@@ -40,7 +41,7 @@ class KafkaSubscription(KafkaReader):
         self._rebalances = rebalances
         self._owned: frozenset[TopicPartition] = frozenset()
         self._letting_go: asyncio.Event | None = None  # the client waits for it
-        self._given: Mapping[TopicPartition, int] | None = None  # ours, but `fetch` has not said so yet
+        self._dealt: frozenset[TopicPartition] | None = None  # ours, but `fetch` has not said so yet
         self._in_revoked = False
         self._asleep = True  # nothing is read before the first fetch that wants something
         self._patience_s = settings.rebalance_s + settings.stall_s  # no filling ends while members change
@@ -56,12 +57,13 @@ class KafkaSubscription(KafkaReader):
         answers_ms = round((settings.rebalance_s + settings.request_s) * 1000)
 
         def make() -> AIOKafkaConsumer:
-            return AIOKafkaConsumer(
+            consumer = AIOKafkaConsumer(
                 **(reading(settings) | {"request_timeout_ms": answers_ms}),
                 group_id=settings.named(self._group), session_timeout_ms=session_ms,
                 heartbeat_interval_ms=round(min(HEARTBEAT_S_MAX * 1000, session_ms / HEARTBEATS)),
                 rebalance_timeout_ms=round(settings.rebalance_s * 1000), max_poll_interval_ms=NEVER_MS,
             )  # fmt: skip
+            return impatient(consumer, settings.request_s)
 
         consumer = self._consumer = await started(make, settings)
         consumer.subscribe([settings.named(topic.name) for topic in self._topics], listener=_Listener(self))
@@ -137,25 +139,34 @@ class KafkaSubscription(KafkaReader):
                 self._asked_at = asyncio.get_running_loop().time()  # the others may take as long as we did
                 letting_go, self._letting_go = self._letting_go, None
                 letting_go.set()
-            elif self._given is not None and self._consumer is not None:
-                given = self._given
-                self._owned = frozenset(given)
-                self._shelf.follow(given)
-                for where, offset in given.items():  # what came before we knew was not kept
-                    self._consumer.seek(self.wire(where), offset)
-                if given:
-                    await self._ownership.assigned(given)
-                if self._given is given:
-                    self._given = None
-                    self._rebalances[self._group] += 1
+            elif self._dealt is not None:
+                await self._take_over(self._dealt)
             else:
                 return
+
+    async def _take_over(self, dealt: frozenset[TopicPartition]) -> None:
+        """Ours from now on. Raises `Unavailable` while nobody says where to go on: the next fetch asks again."""
+        given = await self._positions(dealt)
+        consumer = self._consumer
+        if consumer is None:
+            self._dealt = None
+        if self._dealt is not dealt or self._letting_go is not None or consumer is None:
+            return  # the group went on meanwhile
+        self._owned = dealt
+        self._shelf.follow(given)
+        for where, offset in given.items():  # what came before we knew was not kept
+            consumer.seek(self.wire(where), offset)
+        if given:
+            await self._ownership.assigned(given)
+        if self._dealt is dealt:
+            self._dealt = None
+            self._rebalances[self._group] += 1
 
     # --- in the client's task
 
     async def take_back(self) -> None:
         """Wait until `fetch` has let everything go. Not told more than once: the cluster's patience is the limit."""
-        self._given = None
+        self._dealt = None
         if self._closing:
             return
         if self._letting_go is None:
@@ -167,15 +178,10 @@ class KafkaSubscription(KafkaReader):
         consumer = self._consumer
         if consumer is None or self._closing:
             return
-        try:
-            given = await self._positions({self.bare(partition) for partition in partitions})
-        except Exception as error:  # noqa: BLE001 - the client would swallow it: `fetch` raises it instead
-            self._failure = meaning(error, f"joining {self._group!r}")
-        else:
-            self._given = given
-            self._set_awake()
-            if not given and (unknown := self._unknown(consumer)):
-                self._failure = Unavailable(f"there is no topic {', '.join(unknown)}; {MAKE}")
+        self._dealt = frozenset(self.bare(partition) for partition in partitions)
+        self._set_awake()
+        if not partitions and (unknown := self._unknown(consumer)):
+            self._failure = Unavailable(f"there is no topic {', '.join(unknown)}; {MAKE}")
         self._news.set()
 
     def _unknown(self, consumer: AIOKafkaConsumer) -> list[str]:

@@ -1,6 +1,6 @@
 """The publisher: everything that matches is queued once, whatever happens to it, to its rivals and to the queue."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -8,10 +8,12 @@ import anyio
 import pytest
 
 from airy import topics
+from airy.actors.runtime import Context
 from airy.actors.webhooks.publisher import GROUP, Publisher
 from airy.actors.webhooks.queue import NOTHING, Job, Shard, WebhookQueue
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.bus.faults import Faults
+from airy.errors import Unavailable
 from airy.model.change import ChangeKind
 from tests.kit.webhooks import Lossy, Outbox, acting, deliver_all, logged, until, where
 from tests.kit.world import run_seeded
@@ -295,12 +297,26 @@ async def test_answers_that_get_lost_neither_double_nor_skip(loss: float) -> Non
         assert sink.events() == happened
 
 
+class Restarted:
+    """As the supervisor does it: what ended because something was unavailable is made anew."""
+
+    def __init__(self, make: Callable[[], Publisher]) -> None:
+        self._make = make
+
+    async def run(self, ctx: Context) -> None:
+        while not ctx.draining.is_set():
+            try:
+                await self._make().run(ctx)
+            except Unavailable:
+                await anyio.sleep(0.2)
+
+
 async def test_a_log_that_is_unavailable_now_and_then_delays_but_loses_nothing() -> None:
     async with logged() as outbox, queueing(outbox) as (queue, sink):
         faults = outbox.bus._faults = Faults(
             Random(3), rates={("commit", "unavailable"): 0.5, ("fetch", "unavailable"): 0.1}
         )
-        async with acting(publisher(outbox, queue), clock=outbox.clock):
+        async with acting(Restarted(lambda: publisher(outbox, queue)), clock=outbox.clock):
             await outbox.subscribes("a")
             happened = []
             for _ in range(20):
