@@ -77,13 +77,18 @@ async def up(
 
 def _running(config: Config, chosen: frozenset[str] | None) -> frozenset[str]:
     enabled = components.enabled(config)
-    return enabled if chosen is None else (chosen & enabled) | {"http"}
+    if chosen is None:
+        return enabled
+    if off := chosen - enabled:
+        names = ", ".join(sorted(off))
+        raise Refused(f"not enabled in the configuration: {names}; give it its section under components", field=names)
+    return chosen | {"http"}
 
 
 @asynccontextmanager
 async def opened(config: Config, running: frozenset[str], clock: Clock, *, ephemeral: bool) -> AsyncIterator[Parts]:
     """The real ports: a log, files, sockets."""
-    _check(config, running)
+    _check(config)
     async with AsyncExitStack() as held:
         bus, place = await _log(config, running, clock, held, ephemeral=ephemeral)
         store = SqliteStore(place or ":memory:")
@@ -98,12 +103,12 @@ async def opened(config: Config, running: frozenset[str], clock: Clock, *, ephem
         )  # fmt: skip
 
 
-def _check(config: Config, running: frozenset[str]) -> None:
+def _check(config: Config) -> None:
     """What one key cannot tell alone, and only matters to who runs it."""
-    if config.bus.kind == "kafka" and config.queue.kind == "embedded" and running & WEBHOOKS:
+    if config.bus.kind == "kafka" and config.queue.kind == "embedded" and components.enabled(config) & WEBHOOKS:
         raise Refused(
             "webhook deliveries of a cluster wait in Redis, where every process finds them: set queue.kind: redis "
-            "and queue.redis.url, or --redis redis://host:port/0",
+            "and queue.redis.url, or --redis redis://host:port/0; or disable webhook-publisher and webhook-consumer",
             field="queue.kind",
         )
 

@@ -14,7 +14,7 @@ Headers = list[tuple[bytes, bytes]]
 
 METHODS = b"GET, POST"
 ALLOWED = b"accept, authorization, content-type, idempotency-key, x-airy-position, x-requested-with"
-EXPOSED = b"x-airy-position, x-request-id, retry-after"
+EXPOSED = b"x-airy-position, x-request-id, retry-after, traceresponse"
 MAX_AGE_S = 600
 
 

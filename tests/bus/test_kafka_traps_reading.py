@@ -435,13 +435,16 @@ class TestRebalancing:
 
     @pytest.mark.slow
     async def test_closing_while_the_client_waits_for_us_to_let_go(self, mock: Stage) -> None:
-        async with serving(mock) as bus:
+        """It lets go, and says goodbye: nobody has to wait until it is missed."""
+        async with serving(mock, stop_s=PATIENCE_S) as bus:
             with anyio.fail_after(PATIENCE_S):
                 async with bus.subscribe([IN], group="g") as subscription:
                     await joined(subscription)
                     mock.fail(Api.HEARTBEAT, 27)
                     while subscription._letting_go is None:  # type: ignore[attr-defined]
                         await anyio.sleep(0.01)
+                    mock.track()
+                assert mock.requests(Api.LEAVE_GROUP) == 1
                 async with bus.subscribe([IN], group="g") as subscription:
                     await joined(subscription)
 

@@ -94,9 +94,9 @@ def _where(cluster: Cluster) -> None:
         f"the front      {cluster.url}",
         f"the token      {TOKEN}",
         f"conversations  curl -s {cluster.url}/conversations.list {CURL}",
-        f"how it is      airy status --token {TOKEN} {asked}",
+        f"how it is      {Path(sys.executable).with_name('airy')} status --token {TOKEN} {asked}",
         f"logs           {cluster.directory}/*.log",
-        "break it       kill -9 a pid, and start it again as its log's first line says; Ctrl-C ends everything", "",
+        "break it       kill -9 a pid: the other process of its kind takes over; Ctrl-C ends everything", "",
     ]))  # fmt: skip
 
 

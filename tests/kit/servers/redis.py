@@ -23,6 +23,7 @@ from tests.kit.servers.ports import HOST, Port
 
 ANSWER_S = 5.0
 SLOTS = 16384
+MEMORY_MAX = "256mb"
 
 Fsync = Literal["always", "everysec"]
 
@@ -136,7 +137,7 @@ class RedisServer:
         folder.mkdir(parents=True, exist_ok=True)
         options = {
             "port": str(self._ports[node]), "bind": HOST, "dir": str(folder), "save": "", "appendonly": "yes",
-            "appendfsync": self._fsync, "daemonize": "no",
+            "appendfsync": self._fsync, "daemonize": "no", "maxmemory": MEMORY_MAX, "maxmemory-policy": "noeviction",
         }  # fmt: skip
         if self._clustered:
             options |= {

@@ -1,0 +1,238 @@
+"""What does one more channel, webhook, waiting delivery or busy conversation cost? The units `docs/scaling.md` reckons with.
+
+Sizes of a message in the log (key, value and headers, uncompressed); processor time to route one raw webhook, to gather
+the channels again after one of them changed, to decide whom a change goes to, to fold and store a message of one
+conversation alone against the same of many (the baseline), and the memory a real Redis takes for a delivery that waits.
+Seeded, one process; the least of some rounds, because what disturbs only adds.
+
+    python -m benchmarks.bench_units [--messages 3000] [--rounds 3] [--json]
+"""
+
+import argparse
+import json
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import anyio
+import msgspec
+import structlog
+from redis.asyncio import Redis
+
+from airy import topics
+from airy.actors.router import Router, facts_of
+from airy.actors.webhooks.matching import Matcher
+from airy.actors.webhooks.queue import NOTHING, Entry, Shard
+from airy.actors.webhooks.queue_redis import RedisQueue
+from airy.bus.memory import MemoryBus
+from airy.bus.record import Emit, Position, Record
+from airy.clock import SystemClock
+from airy.model.change import Change, ChangeKind
+from airy.model.entity import Channel, Webhook
+from airy.model.fold import fold
+from airy.sources.facebook import Facebook, FacebookConfig
+from airy.store.api import Published
+from airy.store.sqlite import SqliteStore
+from tests.kit import builders
+from tests.kit.fold import LiveState
+from tests.kit.servers.redis import RedisServer
+
+PAGE = "204918377001"
+CHARACTERS = 100  # of text
+BATCH = 100
+FREE = "freelist_count", "page_size"
+SHARES = (1, 10)  # webhooks a change goes to
+SOURCE = Facebook(FacebookConfig(app_id="1", app_secrets=("secret",), verify_token="v"))
+
+Found = dict[str, float]
+
+
+def cpu_us(run: Callable[[], object], units: int, rounds: int) -> float:
+    took = []
+    for _ in range(rounds):
+        begin = time.process_time()
+        run()
+        took.append((time.process_time() - begin) / units * 1e6)
+    return min(took)
+
+
+def page(number: int) -> Channel:
+    return builders.channel(f"{int(PAGE) + number}")
+
+
+def raw(messages: int, people: int, seed: int) -> list[Record]:
+    """Webhooks of one message each, as Messenger posts them."""
+    random, topic, found = Random(seed), topics.source_events(SOURCE.name), []
+    for number in range(messages):
+        message = {"mid": f"m_{random.getrandbits(512):x}", "text": "".join(random.choices("abcdefgh ", k=CHARACTERS))}
+        event = {
+            "sender": {"id": f"{6_120_000_000_000_000 + random.randrange(people)}"}, "recipient": {"id": PAGE},
+            "timestamp": 1_767_225_600_000 + number, "message": message,
+        }  # fmt: skip
+        entry = {"id": PAGE, "time": 1_767_225_600_000 + number, "messaging": [event]}
+        body = msgspec.json.encode({"object": "page", "entry": [entry]})
+        trace = ("traceparent", b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01")
+        emit = topic.emit(PAGE, body, headers=(("request-id", b"0" * 36), trace))
+        found.append(Record(emit.topic, emit.partition, number, emit.key, emit.value, emit.headers, 0))
+    return found
+
+
+def size(emit: Emit | Record) -> int:
+    return len(emit.key) + len(emit.value or b"") + sum(len(name) + len(value) for name, value in emit.headers)
+
+
+def facts(records: list[Record]) -> list[Emit]:
+    return [emit for record in records for emit in facts_of(SOURCE, record, {PAGE: page(0)})]
+
+
+async def stored(emits: list[Emit], rounds: int) -> Found:
+    """CPU µs and file bytes per message; a change is forgotten as soon as it is there."""
+    best: Found = {}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(prefix="airy-bench-") as name:
+            store = SqliteStore(Path(name) / "store.db")
+            await store.open()
+            offsets: dict[int, int] = {}
+            records = []
+            for emit in [topics.CHANNELS.emit(page(0).id, page(0)), *emits]:
+                where = emit.partition + 100 * (emit.topic == topics.EVENTS.name)
+                offset = offsets.get(where, 0)
+                offsets[where] = offset + 1
+                records.append(Record(emit.topic, emit.partition, offset, emit.key, emit.value, emit.headers, 0))
+            begin = time.process_time()
+            for first in range(0, len(records), BATCH):
+                await store.apply(records[first : first + BATCH])
+            us = (time.process_time() - begin) / len(emits) * 1e6
+            await store.forget_changes(await store.positions())
+            await store.checkpoint()
+            await store.close()
+            file = Path(name) / "store.db"
+            full = file.stat().st_size / len(emits)
+            with sqlite3.connect(file) as connection:
+                free, page_bytes = (connection.execute(f"PRAGMA {of}").fetchone()[0] for of in FREE)
+            one = {"us": us, "full": full, "bytes": full - free * page_bytes / len(emits)}
+        best = min(best or one, one, key=lambda each: each["us"])
+    return best
+
+
+def gathering(channels: int, rounds: int) -> float:
+    """CPU µs a router spends on one record of the channels' topic, by how many there are."""
+    router = Router(MemoryBus([], clock=SystemClock()), SOURCE)
+    for number in range(channels):
+        router._channels._values[str(number)] = page(number)  # noqa: SLF001 — filling it as the log would is quadratic
+    return cpu_us(lambda: router._heard("", None), 1, rounds)  # noqa: SLF001
+
+
+def matching(webhooks: int, rounds: int) -> Found:
+    hooks = [
+        Webhook(id=f"hook-{number}", url="https://example.net", status="Subscribed",
+                since={topics.EVENTS.name: (0,) * topics.EVENTS.partitions}) for number in range(webhooks)
+    ]  # fmt: skip
+    change = Change(id="c", kind=ChangeKind.MESSAGE_CREATED, lane="l", sequence=1, at_ms=0, body=b"{}")
+    published = Published(Position(topics.EVENTS.name, 0, 1), 0, change)
+    matcher, encoded = Matcher(hooks), [msgspec.json.encode(hook) for hook in hooks]
+
+    def look() -> None:
+        for _ in range(1_000):
+            matcher.recipients(published)
+
+    def batch() -> None:
+        Matcher([msgspec.json.decode(hook, type=Webhook) for hook in encoded])
+
+    return {"change": cpu_us(look, 1_000 * webhooks, rounds), "batch": cpu_us(batch, webhooks, rounds)}
+
+
+async def waiting(url: str, changes: int, share: int, body_bytes: int) -> float:
+    """Bytes of Redis memory per delivery that waits, copied out of the stream as the first claim does."""
+    client = Redis.from_url(url)
+    await client.flushall()
+    queue = RedisQueue(url)
+    await queue.open()
+    before = (await client.info("memory"))["used_memory"]
+    shard, after = Shard(topics.EVENTS.name, 0), NOTHING
+    for first in range(0, changes, BATCH):
+        entries = [
+            Entry(id=(number, 0), webhook_ids=tuple(f"{hook:036}" for hook in range(share)), lane=f"{number % 300:036}",
+                  event_id=f"{number:036}", kind="message.created", body=b"." * body_bytes, at_ms=number,
+                  position="0.0.1") for number in range(first, min(first + BATCH, changes))
+        ]  # fmt: skip
+        await queue.put(shard, entries, after=after)
+        after = entries[-1].id
+    while await queue.claim(now_ms=changes, lease_ms=60_000, jobs_max=changes, per_webhook_max=changes):
+        pass
+    print([await client.zcard(k) async for k in client.scan_iter("*:wait:*")])
+    used = (await client.info("memory"))["used_memory"] - before
+    await queue.close()
+    await client.aclose()
+    return used / (changes * share)
+
+
+def told(emits: list[Emit]) -> dict[str, list[int]]:
+    """Bytes of the changes of each kind."""
+    states: dict[bytes, LiveState] = {}
+    found: dict[str, list[int]] = {}
+    for emit in emits:
+        record = Record(emit.topic, emit.partition, 0, emit.key, emit.value, emit.headers, 0)
+        fact = topics.EVENTS.decode(record)
+        assert fact is not None
+        for change in fold(states.setdefault(emit.key, LiveState()), fact).changes:
+            found.setdefault(change.kind.value, []).append(len(change.body))
+    return found
+
+
+def measure(messages: int, rounds: int, seed: int) -> Found:
+    many, one = raw(messages, max(1, messages // 10), seed), raw(messages, 1, seed)
+    emits = facts(many)
+    bodies = told(emits)
+    spread, alone = (anyio.run(stored, some, rounds) for some in (emits, facts(one)))
+    body_bytes = round(sum(bodies["message.created"]) / messages)
+    found: Found = {
+        "raw webhook in the log, bytes": sum(map(size, many)) / messages,
+        "its fact in the log, bytes": sum(map(size, emits)) / messages,
+        "message.created to a subscriber, bytes": body_bytes,
+        "changes of a message, number": sum(map(len, bodies.values())) / messages,
+        "all changes of a message, bytes": sum(map(sum, bodies.values())) / messages,
+        "route, µs per webhook": cpu_us(lambda: facts(many), messages, rounds),
+        "fold + store, ten messages each, µs": spread["us"],
+        "fold + store, one conversation, µs": alone["us"],
+        "the same against many conversations": alone["us"] / spread["us"],
+        "store, bytes per message whose changes wait": spread["full"],
+        "store, bytes per message when they are forgotten": spread["bytes"],
+    }
+    for channels in (1_000, 10_000):
+        found[f"router: a channel changed, {channels} there, µs"] = gathering(channels, rounds)
+    for webhooks in (10, 1_000):
+        each = matching(webhooks, rounds)
+        found[f"match, µs per change and webhook, of {webhooks}"] = each["change"]
+        found[f"list of webhooks, µs per batch and webhook, of {webhooks}"] = each["batch"]
+    with RedisServer() as server:
+        for share in SHARES:
+            used = anyio.run(waiting, server.url, messages, share, body_bytes)
+            found[f"Redis, bytes per waiting delivery, {share} of a change"] = used
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--messages", type=int, default=3_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    found = measure(given.messages, given.rounds, given.seed)
+    if given.json:
+        units = {name: round(value, 3) for name, value in found.items()}
+        baseline = "many conversations"
+        print(json.dumps({"question": "units", "baseline": baseline, "messages": given.messages, "units": units}))
+        return
+    for name, value in found.items():
+        print(f"{name:<60}{value:>12,.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
