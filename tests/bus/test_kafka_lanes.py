@@ -91,6 +91,13 @@ class Place:
             await checkpoint()
 
 
+def outcome(part: Part) -> None:
+    """What its caller is told."""
+    error = part.done.result()
+    if error is not None:
+        raise error
+
+
 def values(place: Place) -> list[int]:
     return [int(value) for value in place.client.log]
 
@@ -105,7 +112,7 @@ async def test_a_call_is_done_when_the_last_of_it_is_durable() -> None:
     assert not part.done.done()
     place.client.write()
     await place.settle()
-    assert part.done.result() is None
+    outcome(part)
     assert part.offsets == [0, 1, 2, 3]
 
 
@@ -127,7 +134,7 @@ async def test_the_order_is_that_of_the_calls(calls: list[tuple[int, bool, int]]
             place.client.write()
     assert values(place) == list(range(number))
     for begin, part in parts:
-        assert part.done.result() is None
+        outcome(part)
         assert part.offsets == list(range(begin, begin + len(part.emits)))
         batches = [batch for batch in place.client.sent if b"%d" % begin in batch]
         if part.alone:
@@ -168,7 +175,7 @@ async def test_a_failed_batch_fails_who_is_in_it_and_breaks_the_client() -> None
     assert place.broken.done()
     for part, words in ((failed, "CorruptRecord"), (behind, "not written")):
         with pytest.raises(Unavailable, match=words):
-            part.done.result()
+            outcome(part)
     assert place.client.under_way == []
 
 
@@ -183,7 +190,7 @@ async def test_who_is_refused_with_others_is_not_blamed() -> None:
     await place.settle()
     for part in together:
         with pytest.raises(Together):
-            part.done.result()
+            outcome(part)
 
 
 async def test_who_is_refused_alone_is() -> None:
@@ -194,7 +201,7 @@ async def test_who_is_refused_alone_is() -> None:
     place.client.refuse(errors.MessageSizeTooLargeError())
     await place.settle()
     with pytest.raises(RecordTooLarge):
-        part.done.result()
+        outcome(part)
 
 
 async def test_a_batch_the_client_cancels_by_itself_has_failed() -> None:
@@ -204,7 +211,7 @@ async def test_a_batch_the_client_cancels_by_itself_has_failed() -> None:
     place.client.refuse(asyncio.CancelledError())
     await place.settle()
     with pytest.raises(Unavailable, match="given up"):
-        part.done.result()
+        outcome(part)
 
 
 async def test_when_the_client_is_given_up_what_is_under_way_may_have_been_written() -> None:
@@ -214,7 +221,7 @@ async def test_when_the_client_is_given_up_what_is_under_way_may_have_been_writt
     place.broken.set_result(None)
     await place.settle()
     with pytest.raises(Unavailable, match="may have been written"):
-        part.done.result()
+        outcome(part)
 
 
 async def test_what_is_not_the_clients_error_stays_a_bug() -> None:

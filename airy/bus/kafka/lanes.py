@@ -25,11 +25,13 @@ class Together(Unavailable):
 
 
 class Part:
-    """What one call has for one partition. `offsets` has one for each once `done` is set without an error."""
+    """What one call has for one partition. `done` is told why it failed, or None: then `offsets` has one for each."""
 
     __slots__ = ("alone", "done", "emits", "given_up", "offsets", "sent")
 
-    def __init__(self, emits: Sequence[Emit], done: "asyncio.Future[None]", *, alone: bool = False) -> None:
+    def __init__(
+        self, emits: Sequence[Emit], done: "asyncio.Future[Exception | None]", *, alone: bool = False
+    ) -> None:
         self.emits = emits
         self.done = done
         self.alone = alone  # shares no batch with others
@@ -45,7 +47,7 @@ class Part:
     def fail(self, error: Exception) -> None:
         self.given_up = True
         if not self.done.done():
-            self.done.set_exception(error)
+            self.done.set_result(error)
 
     def written(self) -> None:
         if len(self.offsets) == len(self.emits) and not self.done.done():
@@ -65,7 +67,9 @@ class Lane:
         self._waiting: deque[Part] = deque()
         self._given_up = 0  # how many of those that wait nobody waits for
         self._under_way: asyncio.Task[None] | None = None
-        self.sent_at: float | None = None  # when the batch that is under way was handed to the client
+        self._sent: asyncio.Future[Any] | None = None  # the client's, of the batch that is under way
+        self.sent_at: float | None = None  # when that was handed to the client
+        broken.add_done_callback(self._break_off)
 
     def add(self, part: Part) -> None:
         self._waiting.append(part)
@@ -155,18 +159,26 @@ class Lane:
             await self._unless_broken(asyncio.ensure_future(self._producer.partitions_for(self._topic)))
         if self._broken.done():
             raise Unavailable("the client was given up: it was not written")
-        base: int = (
-            await self._unless_broken(await self._producer.send_batch(batch, self._topic, partition=self._partition))
-        ).offset
+        sent = await self._producer.send_batch(batch, self._topic, partition=self._partition)
+        base: int = (await self._unless_broken(sent)).offset
         if base < 0:
             raise Unavailable("the cluster has it and did not say where: publish it again, under the same ids")
         return base
 
     async def _unless_broken(self, future: "asyncio.Future[Any]") -> Any:
-        try:
-            await asyncio.wait({future, self._broken}, return_when=asyncio.FIRST_COMPLETED)
-            if not future.done():
-                raise Unavailable(GIVEN_UP)
-            return future.result()
-        finally:
+        """Its result. Once for each batch: waiting for both at once costs as much as sending."""
+        self._sent = future
+        if self._broken.done():
             future.cancel()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if cancelled():
+                raise
+            raise Unavailable(GIVEN_UP) from None
+        finally:
+            self._sent = None
+
+    def _break_off(self, _: object) -> None:
+        if self._sent is not None:
+            self._sent.cancel()

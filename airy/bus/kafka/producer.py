@@ -6,7 +6,7 @@ Whoever publishes again uses the same ids, so an old batch that arrives late is 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
 
@@ -23,6 +23,7 @@ from airy.errors import Refused, Unavailable
 RECORD_BYTES = 128  # what a record weighs on the wire besides what is in it, with a margin
 
 _LATE = "writing took too long: it may have been written, or may yet be"
+_TOO_LATE = Unavailable(_LATE)
 
 
 class Producer:
@@ -64,28 +65,34 @@ class Producer:
         parts = {where: Part(some, loop.create_future(), alone=alone) for where, some in by_partition.items()}
         for where, part in parts.items():
             generation.lane(where).add(part)
+        late = loop.call_at(until, _too_late, parts.values())
         try:
-            await asyncio.wait({part.done for part in parts.values()}, timeout=max(0.0, until - loop.time()))
+            for part in parts.values():
+                await part.done
         finally:
+            late.cancel()
             failure = self._failure(generation, parts)
         if failure is not None:
             raise failure
+        if len(parts) == 1:
+            return [Position(*where, offset) for where, part in parts.items() for offset in part.offsets]
         offsets = {where: iter(part.offsets) for where, part in parts.items()}
         return [Position(e.topic, e.partition, next(offsets[e.topic, e.partition])) for e in emits]  # type: ignore[index]
 
-    def _failure(self, generation: "_Generation", parts: Mapping[TopicPartition, Part]) -> BaseException | None:
-        """Why it failed, if it did. Nobody waits for it any more; what nobody looks at is the loop's to tell."""
+    def _failure(self, generation: "_Generation", parts: Mapping[TopicPartition, Part]) -> Exception | None:
+        """Why it failed, if it did. Nobody waits for it any more."""
         now = asyncio.get_running_loop().time()
-        failures: list[BaseException] = []
+        failures: list[Exception] = []
         for where, part in parts.items():
             lane = generation.lane(where)
-            if not part.done.done():
+            error = part.done.result() if part.done.done() and not part.done.cancelled() else _TOO_LATE
+            if error is _TOO_LATE:
                 words = _LATE if lane.knows_topic() else f"there is no topic {where.topic}; {MAKE}"
                 failures.append(Unavailable(words))
                 if lane.sent_at is not None and now > lane.sent_at + self._settings.stall_s:
                     self._give_up(generation)
                 lane.give_up(part)
-            elif (error := part.done.exception()) is not None:
+            elif error is not None:
                 failures.append(error)
         if generation.broken.done():
             self._give_up(generation)
@@ -130,7 +137,13 @@ class _Generation:
         return lane
 
 
-def _gravity(error: BaseException) -> int:
+def _too_late(parts: Iterable[Part]) -> None:
+    for part in parts:
+        if not part.done.done():
+            part.done.set_result(_TOO_LATE)
+
+
+def _gravity(error: Exception) -> int:
     """A bug before a refusal before what may work later: a refusal makes everything beside it fail with it."""
     kinds = (Refused, Together, Unavailable)
     return next((at for at, kind in enumerate(kinds, 1) if isinstance(error, kind)), 0)

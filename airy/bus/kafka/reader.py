@@ -24,6 +24,7 @@ from airy.bus.kafka.shelf import Shelf
 from airy.bus.record import Record, TopicPartition
 from airy.errors import Unavailable
 
+FILL_RECORDS = 500  # taken from the client at once: more at a time are slower, because memory is
 FILL_S = 0.25  # one wait for records; what a fetch leaves behind when it is cancelled
 LOOKS = 4  # at whether the client stands still, in the time it may
 
@@ -148,7 +149,9 @@ class KafkaReader:
 
     async def _fill_once(self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition]) -> None:
         try:
-            found = await consumer.getmany(*map(self.wire, wanted), timeout_ms=round(FILL_S * 1000))
+            found = await consumer.getmany(
+                *map(self.wire, wanted), timeout_ms=round(FILL_S * 1000), max_records=FILL_RECORDS
+            )
             if consumer is self._consumer:
                 self._keep(consumer, wanted, found)
         except NoOffsetForPartitionError:
@@ -172,7 +175,10 @@ class KafkaReader:
         for partition, records in found.items():
             where = self.bare(partition)
             self._quiet[where] = 0.0
-            kept = self._shelf.put(where, [_record(where, record) for record in records])
+            topic, number = where
+            kept = self._shelf.put(where, [
+                Record(topic, number, r.offset, r.key or b"", r.value, tuple(r.headers), r.timestamp) for r in records
+            ])  # fmt: skip
             if not kept and (tip := self._shelf.tip(where)) is not None:
                 consumer.seek(partition, tip)
         if found:
@@ -267,10 +273,3 @@ def reading(settings: KafkaSettings) -> dict[str, object]:
         "fetch_max_bytes": settings.fetch_bytes_max, "max_partition_fetch_bytes": settings.partition_fetch_bytes_max,
         "isolation_level": "read_committed",
     }  # fmt: skip
-
-
-def _record(where: TopicPartition, record: "ConsumerRecord[bytes, bytes]") -> Record:
-    return Record(
-        where.topic, where.partition, record.offset, record.key or b"", record.value, tuple(record.headers),
-        record.timestamp,
-    )  # fmt: skip

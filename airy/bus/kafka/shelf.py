@@ -4,16 +4,18 @@ No client in here. A partition is asked for again only when nothing of it is lef
 fetched batch of each.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from airy.bus.record import Record, TopicPartition
+
+RECORD_BYTES: Final = 128  # reckoned for key and headers: counting them takes as long as handing out the record
 
 
 class Shelf:
     def __init__(self) -> None:
         self._next: dict[TopicPartition, int] = {}
-        self._held: dict[TopicPartition, deque[Record]] = {}
+        self._held: dict[TopicPartition, _Batch] = {}
         self._paused: set[TopicPartition] = set()
         self._turn = 0
 
@@ -67,15 +69,16 @@ class Shelf:
         expected = self._next.get(where)
         if expected is None or where in self._held:
             return False
-        kept = deque(record for record in records if record.offset >= expected)
-        if kept:
-            self._held[where] = kept
+        if records and records[0].offset < expected:  # the client gives whole batches of the log
+            records = [record for record in records if record.offset >= expected]
+        if records:
+            self._held[where] = _Batch(records)
         return True
 
     def tip(self, where: TopicPartition) -> int | None:
         """The next offset to fetch."""
         held = self._held.get(where)
-        return held[-1].offset + 1 if held else self._next.get(where)
+        return held.records[-1].offset + 1 if held else self._next.get(where)
 
     def skipped_to(self, where: TopicPartition, offset: int) -> None:
         """Nothing readable is below `offset`: compaction, or a transaction's marks."""
@@ -92,15 +95,11 @@ class Shelf:
         taken: list[Record] = []
         for where in ready[turn:] + ready[:turn]:
             held = self._held[where]
-            begin = len(taken)
-            while held and len(taken) < records_max:
-                weight = _weight(held[0])
-                if taken and weight > bytes_max:
-                    break
+            some, weight = held.next(records_max - len(taken), bytes_max, force=not taken)
+            if some:
+                taken += some
                 bytes_max -= weight
-                taken.append(held.popleft())
-            if len(taken) > begin:
-                self._next[where] = taken[-1].offset + 1
+                self._next[where] = some[-1].offset + 1
             if not held:
                 del self._held[where]
             if len(taken) >= records_max or bytes_max <= 0:
@@ -108,6 +107,35 @@ class Shelf:
         return taken
 
 
+class _Batch:
+    """Fetched records of a partition, handed out from the front. Weighed as a whole: one by one takes as long again."""
+
+    __slots__ = ("at", "records", "weight")
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.at = 0
+        self.weight = sum(map(_weight, records))  # of what is left
+
+    def __len__(self) -> int:
+        return len(self.records) - self.at
+
+    def next(self, records_max: int, bytes_max: int, *, force: bool) -> tuple[Sequence[Record], int]:
+        """At most so much, one at least when forced to; and its weight."""
+        end = min(self.at + records_max, len(self.records))
+        if self.weight > bytes_max:
+            end, left = self.at, bytes_max
+            for record in self.records[self.at : self.at + records_max]:
+                left -= _weight(record)
+                if left < 0 and not (force and end == self.at):
+                    break
+                end += 1
+        some = self.records[self.at : end]
+        weight = self.weight if end == len(self.records) else sum(map(_weight, some))
+        self.at = end
+        self.weight -= weight
+        return some, weight
+
+
 def _weight(record: Record) -> int:
-    """As the memory bus counts: what was written, with its headers."""
-    return len(record.key) + len(record.value or b"") + sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.value or b"") + RECORD_BYTES
