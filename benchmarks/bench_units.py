@@ -1,4 +1,4 @@
-"""What does one more channel, webhook, waiting delivery or busy conversation cost? The units `docs/scaling.md` reckons with.
+"""What does one more channel, webhook, waiting delivery or busy conversation cost? `docs/scaling.md` reckons with it.
 
 Sizes of a message in the log (key, value and headers, uncompressed); processor time to route one raw webhook, to gather
 the channels again after one of them changed, to decide whom a change goes to, to fold and store a message of one
@@ -89,6 +89,17 @@ def facts(records: list[Record]) -> list[Emit]:
     return [emit for record in records for emit in facts_of(SOURCE, record, {PAGE: page(0)})]
 
 
+async def reading(store: SqliteStore) -> float:
+    """CPU µs per change, as a publisher reads them."""
+    count, begin = 0, time.process_time()
+    for where in topics.EVENTS.where:
+        after = (0, -1)
+        while changes := await store.changes(where, after=after, changes_max=500):
+            count += len(changes)
+            after = changes[-1].position.offset, changes[-1].nth
+    return (time.process_time() - begin) / count * 1e6
+
+
 async def stored(emits: list[Emit], rounds: int) -> Found:
     """CPU µs and file bytes per message; a change is forgotten as soon as it is there."""
     best: Found = {}
@@ -107,6 +118,7 @@ async def stored(emits: list[Emit], rounds: int) -> Found:
             for first in range(0, len(records), BATCH):
                 await store.apply(records[first : first + BATCH])
             us = (time.process_time() - begin) / len(emits) * 1e6
+            read_us = await reading(store)
             await store.forget_changes(await store.positions())
             await store.checkpoint()
             await store.close()
@@ -114,7 +126,7 @@ async def stored(emits: list[Emit], rounds: int) -> Found:
             full = file.stat().st_size / len(emits)
             with sqlite3.connect(file) as connection:
                 free, page_bytes = (connection.execute(f"PRAGMA {of}").fetchone()[0] for of in FREE)
-            one = {"us": us, "full": full, "bytes": full - free * page_bytes / len(emits)}
+            one = {"us": us, "read": read_us, "full": full, "bytes": full - free * page_bytes / len(emits)}
         best = min(best or one, one, key=lambda each: each["us"])
     return best
 
@@ -123,8 +135,8 @@ def gathering(channels: int, rounds: int) -> float:
     """CPU µs a router spends on one record of the channels' topic, by how many there are."""
     router = Router(MemoryBus([], clock=SystemClock()), SOURCE)
     for number in range(channels):
-        router._channels._values[str(number)] = page(number)  # noqa: SLF001 — filling it as the log would is quadratic
-    return cpu_us(lambda: router._heard("", None), 1, rounds)  # noqa: SLF001
+        router._channels._values[str(number)] = page(number)  # filling it as the log would is quadratic
+    return cpu_us(lambda: router._heard("", None), 1, rounds)
 
 
 def matching(webhooks: int, rounds: int) -> Found:
@@ -164,7 +176,6 @@ async def waiting(url: str, changes: int, share: int, body_bytes: int) -> float:
         after = entries[-1].id
     while await queue.claim(now_ms=changes, lease_ms=60_000, jobs_max=changes, per_webhook_max=changes):
         pass
-    print([await client.zcard(k) async for k in client.scan_iter("*:wait:*")])
     used = (await client.info("memory"))["used_memory"] - before
     await queue.close()
     await client.aclose()
@@ -200,6 +211,7 @@ def measure(messages: int, rounds: int, seed: int) -> Found:
         "fold + store, ten messages each, µs": spread["us"],
         "fold + store, one conversation, µs": alone["us"],
         "the same against many conversations": alone["us"] / spread["us"],
+        "read changes from the store, µs per change": spread["read"],
         "store, bytes per message whose changes wait": spread["full"],
         "store, bytes per message when they are forgotten": spread["bytes"],
     }

@@ -229,6 +229,18 @@ async def test_what_is_not_the_clients_error_stays_a_bug() -> None:
     assert isinstance(meaning(asyncio.CancelledError(), "writing"), Unavailable)
 
 
+async def test_a_bug_while_a_batch_is_filled_is_told_to_everybody_in_it_and_behind_it() -> None:
+    place = Place()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)  # the lane's task crashes, as it should
+    calls = [place.call(1), place.call(2)]
+    calls[1].emits = [Emit(*WHERE, b"key", b"2", headers=None)]  # type: ignore[arg-type]
+    await place.settle()
+    for call in calls:
+        with pytest.raises(TypeError):
+            outcome(call)
+
+
 async def test_a_refusal_in_one_partition_is_not_hidden_by_what_it_breaks_in_another() -> None:
     """Else the call that caused it would be repeated for ever, and break its neighbours each time."""
     broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()

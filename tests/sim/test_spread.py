@@ -1,19 +1,38 @@
 """Work spreads over the members of a group as docs/scaling.md says: keys over partitions, partitions over members."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from airy import topics
-from tests.kit.spread import HOT, Spread, spread
+from airy.model import ids
+from tests.kit.spread import HOT, KEYS, Spread, spread
 from tests.kit.world import run_seeded
 
 RECORDS = 40_000
+PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
+TOLD_RECORDS, TOLD_MEMBERS = 20_000, 8  # those of the page's table
+TOLD_PARTITIONS = 1, 4, 16, 64
 
 
-def measured(keys: str, partitions: int, members: int) -> Spread:
+def measured(keys: str, partitions: int, members: int, records: int = RECORDS) -> Spread:
     async def measure() -> Spread:
-        return await spread(keys, partitions=partitions, members=members, records=RECORDS)  # type: ignore[arg-type]
+        return await spread(keys, partitions=partitions, members=members, records=records)  # type: ignore[arg-type]
 
     return run_seeded(0, measure)
+
+
+@pytest.mark.parametrize("keys", KEYS)
+def test_the_page_tells_what_is_measured(keys: str) -> None:
+    told = re.search(rf"^\| {keys} \|(.+)\|$", PAGE.read_text(), re.MULTILINE)
+    assert told is not None
+    found = [measured(keys, partitions, TOLD_MEMBERS, TOLD_RECORDS) for partitions in TOLD_PARTITIONS]
+    forced = max(1.0, found[-1].hottest * TOLD_MEMBERS / TOLD_RECORDS)
+
+    assert [float(cell) for cell in told[1].split("|")] == pytest.approx(
+        [*(one.skew for one in found), forced], abs=0.006
+    )
 
 
 @pytest.mark.parametrize("members", [2, 4, 8])
@@ -63,3 +82,38 @@ def test_every_record_is_somebodys_once() -> None:
     one = measured("zipf", 16, 8)
 
     assert sum(one.by_member) == sum(one.by_partition) == RECORDS
+
+
+@pytest.mark.parametrize("members", [2, 4, 8, 16])
+@pytest.mark.parametrize("keys", KEYS)
+def test_members_that_divide_both_counts_get_the_same_from_64_partitions_as_from_16(keys: str, members: int) -> None:
+    coarse, fine = (measured(keys, partitions, members, 5_000) for partitions in (16, 64))
+
+    assert sorted(fine.by_member) == sorted(coarse.by_member)
+
+
+def test_members_that_do_not_divide_the_partitions_get_a_more_even_deal_of_finer_ones() -> None:
+    """Five members of 16 have 4, 3, 3, 3 and 3."""
+    coarse, fine = measured("uniform", 16, 5), measured("uniform", 64, 5)
+
+    assert coarse.skew == pytest.approx(4 * 5 / 16, abs=0.05)
+    assert fine.skew == pytest.approx(13 * 5 / 64, abs=0.05)
+
+
+def test_a_deal_by_load_would_make_uneven_keys_even() -> None:
+    """The heaviest partition first, always to whoever has least."""
+    by_member = [0] * 8
+    for records in sorted(measured("zipf", 64, 8).by_partition, reverse=True):
+        by_member[by_member.index(min(by_member))] += records
+
+    assert max(by_member) * 8 / RECORDS <= 1.1
+    assert measured("zipf", 64, 8).skew >= 1.4
+
+
+def test_raw_webhooks_of_one_page_are_in_one_partition_and_its_facts_in_all() -> None:
+    raw = topics.source_events("facebook")
+    channel = ids.channel_id("facebook", "204918377001")
+    of_facts = {topics.EVENTS.partition(ids.conversation_id(channel, f"contact-{number}")) for number in range(1_000)}
+
+    assert (raw.key, topics.EVENTS.key) == ("provider account", "conversation id")
+    assert of_facts == set(range(topics.EVENT_PARTITIONS))

@@ -89,14 +89,16 @@ class Lane:
         return self._producer.client.cluster.partitions_for_topic(self._topic) is not None
 
     async def _run(self) -> None:
+        parts: list[tuple[Part, int]] = []
         try:
             while self._waiting:
                 batch = self._producer.create_batch()
-                parts = self._fill(batch)
+                parts.clear()
+                self._fill(batch, parts)
                 if parts:
                     await self._send(batch, parts)
         except BaseException as error:
-            for part in self._waiting:  # a bug of ours: told to whoever waits, who crash with it
+            for part in (*(part for part, _ in parts), *self._waiting):  # a bug of ours: whoever waits crashes with it
                 part.fail(error if isinstance(error, Exception) else Unavailable(GIVEN_UP))
             self._waiting.clear()
             raise
@@ -104,10 +106,9 @@ class Lane:
             self._under_way = None
             self.sent_at = None
 
-    def _fill(self, batch: Any) -> list[tuple[Part, int]]:
-        """Put in what fits, of as many parts as wait; how many of each."""
+    def _fill(self, batch: Any, parts: list[tuple[Part, int]]) -> None:
+        """Put in what fits, of as many parts as wait, and note how many of each."""
         append = batch.append
-        parts: list[tuple[Part, int]] = []
         full = False
         while self._waiting and not full:
             part = self._waiting[0]
@@ -128,7 +129,6 @@ class Lane:
             if part.sent == len(part.emits):
                 self._waiting.popleft()
             full = full or part.alone
-        return parts
 
     async def _send(self, batch: Any, parts: list[tuple[Part, int]]) -> None:
         self.sent_at = asyncio.get_running_loop().time()
