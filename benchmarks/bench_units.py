@@ -11,7 +11,6 @@ Seeded, one process; the least of some rounds, because what disturbs only adds.
 import argparse
 import json
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -176,7 +175,7 @@ async def waiting(url: str, changes: int, share: int, body_bytes: int) -> float:
         after = entries[-1].id
     while await queue.claim(now_ms=changes, lease_ms=60_000, jobs_max=changes, per_webhook_max=changes):
         pass
-    used = (await client.info("memory"))["used_memory"] - before
+    used = int((await client.info("memory"))["used_memory"]) - int(before)
     await queue.close()
     await client.aclose()
     return used / (changes * share)
@@ -247,4 +246,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -60,7 +60,7 @@ def test_the_worked_shapes_follow_from_the_units(column: int, rate: int) -> None
     fold_s = unit_s("f")
     left = BUSY - rate * fold_s
     work_s = unit_s("i") + unit_s("r"), unit_s("q"), unit_s("d")
-    processes = [ceil(rate * each / left) for each in work_s]
+    processes = [ceil(round(rate * each / left, 6)) for each in work_s]  # 6.0 is six, not seven
     whole = sum(max(2, count) for count in processes) + 2
 
     assert float(cells("folding, cores of **each**")[column]) == pytest.approx(rate * fold_s, abs=0.006)

@@ -61,6 +61,7 @@ async def test_the_journey_through_eight_processes(
             return len({id_ for id_, _, _ in subscriber.received}) >= 2 * len(people)
 
         await eventually(delivered)
+        assert all("traceparent" in headers for _, _, headers in subscriber.received)
 
         async def sent() -> bool:
             return all(len(sim.core.journal.sendings_of(reply)) == 1 for reply in replies.values())
