@@ -1,8 +1,8 @@
 """What does one more channel, webhook, waiting delivery or busy conversation cost? `docs/scaling.md` reckons with it.
 
-Sizes of a message in the log (key, value and headers, uncompressed); processor time to route one raw webhook, to gather
-the channels again after one of them changed, to decide whom a change goes to, to fold and store a message of one
-conversation alone against the same of many (the baseline), and the memory a real Redis takes for a delivery that waits.
+Sizes of a message in the log (key, value and headers, uncompressed); processor time to route one raw webhook, to
+decide whom a change goes to, to fold and store a message of one conversation alone against the same of many (the
+baseline), and the memory a real Redis takes for a delivery that waits.
 Seeded, one process; the least of some rounds, because what disturbs only adds.
 
     python -m benchmarks.bench_units [--messages 3000] [--rounds 3] [--json]
@@ -23,13 +23,11 @@ import structlog
 from redis.asyncio import Redis
 
 from airy import topics
-from airy.actors.router import Router, facts_of
+from airy.actors.router import facts_of
 from airy.actors.webhooks.matching import Matcher
 from airy.actors.webhooks.queue import NOTHING, Entry, Shard
 from airy.actors.webhooks.queue_redis import RedisQueue
-from airy.bus.memory import MemoryBus
 from airy.bus.record import Emit, Position, Record
-from airy.clock import SystemClock
 from airy.model.change import Change, ChangeKind
 from airy.model.entity import Channel, Webhook
 from airy.model.fold import fold
@@ -130,14 +128,6 @@ async def stored(emits: list[Emit], rounds: int) -> Found:
     return best
 
 
-def gathering(channels: int, rounds: int) -> float:
-    """CPU µs a router spends on one record of the channels' topic, by how many there are."""
-    router = Router(MemoryBus([], clock=SystemClock()), SOURCE)
-    for number in range(channels):
-        router._channels._values[str(number)] = page(number)  # filling it as the log would is quadratic
-    return cpu_us(lambda: router._heard("", None), 1, rounds)
-
-
 def matching(webhooks: int, rounds: int) -> Found:
     hooks = [
         Webhook(id=f"hook-{number}", url="https://example.net", status="Subscribed",
@@ -214,8 +204,6 @@ def measure(messages: int, rounds: int, seed: int) -> Found:
         "store, bytes per message whose changes wait": spread["full"],
         "store, bytes per message when they are forgotten": spread["bytes"],
     }
-    for channels in (1_000, 10_000):
-        found[f"router: a channel changed, {channels} there, µs"] = gathering(channels, rounds)
     for webhooks in (10, 1_000):
         each = matching(webhooks, rounds)
         found[f"match, µs per change and webhook, of {webhooks}"] = each["change"]

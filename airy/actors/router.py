@@ -49,6 +49,7 @@ class Router:
         self._parked = topics.parked_events(source.name)
         self._channels: Table[Channel] = Table(topics.CHANNELS, listener=self._heard)
         self._accounts: dict[str, Channel] = {}  # connected channels by provider account
+        self._account_of: dict[str, str] = {}  # by channel id
         self._doubtful: list[Record] = []  # parked in this batch
         self._counts = Counter[str]() if counts is None else counts
         self._dead: list[tuple[Record, str]] = []  # of this batch, and why
@@ -64,13 +65,15 @@ class Router:
             )  # fmt: skip
             tasks.cancel_scope.cancel()
 
-    def _heard(self, _key: str, _channel: Channel | None) -> None:
-        """A channel changed; few are, so the accounts are simply gathered again."""
-        self._accounts = {
-            channel.source_channel_id: channel
-            for _, channel in self._channels.items()
-            if channel.connected and channel.source == self._source.name
-        }
+    def _heard(self, key: str, channel: Channel | None) -> None:
+        """A channel came, changed or went. One at a time: gathering all of them again is quadratic at the start."""
+        account = self._account_of.pop(key, "")
+        held = self._accounts.get(account)
+        if held is not None and held.id == key:
+            del self._accounts[account]
+        if channel is not None and channel.connected and channel.source == self._source.name:
+            self._accounts[channel.source_channel_id] = channel
+            self._account_of[key] = channel.source_channel_id
 
     def _step(self, record: Record) -> Sequence[Emit]:
         self._counts["routed"] += 1

@@ -2,13 +2,18 @@
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.router import Router
 from airy.actors.unpark import Unpark
+from airy.bus.memory import MemoryBus
 from airy.bus.record import Record
+from airy.clock import SystemClock
 from airy.model import ids
+from airy.model.entity import Channel
 from airy.sim.messenger.options import DEMO_PAGE
+from airy.sources.facebook import Facebook, FacebookConfig
 from tests.kit.house import House
 
 RAW = topics.source_events("facebook")
@@ -127,3 +132,19 @@ async def test_a_crash_between_publishing_and_committing_changes_nothing() -> No
         await anyio.sleep(60)
         assert (await house.store.counts())["messages"] == 1
         assert ("commit", "crash") in house.faults.struck
+
+
+def test_a_channel_is_heard_of_one_at_a_time_and_forgotten_when_it_goes() -> None:
+    router = Router(MemoryBus([], clock=SystemClock()), Facebook(FacebookConfig("1", ("secret",), "word")))
+    one, two = (
+        Channel(id=ids.channel_id("facebook", name), source="facebook", source_channel_id=name, connected=True)
+        for name in ("100", "200")
+    )
+    for each in (one, two):
+        router._heard(each.id, each)
+    assert router._accounts == {"100": one, "200": two}
+    router._heard(one.id, replace(one, connected=False))
+    assert router._accounts == {"200": two}
+    router._heard(one.id, one)
+    router._heard(two.id, None)
+    assert router._accounts == {"100": one}
