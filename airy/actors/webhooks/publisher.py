@@ -7,7 +7,7 @@ what is delivered or buried is committed: a queue that lost everything starts th
 deliveries with their old ids.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import anyio
@@ -24,6 +24,7 @@ from airy.errors import Unavailable
 from airy.store.api import Published
 
 GROUP = "webhook-publisher"
+ROUND_BATCHES = 4  # so many full batches at once, of whatever partitions
 TOPICS = topics.TOLD
 
 Forget = Callable[[Mapping[TopicPartition, int]], Awaitable[object]]
@@ -44,6 +45,15 @@ class Owned(Struct):
     after: EntryId | None = None  # the queue's last id; None: ask it
     asked_at: float = 0.0
     drained_to: int | None = None  # folded up to here, and not one change behind `after`
+
+
+class Batch(Struct):
+    """What comes next of a partition."""
+
+    where: TopicPartition
+    owned: Owned
+    after: EntryId
+    changes: Sequence[Published]
 
 
 class Publisher:
@@ -76,6 +86,7 @@ class Publisher:
         self._membership: Subscription | None = None
         self._ctx: Context | None = None
         self._committed_at = 0.0
+        self._turn = 0
 
     async def run(self, ctx: Context) -> None:
         self._ctx = ctx
@@ -123,42 +134,79 @@ class Publisher:
 
     async def _round(self) -> bool:
         """One batch of every partition; whether there may be more. One that fails does not keep the others."""
-        busy, failure = False, None
-        for where in sorted(self._owned):
+        batches, failures = await self._next_batches()
+        if batches:
             try:
-                busy = await self._queue_next(where, self._owned[where]) or busy
+                matcher = Matcher(await self._subscribers.current())  # asked after the changes are known: see there
+                failures += await self._queue_all(batches, matcher)
             except Unavailable as error:
-                failure = error
+                failures.append(error)
         if anyio.current_time() >= self._committed_at + self._commit_s:
             self._committed_at = anyio.current_time()
             await self._commit(sorted(self._owned))
-        if failure is not None:
-            raise failure
-        return busy
+        if failures:
+            raise failures[0]
+        return bool(batches)
 
-    async def _queue_next(self, where: TopicPartition, owned: Owned) -> bool:
-        shard = Shard(*where)
-        after = await self._position(shard, owned)
+    async def _next_batches(self) -> tuple[list[Batch], list[Unavailable]]:
+        """What the store has behind the queue, and what could not be asked. Another partition is first each time."""
+        batches: list[Batch] = []
+        failures: list[Unavailable] = []
+        self._turn += 1
+        turn = self._turn % max(1, len(self._owned))
+        names = sorted(self._owned)
+        for where in names[turn:] + names[:turn]:
+            try:
+                batch = await self._next_batch(where, self._owned[where])
+            except Unavailable as error:
+                failures.append(error)
+                continue
+            if batch is not None:
+                batches.append(batch)
+            if sum(len(each.changes) for each in batches) >= ROUND_BATCHES * self._changes_max:
+                break  # the next round begins elsewhere
+        return batches, failures
+
+    async def _next_batch(self, where: TopicPartition, owned: Owned) -> Batch | None:
+        after = await self._position(Shard(*where), owned)
         folded_to = self._progress.positions().get(where, 0)
         if owned.drained_to is not None and folded_to <= owned.drained_to:
-            return False  # most partitions, most of the time: nothing to ask the store
+            return None  # most partitions, most of the time: nothing to ask the store
         if await self._lacks(where, max(owned.committed, after[0])):
-            return False
+            return None
         changes = await self._store.changes(
             where, after=(owned.committed, -1) if after == NOTHING else after, changes_max=self._changes_max
         )
         if not changes:
             owned.drained_to = folded_to
-            return False
-        matcher = Matcher(await self._subscribers.current())  # asked after the changes are known: see there
-        owned.after = owned.drained_to = None  # until we know what became of the put
+            return None
+        return Batch(where, owned, after, changes)
+
+    async def _queue_all(self, batches: Sequence[Batch], matcher: Matcher) -> list[Unavailable]:
+        """Side by side: each is a question to the queue, which may be far."""
+        failures: list[Unavailable] = []
+
+        async def put(batch: Batch) -> None:
+            try:
+                await self._put(batch, matcher)
+            except Unavailable as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for batch in batches:
+                tasks.start_soon(put, batch)
+        return failures
+
+    async def _put(self, batch: Batch, matcher: Matcher) -> None:
+        owned = batch.owned
+        owned.after = owned.drained_to = None  # until we know what became of it
+        entries = [_entry(one, matcher) for one in batch.changes]
         try:
-            await self._queue.put(shard, [_entry(one, matcher) for one in changes], after=after)
+            await self._queue.put(Shard(*batch.where), entries, after=batch.after)
         except Stale as stale:
-            self._log("publisher.queue_is_elsewhere", where, expected=after, found=stale.last)
+            self._log("publisher.queue_is_elsewhere", batch.where, expected=batch.after, found=stale.last)
         else:
-            owned.after = changes[-1].position.offset, changes[-1].nth
-        return True
+            owned.after = entries[-1].id
 
     async def _lacks(self, where: TopicPartition, start: int) -> bool:
         """Whether the store has forgotten changes from `start` on."""
