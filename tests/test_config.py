@@ -308,3 +308,30 @@ def test_every_section_of_the_configuration_belongs_to_a_component() -> None:
     sections = {field.encode_name for field in shapes.type_info(config.Components).fields}  # type: ignore[attr-defined]
 
     assert sections <= components.BY_NAME.keys()
+
+
+def test_the_environment_can_choose_the_servers_of_a_cluster() -> None:
+    loaded = load(None, {"AIRY_KAFKA": "one:9092, two:9092", "AIRY_REDIS": "redis://:canary@cache:6379/0"})
+
+    assert (loaded.bus.kind, loaded.bus.kafka.bootstrap) == ("kafka", ("one:9092", "two:9092"))
+    assert loaded.queue.kind == "redis"
+    assert loaded.queue.redis.url is not None
+    assert loaded.queue.redis.url.reveal() == "redis://:canary@cache:6379/0"
+    assert "canary" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("bus: {kind: kafka}", "bus.kafka.bootstrap"),
+        ("bus: {kafka: {replication: 1}}", "bus.kafka.minInSync"),
+        ("bus: {kafka: {sasl: PLAIN, username: airy}}", "bus.kafka.sasl"),
+        ("bus: {kafka: {certFile: ours.pem}}", "bus.kafka.certFile"),
+        ("bus: {kafka: {namespace: 'two words'}}", "bus.kafka.namespace"),
+        ("queue: {kind: redis}", "queue.redis.url"),
+    ],
+)
+def test_servers_that_cannot_be_used_as_configured_are_told_by_key(tmp_path: Path, text: str, key: str) -> None:
+    (problem,) = problems(tmp_path, text)
+
+    assert key in problem
