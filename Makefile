@@ -16,7 +16,7 @@ ARGS ?=
 SEEDS ?= 200
 CYCLES ?= 1000
 ROUNDS ?= 1
-FAULTS ?= kill-a-component,zombie,kill-redis,flush-redis,cut-redis,kill-the-broker,broker-away,rolling-restart
+FAULTS ?= kill-a-component,zombie,kill-redis,flush-redis,cut-redis,kill-the-broker,broker-away,rolling-restart,kill-two-brokers
 FAST := not slow and not e2e and not cluster
 
 .PHONY: help run test check lint bench sim kill cluster faults kafka lock clean

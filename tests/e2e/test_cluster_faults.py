@@ -26,12 +26,15 @@ from tests.kit.servers.fixtures import ClusterFactory
 from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.redis import RedisServer
 
-CHOSEN = [name for name in os.environ.get("FAULTS", ",".join(FAULTS)).split(",") if name]
+THREE = {"kill-two-brokers": kill_two_brokers}
+CHOSEN = [name for name in os.environ.get("FAULTS", ",".join([*FAULTS, *THREE])).split(",") if name]
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 BEFORE_S = 1.5
 AFTER_S = 1.5
 SETTLE_S = 150.0
 CLIENT_S = 20.0
+
+assert set(CHOSEN) <= FAULTS.keys() | THREE.keys(), f"there are: {', '.join([*FAULTS, *THREE])}"
 
 pytestmark = [
     pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(300 + 240 * ROUNDS * len(CHOSEN)),
@@ -39,16 +42,18 @@ pytestmark = [
 ]  # fmt: skip
 
 
+@pytest.mark.skipif(not set(CHOSEN) & FAULTS.keys(), reason="FAULTS chooses none of these")
 async def test_one_broker(tmp_path: Path, kafka_cluster_factory: ClusterFactory, seed: int) -> None:
     kafka = kafka_cluster_factory()
     with RedisServer(tmp_path / "redis") as redis:
-        await _broken(tmp_path, kafka, redis, {name: FAULTS[name] for name in CHOSEN}, Random(seed))
+        await _broken(tmp_path, kafka, redis, {name: FAULTS[name] for name in CHOSEN if name in FAULTS}, Random(seed))
 
 
+@pytest.mark.skipif(not set(CHOSEN) & THREE.keys(), reason="FAULTS chooses none of these")
 async def test_three_brokers(tmp_path: Path, kafka_cluster_factory: ClusterFactory, seed: int) -> None:
     kafka = kafka_cluster_factory(brokers=3)
     with RedisServer(tmp_path / "redis") as redis:
-        await _broken(tmp_path, kafka, redis, {"kill-two-brokers": kill_two_brokers}, Random(seed))
+        await _broken(tmp_path, kafka, redis, THREE, Random(seed))
 
 
 async def _broken(
