@@ -357,10 +357,10 @@ class TestStandingStill:
 
     @pytest.mark.slow
     async def test_who_does_not_fetch_for_long_is_not_taken_for_a_client_that_stands_still(self, mock: Stage) -> None:
-        async with serving(mock, stall_s=0.4) as bus, bus.tail({WHERE: 0}) as tail:
+        async with serving(mock, stall_s=1.5) as bus, bus.tail({WHERE: 0}) as tail:
             await tail.fetch(records_max=10, wait_s=0)
             consumer = tail._consumer  # type: ignore[attr-defined]
-            await anyio.sleep(1.0)
+            await anyio.sleep(2.0)
             await bus.publish(numbers(IN, 0, 3))
             assert of(await read(tail, 3)) == [0, 1, 2]
             assert tail._consumer is consumer  # type: ignore[attr-defined]
