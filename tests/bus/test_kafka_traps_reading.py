@@ -7,6 +7,7 @@ import asyncio  # noqa: TID251 - the client is asyncio's
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import pytest
@@ -183,6 +184,25 @@ class TestWhereToGoOn:
                         mock.heal(Api.OFFSET_FETCH)
             assert fetched > 1
             assert owner.given == {WHERE: 2}
+
+    async def test_a_member_that_could_not_ask_where_to_go_on_asks_again(self, mock: Stage) -> None:
+        """In the same membership: one that is told nothing for ever is alive, owns nothing, and delays everything."""
+        async with serving(mock) as bus:
+            await bus.publish(numbers(IN, 0, 3))
+            ends = bus._open.ends  # type: ignore[union-attr]
+            committed, refusals = ends.committed, [Unavailable("away"), Unavailable("away")]
+
+            async def reluctant(group: str, partitions: Any) -> Any:
+                if refusals:
+                    raise refusals.pop()
+                return await committed(group, partitions)
+
+            ends.committed = reluctant  # type: ignore[method-assign]
+            async with bus.subscribe([IN], group="g") as subscription:
+                for _ in range(2):
+                    with anyio.fail_after(PATIENCE_S), pytest.raises(Unavailable, match="away"):
+                        await subscription.fetch(records_max=10, wait_s=PATIENCE_S)
+                assert of(await read(subscription, 3)) == [0, 1, 2]
 
     async def test_an_answer_without_partitions_is_not_that_nothing_was_committed(self, mock: Stage) -> None:
         """As a real coordinator answers while it takes over; a mock one names the partitions all the same."""

@@ -15,7 +15,7 @@ from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.bus.faults import Faults
 from airy.errors import Unavailable
 from airy.model.change import ChangeKind
-from tests.kit.webhooks import Lossy, Outbox, acting, deliver_all, logged, until, where
+from tests.kit.webhooks import Lossy, Outbox, acting, context, deliver_all, logged, until, where
 from tests.kit.world import run_seeded
 
 LANE = "conversation"
@@ -295,6 +295,14 @@ async def test_answers_that_get_lost_neither_double_nor_skip(loss: float) -> Non
             await settle(60)
         await sink.drain()
         assert sink.events() == happened
+
+
+async def test_a_membership_that_failed_is_not_kept() -> None:
+    """Only a new one helps: a publisher that waited inside the old one would own nothing for ever."""
+    async with logged() as outbox, queueing(outbox) as (queue, _):
+        outbox.bus._faults = Faults(Random(3), rates={("fetch", "unavailable"): 1.0})
+        with anyio.fail_after(60), pytest.raises(Unavailable):
+            await publisher(outbox, queue).run(context("publisher", clock=outbox.clock))
 
 
 class Restarted:
