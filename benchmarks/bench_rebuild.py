@@ -45,7 +45,10 @@ async def log_of(bootstrap: list[str], records: list[Record]) -> AsyncIterator[K
     settings = KafkaSettings(bootstrap=tuple(bootstrap), namespace=f"bench-{secrets.token_hex(4)}")
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(settings.named(topic.name), topic.partitions, 1) for topic in topics.FOLDED])
+    kept = {"retention.ms": "-1"}  # the records say they are from long ago
+    await admin.create_topics([
+        NewTopic(settings.named(topic.name), topic.partitions, 1, topic_configs=kept) for topic in topics.FOLDED
+    ])  # fmt: skip
     await admin.close()
     async with running(KafkaBus(topics.ALL, settings)) as bus:
         for begin in range(0, len(records), BATCH):

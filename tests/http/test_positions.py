@@ -133,3 +133,22 @@ async def test_every_kind_of_write_gives_the_position_of_its_record() -> None:
             assert position.topic == topic.name, path
             newest = max(record.position for record in await edge.records(topic) if record.where == position.where)
             assert (position, len(await edge.records(topic))) == (newest, before + 1), path
+
+
+async def test_half_a_log_answers_nobody() -> None:
+    """A replica that folds the log at its start would miss what was written long ago, and not know it."""
+    folded: list[bool] = []
+    async with desk(caught_up=lambda: bool(folded)) as edge:
+        for path in ("/tags.list", "/conversations.list", "/tags.create"):
+            answer = await edge.post(path, {"name": "n", "color": "tag-red"} if path == "/tags.create" else {})
+            assert (answer.status, "retry-after" in answer.headers) == (503, True), path
+        assert await edge.records(topics.TAGS) == []
+        folded.append(True)
+        assert (await edge.post("/tags.list", {})).status == 200
+
+
+async def test_a_process_serves_what_its_components_serve() -> None:
+    async with desk(running={"http", "api-communication"}) as edge:
+        assert (await edge.post("/conversations.list", {})).status == 200
+        for path in ("/tags.list", "/channels.list", "/channels.facebook.explore"):
+            assert (await edge.post(path, {})).status == 404, path

@@ -5,7 +5,7 @@ Requests go in through `Desk.post`, as a client would send them. What no client 
 provider refuses) goes straight into the log, through `Desk.happen`.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -145,7 +145,8 @@ def _emit(thing: Fact | Channel) -> Emit:
 @asynccontextmanager
 async def desk(
     *, authenticators: Iterable[Authenticator] | None = None, following: bool = True, wait_s: float = 5.0,
-    seed: int = 0,
+    seed: int = 0, caught_up: Callable[[], bool] = lambda: True,
+    running: Collection[str] = frozenset(components.BY_NAME),
 ) -> AsyncIterator[Desk]:  # fmt: skip
     clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -158,6 +159,7 @@ async def desk(
     edge = Edge(
         commands=Commands(writer, store, sealer, pages), store=store, queue=queue,
         reached=follower.reached, status=status, clock=clock, ids=ids, version="1.2.3", read_wait_s=wait_s,
+        caught_up=caught_up,
     )  # fmt: skip
     guard = Guard(authenticators or [Tokens({"tests": Secret(TOKEN)})])
     ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, gate=Gate(), reader=reader)
@@ -165,7 +167,7 @@ async def desk(
     async def samples() -> Mapping[str, float | Mapping[str, float]]:
         return {"responses_total": dict(front.responses), "send_pending": 3}
 
-    app = application(edge, reader, guard, set(components.BY_NAME), [metrics_route(samples)])
+    app = application(edge, reader, guard, running, [metrics_route(samples)])
     front = Front(app, {"/facebook": ingress}, cors=Cors([ORIGIN]), ids=ids)
     async with anyio.create_task_group() as tasks:
         if following:
