@@ -98,8 +98,7 @@ class Front:
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *extra]
-                family = f"{message['status'] // 100}xx"
-                self.responses[family] = self.responses.get(family, 0) + 1
+                self._count(scope, message["status"])
             await send(message)
 
         if origin is not None and not self._cors.allows(origin):
@@ -110,6 +109,11 @@ class Front:
         else:
             with trace.under(traced.header):
                 await self.app(scope, receive, answer)  # type: ignore[arg-type]
+
+    def _count(self, scope: Scope, status: int) -> None:
+        if scope["path"] not in health.PROBES:  # their 503 is news of this process, not a request that failed
+            family = f"{status // 100}xx"
+            self.responses[family] = self.responses.get(family, 0) + 1
 
     def _traced(self, scope: Scope, request_id: str) -> trace.Trace:
         """The caller's trace, or one of our own: a request id that callers choose may come again, a trace may not."""

@@ -11,6 +11,7 @@ from airy.http.ports import Status
 from airy.http.reply import json_reply
 
 OPEN = {PERMISSION: Permission.OPEN}
+PROBES = frozenset({"/livez", "/readyz", "/actuator/health"})
 
 
 def routes(status: Status) -> list[HTTPRouteHandler]:

@@ -42,7 +42,7 @@ MEANING = {  # name without its prefix; a counter starts at 0 with the process
     "ready": "1 if this process is ready, as /readyz says",
     "rebalances_total": "times partitions of a consumer group were dealt out to this process",
     "records_dead_lettered_total": "records of the log that could not be folded",
-    "responses_total": "HTTP answers of the API by class of status",
+    "responses_total": "HTTP answers of the API by class of status; probes are not counted",
     "restarts_total": "restarts of actors",
     "send_pending": "messages to send that wait, or are under way",
     "send_unknown": "messages to send whose answer was lost",

@@ -12,14 +12,9 @@ import aiohttp
 import anyio
 import pytest
 
-from airy import topics
-from airy.actors.runtime import Child, Supervision, run_tree
-from airy.app.verify import caught_up
-from airy.bus.kafka import KafkaBus, KafkaSettings
-from airy.clock import SystemClock
-from airy.store.sqlite import SqliteStore
 from tests.kit.cluster.cluster import At, Cluster
 from tests.kit.cluster.faults import FAULTS, Fault, Rig, kill_two_brokers
+from tests.kit.cluster.stores import Stores, stores_of
 from tests.kit.load import Load, delivered, nothing_amiss
 from tests.kit.process import Subscriber, connect, messenger
 from tests.kit.servers.fixtures import ClusterFactory
@@ -69,20 +64,22 @@ async def _broken(
             directory / "airy", kafka=kafka.bootstrap, redis=redis.url, graph_url=graph_url,
             replication=len(kafka.nodes),
         )  # fmt: skip
-        async with cluster.up():
+        async with cluster.up(), stores_of(cluster) as stores:
             channel_id = await connect(cluster, session)
             await cluster.call(session, "/webhooks.subscribe", {"url": subscriber.url, "events": ["message.created"]})
             load = Load(cluster, session, random)
             rig = Rig(cluster, kafka, redis, session, random)
             for name in [name for _ in range(ROUNDS) for name in faults]:
-                await _one(name, faults[name], rig, load, channel_id, subscriber)
+                await _one(name, faults[name], rig, load, channel_id, subscriber, stores)
             assert sim.core.journal.violations() == []
             codes = await anyio.to_thread.run_sync(cluster.stop)
             assert set(codes.values()) == {0}, codes
-            await _stores_are_the_fold(cluster)
+            await stores.are_the_fold()
 
 
-async def _one(name: str, fault: Fault, rig: Rig, load: Load, channel_id: str, subscriber: Subscriber) -> None:
+async def _one(
+    name: str, fault: Fault, rig: Rig, load: Load, channel_id: str, subscriber: Subscriber, stores: Stores
+) -> None:
     """Load, the fault in the middle of it, load; then everything has to arrive and be right."""
     posted, refused = len(load.acknowledged), load.refused
     async with anyio.create_task_group() as tasks:
@@ -99,33 +96,10 @@ async def _one(name: str, fault: Fault, rig: Rig, load: Load, channel_id: str, s
     await rig.cluster.ready(rig.session)
     for url in rig.cluster.urls("api"):
         await nothing_amiss(At(url), rig.session, load, subscriber, channel_id)
+    compared = time.perf_counter()
+    await stores.are_the_fold()
     print(  # noqa: T201 - what the run measured, shown with -s
         f"{name:18} {mended - began:6.1f} s broken, {settled - settling:6.1f} s to settle, "
+        f"{time.perf_counter() - compared:6.1f} s to compare, "
         f"{len(load.acknowledged) - posted:6} taken, {load.refused - refused:6} refused"
     )
-
-
-async def _stores_are_the_fold(cluster: Cluster) -> None:
-    """Every process left a store behind; each equals what a fold from offset 0 says."""
-    kafka = cluster.config["bus"]["kafka"]
-    settings = KafkaSettings(bootstrap=tuple(kafka["bootstrap"]), namespace=cluster.namespace)
-    bus, stop, clock, started = KafkaBus(topics.ALL, settings), anyio.Event(), SystemClock(), anyio.Event()
-    plan = Supervision(name="check", children=(Child(name="bus", start=lambda: bus, stall_s=float("inf")),))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: run_tree(plan, clock=clock, stop=stop, on_start=lambda _: started.set()))
-        await started.wait()
-        fresh = SqliteStore(":memory:")
-        await fresh.open()
-        await caught_up(bus, fresh)
-        expected = await fresh.digest()
-        files = sorted((cluster.directory / "data").glob("store*.db"))
-        assert len(files) == len(cluster.processes)
-        for file in files:
-            store = SqliteStore(file)
-            await store.open()
-            positions = await store.positions()
-            assert positions == await fresh.positions(), f"{file.name} has not folded everything"
-            assert await store.digest() == expected, f"{file.name} is not the fold of the log"
-            await store.close()
-        await fresh.close()
-        stop.set()

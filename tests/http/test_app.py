@@ -208,6 +208,7 @@ async def test_probes_are_open_and_say_what_they_know() -> None:
         assert (await call(edge.front, "GET", "/livez")).status == 200
         edge.status.is_alive = False
         assert (await call(edge.front, "GET", "/livez")).status == 503
+        assert edge.front.responses == {}, "a probe's 503 is no request that failed"
 
 
 async def test_metrics_need_a_token_and_show_what_is_counted() -> None:

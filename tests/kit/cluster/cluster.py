@@ -17,6 +17,7 @@ import msgspec
 
 from tests.kit.cluster.front import Front
 from tests.kit.process import READY_S, TOKEN
+from tests.kit.servers.child import suspend
 from tests.kit.servers.ports import Port
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -70,7 +71,7 @@ class Replica:
         self._process.wait()
 
     def pause(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
+        suspend(self.pid)
 
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
@@ -110,6 +111,7 @@ class Cluster:
     ) -> None:  # fmt: skip
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self.kafka = tuple(kafka)
         self.session_s = 6.0
         self.namespace = f"test-{secrets.token_hex(4)}"
         self.config = {

@@ -82,7 +82,7 @@ class Child:
             return self._process.wait()
 
     def pause(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        suspend(self.pid)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -113,6 +113,12 @@ class Child:
         """The end of the log, for an error message."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-TAIL_LINES:]) or "(the log is empty)"
+
+
+def suspend(pid: int) -> None:
+    """SIGSTOP a child of ours, and wait until it stands: until then some of its threads may run on."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def _tied() -> list[str]:
