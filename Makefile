@@ -16,7 +16,7 @@ ARGS ?=
 SEEDS ?= 200
 CYCLES ?= 1000
 ROUNDS ?= 1
-FAULTS ?= kill-a-component,zombie,kill-redis,flush-redis,cut-redis,kill-the-broker,broker-away,rolling-restart,kill-two-brokers
+FAULTS ?= all
 FAST := not slow and not e2e and not cluster
 
 .PHONY: help run test check lint bench sim kill cluster faults kafka lock clean
@@ -28,7 +28,7 @@ run: $(VENV)/.run ## Airy with a simulated Messenger and a bot, and a live view 
 	@$(BIN)/airy up --demo $(ARGS)
 
 test: lint ## everything: lint, types, import contracts, all tests
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxschedchunk=2 $(ARGS)
 
 check: lint ## what is fast of it
 	$(BIN)/python -m pytest -n auto -m "$(FAST)" $(ARGS)

@@ -13,13 +13,13 @@ from msgspec import Struct
 from airy import topics
 from airy.bus.topic import Topic
 
-EVERYWHERE = ("store",)
-"""Whatever a process runs, it folds the log."""
+EVERYWHERE = ("store", "announcer")
+"""Whatever a process runs, it folds the log and says how it is."""
 
 ACTORS: dict[str, tuple[str, ...]] = {  # component: its actors that touch the log
     "http": (),
     "api-communication": ("commands",),
-    "api-admin": ("commands",),
+    "api-admin": ("commands", "roll"),
     **{f"sources-{source}": ("ingress", "router", "unpark", "connector", "commands") for source in topics.SOURCES},
     "webhook-publisher": ("publisher",),
     "webhook-consumer": ("dispatcher",),

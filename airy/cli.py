@@ -113,7 +113,11 @@ def demo(context: click.Context) -> int:
 def status(
     file: Path | None, data: Path | None, urls: Sequence[str], token: str | None, as_json: bool, watch: bool
 ) -> int:
-    """How a running instance is: what runs, how far behind, what waits. Exit code 75: it is not ready."""
+    """How an installation is: every process, what runs in it, how far behind; what waits.
+
+    One process with the API tells of all; several `--url` are asked one by one. Exit code 75: the asked process is not
+    ready, or no ready process runs some component.
+    """
     from airy import process
     from airy.tui import live
     from airy.tui import status as view
@@ -228,6 +232,21 @@ def acls(
     lists = provision.acls(config, _components(names), prefix)
     code = provision.show_acls(config, lists, form)
     return _provision("allow", config, lists) if applying else code
+
+
+@airy.group(name="queue")
+def queue_commands() -> None:
+    """The webhook queue of a cluster."""
+
+
+@queue_commands.command(name="acl")
+@config_options
+@click.option("--user", default="airy", show_default=True, help="the user's name in Redis")
+def queue_acl(file: Path | None, data: Path | None, user: str) -> int:
+    """The least the queue needs of Redis, as a command for redis-cli: put a password where PASSWORD stands."""
+    from airy.app.redis import show_acl
+
+    return show_acl(_config(file, data), user)
 
 
 @airy.group()

@@ -57,7 +57,7 @@ ALL = (
         apps=("core",),
         mandatory=True,
         services=("api-admin",),
-        routes=("/channels.", "/tags.", "/templates.", "/users.", "/webhooks.", "/client.config"),
+        routes=("/channels.", "/tags.", "/templates.", "/users.", "/webhooks.", "/client.config", "/processes."),
         actors=("store",),
     ),
     Component(
@@ -134,14 +134,14 @@ def _under(path: str, route: str) -> bool:
 
 
 def client_config_services(running: Collection[str], healthy: Mapping[str, bool]) -> dict[str, Service]:
-    """`services` of `client.config`: by service name, whether its component runs here and is well.
+    """`services` of `client.config`: by service name, whether its component runs and is well.
 
-    `healthy` is by component name; a running component it does not mention is healthy.
+    `healthy` is by component name; one it does not mention is not.
     """
     return {
         service: Service(
             enabled=component.name in running,
-            healthy=component.name in running and healthy.get(component.name, True),
+            healthy=component.name in running and healthy.get(component.name, False),
             component=component.reported_as or component.name,
         )
         for component in ALL

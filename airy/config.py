@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import msgspec.inspect as shapes
 from msgspec import Meta, Struct
@@ -24,6 +25,8 @@ FILE = "airy.yaml"
 FILE_BYTES_MAX = 1_048_576
 TOKEN_CHARS_MIN = 16
 TOKEN_FILE = "system-token"  # noqa: S105 - a file's name
+
+_REDIS_URL = re.compile(r"^rediss?://([^\s/@]*@)?(\[[^\s\]]+\]|[^\s/@:]+)(:\d+)?(/\d+)?(\?\S*)?$")
 
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+", extra={"expected": "an http(s):// address"})]
 Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a version like v23.0"})]
@@ -79,6 +82,7 @@ class KafkaConfig(Section, frozen=True):
     sasl: Literal["off", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "off"
     username: str = ""
     password: Secret | None = None
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "zstd"
     session_s: Annotated[float, Meta(ge=1, le=300)] = 45.0
     rebalance_s: Annotated[float, Meta(ge=1, le=300)] = 60.0
 
@@ -90,7 +94,11 @@ class BusConfig(Section, frozen=True):
 
 class RedisConfig(Section, frozen=True):
     url: Secret | None = None  # redis://user:password@host:port/0, rediss:// with TLS
+    ca_file: str | None = None  # None: the system's
+    cert_file: str | None = None  # ours, where the server asks for one
+    key_file: str | None = None
     cluster: bool = False
+    sentinels: tuple[str, ...] = ()  # host:port; the host of `url` is the master's name then
     namespace: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$")] = ""
 
 
@@ -105,6 +113,12 @@ class QueueConfig(Section, frozen=True):
 class Log(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
+
+
+class Status(Section, frozen=True):
+    """What each process says of itself in the log."""
+
+    beat_s: Annotated[float, Meta(ge=0.2, le=300)] = 5.0
 
 
 class FacebookComponent(Section, frozen=True):
@@ -146,6 +160,7 @@ class Config(Section, frozen=True):
     bus: BusConfig = BusConfig()
     queue: QueueConfig = QueueConfig()
     log: Log = Log()
+    status: Status = Status()
     components: Components = Components()
 
 
@@ -163,7 +178,7 @@ IMPLIED = {  # and what else it says
     "AIRY_REDIS": ("queue.kind", "redis"),
 }
 
-_HELM = "is for the original on Kubernetes; known here: http, security, data, bus, queue, log, components"
+_HELM = "is for the original on Kubernetes; known here: http, security, data, bus, queue, log, status, components"
 _NESTED = "components are named in one word here, without nesting: write"
 HINTS = {  # keys of the original's airy.yaml, and where their meaning went
     "global": f"{_HELM}; where to listen is `http.host` and `http.port`",
@@ -223,12 +238,19 @@ def secret_values(config: Config) -> list[str]:
     security, facebook = config.security, config.components.sources_facebook
     held = (
         security.system_token, *security.tokens.values(), *facebook.app_secret, facebook.webhook_secret,
-        config.bus.kafka.password, config.queue.redis.url,
+        config.bus.kafka.password, config.queue.redis.url, *_passwords(config.queue.redis.url),
     )  # fmt: skip
     return [secret.reveal() for secret in held if secret]
 
 
 _SHAPE = shapes.type_info(Config)
+
+
+def _passwords(url: Secret | None) -> tuple[Secret, ...]:
+    """Of an address that has one, as it stands there and as it is meant."""
+    found = _REDIS_URL.match(url.reveal()) if url else None
+    password = (found[1] or "").rstrip("@").partition(":")[2] if found else ""
+    return (Secret(password), Secret(unquote(password))) if password else ()
 
 
 def _text(path: Path) -> str:
@@ -252,8 +274,7 @@ def _check(config: Config, reader: Reader) -> None:
         both = "switches authentication off, so systemToken would never be asked for: drop one of the two"
         reader.note("security.open", both)
     _check_kafka(config.bus, reader)
-    if config.queue.kind == "redis" and not config.queue.redis.url:
-        reader.note("queue.redis.url", "needed where queue.kind is redis: say redis://host:port/0, or set AIRY_REDIS")
+    _check_redis(config.queue, reader)
     tokens = {f"tokens.{name}": token for name, token in config.security.tokens.items()}
     for key, token in {"systemToken": config.security.system_token, **tokens}.items():
         if token and len(token.reveal()) < TOKEN_CHARS_MIN:
@@ -272,6 +293,21 @@ def _check_kafka(bus: BusConfig, reader: Reader) -> None:
         reader.note("bus.kafka.sasl", f"{kafka.sasl} needs bus.kafka.username and bus.kafka.password")
     if bool(kafka.cert_file) != bool(kafka.key_file):
         reader.note("bus.kafka.certFile", "certFile and keyFile come together: name both or neither")
+
+
+def _check_redis(queue: QueueConfig, reader: Reader) -> None:
+    redis = queue.redis
+    if queue.kind == "redis" and not redis.url:
+        reader.note("queue.redis.url", "needed where queue.kind is redis: say redis://host:port/0, or set AIRY_REDIS")
+    if redis.url and not _REDIS_URL.match(redis.url.reveal()):
+        wanted = "expected redis://user:password@host:port/0 or rediss://…, with %40 for an @ in a password and so on"
+        reader.note("queue.redis.url", wanted)
+    if bool(redis.cert_file) != bool(redis.key_file):
+        reader.note("queue.redis.certFile", "certFile and keyFile come together: name both or neither")
+    if (redis.ca_file or redis.cert_file) and redis.url and not redis.url.reveal().startswith("rediss://"):
+        reader.note("queue.redis.url", "caFile and certFile are for TLS: say rediss://, or leave them out")
+    if redis.cluster and redis.sentinels:
+        reader.note("queue.redis.sentinels", "a cluster has no sentinels: drop cluster, or sentinels")
 
 
 def _overrides(reader: Reader, env: Mapping[str, str]) -> dict[str, object]:

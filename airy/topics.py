@@ -9,8 +9,10 @@ from typing import Any
 from airy.bus.record import Position
 from airy.bus.topic import Topic
 from airy.errors import Refused
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fact import Fact
+from airy.model.process import ProcessStatus
 
 DAY_MS = 86_400_000
 EVENT_PARTITIONS = 16
@@ -24,10 +26,10 @@ EVENTS: Topic[Fact] = Topic(
 
 
 def _entities(
-    name: str, value_type: type, *, writers: tuple[str, ...] = (), readers: tuple[str, ...] = ()
+    name: str, value_type: type, *, key: str = "entity id", writers: tuple[str, ...] = (), readers: tuple[str, ...] = ()
 ) -> Topic[Any]:
     return Topic(
-        f"application.communication.{name}", value_type, key="entity id", partitions=ENTITY_PARTITIONS,
+        f"application.communication.{name}", value_type, key=key, partitions=ENTITY_PARTITIONS,
         retention="compacted", writers=writers, readers=("store", *readers),
     )  # fmt: skip
 
@@ -40,9 +42,12 @@ TEMPLATES: Topic[Template] = _entities("templates", Template, writers=("api-admi
 CONTACTS: Topic[Contact] = _entities("contacts", Contact)
 USERS: Topic[User] = _entities("users", User)
 WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook, writers=("api-admin/commands", "dispatcher"))
+DEAD_DELIVERIES: Topic[DeadDelivery] = _entities(
+    "dead-deliveries", DeadDelivery, key="delivery id, time of burial", writers=("api-admin/commands", "dispatcher")
+)
 
-FOLDED: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS)
-"""What a store folds, and so what its positions cover."""
+FOLDED: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS, DEAD_DELIVERIES)
+"""What a store folds, and so what its positions cover. A position names its topic by its place here: add at the end."""
 
 TOLD: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS)
 """Whose records make changes, and so what subscriptions begin at a place of."""
@@ -77,6 +82,12 @@ ATTEMPTS: Topic[bytes] = Topic(
     retention_ms=30 * DAY_MS, writers=("dispatcher",),
 )  # fmt: skip
 
+COMPONENTS: Topic[ProcessStatus] = Topic(
+    "ops.application.components", ProcessStatus, key="process", partitions=1, retention="compacted",
+    versions_ms=10 * 60_000, writers=("announcer", "roll"), readers=("roll",),
+)  # fmt: skip
+"""Outside every fold: it says how processes are, and no message depends on it."""
+
 SOURCES = ("facebook",)
 
 ALL: tuple[Topic[Any], ...] = (
@@ -85,6 +96,7 @@ ALL: tuple[Topic[Any], ...] = (
     *(dead_letters(source_events(source).name, writers=(f"sources-{source}/router",)) for source in SOURCES),
     dead_letters(EVENTS.name, writers=("store",)),
     ATTEMPTS,
+    COMPONENTS,
 )
 
 

@@ -41,6 +41,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import TopicPartition
 from airy.clock import SystemClock
 from airy.fetch_aiohttp import AiohttpFetch
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Webhook
 from airy.seal import Sealer
 
@@ -95,6 +96,17 @@ class Known:
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
         return self._webhooks.get(webhook_id)
+
+    async def burials(self, _delivery_id: str) -> list[DeadDelivery]:
+        return []
+
+    async def replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        del after, replays_max
+        return []
+
+    async def old_burials(self, *, keep_max: int, before_ms: int, burials_max: int) -> list[str]:
+        del keep_max, before_ms, burials_max
+        return []
 
 
 async def plain(url: str, requests: int) -> float:

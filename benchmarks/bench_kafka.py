@@ -2,10 +2,14 @@
 
 One real broker on loopback (fetched, once, as `make kafka` does), one process, uvloop. The baseline is aiokafka as its
 manual shows it: `send` for each record of a batch of 100, their futures gathered, and `getmany` of 500; idempotent, all
-acknowledged, the same records to the same partitions. Ours publishes the same batches and fetches 500. Cases take
-turns; CPU time of this process alone, median round. Single records, many at once, are what an edge under load does.
+acknowledged, nothing compressed, the same records to the same partitions. Ours publishes the same batches and fetches
+500. Cases take turns; CPU time of this process alone, median round. Single records, many at once, are what an edge
+under load does.
 
-    python benchmarks/bench_kafka.py [--records 20000] [--rounds 5] [--json]
+With `--compression` it asks instead what each codec costs this process and saves on disk: messages of a real
+conversation's shape, as the router makes them of webhooks, in the same batches and singly. The baseline is `none`.
+
+    python benchmarks/bench_kafka.py [--records 20000] [--rounds 5] [--compression] [--json]
 """
 
 import argparse
@@ -24,11 +28,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import anyio
+import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from airy.bus import Emit, Topic
 from airy.bus.kafka import KafkaBus, KafkaSettings
+from airy.bus.kafka.settings import Compression
+from benchmarks.bench_units import facts, raw
 from tests.kit.bus import running
 from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.kafka_settings import STEADY_JVM
@@ -36,6 +43,13 @@ from tests.kit.servers.kafka_settings import STEADY_JVM
 TOPIC: Topic[Any] = Topic("facts", bytes, partitions=16, retention="kept")
 BATCH, FETCH, AT_ONCE = 100, 500, 64
 GOAL = 1.5
+
+CODECS: tuple[Compression, ...] = ("none", "gzip", "snappy", "lz4", "zstd")
+WORDS = [
+    *("hello", "is", "the", "rye", "bread", "back", "yes", "we", "have", "fresh", "loaves", "from", "six", "in", "my"),
+    *("then", "morning", "thanks", "could", "you", "keep", "two", "for", "me", "until", "noon", "sure", "what", "name"),
+    *("please", "it", "under", "see", "order", "arrived", "late", "box", "was", "open", "can", "i", "get", "refund"),
+]
 
 Took = dict[str, float]  # CPU seconds by what was done
 
@@ -48,7 +62,8 @@ def make_emits(count: int, seed: int) -> list[Emit]:
 
 @asynccontextmanager
 async def place(bootstrap: list[str]) -> Any:
-    settings = KafkaSettings(bootstrap=tuple(bootstrap), namespace=f"bench-{secrets.token_hex(4)}")
+    name = f"bench-{secrets.token_hex(4)}"
+    settings = KafkaSettings(bootstrap=tuple(bootstrap), namespace=name, compression="none")
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(settings.named(TOPIC.name), TOPIC.partitions, 1)])
@@ -101,13 +116,15 @@ async def bare(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
         await consumer.stop()
 
 
-async def ours(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
+async def ours(settings: KafkaSettings, emits: Sequence[Emit], written: Callable[[], int] = lambda: 0) -> Took:
+    """With `written`, also how many bytes more that says after each way to produce."""
     async with running(KafkaBus([TOPIC], settings)) as bus:
         await bus.publish(emits[:1])
-        took = {
-            "produce": await _clocked(_in_batches(bus.publish, emits)),
-            "produce, singly": await _clocked(_singly(bus.publish, emits)),
-        }
+        at_first = written()
+        took = {"produce": await _clocked(_in_batches(bus.publish, emits))}
+        in_batches = written()
+        took["produce, singly"] = await _clocked(_singly(bus.publish, emits))
+        took |= {"bytes": in_batches - at_first, "bytes, singly": written() - in_batches}
 
         async def consume() -> None:
             seen = 0
@@ -116,6 +133,54 @@ async def ours(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
                     seen += len(await tail.fetch(records_max=FETCH, wait_s=1))
 
         return took | {"consume": await _clocked(consume())}
+
+
+def make_messages(count: int, seed: int) -> list[Emit]:
+    """What a router makes of webhooks of one message each, with words people use and ids nobody can guess."""
+    source, found = random.Random(seed), []
+    for record in raw(count, count // 20 or 1, seed):
+        value = msgspec.json.decode(record.value or b"")
+        value["entry"][0]["messaging"][0]["message"]["text"] = " ".join(source.choices(WORDS, k=20))
+        found.append(msgspec.structs.replace(record, value=msgspec.json.encode(value)))
+    return [TOPIC.emit(emit.key.decode(), emit.value or b"", headers=emit.headers) for emit in facts(found)]
+
+
+def compressions(kafka: KafkaCluster, emits: Sequence[Emit], rounds: int) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, list[float]]] = {codec: {} for codec in CODECS}
+
+    async def one(codec: Compression) -> Took:
+        async with place(kafka.bootstrap) as settings:
+            topic = settings.named(TOPIC.name)
+
+            def written() -> int:
+                return sum(file.stat().st_size for file in kafka.folder.glob(f"node-*/{topic}-*/*.log"))
+
+            return await ours(msgspec.structs.replace(settings, compression=codec), emits, written)
+
+    for _ in range(rounds):
+        for codec in CODECS:
+            for what, much in anyio.run(one, codec, backend_options={"use_uvloop": True}).items():
+                found[codec].setdefault(what, []).append(much)
+    return [
+        {
+            "compression": codec,
+            **{what: round(statistics.median(much) / len(emits) * (1 if "bytes" in what else 1e6), 1)
+               for what, much in of.items()},
+            "times": round(statistics.median(of["bytes"]) / statistics.median(found["none"]["bytes"]), 2),
+        }
+        for codec, of in found.items()
+    ]  # fmt: skip
+
+
+def tell_compressions(results: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"question": "kafka compression", "baseline": "none", "results": results}))
+        return
+    columns = ("produce", "produce, singly", "consume", "bytes", "bytes, singly", "times")
+    print("per record: us of CPU, and bytes on disk; the times are those of the bytes in batches")
+    print("".join([f"{'':<8}", *(f"{name:>17}" for name in columns)]))
+    for row in results:
+        print("".join([f"{row['compression']:<8}", *(f"{row[name]:>17}" for name in columns)]))
 
 
 async def _in_batches(send: Callable[[Sequence[Emit]], Awaitable[object]], emits: Sequence[Emit]) -> None:
@@ -153,6 +218,8 @@ def measure(bootstrap: list[str], emits: Sequence[Emit], rounds: int) -> dict[st
         for name, case in (("aiokafka", bare), ("Kafka bus", ours)):
             took = anyio.run(one, case, backend_options={"use_uvloop": True})
             for what, seconds in took.items():
+                if what.startswith("bytes"):
+                    continue
                 found[name].setdefault(what, []).append(seconds)
     return {
         name: {what: statistics.median(seconds) / len(emits) * 1e6 for what, seconds in whats.items()}
@@ -165,8 +232,14 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--compression", action="store_true", help="compare codecs instead")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.compression:
+        with KafkaCluster(jvm=STEADY_JVM) as kafka:
+            results = compressions(kafka, make_messages(options.records, options.seed), options.rounds)
+        tell_compressions(results, as_json=options.json)
+        return
     emits = make_emits(options.records, options.seed)
     with KafkaCluster(jvm=STEADY_JVM) as kafka:
         us = measure(kafka.bootstrap, emits, options.rounds)

@@ -36,6 +36,7 @@ from tests.kit.servers.kafka_settings import STEADY_JVM
 from tests.kit.servers.redis import RedisServer
 
 EPHEMERAL, DURABLE, KAFKA = "ephemeral", "durable", "kafka"
+LOOK_S = 0.01  # between looks whether it is visible: without a pause they are most of what the process does
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -132,6 +133,7 @@ async def _paced(
                 channel_id, json.loads(body)["entry"][0]["messaging"][0]["sender"]["id"]
             )
             while True:
+                await asyncio.sleep(LOOK_S)
                 try:
                     page = await airy.call(
                         session, "/messages.list", {"conversation_id": conversation_id, "page_size": 5}

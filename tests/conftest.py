@@ -14,6 +14,7 @@ among the profiles below.
 import os
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.kit.servers.fixtures import kafka, kafka_cluster_factory, redis_server
@@ -28,6 +29,40 @@ settings.register_profile("dev", _COMMON, max_examples=50)
 settings.register_profile("ci", _COMMON, max_examples=100, derandomize=True)
 settings.register_profile("thorough", _COMMON, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+# A crash is logged with its traceback; the renderer's choice, every local variable of every frame, takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are processors: many tests wait, for another process or for a time to pass."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors * 3 // 2
+
+
+LONG_S = 600.0
+"""A test that may take longer has a short one behind it: tests are handed out two at a time, and the second waits."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who may take longest goes first: a long test that starts last keeps one worker busy and the others waiting."""
+    kinds = ("e2e", "cluster", "slow")
+    items.sort(key=lambda item: (-_may_take_s(item), [item.get_closest_marker(kind) is None for kind in kinds]))
+    long = [item for item in items if _may_take_s(item) > LONG_S]
+    rest = items[len(long) :]
+    items[:] = [each for item in long for each in (item, *(rest.pop() for _ in rest[:1]))] + rest
+
+
+def _may_take_s(item: pytest.Item) -> float:
+    limit = item.get_closest_marker("timeout")
+    return float(limit.args[0]) if limit else 0.0
 
 
 @pytest.fixture

@@ -11,12 +11,16 @@ import structlog
 from msgspec import Raw
 
 from airy import access, components, topics
+from airy.actors.webhooks.graves import KEEP_MS, record
 from airy.app import watch
+from airy.app.roll import FORGET_S
 from airy.bus.api import Ownership, Subscription, Tail
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Emit, Position, TopicPartition
 from airy.bus.topic import Topic
 from airy.fetch import Answer
+from airy.model.process import ProcessStatus
+from tests.kit.builders import dead
 from tests.kit.world import run_seeded
 from tests.sim.endpoint import Endpoint
 from tests.sim.outside import CHANNEL_ID, WEBHOOK_ID, Outside, _cause
@@ -24,20 +28,24 @@ from tests.sim.world import DROP, MILD, World
 
 ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.actors.follower": "store",
-    "airy.bus.table": "router",  # in a task of its own; nobody else keeps one
+    "airy.bus.table": "router",  # in a task of its own; the roll's is in the roll's
     "airy.actors.router": "router",
     "airy.actors.unpark": "unpark",
     "airy.actors.connector": "connector",
+    "airy.app.presence": "announcer",
+    "airy.app.roll": "roll",
     "airy.actors.webhooks.publisher": "publisher",
     "airy.actors.webhooks.dispatcher": "dispatcher",
     "airy.actors.webhooks.attempts": "dispatcher",
     "airy.actors.webhooks.courier": "dispatcher",
+    "airy.actors.webhooks.graves": "dispatcher",
     "airy.http.ingress": "ingress",
     "airy.http.sharing": "ingress",
     "airy.actors.commands.messages": "api-communication/commands",
     "airy.actors.commands.conversations": "api-communication/commands",
     "airy.actors.commands.annotations": "api-communication/commands",
     "airy.actors.commands.entities": "api-admin/commands",
+    "airy.actors.commands.dead": "api-admin/commands",
     "airy.actors.commands.webhooks": "api-admin/commands",
     "airy.actors.commands.channels": "commands",
 }
@@ -96,6 +104,9 @@ class Everything(Outside):
             self._world.messenger.says(self._world.messenger.person(), "is anybody there?", self._now_ms())
             await anyio.sleep(5.0)
             await self._set_up()
+            for number, age_ms in enumerate((0, KEEP_MS + 1)):
+                one = dead(number, WEBHOOK_ID, died_at_ms=self._now_ms() - age_ms)
+                await self._world.bus.publish([record(one)])
             for number in range(6):
                 await anyio.sleep(3.0)
                 await self._says(number)
@@ -105,7 +116,11 @@ class Everything(Outside):
             await self._world.bus.publish([raw, Emit(topics.EVENTS.name, 0, b"nobody", b"no fact")])
             self._world.endpoint.gone = True  # type: ignore[attr-defined]
             await self._says(100)
-            await anyio.sleep(60.0)
+            gone = ProcessStatus(
+                instance="gone", version="1", started_at_ms=0, at_ms=self._now_ms(), beat_ms=1_000, ready=True
+            )
+            await self._world.bus.publish([topics.COMPONENTS.emit(gone.instance, gone)])
+            await anyio.sleep(FORGET_S + 60.0)
             self.finished.set()
             await anyio.sleep_forever()
 
@@ -119,6 +134,7 @@ class Everything(Outside):
         await commands.metadata.upsert("channel", CHANNEL_ID, Raw(b'{"a":1}'), cause)
         await commands.conversations.mark_read(self._conversation(), _cause("read"))
         await commands.webhooks.rotate_secret(WEBHOOK_ID)
+        await commands.dead.replay_of(life.parts.queue, WEBHOOK_ID)
         return True
 
 
@@ -131,6 +147,7 @@ def seen() -> set[Seen]:
         bus = world.bus = RecordingBus(topics.ALL, clock=world.clock)
         world.endpoint = Gone(world.random, trouble=0.0)
         world.outside = Everything(world)
+        world.announced = True
         await world.live()
         assert world.peaceful
         return bus.seen
@@ -166,6 +183,15 @@ def test_every_component_is_on_the_page() -> None:
         assert set(component.actors) - {"http"} <= set(access.actors(name)), name
 
 
+def test_whoever_writes_or_reads_is_in_some_component() -> None:
+    """Or a broker with access lists would let nobody do it."""
+    for topic in topics.ALL:
+        for named in (*topic.writers, *topic.readers):
+            assert any(access._has(component, [named]) for component in access.ACTORS), (topic, named)
+    assert [name for name in access.ACTORS if access.reads(name, topics.COMPONENTS)] == ["api-admin"]
+    assert all(access.writes(name, topics.COMPONENTS) for name in access.ACTORS)
+
+
 @pytest.mark.parametrize("component", access.ACTORS)
 def test_lag_is_asked_of_what_a_component_may_see(component: str) -> None:
     for group, read in watch.groups({component}).items():
@@ -182,9 +208,12 @@ def test_an_access_list_has_the_names_of_the_wire_and_nothing_twice() -> None:
     assert [line for line in lines if line.resource == "group"] == [
         access.Acl("User:p", "group", "prod.webhook-publisher", "Read")
     ]
-    assert {line.name for line in lines if line.operation == "Write"} == {"prod.dlq.application.communication.events"}
+    assert {line.name for line in lines if line.operation == "Write"} == {
+        "prod.dlq.application.communication.events", "prod.ops.application.components"
+    }  # fmt: skip
 
 
 def test_a_component_uses_what_it_reads_and_writes_and_no_more() -> None:
-    assert set(access.used(["http"])) == {*topics.FOLDED, topics.ALL[-2]}
+    (unfoldable,) = [topic for topic in topics.ALL if topic.name == f"dlq.{topics.EVENTS.name}"]
+    assert set(access.used(["http"])) == {*topics.FOLDED, unfoldable, topics.COMPONENTS}
     assert set(access.used(access.ACTORS)) == set(topics.ALL)

@@ -53,10 +53,11 @@ def test_an_unknown_name_is_refused_with_a_guess() -> None:
 
 
 def test_services_are_reported_as_the_original_names_them() -> None:
-    shown = client_config_services({"api-admin", "webhook-publisher", "webhook-consumer"}, {"webhook-consumer": False})
+    running = {"api-admin", "webhook-publisher", "webhook-consumer"}
+    shown = client_config_services(running, {"api-admin": True, "webhook-consumer": False})
 
     assert shown["webhook-consumer"] == {"enabled": True, "healthy": False, "component": "integration-webhook"}
-    assert shown["webhook-publisher"]["component"] == "integration-webhook"
+    assert shown["webhook-publisher"] == {"enabled": True, "healthy": False, "component": "integration-webhook"}
     assert shown["sources-facebook-connector"] == {"enabled": False, "healthy": False, "component": "sources-facebook"}
     assert shown["api-admin"] == {"enabled": True, "healthy": True, "component": "api-admin"}
 

@@ -321,6 +321,18 @@ def test_the_environment_can_choose_the_servers_of_a_cluster() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("rediss://airy:p%40ss%2Fword@cache:6379/0", ["p%40ss%2Fword", "p@ss/word"]),
+        ("redis://:canary@[::1]:6379", ["canary", "canary"]),
+        ("redis://cache/0", []),
+    ],
+)
+def test_the_password_of_an_address_is_a_secret_however_it_is_spelt(url: str, secrets: list[str]) -> None:
+    assert config.secret_values(load(None, {"AIRY_REDIS": url})) == [url, *secrets]
+
+
+@pytest.mark.parametrize(
     ("text", "key"),
     [
         ("bus: {kind: kafka}", "bus.kafka.bootstrap"),
@@ -329,9 +341,15 @@ def test_the_environment_can_choose_the_servers_of_a_cluster() -> None:
         ("bus: {kafka: {certFile: ours.pem}}", "bus.kafka.certFile"),
         ("bus: {kafka: {namespace: 'two words'}}", "bus.kafka.namespace"),
         ("queue: {kind: redis}", "queue.redis.url"),
+        ("queue: {redis: {url: 'http://cache:6379'}}", "queue.redis.url"),
+        ("queue: {redis: {url: 'redis://airy:sl/ash@cache'}}", "queue.redis.url"),
+        ("queue: {redis: {url: 'redis://cache', caFile: ca.pem}}", "queue.redis.url"),
+        ("queue: {redis: {url: 'rediss://cache', certFile: ours.pem}}", "queue.redis.certFile"),
+        ("queue: {redis: {cluster: true, sentinels: 'one:26379'}}", "queue.redis.sentinels"),
     ],
 )
 def test_servers_that_cannot_be_used_as_configured_are_told_by_key(tmp_path: Path, text: str, key: str) -> None:
     (problem,) = problems(tmp_path, text)
 
     assert key in problem
+    assert "sl/ash" not in problem

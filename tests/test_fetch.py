@@ -71,6 +71,9 @@ REFUSED_URLS = [
 ]  # fmt: skip
 
 
+HANGS_S = 0.6  # a deadline that is meant to pass; what comes before it on loopback may take a while on a busy machine
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"  # the adapter's one loop; sockets know no virtual time
@@ -270,7 +273,7 @@ class SlowNames(Names):
 @pytest.mark.parametrize("limits", [{"connect_s": 0.05}, {"total_s": 0.05}])
 async def test_a_time_out_while_connecting_is_not_sent(limits: dict[str, float]) -> None:
     async with AiohttpFetch(ANYWHERE, resolver=SlowNames([])) as fetch:
-        with anyio.fail_after(1), pytest.raises(NotSent, match="time-out"):
+        with anyio.fail_after(30), pytest.raises(NotSent, match="time-out"):
             await fetch("POST", "http://slow.example.com/", body=b"{}", **limits)
 
 
@@ -280,7 +283,7 @@ async def test_waiting_for_a_free_connection_is_not_sent() -> None:
         AiohttpFetch(ANYWHERE, connections_max=1) as fetch,
         asyncio.TaskGroup() as tasks,
     ):
-        holder = tasks.create_task(_failing(fetch, url, total_s=0.3))
+        holder = tasks.create_task(_failing(fetch, url, total_s=HANGS_S))
         await asyncio.sleep(0.05)
         with pytest.raises(NotSent):
             await fetch("POST", url, connect_s=0.05)
@@ -315,7 +318,7 @@ async def test_an_answer_that_is_not_whole_is_unanswered(answer: bytes) -> None:
 
 async def test_silence_after_the_request_is_unanswered() -> None:
     async with serving(_silence) as url, AiohttpFetch(ANYWHERE) as fetch:
-        assert isinstance(await _failing(fetch, url, total_s=0.1), Unanswered)
+        assert isinstance(await _failing(fetch, url, total_s=HANGS_S), Unanswered)
 
 
 async def test_an_answer_that_trickles_is_cut_off_in_time() -> None:
@@ -327,7 +330,7 @@ async def test_an_answer_that_trickles_is_cut_off_in_time() -> None:
             await asyncio.sleep(0.02)
 
     async with serving(trickle) as url, AiohttpFetch(ANYWHERE) as fetch:
-        assert isinstance(await _failing(fetch, url, total_s=0.15), Unanswered)
+        assert isinstance(await _failing(fetch, url, total_s=HANGS_S), Unanswered)
 
 
 async def test_a_kept_connection_that_closes_under_a_request_is_unanswered() -> None:
@@ -403,7 +406,7 @@ async def test_an_answer_to_head_has_no_body_and_keeps_the_connection() -> None:
         answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n") as url,
         AiohttpFetch(ANYWHERE) as fetch,
     ):
-        assert (await fetch("HEAD", url, total_s=1)).body == b""
+        assert (await fetch("HEAD", url)).body == b""
 
 
 async def test_interim_answers_are_skipped_and_chunks_put_together() -> None:
@@ -434,26 +437,26 @@ async def test_a_body_without_a_length_that_is_cut_off_in_time_is_unanswered() -
         await reader.read()
 
     async with serving(endless) as url, AiohttpFetch(ANYWHERE) as fetch:
-        assert isinstance(await _failing(fetch, url, total_s=0.1), Unanswered)
+        assert isinstance(await _failing(fetch, url, total_s=HANGS_S), Unanswered)
 
 
 async def test_a_deadline_ends_with_its_call() -> None:
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for delay_s in (0.0, 0.2):
+        for delay_s in (0.0, 1.2 * HANGS_S):
             await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(delay_s)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     async with serving(slow) as url, AiohttpFetch(ANYWHERE) as fetch:
-        assert (await fetch("GET", url, total_s=0.1)).status == 200
-        assert (await fetch("GET", url, total_s=5)).status == 200, "on the same connection"
+        assert (await fetch("GET", url, total_s=HANGS_S)).status == 200
+        assert (await fetch("GET", url, total_s=30)).status == 200, "on the same connection"
 
 
 async def test_a_cancelled_call_gives_its_connection_up() -> None:
     async with serving(_silence) as url, AiohttpFetch(ANYWHERE, connections_max=1) as fetch:
         with anyio.move_on_after(0.05):
             await fetch("POST", url, body=b"{}")
-        assert isinstance(await _failing(fetch, url, total_s=0.1), Unanswered), "the only connection was given back"
+        assert isinstance(await _failing(fetch, url, total_s=HANGS_S), Unanswered), "the only connection was given back"
 
 
 async def test_cookies_are_not_kept() -> None:

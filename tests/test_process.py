@@ -11,6 +11,8 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
+WITHIN_S = 50  # a hanging process; a busy machine may need some of it
+
 PROGRAM = """
 import sys, types, anyio, airy
 from airy import process
@@ -67,7 +69,7 @@ def test_a_signal_drains_and_ends_well(tmp_path: Path, number: signal.Signals) -
         child.send_signal(number)
         until(child, "draining")
 
-        assert child.wait(10) == 0
+        assert child.wait(WITHIN_S) == 0
 
 
 def test_a_signal_during_the_start_ends_well(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_a_signal_during_the_start_ends_well(tmp_path: Path) -> None:
         until(child, "starting")
         child.send_signal(signal.SIGTERM)
 
-        assert child.wait(10) == 0
+        assert child.wait(WITHIN_S) == 0
 
 
 def test_a_second_interrupt_ends_a_drain_that_does_not(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_a_second_interrupt_ends_a_drain_that_does_not(tmp_path: Path) -> None:
         until(child, "draining")
         child.send_signal(signal.SIGINT)
 
-        assert child.wait(10) == 130
+        assert child.wait(WITHIN_S) == 130
 
 
 def test_a_drain_that_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_a_drain_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         until(child, "started")
         child.send_signal(signal.SIGTERM)
 
-        assert child.wait(10) == 70
+        assert child.wait(WITHIN_S) == 70
 
 
 def test_a_start_that_takes_long_says_where_to_look(tmp_path: Path) -> None:
@@ -103,4 +105,4 @@ def test_a_start_that_takes_long_says_where_to_look(tmp_path: Path) -> None:
         assert "still starting after 0.1 s; .airy/log/airy.jsonl says why" in child.stderr.readline()
         child.send_signal(signal.SIGTERM)
 
-        assert child.wait(10) == 0
+        assert child.wait(WITHIN_S) == 0

@@ -52,7 +52,7 @@ async def test_an_hour_passes_in_no_time_and_exactly() -> None:
     with anyio.move_on_after(3600):
         await anyio.sleep_forever()
     assert anyio.current_time() - began_at == pytest.approx(3600, abs=1e-6)
-    assert time.perf_counter() - machine_began_at < 1
+    assert time.perf_counter() - machine_began_at < 60  # of an hour: the machine may be busy
 
 
 @pytest.mark.usefixtures("real_time")

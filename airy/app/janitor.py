@@ -1,6 +1,5 @@
-"""Keeps the store small: forgets changes every reader has passed, and checkpoints its file off the event loop."""
+"""Keeps the store small: forgets changes every reader has passed."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -17,14 +16,10 @@ CHANGE_TOPICS: tuple[Topic[Any], ...] = (topics.EVENTS, topics.CHANNELS, topics.
 class Janitor:
     """`readers`: the groups whose committed positions say how far changes were used; none: nobody reads them here."""
 
-    def __init__(
-        self, bus: Bus, store: Store, readers: tuple[str, ...], *,
-        checkpoint: Callable[[], Awaitable[object]] | None = None, period_s: float = 5.0,
-    ) -> None:  # fmt: skip
+    def __init__(self, bus: Bus, store: Store, readers: tuple[str, ...], *, period_s: float = 5.0) -> None:
         self._bus = bus
         self._store = store
         self._readers = readers
-        self._checkpoint = checkpoint
         self._period_s = period_s
 
     async def run(self, ctx: Context) -> None:
@@ -34,9 +29,6 @@ class Janitor:
                 await ctx.draining.wait()
             ctx.progress()
             await self._forget()
-            if self._checkpoint is not None:
-                with ctx.waiting():
-                    await self._checkpoint()
 
     async def _forget(self) -> None:
         low = await self._store.positions()

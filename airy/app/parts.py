@@ -12,11 +12,14 @@ from airy.actors.follower import Follower
 from airy.actors.webhooks.queue import WebhookQueue
 from airy.addresses import Reach
 from airy.app.accounts import FacebookAccounts
+from airy.app.checkpointer import Checkpointed
+from airy.app.roll import Roll
 from airy.app.watch import Watch
 from airy.bus.api import Bus
 from airy.clock import Clock, Ids
 from airy.config import Config
 from airy.fetch import Fetch
+from airy.histogram import LONG_S, Histogram
 from airy.model.entity import Channel
 from airy.seal import Sealer, place
 from airy.sources.api import Source
@@ -33,15 +36,17 @@ class Parts(Struct, kw_only=True):
     queue: WebhookQueue
     follower: Follower
     watch: Watch
+    roll: Roll
     provider_fetch: Fetch  # to providers: addresses the operator configured
     webhook_fetch: Fetch  # to subscribers' endpoints: addresses anybody may have typed in
     sealer: Sealer
     sources: Mapping[str, Source]
     commands: Commands
     arrived: Callable[[float], Awaitable[None]]  # waits until the queue has something new, or so many seconds
-    checkpoint: Callable[[], Awaitable[object]] | None = None
+    kept: Checkpointed | None = None  # the store, where it is kept in a file
     counts: Counter[str] = field(default_factory=Counter)  # what became of provider webhooks; survives restarts
     deliveries: Counter[str] = field(default_factory=Counter)  # attempts of ours that succeeded and failed
+    lateness: Histogram = field(default_factory=lambda: Histogram(LONG_S))  # of changes, when an endpoint took them
 
     def unseal(self, channel: Channel) -> str:
         """A channel's token in clear. Raises `Refused`."""
@@ -51,15 +56,15 @@ class Parts(Struct, kw_only=True):
 def assemble(
     config: Config, *, clock: Clock, ids: Ids, bus: Bus, store: Store, queue: WebhookQueue, sealer: Sealer,
     provider_fetch: Fetch, webhook_fetch: Fetch, arrived: Callable[[float], Awaitable[None]] = anyio.sleep,
-    checkpoint: Callable[[], Awaitable[object]] | None = None,
+    kept: Checkpointed | None = None,
 ) -> Parts:  # fmt: skip
     """What follows from the ports and the configuration."""
     follower = Follower(bus, store)
     facebook = Facebook(facebook_config(config))
     return Parts(
         config=config, clock=clock, ids=ids, bus=bus, store=store, queue=queue, sealer=sealer, follower=follower,
-        provider_fetch=provider_fetch, webhook_fetch=webhook_fetch, arrived=arrived, checkpoint=checkpoint,
-        sources={facebook.name: facebook}, watch=Watch(bus, follower),
+        provider_fetch=provider_fetch, webhook_fetch=webhook_fetch, arrived=arrived, kept=kept,
+        sources={facebook.name: facebook}, watch=Watch(bus, follower), roll=Roll(bus, clock),
         commands=Commands(
             Writer(bus, follower.reached, clock, ids), store, sealer, FacebookAccounts(provider_fetch, facebook.config),
             message_ttl_s=config.components.api_communication.message_ttl_s, reach=webhook_reach(config),

@@ -17,12 +17,18 @@ from airy.actors.unpark import Unpark
 from airy.actors.webhooks.dispatcher import Dispatcher
 from airy.actors.webhooks.publisher import GROUP as PUBLISHER_GROUP
 from airy.actors.webhooks.publisher import Publisher
+from airy.actors.webhooks.queue_sqlite import SqliteQueue
+from airy.app.checkpointer import Checkpointer
 from airy.app.janitor import Janitor
 from airy.app.parts import Parts
+from airy.app.presence import Announcer, Report
+from airy.app.roll import Roll
+from airy.app.status import ROLL_OF
 from airy.app.watch import Watching, groups
 from airy.sources.api import Source
 
 LOOK_S = 1.0
+CLAIM_S = 0.01  # between claims from a queue that is far
 
 
 def plan(
@@ -30,10 +36,12 @@ def plan(
     running: Collection[str],
     *,
     edge: Callable[[], Actor] | None = None,
+    report: Report | None = None,
     on_folded: Callable[[], None] = lambda: None,
     guests: Sequence[Child | Supervision] = (),
 ) -> Supervision:
-    """`edge` starts the HTTP server, where there is one; `guests` (the demo's) start after everything else.
+    """`edge` starts the HTTP server, where there is one; `guests` (the demo's) start after everything else. `report` is
+    what the process says of itself to others, before its store is there and until it has stopped its work.
 
     `on_folded` is called when the store has everything that was in the log at the start.
     """
@@ -41,8 +49,12 @@ def plan(
         Child(name="bus", start=lambda: _Bus(parts), drain_s=5.0, stall_s=math.inf),
         Child(name="store", start=lambda: _Store(parts), drain_s=0.0),
     ]
+    if (kept := parts.kept) is not None:
+        children.append(Child(name="checkpoints", start=lambda: Checkpointer(kept), drain_s=0.0))
     if edge is not None:
         children.append(Child(name="http", start=edge, drain_s=20.0, stall_s=math.inf))
+    if report is not None:
+        children.append(_presence(parts, running, report))
     children += [
         Child(name="folded", start=lambda: _Folded(parts, on_folded), ready_s=math.inf, drain_s=0.0),
         Child(name="janitor", start=lambda: _janitor(parts, running)),
@@ -95,13 +107,31 @@ class _Folded:
             await ctx.draining.wait()
 
 
+def _presence(parts: Parts, running: Collection[str], report: Report) -> Supervision:
+    """Below a supervisor of its own: should any of it crash, nothing else does."""
+    children = [Child(name="announcer", start=lambda: Announcer(parts.bus, report), drain_s=2.0)]
+    if ROLL_OF in running:
+        children.append(Child(name="roll", start=lambda: _Listener(parts.roll), drain_s=1.0))
+    return Supervision(name="presence", children=tuple(children))
+
+
+class _Listener:
+    """The roll as an actor; what it has heard survives a restart."""
+
+    def __init__(self, roll: Roll) -> None:
+        self._roll = roll
+
+    async def run(self, ctx: Context) -> None:
+        await self._roll.run(ctx)
+
+
 def _janitor(parts: Parts, running: Collection[str]) -> Janitor:
     """Where webhooks are published by anybody, here or elsewhere, changes stay until those have committed them: a store
     that was pruned further could not serve a publisher that is started over it later.
     """
     published = "webhook-publisher" in running or "webhook-publisher" in components.enabled(parts.config)
     readers = (PUBLISHER_GROUP,) if published else ()
-    return Janitor(parts.bus, parts.store, readers, checkpoint=parts.checkpoint)
+    return Janitor(parts.bus, parts.store, readers)
 
 
 def _source(parts: Parts, source: Source) -> Supervision:
@@ -140,7 +170,10 @@ def _webhooks(parts: Parts, running: Collection[str]) -> list[Child | Supervisio
             in_flight_max=consumer.in_flight_max,
             per_webhook_max=consumer.per_webhook_max,
             total_s=consumer.timeout_s,
+            gather_s=0.0 if isinstance(parts.queue, SqliteQueue) else CLAIM_S,
             counts=parts.deliveries,
+            lateness=parts.lateness,
+            heritage=parts.queue.heritage if isinstance(parts.queue, SqliteQueue) else None,
         )
 
     children: list[Child | Supervision] = []

@@ -67,6 +67,19 @@ async def verify_topics(
         raise Refused(f"the topics at {where_} are not as this version needs them:\n{lines}\n{_todo(found)}")
 
 
+async def verify_readable(settings: KafkaSettings, topics: Sequence[Topic[Any]]) -> None:
+    """Raises `Refused` unless all of it can be read. Whoever takes a log away, because its topics are not as they
+    should be, is not refused for that.
+    """
+    wanted = Place(settings=settings, topics=tuple(topics), replication=1, min_in_sync=1).wanted()
+    async with administration(settings) as admin:
+        found = await admin.found([topic.name for topic in wanted], {"cleanup.policy"})
+    partitions = {name: topic.partitions for name, topic in found.items()}
+    lacking = [topic.name for topic in wanted if partitions.get(topic.name, 0) < topic.partitions]
+    if lacking:
+        raise Refused(f"the log cannot be read: topics that are not there, or lack partitions: {', '.join(lacking)}")
+
+
 async def plan(config: Config, *, as_json: bool) -> int:
     """0: nothing to do; 2: something to apply; 78: something that cannot be applied."""
     where = place(config)

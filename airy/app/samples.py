@@ -11,17 +11,27 @@ from typing import Protocol, runtime_checkable
 
 import anyio
 
+from airy import topics
 from airy.actors.webhooks.queue import QueueStats
 from airy.app.parts import Parts
 from airy.errors import Unavailable
+from airy.histogram import SHORT_S, Histogram, sum_of
 from airy.http.app import Front
 from airy.http.ingress import Ingress
-from airy.http.metrics import Labelled, Value
+from airy.http.metrics import Labelled, Measured, Value
 from airy.http.metrics import Samples as Values
 
 QUEUE_S = 1.0  # for the queue's answer
 FATES = ("routed", "parked", "unparked", "dead_lettered")  # shown from 0 on: a monitor cannot see a counter appear
-NO_STATS = QueueStats(0, 0, 0, None)
+NO_STATS = QueueStats(0, 0, None)
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A bus that knows, by topic, how long it took to publish."""
+
+    @property
+    def appends(self) -> Mapping[str, Histogram]: ...
 
 
 @runtime_checkable
@@ -58,6 +68,7 @@ class Samples:
             "records_dead_lettered_total": float(parts.follower.bad),
             "store_caught_up": float(parts.follower.caught_up),
             "webhooks_delivered_total": float(parts.deliveries["delivered"]),
+            "webhooks_delivery_seconds": Measured((), {(): parts.lateness}),
             "webhooks_failed_attempts_total": float(parts.deliveries["failed"]),
         }
         if self._front is not None:
@@ -84,6 +95,8 @@ class Samples:
         bus = self._parts.bus
         if isinstance(bus, Rebalancing):
             values["rebalances_total"] = Labelled(("group",), {(group,): n for group, n in bus.rebalances.items()})
+        if isinstance(bus, Timed):
+            values["publish_seconds"] = Measured(("what",), _by_what(bus.appends))
         return values
 
     async def _queue(self) -> dict[str, Value]:
@@ -101,7 +114,6 @@ class Samples:
             "webhooks_waiting": float(stats.waiting),
             "webhooks_waiting_max": float(parts.config.queue.jobs_max),
             "webhooks_leased": float(stats.leased),
-            "webhooks_dead": float(stats.dead),
             "webhooks_oldest_age_seconds": age_ms / 1000,
         }
 
@@ -111,3 +123,14 @@ class Samples:
             for name in ingress.counts.__slots__:
                 totals[name] = totals.get(name, 0.0) + getattr(ingress.counts, name)
         return totals
+
+
+def _by_what(appends: Mapping[str, Histogram]) -> dict[tuple[str, ...], Histogram]:
+    """What is appended to a topic: provider webhooks, facts, or something else. Shown from 0 on."""
+    return {
+        (what,): sum_of((each for topic, each in appends.items() if _WHAT.get(topic, "other") == what), SHORT_S)
+        for what in ("ingress", "facts", "other")
+    }  # fmt: skip
+
+
+_WHAT = {topics.EVENTS.name: "facts", **{topics.source_events(name).name: "ingress" for name in topics.SOURCES}}

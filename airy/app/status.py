@@ -9,11 +9,13 @@ from airy.actors.runtime import Snapshot, Tree
 from airy.app.parts import Parts
 from airy.components import Service
 from airy.http.metrics import Labelled, Value
+from airy.http.ports import Fleet
+from airy.model.process import SHARED
 
 COMPONENT_OF = {  # children of the tree, and the component whose health they are
     "publisher": "webhook-publisher", "dispatcher": "webhook-consumer", "http": "http",
 }  # fmt: skip
-SHARED = "airy"  # what every process has beside its components; while that is unwell, so are they
+ROLL_OF = "api-admin"  # whose processes keep the roll of all
 WELL = frozenset({"ready", "draining", "stopped"})
 FOLD_AGE_MAX_S = 30.0  # a store that lacks older records than this serves answers that are too old
 PAGE_BYTES = 4096
@@ -55,12 +57,34 @@ class TreeStatus:
         return waiting
 
     def services(self) -> Mapping[str, Service]:
-        return components.client_config_services(self._somewhere(), self._healthy())
+        return components.client_config_services(self._somewhere(), self._healthy_somewhere())
+
+    def fleet(self) -> Fleet:
+        """What processes said in the log, this one among them; nothing, where nobody listens."""
+        return self._parts.roll.fleet(self._somewhere())
+
+    def ready(self) -> Mapping[str, bool]:
+        """Whether each component here is ready, and what they share."""
+        waiting = self.waiting_for()
+        return self._healthy() | {SHARED: not any(_component(name) == SHARED for name in waiting)}
+
+    def restarts(self) -> Counter[tuple[str, ...]]:
+        """By component and actor."""
+        found: Counter[tuple[str, ...]] = Counter()
+        for node in leaves(self.tree.snapshot()) if self.tree else ():
+            found[_component(node.path), node.path.rpartition("/")[2]] += node.restarts
+        return found
 
     def _somewhere(self) -> frozenset[str]:
         """What runs in this installation: on a shared log, what is enabled runs in some process."""
         config = self._parts.config
         return self._running | components.enabled(config) if config.bus.kind == "kafka" else self._running
+
+    def _healthy_somewhere(self) -> dict[str, bool]:
+        """Here, as the tree has it; elsewhere, if a process has said so lately."""
+        here = self._healthy()
+        told = self.fleet().components
+        return {name: here.get(name, False) or share.ready > 0 for name, share in told.items()}
 
     def _healthy(self) -> dict[str, bool]:
         sick = {_component(path) for path in self.waiting_for() if path.count("/") >= 1}
@@ -69,17 +93,16 @@ class TreeStatus:
     # --- metrics
 
     def counters(self) -> Mapping[str, Value]:
-        waiting = self.waiting_for()
-        ready = self._healthy() | {SHARED: not any(_component(name) == SHARED for name in waiting)}
         values: dict[str, Value] = {
             **{name: read() for name, read in self._counted.items()},
             **self._tree_counters(),
+            **self._fleet_counters(),
             "build_info": Labelled(
                 ("version", "python", "components"),
                 {(__version__, platform.python_version(), ",".join(sorted(self._running))): 1.0},
             ),
-            "component_ready": Labelled(("component",), {(name,): float(well) for name, well in ready.items()}),
-            "ready": float(not waiting),
+            "component_ready": Labelled(("component",), {(name,): float(well) for name, well in self.ready().items()}),
+            "ready": float(not self.waiting_for()),
         }
         resident = resident_bytes()
         if resident is not None:
@@ -96,11 +119,19 @@ class TreeStatus:
     def _tree_counters(self) -> dict[str, Value]:
         if self.tree is None:
             return {}
-        nodes = list(leaves(self.tree.snapshot()))
-        restarts: Counter[tuple[str, ...]] = Counter()
-        for node in nodes:
-            restarts[_component(node.path), node.path.rpartition("/")[2]] += node.restarts
-        return {"restarts_total": Labelled(("component", "actor"), restarts), "actors": len(nodes)}
+        actors = sum(1 for _ in leaves(self.tree.snapshot()))
+        return {"restarts_total": Labelled(("component", "actor"), self.restarts()), "actors": actors}
+
+    def _fleet_counters(self) -> dict[str, Value]:
+        if ROLL_OF not in self._running:
+            return {}
+        fleet = self.fleet()
+        ready: dict[tuple[str, ...], float] = {(name,): share.ready for name, share in fleet.components.items()}
+        return {
+            "component_processes_ready": Labelled(("component",), ready),
+            "processes": len(fleet.processes),
+            "processes_silent": sum(each.silent for each in fleet.processes),
+        }
 
 
 def _component(path: str) -> str:

@@ -1,5 +1,6 @@
 """Runs an installation in this process: opens what is on disk, builds the tree, runs it until told to stop."""
 
+import platform
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,10 +19,13 @@ from airy.app.edge import front
 from airy.app.kafka import kafka_settings
 from airy.app.parts import Parts, assemble, webhook_reach
 from airy.app.plan import plan
+from airy.app.presence import Reporter
+from airy.app.redis import redis_server
 from airy.app.samples import Samples
 from airy.app.status import TreeStatus
 from airy.bus.journal import open_journal
 from airy.bus.kafka import KafkaBus
+from airy.bus.kafka.producer import codec
 from airy.bus.memory import MemoryBus
 from airy.clock import Clock, RandomIds, SystemClock
 from airy.config import Config, system_token
@@ -32,6 +36,7 @@ from airy.secret import Secret
 from airy.store.sqlite import SqliteStore
 
 STOPPED = 0
+HOST = platform.node() or "localhost"
 WEBHOOKS = frozenset({"webhook-publisher", "webhook-consumer"})
 
 
@@ -66,10 +71,13 @@ async def up(
         app, ingresses = front(parts, running, status, samples.read)
         samples.watch(app, ingresses)
         server = HttpServer(app, host=config.http.host, port=config.http.port)
+        report = Reporter(parts, status, host=HOST, where=lambda: _reachable(server))
         announce = _Once(lambda: on_started(Running(_url(server), system_token(config), stop, status)))
         guests = show.guests(parts, lambda: _url(server)) if show else ()
         await run_tree(
-            plan(parts, running, edge=lambda: _Edge(server), on_folded=announce, guests=guests),
+            plan(
+                parts, running, edge=lambda: _Edge(server), report=report, on_folded=announce, guests=guests
+            ),
             clock=clock, stop=stop, log=structlog.get_logger("airy"), on_start=status.started,
         )  # fmt: skip
     return STOPPED
@@ -99,7 +107,7 @@ async def opened(config: Config, running: frozenset[str], clock: Clock, *, ephem
             config, clock=clock, ids=RandomIds(), bus=bus, store=store, queue=queue, sealer=files.sealer(config),
             provider_fetch=await held.enter_async_context(AiohttpFetch(ANYWHERE)),
             webhook_fetch=await held.enter_async_context(AiohttpFetch(webhook_reach(config))),
-            arrived=queue.arrived, checkpoint=store.checkpoint if place else None,
+            arrived=queue.arrived, kept=store if place else None,
         )  # fmt: skip
 
 
@@ -119,6 +127,7 @@ async def _log(
     """The log, and the file its store is kept in, if anything is kept."""
     if config.bus.kind == "kafka":
         settings = kafka_settings(config)
+        codec(settings)
         kafka = config.bus.kafka
         await provision.verify_topics(
             settings, access.used(running), replication=kafka.replication, min_in_sync=kafka.min_in_sync
@@ -133,11 +142,8 @@ async def _log(
 
 async def _queue(config: Config, held: AsyncExitStack, *, durable: bool) -> SqliteQueue | RedisQueue:
     given = config.queue
-    if given.kind == "redis" and given.redis.url is not None:
-        shared = RedisQueue(
-            given.redis.url.reveal(), namespace=given.redis.namespace, cluster=given.redis.cluster,
-            jobs_max=given.jobs_max,
-        )  # fmt: skip
+    if given.kind == "redis":
+        shared = RedisQueue(redis_server(config), namespace=given.redis.namespace, jobs_max=given.jobs_max)
         await shared.open()
         held.push_async_callback(shared.close)
         return shared
@@ -169,6 +175,18 @@ class _Edge:
 
 
 def _url(server: HttpServer) -> str:
+    """As this machine reaches it."""
     host, port = server.address or ("127.0.0.1", 0)
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    return _http({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
+
+
+def _reachable(server: HttpServer) -> str | None:
+    """As others do, if they can at all."""
+    if server.address is None:
+        return None
+    host, port = server.address
+    return _http({"0.0.0.0": HOST, "::": HOST}.get(host, host), port)  # noqa: S104
+
+
+def _http(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -29,7 +29,7 @@ async def verify(config: Config) -> int:
 
     On a cluster the stores of running processes are left out: stop one to have its store looked at.
     """
-    async with opened(config) as bus:
+    async with opened(config, reading=True) as bus:
         with tempfile.TemporaryDirectory(prefix="airy-verify-") as directory:
             fresh = SqliteStore(Path(directory) / "store.db")
             await fresh.open()

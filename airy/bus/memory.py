@@ -25,6 +25,7 @@ from airy.bus.topic import Topic
 from airy.bus.worker import task_group
 from airy.clock import Clock
 from airy.errors import Unavailable
+from airy.histogram import SHORT_S, Histograms
 
 MIB: Final = 1_048_576
 DAY_MS: Final = 86_400_000
@@ -46,6 +47,7 @@ class MemoryBus:
         self._rebalance_s = rebalance_s
         self._upkeep_s = upkeep_s
         self._groups: dict[str, Group] = {}
+        self.appends = Histograms(SHORT_S)  # how long `publish` took, by topic
         self._storage: Storage
         if journal is None:
             self._storage = Volatile(
@@ -70,6 +72,13 @@ class MemoryBus:
     async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
         if not emits:
             return []
+        began = anyio.current_time()
+        try:
+            return await self._publish(emits)
+        finally:
+            self.appends.add({emit.topic for emit in emits}, anyio.current_time() - began)
+
+    async def _publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
         if self._faults is None:
             return await self._storage.publish(emits)
         if await self._strike("publish") == "duplicate":

@@ -129,7 +129,14 @@ def ours(names: Iterable[str], topics: Iterable[Topic[Any]], namespace: str) -> 
 
 def _retained(topic: Topic[Any]) -> dict[str, str]:
     timed = {"retention.ms": str(topic.retention_ms)} if topic.retention == "time" else {}
-    return _RETENTION[topic.retention] | timed
+    return _RETENTION[topic.retention] | timed | (_soon(topic.versions_ms) if topic.versions_ms else {})
+
+
+def _soon(versions_ms: int) -> dict[str, str]:
+    """For keys that change all the time: what may be compacted is closed as often, for an open segment never is."""
+    return {
+        "min.compaction.lag.ms": str(versions_ms), "segment.ms": str(versions_ms), "delete.retention.ms": str(DAY_MS)
+    }  # fmt: skip
 
 
 def _refusals(wanted: Wanted, found: Found) -> Iterable[Refusal]:

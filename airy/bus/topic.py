@@ -26,13 +26,14 @@ class Topic(Generic[V]):
 
     def __init__(  # a plain class: msgspec structs cannot hold the encoder and stay frozen values
         self, name: str, value_type: object, *, partitions: int, retention: Retention, retention_ms: int | None = None,
-        writers: tuple[str, ...] = (), readers: tuple[str, ...] = (), key: str = "",
+        versions_ms: int | None = None, writers: tuple[str, ...] = (), readers: tuple[str, ...] = (), key: str = "",
     ) -> None:  # fmt: skip
         self.name = name
         self.value_type = value_type
         self.partitions = partitions
         self.retention = retention
         self.retention_ms = retention_ms
+        self.versions_ms = versions_ms  # of a compacted one: for so long every version stays, if not as usual
         self.key = key  # what the key is, in words
         self.writers = writers
         self.readers = readers

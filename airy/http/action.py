@@ -4,7 +4,7 @@ Handlers are plain functions from a typed body to an answer; reading and checkin
 position, the position of the write and the id of the request are the same for all and live here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from litestar import Request
@@ -43,10 +43,11 @@ class Common(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """`body` None is an empty one; `position` is that of the write this answers."""
+    """`body` None is an empty one; `position` is that of the write this answers, `also` those beside it."""
 
     body: object = None
     position: Position | None = None
+    also: Sequence[Position] = ()
 
 
 class Call(Struct, Generic[B], frozen=True):
@@ -107,7 +108,8 @@ def route(of: Action, edge: Edge, reader: bodies.BodyReader) -> HTTPRouteHandler
 
 
 def _response(answer: Answer, status: int) -> ASGIResponse:
-    headers = {POSITION_HEADER: topics.position_token(answer.position)} if answer.position else None
+    positions = (*([answer.position] if answer.position else ()), *answer.also)
+    headers = {POSITION_HEADER: ",".join(map(topics.position_token, positions))} if positions else None
     return json_reply(answer.body, status, headers)
 
 

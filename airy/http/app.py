@@ -22,6 +22,7 @@ from airy.http import (
     messages,
     metadata,
     openapi,
+    processes,
     tags,
     templates,
     webhooks,
@@ -37,7 +38,7 @@ from airy.http.problems import Problem, problem_of, render
 
 ACTIONS: tuple[Action, ...] = (
     *channels.ACTIONS, *client_config.ACTIONS, *conversations.ACTIONS, *messages.ACTIONS, *metadata.ACTIONS,
-    *tags.ACTIONS, *templates.ACTIONS, *webhooks.ACTIONS,
+    *processes.ACTIONS, *tags.ACTIONS, *templates.ACTIONS, *webhooks.ACTIONS,
 )  # fmt: skip
 
 ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]

@@ -6,25 +6,28 @@ with the alerts and with the dashboard.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import accumulate
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from airy.histogram import Histogram
 from airy.http.auth import PERMISSION, Permission
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "airy_"
-TOTAL = "_total"  # names that end so are counters, all others gauges
+TOTAL = "_total"  # names that end so are counters; what is a `Measured` is a histogram, and all others gauges
 
 MEANING = {  # name without its prefix; a counter starts at 0 with the process
     "actors": "leaves of the supervision tree",
     "build_info": "1; version, and the components that run in this process",
     "changes": "changes that are kept for those who act on them",
     "channels": "channels, connected or not",
+    "component_processes_ready": "processes in which a component is known to be ready; each with the API tells all",
     "component_ready": "1 if every actor of a component is ready; `airy` are those that every process has",
     "consumer_lag": "offsets a consumer group has yet to commit, by topic; the same from each of its members",
     "conversations": "conversations that are listed",
@@ -38,7 +41,10 @@ MEANING = {  # name without its prefix; a counter starts at 0 with the process
     "log_reading_age_seconds": "how old lag, fold lag and fold age are",
     "messages": "messages that are listed",
     "process_resident_memory_bytes": "memory of the process, by the components in it",
+    "processes": "processes of the installation that are known; each with the API tells the same",
+    "processes_silent": "those of them that have said nothing for three beats",
     "provider_webhooks_total": "provider webhooks by what became of them behind the door",
+    "publish_seconds": "histogram: how long it took until what was appended to the log was durable, or given up",
     "ready": "1 if this process is ready, as /readyz says",
     "rebalances_total": "times partitions of a consumer group were dealt out to this process",
     "records_dead_lettered_total": "records of the log that could not be folded",
@@ -50,6 +56,7 @@ MEANING = {  # name without its prefix; a counter starts at 0 with the process
     "webhook_queue_up": "1 if the webhook queue answered this scrape; else its numbers are the latest known",
     "webhooks_dead": "deliveries that were given up and can be replayed",
     "webhooks_delivered_total": "deliveries that an endpoint took",
+    "webhooks_delivery_seconds": "histogram: how old a change was, by its timestamp, when an endpoint took it",
     "webhooks_failed_attempts_total": "attempts to deliver that failed",
     "webhooks_leased": "deliveries under way",
     "webhooks_oldest_age_seconds": "age of the oldest change that waits in the queue",
@@ -65,7 +72,14 @@ class Labelled(Struct, frozen=True):
     values: Mapping[tuple[str, ...], float]
 
 
-Value = float | Mapping[str, float] | Labelled
+class Measured(Struct, frozen=True):
+    """Histograms by their labels."""
+
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], Histogram]
+
+
+Value = float | Mapping[str, float] | Labelled | Measured
 Samples = Mapping[str, Value]
 """Values by name; a mapping holds one value for each `what`."""
 
@@ -79,6 +93,9 @@ class Collector:
     def collect(self) -> Iterable[Metric]:
         for name, value in sorted(self._samples.items()):
             bare = name.removesuffix(TOTAL)
+            if isinstance(value, Measured):
+                yield _histogram(name, value)
+                continue
             kind = CounterMetricFamily if name.endswith(TOTAL) else GaugeMetricFamily
             found = _labelled(value)
             family = kind(PREFIX + bare, MEANING.get(name, bare.replace("_", " ")), labels=found.labels)
@@ -87,7 +104,15 @@ class Collector:
             yield family
 
 
-def _labelled(value: Value) -> Labelled:
+def _histogram(name: str, value: Measured) -> Metric:
+    family = HistogramMetricFamily(PREFIX + name, MEANING.get(name, name.replace("_", " ")), labels=value.labels)
+    for labels, histogram in sorted(value.values.items()):
+        bounds = (*map(repr, histogram.bounds_s), "+Inf")
+        family.add_metric(labels, [*zip(bounds, accumulate(histogram.counts), strict=True)], histogram.sum_s)
+    return family
+
+
+def _labelled(value: float | Mapping[str, float] | Labelled) -> Labelled:
     if isinstance(value, Labelled):
         return value
     if isinstance(value, Mapping):

@@ -2,7 +2,7 @@
 provides them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from airy.actors.webhooks.queue import WebhookQueue
 from airy.clock import Clock, Ids
 from airy.components import Service
 from airy.http.asgi import RawHeaders
+from airy.model.process import ProcessStatus
 from airy.sources.api import Accepted, Denied
 from airy.store.api import Store
 
@@ -37,8 +38,30 @@ class Lifetime(Protocol):
     def cleanup(self) -> AbstractContextManager[anyio.CancelScope]: ...
 
 
+class Known(Struct, frozen=True):
+    """What a process said last, and how long ago; `silent`: for so long that it counts for nothing."""
+
+    status: ProcessStatus
+    age_s: float
+    silent: bool
+
+
+class Share(Struct, frozen=True):
+    """In how many processes a component runs, and in how many of them it is known to be ready."""
+
+    processes: int
+    ready: int
+
+
+class Fleet(Struct, frozen=True):
+    """Every process of the installation, and what becomes of each component."""
+
+    processes: Sequence[Known] = ()
+    components: Mapping[str, Share] = {}
+
+
 class Status(Protocol):
-    """How the process is."""
+    """How the process is, and the installation it is of."""
 
     def alive(self) -> bool:
         """Whether restarting the process would not help."""
@@ -49,6 +72,7 @@ class Status(Protocol):
         ...
 
     def services(self) -> Mapping[str, Service]: ...
+    def fleet(self) -> Fleet: ...
 
 
 class Edge(Struct, frozen=True, kw_only=True):

@@ -127,6 +127,44 @@ class FacebookPage(Struct, forbid_unknown_fields=True):
     connected: bool
 
 
+class ProcessComponent(Struct, forbid_unknown_fields=True):
+    ready: bool
+    restarts: int
+    lag: int | None
+    rebalances: int | None
+
+
+class ProcessFold(Struct, forbid_unknown_fields=True):
+    lag: int
+    age_s: float
+    caught_up: bool
+
+
+class Process(Struct, forbid_unknown_fields=True):
+    instance: str
+    url: str | None
+    version: str
+    started_at: str
+    age_s: float
+    silent: bool
+    ready: bool
+    waiting_for: dict[str, str]
+    components: dict[str, ProcessComponent]
+    memory_bytes: int
+    event_loop_delay_s: float
+    fold: ProcessFold
+
+
+class Share(Struct, forbid_unknown_fields=True):
+    processes: int
+    ready: int
+
+
+class Fleet(Struct, forbid_unknown_fields=True):
+    data: list[Process]
+    components: dict[str, Share]
+
+
 class Config(Struct, forbid_unknown_fields=True):
     services: dict[str, Service]
     user_profile: Document | None

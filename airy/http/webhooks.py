@@ -3,22 +3,24 @@
 from typing import Annotated
 
 import structlog
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
 from airy.actors.commands import Conflict, Subscription, Unknown
-from airy.actors.webhooks.queue import Dead
+from airy.actors.commands.dead import AT_ONCE_MAX
 from airy.errors import Refused
 from airy.http import shapes
 from airy.http.action import Answer, Call, Nothing, action
 from airy.http.auth import Permission
 from airy.http.bodies import Id, LongText, Text
+from airy.http.paging import envelope
 from airy.http.ports import Edge
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Webhook, WebhookStatus
 from airy.model.render import render_webhook, timestamp
 from airy.secret import Secret
+from airy.store.cursors import page_size
 
 EVENTS_MAX = 64
-DEAD_MAX = 100
 
 log = structlog.get_logger("airy.http")
 
@@ -53,6 +55,8 @@ class Reference(Struct, frozen=True):
 
 class DeadLetters(Struct, frozen=True):
     id: Id | None = None  # of a webhook; none: of all
+    cursor: Text | None = None
+    page_size: int | None = None  # none: as many as are replayed at once
 
 
 class Replay(Struct, frozen=True):
@@ -142,12 +146,15 @@ async def rotate_secret(edge: Edge, call: Call[Reference]) -> Answer:
     "/webhooks.deadLetters",
     permission=Permission.READ,
     body=DeadLetters,
-    returns=shapes.Data[shapes.DeadLetter],
+    returns=shapes.Page[shapes.DeadLetter],
 )
 async def dead_letters(edge: Edge, call: Call[DeadLetters]) -> Answer:
-    """Deliveries that were given up, with the reason."""
-    found = await edge.queue.dead(webhook_id=call.body.id, dead_max=DEAD_MAX)
-    return Answer({"data": [_render_dead(dead) for dead in found]})
+    """Deliveries that were given up and are not being made again, newest first, with the reason."""
+    body = call.body
+    page = await edge.store.dead_deliveries(
+        webhook_id=body.id, cursor=body.cursor or None, page_size=page_size(body.page_size or AT_ONCE_MAX)
+    )
+    return Answer(envelope(page, [_render_dead(dead) for dead in page.items if isinstance(dead, DeadDelivery)]))
 
 
 @action("/webhooks.replay", permission=Permission.MANAGE, body=Replay, returns=shapes.Replayed)
@@ -156,15 +163,12 @@ async def replay(edge: Edge, call: Call[Replay]) -> Answer:
     body = call.body
     if (body.delivery_id is None) == (body.id is None):
         raise Refused("name one delivery_id, or the id of a webhook", field="delivery_id")
+    dead = edge.commands.dead
     if body.delivery_id is not None:
-        if not await edge.queue.replay(body.delivery_id, now_ms=edge.clock.now_ms()):
-            raise Unknown("there is no dead delivery with that id", field="delivery_id")
-        return Answer({"replayed": 1})
-    await _known(edge, body.id or "")
-    found = await edge.queue.dead(webhook_id=body.id, dead_max=DEAD_MAX)
-    return Answer(
-        {"replayed": sum([await edge.queue.replay(dead.job_id, now_ms=edge.clock.now_ms()) for dead in found])}
-    )
+        done = await dead.replay(edge.queue, body.delivery_id)
+    else:
+        done = await dead.replay_of(edge.queue, body.id or "")
+    return Answer({"replayed": done.deliveries}, also=done.positions)
 
 
 async def _known(edge: Edge, webhook_id: str) -> Webhook:
@@ -183,17 +187,17 @@ def _render(edge: Edge, webhook: Webhook) -> dict[str, object]:
     return render_webhook(webhook, headers)
 
 
-def _render_dead(dead: Dead) -> dict[str, object]:
+def _render_dead(dead: DeadDelivery) -> dict[str, object]:
     return {
-        "delivery_id": dead.job_id,
+        "delivery_id": dead.delivery_id,
         "webhook_id": dead.webhook_id,
         "event_id": dead.event_id,
         "event": dead.kind,
         "lane": dead.lane,
         "attempts": dead.attempts,
         "reason": dead.reason,
-        "died_at": timestamp(dead.buried_at_ms),
-        "body": Raw(dead.body),
+        "died_at": timestamp(dead.died_at_ms),
+        "body": dead.body,
     }
 
 

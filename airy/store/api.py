@@ -15,6 +15,7 @@ from msgspec import Struct
 from airy.bus.record import Position, Record, TopicPartition
 from airy.model.change import Change
 from airy.model.conversation import Conversation, Message
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
 
 T = TypeVar("T")
@@ -145,6 +146,27 @@ class Store(Protocol):
     async def template(self, template_id: str) -> Template | None: ...
     async def webhooks(self) -> list[Webhook]: ...
     async def webhook(self, webhook_id: str) -> Webhook | None: ...
+    async def dead_deliveries(self, *, webhook_id: str | None = None, cursor: str | None, page_size: int) -> Page:
+        """Deliveries that were given up and are not being made again, newest first; items are DeadDelivery.
+
+        One for each delivery, its newest burial. A bad cursor raises `Refused`.
+        """
+        ...
+
+    async def burials(self, delivery_id: str) -> list[DeadDelivery]:
+        """All of one delivery, newest first; the newest says how it stands."""
+        ...
+
+    async def replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        """Deliveries that are to be made again and that nobody has made yet, by (since when, id), from `after` on."""
+        ...
+
+    async def old_burials(self, *, keep_max: int, before_ms: int, burials_max: int) -> list[str]:
+        """Ids of burials that nobody has to keep: before a time, or beyond the newest so many; oldest first."""
+        ...
+
     async def counts(self) -> dict[str, int]:
-        """conversations, messages, channels, changes, send_pending, send_unknown: for metrics and status."""
+        """conversations, messages, channels, changes, send_pending, send_unknown, webhooks_dead: for metrics and
+        status.
+        """
         ...

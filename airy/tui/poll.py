@@ -21,6 +21,7 @@ COUNTS = {  # what `/metrics` calls it, and what a person does
     "airy_webhooks_waiting": "webhooks waiting",
     "airy_webhooks_dead": "dead",
 }
+OF_MANY = {"airy_processes": "processes", "airy_processes_silent": "silent"}  # told where there are several
 COUNTS_EVERY = 4  # rounds
 
 
@@ -74,7 +75,8 @@ class Poller:
 
     async def _counts(self) -> tuple[tuple[str, int], ...]:
         samples = parse_metrics(await self._client.text("/metrics"))
-        return tuple((label, int(samples[name])) for name, label in COUNTS.items() if name in samples)
+        told = COUNTS | OF_MANY if samples.get("airy_processes", 1.0) > 1 else COUNTS
+        return tuple((label, int(samples[name])) for name, label in told.items() if name in samples)
 
 
 def parse_metrics(text: str) -> Mapping[str, float]:

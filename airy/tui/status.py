@@ -1,4 +1,8 @@
-"""`airy status`: one look at a running instance, or at each process of one, for people or for programs."""
+"""`airy status`: one look at an installation, for people or for programs.
+
+One process is asked, and answers for all where it has the API: what each of them said in the log. Or each of several is
+asked itself, which needs no log and shows its every number.
+"""
 
 import json
 import sys
@@ -34,19 +38,48 @@ class Services(Struct, frozen=True):
     services: dict[str, dict[str, Any]] = {}
 
 
+class Fleet(Struct, frozen=True):
+    """Every process the asked one knows of, and of each component in how many it is ready."""
+
+    data: list[Report]
+    components: dict[str, dict[str, int]]
+
+    @property
+    def away(self) -> list[str]:
+        return [name for name, share in self.components.items() if not share["ready"]]
+
+
 async def show(where: Sequence[Instance], as_json: bool, out: TextIO | None = None) -> int:
-    """Print how each of these is; the exit code says whether all are ready. One alone that is away raises."""
+    """Print how these are; the exit code says whether all is ready. One alone that is away raises."""
     async with AiohttpFetch(ANYWHERE) as fetch:
         clients = [Client(fetch, url, token) for url, token in where]
-        reports = [await ask(clients[0])] if len(clients) == 1 else await ask_all(clients)
-    ready = all(report["ready"] for report in reports)
-    if as_json:
-        told = reports[0] if len(reports) == 1 else {"ready": ready, "processes": reports}
-        text = json.dumps(told, indent=2, sort_keys=True)
-    else:
-        text = words(reports)
+        text, ready = await look(clients, as_json)
     (out or sys.stdout).write(text + "\n")
     return OK if ready else NOT_READY
+
+
+async def look(clients: Sequence[Client], as_json: bool) -> tuple[str, bool]:
+    """What is to be printed, and whether all is ready: the asked processes, and of every component at least one."""
+    if len(clients) > 1:
+        reports = await ask_all(clients)
+        ready = all(report["ready"] for report in reports)
+        return _json({"ready": ready, "processes": reports}) if as_json else words(reports), ready
+    report, fleet = await ask(clients[0]), await ask_for_all(clients[0])
+    if fleet is None:
+        return _json(report) if as_json else words([report]), report["ready"]
+    ready = report["ready"] and not fleet.away
+    if as_json:
+        whole = {"ready": ready, "processes": fleet.data, "component_processes": fleet.components}
+        return _json(report | whole), ready
+    return fleet_words(report, fleet), ready
+
+
+async def ask_for_all(client: Client) -> Fleet | None:
+    """None where nobody can say: a process without the API, of an older version, or one that still folds the log."""
+    try:
+        return await client.call("/processes.list", {}, Fleet)
+    except (Refused, Unavailable):
+        return None
 
 
 async def ask_all(clients: Sequence[Client]) -> list[Report]:
@@ -150,20 +183,36 @@ def _belongs(group: str, component: str) -> bool:
 
 def words(reports: Sequence[Report]) -> str:
     """One table, a row for each component of each process; then what waits, the store and the queue."""
-    versions = ", ".join(sorted({report["version"] for report in reports if report.get("version")}))
-    state = "ready" if all(report["ready"] for report in reports) else "not ready"
-    lines = [f"{f'Airy {versions}'.strip()}: {state}", ""]
-    lines += _table([row for report in reports for row in _rows(report)])
-    lines.append("")
+    lines = _table_of(reports, ready=all(report["ready"] for report in reports))
     for report in reports:
         if "error" in report:
             lines.append(f"{_host(report)} does not answer: {report['error']}")
-        lines += [f"{_host(report)} waits for {name}: {why}" for name, why in report.get("waiting_for", {}).items()]
+        lines += _waits(report)
     answered = [report for report in reports if "error" not in report]
     lines += [_fold(report) for report in answered]
     queues = [report["queue"] for report in answered if report["queue"]["up"]] or [r["queue"] for r in answered]
     lines += [_queue(queue) for queue in queues[:1]]
     return "\n".join(lines)
+
+
+def fleet_words(asked: Report, fleet: Fleet) -> str:
+    """The same of processes that were not asked themselves. Of a silent one the last that is known."""
+    lines = _table_of(fleet.data, ready=asked["ready"] and not fleet.away)
+    lines += [f"no ready process runs {name}" for name in fleet.away]
+    speaking = [report for report in fleet.data if not report["silent"]]
+    waits = [line for report in speaking for line in _waits(report)]
+    lines += waits or _waits(asked)  # it knows of itself before the log does
+    return "\n".join([*lines, *(_fold(report) for report in speaking), _queue(asked["queue"])])
+
+
+def _table_of(reports: Sequence[Report], *, ready: bool) -> list[str]:
+    versions = ", ".join(sorted({report["version"] for report in reports if report.get("version")}))
+    lines = [f"{f'Airy {versions}'.strip()}: {'ready' if ready else 'not ready'}", ""]
+    return [*lines, *_table([row for report in reports for row in _rows(report)]), ""]
+
+
+def _waits(report: Report) -> list[str]:
+    return [f"{_host(report)} waits for {name}: {why}" for name, why in report.get("waiting_for", {}).items()]
 
 
 def _rows(report: Report) -> list[tuple[str, ...]]:
@@ -173,13 +222,18 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, component in sorted(report["components"].items()):
         numbers = (component["restarts"], component["lag"], component["rebalances"])
-        state = "ready" if component["ready"] else "not ready"
+        state = _silence(report) or ("ready" if component["ready"] else "not ready")
         first = not rows
         rows.append((
             _host(report) if first else "", name, state, *("-" if each is None else f"{each:.0f}" for each in numbers),
             memory if first else "",
         ))  # fmt: skip
-    return rows or [(_host(report), "-", "ready" if report["ready"] else "not ready", "-", "-", "-", memory)]
+    state = _silence(report) or ("ready" if report["ready"] else "not ready")
+    return rows or [(_host(report), "-", state, "-", "-", "-", memory)]
+
+
+def _silence(report: Report) -> str:
+    return f"silent for {report['age_s']:.0f} s" if report.get("silent") else ""
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -196,11 +250,9 @@ def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 def _fold(report: Report) -> str:
     fold = report["fold"]
+    place = f"at {fold['position']:.0f}, " if "position" in fold else ""
     state = "" if fold["caught_up"] else ", still catching up"
-    return (
-        f"store of {_host(report)}: at {fold['position']:.0f}, {fold['lag']:.0f} behind"
-        f" ({fold['age_s']:.1f} s){state}"
-    )
+    return f"store of {_host(report)}: {place}{fold['lag']:.0f} behind ({fold['age_s']:.1f} s){state}"
 
 
 def _queue(queue: Report) -> str:
@@ -212,7 +264,11 @@ def _queue(queue: Report) -> str:
 
 
 def _host(report: Report) -> str:
-    return str(report["url"]).partition("://")[2].rstrip("/")
+    return str(report.get("instance") or str(report["url"]).partition("://")[2].rstrip("/"))
+
+
+def _json(told: Report) -> str:
+    return json.dumps(told, indent=2, sort_keys=True)
 
 
 # --- where

@@ -52,23 +52,10 @@ async def test_changes_stay_until_their_slowest_reader_has_committed_them() -> N
         assert not await house.store.changes(where, after=(-1, -1), changes_max=100)
 
 
-async def test_the_store_is_checkpointed_every_period() -> None:
-    house = House()
-    times: list[float] = []
-
-    async def checkpoint() -> None:
-        times.append(anyio.current_time())
-
-    async with house.open(janitor=lambda: Janitor(house.bus, house.store, (), checkpoint=checkpoint, period_s=5.0)):
-        await anyio.sleep(26)
-
-        assert len(times) == 5
-
-
 async def test_a_process_that_only_serves_keeps_what_a_publisher_elsewhere_has_not_committed() -> None:
     """Its store may be started over by a publisher later."""
     house = House()
-    parts = SimpleNamespace(bus=house.bus, store=house.store, checkpoint=None, config=Config())
+    parts = SimpleNamespace(bus=house.bus, store=house.store, config=Config())
     async with house.open(janitor=lambda: _janitor(parts, {"api-communication"})):  # type: ignore[arg-type]
         await house.connect()
         await house.tell(Chat().received("hello"))

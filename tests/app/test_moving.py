@@ -92,6 +92,30 @@ async def test_an_empty_log_moves_too() -> None:
         assert (told.records, told.places) == (0, 0)
 
 
+async def test_what_processes_said_of_themselves_stays_behind_and_fills_no_log(tmp_path: Path) -> None:
+    """A cluster on which Airy was started and stopped once is as empty as before."""
+    said = topics.COMPONENTS.emit("one:8080", None)
+    async with on_disk(tmp_path) as one, running(memory()) as other:
+        await fill(one)
+        archive, _ = await exported(one)
+        for bus in (one, other):
+            await bus.publish([said])
+        assert (await exported(one))[0] == archive
+        await imported(other, archive)
+        assert (await exported(other))[0] == archive
+
+
+async def test_a_process_that_says_how_it_is_has_not_stopped() -> None:
+    async with running(memory()) as bus:
+        await bus.publish([topics.TAGS.emit("a", None)])
+
+        async def write(_: bytes) -> None:
+            await bus.publish([topics.COMPONENTS.emit("one:8080", None)])
+
+        with pytest.raises(Refused, match="stop every process"):
+            await export_log(bus, write)
+
+
 async def test_groups_go_on_where_they_were(tmp_path: Path) -> None:
     """What each has not dealt with yet is the same records before and after."""
     async with on_disk(tmp_path) as one, running(memory()) as other:
@@ -317,6 +341,6 @@ def test_what_another_version_wrote_beside_the_places_stays() -> None:
 
 
 def test_webhooks_are_the_last_topic() -> None:
-    known: list[Topic[object]] = list(topics.ALL)
+    known: list[Topic[object]] = [topic for topic in topics.ALL if topic is not topics.COMPONENTS]
     assert sorted(topic.name for topic in ORDER) == sorted(topic.name for topic in known)
     assert ORDER[-1] is topics.WEBHOOKS

@@ -2,11 +2,13 @@
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.follower import Follower
 from airy.actors.runtime import Actor
 from airy.actors.webhooks.dispatcher import Dispatcher
+from airy.actors.webhooks.graves import record
 from airy.actors.webhooks.matching import subscribed_from
 from airy.actors.webhooks.publisher import Publisher
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
@@ -14,7 +16,7 @@ from airy.bus.memory import MemoryBus
 from airy.fetch import Answer, NotSent
 from airy.model.change import ChangeKind
 from airy.model.entity import Webhook
-from tests.kit.builders import Chat, tag
+from tests.kit.builders import Chat, dead, tag
 from tests.kit.house import House
 from tests.kit.moving import exported, imported
 from tests.kit.webhooks import SEALER, Endpoints, Request
@@ -134,6 +136,25 @@ async def test_what_an_endpoint_missed_reaches_it_after_the_move_under_the_same_
     after = told(endpoints)[done:]
     assert missed <= set(after)
     assert not set(after) & set(delivered)
+
+
+async def test_what_was_given_up_and_what_is_to_be_made_again_move_along() -> None:
+    endpoints = Endpoints()
+    one, other = Installation(endpoints), Installation(endpoints)
+    await one.queue.open()
+    async with one.house.open():
+        await one.subscribe("early")
+        now_ms = one.house.clock.now_ms()
+        given_up = dead(1, "early", died_at_ms=now_ms)
+        wished = replace(dead(2, "early", died_at_ms=now_ms), replayed_at_ms=now_ms)
+        await one.bus.publish([record(given_up), record(wished)])
+    await imported(other.bus, (await exported(one.bus))[0])
+    await other.queue.open()
+    async with other.house.open(publisher=other.publisher, dispatcher=other.dispatcher):
+        await anyio.sleep(120)
+        assert [(request.event_id, request.body) for request in endpoints.requests] == [("event 2", bytes(wished.body))]
+        page = await other.house.store.dead_deliveries(cursor=None, page_size=9)
+        assert page.items == [given_up]
 
 
 async def _changes(installation: Installation) -> set[tuple[str, ChangeKind]]:

@@ -210,7 +210,7 @@ class Away(SqliteQueue):
     async def stats(self) -> QueueStats:
         self.asked += 1
         if self.asked == 1:
-            return QueueStats(waiting=7, leased=1, dead=2, oldest_at_ms=None)
+            return QueueStats(waiting=7, leased=1, oldest_at_ms=None)
         if self.asked == 2:
             raise Unavailable("redis is away")
         await anyio.sleep_forever()
@@ -225,9 +225,9 @@ async def test_a_scrape_is_answered_in_time_with_what_is_known_when_the_queue_is
         before = anyio.current_time()
         values = await samples.read()
         assert anyio.current_time() - before <= QUEUE_S
-        shown.append((values["webhook_queue_up"], values["webhooks_waiting"], values["webhooks_dead"]))
+        shown.append((values["webhook_queue_up"], values["webhooks_waiting"], values["webhooks_leased"]))
 
-    assert shown == [(1.0, 7.0, 2.0), (0.0, 7.0, 2.0), (0.0, 7.0, 2.0)]
+    assert shown == [(1.0, 7.0, 1.0), (0.0, 7.0, 1.0), (0.0, 7.0, 1.0)]
 
 
 async def test_metrics_have_the_counts_of_store_queue_and_actors() -> None:

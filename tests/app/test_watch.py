@@ -173,6 +173,7 @@ async def test_what_holds_the_event_loop_shows(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("airy.app.watch.TICK_S", 0.1)
     with watched() as (_, watch, _follower):
         context = Context("watch", clock=LoopClock(), random=None)  # type: ignore[arg-type]
+        began = anyio.current_time()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch.run, context, {})
             await anyio.sleep(0.05)
@@ -180,7 +181,7 @@ async def test_what_holds_the_event_loop_shows(monkeypatch: pytest.MonkeyPatch) 
             await anyio.sleep(0.05)
             tasks.cancel_scope.cancel()
 
-        assert 0.1 < watch.loop_delay_s < 1.0
+        assert 0.1 < watch.loop_delay_s < anyio.current_time() - began
 
 
 def test_nothing_is_late_before_anything_was_felt() -> None:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> str:
-    done = subprocess.run(["make", *arguments], cwd=cwd, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(["make", *arguments], cwd=cwd, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout
 
 

@@ -29,7 +29,7 @@ def unit_s(name: str) -> float:
 
 
 def test_the_page_has_every_topic_with_its_partitions() -> None:
-    told = dict(re.findall(r"^\| `([a-z.]+)` \| (\d+) \|", PAGE, re.MULTILINE))
+    told = dict(re.findall(r"^\| `([a-z.-]+)` \| (\d+) \|", PAGE, re.MULTILINE))
 
     assert told == {topic.name: str(topic.partitions) for topic in topics.ALL}
 
@@ -37,7 +37,7 @@ def test_the_page_has_every_topic_with_its_partitions() -> None:
 def test_the_page_counts_partitions_right() -> None:
     whole, folded, queued = (sum(one.partitions for one in some) for some in (topics.ALL, topics.FOLDED, QUEUED))
 
-    assert f"Those are {whole}; a store folds the {folded} of the first seven rows" in PAGE
+    assert f"Those are {whole}; a store folds the {folded} of the first eight rows" in PAGE
     assert f"publishers share the {queued} of the first three" in PAGE
     assert f"{whole} partitions in {len(topics.ALL)} topics, {3 * whole} with three replicas" in PAGE
     assert f"{ceil(100_000 / 3_000)} × {whole} = {34 * whole:,} partitions" in PAGE

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from msgspec.structs import replace
 
 from airy.bus import Bus, Topic
 from airy.bus.kafka import KafkaBus, KafkaSettings
@@ -18,10 +19,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("real_time")]
 
 
 class TestKafkaBus(BusContract):
-    patience_s = 15.0
     quiet_s = 0.3
-    session_s = 1.2
-    rebalance_s = 2.0
+    session_s = 2.0
+    rebalance_s = 3.0
 
     @pytest.fixture(params=["asyncio"])
     def anyio_backend(self, request: pytest.FixtureRequest) -> str:
@@ -32,14 +32,15 @@ class TestKafkaBus(BusContract):
     def _place(self, kafka: Any) -> None:
         self.settings = KafkaSettings(
             bootstrap=tuple(kafka.bootstrap), namespace=f"contract-{secrets.token_hex(4)}",
-            session_s=self.session_s, rebalance_s=self.rebalance_s, record_bytes_max=self.record_bytes_max,
+            session_s=10.0, rebalance_s=self.patience_s, record_bytes_max=self.record_bytes_max,
         )  # fmt: skip
 
     @asynccontextmanager
-    async def serving(self, topics: Topics) -> AsyncIterator[Bus]:
+    async def serving(self, topics: Topics, *, impatient: bool = False) -> AsyncIterator[Bus]:
+        limits = {"session_s": self.session_s, "rebalance_s": self.rebalance_s} if impatient else {}
         async with self.admin() as admin:
             await admin.create_topics([self.wanted(topic) for topic in topics])
-        async with running(KafkaBus(topics, self.settings)) as bus:
+        async with running(KafkaBus(topics, replace(self.settings, **limits))) as bus:
             yield bus
 
     def wanted(self, topic: Topic[Any]) -> NewTopic:

@@ -9,6 +9,7 @@ from functools import partial
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from airy.bus.api import RecordTooLarge
 from airy.bus.kafka import KafkaBus
@@ -21,6 +22,7 @@ from tests.kit.kafka_traps import (
     IN,
     OUT,
     PATIENCE_S,
+    SOON_S,
     TOPICS,
     Stage,
     first,
@@ -38,6 +40,7 @@ from tests.kit.servers.ports import HOST, Port
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
+LONG_MS = 1_500  # an answer under way: time to do something meanwhile, on a busy machine too
 WAIT_AND_SEE = {
     2: "CORRUPT_MESSAGE", 13: "unknown to the client's retries", 29: "TOPIC_AUTHORIZATION_FAILED",
     31: "CLUSTER_AUTHORIZATION_FAILED", 45: "OUT_OF_ORDER_SEQUENCE", 46: "DUPLICATE_SEQUENCE",
@@ -107,10 +110,10 @@ class TestWhatTheBrokerAnswers:
     @pytest.mark.parametrize("code", WAIT_AND_SEE, ids=lambda code: WAIT_AND_SEE[code])
     async def test_an_answer_that_may_change_is_tried_again(self, mock: Stage, code: int) -> None:
         """The transform ends, nothing it had not written is committed, and its next run writes it, in order."""
-        async with serving(mock) as bus:
+        async with serving(mock, session_s=SOON_S) as bus:
             await bus.publish(numbers(IN, 0, 10))
             mock.fail(Api.PRODUCE, 0, code)
-            assert await transformed(bus, 10) == 2
+            assert await transformed(bus, 10) >= 2
             assert first(of(await log(bus, OUT))) == list(range(10))
             assert await log(bus, DEAD) == []
 
@@ -156,7 +159,7 @@ class TestWhatTheBrokerAnswers:
 
     @pytest.mark.parametrize("code", [22, 27, 82])
     async def test_a_commit_that_is_not_taken_repeats_and_loses_nothing(self, mock: Stage, code: int) -> None:
-        async with serving(mock) as bus:
+        async with serving(mock, session_s=SOON_S) as bus:
             await bus.publish(numbers(IN, 0, 10))
             mock.fail(Api.OFFSET_COMMIT, code, code)
             await transformed(bus, 10)
@@ -189,21 +192,24 @@ class TestWhoseFaultItIs:
 
     async def beside_one_another(self, bus: KafkaBus, mock: Stage, *codes: int) -> list[object]:
         """One publish, and while it is under way three more, which share a batch that gets the first of `codes`."""
-        await bus.ends([IN])
+        await bus.publish(numbers(OUT, 0, 1))
         mock.track()
-        mock.round_trip(100)
+        mock.round_trip(LONG_MS)
         mock.fail(Api.PRODUCE, 0, *codes)
+        lane = bus._open.producer._generations.client.lane(IN.where[0])  # type: ignore[union-attr]
         first_call = asyncio.ensure_future(bus.publish(numbers(IN, 1, 2)))
-        await anyio.sleep(0.05)
-        results = await asyncio.gather(
-            *(bus.publish(numbers(IN, n, n + 1)) for n in range(2, 5)), return_exceptions=True
-        )
-        await first_call
-        mock.round_trip(0)
-        return [*results]
+        with anyio.fail_after(PATIENCE_S):
+            while lane.sent_at is None:
+                await checkpoint()
+            calls = [asyncio.ensure_future(bus.publish(numbers(IN, n, n + 1))) for n in range(2, 5)]
+            while len(lane._waiting) < len(calls):
+                await checkpoint()
+            mock.round_trip(0)
+            assert await first_call
+            return [*await asyncio.gather(*calls, return_exceptions=True)]
 
     async def test_an_unknown_topic_says_what_to_do(self, mock: Stage) -> None:
-        async with serving(mock, publish_s=0.5, call_s=0.5) as bus:
+        async with serving(mock, publish_s=1.0, call_s=1.0) as bus:
             mock.topic_error(mock.wire(OUT), 3)
             with pytest.raises(Unavailable, match="airy topics apply"):
                 await bus.publish(numbers(OUT, 0, 1))
@@ -214,7 +220,7 @@ class TestWhoseFaultItIs:
 
     async def test_a_partition_that_loses_its_leader_waits_for_the_next(self, mock: Stage) -> None:
         async with serving(mock, publish_s=0.3) as bus:
-            await bus.publish(numbers(IN, 0, 1))
+            await published(bus, numbers(IN, 0, 1))
             mock.leader(mock.wire(IN), 0, -1)
             with pytest.raises(Unavailable):
                 await bus.publish(numbers(IN, 1, 2))
@@ -226,7 +232,7 @@ class TestWhoseFaultItIs:
 class TestTheBrokerIsAway:
     async def test_a_publish_fails_in_time_and_works_again(self, mock: Stage) -> None:
         async with serving(mock, publish_s=0.3, stall_s=0.5) as bus:
-            await bus.publish(numbers(IN, 0, 1))
+            await published(bus, numbers(IN, 0, 1))
             mock.down()
             for _ in range(3):  # while the client waits, and after it was given up
                 with anyio.fail_after(PATIENCE_S):
@@ -239,7 +245,7 @@ class TestTheBrokerIsAway:
     async def test_a_thousand_publishes_at_once_fail_together(self, mock: Stage) -> None:
         """Not one after the other, each with an attempt of its own to connect."""
         async with serving(mock, publish_s=0.5, publish_records_max=100, stall_s=0.3) as bus:
-            await bus.publish(numbers(IN, 0, 1))
+            await published(bus, numbers(IN, 0, 1))
             mock.round_trip(50)
             calls = [asyncio.ensure_future(bus.publish(numbers(IN, n, n + 1))) for n in range(1, 1001)]
             await anyio.sleep(0.2)
@@ -346,5 +352,5 @@ class TestTheBrokerIsAway:
             await bus.run(LonePulse())
         mock.up()
         async with running(bus):
-            with anyio.fail_after(5):
+            with anyio.fail_after(PATIENCE_S):
                 assert await waiting == {IN.where[0]: 0}

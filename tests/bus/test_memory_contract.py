@@ -20,10 +20,11 @@ class Memory(BusContract):
         self.directory = tmp_path / "journal"
         self.clock = StepClock()
 
-    def make(self, topics: Topics, **options: Any) -> MemoryBus:
+    def make(self, topics: Topics, impatient: bool, **options: Any) -> MemoryBus:
+        limits = {"session_s": self.session_s, "rebalance_s": self.rebalance_s} if impatient else {}
         return MemoryBus(
-            topics, clock=self.clock, session_s=self.session_s, rebalance_s=self.rebalance_s,
-            record_bytes_max=self.record_bytes_max, compact_records_min=1, **options,
+            topics, clock=self.clock, record_bytes_max=self.record_bytes_max, compact_records_min=1,
+            **limits, **options,
         )  # fmt: skip
 
     async def compact(self, bus: Bus, topic: Topic[Any]) -> None:
@@ -37,8 +38,8 @@ class Memory(BusContract):
 
 class TestMemoryBus(Memory):
     @asynccontextmanager
-    async def serving(self, topics: Topics) -> AsyncIterator[Bus]:
-        async with running(self.make(topics)) as bus:
+    async def serving(self, topics: Topics, *, impatient: bool = False) -> AsyncIterator[Bus]:
+        async with running(self.make(topics, impatient)) as bus:
             yield bus
 
 
@@ -46,20 +47,20 @@ class TestJournalOnTheEventLoop(Memory):
     """Little memory, so that most of what is read was evicted."""
 
     @asynccontextmanager
-    async def serving(self, topics: Topics) -> AsyncIterator[Bus]:
+    async def serving(self, topics: Topics, *, impatient: bool = False) -> AsyncIterator[Bus]:
         with open_journal(self.directory, inline=True) as journal:
-            async with running(self.make(topics, journal=journal, memory_bytes_max=2_000)) as bus:
+            async with running(self.make(topics, impatient, journal=journal, memory_bytes_max=2_000)) as bus:
                 yield bus
 
 
 @pytest.mark.usefixtures("real_time")
 class TestJournalInThreads(Memory):
     quiet_s = 0.02
-    session_s = 0.1
-    rebalance_s = 0.2
+    session_s = 0.4
+    rebalance_s = 0.6
 
     @asynccontextmanager
-    async def serving(self, topics: Topics) -> AsyncIterator[Bus]:
+    async def serving(self, topics: Topics, *, impatient: bool = False) -> AsyncIterator[Bus]:
         with open_journal(self.directory) as journal:
-            async with running(self.make(topics, journal=journal, memory_bytes_max=2_000)) as bus:
+            async with running(self.make(topics, impatient, journal=journal, memory_bytes_max=2_000)) as bus:
                 yield bus

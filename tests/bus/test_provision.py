@@ -200,3 +200,14 @@ def test_what_is_applied_leaves_only_what_was_refused(there: dict[str, tuple[int
         right=tuple(topic.name for topic in want if topic.name not in {each.name for each in plan.refuse}),
     )  # fmt: skip
     assert {topic.name for topic in plan.create} == {topic.name for topic in want} - set(there)
+
+
+def test_a_topic_whose_keys_change_all_the_time_is_compacted_soon() -> None:
+    """Kafka never compacts the segment that is written to, and keeps that for a week unless told."""
+    quick = Topic[bytes]("quick", bytes, partitions=1, retention="compacted", versions_ms=600_000)
+    (want,) = desired([quick], named=lambda name: name, replication=3, min_in_sync=2, record_bytes_max=1_000)
+
+    assert want.config["cleanup.policy"] == "compact"
+    assert want.config["segment.ms"] == want.config["min.compaction.lag.ms"] == "600000"
+    assert want.config["delete.retention.ms"] == "86400000"
+    assert topics.COMPONENTS.versions_ms

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.cluster
 NAMESPACE = "prod"
 PASSWORD = "pass-word"
 STRANGER = "stranger"
+WAIT_S = 30.0  # for what has to come
 USERS = {**{f"airy-{component}": PASSWORD for component in access.ACTORS}, "admin": PASSWORD, STRANGER: PASSWORD}
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -48,7 +49,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
 def settings(cluster: KafkaCluster, user: str, *, sasl: Mechanism = "SCRAM-SHA-512", **changed: Any) -> KafkaSettings:
     given = KafkaSettings(
         bootstrap=tuple(cluster.listener("sasl")), namespace=NAMESPACE, sasl=sasl, username=user,
-        password=Secret(PASSWORD), call_s=10.0, session_s=6.0, publish_s=5.0,
+        password=Secret(PASSWORD), call_s=20.0, session_s=10.0, publish_s=10.0,
     )  # fmt: skip
     return replace(given, **changed)
 
@@ -85,7 +86,7 @@ def test_a_component_may_do_what_is_on_its_list_and_nothing_else(guarded: KafkaC
             ends = await bus.ends(access.used([component]))
             for topic in reads:
                 async with bus.tail(dict.fromkeys(topic.where, 0)) as tail:
-                    assert topic not in writes or await tail.fetch(records_max=1, wait_s=5)
+                    assert topic not in writes or await tail.fetch(records_max=1, wait_s=WAIT_S)
             for group in access.groups(component):
                 async with bus.subscribe([topics.CHANNELS], group=group) as member:
                     while not member.assignment:
@@ -96,11 +97,11 @@ def test_a_component_may_do_what_is_on_its_list_and_nothing_else(guarded: KafkaC
                 if topic not in reads:
                     with refused():
                         async with bus.tail(dict.fromkeys(topic.where, 0)) as tail:
-                            await tail.fetch(records_max=1, wait_s=5)
+                            await tail.fetch(records_max=1, wait_s=WAIT_S)
             for group in others[:1]:
                 with refused():
                     async with bus.subscribe([topics.CHANNELS], group=group) as member:
-                        await member.fetch(records_max=0, wait_s=1)
+                        await member.fetch(records_max=0, wait_s=WAIT_S)
 
     run(test)
 
@@ -162,7 +163,7 @@ def with_certificate(cluster: KafkaCluster, user: str) -> KafkaSettings:
     certificate, key = cluster.authority.issue(user)
     return KafkaSettings(
         bootstrap=tuple(cluster.listener("tls")), namespace=NAMESPACE, tls=True,
-        ca_file=str(cluster.authority.ca_file), cert_file=str(certificate), key_file=str(key), call_s=10.0,
+        ca_file=str(cluster.authority.ca_file), cert_file=str(certificate), key_file=str(key), call_s=20.0,
     )  # fmt: skip
 
 

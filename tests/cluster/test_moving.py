@@ -9,6 +9,7 @@ from secrets import token_hex
 
 import msgspec
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from msgspec.structs import replace
 
 from airy import topics
@@ -104,6 +105,27 @@ async def test_a_cluster_with_records_is_left_alone(tmp_path: Path, journal: Con
     assert caught.group_contains(Refused, match="the log is not empty")
 
 
+async def test_a_log_whose_topics_were_altered_by_hand_can_be_taken_away(
+    tmp_path: Path, journal: Config, cluster: Config
+) -> None:
+    """More partitions cannot be undone: no process starts on them, and moving to another namespace is the way out."""
+    await filled(journal, facts=50)
+    assert await provision.apply(cluster) == 0
+    archive = await export(journal, tmp_path / "one")
+    await load(cluster, tmp_path / "one")
+    kafka = cluster.bus.kafka
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(kafka.bootstrap))
+    await admin.start()
+    more = NewPartitions(total_count=topics.EVENTS.partitions + 2)
+    await admin.create_partitions({f"{kafka.namespace}.{topics.EVENTS.name}": more})
+    await admin.close()
+    with pytest.raises(Refused, match="has 18 partitions, must have 16"):
+        async with opened(cluster):
+            pass
+    assert await export(cluster, tmp_path / "two") == archive
+    assert await moving.check(cluster, str(tmp_path / "two"), as_json=True) == 0
+
+
 async def test_an_import_that_was_killed_is_continued(tmp_path: Path, journal: Config, cluster: Config) -> None:
     await filled(journal, facts=300)
     assert await provision.apply(cluster) == 0
@@ -147,4 +169,4 @@ def _kill_in_the_middle(config: Config, directory: Path) -> None:
         [sys.executable, "-m", "tests.kit.killed_import", str(directory / "one")],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=directory,
     )  # fmt: skip
-    assert child.wait(60) == -signal.SIGKILL
+    assert child.wait(150) == -signal.SIGKILL

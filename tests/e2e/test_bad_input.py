@@ -6,8 +6,10 @@ One process stands it all at once, because what must not suffer is everybody els
 import hmac
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aiohttp
@@ -24,14 +26,16 @@ from airy.model import ids
 from airy.sim.messenger.options import DEMO_PAGE
 from tests.kit.process import TOKEN, AiryProcess, connect, messenger
 
-pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(360), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 PSID = "7301184455660001"
 SENT_MS = 1_767_225_600_000
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 DRIP_S = 0.4  # between two bytes of a slow client
-LATE_S = 3.0  # the server looks several times a second, and this machine has other things to do
-QUICK_S = 0.5  # what two requests that have nothing to do with any of this usually take at most
+LATE_S = 20.0  # this machine has other things to do; the slow clients would go on for longer than that
+QUICK_S = 0.5  # what two requests that have nothing to do with any of this usually take at most,
+SLOWER_MAX = 10  # or so many times what they take when nothing else happens
+USUAL = 8
 FLOOD_BYTES = 20_000_000
 JSON = {"content-type": "application/json"}
 LIMITS = Limits()
@@ -273,19 +277,23 @@ async def say_nothing(client: Client) -> None:
     assert time.perf_counter() - began < LIMITS.header_s + LATE_S
 
 
-async def everybody_else_is_served(client: Client, done: anyio.Event) -> None:
-    """Both kinds of ordinary request, until the others have had their fun."""
+async def ordinary_requests(client: Client, name: str) -> float:
+    """Both kinds of them; how long they took."""
+    began = time.perf_counter()
+    assert await client.hook(_webhook(_element(f"mid-usual-{name}", "as usual"))) == 200
+    assert (await client.api("/conversations.list", b"{}"))[0] == 200
+    return time.perf_counter() - began
+
+
+async def everybody_else_is_served(client: Client, alone_s: float, done: anyio.Event) -> None:
+    """Until the others have had their fun; `alone_s` is what it took before."""
     took_s: list[float] = []
     while not done.is_set():
-        began = time.perf_counter()
-        assert await client.hook(_webhook(_element(f"mid-usual-{len(took_s)}", "as usual"))) == 200
-        assert (await client.api("/conversations.list", b"{}"))[0] == 200
-        took_s.append(time.perf_counter() - began)
+        took_s.append(await ordinary_requests(client, f"{len(took_s)}"))
         await anyio.sleep(0.25)
-    took_s.sort()
-    assert len(took_s) > 20
-    assert took_s[len(took_s) // 2] < QUICK_S
-    assert took_s[-1] < LIMITS.header_s
+    assert len(took_s) >= USUAL
+    assert median(took_s) < max(QUICK_S, SLOWER_MAX * alone_s)
+    assert max(took_s) < LIMITS.request_s
 
 
 # --- the test
@@ -297,14 +305,14 @@ async def test_bad_input_is_answered_precisely_and_loses_nothing(tmp_path: Path,
         floods_are_refused_before_they_are_read, other_kinds_of_body_are_named, every_field_at_fault_is_named,
     ]  # fmt: skip
     async with messenger() as (_, graph_url), aiohttp.ClientSession() as session:
-        airy = AiryProcess(tmp_path, graph_url, free_tcp_port)
-        airy.start()
-        try:
+        with closing(AiryProcess(tmp_path, graph_url, free_tcp_port)) as airy:
+            airy.start()
             await airy.ready(session)
             await connect(airy, session)
             client, done = Client(airy, session), anyio.Event()
+            alone_s = median([await ordinary_requests(client, f"alone-{number}") for number in range(USUAL)])
             async with anyio.create_task_group() as others:
-                others.start_soon(everybody_else_is_served, client, done)
+                others.start_soon(everybody_else_is_served, client, alone_s, done)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(drip_body, client, "/facebook", f"{SIGNED}: sha256={'0' * 64}")
                     tasks.start_soon(drip_body, client, "/tags.list", f"authorization: Bearer {TOKEN}")
@@ -315,7 +323,6 @@ async def test_bad_input_is_answered_precisely_and_loses_nothing(tmp_path: Path,
                 done.set()
             texts = await _texts(client)
             metrics = await _metrics(client)
-        finally:
             code = airy.stop()
 
     assert code == 0

@@ -3,7 +3,7 @@
 import base64
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ import pytest
 
 from airy.sim.messenger.options import DEMO_PAGE
 from airy.sim.messenger.server import MessengerSim
-from tests.kit.process import TOKEN, AiryProcess, Subscriber, connect, messenger
+from tests.kit.process import TOKEN, AiryProcess, Subscriber, caught_up, connect, messenger
 
-pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(360), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 class Installation:
@@ -46,13 +46,11 @@ async def installed(directory: Path, port: int) -> AsyncIterator[Installation]:
         Subscriber().serving() as subscriber,
         aiohttp.ClientSession() as session,
     ):
-        airy = AiryProcess(directory, graph_url, port)
-        airy.start()
-        try:
+        with closing(AiryProcess(directory, graph_url, port)) as airy:
+            airy.start()
             await airy.ready(session)
             sim.target_url = f"{airy.url}/facebook"
             yield Installation(airy, session, sim, subscriber)
-        finally:
             assert airy.stop() == 0
 
 
@@ -142,8 +140,7 @@ async def test_a_read_with_the_position_of_a_write_never_misses_it(tmp_path: Pat
             async with here.session.post(f"{here.airy.url}/tags.create", data=body, headers=headers) as answer:
                 assert answer.status == 201
                 headers["x-airy-position"] = answer.headers["x-airy-position"]
-            async with here.session.post(f"{here.airy.url}/tags.list", headers=headers) as answer:
-                assert len((await answer.json())["data"]) == number + 1
+            assert len(await caught_up(here.session, f"{here.airy.url}/tags.list", headers)) == number + 1
 
 
 async def test_no_secret_is_readable_on_disk_in_logs_or_in_metrics(tmp_path: Path, free_tcp_port: int) -> None:

@@ -134,9 +134,9 @@ def test_depth_is_counted_outside_strings_only() -> None:
     "body", [b'"' + b'\\"' * 300_000, b'[{"\\' * 150_000, b"[]" * 300_000, b'"\\' * 300_000, b'\\"[' * 200_000]
 )
 def test_measuring_depth_takes_linear_time(body: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()  # of ours: how long others keep the processor says nothing
     bodies.nested_deeper(body, 64)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 2.0  # a quadratic one takes minutes
 
 
 @pytest.mark.parametrize(

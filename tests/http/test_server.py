@@ -9,6 +9,7 @@ import anyio
 import msgspec
 import pytest
 from anyio.abc import SocketStream
+from msgspec.structs import replace
 
 from airy.actors.runtime import Context
 from airy.clock import SystemClock
@@ -21,7 +22,8 @@ from airy.http.server import HttpServer, _Server
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 QUICK = Limits(header_s=0.2, request_s=0.4, keep_alive_s=1, stalled_s=0.3, connections_max=8)
-PATIENCE_S = 5.0
+PATIENT = Limits(header_s=30, request_s=30, keep_alive_s=30, stalled_s=30, connections_max=8)
+PATIENCE_S = 30.0  # for what must come: the machine may be busy
 
 
 class Echo:
@@ -53,7 +55,7 @@ class Echo:
 
 @asynccontextmanager
 async def serving(
-    app: AsgiApp, limits: Limits = QUICK, drain_s: float = 0.5
+    app: AsgiApp, limits: Limits = PATIENT, drain_s: float = 0.5
 ) -> AsyncIterator[tuple[int, Context, HttpServer]]:
     ready = anyio.Event()
     ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
@@ -133,19 +135,19 @@ async def test_a_taken_port_is_refused_in_words() -> None:
 
 
 async def test_a_connection_that_says_nothing_is_closed() -> None:
-    async with serving(Echo()) as (port, *_):
+    async with serving(Echo(), QUICK) as (port, *_):
         assert await exchange(port) == b""
 
 
 async def test_an_idle_connection_that_only_mutters_is_closed_all_the_same() -> None:
     """Any byte ends the wait for the next request, and a line break begins none."""
-    async with serving(Echo(), Limits(header_s=0.2, keep_alive_s=60)) as (port, *_):
+    async with serving(Echo(), Limits(header_s=0.6, keep_alive_s=60)) as (port, *_):
         answer = await exchange(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n", gap_s=0.05)
         assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
 async def test_dripped_headers_are_cut_off() -> None:
-    async with serving(Echo()) as (port, *_):
+    async with serving(Echo(), QUICK) as (port, *_):
         answer = await exchange(port, b"GET / HTTP/1.1\r\n", *(b"X: y\r\n" for _ in range(40)), gap_s=0.05)
         assert status_of(answer) == 408
         assert problem_of(answer)["code"] == "timed_out"
@@ -153,7 +155,7 @@ async def test_dripped_headers_are_cut_off() -> None:
 
 async def test_a_dripped_body_is_cut_off_and_its_handler_ends() -> None:
     app = Echo()
-    async with serving(app) as (port, *_):
+    async with serving(app, replace(QUICK, header_s=5)) as (port, *_):
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
         answer = await exchange(port, head, *(b"x" for _ in range(40)), gap_s=0.05)
         assert status_of(answer) == 408
@@ -196,7 +198,7 @@ async def test_a_handler_ends_at_once_even_if_the_refusal_cannot_be_delivered() 
 
 async def test_a_handler_that_takes_its_time_is_not_the_clients_fault() -> None:
     app = Echo()
-    async with serving(app) as (port, *_), anyio.create_task_group() as tasks:
+    async with serving(app, replace(QUICK, header_s=5)) as (port, *_), anyio.create_task_group() as tasks:
 
         async def let_go() -> None:
             await anyio.sleep(0.6)
@@ -208,10 +210,11 @@ async def test_a_handler_that_takes_its_time_is_not_the_clients_fault() -> None:
 
 
 async def test_a_client_that_does_not_read_its_answer_is_dropped() -> None:
-    async with serving(Echo()) as (port, _, server), await anyio.connect_tcp("127.0.0.1", port) as stream:
+    limits = replace(QUICK, header_s=5)
+    async with serving(Echo(), limits) as (port, _, server), await anyio.connect_tcp("127.0.0.1", port) as stream:
+        while not server.connections:
+            await anyio.sleep(0.01)
         await stream.send(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
-        await anyio.sleep(0.1)
-        assert server.connections == 1
         while server.connections:
             await anyio.sleep(0.05)
         received = bytearray()
@@ -262,13 +265,13 @@ async def test_headers_up_to_the_limits_and_large_bodies_pass() -> None:
 
 
 async def test_connections_beyond_the_cap_are_told_so() -> None:
-    limits = Limits(header_s=3, connections_max=2)
+    limits = replace(PATIENT, connections_max=2)
     async with serving(Echo(), limits) as (port, *_):
         async with await anyio.connect_tcp("127.0.0.1", port), await anyio.connect_tcp("127.0.0.1", port):
             answer = await exchange(port)
             assert status_of(answer) == 503
             assert b"retry-after: 1" in answer
-        with anyio.fail_after(2):
+        with anyio.fail_after(PATIENCE_S):
             while status_of(await exchange(port, b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")) != 200:
                 pass
 
@@ -304,7 +307,7 @@ async def test_requests_two_servers_could_read_differently_are_a_400_and_closed(
 async def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> None:
     app = Echo()
     answers: list[bytes] = []
-    async with serving(app) as (port, ctx, _), anyio.create_task_group() as tasks:
+    async with serving(app, drain_s=PATIENCE_S) as (port, ctx, _), anyio.create_task_group() as tasks:
 
         async def ask() -> None:
             answers.append(await exchange(port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"))

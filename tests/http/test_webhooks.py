@@ -4,11 +4,13 @@ from base64 import b64decode
 
 import msgspec
 import pytest
+from msgspec import Raw
 
 from airy import topics
-from airy.actors.webhooks.queue import NOTHING, Entry, Shard
+from airy.errors import Unavailable
 from airy.http import shapes
 from airy.model import ids
+from airy.model.dead import DeadDelivery
 from airy.seal import place
 from tests.kit.edge import Desk, desk
 from tests.kit.shapes import held
@@ -185,19 +187,22 @@ async def test_a_subscription_begins_at_the_ends_of_the_log() -> None:
 
 
 async def bury(edge: Desk, webhook_id: str, count: int) -> list[str]:
-    shard = Shard(topics.EVENTS.name, 0)
-    entries = [
-        Entry(
-            id=(number, 0), webhook_ids=(webhook_id,), lane=f"lane {number}", event_id=f"event-{number}",
-            kind="message.created", body=b'{"id":"event-%d"}' % number, at_ms=0, position="0.0.0",
+    """Deliveries that were given up, a second apart."""
+    burials = [
+        DeadDelivery(
+            delivery_id=f"event-{number}:{webhook_id}", webhook_id=webhook_id, event_id=f"event-{number}",
+            kind="message.created", lane=f"lane {number}", topic=topics.EVENTS.name, partition=number % 3, at_ms=0,
+            attempts=10, reason="410 gone", died_at_ms=1_700_000_000_000 + 1000 * number,
+            body=Raw(b'{"id":"event-%d"}' % number),
         )
         for number in range(count)
     ]  # fmt: skip
-    await edge.queue.put(shard, entries, after=NOTHING)
-    jobs = await edge.queue.claim(now_ms=0, lease_ms=1_000, jobs_max=count, per_webhook_max=count)
-    for job in jobs:
-        await edge.queue.bury(job, reason="410 gone", now_ms=1_700_000_000_000)
-    return [job.id for job in jobs]
+    await edge.writer.write_all([topics.DEAD_DELIVERIES.emit(one.id, one) for one in burials])
+    return [one.delivery_id for one in burials]
+
+
+async def letters(edge: Desk, body: object = None, spelling: str = "dead-letters") -> list[shapes.DeadLetter]:
+    return held(shapes.Page[shapes.DeadLetter], await edge.asked(f"/webhooks.{spelling}", body)).data
 
 
 async def test_dead_deliveries_are_listed_with_their_reason_and_replayed_one_or_all() -> None:
@@ -205,19 +210,78 @@ async def test_dead_deliveries_are_listed_with_their_reason_and_replayed_one_or_
         made = await subscribe(edge)
         names = await bury(edge, made.id, 3)
         for body, spelling in (({}, "dead-letters"), ({"id": made.id}, "deadLetters")):
-            dead = held(shapes.Data[shapes.DeadLetter], await edge.asked(f"/webhooks.{spelling}", body)).data
-            assert {letter.delivery_id for letter in dead} == set(names)
+            dead = await letters(edge, body, spelling)
+            assert [letter.delivery_id for letter in dead] == names[::-1]
             assert {letter.reason for letter in dead} == {"410 gone"}
-            assert dead[0].died_at == "2023-11-14T22:13:20.000Z"
-        assert (await edge.asked("/webhooks.dead-letters", {"id": NOBODY}))["data"] == []
+            assert dead[-1].died_at == "2023-11-14T22:13:20.000Z"
+        assert await letters(edge, {"id": NOBODY}) == []
         assert await edge.asked("/webhooks.replay", {"delivery_id": names[0]}) == {"replayed": 1}
         await edge.asked("/webhooks.replay", {"delivery_id": names[0]}, status=404)
+        await edge.asked("/webhooks.replay", {"delivery_id": "nobody's"}, status=404)
         assert await edge.asked("/webhooks.replay", {"id": made.id}) == {"replayed": 2}
-        assert (await edge.asked("/webhooks.dead-letters"))["data"] == []
-        stats = await edge.queue.stats()
-        assert (stats.waiting, stats.dead) == (3, 0)
+        assert await edge.asked("/webhooks.replay", {"id": made.id}) == {"replayed": 0}
+        assert await letters(edge) == []
+        jobs = await edge.queue.claim(now_ms=edge.writer.now_ms(), lease_ms=1, jobs_max=9, per_webhook_max=9)
+        bodies = [b'{"id":"event-%d"}' % number for number in range(3)]
+        assert [(job.id, job.entry.body) for job in jobs] == list(zip(names, bodies, strict=True))
         await edge.asked("/webhooks.replay", {}, status=400)
         await edge.asked("/webhooks.replay", {"delivery_id": "x", "id": made.id}, status=400)
+        await edge.asked("/webhooks.replay", {"id": NOBODY}, status=404)
+
+
+async def test_dead_deliveries_come_in_pages() -> None:
+    async with desk() as edge:
+        made = await subscribe(edge)
+        names = await bury(edge, made.id, 5)
+        seen, cursor, sizes = [], None, []
+        while True:
+            page = await edge.asked("/webhooks.dead-letters", {"id": made.id, "page_size": 2, "cursor": cursor})
+            seen += [letter["delivery_id"] for letter in page["data"]]
+            sizes.append(len(page["data"]))
+            assert page["pagination_data"]["total"] == 5
+            cursor = page["pagination_data"]["next_cursor"]
+            if cursor is None:
+                break
+        assert (seen, sizes) == (names[::-1], [2, 2, 1])
+        await edge.asked("/webhooks.dead-letters", {"cursor": "nonsense"}, status=400)
+
+
+async def test_the_answer_to_a_replay_says_from_where_on_every_replica_knows() -> None:
+    async with desk() as edge:
+        made = await subscribe(edge)
+        names = await bury(edge, made.id, 8)
+        answer = await edge.post("/webhooks.replay", {"id": made.id})
+        tokens = answer.headers["x-airy-position"].split(",")
+        positions = [topics.parse_position_token(token) for token in tokens]
+        keys = [f"{name}@{1_700_000_000_000 + 1000 * number}" for number, name in enumerate(names)]
+        written = {topics.DEAD_DELIVERIES.partition(key) for key in keys}
+        assert {position.partition for position in positions} == written
+        assert len(positions) == len(written) > 1
+        assert (await edge.post("/webhooks.dead-letters", {}, x_airy_position=",".join(tokens))).status == 200
+
+
+async def test_a_webhook_that_is_off_gets_nothing_again_and_keeps_its_dead() -> None:
+    async with desk() as edge:
+        made = await subscribe(edge)
+        (name,) = await bury(edge, made.id, 1)
+        await edge.asked("/webhooks.unsubscribe", {"id": made.id})
+        for body in ({"delivery_id": name}, {"id": made.id}):
+            problem = await edge.asked("/webhooks.replay", body, status=409)
+            assert "subscribe it again" in problem["message"]
+        assert [letter.delivery_id for letter in await letters(edge)] == [name]
+
+
+async def test_a_replay_the_queue_cannot_take_is_in_the_log_and_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object, **_named: object) -> bool:
+        raise Unavailable("redis is away")
+
+    async with desk() as edge:
+        made = await subscribe(edge)
+        (name,) = await bury(edge, made.id, 1)
+        monkeypatch.setattr(edge.queue, "replay", away)
+        assert await edge.asked("/webhooks.replay", {"delivery_id": name}) == {"replayed": 1}
+        (wished,) = await edge.store.replays(after=(-1, ""), replays_max=9)
+        assert wished.delivery_id == name
 
 
 async def test_deleting_a_webhook_drops_what_was_still_to_be_sent_to_it() -> None:

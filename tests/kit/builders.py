@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from airy.model import ids
+from airy.model.dead import DeadDelivery
 from airy.model.delivery import Delivery
 from airy.model.entity import Channel, Color, Tag, Template, Webhook
 from airy.model.fact import (
@@ -75,6 +76,19 @@ def webhook(url: str = "http://127.0.0.1:1/hook", *, events: tuple[str, ...] = (
         id=ids.derive("webhook", url), url=url, status="Subscribed", events=events,
         name=more.get("name"), signature_key=more.get("signature_key"), headers=more.get("headers"),
         subscribed_at_ms=START_MS, updated_at_ms=START_MS,
+    )  # fmt: skip
+
+
+def dead(
+    number: int, webhook_id: str = "hook", *, died_at_ms: int = START_MS, reason: str = "10 attempts failed",
+    replayed_at_ms: int | None = None, body: bytes | None = None,
+) -> DeadDelivery:  # fmt: skip
+    """A delivery that was given up."""
+    return DeadDelivery(
+        delivery_id=f"event {number}:{webhook_id}", webhook_id=webhook_id, event_id=f"event {number}",
+        kind="message.created", lane=f"lane {number}", topic="application.communication.events", partition=number % 16,
+        at_ms=number, attempts=10, reason=reason, died_at_ms=died_at_ms, replayed_at_ms=replayed_at_ms,
+        body=Raw(body if body is not None else b'{"id":"event %d"}' % number),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.app.edge import front
 from airy.app.parts import assemble
 from airy.app.plan import plan
+from airy.app.presence import Reporter
 from airy.app.samples import Samples
 from airy.app.status import TreeStatus
 from airy.bus.memory import MemoryBus
@@ -70,6 +71,7 @@ class Composition:
         self.samples.counters = self.status.counters
         self.front, ingresses = front(self.parts, self.running, self.status, self.samples.read)
         self.samples.watch(self.front, ingresses)
+        self.report = Reporter(self.parts, self.status, host="here", where=lambda: "http://127.0.0.1:8080")
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Composition"]:
@@ -84,7 +86,7 @@ class Composition:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(
                 lambda: run_tree(
-                    plan(self.parts, self.running), clock=self.clock, seed=1, stop=stop, log=log,
+                    plan(self.parts, self.running, report=self.report), clock=self.clock, seed=1, stop=stop, log=log,
                     on_start=self.status.started,
                 )
             )  # fmt: skip

@@ -31,7 +31,7 @@ from airy.http.bodies import BodyReader
 from airy.http.cors import Cors
 from airy.http.ingress import Gate, Ingress
 from airy.http.metrics import route as metrics_route
-from airy.http.ports import Edge
+from airy.http.ports import Edge, Fleet
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.seal import Sealer
@@ -54,12 +54,16 @@ class StubStatus:
         self.is_alive = True
         self.waiting: dict[str, str] = {}
         self.off: set[str] = set()  # services that are not enabled
+        self.told = Fleet()
 
     def alive(self) -> bool:
         return self.is_alive
 
     def waiting_for(self) -> Mapping[str, str]:
         return self.waiting
+
+    def fleet(self) -> Fleet:
+        return self.told
 
     def services(self) -> Mapping[str, Service]:
         components = {"api-communication": "api-communication", "webhook-publisher": "integration-webhook"}

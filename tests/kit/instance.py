@@ -19,8 +19,11 @@ class Instance:
         self.down = False
         self.waiting_for: dict[str, str] = {}
         self.counts: dict[str, float] = {}
-        self.pages = {"/metrics", "/client.config", "/conversations.list", "/messages.list"}  # that it has
+        self.pages = {  # that it has
+            "/metrics", "/client.config", "/processes.list", "/conversations.list", "/messages.list",
+        }  # fmt: skip
         self.services: dict[str, dict[str, object]] = {}
+        self.fleet: dict[str, Any] | None = None  # None: it is of a version that has no such page
         self.asked: dict[str, int] = {}
         self._conversations: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[dict[str, Any]]] = {}
@@ -80,6 +83,8 @@ class Instance:
                 return Answer(200, {}, "\n".join(lines).encode())
             case "/client.config":
                 return _json({"services": self.services, "cluster_version": "1.2.3"})
+            case "/processes.list" if self.fleet is not None:
+                return _json(self.fleet)
             case "/conversations.list":
                 newest_first = list(reversed(self._conversations.values()))
                 return _page(newest_first, body)

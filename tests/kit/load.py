@@ -11,7 +11,9 @@ import anyio
 import msgspec
 
 from airy.model import ids
+from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.messenger.world import Person
 from tests.kit.process import Subscriber
 
 PEOPLE = 8
@@ -28,15 +30,23 @@ class Instance(Protocol):
 
 
 class Load:
-    """Signed webhooks and agents' answers, as fast as they are taken. What was acknowledged is remembered."""
+    """Signed webhooks, as fast as they are taken, and agents' answers, one every so often.
 
-    def __init__(self, airy: Instance, session: aiohttp.ClientSession, random: Random) -> None:
+    What was acknowledged is remembered.
+    """
+
+    def __init__(
+        self, airy: Instance, session: aiohttp.ClientSession, random: Random, *, answer_every_s: float = 0.0,
+        first_ms: int = FIRST_MS,
+    ) -> None:  # fmt: skip
         self.acknowledged: dict[str, str] = {}  # mid → text
         self.answered: dict[str, str] = {}  # message id → text
         self.refused = 0
         self._airy = airy
         self._session = session
         self._random = random
+        self._answer_every_s = answer_every_s
+        self._first_ms = first_ms  # when the first one wrote: who wrote long ago cannot be answered
         self._count = 0
 
     async def run(self, channel_id: str, *, posters: int = POSTERS) -> None:
@@ -55,7 +65,7 @@ class Load:
         while True:
             self._count += 1
             mid, text = f"m_{self._count}", f"message {self._count}"
-            at_ms = FIRST_MS + self._count
+            at_ms = self._first_ms + self._count
             psid = _psid(self._random.randrange(PEOPLE))
             element = {
                 "sender": {"id": psid}, "recipient": {"id": DEMO_PAGE.id}, "timestamp": at_ms,
@@ -90,8 +100,16 @@ class Load:
             try:
                 sent = await self._airy.call(self._session, "/messages.send", body, **{"idempotency-key": key})
                 self.answered[sent["id"]] = key
+                await anyio.sleep(self._answer_every_s)
             except (aiohttp.ClientError, TimeoutError):
                 await anyio.sleep(0.05)
+
+
+def introduce(core: MessengerCore, now_ms: int) -> None:
+    """The people who will write, to a simulated Messenger that would refuse to send to strangers."""
+    for number in range(PEOPLE):
+        psid = _psid(number)
+        core.world.people[psid] = Person(psid, DEMO_PAGE.id, f"Person {number}", wrote_at_ms=now_ms)
 
 
 async def delivered(subscriber: Subscriber, load: Load, channel_id: str, *, within_s: float) -> None:
@@ -109,15 +127,18 @@ async def nothing_amiss(
     listed = [message for number in range(PEOPLE) for message in await _messages(airy, session, channel_id, number)]
     by_id = Counter(message["id"] for message in listed)
     assert by_id.most_common(1)[0][1] == 1, "a message is listed twice"
+    said = Counter(msgspec.json.encode(_text(message)) for message in listed)
+    assert said.most_common(1)[0][1] == 1, f"two messages are one: {said.most_common(1)[0][0].decode()}"
     texts = {message["id"]: message["content"] for message in listed}
     for mid, text in load.acknowledged.items():
         assert texts[ids.message_id(channel_id, mid)]["message"]["text"] == text
     for message_id, text in load.answered.items():
         assert texts[message_id] == {"text": text}
-    _in_order(subscriber)
+    in_order(subscriber)
 
 
-def _in_order(subscriber: Subscriber) -> None:
+def in_order(subscriber: Subscriber) -> None:
+    """Every event has one body, and the first arrivals of a conversation are in its order."""
     bodies: dict[str, bytes] = {}
     order: dict[str, list[int]] = {}
     for event_id, body, _ in subscriber.received:
@@ -142,6 +163,11 @@ async def _messages(
         cursor = page["pagination_data"]["next_cursor"]
         if cursor is None:
             return found
+
+
+def _text(message: dict[str, Any]) -> Any:
+    """What was said, by a contact or by us; every text of a load is its own."""
+    return message["content"].get("message", message["content"])["text"]
 
 
 def _psid(number: int) -> str:

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 from airy import topics
 from airy.bus.record import Emit, Record, TopicPartition
 from airy.bus.topic import Topic
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.model.fact import Fact
 
 V = TypeVar("V")
-Entity = Channel | Tag | Template | Webhook
+Entity = Channel | Tag | Template | Webhook | DeadDelivery
 
 _TOPICS: dict[type, Topic[Any]] = {topic.value_type: topic for topic in topics.FOLDED}  # type: ignore[misc]
 

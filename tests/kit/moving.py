@@ -18,8 +18,9 @@ from airy.app.moving.reading import read
 from airy.bus.api import Bus
 from airy.bus.record import Emit, Record
 from airy.bus.topic import Topic
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Contact, User, Webhook
-from tests.kit.builders import START_MS, channel, seeded_log, tag, template, webhook
+from tests.kit.builders import START_MS, channel, dead, seeded_log, tag, template, webhook
 
 AWKWARD = (b"", b"{}", b"\xff\xfe not text", b'quote " \\ \n \r\n \x00', "ü 🍞".encode())
 
@@ -66,7 +67,14 @@ async def _entities(bus: Bus, at_ms: int) -> None:
         topics.TEMPLATES.emit(template().id, template(), timestamp_ms=at_ms),
         topics.CONTACTS.emit("contact", Contact(id="contact", display_name="Ines"), timestamp_ms=at_ms),
         topics.USERS.emit("user", User(id="user", name="Jo"), timestamp_ms=at_ms),
+        *(topics.DEAD_DELIVERIES.emit(one.id, one, timestamp_ms=at_ms) for one in _dead(at_ms)),
+        topics.DEAD_DELIVERIES.emit(dead(2).id, None, timestamp_ms=at_ms),
     ])  # fmt: skip
+
+
+def _dead(at_ms: int) -> list[DeadDelivery]:
+    """Two burials of one, one that is to be made again, and one that was made after all."""
+    return [dead(0), dead(0, died_at_ms=START_MS + 1), replace(dead(1), replayed_at_ms=at_ms), dead(2)]
 
 
 async def _webhook(bus: Bus, name: str, at_ms: int) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,8 @@ from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
 from airy.sim.messenger.server import MessengerSim
 
 TOKEN = "a-token-for-tests-0123456789"
-READY_S = 30.0
+READY_S = 120.0  # of a process that starts beside others on a busy machine
+LOG_CHARS = 4_000
 CONFIG = """\
 http: {{port: {port}}}
 security:
@@ -81,10 +82,10 @@ class AiryProcess:
                 async with session.get(f"{self.url}/readyz") as answer:
                     if answer.status == 200:
                         return time.perf_counter() - began
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 pass
             await anyio.sleep(0.02)  # the machine's clock: another process is waited for
-        raise AssertionError(f"not ready: {self.log.read_text()[-4000:]}")
+        raise AssertionError(f"not ready: {self.tail()}")
 
     def kill(self) -> None:
         """As a power cut: no goodbye."""
@@ -97,6 +98,15 @@ class AiryProcess:
         assert self._child is not None
         self._child.send_signal(signal.SIGTERM)
         return self._child.wait(timeout=60)
+
+    def close(self) -> None:
+        """A test that failed has left it running: that ends, and the failure shows the end of its log."""
+        if self._child is not None and self._child.poll() is None:
+            self.kill()
+            print(f"the end of {self.log}:\n{self.tail()}")  # noqa: T201 - shown with what failed
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-LOG_CHARS:] if self.log.exists() else "(no log)"
 
     async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any:
         """`POST path`; the answer as JSON. Raises `aiohttp.ClientError` for anything but 2xx."""
@@ -152,6 +162,15 @@ async def messenger(
     sim = MessengerSim(SimOptions(behaviour=behaviour or Behaviour(), customers=customers))
     async with sim.serving() as url:
         yield sim, url
+
+
+async def caught_up(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> list[Any]:
+    """What is listed there; asked again while we are told to ask later: a position that was not reached is no miss."""
+    while True:
+        async with session.post(url, headers=headers) as answer:
+            if answer.status != 503:
+                return list((await answer.json())["data"])
+        await anyio.sleep(0.1)
 
 
 class Api(Protocol):

@@ -7,6 +7,7 @@ it over. Whether a lease that ran out, but was not claimed again, still counts i
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Full, Job, Shard, Stale, WebhookQueue
 
@@ -47,22 +48,31 @@ class Waiting(Struct, eq=False):
     attempt: int = 0
     leased_until_ms: int | None = None
     token: str | None = None
+    lapsed: str | None = None  # the token of a lease that ran out, as long as nobody has claimed it again
 
     @property
     def lane(self) -> tuple[str, str]:
         return self.webhook_id, self.entry.lane
 
+    @property
+    def delivery(self) -> tuple[str, str]:
+        return self.webhook_id, self.entry.event_id
+
+    @property
+    def home(self) -> Shard:
+        """The shard its lane belongs to."""
+        return SHARDS[int(self.entry.lane.removeprefix("lane ").partition(".")[0])]
+
 
 class History:
-    def __init__(self, rig: Rig, *, jobs_max: int, dead_max: int) -> None:
+    def __init__(self, rig: Rig, *, jobs_max: int) -> None:
         self._rig = rig
         self._jobs_max = jobs_max
-        self._dead_max = dead_max
         self._now_ms = 0
         self._offset = 0  # of the log: never goes back
         self._last = dict.fromkeys(SHARDS, NOTHING)
         self._jobs: list[Waiting] = []  # in order of arrival
-        self._dead: list[Waiting] = []
+        self._buried: list[Waiting] = []
         self._handed: list[Job] = []  # every job ever seen, with valid and with stale tokens
         verbs = (
             self._put, self._put, self._put, self._claim, self._claim, self._claim, self._settle, self._settle,
@@ -140,6 +150,7 @@ class History:
         )  # fmt: skip
         for one in self._jobs:
             if one.leased_until_ms is not None and one.leased_until_ms <= self._now_ms:
+                one.lapsed = one.token
                 one.leased_until_ms = one.token = None
         due = [job for job in self._heads() if job.token is None and job.due_ms <= self._now_ms]
         rooms = {
@@ -155,6 +166,7 @@ class History:
             rooms[job.webhook_id] -= 1
             waiting.attempt += 1
             waiting.token, waiting.leased_until_ms = job.token, self._now_ms + LEASE_MS
+            waiting.lapsed = None
             assert (job.attempt, job.entry.body) == (waiting.attempt, waiting.entry.body)
         assert min(rooms.values(), default=0) >= 0
         self._handed += claimed
@@ -163,7 +175,7 @@ class History:
         if not self._handed:
             return
         job = self._handed[which % len(self._handed)]
-        held = [one for one in self._jobs if one.token == job.token]
+        held = [one for one in self._jobs if job.token in (one.token, one.lapsed)]
         due_ms = self._now_ms + how % 3_000
         answer = await self._say(job, how % 4, due_ms)
         if not held:
@@ -171,10 +183,9 @@ class History:
             return
         (waiting,) = held
         if not answer:
-            assert waiting.leased_until_ms is not None
-            assert waiting.leased_until_ms <= self._now_ms
+            assert waiting.lapsed is not None or (waiting.leased_until_ms or 0) <= self._now_ms
             return
-        waiting.token = waiting.leased_until_ms = None
+        waiting.token = waiting.leased_until_ms = waiting.lapsed = None
         if how % 4 == 1:
             waiting.due_ms = due_ms
         elif how % 4 == 2:
@@ -182,7 +193,7 @@ class History:
         else:
             self._jobs.remove(waiting)
             if how % 4 == 3:
-                self._dead = [*self._dead, waiting][-self._dead_max :]
+                self._buried.append(waiting)
 
     async def _say(self, job: Job, how: int, due_ms: int) -> bool:
         if how == 0:
@@ -191,18 +202,23 @@ class History:
             return await self._queue.retry(job, due_ms=due_ms, reason="no")
         if how == 2:
             return await self._queue.release(job)
-        return await self._queue.bury(job, reason="enough", now_ms=self._now_ms)
+        return await self._queue.bury(job, now_ms=self._now_ms)
 
     async def _sleep(self, which: int, how: int) -> None:
         self._now_ms += which % 700 + how % 700
 
     async def _replay(self, which: int, how: int) -> None:
-        if not self._dead or how % 5 == 0:
-            assert not await self._queue.replay("event of nobody:a", now_ms=self._now_ms)
+        """What was buried, or is made again already; whether the queue has lost everything since or not."""
+        if not self._buried:
             return
-        waiting = self._dead.pop(which % len(self._dead))
-        assert await self._queue.replay(f"{waiting.entry.event_id}:{waiting.webhook_id}", now_ms=self._now_ms)
-        self._jobs.append(Waiting(None, waiting.entry, waiting.webhook_id))
+        one = self._buried[which % len(self._buried)]
+        entry = replace(one.entry, webhook_ids=(one.webhook_id,))
+        waits = any(job.shard is None and job.delivery == one.delivery for job in self._jobs)
+        assert await self._queue.replay(one.home, entry, now_ms=self._now_ms) is not waits
+        if not waits:
+            self._jobs.append(Waiting(None, one.entry, one.webhook_id))
+        elif how % 2:
+            self._buried.remove(one)
 
     async def _drop(self, which: int, _how: int) -> None:
         name = WEBHOOKS[which % len(WEBHOOKS)]
@@ -214,7 +230,7 @@ class History:
 
     async def _wipe(self, _which: int, _how: int) -> None:
         await self._rig.wipe()
-        self._jobs, self._dead = [], []
+        self._jobs = []
         self._last = dict.fromkeys(SHARDS, NOTHING)
 
     # --- what can be seen
@@ -231,9 +247,7 @@ class History:
             low = min(undelivered) if undelivered else (last[0], last[1] + 1) if last != NOTHING else NOTHING
             assert (await self._queue.last(shard), await self._queue.low_water(shard)) == (last, low)
         stats = await self._queue.stats()
-        assert (stats.waiting + stats.leased, stats.dead) == (len(self._jobs), len(self._dead))
-        dead = [(one.event_id, one.webhook_id) for one in await self._queue.dead()]
-        assert dead == [(job.entry.event_id, job.webhook_id) for job in reversed(self._dead)]
+        assert stats.waiting + stats.leased == len(self._jobs)
         await self._compare_due()
 
     async def _compare_due(self) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 
-from airy.actors.webhooks.queue_redis import RedisQueue
+from airy.actors.webhooks.queue_redis import RedisQueue, Server
 from tests.kit.servers.redis import RedisServer
 
 Command = list[bytes]
@@ -34,11 +34,11 @@ def flush(server: RedisServer) -> None:
 
 @asynccontextmanager
 async def opened(
-    server: RedisServer, *, url: str = "", jobs_max: int = 1_000, dead_max: int = 100
+    server: RedisServer, *, url: Server | str = "", jobs_max: int = 1_000
 ) -> AsyncIterator[RedisRig]:
     """A queue on servers that are empty."""
     flush(server)
-    queue = RedisQueue(url or server.url, cluster=server.nodes > 1, jobs_max=jobs_max, dead_max=dead_max)
+    queue = RedisQueue(url or server.url, cluster=server.nodes > 1, jobs_max=jobs_max)
     await queue.open()
     try:
         yield RedisRig(queue, server)

@@ -23,6 +23,7 @@ from airy.errors import Unavailable
 from airy.fetch import Answer, NotSent, Unanswered
 from airy.model import ids
 from airy.model.change import Change, ChangeKind
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Webhook
 from airy.seal import Sealer
 from airy.store.api import Published
@@ -40,6 +41,7 @@ class Outbox:
         self.changed: dict[TopicPartition, list[Published]] = {}
         self.known: dict[str, Webhook] = {}
         self.forgotten: dict[TopicPartition, int] = {}
+        self.buried: dict[str, DeadDelivery] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._advanced = anyio.Event()
         self._sequences: dict[str, int] = {}
@@ -119,6 +121,34 @@ class Outbox:
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
         return self.known.get(webhook_id)
+
+    async def burials(self, delivery_id: str) -> list[DeadDelivery]:
+        return [one for one in await self._buried() if one.delivery_id == delivery_id]
+
+    async def replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        newest = {one.delivery_id: one for one in reversed(await self._buried())}
+        wished = sorted((one.replayed_at_ms, one.id, one) for one in newest.values() if one.replayed_at_ms is not None)
+        return [one for at_ms, id_, one in wished if (at_ms, id_) > after][:replays_max]
+
+    async def old_burials(self, *, keep_max: int, before_ms: int, burials_max: int) -> list[str]:
+        burials = await self._buried()
+        old = [one.id for number, one in enumerate(burials) if number >= keep_max or one.died_at_ms < before_ms]
+        return old[::-1][:burials_max]
+
+    async def _buried(self) -> list[DeadDelivery]:
+        """Newest first; folded when somebody asks."""
+        topic = topics.DEAD_DELIVERIES
+        folded = {where: self._positions.get(where, 0) for where in topic.where}
+        if any(folded[where] < end for where, end in (await self.bus.ends([topic])).items()):
+            async with self.bus.tail(folded) as tail:
+                for record in await tail.fetch(records_max=100_000, wait_s=0):
+                    self.advance(record.position)
+                    one = topic.decode(record)
+                    if one is None:
+                        self.buried.pop(record.key.decode(), None)
+                    else:
+                        self.buried[one.id] = one
+        return sorted(self.buried.values(), key=lambda one: (one.died_at_ms, one.id), reverse=True)
 
     async def forget_changes(self, below: Mapping[TopicPartition, int]) -> int:
         for where, offset in below.items():

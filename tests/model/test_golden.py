@@ -13,10 +13,12 @@ from msgspec import Struct
 
 from airy.model.change import Change
 from airy.model.conversation import Conversation, Message
+from airy.model.dead import DeadDelivery
 from airy.model.delivery import Delivery
 from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fact import Fact
-from tests.kit.builders import START_MS, Chat, channel, raw, tag, template, webhook
+from airy.model.process import ComponentStatus, ProcessStatus
+from tests.kit.builders import START_MS, Chat, channel, dead, raw, tag, template, webhook
 from tests.kit.fold import fold_all
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -104,6 +106,15 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
             id="c", display_name="Ines", avatar_url="http://a/b", conversations={"c1": "facebook"},
             created_at_ms=1, updated_at_ms=2,
         ),
+        "processstatus": ProcessStatus(
+            instance="one:8080", version="1.2.3", started_at_ms=1, at_ms=2, beat_ms=5000, ready=False,
+            url="http://one:8080", waiting_for={"store": "it is folding the log"}, memory_bytes=3, fold_lag=4,
+            fold_age_ms=5, caught_up=True, loop_delay_ms=6,
+            components={"http": ComponentStatus(ready=True, restarts=1, lag=2, rebalances=3)},
+        ),
+        "deaddelivery": msgspec.structs.replace(
+            dead(1, died_at_ms=2, replayed_at_ms=3), trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        ),
         "user": User(id="github:ines", name="Ines", avatar_url="http://a/b", first_seen_at_ms=1, last_seen_at_ms=2),
     }  # fmt: skip
     return (
@@ -133,7 +144,8 @@ def test_what_is_written_today_is_still_the_golden_bytes(name: str) -> None:
 
 def test_every_kind_of_fact_and_entity_has_its_golden_bytes() -> None:
     kinds = {f"fact.{kind.__struct_config__.tag}" for kind in get_args(Fact)}
-    entities = {f"entity.{kind.__name__.lower()}" for kind in (Channel, Contact, Tag, Template, User, Webhook)}
+    types = (Channel, Contact, DeadDelivery, ProcessStatus, Tag, Template, User, Webhook)
+    entities = {f"entity.{kind.__name__.lower()}" for kind in types}
     assert kinds | entities <= set(SAMPLES)
     assert {path.stem for path in GOLDEN.iterdir()} == set(SAMPLES)
 

@@ -2,8 +2,8 @@
 
 Each process has what a process of its own would have: store, fold, clock (wrong by some seconds), supervision tree.
 They share the log, the webhook queue and nothing else. Meanwhile they are killed, stopped, paused for longer than a
-session and then go on, fold slowly, lose their stores; the queue is flushed; groups are rebalanced. Then peace, in
-which everything must come right; then all are told to stop, and must.
+session and then go on, fold slowly, lose their stores; clocks jump; the queue is flushed; groups are rebalanced. Then
+peace, in which everything must come right; then all are told to stop, and must.
 
 A fleet looks like a `World` to those outside and to the checkers.
 """
@@ -55,6 +55,7 @@ REBALANCE_S = 25.0
 STOP_S = 60.0  # all of them, told to stop at the same time
 RESTARTS_MAX = 40
 SKEW_MS_MAX = 20_000
+STEP_MS_MAX = 300_000
 
 
 class FleetShape(Shape, frozen=True, kw_only=True):
@@ -320,11 +321,16 @@ async def rebalanced(fleet: Fleet, _: Node) -> None:
     fleet.bus.rebalance(fleet.random.choice(GROUPS))
 
 
+async def clock_set(fleet: Fleet, node: Node) -> None:
+    """By minutes, in the middle of whatever it does; what it does not notice is the point."""
+    node.clock.set(fleet.random.randint(-STEP_MS_MAX, STEP_MS_MAX))
+
+
 async def flushed(fleet: Fleet, _: Node) -> None:
     """FLUSHALL."""
     await fleet.queue.wipe()
 
 
 Deed = Callable[[Fleet, Node], Any]
-DEEDS: Sequence[Deed] = (killed, stopped, paused, slowed, rebalanced, flushed)
-WEIGHTS = (4, 2, 4, 3, 2, 1)
+DEEDS: Sequence[Deed] = (killed, stopped, paused, slowed, rebalanced, flushed, clock_set)
+WEIGHTS = (4, 2, 4, 3, 2, 1, 2)

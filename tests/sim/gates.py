@@ -20,10 +20,14 @@ from airy.clock import Clock
 
 
 class SkewedClock:
-    """A machine's clock that is wrong by so much."""
+    """A machine's clock that is wrong by so much, until somebody sets it."""
 
     def __init__(self, clock: Clock, skew_ms: int) -> None:
         self._clock = clock
+        self._skew_ms = skew_ms
+
+    def set(self, skew_ms: int) -> None:
+        """It jumps, forward or back."""
         self._skew_ms = skew_ms
 
     def now_ms(self) -> int:

@@ -19,6 +19,8 @@ from airy.actors.webhooks.queue import Shard
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.app.parts import Parts, assemble
 from airy.app.plan import plan
+from airy.app.presence import Reporter
+from airy.app.status import TreeStatus
 from airy.bus.faults import Faults
 from airy.bus.memory import MemoryBus
 from airy.bus.record import TopicPartition
@@ -95,6 +97,7 @@ class World:
         self.lives = 0
         self.process: Life | None = None
         self.peaceful = False
+        self.announced = False  # beats are noise to a story: whoever tells one of processes wants them
         self.outside = Outside(self)
 
     # --- the outside
@@ -235,9 +238,13 @@ class Life:
         self.world.process = None
 
     async def run(self) -> None:
-        tree = plan(self.parts, RUNNING)
+        status = TreeStatus(self.parts, RUNNING, {})
+        report = Reporter(self.parts, status, host="sim", where=lambda: None) if self.world.announced else None
+        tree = plan(self.parts, RUNNING, report=report)
         seed = self.world.seed * 100 + self.world.lives
-        await run_tree(tree, clock=self.world.clock, seed=seed, stop=self.stop, log=SILENT)
+        await run_tree(
+            tree, clock=self.world.clock, seed=seed, stop=self.stop, log=SILENT, on_start=status.started
+        )  # fmt: skip
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T | None:
         """`function` inside the process: None if the process died over it. What it raises, the caller gets."""

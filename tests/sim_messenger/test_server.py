@@ -64,7 +64,7 @@ class Target:
         return web.Response(text=answer)
 
     async def take(self, count: int) -> list[Any]:
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while len(self.bodies) < count:
                 await self.arrived.wait()
         return [msgspec.json.decode(body)["entry"][0]["messaging"][0] for body in self.bodies]
@@ -120,7 +120,7 @@ async def test_silence_is_silence_and_a_refused_connection_is_closed() -> None:
     async with MessengerSim(QUICK).serving() as url, aiohttp.ClientSession() as session:
         _, said = await ask(session, "POST", f"{url}/sim/say", {"text": "hi"})
         assert (await ask(session, "POST", f"{url}/sim/fault", {"fault": "taken_silent"}))[0] == 204
-        with pytest.raises(TimeoutError), anyio.fail_after(0.2):
+        with pytest.raises(TimeoutError), anyio.fail_after(0.8):
             await send(session, url, said["psid"])
         await ask(session, "POST", f"{url}/sim/fault", {"fault": Fault.UNREACHABLE})
         with pytest.raises(aiohttp.ServerDisconnectedError):
@@ -178,7 +178,7 @@ async def test_the_program_tells_where_it_is_and_stops_when_asked() -> None:
     async with await anyio.open_process([sys.executable, "-c", program], stderr=None) as process:
         assert process.stdout is not None
         told = b""
-        with anyio.fail_after(20):
+        with anyio.fail_after(50):
             async for part in process.stdout:
                 told += part
                 if b"Ines Kuhn: " in told:

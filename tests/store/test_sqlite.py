@@ -81,6 +81,16 @@ async def test_a_file_that_is_damaged_when_it_is_opened_is_built_anew(path: Path
     assert "store.rebuild" in [line["event"] for line in said]
 
 
+async def test_a_file_of_zeros_is_built_anew(path: Path) -> None:
+    """What a power cut may leave of one that had just been made."""
+    async with opened(path) as store:
+        await store.apply(seeded(1).records)
+    path.write_bytes(bytes(path.stat().st_size))
+    async with opened(path) as store:
+        assert await store.positions() == {}
+        await store.apply(seeded(1).records)
+
+
 def damage(path: Path, table: str) -> None:
     """Overwrite the pages of one table, after the header of the file."""
     connection = apsw.Connection(str(path))

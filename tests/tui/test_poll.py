@@ -118,6 +118,15 @@ async def test_counts_are_asked_for_every_few_rounds() -> None:
     assert instance.asked["/metrics"] == 2
 
 
+async def test_processes_are_counted_where_there_are_several() -> None:
+    alone, many = Instance(), Instance()
+    alone.counts = {"airy_processes": 1.0, "airy_processes_silent": 0.0}
+    many.counts = {"airy_processes": 8.0, "airy_processes_silent": 1.0}
+
+    assert (await poller(alone).poll()).counts == ()
+    assert (await poller(many).poll()).counts == (("processes", 8), ("silent", 1))
+
+
 async def test_what_it_waits_for_is_shown_while_it_is_not_ready() -> None:
     instance = Instance()
     instance.waiting_for = {"store": "folding 12000 records"}

@@ -10,7 +10,7 @@ from airy.config import Config, load, system_token
 from airy.errors import Refused, Unavailable
 from airy.fetch import Answer
 from airy.secret import Secret
-from airy.tui.status import ask, ask_all, instance, instances, words
+from airy.tui.status import ask, ask_all, instance, instances, look, words
 from tests.kit.instance import Instance
 
 URL = "http://127.0.0.1:8080"
@@ -109,6 +109,117 @@ async def test_several_processes_are_one_table_and_one_that_is_down_has_a_row() 
     assert [line for line in lines if line.startswith("webhook queue")] == [
         "webhook queue: 12 of 1000000 waiting, 3 under way, 1 dead, oldest 1.5 s"
     ]
+
+
+def said(port: int, *components: str, silent: bool = False, **more: object) -> dict[str, object]:
+    """A process as `/processes.list` has it."""
+    return {
+        "instance": f"host:{port}", "url": f"http://10.0.0.1:{port}", "version": "1.2.3",
+        "started_at": "2026-01-01T00:00:00.000Z", "age_s": 42.4 if silent else 1.0, "silent": silent,
+        "ready": not silent, "waiting_for": {}, "memory_bytes": 88_080_384, "event_loop_delay_s": 0.0,
+        "fold": {"lag": 5, "age_s": 0.25, "caught_up": True},
+        "components": {
+            name: {"ready": True, "restarts": 1, "lag": 7 if "publisher" in name else None, "rebalances": None}
+            for name in components
+        },
+        **more,
+    }  # fmt: skip
+
+
+def fleet() -> Instance:
+    """An API process that knows of itself, a publisher, and a consumer that was killed."""
+    api = there()
+    waits = {"airy/webhooks/publisher": "redis is away"}
+    api.fleet = {
+        "data": [
+            said(8080, "api-admin", "http"), said(8081, "webhook-publisher", ready=False, waiting_for=waits),
+            said(8082, "webhook-consumer", silent=True),
+        ],
+        "components": {
+            "api-admin": {"processes": 1, "ready": 1}, "webhook-consumer": {"processes": 1, "ready": 0},
+            "webhook-publisher": {"processes": 1, "ready": 1},
+        },
+    }  # fmt: skip
+    return api
+
+
+async def test_one_process_with_the_api_tells_of_all_and_who_is_silent_since_when() -> None:
+    text, ready = await look([Client(fleet(), URL, Secret(TOKEN))], as_json=False)
+
+    assert not ready, "a component that no ready process runs"
+    assert text.splitlines() == [
+        "Airy 1.2.3: not ready",
+        "",
+        "PROCESS    COMPONENT          STATE            RESTARTS  LAG  REBALANCES  MEMORY",
+        "host:8080  api-admin          ready                   1    -           -  84 MiB",
+        "           http               ready                   1    -           -",
+        "host:8081  webhook-publisher  ready                   1    7           -  84 MiB",
+        "host:8082  webhook-consumer   silent for 42 s         1    -           -  84 MiB",
+        "",
+        "no ready process runs webhook-consumer",
+        "host:8081 waits for airy/webhooks/publisher: redis is away",
+        "store of host:8080: 5 behind (0.2 s)",
+        "store of host:8081: 5 behind (0.2 s)",
+        "webhook queue: 12 of 1000000 waiting, 3 under way, 1 dead, oldest 1.5 s",
+    ]
+
+
+async def test_programs_get_every_process_beside_what_the_asked_one_says() -> None:
+    api = fleet()
+    text, ready = await look([Client(api, URL, Secret(TOKEN))], as_json=True)
+    told = json.loads(text)
+
+    assert api.fleet is not None
+    assert told["processes"] == api.fleet["data"]
+    assert told["component_processes"] == api.fleet["components"]
+    assert (told["ready"], ready) == (False, False)
+    assert told["counts"] == FIGURES
+
+
+async def test_one_silent_process_of_two_is_no_reason_to_be_not_ready() -> None:
+    api = fleet()
+    assert api.fleet is not None
+    api.fleet["components"]["webhook-consumer"] = {"processes": 2, "ready": 1}
+    text, ready = await look([Client(api, URL, Secret(TOKEN))], as_json=False)
+
+    assert ready
+    assert text.startswith("Airy 1.2.3: ready")
+    assert "silent for 42 s" in text
+    assert "no ready process" not in text
+
+
+async def test_an_asked_process_that_is_not_ready_says_so_whatever_the_others_are() -> None:
+    api = fleet()
+    assert api.fleet is not None
+    api.fleet["components"] = {"api-admin": {"processes": 2, "ready": 1}}
+    api.fleet["data"] = [said(8080, "api-admin")]
+    api.waiting_for = {"store": "it is 31 s behind the log"}
+    text, ready = await look([Client(api, URL, Secret(TOKEN))], as_json=False)
+
+    assert not ready
+    assert "127.0.0.1:8080 waits for store: it is 31 s behind the log" in text
+
+
+async def test_a_process_that_knows_of_no_other_is_shown_alone() -> None:
+    """Without the API, or of an older version."""
+    old = there()
+    text, ready = await look([Client(old, URL, Secret(TOKEN))], as_json=False)
+
+    assert old.asked["/processes.list"] == 1
+    assert text == words([await ask(Client(old, URL, Secret(TOKEN)))])
+    assert ready
+    assert "processes" not in json.loads((await look([Client(old, URL, Secret(TOKEN))], as_json=True))[0])
+
+
+async def test_several_urls_are_asked_themselves_and_nobody_about_others() -> None:
+    one, two = fleet(), fleet()
+    text, _ = await look(
+        [Client(one, "http://127.0.0.1:8081", Secret(TOKEN)), Client(two, "http://127.0.0.1:8082", Secret(TOKEN))],
+        as_json=False,
+    )
+
+    assert "host:8080" not in text
+    assert "/processes.list" not in one.asked
 
 
 async def test_a_queue_that_does_not_answer_is_said() -> None:

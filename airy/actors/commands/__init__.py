@@ -9,6 +9,7 @@ could race to the log.
 from airy.actors.commands.annotations import MetadataCommands, Subject
 from airy.actors.commands.channels import Accounts, ChannelCommands, Page
 from airy.actors.commands.conversations import ConversationCommands
+from airy.actors.commands.dead import DeadCommands
 from airy.actors.commands.entities import TagCommands, TemplateCommands
 from airy.actors.commands.messages import MessageCommands
 from airy.actors.commands.outcome import Conflict, Forbidden, Unconfirmed, Unknown
@@ -45,6 +46,7 @@ class Commands:
     ) -> None:  # fmt: skip
         self.channels = ChannelCommands(writer, store, sealer, facebook)
         self.conversations = ConversationCommands(writer, store)
+        self.dead = DeadCommands(writer, store)
         self.messages = MessageCommands(writer, store, message_ttl_s=message_ttl_s)
         self.metadata = MetadataCommands(writer, store)
         self.tags = TagCommands(writer, store)

@@ -63,7 +63,12 @@ class Writer:
         return self._ids.new() if cause.key is None else ids.derive("|".join((*scope, cause.caller, cause.key)))
 
     async def write(self, emits: Sequence[Emit]) -> Position:
-        """Raises `Unavailable` when nothing may have been written, `Unconfirmed` when everything was."""
+        """The position of the last. Raises `Unavailable` when nothing may have been written, `Unconfirmed` when
+        everything was.
+        """
+        return (await self.write_all(emits))[-1]
+
+    async def write_all(self, emits: Sequence[Emit]) -> Sequence[Position]:
         traced = trace.headers()
         if traced:
             emits = [replace(emit, headers=(*emit.headers, *traced)) for emit in emits]
@@ -71,7 +76,7 @@ class Writer:
         for position in positions:
             if not await self._reached(position, self._within_s):
                 raise Unconfirmed(position, self._within_s)
-        return positions[-1]
+        return positions
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Where the next records of everything that tells subscribers of changes will be."""

@@ -13,6 +13,7 @@ import anyio
 from airy.actors.runtime import Context
 from airy.actors.webhooks.attempts import Attempt, Attempts, Result
 from airy.actors.webhooks.endpoint import Endpoint
+from airy.actors.webhooks.graves import Graves, dead_delivery
 from airy.actors.webhooks.matching import wants
 from airy.actors.webhooks.queue import Job, WebhookQueue
 from airy.actors.webhooks.request import Target, open_target, request_headers
@@ -31,6 +32,7 @@ from airy.actors.webhooks.retry import (
 from airy.actors.webhooks.subscribers import Subscribers
 from airy.errors import Refused, Unavailable
 from airy.fetch import Fetch
+from airy.histogram import Histogram
 from airy.model.entity import Webhook
 from airy.seal import Sealer
 from airy.trace import trace_id_of
@@ -40,6 +42,7 @@ RESPONSE_CHARS_MAX = 1_024  # recorded
 HANDOUTS_MAX = 2 * ATTEMPTS_MAX  # with outcomes that were lost; beyond that it is what kills us
 PAUSE_S = 1.0
 SWITCH_OFF_AGAIN_S = 60.0
+BURY_AGAIN_S = 60.0
 
 SwitchOff = Callable[[str, str], Awaitable[None]]
 
@@ -51,18 +54,21 @@ class Courier:
 
     def __init__(
         self, queue: WebhookQueue, fetch: Fetch, sealer: Sealer, subscribers: Subscribers, *, attempts: Attempts,
-        switch_off: SwitchOff, connect_s: float, total_s: float, counts: Counter[str],
+        graves: Graves, switch_off: SwitchOff, connect_s: float, total_s: float, counts: Counter[str],
+        lateness: Histogram,
     ) -> None:  # fmt: skip
         self._queue = queue
         self._fetch = fetch
         self._sealer = sealer
         self._subscribers = subscribers
         self._attempts = attempts
+        self._graves = graves
         self._switch_off = switch_off
         self._connect_s = connect_s
         self._total_s = total_s
         self._targets: dict[str, tuple[Webhook, Target]] = {}
         self._going: set[str] = set()  # webhooks that are being switched off
+        self._lateness = lateness  # likewise: of changes, when an endpoint took them
         self._counts = counts  # attempts that succeeded or failed, for metrics; whoever gave it keeps it
 
     async def carry(self, ctx: Context, job: Job, webhook: Webhook | None, endpoint: Endpoint) -> None:
@@ -79,6 +85,8 @@ class Courier:
         endpoint.record(outcome, now_ms, ctx.random)
         decision = decide(job.attempt, outcome, job.first_at_ms, now_ms, ctx.random)
         self._counts["delivered" if outcome.succeeded else "failed"] += 1
+        if outcome.succeeded:
+            self._lateness.add(max(0, now_ms - job.entry.at_ms) / 1000)
         self._attempts.add(Attempt(
             id=job.id, webhook_id=job.webhook_id, event_id=job.entry.event_id, kind=job.entry.kind,
             attempt=job.attempt, at_ms=started_ms, took_ms=now_ms - started_ms, result=RESULTS[type(decision)],
@@ -108,6 +116,7 @@ class Courier:
         if webhook is None or webhook.status != "Subscribed":
             await self._forget(ctx, job.webhook_id)
         elif not wants(webhook, job.entry.kind):
+            await self._graves.made(ctx, job.id)
             await self._report(ctx, job, lambda: self._queue.done(job))
         else:
             return webhook
@@ -144,14 +153,13 @@ class Courier:
     async def _settle(self, ctx: Context, job: Job, webhook: Webhook, decision: Decision) -> None:
         match decision:
             case Done():
+                await self._graves.made(ctx, job.id)  # first: else it could be put into the queue once more
                 await self._report(ctx, job, lambda: self._queue.done(job))
             case Again(due_ms, reason):
                 await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
                 await self._consider(ctx, webhook)
             case Bury(reason):
-                now_ms = ctx.clock.now_ms()
-                ctx.log.warning("delivery.buried", reason=reason, **_about(job))
-                await self._report(ctx, job, lambda: self._queue.bury(job, reason=reason, now_ms=now_ms))
+                await self._bury(ctx, job, reason)
                 await self._consider(ctx, webhook)
             case Disable(reason):
                 if not await self._disable(ctx, webhook, reason):
@@ -160,20 +168,43 @@ class Courier:
             case _:
                 assert_never(decision)
 
-    async def _report(self, ctx: Context, job: Job, report: Callable[[], Awaitable[bool]]) -> None:
-        """Tell the queue, as long as the lease lasts; after that somebody else delivers it again."""
+    async def _bury(self, ctx: Context, job: Job, reason: str) -> None:
+        """The log has it before the queue lets go of it; whatever is lost in between, it is buried once more."""
+        now_ms = ctx.clock.now_ms()
+        dead = dead_delivery(job, reason, now_ms)
+        try:
+            await self._graves.keep(dead)
+        except Unavailable as error:
+            ctx.log.warning("delivery.not_buried", error=str(error), **_about(job))
+            due_ms = ctx.clock.now_ms() + round(BURY_AGAIN_S * 1000)
+            await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
+            return
+        except Refused as error:  # too large for any log: better lost and said so than in the way of its lane for ever
+            ctx.log.error("delivery.burial_refused", error=str(error), **_about(job))  # noqa: TRY400 - no bug of ours
+        ctx.log.warning("delivery.buried", reason=reason, **_about(job))
+        if await self._report(ctx, job, lambda: self._queue.bury(job, now_ms=now_ms)) is False:
+            await self._graves.forget(ctx, [dead.id])  # somebody else has it, and may yet deliver it
+
+    async def _report(self, ctx: Context, job: Job, report: Callable[[], Awaitable[bool]]) -> bool | None:
+        """Tell the queue, as long as the lease lasts; after that somebody else delivers it again.
+
+        True: it is done. False: nothing was done, our lease was lost. None: nobody knows.
+        """
+        unsure = False
         while True:
             try:
-                if not await report():
-                    ctx.log.info("delivery.lease_lost", **_about(job))
+                held = await report()
             except Unavailable as error:
+                unsure = True  # the effect may be there without its answer, and then the next answer is no
                 if ctx.clock.now_ms() + PAUSE_S * 1000 >= job.leased_until_ms:
                     ctx.log.warning("delivery.outcome_lost", error=str(error), **_about(job))
-                    return
+                    return None
                 with ctx.waiting():
                     await anyio.sleep(PAUSE_S)
             else:
-                return
+                if not held:
+                    ctx.log.info("delivery.lease_lost", **_about(job))
+                return None if unsure and not held else held
 
     async def _consider(self, ctx: Context, webhook: Webhook) -> None:
         """Switch off a webhook that has done nothing but fail, counted from its last change."""

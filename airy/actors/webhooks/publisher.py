@@ -16,7 +16,7 @@ from msgspec import Struct
 from airy import topics
 from airy.actors.runtime import Context
 from airy.actors.webhooks.matching import Matcher
-from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Shard, Stale, WebhookQueue
+from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Mark, Shard, Stale, WebhookQueue
 from airy.actors.webhooks.subscribers import Progress, Subscribers, Webhooks
 from airy.bus.api import Bus, Fenced, Subscription
 from airy.bus.record import TopicPartition
@@ -54,6 +54,7 @@ class Batch(Struct):
     owned: Owned
     after: EntryId
     changes: Sequence[Published]
+    drained_to: int | None  # once it is queued; None: there is more
 
 
 class Publisher:
@@ -143,15 +144,18 @@ class Publisher:
                 failures.append(error)
         if anyio.current_time() >= self._committed_at + self._commit_s:
             self._committed_at = anyio.current_time()
-            await self._commit(sorted(self._owned))
+            await self._commit(list(self._owned))
         if failures:
             raise failures[0]
-        return bool(batches)
+        return self._full(batches) or any(batch.owned.drained_to is None for batch in batches)
+
+    def _full(self, batches: Sequence[Batch]) -> bool:
+        return sum(len(each.changes) for each in batches) >= ROUND_BATCHES * self._changes_max
 
     async def _next_batches(self) -> tuple[list[Batch], list[Unavailable]]:
         """What the store has behind the queue, and what could not be asked. Another partition is first each time."""
         batches: list[Batch] = []
-        failures: list[Unavailable] = []
+        failures = await self._ask_the_queue()
         self._turn += 1
         turn = self._turn % max(1, len(self._owned))
         names = sorted(self._owned)
@@ -163,12 +167,14 @@ class Publisher:
                 continue
             if batch is not None:
                 batches.append(batch)
-            if sum(len(each.changes) for each in batches) >= ROUND_BATCHES * self._changes_max:
+            if self._full(batches):
                 break  # the next round begins elsewhere
         return batches, failures
 
     async def _next_batch(self, where: TopicPartition, owned: Owned) -> Batch | None:
-        after = await self._position(Shard(*where), owned)
+        after = owned.after
+        if after is None:
+            return None  # the queue did not say
         folded_to = self._progress.positions().get(where, 0)
         if owned.drained_to is not None and folded_to <= owned.drained_to:
             return None  # most partitions, most of the time: nothing to ask the store
@@ -180,7 +186,7 @@ class Publisher:
         if not changes:
             owned.drained_to = folded_to
             return None
-        return Batch(where, owned, after, changes)
+        return Batch(where, owned, after, changes, folded_to if len(changes) < self._changes_max else None)
 
     async def _queue_all(self, batches: Sequence[Batch], matcher: Matcher) -> list[Unavailable]:
         """Side by side: each is a question to the queue, which may be far."""
@@ -206,7 +212,7 @@ class Publisher:
         except Stale as stale:
             self._log("publisher.queue_is_elsewhere", batch.where, expected=batch.after, found=stale.last)
         else:
-            owned.after = entries[-1].id
+            owned.after, owned.drained_to = entries[-1].id, batch.drained_to
 
     async def _lacks(self, where: TopicPartition, start: int) -> bool:
         """Whether the store has forgotten changes from `start` on."""
@@ -218,35 +224,47 @@ class Publisher:
         self._rebuild(f"changes of {where.topic}/{where.partition} are gone below {below}, and wanted from {start}")
         return True
 
-    async def _position(self, shard: Shard, owned: Owned) -> EntryId:
-        """What the queue says, asked anew now and then: it may have lost its tail, or all."""
+    async def _ask_the_queue(self) -> list[Unavailable]:
+        """Where it is, where that is doubted, in one question; returns why it does not say it of some."""
         now = anyio.current_time()
-        if owned.after is not None and now < owned.asked_at + self._audit_s:
-            return owned.after
-        last = await self._queue.last(shard)
-        if owned.after not in (None, last):
-            self._log(
-                "publisher.queue_moved", TopicPartition(shard.topic, shard.partition), expected=owned.after, found=last
-            )
-        owned.asked_at = now
-        if owned.after != last:
-            owned.after, owned.drained_to = last, None
-        return last
+        doubted = [where for where, owned in self._owned.items() if self._doubted(owned, now)]
+        failures: list[Unavailable] = []
+        for where, mark in (await self._marks(doubted)).items():
+            if isinstance(mark, Unavailable):
+                failures.append(mark)
+                continue
+            owned = self._owned[where]
+            if owned.after not in (None, mark.last):
+                self._log("publisher.queue_moved", where, expected=owned.after, found=mark.last)
+            owned.asked_at = now
+            if owned.after != mark.last:
+                owned.after, owned.drained_to = mark.last, None
+        return failures
+
+    def _doubted(self, owned: Owned, now: float) -> bool:
+        """Now and then wherever it is: it may have lost its tail, or all."""
+        return owned.after is None or now >= owned.asked_at + self._audit_s
+
+    async def _marks(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Mark | Unavailable]:
+        asked = [where for where in sorted(partitions) if where in self._owned]
+        if not asked:
+            return {}
+        try:
+            marks = await self._queue.marks([Shard(*where) for where in asked])
+        except Unavailable as error:
+            return dict.fromkeys(asked, error)
+        return dict(zip(asked, marks, strict=True))
 
     # --- committing
 
     async def _commit(self, partitions: Iterable[TopicPartition]) -> None:
         """The low-water marks, and nothing above them."""
         offsets: dict[TopicPartition, int] = {}
-        for where in partitions:
-            owned = self._owned.get(where)
-            if owned is None:
-                continue
-            try:
-                offset = await self._finished(Shard(*where), owned)
-            except Unavailable:
+        for where, mark in (await self._marks(partitions)).items():
+            if isinstance(mark, Unavailable):
                 continue  # the next commit asks again
-            if offset > owned.committed:
+            offset = self._finished(self._owned[where], mark)
+            if offset > self._owned[where].committed:
                 offsets[where] = offset
         if not offsets or self._membership is None:
             return
@@ -261,14 +279,12 @@ class Publisher:
         if self._forget is not None:
             await self._forget(offsets)
 
-    async def _finished(self, shard: Shard, owned: Owned) -> int:
+    def _finished(self, owned: Owned, mark: Mark) -> int:
         """The offset below which everything is delivered, buried, or matters to nobody."""
-        low = await self._queue.low_water(shard)
-        last = await self._queue.last(shard)
-        nothing_waits = low > last or last == NOTHING
-        if nothing_waits and last == owned.after and owned.drained_to is not None:
-            return max(low[0], owned.drained_to)
-        return low[0]
+        nothing_waits = mark.low > mark.last or mark.last == NOTHING
+        if nothing_waits and mark.last == owned.after and owned.drained_to is not None:
+            return max(mark.low[0], owned.drained_to)
+        return mark.low[0]
 
     def _log(self, event: str, where: TopicPartition, *, expected: EntryId | None, found: EntryId) -> None:
         if self._ctx is not None:

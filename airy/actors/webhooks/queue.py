@@ -56,18 +56,6 @@ class Job(Struct, frozen=True, gc=False):
     leased_until_ms: int
 
 
-class Dead(Struct, frozen=True):
-    job_id: str
-    webhook_id: str
-    event_id: str
-    lane: str
-    kind: str
-    body: bytes
-    attempts: int
-    reason: str
-    buried_at_ms: int
-
-
 class Failing(Struct, frozen=True):
     """A webhook none of whose attempts succeeded for a while."""
 
@@ -75,10 +63,16 @@ class Failing(Struct, frozen=True):
     attempts: int  # failed since then
 
 
+class Mark(Struct, frozen=True, gc=False):
+    """Where a shard is."""
+
+    last: EntryId
+    low: EntryId
+
+
 class QueueStats(Struct, frozen=True):
     waiting: int
     leased: int
-    dead: int
     oldest_at_ms: int | None  # `at_ms` of the oldest undelivered
 
 
@@ -120,12 +114,12 @@ class WebhookQueue(Protocol):
         """Give back what was not attempted: due as before, and not counted."""
         ...
 
-    async def bury(self, job: Job, *, reason: str, now_ms: int) -> bool:
-        """Keep it as dead, the newest so many, and let its lane go on."""
+    async def bury(self, job: Job, *, now_ms: int) -> bool:
+        """Give it up, and let its lane go on. Nothing of it stays here: what is to be kept is in the log by then."""
         ...
 
     async def drop_webhook(self, webhook_id: str) -> int:
-        """Forget all jobs of a webhook that was unsubscribed; returns how many. Its dead are kept."""
+        """Forget all jobs of a webhook that was unsubscribed; returns how many."""
         ...
 
     async def failing(self, webhook_id: str) -> Failing | None:
@@ -143,14 +137,15 @@ class WebhookQueue(Protocol):
         """The first undelivered id, else the one right after `last`; `NOTHING` before the first put."""
         ...
 
-    async def dead(self, *, webhook_id: str | None = None, dead_max: int = 100) -> list[Dead]:
-        """The newest first."""
+    async def marks(self, shards: Sequence[Shard]) -> list[Mark | Unavailable]:
+        """`last` and `low_water` of each, asked at once; of one that cannot be asked now, why."""
         ...
 
-    async def replay(self, job_id: str, *, now_ms: int) -> bool:
-        """Hand a dead delivery out again, same id and bytes, behind what waits in its lane; False: it is not there.
+    async def replay(self, shard: Shard, entry: Entry, *, now_ms: int) -> bool:
+        """Hand a delivery out again that was buried, same id and bytes, behind what waits in its lane.
 
-        The low-water mark, which has passed it, stays where it is.
+        `entry` names its one webhook. False: it is here already, replayed before. The low-water mark, which has passed
+        it, stays where it is.
         """
         ...
 

@@ -117,7 +117,8 @@ def _create_or_check(connection: apsw.Connection) -> None:
         connection.execute(sql.SCHEMA)
         connection.execute(sql.SET_VERSION)
     elif version in sql.GROW:
-        connection.execute(sql.GROW[version])
+        for step in range(version, sql.VERSION):
+            connection.execute(sql.GROW[step])
         connection.execute(sql.SET_VERSION)
     connection.execute("COMMIT")
     if version not in (0, sql.VERSION, *sql.GROW):

@@ -6,7 +6,7 @@ something waiting, however much waits behind. `entries.shard` is NULL for a repl
 low-water mark has passed already.
 """
 
-VERSION = 2
+VERSION = 3
 
 SET_VERSION = f"PRAGMA user_version = {VERSION}"
 
@@ -23,6 +23,7 @@ CREATE TABLE entries (
     pending INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL, kind TEXT NOT NULL,
     at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL, trace TEXT NOT NULL DEFAULT '');
 CREATE INDEX undelivered ON entries (shard, log_offset, nth) WHERE shard IS NOT NULL;
+CREATE INDEX replayed ON entries (event_id) WHERE shard IS NULL;
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, lane TEXT NOT NULL, entry INTEGER NOT NULL,
     head INTEGER NOT NULL, due_ms INTEGER NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, first_at_ms INTEGER,
@@ -30,26 +31,20 @@ CREATE TABLE jobs (
 CREATE INDEX lanes ON jobs (webhook, lane, seq);
 CREATE INDEX heads ON jobs (webhook, due_ms, seq) WHERE head = 1 AND leased_until_ms IS NULL;
 CREATE INDEX leases ON jobs (webhook, leased_until_ms) WHERE leased_until_ms IS NOT NULL;
-CREATE TABLE dead (
-    grave INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT NOT NULL UNIQUE, webhook_id TEXT NOT NULL,
-    attempts INTEGER NOT NULL, reason TEXT NOT NULL, buried_at_ms INTEGER NOT NULL,
-    log_offset INTEGER NOT NULL, nth INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL,
-    kind TEXT NOT NULL, at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL,
-    trace TEXT NOT NULL DEFAULT '');
-CREATE INDEX graves ON dead (webhook_id, grave);
 CREATE TABLE counts (jobs INTEGER NOT NULL);
 INSERT INTO counts VALUES (0);
 """
 
-GROW = {  # from an earlier version to the next, so that the dead are kept
+GROW = {  # from an earlier version to the next
     1: """
 ALTER TABLE entries ADD COLUMN trace TEXT NOT NULL DEFAULT '';
-ALTER TABLE dead ADD COLUMN trace TEXT NOT NULL DEFAULT ''"""
+ALTER TABLE dead ADD COLUMN trace TEXT NOT NULL DEFAULT ''""",
+    2: "CREATE INDEX replayed ON entries (event_id) WHERE shard IS NULL",
 }
 
 PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
 WIPE = """
-DELETE FROM shards; DELETE FROM webhooks; DELETE FROM entries; DELETE FROM jobs; DELETE FROM dead;
+DELETE FROM shards; DELETE FROM webhooks; DELETE FROM entries; DELETE FROM jobs;
 UPDATE counts SET jobs = 0"""
 
 # --- positions
@@ -70,6 +65,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 PUT_JOB = """
 INSERT INTO jobs (webhook, lane, entry, due_ms, head)
 SELECT ?1, ?2, ?3, ?4, NOT EXISTS (SELECT 1 FROM jobs WHERE webhook = ?1 AND lane = ?2)"""
+REPLAYED = """
+SELECT EXISTS (
+    SELECT 1 FROM entries INDEXED BY replayed JOIN jobs USING (entry)
+    WHERE shard IS NULL AND event_id = ? AND webhook = ?)"""
 JOBS = "SELECT jobs FROM counts"
 COUNT = "UPDATE counts SET jobs = jobs + ?"
 
@@ -107,7 +106,7 @@ UPDATE jobs SET leased_until_ms = NULL, token = NULL, due_ms = coalesce(?, due_m
     reason = coalesce(?, reason)
 WHERE seq = ?"""
 HELD = """
-SELECT seq, webhook, jobs.lane, entry, pending, attempt, token FROM jobs JOIN entries USING (entry)
+SELECT seq, webhook, jobs.lane, entry, pending, token FROM jobs JOIN entries USING (entry)
 WHERE seq IN (SELECT value FROM json_each(?))"""
 REMOVE = "DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"
 NEXT_HEADS = """
@@ -125,27 +124,12 @@ UPDATE webhooks SET failures = failures + 1, failing_since_ms = coalesce(failing
 WHERE webhook = ?"""
 FAILING = "SELECT failing_since_ms, failures FROM webhooks WHERE id = ? AND failures > 0"
 SOME_JOBS = """
-SELECT seq, webhook, jobs.lane, entry, pending, attempt, token FROM jobs JOIN entries USING (entry)
+SELECT seq, webhook, jobs.lane, entry, pending, token FROM jobs JOIN entries USING (entry)
 WHERE webhook = ? ORDER BY jobs.lane, seq LIMIT ?"""
 
-# --- the dead
-
-BURY = """
-INSERT OR REPLACE INTO dead (
-    job_id, webhook_id, attempts, reason, buried_at_ms,
-    log_offset, nth, lane, event_id, kind, at_ms, position, body, trace)
-SELECT event_id || ':' || ?1, ?1, ?2, ?3, ?4, log_offset, nth, lane, event_id, kind, at_ms, position, body, trace
-FROM entries WHERE entry = ?5"""
-FORGET_DEAD = """
-DELETE FROM dead WHERE grave <= (SELECT grave FROM dead ORDER BY grave DESC LIMIT 1 OFFSET ?)"""
-DEAD = """
-SELECT job_id, webhook_id, event_id, lane, kind, body, attempts, reason, buried_at_ms FROM dead
-WHERE ?1 IS NULL OR webhook_id = ?1 ORDER BY grave DESC LIMIT ?2"""
-EXHUME = """
-DELETE FROM dead WHERE job_id = ?
-RETURNING webhook_id, log_offset, nth, lane, event_id, kind, at_ms, position, body, trace"""
+# --- figures
 
 STATS = """
-SELECT jobs, (SELECT count(*) FROM jobs WHERE leased_until_ms IS NOT NULL), (SELECT count(*) FROM dead),
+SELECT jobs, (SELECT count(*) FROM jobs WHERE leased_until_ms IS NOT NULL),
     (SELECT at_ms FROM entries ORDER BY entry LIMIT 1)
 FROM counts"""

@@ -17,17 +17,18 @@ from msgspec import Struct
 from airy.actors.webhooks import queue_sql as sql
 from airy.actors.webhooks.queue import (
     NOTHING,
-    Dead,
     Entry,
     EntryId,
     Failing,
     Full,
     Job,
+    Mark,
     QueueStats,
     Shard,
     Stale,
 )
 from airy.actors.webhooks.queue_file import QueueFile
+from airy.actors.webhooks.queue_heritage import QueueHeritage
 from airy.clock import Ids, RandomIds
 from airy.errors import Unavailable
 
@@ -44,7 +45,6 @@ class _Row(NamedTuple):
     lane: str
     entry: int
     pending: int
-    attempt: int
     token: str | None
 
 
@@ -75,15 +75,14 @@ class _Group:
 
 
 class SqliteQueue:
-    """`jobs_max` is how much may wait or be leased, `dead_max` how many buried deliveries are kept."""
+    """`jobs_max` is how much may wait or be leased."""
 
     def __init__(
-        self, path: Path | str = ":memory:", *, jobs_max: int = 1_000_000, dead_max: int = 10_000,
-        ids: Ids | None = None,
-    ) -> None:  # fmt: skip
+        self, path: Path | str = ":memory:", *, jobs_max: int = 1_000_000, ids: Ids | None = None
+    ) -> None:
         self._file = QueueFile(path, self._forget_names)
+        self.heritage = QueueHeritage(self._file)
         self._jobs_max = jobs_max
-        self._dead_max = dead_max
         self._ids = ids or RandomIds()
         self._numbers: dict[str, int] = {}  # of webhooks
         self._names: dict[int, str] = {}
@@ -164,11 +163,18 @@ class SqliteQueue:
 
     async def low_water(self, shard: Shard) -> EntryId:
         with self._file.reading() as database:
-            last, number = self._last(database, shard)
-            row = database.execute(sql.UNDELIVERED, (number,)).get if number is not None else None
+            return self._mark(database, shard).low
+
+    async def marks(self, shards: Sequence[Shard]) -> list[Mark | Unavailable]:
+        with self._file.reading() as database:
+            return [self._mark(database, shard) for shard in shards]
+
+    def _mark(self, database: apsw.Connection, shard: Shard) -> Mark:
+        last, number = self._last(database, shard)
+        row = database.execute(sql.UNDELIVERED, (number,)).get if number is not None else None
         if row is not None:
-            return row[0], row[1]
-        return NOTHING if last == NOTHING else (last[0], last[1] + 1)
+            return Mark(last, (row[0], row[1]))
+        return Mark(last, NOTHING if last == NOTHING else (last[0], last[1] + 1))
 
     # --- the dispatcher's side
 
@@ -232,8 +238,8 @@ class SqliteQueue:
     async def release(self, job: Job) -> bool:
         return await self._report(_Outcome(job, "release"))
 
-    async def bury(self, job: Job, *, reason: str, now_ms: int) -> bool:
-        return await self._report(_Outcome(job, "bury", now_ms, reason))
+    async def bury(self, job: Job, *, now_ms: int) -> bool:
+        return await self._report(_Outcome(job, "bury", now_ms))
 
     async def _report(self, outcome: _Outcome) -> bool:
         """What the workers have to say within a few turns of the event loop is written in one transaction."""
@@ -290,9 +296,6 @@ class SqliteQueue:
             database.execute(sql.UNLEASE, (outcome.at_ms, 0, outcome.reason, row.seq))
             database.execute(sql.FAILED, (self._claimed_at_ms, row.webhook))
         else:
-            buried = outcome.job.webhook_id, row.attempt, outcome.reason, outcome.at_ms, row.entry
-            database.execute(sql.BURY, buried)
-            database.execute(sql.FORGET_DEAD, (self._dead_max,))
             database.execute(sql.FAILED, (outcome.at_ms, row.webhook))
 
     def _remove(self, database: apsw.Connection, rows: Sequence[_Row]) -> None:
@@ -339,20 +342,15 @@ class SqliteQueue:
         with anyio.move_on_after(within_s):
             await self._arrival.wait()
 
-    # --- the dead, and figures
+    # --- what was buried, and figures
 
-    async def dead(self, *, webhook_id: str | None = None, dead_max: int = 100) -> list[Dead]:
-        with self._file.reading() as database:
-            return [Dead(*row) for row in database.execute(sql.DEAD, (webhook_id, dead_max))]
-
-    async def replay(self, job_id: str, *, now_ms: int) -> bool:
+    async def replay(self, shard: Shard, entry: Entry, *, now_ms: int) -> bool:
+        del shard  # here all wait in one place
         self._claimed_at_ms = now_ms
         with self._file.writing() as database:
-            row = database.execute(sql.EXHUME, (job_id,)).get
-            if row is None:
+            (webhook_id,) = entry.webhook_ids
+            if database.execute(sql.REPLAYED, (entry.event_id, self._number(database, webhook_id))).get:
                 return False
-            webhook_id, offset, nth, lane, event_id, kind, at_ms, position, body, trace = row
-            entry = Entry((offset, nth), (webhook_id,), lane, event_id, kind, body, at_ms, position, trace)
             self._put_entry(database, None, entry, entry.webhook_ids)
             database.execute(sql.COUNT, (1,))
         self._announce()
@@ -360,8 +358,8 @@ class SqliteQueue:
 
     async def stats(self) -> QueueStats:
         with self._file.reading() as database:
-            jobs, leased, dead, oldest_at_ms = database.execute(sql.STATS).get
-        return QueueStats(jobs - leased, leased, dead, oldest_at_ms)
+            jobs, leased, oldest_at_ms = database.execute(sql.STATS).get
+        return QueueStats(jobs - leased, leased, oldest_at_ms)
 
     # --- inside
 

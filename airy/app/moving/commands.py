@@ -28,7 +28,7 @@ STANDARD = "-"
 
 async def export(config: Config, output: str, *, as_json: bool) -> int:
     """The configured log to a file, or to stdout."""
-    async with opened(config) as bus:
+    async with opened(config, reading=True) as bus:
         with watching("exporting") as watch:
             if output == STANDARD:
                 moved = await export_log(bus, _writer(sys.stdout.buffer), watch=watch)
@@ -56,7 +56,7 @@ async def load(config: Config, given: str, *, resume: bool, as_json: bool) -> in
 
 async def digest(config: Config, *, as_json: bool) -> int:
     """The fold of the configured log."""
-    async with opened(config) as bus:
+    async with opened(config, reading=True) as bus:
         with watching("folding") as watch:
             fold = await fold_log(bus, watch=watch)
     _tell(fold, f"{fold.digest}\n{_facts(fold)}", as_json=as_json)
@@ -69,7 +69,7 @@ async def check(config: Config, given: str, *, as_json: bool) -> int:
         contents = await _looked_through(file)
         with watching("folding the archive", contents.moved.records) as watch:
             expected = await fold_archive(file, watch=watch)
-    async with opened(config) as bus:
+    async with opened(config, reading=True) as bus:
         with watching("folding the log", contents.moved.records) as watch:
             found = await fold_log(bus, watch=watch)
     same = found == expected

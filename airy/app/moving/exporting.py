@@ -24,8 +24,9 @@ from airy.errors import Refused
 Write = Callable[[bytes], Awaitable[object]]
 
 ORDER: tuple[Topic[Any], ...] = (
-    *(topic for topic in topics.ALL if topic is not topics.WEBHOOKS), topics.WEBHOOKS,
+    *(topic for topic in topics.ALL if topic not in (topics.COMPONENTS, topics.WEBHOOKS)), topics.WEBHOOKS,
 )  # fmt: skip
+"""What processes said of themselves stays behind: where the log goes, others run."""
 
 
 class Moved(Struct, frozen=True):
@@ -37,8 +38,8 @@ class Moved(Struct, frozen=True):
 
 
 async def export_log(bus: Bus, write: Write, *, watch: Watch = unwatched) -> Moved:
-    """Raises `Refused` when somebody wrote to the log meanwhile: the archive has no end then."""
-    starts, ends = await bus.starts(ORDER), await bus.ends(ORDER)
+    """Raises `Refused` when somebody wrote to the log meanwhile, and be it how it is: the archive has no end then."""
+    starts, ends = await bus.starts(ORDER), await bus.ends(topics.ALL)
     done = {group: await committed(bus, group) for group in GROUPS}
     begins = await _begins(bus, starts, ends)
     ordinals = Ordinals(wanted([*begins, *(place for group in done.values() for place in group.items())]))
@@ -57,7 +58,7 @@ async def export_log(bus: Bus, write: Write, *, watch: Watch = unwatched) -> Mov
     for group in GROUPS:
         for where, offset in sorted(done[group].items()):
             await write(archive.place(Place(group, *where, ordinals(where, offset))))
-    if await bus.ends(ORDER) != ends:
+    if await bus.ends(topics.ALL) != ends:
         raise Refused("the log was written to while it was exported: stop every process of Airy, then export again")
     await write(archive.end())
     return Moved(archive.records, archive.places, archive.sha256)

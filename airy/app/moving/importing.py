@@ -119,7 +119,7 @@ class _Prefix:
 
 async def _target(bus: Bus, contents: Contents, *, resume: bool) -> _Target:
     starts, ends = await bus.starts(topics.ALL), await bus.ends(topics.ALL)
-    filled = [where for where, end in ends.items() if starts[where] < end]
+    filled = [where for where, end in ends.items() if starts[where] < end and where.topic != topics.COMPONENTS.name]
     if filled and not resume:
         where = filled[0]
         raise Refused(

@@ -12,7 +12,7 @@ from airy.actors.webhooks.queue import NOTHING, Shard
 from airy.actors.webhooks.queue_redis import RedisQueue
 from airy.app import files
 from airy.app.kafka import kafka_settings
-from airy.app.provision import verify_topics
+from airy.app.provision import verify_readable, verify_topics
 from airy.bus.journal import open_journal
 from airy.bus.kafka import KafkaBus
 from airy.bus.memory import MemoryBus
@@ -25,16 +25,21 @@ NEVER_S = 864_000.0  # nothing may leave the log while somebody counts its recor
 
 
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[MemoryBus | KafkaBus]:
-    """Raises `InUse` while an instance has the journal open; a cluster's processes cannot be seen from here."""
+async def opened(config: Config, *, reading: bool = False) -> AsyncIterator[MemoryBus | KafkaBus]:
+    """Raises `InUse` while an instance has the journal open; a cluster's processes cannot be seen from here. For
+    `reading`, a cluster's topics need not be as processes need them.
+    """
     async with AsyncExitStack() as held:
         bus: MemoryBus | KafkaBus
         match config.bus.kind:
             case "kafka":
                 kafka, settings = config.bus.kafka, kafka_settings(config)
-                await verify_topics(
-                    settings, topics.ALL, replication=kafka.replication, min_in_sync=kafka.min_in_sync
-                )
+                if reading:
+                    await verify_readable(settings, topics.ALL)
+                else:
+                    await verify_topics(
+                        settings, topics.ALL, replication=kafka.replication, min_in_sync=kafka.min_in_sync
+                    )
                 bus = KafkaBus(topics.ALL, settings)
             case "journal":
                 journal = held.enter_context(open_journal(files.journal_path(config)))
@@ -97,5 +102,5 @@ def clear_caches(config: Config) -> list[str]:
             source = Path(f"{queue}{suffix}")
             if source.exists():
                 source.rename(f"{aside}{suffix}")
-        done.append(f"renamed {queue} to {aside.name}: it knows places in another log; its dead letters are in it")
+        done.append(f"renamed {queue} to {aside.name}: it knows places in another log")
     return done

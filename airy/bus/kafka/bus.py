@@ -21,6 +21,7 @@ from airy.bus.kafka.subscription import KafkaSubscription
 from airy.bus.record import Emit, Position, TopicPartition
 from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
+from airy.histogram import SHORT_S, Histograms
 
 
 class KafkaBus:
@@ -32,6 +33,7 @@ class KafkaBus:
         self._open: _Open | None = None
         self._opened = anyio.Event()
         self.rebalances: Counter[str] = Counter()  # by group, since this process started
+        self.appends = Histograms(SHORT_S)  # how long `publish` took, by topic
 
     async def run(self, pulse: Pulse) -> None:
         hush()
@@ -56,7 +58,11 @@ class KafkaBus:
             return []
         for emit in emits:
             self._check(emit.topic, emit.partition)
-        return await (await self._ready()).producer.publish(emits)
+        began = anyio.current_time()
+        try:
+            return await (await self._ready()).producer.publish(emits)
+        finally:
+            self.appends.add({emit.topic for emit in emits}, anyio.current_time() - began)
 
     @asynccontextmanager
     async def subscribe(

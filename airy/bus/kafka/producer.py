@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 
 from airy.bus.api import RecordTooLarge
 from airy.bus.kafka.client import connection
@@ -28,6 +29,7 @@ _TOO_LATE = Unavailable(_LATE)
 
 class Producer:
     def __init__(self, settings: KafkaSettings) -> None:
+        codec(settings)
         self._settings = settings
         # what a broken one holds has failed for those who gave it: better it does not write it after all
         self._generations = Kept(lambda: _Generation(settings), settings, politely=False)
@@ -120,7 +122,7 @@ class _Generation:
         self._settings = settings
         self._lanes: dict[TopicPartition, Lane] = {}
         self._producer = AIOKafkaProducer(
-            **connection(settings), acks="all", enable_idempotence=True, linger_ms=0,
+            **connection(settings), acks="all", enable_idempotence=True, linger_ms=0, compression_type=codec(settings),
             max_batch_size=settings.batch_bytes_max, max_request_size=settings.record_bytes_max + 1_048_576,
         )  # fmt: skip
 
@@ -135,6 +137,19 @@ class _Generation:
         if lane is None:
             lane = self._lanes[where] = Lane(self._producer, where, self._settings, self.broken)
         return lane
+
+
+def codec(settings: KafkaSettings) -> str | None:
+    """The client's name for the compression. Raises `Refused` where what it takes is not installed."""
+    if settings.compression == "none":
+        return None
+    if not _INSTALLED[settings.compression]():
+        words = f"{settings.compression} needs the Python package cramjam: install it, or say gzip"
+        raise Refused(f"bus.kafka.compression: {words}", field="bus.kafka.compression")
+    return settings.compression
+
+
+_INSTALLED = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
 
 
 def _too_late(parts: Iterable[Part]) -> None:

@@ -19,6 +19,7 @@ from airy.bus.api import Truncated
 from airy.bus.kafka.client import cancelled, connection, dispose, started
 from airy.bus.kafka.ends import Ends
 from airy.bus.kafka.failure import meaning
+from airy.bus.kafka.gathering import gathering
 from airy.bus.kafka.settings import KafkaSettings
 from airy.bus.kafka.shelf import Shelf
 from airy.bus.record import Record, TopicPartition
@@ -252,7 +253,9 @@ class KafkaTail(KafkaReader):
 
     async def _connect(self) -> None:
         settings = self._settings
-        consumer = await started(lambda: AIOKafkaConsumer(**reading(settings)), settings)
+        consumer = await started(
+            lambda: gathering(AIOKafkaConsumer(**reading(settings)), settings.gather_s), settings
+        )  # fmt: skip
         positions = self._shelf.positions
         consumer.assign([self.wire(where) for where in positions])  # nothing too: who was told nothing waits for it
         for where, offset in positions.items():

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from airy.secret import Secret
 
+Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+"""Of what we write. What is read says itself how it was compressed."""
+
 
 class KafkaSettings(Struct, frozen=True, kw_only=True):
     bootstrap: tuple[str, ...]
@@ -18,6 +21,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     username: str = ""
     password: Secret | None = None
     client_id: str = "airy"
+    compression: Compression = "zstd"
 
     session_s: float = 45.0  # heartbeats run on our event loop: generous, because it may be busy
     rebalance_s: float = 60.0
@@ -33,6 +37,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     publish_bytes_max: int = 33_554_432
     fetch_bytes_max: int = 8_388_608  # per broker and request
     partition_fetch_bytes_max: int = 524_288
+    gather_s: float = 0.02  # from a small answer with records to the next question, so that records come together
 
     def named(self, name: str) -> str:
         """A topic's or group's name on the wire."""

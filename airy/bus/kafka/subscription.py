@@ -16,6 +16,7 @@ from airy.bus.api import Fenced, Ownership
 from airy.bus.kafka.client import bounded, started
 from airy.bus.kafka.ends import Ends
 from airy.bus.kafka.failure import GONE, MAKE
+from airy.bus.kafka.gathering import gathering
 from airy.bus.kafka.patience import impatient
 from airy.bus.kafka.reader import KafkaReader, reading
 from airy.bus.kafka.settings import KafkaSettings
@@ -63,7 +64,7 @@ class KafkaSubscription(KafkaReader):
                 heartbeat_interval_ms=round(min(HEARTBEAT_S_MAX * 1000, session_ms / HEARTBEATS)),
                 rebalance_timeout_ms=round(settings.rebalance_s * 1000), max_poll_interval_ms=NEVER_MS,
             )  # fmt: skip
-            return impatient(consumer, settings.request_s)
+            return gathering(impatient(consumer, settings.request_s), settings.gather_s)
 
         consumer = self._consumer = await started(make, settings)
         consumer.subscribe([settings.named(topic.name) for topic in self._topics], listener=_Listener(self))

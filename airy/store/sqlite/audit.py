@@ -41,6 +41,7 @@ _PARTS = {
       FROM sends"""),
     "profile": (0, 'SELECT conversation_id, channel_id, source, live, "partition" FROM profiles'),
     "entity": (1, "SELECT id, topic, source, connected, body FROM entities"),
+    "dead": (0, "SELECT id, delivery, died_at, replayed_at, body FROM dead"),
     "counter": (0, "SELECT name, value FROM counters WHERE name <> 'changes'"),
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from airy.store.sqlite import filters, schema
 WRITE_CACHE_KIB = 16_384
 READ_CACHE_KIB = 4_096
 WAL_BYTES_KEPT = 67_108_864  # the log file is cut to this when it starts over
+PAGE_BYTES = 4_096
 WAL_PAGES_MAX = 131_072  # 512 MiB behind: then the next commit checkpoints by itself
 
 _log = structlog.get_logger("airy.store")
@@ -104,7 +105,7 @@ def _unusable(path: Path) -> str | None:
     try:
         state = schema.state_of(probe)
     except (apsw.NotADBError, apsw.CorruptError) as error:
-        if not _began_as_ours(path):
+        if not _was_ours(path):
             raise Refused(f"{path} is not a store of Airy; name another path or move it away") from error
         return f"it is damaged: {error}"
     finally:
@@ -114,10 +115,13 @@ def _unusable(path: Path) -> str | None:
     return "it was built by another version" if state == "stale" else None
 
 
-def _began_as_ours(path: Path) -> bool:
+def _was_ours(path: Path) -> bool:
+    """It begins as ours do, or with zeros: of a new file, a power cut may leave the length and not the data."""
     with path.open("rb") as file:
-        header = file.read(72)
-    return header.startswith(b"SQLite format 3\0") and header[68:72] == schema.APPLICATION_ID.to_bytes(4, "big")
+        page = file.read(PAGE_BYTES)
+    if not page.strip(b"\0"):
+        return True
+    return page.startswith(b"SQLite format 3\0") and page[68:72] == schema.APPLICATION_ID.to_bytes(4, "big")
 
 
 def remove(path: Path) -> None:

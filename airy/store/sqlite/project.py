@@ -20,10 +20,11 @@ from airy.bus.record import Record, TopicPartition
 from airy.errors import Refused
 from airy.model.announce import entity_change
 from airy.model.change import Change, ChangeKind
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
 from airy.store.api import Applied
-from airy.store.sqlite import guard, outbox
+from airy.store.sqlite import dead, guard, outbox
 from airy.store.sqlite.batch import Batch, Tally
 from airy.store.sqlite.key import key
 from airy.store.sqlite.schema import COUNTERS, SHOWN, TOPIC_INDEX, WAITING
@@ -50,6 +51,7 @@ _HIDE = f"UPDATE conversations SET visible = {WAITING} WHERE channel = ? AND vis
 
 _EVENTS = topics.EVENTS.name
 _CHANNELS = topics.CHANNELS.name
+_DEAD = topics.DEAD_DELIVERIES.name
 _ENTITIES = {topic.name: topic for topic in topics.FOLDED if topic.name != _EVENTS}
 _ANNOUNCED = {topics.CHANNELS.name: ChangeKind.CHANNEL_UPDATED, topics.TAGS.name: ChangeKind.TAG_UPDATED}
 
@@ -104,15 +106,18 @@ class _Run:
         except (Refused, UnicodeDecodeError) as error:
             self.bad.append((record, str(error)))
             return
+        if entity is not None and entity.id != id_:
+            self.bad.append((record, f"its key is {id_!r}, its id is another"))
+            return
+        if record.topic == _DEAD:
+            self._dead(id_, entity)
+            return
         index = TOPIC_INDEX[record.topic]
         connected = not isinstance(entity, Channel) or entity.connected
         body = None if entity is None else _encode(entity)
         told = body is not None and self.connection.execute(_ENTITY, (index, key(id_))).get == body
         if entity is None:
             self.connection.execute(_DROP_ENTITY, (index, key(id_)))
-        elif entity.id != id_:
-            self.bad.append((record, f"its key is {id_!r}, its id is another"))
-            return
         else:
             source = getattr(entity, "source", None)
             self.connection.execute(_PUT_ENTITY, (index, key(id_), source, connected, body))
@@ -122,6 +127,10 @@ class _Run:
         if kind is not None and isinstance(entity, Channel | Tag) and not told:
             change = entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=record.header("id"))
             self._announce(record, (change,))
+
+    def _dead(self, id_: str, one: DeadDelivery | None) -> None:
+        more = dead.drop(self.connection, id_) if one is None else dead.put(self.connection, one, _encode(one))
+        self.tally.counts[dead.COUNTER] += more
 
     def _channel(self, id_: str, *, exists: bool, live: bool) -> None:
         """Conversations appear with the record of their channel, and go with it.

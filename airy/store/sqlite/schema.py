@@ -13,7 +13,7 @@ import apsw
 
 from airy import topics
 
-FOLD_VERSION = 2  # raise it when the fold would build other rows from the same log
+FOLD_VERSION = 3  # raise it when the fold would build other rows from the same log
 APPLICATION_ID = 0x41697279
 
 TABLES = """
@@ -81,6 +81,15 @@ CREATE TABLE entities(
   PRIMARY KEY(topic, id)
 ) WITHOUT ROWID;
 
+CREATE TABLE dead(
+  id TEXT NOT NULL PRIMARY KEY, delivery TEXT NOT NULL, webhook NOT NULL, died_at INTEGER NOT NULL, replayed_at INTEGER,
+  body BLOB NOT NULL
+);
+CREATE INDEX dead_newest ON dead(died_at, id);
+CREATE INDEX dead_of_webhook ON dead(webhook, died_at, id);
+CREATE INDEX dead_burials ON dead(delivery, died_at, id, replayed_at);
+CREATE INDEX dead_replays ON dead(replayed_at, id) WHERE replayed_at IS NOT NULL;
+
 CREATE TABLE changes(
   n INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, total INTEGER NOT NULL, body BLOB NOT NULL
 );
@@ -96,7 +105,7 @@ CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROW
 
 HIDDEN, SHOWN, WAITING = 0, 1, 2  # `visible`: nothing to show yet; listed; listed once its channel has a record
 
-COUNTERS = ("conversations", "messages", "channels", "changes", "send_pending", "send_unknown")
+COUNTERS = ("conversations", "messages", "channels", "changes", "send_pending", "send_unknown", "webhooks_dead")
 
 TOPIC_INDEX = {topic.name: index for index, topic in enumerate(topics.FOLDED)}
 

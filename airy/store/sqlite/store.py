@@ -16,13 +16,14 @@ import apsw
 
 from airy import topics
 from airy.bus.record import Record, TopicPartition
-from airy.errors import Unavailable
+from airy.errors import Refused, Unavailable
 from airy.model.conversation import Message
+from airy.model.dead import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.store import cursors
 from airy.store.api import Applied, ConversationView, Page, Published, Work, WorkKind
 from airy.store.filters import parse
-from airy.store.sqlite import audit, listing, outbox, queries
+from airy.store.sqlite import audit, dead, listing, outbox, queries
 from airy.store.sqlite.file import StoreFile
 from airy.store.sqlite.filters import Query, compile_filters
 from airy.store.sqlite.guard import DAMAGED, Guard
@@ -203,6 +204,23 @@ class SqliteStore:
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
         return self._ask(queries.entity, topics.WEBHOOKS, webhook_id)
+
+    async def dead_deliveries(
+        self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None
+    ) -> Page:
+        start = cursors.read(cursor)
+        if isinstance(start, int):
+            raise Refused(f"not a cursor: {start}; pass back what the last page gave you", field="cursor")
+        return self._ask(dead.listed, webhook_id, start, cursors.page_size(page_size))
+
+    async def burials(self, delivery_id: str) -> list[DeadDelivery]:
+        return self._ask(dead.burials, delivery_id)
+
+    async def replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        return self._ask(dead.replays, after, replays_max)
+
+    async def old_burials(self, *, keep_max: int, before_ms: int, burials_max: int) -> list[str]:
+        return self._ask(dead.old, keep_max, before_ms, burials_max)
 
     async def counts(self) -> dict[str, int]:
         return self._open_projection.counts

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
 import anyio
 import msgspec
@@ -16,7 +17,7 @@ from airy.actors.webhooks.courier import HANDOUTS_MAX
 from airy.actors.webhooks.dispatcher import Dispatcher
 from airy.actors.webhooks.endpoint import BREAKS_AFTER
 from airy.actors.webhooks.publisher import Publisher
-from airy.actors.webhooks.queue import NOTHING, EntryId, QueueStats, Shard
+from airy.actors.webhooks.queue import NOTHING, EntryId, Job, QueueStats, Shard
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.actors.webhooks.request import secret_place
 from airy.actors.webhooks.retry import SCHEDULE_S
@@ -24,6 +25,7 @@ from airy.bus.faults import Faults
 from airy.errors import Unavailable
 from airy.fetch import Answer, Blocked
 from airy.model.change import ChangeKind
+from airy.model.dead import DeadDelivery
 from tests.kit.contracts.queue import entry
 from tests.kit.webhooks import (
     SEALER,
@@ -69,6 +71,11 @@ class Room:
         await self.endpoints.reached(name, count, within_s)
         await anyio.sleep(0.5)
         return self.endpoints.to(name)
+
+    async def dead(self) -> list[DeadDelivery]:
+        """As the log has them, newest first."""
+        await self.outbox.burials("")
+        return list(self.outbox.buried.values())[::-1]
 
     async def empty(self) -> bool:
         stats = await self.queue.stats()
@@ -176,7 +183,7 @@ async def test_an_endpoint_that_never_answers_well_gets_the_whole_schedule_and_t
         waits_s = [later.at_s - earlier.at_s for earlier, later in pairwise(requests[:10])]
         for wait_s, delay_s in zip(waits_s, SCHEDULE_S[1:], strict=True):
             assert delay_s * 0.8 <= wait_s <= delay_s * 1.2 + 1
-        (dead,) = await here.queue.dead()
+        (dead,) = await here.dead()
         assert (dead.event_id, dead.attempts, dead.reason) == (first, 10, "10 attempts failed; the last: answered 500")
         assert await here.empty()
 
@@ -436,6 +443,83 @@ async def test_workers_are_reused() -> None:
             assert dispatcher._workers == 1
 
 
+# --- claims
+
+GATHER_S = 0.01
+
+
+class Claimed(SqliteQueue):
+    """Remembers when it was asked for jobs, and when for the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claims: list[tuple[float, int]] = []
+        self.asked_when = 0
+
+    async def claim(self, **how: Any) -> list[Job]:
+        jobs = await super().claim(**how)
+        self.claims.append((anyio.current_time(), len(jobs)))
+        return jobs
+
+    async def next_due_ms(self) -> int | None:
+        self.asked_when += 1
+        return await super().next_due_ms()
+
+
+@asynccontextmanager
+async def claiming(gather_s: float = GATHER_S) -> AsyncIterator[tuple[Room, Claimed]]:
+    async with logged() as outbox:
+        queue = Claimed()
+        await queue.open()
+        made = Room(outbox, queue)
+        async with acting(made.dispatcher(gather_s=gather_s), clock=outbox.clock):
+            await outbox.subscribes("a")
+            await anyio.sleep(1)
+            queue.claims.clear()
+            queue.asked_when = 0
+            yield made, queue
+        await queue.close()
+
+
+async def test_what_is_put_and_finished_within_a_moment_is_one_claim() -> None:
+    async with claiming() as (here, queue):
+        here.endpoints.behave("a", answers(200, after_s=0.002))
+        after = NOTHING
+        for number in range(100):  # one each millisecond
+            after = await put(queue, "a", after=after, lane=f"{number}")
+            await anyio.sleep(0.001)
+        await here.delivered("a", 100)
+        worked = [(at, jobs) for at, jobs in queue.claims if jobs]
+        assert all(later - earlier >= GATHER_S - 1e-6 for (earlier, _), (later, _) in pairwise(queue.claims))
+        assert len(worked) <= 12
+        assert queue.asked_when < len(worked)  # nobody asks when the next is due while there is more to do
+
+
+async def test_the_first_job_after_a_silence_waits_for_nothing() -> None:
+    async with claiming(gather_s=0.5) as (here, queue):
+        began = anyio.current_time()
+        await put(queue, "a")
+        (request,) = await here.endpoints.reached("a", 1, 1.0)
+        assert request.at_s == began
+
+
+async def test_what_becomes_due_while_it_rests_is_claimed_then() -> None:
+    """Somebody else's lease runs out between a claim and the question when the next is due."""
+    async with logged() as outbox:
+        queue = Claimed()
+        await queue.open()
+        here = Room(outbox, queue)
+        await outbox.subscribes("a")
+        await put(queue, "a")
+        now_ms = outbox.clock.now_ms()
+        (_,) = await queue.claim(now_ms=now_ms, lease_ms=300, jobs_max=1, per_webhook_max=1)
+        began = anyio.current_time()
+        async with acting(here.dispatcher(gather_s=0.5), clock=outbox.clock):
+            (request,) = await here.endpoints.reached("a", 1, 10.0)
+            assert request.at_s == pytest.approx(began + 0.5)
+        await queue.close()
+
+
 # --- leases
 
 
@@ -493,7 +577,7 @@ async def test_what_was_claimed_ahead_is_given_back_uncounted_when_draining() ->
         await put(here.queue, "a", count=20)
         async with acting(here.dispatcher(in_flight_max=8), clock=here.outbox.clock) as (ctx,):
             await here.delivered("a", 8)
-            assert await here.queue.stats() == QueueStats(waiting=10, leased=10, dead=0, oldest_at_ms=1_000)
+            assert await here.queue.stats() == QueueStats(waiting=10, leased=10, oldest_at_ms=1_000)
             ctx.draining.set()
         assert len(here.endpoints.requests) == 8
         assert (await here.queue.stats()).waiting == 12
@@ -528,7 +612,7 @@ async def test_a_delivery_that_kills_whoever_makes_it_is_buried_in_the_end() -> 
         async with acting(here.dispatcher(), clock=here.outbox.clock):
             (request,) = await here.delivered("a", 1)
         assert request.event_id == "event 1-0"
-        (dead,) = await here.queue.dead()
+        (dead,) = await here.dead()
         assert (dead.event_id, dead.attempts) == ("event 0-0", HANDOUTS_MAX + 1)
 
 
@@ -579,7 +663,7 @@ async def test_while_the_view_stays_behind_the_delivery_waits_without_using_up_a
         webhook = await here.outbox.subscribes("a", folded=False)
         await put(here.queue, "a")
         await anyio.sleep(HOUR_S)
-        assert await here.queue.stats() == QueueStats(1, 0, 0, 1_000) or (await here.queue.stats()).leased == 1
+        assert await here.queue.stats() == QueueStats(1, 0, 1_000) or (await here.queue.stats()).leased == 1
         await here.outbox.writes(webhook)
         ((end, _),) = [item for item in (await here.outbox.bus.ends([topics.WEBHOOKS])).items() if item[1]]
         here.outbox.fold_webhook(topics.Position(*end, 1), webhook)

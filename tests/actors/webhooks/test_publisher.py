@@ -1,20 +1,23 @@
 """The publisher: everything that matches is queued once, whatever happens to it, to its rivals and to the queue."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
 
 from airy import topics
 from airy.actors.runtime import Context
-from airy.actors.webhooks.publisher import GROUP, Publisher
-from airy.actors.webhooks.queue import NOTHING, Job, Shard, WebhookQueue
+from airy.actors.webhooks.publisher import GROUP, Owned, Publisher
+from airy.actors.webhooks.queue import NOTHING, Job, Mark, Shard, WebhookQueue
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.bus.faults import Faults
+from airy.bus.record import TopicPartition
 from airy.errors import Unavailable
 from airy.model.change import ChangeKind
+from airy.store.api import Published
 from tests.kit.webhooks import Lossy, Outbox, acting, context, deliver_all, logged, until, where
 from tests.kit.world import run_seeded
 
@@ -168,6 +171,93 @@ async def test_while_the_webhooks_cannot_be_known_the_publisher_waits_and_then_g
         await settle(60)
         await sink.drain()
         assert sink.events() == happened
+
+
+class Asked(SqliteQueue):
+    """Remembers what was asked where shards are, and does not say it of some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []  # of how many shards at once
+        self.silent: set[Shard] = set()
+
+    async def marks(self, shards: Sequence[Shard]) -> list[Mark | Unavailable]:
+        self.asked.append(len(shards))
+        found = await super().marks(shards)
+        return [
+            Unavailable("its node is away") if shard in self.silent else mark
+            for shard, mark in zip(shards, found, strict=True)
+        ]
+
+
+async def test_where_the_queue_is_is_one_question_for_all_partitions_and_so_is_what_is_finished() -> None:
+    partitions = sum(topic.partitions for topic in topics.TOLD)
+    queue = Asked()
+    await queue.open()
+    async with logged() as outbox, acting(publisher(outbox, queue, audit_s=50, commit_s=50), clock=outbox.clock):
+        await outbox.subscribes("a")
+        await settle(30)
+        assert queue.asked == [partitions]
+        await settle(30)
+        assert queue.asked == [partitions] * 3  # once more where it is, and what is finished
+    await queue.close()
+
+
+async def test_a_batch_that_was_all_there_is_makes_no_second_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    changes = Outbox.changes
+
+    async def counted(self: Outbox, at: TopicPartition, **how: Any) -> list[Published]:
+        nonlocal asked
+        asked += at == HERE
+        return await changes(self, at, **how)
+
+    monkeypatch.setattr(Outbox, "changes", counted)
+    async with (
+        logged() as outbox,
+        queueing(outbox) as (queue, sink),
+        acting(publisher(outbox, queue, changes_max=5), clock=outbox.clock),
+    ):
+        await outbox.subscribes("a")
+        await settle()
+        asked = 0
+        happened = await outbox.happens(changes=3)
+        await settle()
+        assert asked == 1
+        happened += await outbox.happens(changes=12)
+        await settle()
+        assert asked == 1 + 3
+        await sink.drain()
+        assert sink.events() == happened
+
+
+async def test_what_was_too_much_for_one_round_comes_in_the_next_and_not_when_something_happens() -> None:
+    async with logged() as outbox, queueing(outbox) as (queue, sink):
+        await outbox.subscribes("a")
+        lanes = list({where(name): name for name in map(str, range(99))}.values())[:10]
+        happened = {one for name in lanes for one in await outbox.happens(name, changes=4)}
+        async with acting(publisher(outbox, queue, changes_max=5, idle_s=1e6, audit_s=1e6), clock=outbox.clock):
+            await settle()
+        await sink.drain()
+        assert set(sink.events()) == happened
+
+
+async def test_a_partition_whose_place_in_the_queue_is_not_known_waits_alone() -> None:
+    queue = Asked()
+    await queue.open()
+    async with logged() as outbox, acting(publisher(outbox, queue), clock=outbox.clock):
+        await outbox.subscribes("a")
+        other = next(name for name in map(str, range(99)) if where(name) != HERE)
+        queue.silent = {SHARD}
+        await outbox.happens()
+        await outbox.happens(other)
+        await settle()
+        assert await queue.last(Shard(*where(other))) != NOTHING
+        assert await queue.last(SHARD) == NOTHING
+        queue.silent = set()
+        await settle()
+        assert await queue.last(SHARD) != NOTHING
+    await queue.close()
 
 
 # --- what is committed
@@ -415,16 +505,15 @@ def test_zombies_lost_answers_and_rollbacks_lose_nothing(seed: int) -> None:
 class Trusting(Publisher):
     """Planted bug: it goes on at its own position and never asks an idle queue."""
 
-    async def _position(self, shard: Shard, owned: object) -> tuple[int, int]:
-        owned.asked_at = 1e9  # type: ignore[attr-defined]
-        return await super()._position(shard, owned)  # type: ignore[arg-type]
+    def _doubted(self, owned: Owned, now: float) -> bool:
+        return owned.after is None
 
 
 class Hasty(Publisher):
     """Planted bug: what is queued counts as finished."""
 
-    async def _finished(self, shard: Shard, owned: object) -> int:
-        return (await self._queue.last(shard))[0]
+    def _finished(self, owned: Owned, mark: Mark) -> int:
+        return mark.last[0]
 
 
 @pytest.mark.parametrize("bug", [Trusting, Hasty])

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
 import structlog
+from anyio.lowlevel import checkpoint
 
 from airy.actors.webhooks.dispatcher import Dispatcher
 from airy.actors.webhooks.publisher import Publisher
-from airy.actors.webhooks.queue import NOTHING, Full, QueueStats, Shard, Stale
-from airy.actors.webhooks.queue_redis import RedisQueue, intake, queue, shards
-from airy.actors.webhooks.queue_redis.wire import Call
+from airy.actors.webhooks.queue import NOTHING, Full, Mark, QueueStats, Shard, Stale
+from airy.actors.webhooks.queue_redis import RedisQueue, intake, queue, scripts, shards
+from airy.actors.webhooks.queue_redis.wire import Call, Wire
 from airy.errors import Refused, Unavailable
 from tests.kit.contracts.queue import HERE, THERE, QueueContract, claim, entry, offsets, put
 from tests.kit.queue_model import Rig
@@ -46,8 +48,8 @@ class TestOne(QueueContract):
     def _on(self, server: RedisServer) -> None:
         self.server = server
 
-    def opened(self, *, jobs_max: int = 1_000, dead_max: int = 100) -> AbstractAsyncContextManager[Rig]:
-        return opened(self.server, jobs_max=jobs_max, dead_max=dead_max)
+    def opened(self, *, jobs_max: int = 1_000) -> AbstractAsyncContextManager[Rig]:
+        return opened(self.server, jobs_max=jobs_max)
 
 
 class TestCluster(QueueContract):
@@ -55,8 +57,8 @@ class TestCluster(QueueContract):
     def _on(self, three: RedisServer) -> None:
         self.server = three
 
-    def opened(self, *, jobs_max: int = 1_000, dead_max: int = 100) -> AbstractAsyncContextManager[Rig]:
-        return opened(self.server, jobs_max=jobs_max, dead_max=dead_max)
+    def opened(self, *, jobs_max: int = 1_000) -> AbstractAsyncContextManager[Rig]:
+        return opened(self.server, jobs_max=jobs_max)
 
 
 # --- several processes
@@ -197,12 +199,13 @@ async def test_a_lane_and_a_webhook_are_any_text(server: RedisServer) -> None:
             assert len(jobs) == len({(job.entry.lane, job.webhook_id) for job in jobs}) == len(texts) * len(names)
             assert {job.entry.id[0] % 2 for job in jobs} == {nth}
             for job in jobs:
-                assert await (rig.queue.bury(job, reason="no", now_ms=1) if nth else rig.queue.done(job))
-        assert await rig.queue.stats() == QueueStats(0, 0, len(texts) * len(names), None)
-        assert len(await rig.queue.dead(webhook_id="a:b|c d")) == len(texts)
-        assert await rig.queue.dead(webhook_id="b|c d") == []
-        assert await rig.queue.replay("event 1-0:{y}", now_ms=2)
-        assert len(await claim(rig.queue, 2)) == 1
+                assert await (rig.queue.bury(job, now_ms=1) if nth else rig.queue.done(job))
+        assert await rig.queue.stats() == QueueStats(0, 0, None)
+        for job in jobs:
+            assert await rig.queue.replay(HERE, job.entry, now_ms=2)
+            assert not await rig.queue.replay(HERE, job.entry, now_ms=2)
+        again = await claim(rig.queue, 2)
+        assert sorted(job.id for job in again) == sorted(job.id for job in jobs)
 
 
 async def test_lanes_that_differ_by_a_zero_byte_alone_wait_for_each_other(server: RedisServer) -> None:
@@ -292,7 +295,7 @@ async def test_a_server_without_memory_refuses_to_put_and_still_delivers(server:
                 await put(rig.queue, entry(2, "a"), after=(1, 0))
             one, other = await claim(rig.queue)
             assert await rig.queue.done(one)
-            assert await rig.queue.bury(other, reason="no", now_ms=0)
+            assert await rig.queue.bury(other, now_ms=0)
         finally:
             server.ask("CONFIG", "SET", "maxmemory", "0")
         assert await rig.queue.low_water(HERE) == (1, 1)
@@ -347,14 +350,14 @@ async def test_after_a_restart_every_lane_gets_its_head(monkeypatch: pytest.Monk
                 await rig.queue.next_due_ms()
             await rig.queue.last(HERE)
             assert server.ask("DEL", f"{{airy:{HERE.topic}/0}}:heads:a") == ":1"
-            await rig.queue.last(HERE)
-            assert await claim(rig.queue, jobs_max=1_000, per_webhook_max=1_000) == []
+            await rig.queue.last(HERE)  # mends the oldest, and no more than that
+            assert offsets(await claim(rig.queue, jobs_max=1_000, per_webhook_max=1_000)) == [0]
             await anyio.to_thread.run_sync(server.stop)
             await anyio.to_thread.run_sync(server.start)
             with suppress(Unavailable):  # of a connection to the one before
                 await rig.queue.last(HERE)
             await rig.queue.last(HERE)
-            assert offsets(await claim(rig.queue, jobs_max=1_000, per_webhook_max=1_000)) == [*range(600)]
+            assert offsets(await claim(rig.queue, jobs_max=1_000, per_webhook_max=1_000)) == [*range(1, 600)]
 
 
 @pytest.mark.slow
@@ -425,6 +428,152 @@ async def test_nothing_stays_behind_of_what_was_delivered(server: RedisServer) -
         left = {f"{base}:in", f"{base}:cursor", "{airy}:shards", "{airy}:generation"}
         assert int(server.ask("DBSIZE")[1:]) == len(left)
         assert all(server.ask("EXISTS", key) == ":1" for key in left)
+
+
+async def test_who_is_interrupted_while_it_begins_to_listen_hears_afterwards(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        for turns in range(12):  # of the event loop: somewhere in the middle of connecting and subscribing
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(rig.queue.arrived, 100)
+                for _ in range(turns):
+                    await checkpoint()
+                tasks.cancel_scope.cancel()
+        await rig.queue.arrived(0.05)
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(rig.queue.arrived, 100)
+                await put(rig.queue, entry(0, "a"))
+
+
+async def test_where_all_shards_are_is_one_round_trip(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "LOOK_S", 1e9)
+    async with opened(server) as rig:
+        where = [Shard("t", partition) for partition in range(8)]
+        for shard in where[1:]:
+            await put(rig.queue, entry(shard.partition, "a"), shard=shard)
+        trips: list[int] = []
+        attempt = Wire.attempt
+
+        async def counted(self: Wire, calls: Sequence[Call]) -> list[Any]:
+            trips.append(len(calls))
+            return await attempt(self, calls)
+
+        monkeypatch.setattr(Wire, "attempt", counted)
+        marks = [Mark((number, 0), (number, 0)) for number in range(1, 8)]
+        assert await rig.queue.marks(where) == [Mark(NOTHING, NOTHING), *marks]
+        assert trips == [8]
+
+
+async def test_what_is_put_into_several_shards_at_once_is_one_round_trip_and_announced_once(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "LOOK_S", 1e9)
+    monkeypatch.setattr(intake, "COUNT_S", 1e9)
+    async with opened(server) as rig:
+        where = [Shard("t", partition) for partition in range(8)]
+        for shard in where:
+            await put(rig.queue, entry(0), shard=shard)
+        trips: list[list[str]] = []
+        run = Wire._run
+
+        async def counted(self: Wire, calls: Sequence[Call]) -> list[Any]:
+            trips.append([str(call.words[0]) for call in calls])
+            return await run(self, calls)
+
+        monkeypatch.setattr(Wire, "_run", counted)
+        async with anyio.create_task_group() as tasks:
+            for shard in where:
+                tasks.start_soon(partial(put, rig.queue, entry(1, "a"), entry(2, "a"), after=(0, 0), shard=shard))
+        assert trips == [["EVALSHA"] * 16 + ["PUBLISH"]]
+        assert await rig.queue.marks(where) == [Mark((2, 0), (1, 0))] * 8
+
+
+async def test_in_company_each_shard_has_its_own_answer(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        rival = RedisQueue(server.url)
+        await rival.open()
+        await put(rig.queue, entry(0, "a"))
+        await put(rig.queue, entry(0, "a"), shard=THERE)
+        await put(rival, entry(7, "a"), after=(0, 0))  # nobody told us
+        refused: list[Stale] = []
+
+        async def late() -> None:
+            try:
+                await put(rig.queue, entry(1, "a"), after=(0, 0))
+            except Stale as stale:
+                refused.append(stale)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(late)
+            tasks.start_soon(partial(put, rig.queue, entry(1, "a"), after=(0, 0), shard=THERE))
+        assert [stale.last for stale in refused] == [(7, 0)]
+        assert [await rig.queue.last(HERE), await rig.queue.last(THERE)] == [(7, 0), (1, 0)]
+        await rival.close()
+
+
+@pytest.mark.parametrize("turns", range(1, 9))
+async def test_who_is_cancelled_in_company_takes_nobody_along(server: RedisServer, turns: int) -> None:
+    async with opened(server) as rig:
+        for shard in (HERE, THERE):
+            await put(rig.queue, entry(0, "a"), shard=shard)
+        scope = anyio.CancelScope()
+
+        async def first() -> None:
+            with scope:
+                await put(rig.queue, entry(1, "a"), after=(0, 0))
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(first)
+                tasks.start_soon(partial(put, rig.queue, entry(1, "a"), after=(0, 0), shard=THERE))
+                for _ in range(turns):
+                    await checkpoint()
+                scope.cancel()
+        assert await rig.queue.last(THERE) == (1, 0)
+        last = await rig.queue.last(HERE)
+        await put(rig.queue, entry(2, "a"), after=last)
+
+
+async def test_what_is_counted_while_something_is_put_is_not_believed_of_that_shard(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, go_on, counts = Wire._run, anyio.Event(), 0
+
+    async def held(self: Wire, calls: Sequence[Call]) -> list[Any]:
+        nonlocal counts
+        scripts_called = [call.words[1] for call in calls if call.words[0] == "EVALSHA"]
+        counts += scripts.COUNT.sha in scripts_called
+        if scripts.PUT.sha in scripts_called and calls[0].key.endswith("/0}"):
+            await go_on.wait()
+        return await run(self, calls)
+
+    async with opened(server) as rig:
+        for shard in (HERE, THERE):
+            await put(rig.queue, entry(0, "a"), shard=shard)
+        monkeypatch.setattr(Wire, "_run", held)
+        monkeypatch.setattr(intake, "COUNT_S", 1e9)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(put, rig.queue, entry(1, "a"), after=(0, 0)))
+            for _ in range(5):
+                await checkpoint()
+            monkeypatch.setattr(intake, "COUNT_S", 0.0)
+            await put(rig.queue, entry(1, "a"), after=(0, 0), shard=THERE)
+            go_on.set()
+        monkeypatch.setattr(intake, "COUNT_S", 1e9)
+        assert counts == 1
+        await put(rig.queue, entry(2, "a"), after=(1, 0))
+        assert counts == 1
+
+
+async def test_who_asks_where_a_shard_is_keeps_it_known(server: RedisServer) -> None:
+    async with opened(server) as rig:
+        await put(rig.queue, entry(0, "a"))
+        server.ask("DEL", "{airy}:shards")
+        other = RedisQueue(server.url)
+        await other.open()
+        assert await other.marks([HERE]) == [Mark((0, 0), (0, 0))]
+        assert server.ask("SCARD", "{airy}:shards") == ":1"
+        await other.close()
 
 
 async def test_one_claim_looks_past_a_large_backlog(server: RedisServer) -> None:

@@ -8,11 +8,14 @@ from tempfile import TemporaryDirectory
 import anyio
 import apsw
 import pytest
+from msgspec import Raw
 
-from airy.actors.webhooks import queue_file
+from airy import topics
+from airy.actors.webhooks import queue_file, queue_sql
 from airy.actors.webhooks.queue import NOTHING, Entry, Full, Stale
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
 from airy.errors import Unavailable
+from airy.model.dead import DeadDelivery
 from tests.kit.contracts.queue import HERE, QueueContract, claim, entry, offsets, put
 from tests.kit.queue_model import Rig
 
@@ -32,8 +35,8 @@ class SqliteRig:
 
 
 @asynccontextmanager
-async def opened(path: str, *, jobs_max: int = 1_000, dead_max: int = 100) -> AsyncIterator[SqliteRig]:
-    queue = SqliteQueue(path, jobs_max=jobs_max, dead_max=dead_max)
+async def opened(path: str, *, jobs_max: int = 1_000) -> AsyncIterator[SqliteRig]:
+    queue = SqliteQueue(path, jobs_max=jobs_max)
     await queue.open()
     try:
         yield SqliteRig(queue, path)
@@ -42,15 +45,15 @@ async def opened(path: str, *, jobs_max: int = 1_000, dead_max: int = 100) -> As
 
 
 class TestMemory(QueueContract):
-    def opened(self, *, jobs_max: int = 1_000, dead_max: int = 100) -> AbstractAsyncContextManager[Rig]:
-        return opened(":memory:", jobs_max=jobs_max, dead_max=dead_max)
+    def opened(self, *, jobs_max: int = 1_000) -> AbstractAsyncContextManager[Rig]:
+        return opened(":memory:", jobs_max=jobs_max)
 
 
 class TestFile(QueueContract):
     @asynccontextmanager
-    async def opened(self, *, jobs_max: int = 1_000, dead_max: int = 100) -> AsyncIterator[Rig]:
+    async def opened(self, *, jobs_max: int = 1_000) -> AsyncIterator[Rig]:
         with TemporaryDirectory() as directory:
-            async with opened(f"{directory}/queue.db", jobs_max=jobs_max, dead_max=dead_max) as rig:
+            async with opened(f"{directory}/queue.db", jobs_max=jobs_max) as rig:
                 yield rig
 
 
@@ -71,20 +74,53 @@ async def test_a_token_from_before_a_rollback_fits_nothing(tmp_path: Path) -> No
         assert await rig.queue.done(new)
 
 
-async def test_a_file_of_the_version_before_keeps_what_waits_and_the_dead(tmp_path: Path) -> None:
+GRAVES = """
+CREATE TABLE dead (
+    grave INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT NOT NULL UNIQUE, webhook_id TEXT NOT NULL,
+    attempts INTEGER NOT NULL, reason TEXT NOT NULL, buried_at_ms INTEGER NOT NULL,
+    log_offset INTEGER NOT NULL, nth INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL,
+    kind TEXT NOT NULL, at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX graves ON dead (webhook_id, grave);
+INSERT INTO dead (
+    job_id, webhook_id, attempts, reason, buried_at_ms, log_offset, nth, lane, event_id, kind, at_ms, position, body)
+VALUES
+    ('e1:a', 'a', 10, 'answered 500', 900, 3, 0, 'lane', 'e1', 'message.created', 5, '0.7.3', x'7b7d'),
+    ('e2:b', 'b', 20, 'answered 502', 901, 0, 0, 'tag', 'e2', 'tag.updated', 6, '2.1.0', x'5b5d');
+DROP INDEX replayed;
+ALTER TABLE entries DROP COLUMN trace;
+PRAGMA user_version = 1;
+"""
+"""What the first version of a file has and this one has not."""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_file_of_a_version_before_keeps_what_waits_and_gives_away_its_dead(
+    tmp_path: Path, version: int
+) -> None:
     path = str(tmp_path / "queue.db")
     async with opened(path) as rig:
         await put(rig.queue, entry(3, "a"), entry(4, "a"))
-        (job, _) = await claim(rig.queue)
-        await rig.queue.bury(job, reason="enough", now_ms=0)
     connection = apsw.Connection(path)
-    connection.execute("ALTER TABLE entries DROP COLUMN trace; ALTER TABLE dead DROP COLUMN trace")
-    connection.pragma("user_version", 1)
+    connection.execute(GRAVES)
+    if version == 2:
+        connection.execute(queue_sql.GROW[1])
+        connection.pragma("user_version", 2)
     connection.close()
     async with opened(path) as rig:
-        assert [dead.job_id for dead in await rig.queue.dead()] == [job.id]
-        assert await rig.queue.replay(job.id, now_ms=0)
         assert sorted(offsets(await claim(rig.queue, 60_000))) == [3, 4]
+        ((number, first),) = await rig.queue.heritage.dead_of_before(1)
+        assert first == DeadDelivery(
+            delivery_id="e1:a", webhook_id="a", event_id="e1", kind="message.created", lane="lane",
+            topic=topics.EVENTS.name, partition=7, at_ms=5, attempts=10, reason="answered 500", died_at_ms=900,
+            body=Raw(b"{}"),
+        )  # fmt: skip
+        await rig.queue.heritage.forget_dead_of_before(number)
+        ((number, second),) = await rig.queue.heritage.dead_of_before(9)
+        assert (second.delivery_id, second.topic) == ("e2:b", topics.TAGS.name)
+        await rig.queue.heritage.forget_dead_of_before(number)
+        assert await rig.queue.heritage.dead_of_before(9) == []
+    async with opened(path) as rig:
+        assert await rig.queue.heritage.dead_of_before(9) == []
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 1_000, b"", b"SQLite format 3\0" + b"\xff" * 5_000])
@@ -183,7 +219,7 @@ async def test_outcomes_of_one_turn_are_one_transaction_and_each_gets_its_own_an
             tasks.start_soon(say, "done", rig.queue.done(done))
             tasks.start_soon(say, "gone", rig.queue.done(gone))
             tasks.start_soon(say, "again", rig.queue.retry(again, due_ms=9, reason="no"))
-            tasks.start_soon(say, "dead", rig.queue.bury(dead, reason="enough", now_ms=0))
+            tasks.start_soon(say, "dead", rig.queue.bury(dead, now_ms=0))
         assert said == {"done": True, "gone": False, "again": True, "dead": True}
         assert commits < 4
         assert offsets(await claim(rig.queue, 9)) == [again.entry.id[0]]

@@ -61,6 +61,7 @@ async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster
             directory, kafka=kafka.bootstrap, redis=redis.url, graph_url=graph_url, replicas=options.replicas,
             replication=options.brokers, port=options.port,
         )  # fmt: skip
+        cluster.shows_logs = False
         _say(f"starting {len(cluster.processes)} processes …")
         began = time.perf_counter()
         async with cluster.up(), anyio.create_task_group() as tasks:
@@ -88,13 +89,12 @@ async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster
 def _where(cluster: Cluster) -> None:
     width = max(map(len, cluster.processes))
     rows = [f"  {name:<{width}}  {replica.url}  pid {replica.pid}" for name, replica in cluster.processes.items()]
-    asked = " ".join(f"--url {replica.url}" for replica in cluster.processes.values())
     _say("\n".join([
         *rows, "",
         f"the front      {cluster.url}",
         f"the token      {TOKEN}",
         f"conversations  curl -s {cluster.url}/conversations.list {CURL}",
-        f"how it is      {Path(sys.executable).with_name('airy')} status --token {TOKEN} {asked}",
+        f"how it is      {Path(sys.executable).with_name('airy')} status --token {TOKEN} --url {cluster.url}",
         f"logs           {cluster.directory}/*.log",
         "break it       kill -9 a pid: the other process of its kind takes over; Ctrl-C ends everything", "",
     ]))  # fmt: skip

@@ -17,7 +17,7 @@ import msgspec
 
 from tests.kit.cluster.front import Front
 from tests.kit.process import READY_S, TOKEN
-from tests.kit.servers.child import suspend
+from tests.kit.servers.child import suspend, tied
 from tests.kit.servers.ports import Port
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
@@ -29,6 +29,7 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
 """What runs in one process, by its name."""
 
 STOP_S = 45.0
+ANSWER_S = 8.0  # of an endpoint; what a killed dispatcher had in hand is free half a minute after that
 LOG_CHARS = 4_000
 
 
@@ -59,11 +60,19 @@ class Replica:
         return self._child
 
     def start(self) -> None:
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("AIRY_")}
-        environment["AIRY_PORT"] = str(self._port.number)
-        command = [sys.executable, "-m", "airy", "run", *self._components]
         with self.log.open("ab") as log:
-            self._child = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._directory, env=environment)
+            self._child = subprocess.Popen(
+                [*tied(), *self.command], stdout=log, stderr=log, cwd=self._directory, env=self.environment,
+                start_new_session=True,  # a Ctrl-C is for us alone: whoever hears it and our SIGTERM leaves at once
+            )  # fmt: skip
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "airy", "run", *self._components]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**_environment(), "AIRY_PORT": str(self._port.number)}
 
     def kill(self) -> None:
         """As a power cut: no goodbye."""
@@ -92,8 +101,15 @@ class Replica:
         self.ask_to_stop()
         return self.stopped()
 
+    def ended(self) -> int:
+        """The exit code of one that ends by itself."""
+        try:
+            return self._process.wait(timeout=READY_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} runs, and should have given up: {self.tail()}") from None
+
     def tail(self) -> str:
-        return self.log.read_text()[-LOG_CHARS:] if self.log.exists() else "(no log)"
+        return self.log.read_text(errors="replace")[-LOG_CHARS:] if self.log.exists() else "(no log)"
 
     def close(self) -> None:
         if self.running:
@@ -113,6 +129,8 @@ class Cluster:
         self.directory = directory
         self.kafka = tuple(kafka)
         self.session_s = 6.0
+        self.beat_s = 1.0
+        self.shows_logs = True  # their ends, when what they are for fails; a Ctrl-C is no failure
         self.namespace = f"test-{secrets.token_hex(4)}"
         self.config = {
             "security": {
@@ -128,12 +146,14 @@ class Cluster:
                     **(settings or {}),
                 },
             },
+            "status": {"beatS": self.beat_s},
             "queue": {"kind": "redis", "redis": {"url": redis, "namespace": self.namespace}},
             "components": {
                 "sources-facebook": {
                     "enabled": True, "appId": "990011", "appSecret": "app-secret", "webhookSecret": "verify-me",
                     "graphUrl": graph_url,
                 },
+                "webhook-consumer": {"timeoutS": ANSWER_S},
             },
         }  # fmt: skip
         self.file = directory / "airy.yaml"
@@ -171,6 +191,10 @@ class Cluster:
             async with aiohttp.ClientSession() as session, self.front.serving():
                 await self.ready(session)
                 yield self
+        except BaseException:
+            for replica in self.processes.values() if self.shows_logs else ():
+                print(f"--- {replica.name}, {'running' if replica.running else 'not running'}: {replica.tail()}")  # noqa: T201 - shown with what failed
+            raise
         finally:
             for replica in self.processes.values():
                 replica.close()
@@ -178,8 +202,7 @@ class Cluster:
     async def airy(self, *words: str) -> str:
         """A command of ours against this cluster; what it wrote. It has to succeed."""
         command = [sys.executable, "-m", "airy", *words]
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("AIRY_")}
-        done = await anyio.run_process(command, cwd=self.directory, check=False, env=environment)
+        done = await anyio.run_process(command, cwd=self.directory, check=False, env=_environment())
         wrote = (done.stdout + done.stderr).decode()
         assert done.returncode == 0, f"airy {' '.join(words)}: {wrote}"
         return wrote
@@ -199,6 +222,19 @@ class Cluster:
     async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any:
         """`POST path` at the front; the answer as JSON. Raises `aiohttp.ClientError` for anything but 2xx."""
         return await call(session, f"{self.url}{path}", body, **headers)
+
+    async def twin(self, replica: Replica) -> tuple[int, str]:
+        """The same process a second time, beside the first; its exit code and what it wrote."""
+        with anyio.fail_after(READY_S):
+            done = await anyio.run_process(
+                replica.command, cwd=self.directory, check=False, stderr=subprocess.STDOUT, env=replica.environment
+            )
+        return done.returncode, done.stdout.decode()
+
+    def store_of(self, replica: Replica) -> Path:
+        """The file of its store: it is the one that holds the lock beside it."""
+        locks = (self.directory / "data").glob("store*.lock")
+        return next(lock for lock in locks if lock.read_text().strip() == str(replica.pid)).with_suffix(".db")
 
     def stop(self) -> dict[str, int]:
         """All at once, as an operator would; the exit codes."""
@@ -229,9 +265,13 @@ async def call(session: aiohttp.ClientSession, url: str, body: object, **headers
         return msgspec.json.decode(text) if text else None
 
 
+def _environment() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if not name.startswith("AIRY_")}
+
+
 async def _is_ready(session: aiohttp.ClientSession, replica: Replica) -> bool:
     try:
         async with session.get(f"{replica.url}/readyz") as answer:
             return answer.status == 200
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):
         return False

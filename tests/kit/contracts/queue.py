@@ -20,6 +20,7 @@ from airy.actors.webhooks.queue import (
     Failing,
     Full,
     Job,
+    Mark,
     QueueStats,
     Shard,
     Stale,
@@ -61,7 +62,7 @@ async def put(queue: WebhookQueue, *entries: Entry, after: EntryId = NOTHING, sh
 
 class QueueContract(ABC):
     @abstractmethod
-    def opened(self, *, jobs_max: int = 1_000, dead_max: int = 100) -> AbstractAsyncContextManager[Rig]: ...
+    def opened(self, *, jobs_max: int = 1_000) -> AbstractAsyncContextManager[Rig]: ...
 
     # --- positions
 
@@ -101,7 +102,7 @@ class QueueContract(ABC):
                     await put(rig.queue, *entries)
             with pytest.raises(ValueError, match="must grow"):
                 await put(rig.queue, entry(-1, nth=-1))
-            assert await rig.queue.stats() == QueueStats(0, 0, 0, None)
+            assert await rig.queue.stats() == QueueStats(0, 0, None)
 
     async def test_q1_shards_do_not_know_each_other(self) -> None:
         async with self.opened() as rig:
@@ -144,8 +145,8 @@ class QueueContract(ABC):
             assert not await rig.queue.done(late)
             assert not await rig.queue.retry(late, due_ms=0, reason="late")
             assert not await rig.queue.release(late)
-            assert not await rig.queue.bury(late, reason="late", now_ms=0)
-            assert await rig.queue.stats() == QueueStats(0, 1, 0, 1_003)
+            assert not await rig.queue.bury(late, now_ms=0)
+            assert await rig.queue.stats() == QueueStats(0, 1, 1_003)
             assert await rig.queue.failing("a") is None
             assert await rig.queue.done(job)
             assert not await rig.queue.done(job)
@@ -194,7 +195,7 @@ class QueueContract(ABC):
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a", lane="one"), entry(1, "a", lane="one"))
             (job,) = await claim(rig.queue)
-            assert await rig.queue.bury(job, reason="enough", now_ms=9)
+            assert await rig.queue.bury(job, now_ms=9)
             assert offsets(await claim(rig.queue)) == [1]
 
     async def test_q3_a_job_that_comes_back_goes_before_what_is_behind_it(self) -> None:
@@ -280,8 +281,18 @@ class QueueContract(ABC):
             await rig.queue.done(jobs["event 3-0:a"])
             await rig.queue.done(jobs["event 4-0:a"])
             assert await rig.queue.low_water(HERE) == (3, 0)
-            await rig.queue.bury(jobs["event 3-0:b"], reason="enough", now_ms=0)
+            await rig.queue.bury(jobs["event 3-0:b"], now_ms=0)
             assert (await rig.queue.low_water(HERE), await rig.queue.low_water(THERE)) == ((6, 1), NOTHING)
+
+    async def test_q4_marks_are_the_last_and_the_low_water_of_each_shard(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(2, "a"), entry(3), entry(4, "a"))
+            await put(rig.queue, entry(7), shard=THERE)
+            nowhere = Shard(HERE.topic, 9)
+            expected = [Mark((7, 0), (7, 1)), Mark(NOTHING, NOTHING), Mark((4, 0), (2, 0))]
+            assert await rig.queue.marks([THERE, nowhere, HERE]) == expected
+            assert await rig.queue.marks([]) == []
+            assert [await rig.queue.last(HERE), await rig.queue.low_water(HERE)] == [(4, 0), (2, 0)]
 
     async def test_q4_what_waits_for_its_retry_or_is_under_way_is_undelivered(self) -> None:
         async with self.opened() as rig:
@@ -295,22 +306,22 @@ class QueueContract(ABC):
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"), entry(4, "a"))
             one, _ = await claim(rig.queue)
-            await rig.queue.bury(one, reason="enough", now_ms=0)
+            await rig.queue.bury(one, now_ms=0)
             await rig.wipe()
             assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == (NOTHING, NOTHING)
-            assert await rig.queue.stats() == QueueStats(0, 0, 0, None)
-            assert (await rig.queue.dead(), await rig.queue.failing("a")) == ([], None)
+            assert await rig.queue.stats() == QueueStats(0, 0, None)
+            assert await rig.queue.failing("a") is None
             assert (await rig.queue.next_due_ms(), await claim(rig.queue, 99_999)) == (None, [])
 
     async def test_q4_it_holds_everything_across_a_restart(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(2, "a"), entry(3, "a"), entry(4, "b", lane="one"), entry(5, "b", lane="one"))
             jobs = await claim(rig.queue, 10)
-            await rig.queue.bury(jobs[0], reason="enough", now_ms=20)
+            await rig.queue.bury(jobs[0], now_ms=20)
             await rig.queue.retry(jobs[1], due_ms=500, reason="no")
-            before = await rig.queue.stats(), await rig.queue.dead(), await rig.queue.failing("a")
+            before = await rig.queue.stats(), await rig.queue.failing("a")
             await rig.reopen()
-            assert (await rig.queue.stats(), await rig.queue.dead(), await rig.queue.failing("a")) == before
+            assert (await rig.queue.stats(), await rig.queue.failing("a")) == before
             assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == ((5, 0), (3, 0))
             (again,) = await claim(rig.queue, 500)
             assert (again.entry.id, again.attempt, again.first_at_ms) == ((3, 0), 2, 10)
@@ -338,21 +349,13 @@ class QueueContract(ABC):
             job, _ = await claim(rig.queue)
             with pytest.raises(Full):
                 await put(rig.queue, entry(2, "a"), after=(1, 0))
-            await rig.queue.bury(job, reason="enough", now_ms=0)
+            await rig.queue.bury(job, now_ms=0)
             await put(rig.queue, entry(2, "a"), after=(1, 0))
 
     async def test_q5_one_entry_for_more_webhooks_than_fit_still_gets_through(self) -> None:
         async with self.opened(jobs_max=2) as rig:
             await put(rig.queue, entry(0, "a", "b", "c"))
             assert len(await claim(rig.queue)) == 3
-
-    async def test_q5_only_the_newest_dead_are_kept(self) -> None:
-        async with self.opened(dead_max=2) as rig:
-            await put(rig.queue, *(entry(number, "a") for number in range(4)))
-            for job in await claim(rig.queue):
-                await rig.queue.bury(job, reason="enough", now_ms=0)
-            assert [dead.event_id for dead in await rig.queue.dead()] == ["event 3-0", "event 2-0"]
-            assert (await rig.queue.stats()).dead == 2
 
     # --- the rest
 
@@ -381,7 +384,7 @@ class QueueContract(ABC):
                 entry(9_999, "b"),
             )
             assert await rig.queue.drop_webhook("a") == 2_600
-            assert await rig.queue.stats() == QueueStats(1, 0, 0, 10_999)
+            assert await rig.queue.stats() == QueueStats(1, 0, 10_999)
 
     async def test_it_remembers_since_when_a_webhook_only_fails(self) -> None:
         async with self.opened() as rig:
@@ -389,33 +392,20 @@ class QueueContract(ABC):
             one, two, three = await claim(rig.queue, 1_000)
             assert await rig.queue.failing("a") is None
             await rig.queue.retry(one, due_ms=2_000, reason="no")
-            await rig.queue.bury(two, reason="enough", now_ms=5_000)
+            await rig.queue.bury(two, now_ms=5_000)
             failing = await rig.queue.failing("a")
             assert failing == Failing(since_ms=1_000, attempts=2)
             assert await rig.queue.failing("b") is None
             await rig.queue.done(three)
             assert await rig.queue.failing("a") is None
 
-    async def test_the_dead_are_listed_newest_first_and_by_webhook(self) -> None:
-        async with self.opened() as rig:
-            await put(rig.queue, entry(0, "a"), entry(1, "b"), entry(2, "a"))
-            for job in await claim(rig.queue):
-                await rig.queue.bury(job, reason=f"reason {job.webhook_id}", now_ms=job.entry.id[0])
-            assert [dead.job_id for dead in await rig.queue.dead(dead_max=2)] == ["event 2-0:a", "event 1-0:b"]
-            newest, _ = await rig.queue.dead(webhook_id="a")
-            assert (newest.webhook_id, newest.lane, newest.kind, newest.body) == (
-                "a", "lane 2-0", "message.created", b'{"offset":2}',
-            )  # fmt: skip
-            assert (newest.attempts, newest.reason, newest.buried_at_ms) == (1, "reason a", 2)
-
-    async def test_a_dead_delivery_can_be_replayed_with_its_id_and_bytes(self) -> None:
+    async def test_a_buried_delivery_can_be_made_again_with_its_id_and_bytes_behind_what_waits(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a", lane="one"), entry(1, "a", lane="one"))
             (job,) = await claim(rig.queue)
-            await rig.queue.bury(job, reason="enough", now_ms=0)
-            assert await rig.queue.replay(job.id, now_ms=50)
-            assert not await rig.queue.replay(job.id, now_ms=50)
-            assert (await rig.queue.dead(), await rig.queue.low_water(HERE)) == ([], (1, 0))
+            await rig.queue.bury(job, now_ms=0)
+            assert await rig.queue.replay(HERE, job.entry, now_ms=50)
+            assert await rig.queue.low_water(HERE) == (1, 0)
             (behind,) = await claim(rig.queue, 50)
             assert behind.entry.id == (1, 0)
             await rig.queue.done(behind)
@@ -424,30 +414,62 @@ class QueueContract(ABC):
             await rig.queue.done(again)
             assert await rig.queue.low_water(HERE) == (1, 1)
 
+    async def test_what_is_made_again_is_there_once_however_often_it_is_asked_for(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a", "b"))
+            for job in await claim(rig.queue):
+                await rig.queue.bury(job, now_ms=0)
+            mine, other = entry(0, "a"), entry(0, "b")
+            assert await rig.queue.replay(HERE, mine, now_ms=1)
+            assert await rig.queue.replay(HERE, other, now_ms=1)
+            assert not await rig.queue.replay(HERE, mine, now_ms=2)
+            (leased, _) = sorted(await claim(rig.queue, 2), key=lambda job: job.webhook_id)
+            assert not await rig.queue.replay(HERE, mine, now_ms=3)
+            await rig.queue.retry(leased, due_ms=3, reason="no")
+            assert not await rig.queue.replay(HERE, mine, now_ms=3)
+            await rig.queue.done((await claim(rig.queue, 3))[0])
+            assert await rig.queue.replay(HERE, mine, now_ms=4)
+            assert await rig.queue.drop_webhook("a") == 1
+            assert await rig.queue.replay(HERE, mine, now_ms=5)
+
+    async def test_what_is_made_again_can_be_put_into_a_queue_that_lost_everything(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(7, "a", lane="one"))
+            (job,) = await claim(rig.queue)
+            await rig.queue.bury(job, now_ms=0)
+            await rig.wipe()
+            assert await rig.queue.replay(HERE, job.entry, now_ms=50)
+            assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == (NOTHING, NOTHING)
+            await put(rig.queue, entry(8, "a", lane="one"))
+            for expected in (7, 8):
+                (again,) = await claim(rig.queue, 50)
+                assert again.entry.id == (expected, 0)
+                assert await rig.queue.done(again)
+
     async def test_the_trace_of_an_entry_stays_with_it_also_through_the_grave(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, replace(entry(0, "a"), trace=TRACE), entry(1, "a"))
             first, second = await claim(rig.queue)
             assert (first.entry.trace, second.entry.trace) == (TRACE, "")
-            await rig.queue.bury(first, reason="enough", now_ms=0)
-            await rig.queue.replay(first.id, now_ms=50)
+            await rig.queue.bury(first, now_ms=0)
+            await rig.queue.replay(HERE, first.entry, now_ms=50)
             (again,) = await claim(rig.queue, 50)
             assert again.entry == first.entry
 
     async def test_figures_add_up(self) -> None:
         async with self.opened() as rig:
-            assert await rig.queue.stats() == QueueStats(0, 0, 0, None)
+            assert await rig.queue.stats() == QueueStats(0, 0, None)
             await put(rig.queue, entry(5, "a", "b"), entry(6, "a"), entry(7))
-            assert await rig.queue.stats() == QueueStats(3, 0, 0, 1_005)
+            assert await rig.queue.stats() == QueueStats(3, 0, 1_005)
             jobs = await claim(rig.queue, jobs_max=2)
-            await rig.queue.bury(jobs[0], reason="enough", now_ms=0)
-            assert await rig.queue.stats() == QueueStats(1, 1, 1, 1_005)
+            await rig.queue.bury(jobs[0], now_ms=0)
+            assert await rig.queue.stats() == QueueStats(1, 1, 1_005)
 
     @settings(suppress_health_check=[*HealthCheck])
     @given(actions=st.lists(st.from_type(Action), max_size=60))
     async def test_any_history_is_what_the_model_says(self, actions: list[Action]) -> None:
-        async with self.opened(jobs_max=12, dead_max=4) as rig:
-            history = History(rig, jobs_max=12, dead_max=4)
+        async with self.opened(jobs_max=12) as rig:
+            history = History(rig, jobs_max=12)
             for action in actions:
                 await history.act(action)
             await history.finish()

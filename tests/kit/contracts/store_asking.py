@@ -246,5 +246,5 @@ class AskingContract(StoreBasics):
             changes = len(await all_changes(store)) + 2
             assert counts == {
                 "conversations": 1, "messages": 3, "channels": 2, "changes": changes, "send_pending": 1,
-                "send_unknown": 1,
+                "send_unknown": 1, "webhooks_dead": 0,
             }  # fmt: skip

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-READY_S = 60.0
+READY_S = 120.0
 STOP_S = 20.0
 PATIENCE_S = 0.02
 TAIL_LINES = 20
@@ -33,7 +33,7 @@ class Child:
         self, command: Sequence[str], *, folder: Path, log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         self.log = log
-        self._command = [*_tied(), *command]
+        self._command = [*tied(), *command]
         self._folder = folder
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -121,6 +121,7 @@ def suspend(pid: int) -> None:
     os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
-def _tied() -> list[str]:
+def tied() -> list[str]:
+    """What goes before a command that must not outlive the thread that starts it."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -88,6 +88,10 @@ class Proxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def move(self, host: str, port: int) -> None:
+        """Another server from now on; connections that are open stay with the one they have."""
+        self._upstream = (host, port)
+
     def drop_answers(self, first: int, count: int = 1) -> None:
         """Instead of the `first` answer from now (1 is the next), and the `count - 1` after it, break the connection.
 

@@ -9,14 +9,16 @@ The append-only file and the port survive. Everything here blocks: async code ca
 """
 
 import socket
+import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from tests.kit.servers.certificates import Authority
 from tests.kit.servers.child import Child, NotStarted
 from tests.kit.servers.missing import program
 from tests.kit.servers.ports import HOST, Port
@@ -28,6 +30,27 @@ MEMORY_MAX = "256mb"
 Fsync = Literal["always", "everysec"]
 
 
+class Tls:
+    """TLS alone: the certificate of `authority` for the server, and whether clients need one, too."""
+
+    def __init__(self, authority: Authority, *, clients: bool = False) -> None:
+        self.authority = authority
+        self.clients = clients
+        self._files = [str(path) for path in authority.issue("redis")]
+
+    def options(self) -> dict[str, str]:
+        certificate, key = self._files
+        return {
+            "tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": str(self.authority.ca_file),
+            "tls-auth-clients": "yes" if self.clients else "no", "tls-replication": "yes", "tls-cluster": "yes",
+        }  # fmt: skip
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.authority.ca_file)
+        context.load_cert_chain(*self._files)
+        return context
+
+
 class RedisServer:
     """With `cluster_nodes`, `node` 0 … says which is meant; alone there is only 0.
 
@@ -36,14 +59,19 @@ class RedisServer:
 
     def __init__(
         self, folder: Path | None = None, *, fsync: Fsync = "everysec", cluster_nodes: int = 0, port: int = 0,
-        options: Sequence[str] = (),
+        options: Sequence[str] = (), users: Mapping[str, str] | None = None, tls: Tls | None = None,
+        replica_of: "RedisServer | None" = None,
     ) -> None:  # fmt: skip
+        """`users` are lines of an access list by name, beside `default`, who may do everything and is ours."""
         self._given_folder = folder
         self._fsync = fsync
         self._clustered = cluster_nodes > 0
         self._count = cluster_nodes or 1
         self._port = port
         self._options = options
+        self._users = users or {}
+        self._tls = tls
+        self._replica_of = replica_of
         self._exits = ExitStack()
         self._ports: list[int] = []
         self._bus_ports: list[int] = []
@@ -79,7 +107,15 @@ class RedisServer:
 
     @property
     def urls(self) -> list[str]:
-        return [f"redis://{HOST}:{port}/0" for port in self._ports]
+        return [self.url_of("", node) for node in range(self._count)]
+
+    def url_of(self, who: str, node: int = 0) -> str:
+        """`who` is USER:PASSWORD, or nothing."""
+        return f"redis{'s' if self._tls else ''}://{who}{'@' if who else ''}{HOST}:{self._ports[node]}/0"
+
+    @property
+    def ports(self) -> list[int]:
+        return list(self._ports)
 
     @property
     def nodes(self) -> int:
@@ -104,8 +140,18 @@ class RedisServer:
         child = self._children[node]
         child.start()
         child.until(lambda: self.ask("PING", node=node) == "+PONG", f"redis {node}")
+        if self._replica_of is not None:
+            child.until(self._linked, f"the link of redis {node} to its master")
         if self._joined and all(each.running for each in self._children):
             child.until(partial(self._agreed, node), f"the view of redis {node}")
+
+    def promote(self) -> None:
+        """A replica is one no more, and takes writes."""
+        self._told(0, "REPLICAOF", "NO", "ONE")
+
+    def follow(self, other: "RedisServer") -> None:
+        """Be a replica, and lose what the other one does not have; returns at once."""
+        self._told(0, "REPLICAOF", HOST, str(other.ports[0]))
 
     def pause(self, node: int = 0) -> None:
         """SIGSTOP."""
@@ -125,7 +171,10 @@ class RedisServer:
     def ask(self, *command: str, node: int = 0) -> str:
         """One command without a client library; the whole answer as it came, without the last line's end."""
         words = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
-        with socket.create_connection((HOST, self._ports[node]), timeout=ANSWER_S) as connection:
+        with ExitStack() as exits:
+            connection = exits.enter_context(socket.create_connection((HOST, self._ports[node]), timeout=ANSWER_S))
+            if self._tls is not None:
+                connection = exits.enter_context(self._tls.context().wrap_socket(connection, server_hostname=HOST))
             connection.sendall(f"*{len(command)}\r\n{words}".encode())
             return _answer(connection).decode(errors="replace")
 
@@ -138,13 +187,22 @@ class RedisServer:
         options = {
             "port": str(self._ports[node]), "bind": HOST, "dir": str(folder), "save": "", "appendonly": "yes",
             "appendfsync": self._fsync, "daemonize": "no", "maxmemory": MEMORY_MAX, "maxmemory-policy": "noeviction",
+            "repl-diskless-sync-delay": "0", "shutdown-timeout": "0",
         }  # fmt: skip
         if self._clustered:
             options |= {
                 "cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-port": str(self._bus_ports[node]),
                 "cluster-config-file": "nodes.conf", "cluster-require-full-coverage": "no",
             }  # fmt: skip
+        if self._users:
+            users = folder / "users.acl"
+            users.write_text("".join(f"user {name} on {rules}\n" for name, rules in self._users.items()))
+            options["aclfile"] = str(users)
+        if self._tls is not None:
+            options |= {"port": "0", "tls-port": str(self._ports[node]), **self._tls.options()}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        if self._replica_of is not None:
+            words += ["--replicaof", HOST, str(self._replica_of.ports[0])]
         return Child([redis, *words, *self._options], folder=folder, log=folder / "redis.log")
 
     def _join(self) -> None:
@@ -163,6 +221,9 @@ class RedisServer:
     def _agreed(self, node: int) -> bool:
         said = set(self.ask("CLUSTER", "INFO", node=node).split("\r\n"))
         return {"cluster_state:ok", f"cluster_slots_ok:{SLOTS}", f"cluster_known_nodes:{self._count}"} <= said
+
+    def _linked(self) -> bool:
+        return "master_link_status:up" in self.ask("INFO", "replication")
 
     def _told(self, node: int, *command: str) -> None:
         answer = self.ask(*command, node=node)

@@ -4,7 +4,7 @@ from typing import Any
 
 import anyio
 
-from airy.actors.webhooks.queue_redis.wire import CLOSE_S, SOCKET_S, TRANSIENT, Wire
+from airy.actors.webhooks.queue_redis.wire import CLOSE_S, DENIED, SOCKET_S, TRANSIENT, Wire
 
 LISTEN_S = SOCKET_S / 2  # at a time: longer than the socket's time-out would break the connection
 MESSAGES_MAX = 10_000  # that are one arrival
@@ -16,6 +16,7 @@ class Ear:
         self._channel = channel
         self._subscribed: Any = None
         self._client: Any = None
+        self._losses = 0
         self._listening = anyio.Lock()
 
     async def heard(self, within_s: float) -> None:
@@ -29,7 +30,7 @@ class Ear:
                 for _ in range(MESSAGES_MAX):
                     if not await self._message(0.0):
                         return
-            except TRANSIENT:
+            except (*TRANSIENT, *DENIED):
                 await self.close()
                 await anyio.sleep(max(0.0, until - anyio.current_time()))
 
@@ -44,9 +45,19 @@ class Ear:
                 except TRANSIENT:
                     continue
 
-    async def _message(self, within_s: float) -> bool:
-        if self._subscribed is None:
-            self._subscribed, self._client = self._wire.listener()
+    async def _subscribe(self) -> None:
+        self._losses = self._wire.losses
+        self._subscribed, self._client = self._wire.listener()
+        try:
             await self._subscribed.subscribe(self._channel)
+        except BaseException:  # also when we are told to stop: who listened next would find it half made, and crash
+            await self.close()
+            raise
+
+    async def _message(self, within_s: float) -> bool:
+        if self._losses != self._wire.losses:  # what is said is said elsewhere by now
+            await self.close()
+        if self._subscribed is None:
+            await self._subscribe()
         message = await self._subscribed.get_message(ignore_subscribe_messages=True, timeout=max(0.0, within_s))
         return message is not None

@@ -10,8 +10,9 @@ from itertools import pairwise
 import anyio
 from msgspec import Struct
 
-from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Full, Shard, Stale
+from airy.actors.webhooks.queue import Entry, EntryId, Full, Shard, Stale
 from airy.actors.webhooks.queue_redis import scripts
+from airy.actors.webhooks.queue_redis.company import Company
 from airy.actors.webhooks.queue_redis.keys import Names, entry_id, lane_key, pack, stream_id
 from airy.actors.webhooks.queue_redis.shards import Shards
 from airy.actors.webhooks.queue_redis.wire import Call, Wire, script
@@ -37,14 +38,9 @@ class Intake:
         self._jobs_max = jobs_max
         self._levels: dict[Shard, _Level] = {}
         self._counted_at = float("-inf")
-
-    async def last(self, shard: Shard) -> EntryId:
-        await self._shards.look()
-        last, jobs, put = await self._wire.one(script(scripts.COUNT, self._names.base(shard)))
-        level = self._levels[shard] = _Level(entry_id(last), jobs, int(put))
-        if level.last != NOTHING:
-            await self._shards.mine(shard)
-        return level.last
+        self._counting = anyio.Lock(fast_acquire=True)
+        self._putting: set[Shard] = set()  # what is counted of them meanwhile is older than what we know
+        self._company = Company(wire.attempt, Call(("PUBLISH", names.arrivals, "")))
 
     async def put(self, shard: Shard, entries: Sequence[Entry], *, after: EntryId) -> None:
         if any(one >= other for one, other in pairwise([after, *(entry.id for entry in entries)])):
@@ -52,20 +48,21 @@ class Intake:
         await self._shards.look()
         await self._shards.mine(shard)
         fitting = await self._fitting(shard, entries, after)
+        self._putting.add(shard)
         try:
             for some in _parts(fitting):
                 await self._put(shard, some)
         except BaseException:
             self._levels.pop(shard, None)  # who knows what became of it
             raise
+        finally:
+            self._putting.discard(shard)
         if len(fitting) < len(entries):
             raise Full(f"the webhook queue holds {self._jobs_max} jobs: deliver some, or raise its limit")
 
     async def _put(self, shard: Shard, entries: Sequence[Entry]) -> None:
         level = self._levels[shard]
-        calls = list(self._calls(self._names.base(shard), level, entries))
-        *answers, _ = await self._wire.run([*calls, Call(("PUBLISH", self._names.arrivals, ""))])
-        for answer in answers:
+        for answer in await self._company.run(list(self._calls(self._names.base(shard), level, entries))):
             if answer != 1:
                 raise Stale(entry_id(answer))
 
@@ -87,10 +84,10 @@ class Intake:
 
     async def _fitting(self, shard: Shard, entries: Sequence[Entry], after: EntryId) -> Sequence[Entry]:
         """As many of them as there is room for."""
-        level = self._levels.get(shard)
-        old = level is None or level.last != after or anyio.current_time() >= self._counted_at + COUNT_S
-        if old:
-            await self._count(shard)
+        async with self._counting:  # whoever waited for another's count has it
+            old = self._is_old(shard, after)
+            if old:
+                await self._count(shard)
         fitting = self._prefix(entries)
         if len(fitting) < len(entries) and not old:
             await self._count(shard)
@@ -100,6 +97,10 @@ class Intake:
             raise Stale(last)
         self._shards.must_have_room()
         return fitting
+
+    def _is_old(self, shard: Shard, after: EntryId) -> bool:
+        level = self._levels.get(shard)
+        return level is None or level.last != after or anyio.current_time() >= self._counted_at + COUNT_S
 
     def _prefix(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         jobs = sum(level.jobs for level in self._levels.values())
@@ -113,10 +114,11 @@ class Intake:
     async def _count(self, shard: Shard) -> None:
         shards = list(dict.fromkeys([shard, *await self._shards.current()]))
         answers = await self._wire.run([script(scripts.COUNT, self._names.base(each)) for each in shards])
+        known = {each: self._levels[each] for each in self._putting if each in self._levels}
         self._levels = {
             each: _Level(entry_id(last), jobs, int(put))
             for each, (last, jobs, put) in zip(shards, answers, strict=True)
-        }
+        } | known
         self._counted_at = anyio.current_time()
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from airy.actors.webhooks.queue import NOTHING, Dead, Entry, EntryId, Job, Shard
+from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Shard
 
 
 class Names:
@@ -19,6 +19,7 @@ class Names:
         self.shards = f"{{{self._root}}}:shards"  # which shards there are
         self.generation = f"{{{self._root}}}:generation"  # told apart from a Redis that lost everything
         self.arrivals = f"{self._root}:arrivals"  # a channel
+        self.patterns = (f"{{{self._root}}}:*", f"{{{self._root}:*")  # of all keys, as access lists have them
 
     def base(self, shard: Shard) -> str:
         return f"{{{self._root}:{shard.topic}/{shard.partition}}}"
@@ -60,17 +61,8 @@ class _Packed(Struct, frozen=True, array_like=True, gc=False):
     trace: str = ""
 
 
-class _Buried(Struct, frozen=True, array_like=True, gc=False):
-    webhook_id: str
-    attempts: int
-    reason: str
-    buried_at_ms: int
-    entry: bytes
-
-
 _encode = msgspec.msgpack.Encoder().encode
 _packed = msgspec.msgpack.Decoder(_Packed).decode
-_buried = msgspec.msgpack.Decoder(_Buried).decode
 
 
 def pack(entry: Entry) -> bytes:
@@ -90,20 +82,6 @@ def unpack(data: bytes, webhook_id: str) -> Entry:
 def lane_key(entry: Entry) -> str:
     """A zero byte ends a lane in the keys; two lanes that differ in nothing else wait for each other."""
     return entry.lane.replace("\0", "\1")
-
-
-def pack_dead(job: Job, reason: str, now_ms: int) -> bytes:
-    return _encode(_Buried(job.webhook_id, job.attempt, reason, now_ms, pack(job.entry)))
-
-
-def unpack_dead(data: bytes) -> tuple[Dead, Entry]:
-    one = _buried(data)
-    entry = unpack(one.entry, one.webhook_id)
-    dead = Dead(
-        f"{entry.event_id}:{one.webhook_id}", one.webhook_id, entry.event_id, entry.lane, entry.kind, entry.body,
-        one.attempts, one.reason, one.buried_at_ms,
-    )  # fmt: skip
-    return dead, entry
 
 
 class Token(NamedTuple):

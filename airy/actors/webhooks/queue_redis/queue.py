@@ -7,8 +7,8 @@ Per shard, a stream whose ids are the positions holds what is undelivered, and e
 import heapq
 from collections.abc import Sequence
 
-from airy.actors.webhooks.queue import NOTHING, Dead, Entry, EntryId, Failing, Job, QueueStats, Shard
-from airy.actors.webhooks.queue_redis import scripts
+from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Failing, Job, Mark, QueueStats, Shard
+from airy.actors.webhooks.queue_redis import permissions, scripts
 from airy.actors.webhooks.queue_redis.allot import Take, Waiting, allot
 from airy.actors.webhooks.queue_redis.ear import Ear
 from airy.actors.webhooks.queue_redis.intake import Intake
@@ -18,16 +18,16 @@ from airy.actors.webhooks.queue_redis.keys import (
     entry_id,
     lane_key,
     pack,
-    pack_dead,
+    shard_name,
     token_of,
     unpack,
-    unpack_dead,
 )
 from airy.actors.webhooks.queue_redis.reports import Report, Reports
+from airy.actors.webhooks.queue_redis.server import Server
 from airy.actors.webhooks.queue_redis.shards import Shards
-from airy.actors.webhooks.queue_redis.wire import Call, Wire, command, script
+from airy.actors.webhooks.queue_redis.wire import Call, Denied, Wire, command, script
 from airy.clock import Ids, RandomIds
-from airy.errors import Unavailable
+from airy.errors import Refused, Unavailable
 from airy.secret import Secret
 
 SURVEYS_MAX = 20  # per claim: each copies some hundred entries of every shard that has them
@@ -36,29 +36,34 @@ DROP_JOBS_MAX = 500
 
 
 class RedisQueue:
-    """`jobs_max` is how much may wait or be leased, `dead_max` how many buried deliveries are kept; both in all."""
+    """`jobs_max` is how much may wait or be leased, in all."""
 
     def __init__(
-        self, url: str | Secret, *, namespace: str = "", cluster: bool = False, jobs_max: int = 1_000_000,
-        dead_max: int = 10_000, ids: Ids | None = None,
+        self, at: Server | str, *, namespace: str = "", cluster: bool = False, jobs_max: int = 1_000_000,
+        ids: Ids | None = None,
     ) -> None:  # fmt: skip
         self._names = Names(namespace)
-        self._wire = Wire(url, cluster=cluster)
+        self._server = Server(url=Secret(at), cluster=cluster) if isinstance(at, str) else at
+        self._wire = Wire(self._server)
         self._ids = ids or RandomIds()
         self._shards = Shards(self._wire, self._names, self._ids)
         self._intake = Intake(self._wire, self._names, self._shards, jobs_max=jobs_max)
         self._ear = Ear(self._wire, self._names.arrivals)
         self._reports = Reports(self._settled)
-        self._dead_max = dead_max
         self._opening = ""  # part of every token: one from before a restart fits nothing
         self._leases = 0
         self._claimed_at_ms: int | None = None
 
     async def open(self) -> None:
+        """Raises `Refused` where Redis would not let us do everything we have to."""
         self._opening = self._ids.new()
         await self._wire.open()
         try:
+            await self._may()
             await self._shards.open()
+        except Denied as denied:
+            await self.close()
+            raise Refused(str(denied), field="queue.redis") from denied
         except BaseException:
             await self.close()
             raise
@@ -70,17 +75,30 @@ class RedisQueue:
     # --- the publisher's side
 
     async def last(self, shard: Shard) -> EntryId:
-        return await self._intake.last(shard)
+        return (await self._mark(shard)).last
 
     async def put(self, shard: Shard, entries: Sequence[Entry], *, after: EntryId) -> None:
         await self._intake.put(shard, entries, after=after)
 
     async def low_water(self, shard: Shard) -> EntryId:
-        low, last = await self._wire.one(script(scripts.LOW, self._names.base(shard), self._before_ms))
-        if low:
-            return entry_id(low)
-        offset, nth = entry_id(last)
-        return NOTHING if (offset, nth) == NOTHING else (offset, nth + 1)
+        return (await self._mark(shard)).low
+
+    async def marks(self, shards: Sequence[Shard]) -> list[Mark | Unavailable]:
+        await self._shards.look()
+        calls = [script(scripts.LOW, self._names.base(shard), self._before_ms) for shard in shards]
+        found = [
+            answer if isinstance(answer, Unavailable) else _mark(*answer) for answer in await self._wire.attempt(calls)
+        ]
+        for shard, mark in zip(shards, found, strict=True):
+            if isinstance(mark, Mark) and mark.last != NOTHING:
+                await self._shards.mine(shard)
+        return found
+
+    async def _mark(self, shard: Shard) -> Mark:
+        (mark,) = await self.marks([shard])
+        if isinstance(mark, Unavailable):
+            raise mark
+        return mark
 
     # --- the dispatcher's side
 
@@ -162,13 +180,14 @@ class RedisQueue:
         return await self._reports.add(Report(job, "done"))
 
     async def retry(self, job: Job, *, due_ms: int, reason: str) -> bool:
-        return await self._reports.add(Report(job, "retry", due_ms, reason))
+        del reason  # nobody reads it here
+        return await self._reports.add(Report(job, "retry", due_ms))
 
     async def release(self, job: Job) -> bool:
         return await self._reports.add(Report(job, "release"))
 
-    async def bury(self, job: Job, *, reason: str, now_ms: int) -> bool:
-        return await self._reports.add(Report(job, "bury", now_ms, reason))
+    async def bury(self, job: Job, *, now_ms: int) -> bool:
+        return await self._reports.add(Report(job, "bury", now_ms))
 
     async def _settled(self, reports: Sequence[Report]) -> Sequence[bool]:
         places: dict[Shard, list[int]] = {}
@@ -194,8 +213,6 @@ class RedisQueue:
                 answers[place] = bool(each)
         held = [report for report, answer in zip(reports, answers, strict=True) if answer]
         await self._count_failures([report for report in held if report.verb in ("retry", "bury")])
-        if any(report.verb == "bury" for report in held):
-            await self._forget_dead()
         return answers
 
     async def _count_failures(self, reports: Sequence[Report]) -> None:
@@ -225,51 +242,37 @@ class RedisQueue:
         await self._wire.one(command("DEL", self._names.failing(webhook_id)))
         return dropped
 
-    # --- the dead, and figures
+    # --- what was buried, and figures
 
-    async def dead(self, *, webhook_id: str | None = None, dead_max: int = 100) -> list[Dead]:
-        ending = "" if webhook_id is None else f":{webhook_id}"
-        found: list[tuple[float, Dead]] = []
-        calls = [script(scripts.DEAD, base, ending, dead_max) for base in await self._bases()]
-        for answer in await self._wire.run(calls):
-            found += ((float(at), unpack_dead(data)[0]) for at, data in zip(answer[::2], answer[1::2], strict=True))
-        found = [one for one in found if webhook_id in (None, one[1].webhook_id)]
-        return [dead for _, dead in sorted(found, key=lambda one: -one[0])[:dead_max]]
-
-    async def _forget_dead(self) -> None:
-        """The oldest beyond `dead_max`, in whichever shard they are."""
-        bases = await self._bases()
-        excess = sum(await self._wire.run([command("ZCARD", f"{base}:graves") for base in bases])) - self._dead_max
-        if excess <= 0:
-            return
-        calls = [script(scripts.GRAVES, base, excess) for base in bases]
-        graves = sorted(float(at) for answer in await self._wire.run(calls) for at in answer)
-        await self._wire.run([script(scripts.FORGET, base, f"{graves[excess - 1]:.0f}") for base in bases])
-
-    async def replay(self, job_id: str, *, now_ms: int) -> bool:
+    async def replay(self, shard: Shard, entry: Entry, *, now_ms: int) -> bool:
         self._claimed_at_ms = now_ms
-        bases = await self._bases()
-        for base, data in zip(
-            bases, await self._wire.run([command("HGET", f"{base}:dead", job_id) for base in bases]), strict=True
-        ):
-            if data is not None:
-                dead, entry = unpack_dead(data)
-                words = (job_id, dead.webhook_id, lane_key(entry), entry.at_ms, pack(entry), now_ms)
-                replayed = await self._wire.one(script(scripts.REPLAY, base, *words))
-                await self._wire.one(Call(("PUBLISH", self._names.arrivals, "")))
-                return bool(replayed)
-        return False
+        (webhook_id,) = entry.webhook_ids
+        words = (f"{entry.event_id}:{webhook_id}", webhook_id, lane_key(entry), entry.at_ms, pack(entry), now_ms)
+        _, replayed, _ = await self._wire.run([
+            command("SADD", self._names.shards, shard_name(shard)),
+            script(scripts.REPLAY, self._names.base(shard), *words),
+            Call(("PUBLISH", self._names.arrivals, "")),
+        ])  # fmt: skip
+        self._shards.known[shard] = None
+        return bool(replayed)
 
     async def stats(self) -> QueueStats:
         answers = await self._wire.run([
             script(scripts.STATS, base, self._before_ms) for base in await self._bases()
         ])  # fmt: skip
-        jobs, leased, dead = (sum(answer[place] for answer in answers) for place in range(3))
-        return QueueStats(
-            jobs - leased, leased, dead, min((int(float(at)) for *_, at in answers if at), default=None)
-        )  # fmt: skip
+        jobs, leased = (sum(answer[place] for answer in answers) for place in range(2))
+        return QueueStats(jobs - leased, leased, min((int(float(at)) for *_, at in answers if at), default=None))
 
     # --- inside
+
+    async def _may(self) -> None:
+        """Ask for every permission at once, so that no command is missed in the middle of the work."""
+        trials = list(permissions.trials(self._names, cluster=self._server.cluster))
+        await self._wire.everywhere(("SCRIPT LOAD", scripts.ALLOWED.text))
+        answers = await self._wire.everywhere(("EVALSHA", scripts.ALLOWED.sha, 0, *trials))
+        missing = sorted({name.decode() for (answer,) in answers for name in answer})
+        if missing:
+            raise Denied(f"redis lets our user not run {', '.join(missing)}: `airy queue acl` prints what it needs")
 
     @property
     def _before_ms(self) -> int:
@@ -280,6 +283,13 @@ class RedisQueue:
         return [self._names.base(shard) for shard in await self._shards.current()]
 
 
+def _mark(low: bytes, last: bytes) -> Mark:
+    at = entry_id(last)
+    if low:
+        return Mark(at, entry_id(low))
+    return Mark(at, NOTHING if at == NOTHING else (at[0], at[1] + 1))
+
+
 def _job(token: Token, webhook_id: str, attempt: int, first_at_ms: int, content: bytes, until_ms: int) -> Job:
     entry = unpack(content, webhook_id)
     job_id = f"{entry.event_id}:{webhook_id}"
@@ -287,6 +297,4 @@ def _job(token: Token, webhook_id: str, attempt: int, first_at_ms: int, content:
 
 
 def _words(report: Report, token: Token) -> tuple[str | int | bytes, ...]:
-    job = report.job
-    dead = pack_dead(job, report.reason, report.at_ms) if report.verb == "bury" else b""
-    return report.verb, job.webhook_id, token.seq, token.lease, report.at_ms, job.id, dead
+    return report.verb, report.job.webhook_id, token.seq, token.lease, report.at_ms

@@ -20,7 +20,6 @@ class Report(Struct, frozen=True, gc=False):
     job: Job
     verb: Literal["done", "retry", "release", "bury"]
     at_ms: int = 0
-    reason: str = ""
 
 
 class _Group:

@@ -33,9 +33,9 @@ LOW = _script("low", "flags=allow-oom", "last", "shard")
 DUE = _script("due", "flags=allow-oom", "last", "shard")
 STATS = _script("stats", "flags=allow-oom", "last", "shard")
 FAILED = _script("failed", "flags=allow-oom")
-DEAD = _script("dead", "flags=no-writes")
 REPLAY = _script("replay", "flags=allow-oom", "last", "shard")
-GRAVES = _script("graves", "flags=no-writes")
-FORGET = _script("forget", "flags=allow-oom")
+ALLOWED = _script("allowed", "flags=no-writes")
 
-ALL = (PUT, COUNT, PEEK, LEASE, SETTLE, COPY, MEND, DROP, LOW, DUE, STATS, FAILED, DEAD, REPLAY, GRAVES, FORGET)
+ALL = (
+    PUT, COUNT, PEEK, LEASE, SETTLE, COPY, MEND, DROP, LOW, DUE, STATS, FAILED, REPLAY, ALLOWED,
+)  # fmt: skip

@@ -1,16 +1,8 @@
--- What workers report; per report whether its lease held. ARGV: now, then seven per report: verb, webhook, position,
--- token, due time, job id, the delivery as it is buried.
--- Prefixes: a report before another is complete before it begins. done: those of `remove`. retry, release: without its
--- token the job is nobody's, and is a head again now or when the lease runs out. bury: it is among the dead before it
--- leaves; a prefix may deliver it again although it is dead, and bury it again under the same id.
+-- What workers report; per report whether its lease held. ARGV: now, then five per report: verb, webhook, position,
+-- token, due time.
+-- Prefixes: a report before another is complete before it begins. done, bury: those of `remove`. retry, release: without
+-- its token the job is nobody's, and is a head again now or when the lease runs out.
 local now, answer = ARGV[1], {}
-
-local function grave()
-  local time = redis.call('TIME')
-  local at = tonumber(time[1]) * 1000000 + tonumber(time[2])
-  local newest = redis.call('ZREVRANGE', base .. ':graves', 0, 0, 'WITHSCORES')
-  return string.format('%.0f', math.max(at, newest[2] and tonumber(newest[2]) + 1 or 0))
-end
 
 local function back(hook, seq, attempt, first_at, due)
   redis.call('HSET', of('tries', hook), seq, attempt .. ' ' .. first_at .. ' ' .. due .. ' -')
@@ -18,7 +10,7 @@ local function back(hook, seq, attempt, first_at, due)
   redis.call('ZREM', of('leases', hook), seq)
 end
 
-for i = 2, #ARGV, 7 do
+for i = 2, #ARGV, 5 do
   local verb, hook, seq, token = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local try = redis.call('HGET', of('tries', hook), seq)
   local attempt, first_at, due, held = string.match(try or '', '^(%S+) (%S+) (%S+) (%S+)$')
@@ -29,10 +21,6 @@ for i = 2, #ARGV, 7 do
     elseif verb == 'release' then
       back(hook, seq, tonumber(attempt) - 1, first_at, due)
     else
-      if verb == 'bury' then
-        redis.call('HSET', base .. ':dead', ARGV[i + 5], ARGV[i + 6])
-        redis.call('ZADD', base .. ':graves', grave(), ARGV[i + 5])
-      end
       remove(hook, seq, entry_of(seq), now)
     end
   end

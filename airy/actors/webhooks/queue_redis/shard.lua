@@ -31,7 +31,8 @@ local function cursor()
   return string.match(at, '^(%S+) (%S+)$')
 end
 
--- An entry's fields are t, a, l, b, w, w, …: jobs put so far, its time, its lane, its content, its webhooks
+-- An entry's fields are t, a, l, b, w, w, …: jobs put so far, its time, its lane, its content, its webhooks. Those of a
+-- replayed delivery are t, a, l, b, w, j: with one webhook, and the job's id
 local function entry_of(seq)
   if #seq > SEQ then
     local packed = redis.call('HGET', base .. ':replays', seq)
@@ -79,6 +80,9 @@ local function forget_entry(seq, fields)
   if #seq > SEQ then
     redis.call('ZREM', base .. ':replayed', seq)
     redis.call('HDEL', base .. ':replays', seq)
+    if fields and redis.call('HGET', base .. ':replaying', fields[12]) == seq then
+      redis.call('HDEL', base .. ':replaying', fields[12])
+    end
     return
   end
   local copied = cursor()

@@ -1,4 +1,4 @@
--- Jobs, leases, dead, and the time of the oldest undelivered ('' if there is none). ARGV: now. Prefixes: `oldest`.
+-- Jobs, leases, and the time of the oldest undelivered ('' if there is none). ARGV: now. Prefixes: `oldest`.
 local count = jobs()
 local leased = 0
 for _, hook in ipairs(redis.call('SMEMBERS', hooks_key)) do
@@ -10,4 +10,4 @@ local replayed = redis.call('ZRANGE', base .. ':replayed', 0, 0, 'WITHSCORES')[2
 if replayed and (not at or tonumber(replayed) < tonumber(at)) then
   at = replayed
 end
-return { count, leased, redis.call('ZCARD', base .. ':graves'), at or '' }
+return { count, leased, at or '' }

@@ -5,26 +5,23 @@ answer that is lost says nothing about the effect. A cluster's client is disposa
 asks anew who has which slot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import anyio
 import redis.exceptions as errors
 from msgspec import Struct
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from airy.actors.webhooks.queue_redis.scripts import ALL, Script
-from airy.errors import Refused, Unavailable
-from airy.secret import Secret
+from airy.actors.webhooks.queue_redis.server import Server, renew
+from airy.errors import Unavailable
 
-CONNECTIONS_MAX = 32
-CONNECT_S = 3.0
 SOCKET_S = 5.0  # for one answer; whatever blocks must block for less
 CALL_S = 15.0  # for a pipeline, with the wait for a connection
 CLOSE_S = 2.0
+CHECK = "; is it up, and does it want TLS (rediss://), another queue.redis.caFile, or a certFile and keyFile?"
 
 TRANSIENT = (
     errors.ConnectionError, errors.TimeoutError, errors.OutOfMemoryError, errors.ReadOnlyError, errors.ClusterError,
@@ -32,7 +29,14 @@ TRANSIENT = (
 )  # fmt: skip
 TRANSIENT_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "OOM", "READONLY")
 FAILURES = (*TRANSIENT, errors.RedisError, TimeoutError)
+DENIED = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
+DENIED_WORDS = ("NOPERM", "ACL failure in script", "The user executing the script can't")  # within scripts
 UNLINKED = (errors.ConnectionError, errors.TimeoutError, errors.ClusterError, errors.RedisClusterException, OSError)
+LOST = (*UNLINKED, errors.ReadOnlyError)
+
+
+class Denied(Unavailable):
+    """Redis does not know us, or lets us not do that. Somebody may let us again, so whoever is at work waits."""
 
 
 class Call(Struct, frozen=True, gc=False):
@@ -52,17 +56,17 @@ def command(name: str, key: str, *arguments: Any) -> Call:
 
 
 class Wire:
-    def __init__(self, url: str | Secret, *, cluster: bool, call_s: float = CALL_S, socket_s: float = SOCKET_S) -> None:
-        self._url = url.reveal() if isinstance(url, Secret) else url
-        self._cluster = cluster
+    def __init__(self, server: Server, *, call_s: float = CALL_S, socket_s: float = SOCKET_S) -> None:
+        self._server = server
+        self._cluster = server.cluster
         self._call_s = call_s
-        self._options: dict[str, Any] = {
-            "retry": Retry(NoBackoff(), 0), "socket_timeout": socket_s, "socket_connect_timeout": CONNECT_S,
-            "max_connections": CONNECTIONS_MAX, "protocol": 2,
-        }  # fmt: skip
+        self._socket_s = socket_s
         self._client: Any = None
+        self.losses = 0  # how often the server was lost; the next may be another one
 
     async def open(self) -> None:
+        """Raises `Refused` for what the server has to be told first."""
+        self._server.check()
         self._client = self._made()
 
     async def close(self) -> None:
@@ -78,7 +82,9 @@ class Wire:
         return answers
 
     async def attempt(self, calls: Sequence[Call]) -> list[Any]:
-        """The answers in order; of a call that cannot be served now, its `Unavailable`."""
+        """The answers in order; of a call that cannot be served now, its `Unavailable`. Raises `Denied`: that is no
+        matter of one server, and has to be heard of.
+        """
         answers = await self._run(calls)
         missed = [place for place, answer in enumerate(answers) if isinstance(answer, errors.NoScriptError)]
         if missed:  # they did nothing: the server is new, or was restarted
@@ -90,7 +96,7 @@ class Wire:
             await self._failed(failures)
             answers = [meaning(answer) if isinstance(answer, Exception) else answer for answer in answers]
             for answer in answers:
-                if isinstance(answer, Exception) and not isinstance(answer, Unavailable):
+                if isinstance(answer, Exception) and type(answer) is not Unavailable:
                     raise answer
         return answers
 
@@ -107,8 +113,8 @@ class Wire:
         await self.everywhere(*(("SCRIPT LOAD", each.text) for each in ALL))
 
     def listener(self) -> tuple[PubSub, Redis]:
-        """A subscription with a client of its own; in a cluster any node will do."""
-        client = Redis.from_url(self._url, **self._options)
+        """A subscription with a client of its own."""
+        client = self._server.listener(socket_s=self._socket_s)
         return client.pubsub(), client
 
     async def _masters(self) -> list[Any]:
@@ -168,16 +174,21 @@ class Wire:
             answers[place] = answer
 
     async def _failed(self, failures: Sequence[Exception]) -> None:
-        """A cluster's client that lost a node keeps asking it, so we take a new one."""
-        if self._cluster and self._client is not None and any(isinstance(error, UNLINKED) for error in failures):
+        """Nothing goes on over connections to a server that is away, or is not the master any more: where the address
+        leads to another one now, they would stay with the old one for ever. A cluster's client that lost a node keeps
+        asking it, so we take a new one.
+        """
+        if self._client is None or not any(isinstance(error, LOST) for error in failures):
+            return
+        self.losses += 1
+        if self._cluster:
             client, self._client = self._client, self._made()
             await _disposed(client)
+        else:
+            await _quietly(renew(self._client))
 
     def _made(self) -> Any:
-        if self._cluster:
-            return RedisCluster.from_url(self._url, **self._options)
-        pool = BlockingConnectionPool.from_url(self._url, timeout=self._call_s, **self._options)
-        return Redis.from_pool(pool)
+        return self._server.client(socket_s=self._socket_s, call_s=self._call_s)
 
     def _opened(self) -> Any:
         if self._client is None:
@@ -186,20 +197,29 @@ class Wire:
 
 
 async def _disposed(client: Any) -> None:
+    if client is not None:
+        await _quietly(client.aclose())
+
+
+async def _quietly(closing: Awaitable[object]) -> None:
     """What it raises on its way out concerns nobody any more."""
-    if client is None:
-        return
     with anyio.move_on_after(CLOSE_S, shield=True):
         try:
-            await client.aclose()
+            await closing
         except TRANSIENT:
             return
 
 
 def meaning(error: Exception) -> Exception:
-    """What a failure is to us: the same call may work later, or nobody may call us like this, or a bug."""
-    if isinstance(error, errors.AuthenticationError | errors.AuthorizationError | errors.NoPermissionError):
-        return Refused(f"redis lets us not do that: {error}")
+    """What a failure is to us: the same call may work later, or a bug."""
+    said = str(error) or type(error).__name__
+    if isinstance(error, errors.NoPermissionError | errors.AuthorizationError) or any(
+        words in said for words in DENIED_WORDS
+    ):
+        return Denied(f"redis lets our user not do that; `airy queue acl` prints what it needs: {error}")
+    if isinstance(error, errors.AuthenticationError):
+        return Denied(f"redis refuses the user or the password of queue.redis.url: {error}")
     if isinstance(error, TRANSIENT) or str(error).startswith(TRANSIENT_CODES):
-        return Unavailable(f"the webhook queue's redis cannot serve: {str(error) or type(error).__name__}")
+        check = CHECK if isinstance(error, UNLINKED) else ""
+        return Unavailable(f"the webhook queue's redis cannot serve: {said}{check}")
     return error

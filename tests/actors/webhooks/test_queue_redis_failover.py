@@ -1,0 +1,241 @@
+"""A replica takes the place of its master under load: what it never heard of is queued again from the log, and every
+change is delivered, in order, under its one id with the same bytes.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import anyio
+import pytest
+import structlog
+
+from airy.actors.webhooks import dispatcher as dispatching
+from airy.actors.webhooks.dispatcher import Dispatcher
+from airy.actors.webhooks.publisher import Publisher
+from airy.actors.webhooks.queue_redis import RedisQueue, Server, shards
+from airy.actors.webhooks.queue_redis.server import renew
+from airy.errors import Unavailable
+from airy.secret import Secret
+from tests.kit.contracts.queue import HERE, entry, put
+from tests.kit.servers.child import Child
+from tests.kit.servers.fixtures import needed
+from tests.kit.servers.missing import program
+from tests.kit.servers.ports import HOST, Port
+from tests.kit.servers.proxy import Proxy
+from tests.kit.servers.redis import RedisServer
+from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, lanes, logged
+
+CHANGES = 60
+LANES = 5
+PAUSE_S = 0.01
+GIVE_UP_S = 30.0
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(90), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+
+@pytest.fixture(autouse=True)
+def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was leased when the replica heard its master last is handed out again when the lease has run out there."""
+    monkeypatch.setattr(dispatching, "LEASE_SPARE_S", 1.0)
+
+
+class Pair:
+    """A master, and a replica that takes its place. Everything here blocks."""
+
+    def __init__(self, exits: ExitStack, folder: Path) -> None:
+        with needed():
+            self.master = exits.enter_context(RedisServer(folder / "master"))
+            self.replica = exits.enter_context(RedisServer(folder / "replica", replica_of=self.master))
+
+    def deafen(self) -> None:
+        """From here on the replica hears nothing: it is its own master, and nobody knows."""
+        self.replica.promote()
+
+    def fail_over(self) -> None:
+        """The master is lost, with what its replica never heard of."""
+        self.master.kill()
+
+    def swap(self) -> None:
+        """An operator exchanges the two: both go on running, and the old master takes no writes."""
+        self.master.follow(self.replica)
+
+
+def publisher(outbox: Outbox, queue: RedisQueue) -> Publisher:
+    return Publisher(
+        outbox.bus, outbox, outbox, queue, forget=outbox.forget_changes, idle_s=0.05, audit_s=0.1, commit_s=0.1
+    )
+
+
+def dispatcher(outbox: Outbox, queue: RedisQueue, endpoints: Endpoints) -> Dispatcher:
+    return Dispatcher(
+        outbox.bus, outbox, outbox, queue, endpoints, sealer=SEALER, switch_off=outbox.switch_off,
+        arrived=queue.arrived, poll_s=0.2, total_s=1.0,
+    )  # fmt: skip
+
+
+async def delivered_through(queue: RedisQueue, at: dict[int, Callable[[], Awaitable[object]]]) -> Endpoints:
+    """Changes all the time, and at some numbers something that happens to Redis."""
+    endpoints = Endpoints()
+    await queue.open()
+    try:
+        async with (
+            logged() as outbox,
+            acting(publisher(outbox, queue), dispatcher(outbox, queue, endpoints), clock=outbox.clock),
+        ):
+            await outbox.subscribes("a")
+            happened: dict[str, list[str]] = {}
+            for number in range(CHANGES):
+                lane = f"lane {number % LANES}"
+                happened.setdefault(lane, []).extend(await outbox.happens(lane))
+                if number in at:
+                    await at[number]()
+                await anyio.sleep(PAUSE_S)
+            with anyio.fail_after(GIVE_UP_S):
+                while lanes(endpoints.requests) != happened:
+                    await anyio.sleep(0.02)
+    finally:
+        await queue.close()
+    return endpoints
+
+
+def assert_one_body_per_id(endpoints: Endpoints) -> None:
+    bodies: dict[str, set[bytes]] = {}
+    for request in endpoints.requests:
+        bodies.setdefault(request.event_id, set()).add(request.body)
+    assert len(bodies) == CHANGES
+    assert all(len(of) == 1 for of in bodies.values())
+
+
+@pytest.mark.parametrize("how", ["fail_over", "swap"])
+async def test_a_replica_that_was_promoted_by_hand_behind_one_address_goes_on(tmp_path: Path, how: str) -> None:
+    with ExitStack() as exits:
+        pair = Pair(exits, tmp_path)
+        async with Proxy(HOST, pair.master.ports[0]) as proxy:
+
+            async def change() -> None:
+                await anyio.to_thread.run_sync(getattr(pair, how))
+                proxy.move(HOST, pair.replica.ports[0])  # connections that are open stay with the old master
+
+            async def deafen() -> None:
+                await anyio.to_thread.run_sync(pair.deafen)
+
+            endpoints = await delivered_through(
+                RedisQueue(f"redis://{HOST}:{proxy.port}/0"), {15: deafen, 35: change}
+            )  # fmt: skip
+    assert_one_body_per_id(endpoints)
+
+
+async def test_what_a_replica_never_heard_of_is_missed_by_position_and_not_taken_for_a_wiped_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "LOOK_S", 0.0)
+    with ExitStack() as exits:
+        pair = Pair(exits, tmp_path)
+        async with Proxy(HOST, pair.master.ports[0]) as proxy:
+            queue = RedisQueue(f"redis://{HOST}:{proxy.port}/0")
+            await queue.open()
+            await put(queue, entry(0, "a"), entry(1, "a"))
+            with anyio.fail_after(5):
+                while pair.replica.ask("XLEN", f"{{airy:{HERE.topic}/0}}:in") != ":2":
+                    await anyio.sleep(0.01)
+            await anyio.to_thread.run_sync(pair.deafen)
+            await put(queue, entry(2, "a"), after=(1, 0))
+            assert await queue.last(HERE) == (2, 0)
+            await anyio.to_thread.run_sync(pair.fail_over)
+            proxy.move(HOST, pair.replica.ports[0])
+            with structlog.testing.capture_logs() as logs, anyio.fail_after(5):
+                while await _last(queue) is None:
+                    await anyio.sleep(0.01)
+                assert await queue.last(HERE) == (1, 0)
+            assert not any(line["event"] == "queue.wiped" for line in logs)
+            await queue.close()
+
+
+async def _last(queue: RedisQueue) -> object:
+    try:
+        return await queue.last(HERE)
+    except Unavailable:
+        return None
+
+
+@pytest.mark.slow
+async def test_sentinels_are_asked_who_the_master_is_and_their_choice_is_followed(tmp_path: Path) -> None:
+    with ExitStack() as exits:
+        pair = Pair(exits, tmp_path)
+        sentinel = exits.enter_context(Port())
+        file = tmp_path / "sentinel.conf"
+        file.write_text("\n".join([
+            f"port {sentinel.number}", f"bind {HOST}", f"dir {tmp_path}",
+            f"sentinel monitor main {HOST} {pair.master.ports[0]} 1", "sentinel down-after-milliseconds main 500",
+            "sentinel failover-timeout main 3000",
+        ]))  # fmt: skip
+        watching = Child(
+            [program("redis-server", "redis-server"), str(file), "--sentinel"], folder=tmp_path,
+            log=tmp_path / "sentinel.log",
+        )  # fmt: skip
+        exits.callback(watching.stop)
+        await anyio.to_thread.run_sync(watching.start)
+        await anyio.to_thread.run_sync(watching.until, lambda: "+slave" in watching.log.read_text(), "the sentinel")
+        queue = RedisQueue(Server(url=Secret("redis://main/0"), sentinels=(f"{HOST}:{sentinel.number}",)))
+
+        async def kill() -> None:
+            await anyio.to_thread.run_sync(pair.master.kill)
+
+        endpoints = await delivered_through(queue, {20: kill})
+        assert "role:master" in pair.replica.ask("INFO", "replication")
+    assert_one_body_per_id(endpoints)
+
+
+async def test_no_connection_to_a_lost_server_is_used_again_and_nobodys_call_is_cut_off(tmp_path: Path) -> None:
+    with ExitStack() as exits:
+        with needed():
+            server = exits.enter_context(RedisServer(tmp_path))
+        client = Server(url=Secret(server.url)).client(socket_s=5, call_s=5)
+        slow = [client.blpop([f"list {number}"], timeout=4) for number in range(2)]
+        numbers: list[int] = []
+
+        async def wait(call: Awaitable[object]) -> None:
+            await call
+
+        async def used() -> None:
+            numbers.append(await client.client_id())
+
+        with anyio.fail_after(4):
+            async with anyio.create_task_group() as tasks:
+                for call in slow:
+                    tasks.start_soon(wait, call)
+                while (await client.info("clients"))["blocked_clients"] < len(slow):
+                    await anyio.sleep(0.01)
+                async with anyio.create_task_group() as others:
+                    for _ in range(3):
+                        others.start_soon(used)
+                old = {row["id"] for row in await client.client_list()}
+                async with anyio.create_task_group() as others:
+                    others.start_soon(renew, client)
+                    for _ in range(8):
+                        others.start_soon(used)
+                for number in range(2):
+                    await client.rpush(f"list {number}", "x")
+        async with anyio.create_task_group() as others:
+            for _ in range(8):
+                others.start_soon(used)
+        assert not {str(number) for number in numbers[3:]} & old
+        assert len(numbers) == 19
+        await client.aclose()
+
+
+async def test_what_is_said_is_listened_to_anew_once_a_server_was_lost(tmp_path: Path) -> None:
+    with ExitStack() as exits:
+        with needed():
+            server = exits.enter_context(RedisServer(tmp_path))
+        queue = RedisQueue(server.url)
+        await queue.open()
+        listeners: list[str] = []
+        for losses in (0, 0, 1):
+            queue._wire.losses = losses
+            await queue.arrived(0.05)
+            (line,) = server.ask("CLIENT", "LIST", "TYPE", "pubsub").splitlines()[1:]
+            listeners.append(line.split()[0])
+        await queue.close()
+        assert listeners[0] == listeners[1] != listeners[2]
