@@ -53,7 +53,7 @@ class Outbox:
         at_ms: int | None = None,
     ) -> list[str]:  # fmt: skip
         """A fact is written and folded; returns the ids of its changes."""
-        (position,) = await self.bus.publish([_fact(lane)])
+        (position,) = await self.bus.publish([fact(lane)])
         return self.fold(position, lane, kind=kind, changes=changes, at_ms=at_ms)
 
     def fold(
@@ -157,7 +157,7 @@ class Outbox:
         return 0
 
 
-def _fact(lane: str) -> Emit:
+def fact(lane: str) -> Emit:
     return Emit(topics.EVENTS.name, topics.EVENTS.partition(lane), lane.encode(), b"{}")
 
 

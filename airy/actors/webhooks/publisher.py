@@ -229,11 +229,20 @@ class Publisher:
         now = anyio.current_time()
         doubted = [where for where, owned in self._owned.items() if self._doubted(owned, now)]
         failures: list[Unavailable] = []
-        for where, mark in (await self._marks(doubted)).items():
+        marks = await self._marks(doubted)
+        try:
+            beyond = await self._beyond_the_log(marks)
+        except Unavailable as error:
+            return [error]
+        for where, mark in marks.items():
+            owned = self._owned[where]
             if isinstance(mark, Unavailable):
                 failures.append(mark)
                 continue
-            owned = self._owned[where]
+            if where in beyond:
+                owned.after = owned.drained_to = None
+                failures.append(beyond[where])
+                continue
             if owned.after not in (None, mark.last):
                 self._log("publisher.queue_moved", where, expected=owned.after, found=mark.last)
             owned.asked_at = now
@@ -244,6 +253,31 @@ class Publisher:
     def _doubted(self, owned: Owned, now: float) -> bool:
         """Now and then wherever it is: it may have lost its tail, or all."""
         return owned.after is None or now >= owned.asked_at + self._audit_s
+
+    async def _beyond_the_log(
+        self, marks: Mapping[TopicPartition, Mark | Unavailable]
+    ) -> dict[TopicPartition, Unavailable]:
+        """Of those whose queue is further than their log goes, why nothing of them is queued or committed: these are
+        deliveries of another log, and everything of this one would pass for delivered.
+        """
+        positions = self._progress.positions()
+        ahead = {
+            where: mark.last[0]
+            for where, mark in marks.items()
+            if isinstance(mark, Mark) and mark.last[0] >= positions.get(where, 0)
+        }
+        if not ahead:
+            return {}  # as nearly always: what is queued was folded here first
+        ends = await self._bus.ends([topic for topic in TOPICS if any(where.topic == topic.name for where in ahead)])
+        return {
+            where: Unavailable(
+                f"the webhook queue has deliveries of {where.topic}[{where.partition}] up to offset {offset}, and the"
+                f" log ends at {ends[where]}: they are of another log. Empty the queue, or give this log a namespace of"
+                " its own with queue.redis.namespace"
+            )
+            for where, offset in ahead.items()
+            if offset >= ends[where]
+        }
 
     async def _marks(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Mark | Unavailable]:
         asked = [where for where in sorted(partitions) if where in self._owned]
@@ -261,10 +295,11 @@ class Publisher:
         """The low-water marks, and nothing above them."""
         offsets: dict[TopicPartition, int] = {}
         for where, mark in (await self._marks(partitions)).items():
-            if isinstance(mark, Unavailable):
-                continue  # the next commit asks again
-            offset = self._finished(self._owned[where], mark)
-            if offset > self._owned[where].committed:
+            owned = self._owned[where]
+            if isinstance(mark, Unavailable) or mark.last != owned.after:
+                continue  # it does not say, or has moved since we looked whether it is ours: the next commit asks again
+            offset = self._finished(owned, mark)
+            if offset > owned.committed:
                 offsets[where] = offset
         if not offsets or self._membership is None:
             return
@@ -282,7 +317,7 @@ class Publisher:
     def _finished(self, owned: Owned, mark: Mark) -> int:
         """The offset below which everything is delivered, buried, or matters to nobody."""
         nothing_waits = mark.low > mark.last or mark.last == NOTHING
-        if nothing_waits and mark.last == owned.after and owned.drained_to is not None:
+        if nothing_waits and owned.drained_to is not None:
             return max(mark.low[0], owned.drained_to)
         return mark.low[0]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+import structlog
 
 from airy import topics
 from airy.actors.runtime import Context
@@ -18,7 +19,8 @@ from airy.bus.record import TopicPartition
 from airy.errors import Unavailable
 from airy.model.change import ChangeKind
 from airy.store.api import Published
-from tests.kit.webhooks import Lossy, Outbox, acting, context, deliver_all, logged, until, where
+from tests.kit.contracts.queue import entry
+from tests.kit.webhooks import Lossy, Outbox, acting, context, deliver_all, fact, logged, until, where
 from tests.kit.world import run_seeded
 
 LANE = "conversation"
@@ -54,6 +56,17 @@ async def queueing(outbox: Outbox, **limits: int) -> AsyncIterator[tuple[SqliteQ
 
 def publisher(outbox: Outbox, queue: WebhookQueue, **limits: float) -> Publisher:
     return Publisher(outbox.bus, outbox, outbox, queue, forget=outbox.forget_changes, **limits)
+
+
+@asynccontextmanager
+async def heard(actor: Publisher, outbox: Outbox) -> AsyncIterator[list[Any]]:
+    """It runs inside; what it logs."""
+    ctx, said = context("publisher", clock=outbox.clock), structlog.testing.LogCapture()
+    ctx.log = structlog.wrap_logger(None, processors=[said])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(actor.run, ctx)
+        yield said.entries
+        ctx.draining.set()
 
 
 async def settle(seconds: float = 10.0) -> None:
@@ -335,6 +348,57 @@ async def test_after_losing_everything_only_the_undelivered_is_queued_again() ->
         await settle(3)  # nothing new comes: the idle audit has to notice
         await sink.drain()
         assert sink.events() == undelivered
+
+
+async def test_the_queue_of_another_log_is_not_taken_for_ours() -> None:
+    """All of our log would pass for queued long ago, and then be committed as delivered."""
+    async with logged() as outbox, queueing(outbox) as (queue, sink):
+        await outbox.subscribes("a")
+        await queue.put(SHARD, [entry(50, "a")], after=NOTHING)
+        await sink.drain()
+        happened = [*await outbox.happens(), *await outbox.happens()]
+        async with heard(publisher(outbox, queue), outbox) as said:
+            elsewhere = await outbox.happens("another lane")
+            await settle()
+            await sink.drain()
+            assert sink.events()[1:] == elsewhere, "other partitions do not wait"
+            assert HERE not in await outbox.bus.committed(GROUP, topics.FOLDED)
+            await queue.wipe()
+            await settle()
+            await sink.drain()
+        assert set(sink.events()[1:]) == {*elsewhere, *happened}
+        warning = next(line["error"] for line in said if line["event"] == "publisher.waits")
+        assert f"{HERE.topic}[{HERE.partition}] up to offset 50, and the log ends at 2" in warning
+
+
+async def test_the_queue_may_be_further_than_a_store_that_lags() -> None:
+    async with logged() as outbox, queueing(outbox) as (queue, sink):
+        await outbox.subscribes("a")
+        positions = await outbox.bus.publish([fact(LANE)] * 3)
+        await queue.put(SHARD, [entry(2, "a")], after=NOTHING)  # by somebody who had folded it
+        async with heard(publisher(outbox, queue), outbox) as said:
+            await settle()
+            for position in positions:
+                outbox.fold(position, LANE)
+            after = await outbox.happens()
+            await settle()
+            await sink.drain()
+        assert sink.events() == ["event 2-0", *after]
+        assert [line for line in said if line["event"] == "publisher.waits"] == []
+
+
+async def test_a_queue_that_is_put_in_the_place_of_ours_has_nothing_committed() -> None:
+    """Between two looks at where it is."""
+    async with logged() as outbox, queueing(outbox) as (queue, _):
+        await outbox.subscribes("a")
+        one = publisher(outbox, queue, audit_s=1e9)
+        async with acting(one, clock=outbox.clock):
+            await outbox.happens()
+            await settle()
+            await queue.wipe()
+            await queue.put(SHARD, [entry(50)], after=NOTHING)  # and nobody wants it: delivered
+            await settle()
+            assert HERE not in await outbox.bus.committed(GROUP, topics.FOLDED)
 
 
 async def test_a_tail_that_was_lost_while_idle_is_queued_again() -> None:

