@@ -11,7 +11,7 @@ import structlog
 from msgspec import Raw
 
 from airy import access, components, topics
-from airy.actors.webhooks.graves import KEEP_MS, record
+from airy.actors.webhooks.dead_letters import KEEP_MS, record
 from airy.app import watch
 from airy.app.roll import FORGET_S
 from airy.bus.api import Ownership, Subscription, Tail
@@ -38,7 +38,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.actors.webhooks.dispatcher": "dispatcher",
     "airy.actors.webhooks.attempts": "dispatcher",
     "airy.actors.webhooks.courier": "dispatcher",
-    "airy.actors.webhooks.graves": "dispatcher",
+    "airy.actors.webhooks.dead_letters": "dispatcher",
     "airy.http.ingress": "ingress",
     "airy.http.sharing": "ingress",
     "airy.actors.commands.messages": "api-communication/commands",

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from airy import topics
 from airy.actors.follower import Follower
 from airy.actors.runtime import Actor
+from airy.actors.webhooks.dead_letters import record
 from airy.actors.webhooks.dispatcher import Dispatcher
-from airy.actors.webhooks.graves import record
 from airy.actors.webhooks.matching import subscribed_from
 from airy.actors.webhooks.publisher import Publisher
 from airy.actors.webhooks.queue_sqlite import SqliteQueue

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from airy.actors.commands.outcome import Conflict, Unknown
 from airy.actors.commands.writer import Writer
-from airy.actors.webhooks.graves import again, record
+from airy.actors.webhooks.dead_letters import again, record
 from airy.actors.webhooks.queue import WebhookQueue
 from airy.bus.record import Position
 from airy.errors import Unavailable

@@ -12,8 +12,8 @@ import anyio
 
 from airy.actors.runtime import Context
 from airy.actors.webhooks.attempts import Attempt, Attempts, Result
+from airy.actors.webhooks.dead_letters import DeadLetters, dead_delivery
 from airy.actors.webhooks.endpoint import Endpoint
-from airy.actors.webhooks.graves import Graves, dead_delivery
 from airy.actors.webhooks.matching import wants
 from airy.actors.webhooks.queue import Job, WebhookQueue
 from airy.actors.webhooks.request import Target, open_target, request_headers
@@ -54,7 +54,7 @@ class Courier:
 
     def __init__(
         self, queue: WebhookQueue, fetch: Fetch, sealer: Sealer, subscribers: Subscribers, *, attempts: Attempts,
-        graves: Graves, switch_off: SwitchOff, connect_s: float, total_s: float, counts: Counter[str],
+        dead_letters: DeadLetters, switch_off: SwitchOff, connect_s: float, total_s: float, counts: Counter[str],
         lateness: Histogram,
     ) -> None:  # fmt: skip
         self._queue = queue
@@ -62,7 +62,7 @@ class Courier:
         self._sealer = sealer
         self._subscribers = subscribers
         self._attempts = attempts
-        self._graves = graves
+        self._dead_letters = dead_letters
         self._switch_off = switch_off
         self._connect_s = connect_s
         self._total_s = total_s
@@ -116,7 +116,7 @@ class Courier:
         if webhook is None or webhook.status != "Subscribed":
             await self._forget(ctx, job.webhook_id)
         elif not wants(webhook, job.entry.kind):
-            await self._graves.made(ctx, job.id)
+            await self._dead_letters.made(ctx, job.id)
             await self._report(ctx, job, lambda: self._queue.done(job))
         else:
             return webhook
@@ -153,7 +153,7 @@ class Courier:
     async def _settle(self, ctx: Context, job: Job, webhook: Webhook, decision: Decision) -> None:
         match decision:
             case Done():
-                await self._graves.made(ctx, job.id)  # first: else it could be put into the queue once more
+                await self._dead_letters.made(ctx, job.id)  # first: else it could be put into the queue once more
                 await self._report(ctx, job, lambda: self._queue.done(job))
             case Again(due_ms, reason):
                 await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
@@ -173,7 +173,7 @@ class Courier:
         now_ms = ctx.clock.now_ms()
         dead = dead_delivery(job, reason, now_ms)
         try:
-            await self._graves.keep(dead)
+            await self._dead_letters.keep(dead)
         except Unavailable as error:
             ctx.log.warning("delivery.not_buried", error=str(error), **_about(job))
             due_ms = ctx.clock.now_ms() + round(BURY_AGAIN_S * 1000)
@@ -183,7 +183,7 @@ class Courier:
             ctx.log.error("delivery.burial_refused", error=str(error), **_about(job))  # noqa: TRY400 - no bug of ours
         ctx.log.warning("delivery.buried", reason=reason, **_about(job))
         if await self._report(ctx, job, lambda: self._queue.bury(job, now_ms=now_ms)) is False:
-            await self._graves.forget(ctx, [dead.id])  # somebody else has it, and may yet deliver it
+            await self._dead_letters.forget(ctx, [dead.id])  # somebody else has it, and may yet deliver it
 
     async def _report(self, ctx: Context, job: Job, report: Callable[[], Awaitable[bool]]) -> bool | None:
         """Tell the queue, as long as the lease lasts; after that somebody else delivers it again.

@@ -15,8 +15,8 @@ from anyio.abc import TaskGroup
 from airy.actors.runtime import Context
 from airy.actors.webhooks.attempts import Attempts
 from airy.actors.webhooks.courier import Courier, SwitchOff
+from airy.actors.webhooks.dead_letters import Burials, DeadLetters, Heritage
 from airy.actors.webhooks.endpoint import Endpoint
-from airy.actors.webhooks.graves import Graves, Graveyard, Heritage
 from airy.actors.webhooks.queue import Job, WebhookQueue
 from airy.actors.webhooks.subscribers import Progress, Subscribers, Webhooks
 from airy.bus.api import Bus
@@ -31,7 +31,7 @@ PAUSE_S = 1.0  # while the queue is unavailable
 FLUSH_S = 2.0  # for the last records of attempts
 
 
-class Engine(Webhooks, Graveyard, Protocol):
+class Engine(Webhooks, Burials, Protocol):
     """What is asked of a store."""
 
 
@@ -65,9 +65,9 @@ class Dispatcher:
         self._gather_s = gather_s
         self._subscribers = Subscribers(bus, store, progress)
         self._attempts = Attempts(bus)
-        self._graves = Graves(bus, store, progress, queue, heritage=heritage)
+        self._dead_letters = DeadLetters(bus, store, progress, queue, heritage=heritage)
         self._courier = Courier(
-            queue, fetch, sealer, self._subscribers, attempts=self._attempts, graves=self._graves,
+            queue, fetch, sealer, self._subscribers, attempts=self._attempts, dead_letters=self._dead_letters,
             switch_off=switch_off, connect_s=connect_s, total_s=total_s,
             counts=Counter[str]() if counts is None else counts, lateness=lateness or Histogram(LONG_S),
         )  # fmt: skip
@@ -84,7 +84,7 @@ class Dispatcher:
             tasks.start_soon(self._watch, ctx.draining.wait)
             tasks.start_soon(self._watch_arrivals)
             tasks.start_soon(self._attempts.run, ctx)
-            tasks.start_soon(self._graves.run, ctx)
+            tasks.start_soon(self._dead_letters.run, ctx)
             ctx.ready()
             while not ctx.draining.is_set():
                 self._wake = anyio.Event()

@@ -39,7 +39,7 @@ TURNS = 2  # of the event loop, to wait for company
 START = (-1, "")
 
 
-class Graveyard(Protocol):
+class Burials(Protocol):
     """What is asked of a store."""
 
     async def webhook(self, webhook_id: str) -> Webhook | None: ...
@@ -99,11 +99,11 @@ class _Group:
         self.written = anyio.Event()
 
 
-class Graves:
+class DeadLetters:
     """`heritage` is a queue whose own dead move to the log."""
 
     def __init__(
-        self, bus: Bus, store: Graveyard, progress: Progress, queue: WebhookQueue, *, heritage: Heritage | None = None
+        self, bus: Bus, store: Burials, progress: Progress, queue: WebhookQueue, *, heritage: Heritage | None = None
     ) -> None:
         self._bus = bus
         self._store = store
@@ -130,7 +130,7 @@ class Graves:
         try:
             burials = await self._store.burials(delivery_id)
         except Unavailable as error:
-            ctx.log.info("graves.wait", error=str(error), forgotten=len(self._forgotten))
+            ctx.log.info("dead_letters.wait", error=str(error), forgotten=len(self._forgotten))
             return
         if burials:
             await self.forget(ctx, [one.id for one in burials])
@@ -144,7 +144,7 @@ class Graves:
             with anyio.fail_after(FORGET_S):
                 await self._forget()
         except (Unavailable, TimeoutError) as error:
-            ctx.log.info("graves.wait", error=str(error), forgotten=len(self._forgotten))
+            ctx.log.info("dead_letters.wait", error=str(error), forgotten=len(self._forgotten))
 
     async def _forget(self) -> None:
         while self._forgotten:
@@ -191,7 +191,7 @@ class Graves:
             try:
                 await self.round(ctx, ctx.clock.now_ms())
             except Unavailable as error:
-                ctx.log.info("graves.wait", error=str(error), forgotten=len(self._forgotten))
+                ctx.log.info("dead_letters.wait", error=str(error), forgotten=len(self._forgotten))
             await anyio.sleep(ROUND_S)
 
     async def round(self, ctx: Context, now_ms: int) -> None:
@@ -202,7 +202,7 @@ class Graves:
             keep_max=KEEP_MAX, before_ms=now_ms - KEEP_MS, burials_max=TOMBSTONES_MAX
         )  # fmt: skip
         if old:
-            ctx.log.info("graves.pruned", burials=len(old))
+            ctx.log.info("dead_letters.pruned", burials=len(old))
             await self._bus.publish([tombstone(burial_id) for burial_id in old])
 
     async def _make_again(self, ctx: Context, now_ms: int) -> None:

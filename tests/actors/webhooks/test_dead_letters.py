@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from airy import topics
-from airy.actors.webhooks import graves
+from airy.actors.webhooks import dead_letters
+from airy.actors.webhooks.dead_letters import KEEP_MS, ROUND_S, DeadLetters, again, record
 from airy.actors.webhooks.dispatcher import Dispatcher
-from airy.actors.webhooks.graves import KEEP_MS, ROUND_S, Graves, again, record
 from airy.actors.webhooks.publisher import Publisher
 from airy.actors.webhooks.queue import NOTHING, EntryId, Job, Shard
 from airy.actors.webhooks.queue_sqlite import SqliteQueue
@@ -261,7 +261,7 @@ async def test_many_that_die_together_are_few_writes(monkeypatch: pytest.MonkeyP
         assert await here.empty()
         assert sum(sizes) == len(await here.buried()) == 150
         assert len(sizes) <= 15
-        assert max(sizes) <= graves.AT_ONCE_MAX
+        assert max(sizes) <= dead_letters.AT_ONCE_MAX
 
 
 async def test_what_no_log_takes_is_said_and_its_lane_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +339,7 @@ async def test_what_fails_once_more_is_dead_once_more() -> None:
         newest, first = await here.outbox.burials(name)
         assert (newest.replayed_at_ms, newest.attempts) == (None, 10)
         assert first.replayed_at_ms is not None
-        assert (await here.empty(), await here.outbox.replays(after=graves.START, replays_max=9)) == (True, [])
+        assert (await here.empty(), await here.outbox.replays(after=dead_letters.START, replays_max=9)) == (True, [])
 
 
 async def test_a_wish_for_a_webhook_that_is_off_is_a_dead_delivery_again() -> None:
@@ -384,8 +384,8 @@ async def test_what_was_made_is_not_made_again_because_the_log_was_away(monkeypa
 async def test_the_old_and_those_beyond_a_number_are_forgotten(
     monkeypatch: pytest.MonkeyPatch, dispatchers: int
 ) -> None:
-    monkeypatch.setattr(graves, "KEEP_MAX", 4)
-    monkeypatch.setattr(graves, "ROUND_S", 36_000.0)
+    monkeypatch.setattr(dead_letters, "KEEP_MAX", 4)
+    monkeypatch.setattr(dead_letters, "ROUND_S", 36_000.0)
     async with yard() as here:
         now_ms = here.now_ms
         ages = [KEEP_MS + 1, KEEP_MS + 2, KEEP_MS - 10_000_000, 5, 4, 3, 2]
@@ -423,7 +423,7 @@ class Cellar:
 async def test_the_dead_of_an_older_queue_move_to_the_log() -> None:
     async with yard() as here:
         cellar = Cellar(250)
-        moving = Graves(here.outbox.bus, here.outbox, here.outbox, here.queue, heritage=cellar)
+        moving = DeadLetters(here.outbox.bus, here.outbox, here.outbox, here.queue, heritage=cellar)
         await moving.round(context("dispatcher", clock=here.outbox.clock), 0)
         assert cellar.dead == []
         assert {one.event_id for one in await here.buried()} == {f"event {number}" for number in range(250)}
@@ -441,7 +441,7 @@ async def test_whatever_the_queue_loses_and_whoever_dies_each_event_is_delivered
     """Two dispatchers, killed and started; a queue that loses everything or its last hours; an endpoint that is down
     for days. Then whatever is dead is wished for, among more losses, and in the end everything has arrived.
     """
-    monkeypatch.setattr(graves, "ROUND_S", 1_800.0)
+    monkeypatch.setattr(dead_letters, "ROUND_S", 1_800.0)
     monkeypatch.setattr("airy.actors.webhooks.retry.FAILING_ATTEMPTS_MIN", 1_000_000)
     random, arrived, expected = Random(number), set[str](), set[str]()
     well = 0.02

@@ -9,7 +9,7 @@ import pytest
 from airy import topics
 from airy.actors.commands import Writer
 from airy.actors.commands.dead import DeadCommands
-from airy.actors.webhooks import graves
+from airy.actors.webhooks import dead_letters
 from airy.actors.webhooks.dispatcher import Dispatcher
 from airy.actors.webhooks.queue import NOTHING, QueueStats, Shard
 from airy.actors.webhooks.queue_redis import RedisQueue
@@ -124,8 +124,8 @@ async def test_a_dead_delivery_survives_a_flush_and_is_made_again_with_its_id_an
 async def test_a_wish_survives_a_flush_before_it_was_carried_out(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graves, "ROUND_S", 0.1)
-    monkeypatch.setattr(graves, "YOUNG_MS", 0)
+    monkeypatch.setattr(dead_letters, "ROUND_S", 0.1)
+    monkeypatch.setattr(dead_letters, "YOUNG_MS", 0)
     async with yard(server) as here:
         one = await _told(here)
         await here.commands.replay(here.queue, one.delivery_id)
