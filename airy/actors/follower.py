@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 
 from airy import topics
+from airy.actors.progress import current
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
 from airy.bus.record import Emit, Position, Record, TopicPartition
@@ -140,14 +141,7 @@ class Follower:
         """Whether the store holds what was in these topics when this was asked. Raises `Unavailable` for a log that
         cannot say where it ends.
         """
-        ends = await self._bus.ends(topics_)
-        with anyio.move_on_after(within_s):
-            while True:
-                version = self._version
-                if all(self._next.get(where, 0) >= end for where, end in ends.items()):
-                    return True
-                await self.progressed(version, within_s)
-        return False
+        return await current(self._bus, self, topics_, within_s)
 
     async def progressed(self, since: int, within_s: float) -> int:
         """The version once it is above `since`, or after `within_s` whatever it is then."""

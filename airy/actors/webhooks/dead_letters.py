@@ -15,9 +15,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from airy import topics
+from airy.actors.progress import Progress, current
 from airy.actors.runtime import Context
 from airy.actors.webhooks.queue import Entry, Job, Shard, WebhookQueue
-from airy.actors.webhooks.subscribers import Progress
 from airy.bus.api import Bus
 from airy.bus.record import Emit, Position
 from airy.errors import Refused, Unavailable
@@ -233,14 +233,8 @@ class DeadLetters:
 
     async def _current(self) -> None:
         """Once the store has folded every burial of this moment. Raises `Unavailable` if it does not get there."""
-        ends = await self._bus.ends([topics.DEAD_DELIVERIES])
-        with anyio.move_on_after(FOLD_S):
-            while True:
-                version, positions = self._progress.version, self._progress.positions()
-                if all(positions.get(where, 0) >= end for where, end in ends.items()):
-                    return
-                await self._progress.progressed(version, FOLD_S)
-        raise Unavailable(f"the store did not fold what was buried within {FOLD_S:g} s")
+        if not await current(self._bus, self._progress, [topics.DEAD_DELIVERIES], FOLD_S):
+            raise Unavailable(f"the store did not fold what was buried within {FOLD_S:g} s")
 
     async def _inherit(self, ctx: Context) -> None:
         """Told twice is told once: a burial has the same id each time."""

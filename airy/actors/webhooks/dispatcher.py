@@ -12,13 +12,14 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 
+from airy.actors.progress import Progress
 from airy.actors.runtime import Context
 from airy.actors.webhooks.attempts import Attempts
 from airy.actors.webhooks.courier import Courier, SwitchOff
 from airy.actors.webhooks.dead_letters import Burials, DeadLetters, Heritage
 from airy.actors.webhooks.endpoint import Endpoint
 from airy.actors.webhooks.queue import Job, WebhookQueue
-from airy.actors.webhooks.subscribers import Progress, Subscribers, Webhooks
+from airy.actors.webhooks.subscribers import Subscribers, Webhooks
 from airy.bus.api import Bus
 from airy.errors import Unavailable
 from airy.fetch import Fetch

@@ -14,10 +14,11 @@ import anyio
 from msgspec import Struct
 
 from airy import topics
+from airy.actors.progress import Progress
 from airy.actors.runtime import Context
 from airy.actors.webhooks.matching import Matcher
 from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Mark, Shard, Stale, WebhookQueue
-from airy.actors.webhooks.subscribers import Progress, Subscribers, Webhooks
+from airy.actors.webhooks.subscribers import Subscribers, Webhooks
 from airy.bus.api import Bus, Fenced, Subscription
 from airy.bus.record import TopicPartition
 from airy.errors import Unavailable

@@ -6,14 +6,11 @@ the list *after* it has what it decides about: `current` reads the ends of the t
 when the store has folded up to them.
 """
 
-from collections.abc import Mapping
 from typing import Protocol
 
-import anyio
-
 from airy import topics
+from airy.actors.progress import Progress, current
 from airy.bus.api import Bus
-from airy.bus.record import TopicPartition
 from airy.errors import Unavailable
 from airy.model.entity import Webhook
 
@@ -25,20 +22,6 @@ class Webhooks(Protocol):
 
     async def webhooks(self) -> list[Webhook]: ...
     async def webhook(self, webhook_id: str) -> Webhook | None: ...
-
-
-class Progress(Protocol):
-    """What is asked of whoever folds the log into the store."""
-
-    @property
-    def version(self) -> int: ...
-    def positions(self) -> Mapping[TopicPartition, int]:
-        """Per folded partition, the next offset to fold."""
-        ...
-
-    async def progressed(self, since: int, within_s: float) -> int:
-        """The version once it is above `since`, or after `within_s` whatever it is then."""
-        ...
 
 
 class Subscribers:
@@ -54,12 +37,6 @@ class Subscribers:
 
     async def current(self) -> list[Webhook]:
         """With every webhook written before this call. Raises `Unavailable` if the store does not get there."""
-        ends = await self._bus.ends([topics.WEBHOOKS])
-        with anyio.move_on_after(self._fold_s_max):
-            while True:
-                version = self._progress.version
-                positions = self._progress.positions()
-                if all(positions.get(where, 0) >= end for where, end in ends.items()):
-                    return await self._store.webhooks()
-                await self._progress.progressed(version, self._fold_s_max)
+        if await current(self._bus, self._progress, [topics.WEBHOOKS], self._fold_s_max):
+            return await self._store.webhooks()
         raise Unavailable(f"the store did not fold the webhooks within {self._fold_s_max:g} s")
