@@ -11,7 +11,10 @@ For a whole module assign any of these to `pytestmark`. `AIRY_SEED` chooses the 
 among the profiles below.
 """
 
+import gc
 import os
+import warnings
+from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -63,6 +66,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _may_take_s(item: pytest.Item) -> float:
     limit = item.get_closest_marker("timeout")
     return float(limit.args[0]) if limit else 0.0
+
+
+@pytest.fixture(autouse=True)
+def left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a client library leaves open when its server dies at the wrong moment goes with that test: else it is found
+    later, in a test that has nothing to do with it.
+    """
+    yield
+    if any(request.node.get_closest_marker(kind) for kind in ("e2e", "cluster")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @pytest.fixture
