@@ -43,6 +43,7 @@ class Owned(Struct):
     """A partition that is ours."""
 
     committed: int  # the next offset, if the queue knows nothing
+    ours: bool = False  # whether the queue is known to be this log's
     after: EntryId | None = None  # the queue's last id; None: ask it
     asked_at: float = 0.0
     drained_to: int | None = None  # folded up to here, and not one change behind `after`
@@ -232,17 +233,20 @@ class Publisher:
         failures: list[Unavailable] = []
         marks = await self._marks(doubted)
         try:
-            beyond = await self._beyond_the_log(marks)
+            strange = await self._of_another_log(marks) | await self._beyond_the_log(marks)
         except Unavailable as error:
             return [error]
+        except Fenced as error:
+            self._fenced(error)
+            return []
         for where, mark in marks.items():
             owned = self._owned[where]
             if isinstance(mark, Unavailable):
                 failures.append(mark)
                 continue
-            if where in beyond:
+            if where in strange:
                 owned.after = owned.drained_to = None
-                failures.append(beyond[where])
+                failures.append(strange[where])
                 continue
             if owned.after not in (None, mark.last):
                 self._log("publisher.queue_moved", where, expected=owned.after, found=mark.last)
@@ -255,15 +259,36 @@ class Publisher:
         """Now and then wherever it is: it may have lost its tail, or all."""
         return owned.after is None or now >= owned.asked_at + self._audit_s
 
+    async def _of_another_log(
+        self, marks: Mapping[TopicPartition, Mark | Unavailable]
+    ) -> dict[TopicPartition, Unavailable]:
+        """Why nothing is queued or committed where the queue is of another log: all of ours would pass for delivered.
+
+        Before anything of a partition is queued for the first time its place is committed. So where this log has no
+        commit and the queue has something, somebody else has put it there.
+        """
+        asked = {where: mark for where, mark in marks.items() if isinstance(mark, Mark) and not self._owned[where].ours}
+        if not asked or self._membership is None:
+            return {}
+        committed = await self._bus.committed(GROUP, TOPICS)
+        new = [where for where, mark in asked.items() if where not in committed and mark.last == NOTHING]
+        if new:
+            await self._membership.commit({where: self._owned[where].committed for where in new})
+        for where in {*committed, *new} & asked.keys():
+            self._owned[where].ours = True
+        return {
+            where: _stranger(where, mark, "nothing of it was ever committed")
+            for where, mark in asked.items()
+            if not self._owned[where].ours
+        }
+
     async def _beyond_the_log(
         self, marks: Mapping[TopicPartition, Mark | Unavailable]
     ) -> dict[TopicPartition, Unavailable]:
-        """Of those whose queue is further than their log goes, why nothing of them is queued or committed: these are
-        deliveries of another log, and everything of this one would pass for delivered.
-        """
+        """The same where the log has lost what is queued, or was made anew under the old commits."""
         positions = self._progress.positions()
         ahead = {
-            where: mark.last[0]
+            where: mark
             for where, mark in marks.items()
             if isinstance(mark, Mark) and mark.last[0] >= positions.get(where, 0)
         }
@@ -271,13 +296,9 @@ class Publisher:
             return {}  # as nearly always: what is queued was folded here first
         ends = await self._bus.ends([topic for topic in TOPICS if any(where.topic == topic.name for where in ahead)])
         return {
-            where: Unavailable(
-                f"the webhook queue has deliveries of {where.topic}[{where.partition}] up to offset {offset}, and the"
-                f" log ends at {ends[where]}: they are of another log. Empty the queue, or give this log a namespace of"
-                " its own with queue.redis.namespace"
-            )
-            for where, offset in ahead.items()
-            if offset >= ends[where]
+            where: _stranger(where, mark, f"the log ends at {ends[where]}")
+            for where, mark in ahead.items()
+            if mark.last[0] >= ends[where]
         }
 
     async def _marks(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Mark | Unavailable]:
@@ -307,8 +328,7 @@ class Publisher:
         try:
             await self._membership.commit(offsets)
         except Fenced as error:  # somebody else's by now; `revoked` will say so, and until then acting is harmless
-            if self._ctx is not None:
-                self._ctx.log.info("publisher.fenced", error=str(error))
+            self._fenced(error)
             return
         for where, offset in offsets.items():
             self._owned[where].committed = offset
@@ -322,9 +342,20 @@ class Publisher:
             return max(mark.low[0], owned.drained_to)
         return mark.low[0]
 
+    def _fenced(self, error: Fenced) -> None:
+        if self._ctx is not None:
+            self._ctx.log.info("publisher.fenced", error=str(error))
+
     def _log(self, event: str, where: TopicPartition, *, expected: EntryId | None, found: EntryId) -> None:
         if self._ctx is not None:
             self._ctx.log.warning(event, topic=where.topic, partition=where.partition, expected=expected, found=found)
+
+
+def _stranger(where: TopicPartition, mark: Mark, why: str) -> Unavailable:
+    return Unavailable(
+        f"the webhook queue has deliveries of {where.topic}[{where.partition}] up to offset {mark.last[0]}, and {why}: "
+        "they are of another log. Empty the queue, or give this log a queue.redis.namespace of its own"
+    )
 
 
 def _entry(published: Published, matcher: Matcher) -> Entry:

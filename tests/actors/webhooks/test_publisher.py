@@ -286,7 +286,7 @@ async def test_only_what_is_delivered_is_committed_and_forgotten() -> None:
         for _ in range(3):
             await outbox.happens()
         await settle()
-        assert HERE not in await outbox.bus.committed(GROUP, topics.FOLDED)
+        assert (await outbox.bus.committed(GROUP, topics.FOLDED))[HERE] == 0
         await deliver_all(queue, outbox.clock.now_ms(), sink.jobs.append, jobs_max=1)
         await settle()
         assert (await outbox.bus.committed(GROUP, topics.FOLDED))[HERE] == 1
@@ -350,33 +350,52 @@ async def test_after_losing_everything_only_the_undelivered_is_queued_again() ->
         assert sink.events() == undelivered
 
 
-async def test_the_queue_of_another_log_is_not_taken_for_ours() -> None:
+@pytest.mark.parametrize("offset", [0, 50], ids=["within the log", "beyond the log"])
+async def test_the_queue_of_another_log_is_not_taken_for_ours(offset: int) -> None:
     """All of our log would pass for queued long ago, and then be committed as delivered."""
     async with logged() as outbox, queueing(outbox) as (queue, sink):
         await outbox.subscribes("a")
-        await queue.put(SHARD, [entry(50, "a")], after=NOTHING)
+        await queue.put(SHARD, [entry(offset, "a")], after=NOTHING)
         await sink.drain()
         happened = [*await outbox.happens(), *await outbox.happens()]
-        async with heard(publisher(outbox, queue), outbox) as said:
-            elsewhere = await outbox.happens("another lane")
-            await settle()
+        for _ in range(2):  # a restart changes nothing
+            async with heard(publisher(outbox, queue), outbox) as said:
+                elsewhere = await outbox.happens("another lane")
+                await settle()
             await sink.drain()
-            assert sink.events()[1:] == elsewhere, "other partitions do not wait"
+            assert sink.events()[-1:] == elsewhere, "other partitions do not wait"
             assert HERE not in await outbox.bus.committed(GROUP, topics.FOLDED)
-            await queue.wipe()
+            warning = next(line["error"] for line in said if line["event"] == "publisher.waits")
+            assert f"{HERE.topic}[{HERE.partition}] up to offset {offset}, and" in warning
+        await queue.wipe()
+        async with heard(publisher(outbox, queue), outbox) as said:
             await settle()
-            await sink.drain()
-        assert set(sink.events()[1:]) == {*elsewhere, *happened}
+        await sink.drain()
+        assert [one for one in sink.events() if one in happened] == happened
+        assert not [line for line in said if line["event"] == "publisher.waits"]
+
+
+async def test_a_log_that_was_made_anew_under_the_old_commits_is_noticed() -> None:
+    async with logged() as outbox, queueing(outbox) as (queue, _):
+        await outbox.subscribes("a")
+        async with acting(publisher(outbox, queue), clock=outbox.clock):
+            await settle()
+        await queue.put(SHARD, [entry(50)], after=NOTHING)  # nobody wants it: delivered
+        await outbox.happens()
+        async with heard(publisher(outbox, queue), outbox) as said:
+            await settle()
+        assert (await outbox.bus.committed(GROUP, topics.FOLDED))[HERE] == 0
         warning = next(line["error"] for line in said if line["event"] == "publisher.waits")
-        assert f"{HERE.topic}[{HERE.partition}] up to offset 50, and the log ends at 2" in warning
+        assert "up to offset 50, and the log ends at 1" in warning
 
 
 async def test_the_queue_may_be_further_than_a_store_that_lags() -> None:
     async with logged() as outbox, queueing(outbox) as (queue, sink):
         await outbox.subscribes("a")
-        positions = await outbox.bus.publish([fact(LANE)] * 3)
-        await queue.put(SHARD, [entry(2, "a")], after=NOTHING)  # by somebody who had folded it
         async with heard(publisher(outbox, queue), outbox) as said:
+            await settle()
+            positions = await outbox.bus.publish([fact(LANE)] * 3)
+            await queue.put(SHARD, [entry(2, "a")], after=NOTHING)  # by somebody who had folded it
             await settle()
             for position in positions:
                 outbox.fold(position, LANE)
@@ -398,7 +417,7 @@ async def test_a_queue_that_is_put_in_the_place_of_ours_has_nothing_committed() 
             await queue.wipe()
             await queue.put(SHARD, [entry(50)], after=NOTHING)  # and nobody wants it: delivered
             await settle()
-            assert HERE not in await outbox.bus.committed(GROUP, topics.FOLDED)
+            assert (await outbox.bus.committed(GROUP, topics.FOLDED))[HERE] == 0
 
 
 async def test_a_tail_that_was_lost_while_idle_is_queued_again() -> None:
