@@ -16,6 +16,7 @@ from msgspec import Struct
 from airy import topics
 from airy.actors.progress import Progress
 from airy.actors.runtime import Context
+from airy.actors.webhooks.another_log import AnotherLog, Strange
 from airy.actors.webhooks.matching import Matcher
 from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Mark, Shard, Stale, WebhookQueue
 from airy.actors.webhooks.subscribers import Subscribers, Webhooks
@@ -43,7 +44,6 @@ class Owned(Struct):
     """A partition that is ours."""
 
     committed: int  # the next offset, if the queue knows nothing
-    ours: bool = False  # whether the queue is known to be this log's
     after: EntryId | None = None  # the queue's last id; None: ask it
     asked_at: float = 0.0
     drained_to: int | None = None  # folded up to here, and not one change behind `after`
@@ -85,6 +85,7 @@ class Publisher:
         self._idle_s = idle_s
         self._audit_s = audit_s
         self._commit_s = commit_s
+        self._another_log = AnotherLog(bus, progress, GROUP, TOPICS)
         self._owned: dict[TopicPartition, Owned] = {}
         self._membership: Subscription | None = None
         self._ctx: Context | None = None
@@ -116,6 +117,7 @@ class Publisher:
     # --- membership
 
     async def assigned(self, partitions: Mapping[TopicPartition, int]) -> None:
+        self._another_log.forget(partitions)
         for where, offset in partitions.items():
             self._owned[where] = Owned(offset)
 
@@ -233,7 +235,7 @@ class Publisher:
         failures: list[Unavailable] = []
         marks = await self._marks(doubted)
         try:
-            strange = await self._of_another_log(marks) | await self._beyond_the_log(marks)
+            strange = await self._strange(marks)
         except Unavailable as error:
             return [error]
         except Fenced as error:
@@ -255,51 +257,16 @@ class Publisher:
                 owned.after, owned.drained_to = mark.last, None
         return failures
 
+    async def _strange(self, marks: Mapping[TopicPartition, Mark | Unavailable]) -> Strange:
+        if self._membership is None:
+            return {}
+        known = {where: mark for where, mark in marks.items() if isinstance(mark, Mark)}
+        starts = {where: self._owned[where].committed for where in known}
+        return await self._another_log.of(known, starts, self._membership.commit)
+
     def _doubted(self, owned: Owned, now: float) -> bool:
         """Now and then wherever it is: it may have lost its tail, or all."""
         return owned.after is None or now >= owned.asked_at + self._audit_s
-
-    async def _of_another_log(
-        self, marks: Mapping[TopicPartition, Mark | Unavailable]
-    ) -> dict[TopicPartition, Unavailable]:
-        """Why nothing is queued or committed where the queue is of another log: all of ours would pass for delivered.
-
-        Before anything of a partition is queued for the first time its place is committed. So where this log has no
-        commit and the queue has something, somebody else has put it there.
-        """
-        asked = {where: mark for where, mark in marks.items() if isinstance(mark, Mark) and not self._owned[where].ours}
-        if not asked or self._membership is None:
-            return {}
-        committed = await self._bus.committed(GROUP, TOPICS)
-        new = [where for where, mark in asked.items() if where not in committed and mark.last == NOTHING]
-        if new:
-            await self._membership.commit({where: self._owned[where].committed for where in new})
-        for where in {*committed, *new} & asked.keys():
-            self._owned[where].ours = True
-        return {
-            where: _stranger(where, mark, "nothing of it was ever committed")
-            for where, mark in asked.items()
-            if not self._owned[where].ours
-        }
-
-    async def _beyond_the_log(
-        self, marks: Mapping[TopicPartition, Mark | Unavailable]
-    ) -> dict[TopicPartition, Unavailable]:
-        """The same where the log has lost what is queued, or was made anew under the old commits."""
-        positions = self._progress.positions()
-        ahead = {
-            where: mark
-            for where, mark in marks.items()
-            if isinstance(mark, Mark) and mark.last[0] >= positions.get(where, 0)
-        }
-        if not ahead:
-            return {}  # as nearly always: what is queued was folded here first
-        ends = await self._bus.ends([topic for topic in TOPICS if any(where.topic == topic.name for where in ahead)])
-        return {
-            where: _stranger(where, mark, f"the log ends at {ends[where]}")
-            for where, mark in ahead.items()
-            if mark.last[0] >= ends[where]
-        }
 
     async def _marks(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Mark | Unavailable]:
         asked = [where for where in sorted(partitions) if where in self._owned]
@@ -349,13 +316,6 @@ class Publisher:
     def _log(self, event: str, where: TopicPartition, *, expected: EntryId | None, found: EntryId) -> None:
         if self._ctx is not None:
             self._ctx.log.warning(event, topic=where.topic, partition=where.partition, expected=expected, found=found)
-
-
-def _stranger(where: TopicPartition, mark: Mark, why: str) -> Unavailable:
-    return Unavailable(
-        f"the webhook queue has deliveries of {where.topic}[{where.partition}] up to offset {mark.last[0]}, and {why}: "
-        "they are of another log. Empty the queue, or give this log a queue.redis.namespace of its own"
-    )
 
 
 def _entry(published: Published, matcher: Matcher) -> Entry:
