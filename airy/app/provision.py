@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+import anyio
 import msgspec
 from msgspec import Struct
 
@@ -24,6 +25,7 @@ from airy.errors import Refused
 OK = 0
 CHANGES = 2  # of `plan`: there is something to apply
 INVALID = 78
+LOOK_S = 0.1
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -119,11 +121,21 @@ async def apply(config: Config) -> int:
             await admin.alter({name: settings})
             _progress(f"~  {name:<{width}}  altered: {', '.join(f'{key}={to}' for key, to in settings.items())}")
         await admin.visible({topic.name: topic.partitions for topic in where.wanted()})
-        after = await _plan(admin, where)
+        after = await _settled(admin, where)
     text.write(text.plan_lines(after), sys.stdout)
     if not after.empty:
         raise Refused("the topics are still not as they should be: does somebody else change them, or a policy?")
     return OK
+
+
+async def _settled(admin: Admin, where: Place) -> Plan:
+    """What differs once the cluster shows what was done, which it does a moment after it has agreed to it."""
+    after = await _plan(admin, where)
+    with anyio.move_on_after(where.settings.call_s):
+        while not after.empty:
+            await anyio.sleep(LOOK_S)
+            after = await _plan(admin, where)
+    return after
 
 
 def acls(config: Config, components: Collection[str], prefix: str) -> list[Acl]:

@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import anyio
 import pytest
 
 from airy import access, process, topics
+from airy.app import provision
 from airy.app.kafka import kafka_settings
+from airy.bus.kafka import KafkaSettings
 from airy.cli import main
 from airy.config import load
 from airy.secret import Secret
@@ -52,6 +56,24 @@ def test_what_needs_a_cluster_says_how_to_name_one(command: list[str], capsys: p
     assert main(["topics", *command]) == 78
 
     assert "bus.kafka.bootstrap" in capsys.readouterr().err
+
+
+async def test_a_cluster_that_shows_a_moment_later_what_it_agreed_to_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = [SimpleNamespace(empty=empty) for empty in (False, False, True)]
+
+    async def plan(*_: object) -> object:
+        return shown.pop(0)
+
+    monkeypatch.setattr(provision, "_plan", plan)
+    where = SimpleNamespace(settings=KafkaSettings(bootstrap=("nowhere:1",)))
+    assert (await provision._settled(None, where)).empty  # type: ignore[arg-type]
+
+    shown += [SimpleNamespace(empty=False)] * 10_000
+    began = anyio.current_time()
+    assert not (await provision._settled(None, where)).empty  # type: ignore[arg-type]
+    assert anyio.current_time() - began == pytest.approx(where.settings.call_s, abs=provision.LOOK_S)
 
 
 def test_access_lists_are_of_the_components_that_are_named(capsys: pytest.CaptureFixture[str]) -> None:
