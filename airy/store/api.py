@@ -70,6 +70,13 @@ class Work(Struct, frozen=True):
     trace: str = ""  # for "send": the `traceparent` of the record that asked for it
 
 
+class Landmark(Struct, frozen=True):
+    """Which record was the last of EVENTS that was applied: in another log there is another one at its place."""
+
+    position: Position
+    fingerprint: int  # as the record says it
+
+
 class Applied(Struct, frozen=True):
     facts: int  # accepted
     changes: int
@@ -83,6 +90,10 @@ class Store(Protocol):
     # --- folding
     async def positions(self) -> dict[TopicPartition, int]:
         """Per partition of FOLDED, the next offset to apply; missing: from the start."""
+        ...
+
+    async def landmark(self) -> Landmark | None:
+        """None: nothing of EVENTS was applied."""
         ...
 
     async def apply(self, records: Sequence[Record]) -> Applied:

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 from airy import topics
 from airy.actors.follower import Follower
-from airy.bus.record import Position, TopicPartition
+from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.topic import Topic
+from airy.errors import Unavailable
+from airy.store.api import Applied
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat
 from tests.kit.house import House
@@ -90,6 +93,49 @@ async def test_a_store_of_another_log_is_built_again_from_this_one(tmp_path: Pat
 
         assert (await house.store.counts())["messages"] == 1
         assert await house.store.message(fact.message_id) is not None
+
+
+async def test_a_store_of_another_log_of_the_same_length_is_built_again_before_it_is_ready() -> None:
+    """A cluster that was made anew and has grown since: no position is out of its range."""
+    elsewhere, house = House(), House()
+    async with elsewhere.open():
+        await elsewhere.tell(*(Chat().received(f"of another log {number}") for number in range(5)))
+        async with house.open():  # the same conversation, and so the same partition and as many records
+            await house.tell(*(Chat().received(f"of this log {number}") for number in range(5)))
+            assert await house.store.digest() != await elsewhere.store.digest()
+            second, context = Follower(house.bus, elsewhere.store), _context(house)
+            with pytest.raises(Unavailable, match=r"events/\d+/4 is not what was folded: this is another log"):
+                await second.run(context)
+            assert not second.caught_up
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(second.run, context)
+                await anyio.sleep(10)
+                tasks.cancel_scope.cancel()
+
+            assert second.caught_up
+            assert await house.store.digest() == await elsewhere.store.digest()
+
+
+async def test_a_store_of_this_log_goes_on_where_it_was() -> None:
+    house, read = House(), list[Record]()
+    async with house.open():
+        await house.tell(*(Chat().received(text) for text in "abc"))
+        apply = house.store.apply
+
+        async def applied(records: Sequence[Record]) -> Applied:
+            read.extend(records)
+            return await apply(records)
+
+        house.store.apply = applied  # type: ignore[method-assign]
+        second = Follower(house.bus, house.store)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(second.run, _context(house))
+            await anyio.sleep(10)
+            tasks.cancel_scope.cancel()
+
+        assert second.caught_up
+        assert [record.offset for record in read] == [2]  # the last one was looked at again, and changed nothing
+        assert second.facts == 0
 
 
 async def test_progress_is_told_to_everybody_who_waits() -> None:

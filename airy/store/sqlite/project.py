@@ -16,14 +16,14 @@ import msgspec
 import structlog
 
 from airy import topics
-from airy.bus.record import Record, TopicPartition
+from airy.bus.record import Position, Record, TopicPartition
 from airy.errors import Refused
 from airy.model.announce import entity_change
 from airy.model.change import Change, ChangeKind
 from airy.model.dead import DeadDelivery
 from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
-from airy.store.api import Applied
+from airy.store.api import Applied, Landmark
 from airy.store.sqlite import dead, guard, outbox
 from airy.store.sqlite.batch import Batch, Tally
 from airy.store.sqlite.key import key
@@ -39,6 +39,7 @@ _log = structlog.get_logger("airy.store")
 _encode = msgspec.json.Encoder().encode
 
 _PUT_OFFSET = 'INSERT INTO offsets VALUES(?, ?, ?) ON CONFLICT(topic, "partition") DO UPDATE SET next = excluded.next'
+_PUT_LANDMARK = "INSERT OR REPLACE INTO landmark VALUES(1, ?, ?, ?)"
 _PUT_FORGOTTEN = """
 INSERT INTO forgotten VALUES(?, ?, ?) ON CONFLICT(topic, "partition") DO UPDATE SET below = excluded.below"""
 _PUT_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
@@ -154,6 +155,14 @@ def _trace(record: Record) -> str:
     return ""
 
 
+def _landmark(connection: apsw.Connection) -> Landmark | None:
+    for partition, offset, fingerprint in connection.execute(
+        'SELECT "partition", "offset", fingerprint FROM landmark'
+    ):
+        return Landmark(Position(_EVENTS, partition, offset), fingerprint)
+    return None
+
+
 Folded = tuple[Tally, Applied]
 Way = Callable[[apsw.Connection, Tally, Sequence[Record]], Folded]
 
@@ -200,6 +209,7 @@ class Projection:
             TopicPartition(topics.FOLDED[topic].name, partition): offset
             for topic, partition, offset in connection.execute('SELECT topic, "partition", next FROM offsets')
         }
+        self._landmark = _landmark(connection)
         self._forgotten = {
             TopicPartition(topics.FOLDED[topic].name, partition): offset
             for topic, partition, offset in connection.execute('SELECT topic, "partition", below FROM forgotten')
@@ -214,6 +224,10 @@ class Projection:
     @property
     def positions(self) -> dict[TopicPartition, int]:
         return dict(self._positions)
+
+    @property
+    def landmark(self) -> Landmark | None:
+        return self._landmark
 
     @property
     def forgotten(self) -> dict[TopicPartition, int]:
@@ -285,9 +299,18 @@ class Projection:
                 _PUT_OFFSET, [(TOPIC_INDEX[where.topic], where.partition, offset) for where, offset in offsets.items()]
             )
             self._write_counts(tally)
+            landmark = self._put_landmark(records)
         self._tally = tally
+        self._landmark = landmark
         self._positions.update(offsets)
         return applied
+
+    def _put_landmark(self, records: Sequence[Record]) -> Landmark | None:
+        last = next((record for record in reversed(records) if record.topic == _EVENTS), None)
+        if last is None:
+            return self._landmark
+        self._connection.execute(_PUT_LANDMARK, (last.partition, last.offset, last.fingerprint))
+        return Landmark(last.position, last.fingerprint)
 
     def _write_counts(self, tally: Tally) -> None:
         before = self._tally.counts

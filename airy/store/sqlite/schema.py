@@ -97,6 +97,10 @@ CREATE INDEX changes_place ON changes(first);
 CREATE TABLE offsets(
   topic INTEGER NOT NULL, "partition" INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY(topic, "partition")
 ) WITHOUT ROWID;
+CREATE TABLE landmark(
+  one INTEGER PRIMARY KEY CHECK (one = 1), "partition" INTEGER NOT NULL, "offset" INTEGER NOT NULL,
+  fingerprint INTEGER NOT NULL
+);
 CREATE TABLE forgotten(
   topic INTEGER NOT NULL, "partition" INTEGER NOT NULL, below INTEGER NOT NULL, PRIMARY KEY(topic, "partition")
 ) WITHOUT ROWID;

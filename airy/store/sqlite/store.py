@@ -21,7 +21,7 @@ from airy.model.conversation import Message
 from airy.model.dead import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.store import cursors
-from airy.store.api import Applied, ConversationView, Page, Published, Work, WorkKind
+from airy.store.api import Applied, ConversationView, Landmark, Page, Published, Work, WorkKind
 from airy.store.filters import parse
 from airy.store.sqlite import audit, dead, listing, outbox, queries
 from airy.store.sqlite.file import StoreFile
@@ -76,6 +76,9 @@ class SqliteStore:
         if self._guard.damaged:
             await self.wipe()
         return self._open_projection.positions
+
+    async def landmark(self) -> Landmark | None:
+        return self._open_projection.landmark
 
     async def apply(self, records: Sequence[Record]) -> Applied:
         if self._guard.damaged:

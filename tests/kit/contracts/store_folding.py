@@ -12,7 +12,7 @@ import pytest
 from airy import topics
 from airy.model.delivery import Delivery
 from airy.model.fact import Fact
-from airy.store.api import Store
+from airy.store.api import Landmark, Store
 from tests.kit.builders import START_MS, Chat, channel, tag, template, webhook
 from tests.kit.contracts.store_basics import StoreBasics
 from tests.kit.fold import fold_all
@@ -112,6 +112,26 @@ class FoldingContract(StoreBasics):
             assert await store.positions() == {}
             await self.filled(store, log)
             assert await store.positions() == ends
+
+    async def test_the_landmark_is_the_last_fact_applied(self) -> None:
+        log, entities = seeded(6, gap=3), Log()
+        entities.append(channel(), tag())
+        facts = [record for record in log.records if record.topic == topics.EVENTS.name]
+        async with self.opened() as store:
+            assert await store.landmark() is None
+            await store.apply(entities.records)
+            assert await store.landmark() is None
+            for record in facts[:3]:
+                await store.apply([record])
+                assert await store.landmark() == Landmark(record.position, record.fingerprint)
+            await self.filled(store, log)
+            assert await store.landmark() == Landmark(facts[-1].position, facts[-1].fingerprint)
+            if self.persistent:
+                await store.close()
+                await store.open()
+                assert await store.landmark() == Landmark(facts[-1].position, facts[-1].fingerprint)
+            await store.wipe()
+            assert await store.landmark() is None
 
     async def test_a_closed_store_goes_on_where_it_was(self) -> None:
         if not self.persistent:
