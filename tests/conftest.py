@@ -70,14 +70,28 @@ def _may_take_s(item: pytest.Item) -> float:
 
 @pytest.fixture(autouse=True)
 def left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a client library leaves open when its server dies at the wrong moment goes with that test: else it is found
-    later, in a test that has nothing to do with it.
+    """What a client library leaves open when its server dies at the wrong moment fails no test, whenever the collector
+    finds it; and it goes with that test: else it is found later, in one that has nothing to do with it.
     """
-    yield
-    if any(request.node.get_closest_marker(kind) for kind in ("e2e", "cluster")):
-        with warnings.catch_warnings():
+    if not any(request.node.get_closest_marker(kind) for kind in ("e2e", "cluster")):
+        yield
+        return
+    entered: list[warnings.catch_warnings[None]] = []
+
+    def collecting(phase: str, _info: dict[str, int]) -> None:
+        if phase == "start":
+            entered.append(warnings.catch_warnings())
+            entered[-1].__enter__()
             warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+        elif entered:
+            entered.pop().__exit__(None, None, None)
+
+    gc.callbacks.append(collecting)
+    try:
+        yield
+        gc.collect()
+    finally:
+        gc.callbacks.remove(collecting)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import airy
+from tests.kit.servers.ports import Port
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[1]
-TRIES = 1_000
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -49,26 +48,24 @@ def test_the_installed_program_has_its_reference_configuration_starts_serves_and
     assert run(installed / "env/bin/airy", "version", cwd=installed) == f"airy {airy.__version__}\n"
     (shipped,) = installed.glob("env/lib/python3*/site-packages/airy/airy.yaml")
     assert shipped.read_text() == (ROOT / "airy.yaml").read_text()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    env = {"PATH": os.environ["PATH"], "AIRY_PORT": str(port)}
-    command = [installed / "env/bin/airy", "up", "--ephemeral", "--no-console"]
-    with subprocess.Popen(command, cwd=installed, env=env, stderr=subprocess.PIPE, text=True) as child:
-        try:
-            assert wait_until_ready(f"http://127.0.0.1:{port}/readyz", child), child.stderr and child.stderr.read()
-            child.send_signal(signal.SIGTERM)
-            assert child.wait(60) == 0
-        finally:
-            child.kill()
+    command, log = [installed / "env/bin/airy", "up", "--ephemeral", "--no-console"], installed / "log"
+    with Port() as port, log.open("wb") as told:
+        env = {"PATH": os.environ["PATH"], "AIRY_PORT": str(port.number)}
+        with subprocess.Popen(command, cwd=installed, env=env, stderr=told) as child:
+            try:
+                assert wait_until_ready(f"http://{port}/readyz", child), log.read_text()
+                child.send_signal(signal.SIGTERM)
+                assert child.wait(120) == 0, log.read_text()
+            finally:
+                child.kill()
     assert not (installed / ".airy").exists(), "an ephemeral run leaves nothing"
 
 
-def wait_until_ready(url: str, child: subprocess.Popen[str]) -> bool:
-    for _ in range(TRIES):
-        if child.poll() is not None:
-            return False
+def wait_until_ready(url: str, child: subprocess.Popen[bytes]) -> bool:
+    """The test's time-out is the bound."""
+    while child.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return bool(answer.status == 200)
         except OSError:  # refused, not ready, or silent for long
             time.sleep(0.1)  # another process: there is nothing to wait on

@@ -48,11 +48,11 @@ def test_a_run_gets_arguments_and_gives_its_result_or_its_error() -> None:
 
 
 async def test_an_hour_passes_in_no_time_and_exactly() -> None:
-    began_at, machine_began_at = anyio.current_time(), time.perf_counter()
+    """The test's time-out is shorter than an hour."""
+    began_at = anyio.current_time()
     with anyio.move_on_after(3600):
         await anyio.sleep_forever()
     assert anyio.current_time() - began_at == pytest.approx(3600, abs=1e-6)
-    assert time.perf_counter() - machine_began_at < 60  # of an hour: the machine may be busy
 
 
 @pytest.mark.usefixtures("real_time")

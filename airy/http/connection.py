@@ -23,6 +23,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     connections_max: int = 1_024
 
 
+SPARE_S = 0.05
+
 BAD_REQUEST = Problem(400, "not an HTTP request we can understand")
 TIMED_OUT = Problem(408, "the request took too long to arrive")
 HEADERS_TOO_LARGE = Problem(431, "too many or too large headers")
@@ -101,6 +103,10 @@ class Connection(HttpToolsProtocol):
         self._refuse(self._problem)
 
     # --- limits
+
+    def timeout_keep_alive_handler(self) -> None:
+        """A moment later: if this process stood still, the next request may be there, and not be read yet."""
+        self.timeout_keep_alive_task = self.loop.call_later(SPARE_S, super().timeout_keep_alive_handler)
 
     def expire(self, now: float) -> None:
         """End the connection if its client has been too slow."""

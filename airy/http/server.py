@@ -84,6 +84,7 @@ class _Server(uvicorn.Server):
         self.servers = []
 
     async def on_tick(self, counter: int) -> bool:
+        await asyncio.sleep(0)  # what came while this process stood still is read before anybody is called slow
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
             connection.expire(now)  # type: ignore[union-attr]

@@ -237,6 +237,20 @@ async def test_a_group_with_members_is_refused() -> None:
             await commit(bus, "busy", {position.where: position.offset + 1}, join_s=1.0)
 
 
+async def test_a_cluster_that_loses_its_way_while_a_group_is_joined_is_asked_again() -> None:
+    faults = Faults()
+    async with running(memory(faults)) as bus:
+        fact = Chat().received("a")
+        (position,) = await bus.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+        done = {position.where: position.offset + 1}
+        faults.script("fetch", "unavailable", times=3)
+        await commit(bus, "group", done)
+        assert await bus.committed("group", topics.TOLD) == done
+        faults.script("fetch", "unavailable", times=1_000)
+        with pytest.raises(Unavailable, match="the log cannot serve"):
+            await commit(bus, "other", done, join_s=30.0)
+
+
 # --- interrupted
 
 

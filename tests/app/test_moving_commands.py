@@ -41,7 +41,7 @@ def filled(tmp_path: Path) -> str:
 
     async def make() -> None:
         with open_journal(tmp_path / "filled" / "journal") as journal:
-            async with running(MemoryBus(topics.ALL, clock=SystemClock(), journal=journal)) as bus:
+            async with running(MemoryBus(topics.ALL, clock=SystemClock(), journal=journal, upkeep_s=1e6)) as bus:
                 await fill(bus, facts=20)
 
     anyio.run(make)

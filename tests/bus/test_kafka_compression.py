@@ -2,9 +2,8 @@
 
 from typing import Any, get_args
 
-import anyio
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.record.default_records import DefaultRecordBatch
 from msgspec.structs import replace
 
@@ -13,8 +12,9 @@ from airy.bus.kafka import KafkaBus, KafkaSettings, producer
 from airy.bus.kafka.client import dispose
 from airy.bus.kafka.settings import Compression
 from airy.errors import Refused
-from tests.kit.bus import read, running
+from tests.kit.bus import READ_S, read, running
 from tests.kit.servers.shared import SharedKafka
+from tests.kit.servers.topics import make_topics
 
 CODECS: tuple[Compression, ...] = get_args(Compression)
 ON_THE_WIRE = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -39,17 +39,14 @@ async def test_a_batch_says_how_it_is_compressed_and_is_smaller(compression: Com
 
 @pytest.mark.cluster
 async def test_records_of_every_codec_beside_each_other_come_back_as_they_were(kafka: SharedKafka) -> None:
-    settings = KafkaSettings(bootstrap=tuple(kafka.bootstrap), namespace="test-compression")
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(settings.named(TOPIC.name), 1, 1)])
-    await admin.close()
+    limits = {"request_s": READ_S, "publish_s": READ_S, "call_s": READ_S}
+    settings = KafkaSettings(bootstrap=tuple(kafka.bootstrap), namespace="test-compression", **limits)
+    await make_topics(kafka.bootstrap, [NewTopic(settings.named(TOPIC.name), 1, 1)])
     emits = [TOPIC.emit(f"{nth}", bytes([nth]) * 3_000, headers=(("id", b"x" * nth),)) for nth in range(20)]
     positions: list[int] = []
     for compression in CODECS:
         async with running(KafkaBus([TOPIC], replace(settings, compression=compression))) as bus:
-            with anyio.fail_after(30):
-                positions += [position.offset for position in await bus.publish(emits)]
+            positions += [position.offset for position in await bus.publish(emits)]
     async with running(KafkaBus([TOPIC], settings)) as bus, bus.tail({TOPIC.where[0]: 0}) as tail:
         records = await read(tail, len(CODECS) * len(emits))
     assert positions == [record.offset for record in records] == list(range(len(records)))

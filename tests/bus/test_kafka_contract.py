@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import NewTopic, RecordsToDelete
 from msgspec.structs import replace
 
 from airy.bus import Bus, Topic
 from airy.bus.kafka import KafkaBus, KafkaSettings
 from tests.kit.bus import running
 from tests.kit.contracts.bus import BusContract, Topics
+from tests.kit.servers.topics import administering, make_topics
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("real_time")]
 
@@ -22,6 +23,7 @@ class TestKafkaBus(BusContract):
     quiet_s = 0.3
     session_s = 2.0
     rebalance_s = 3.0
+    busy = True
 
     @pytest.fixture(params=["asyncio"])
     def anyio_backend(self, request: pytest.FixtureRequest) -> str:
@@ -32,14 +34,14 @@ class TestKafkaBus(BusContract):
     def _place(self, kafka: Any) -> None:
         self.settings = KafkaSettings(
             bootstrap=tuple(kafka.bootstrap), namespace=f"contract-{secrets.token_hex(4)}",
-            session_s=10.0, rebalance_s=self.patience_s, record_bytes_max=self.record_bytes_max,
+            session_s=30.0, rebalance_s=self.patience_s, request_s=self.patience_s, publish_s=self.patience_s,
+            call_s=self.patience_s, stall_s=self.patience_s, stop_s=10.0, record_bytes_max=self.record_bytes_max,
         )  # fmt: skip
 
     @asynccontextmanager
     async def serving(self, topics: Topics, *, impatient: bool = False) -> AsyncIterator[Bus]:
         limits = {"session_s": self.session_s, "rebalance_s": self.rebalance_s} if impatient else {}
-        async with self.admin() as admin:
-            await admin.create_topics([self.wanted(topic) for topic in topics])
+        await make_topics(self.settings.bootstrap, [self.wanted(topic) for topic in topics])
         async with running(KafkaBus(topics, replace(self.settings, **limits))) as bus:
             yield bus
 
@@ -51,21 +53,12 @@ class TestKafkaBus(BusContract):
             topic_configs={"cleanup.policy": policy, **configs},
         )  # fmt: skip
 
-    @asynccontextmanager
-    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=list(self.settings.bootstrap))
-        await admin.start()
-        try:
-            yield admin
-        finally:
-            await admin.close()
-
     async def compact(self, bus: Bus, topic: Topic[Any]) -> None:
         """The cleaner comes by when it likes: what has to stay has to be there before, during and after it."""
 
     async def truncate(self, bus: Bus, topic: Topic[Any]) -> None:
         ends = await bus.ends([topic])
-        async with self.admin() as admin:
+        async with administering(self.settings.bootstrap) as admin:
             await admin.delete_records({
                 KafkaPartition(self.settings.named(where.topic), where.partition): RecordsToDelete(before_offset=end)
                 for where, end in ends.items()

@@ -26,6 +26,7 @@ from tests.kit.kafka_traps import (
     TOPICS,
     Stage,
     first,
+    hurry,
     log,
     nothing_left,
     numbers,
@@ -37,10 +38,10 @@ from tests.kit.kafka_traps import (
 from tests.kit.pulse import LonePulse
 from tests.kit.servers.mock_kafka import Api
 from tests.kit.servers.ports import HOST, Port
+from tests.kit.servers.proxy import Proxy
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
-LONG_MS = 1_500  # an answer under way: time to do something meanwhile, on a busy machine too
 WAIT_AND_SEE = {
     2: "CORRUPT_MESSAGE", 13: "unknown to the client's retries", 29: "TOPIC_AUTHORIZATION_FAILED",
     31: "CLUSTER_AUTHORIZATION_FAILED", 45: "OUT_OF_ORDER_SEQUENCE", 46: "DUPLICATE_SEQUENCE",
@@ -177,25 +178,25 @@ class TestWhoseFaultItIs:
     @pytest.mark.slow
     async def test_who_shares_a_batch_with_a_refused_record_is_not_refused(self, mock: Stage) -> None:
         """The broker refuses batches; each call is tried by itself before anybody is blamed."""
-        async with serving(mock) as bus:
-            results = await self.beside_one_another(bus, mock, 10)
+        async with mock.proxied() as proxy, serving(mock) as bus:
+            results = await self.beside_one_another(bus, mock, proxy, 10)
             assert all(isinstance(result, list) for result in results)
             assert mock.requests(Api.PRODUCE) == 5  # the first, all of the others together, and each by itself
             assert sorted(of(await log(bus, IN))) == [1, 2, 3, 4]
 
     @pytest.mark.slow
     async def test_who_is_refused_alone_is_the_cause(self, mock: Stage) -> None:
-        async with serving(mock) as bus:
-            results = await self.beside_one_another(bus, mock, 10, 10)
+        async with mock.proxied() as proxy, serving(mock) as bus:
+            results = await self.beside_one_another(bus, mock, proxy, 10, 10)
             assert sum(isinstance(result, RecordTooLarge) for result in results) == 1
             assert all(isinstance(result, list | Unavailable | RecordTooLarge) for result in results)
 
-    async def beside_one_another(self, bus: KafkaBus, mock: Stage, *codes: int) -> list[object]:
+    async def beside_one_another(self, bus: KafkaBus, mock: Stage, proxy: Proxy, *codes: int) -> list[object]:
         """One publish, and while it is under way three more, which share a batch that gets the first of `codes`."""
         await bus.publish(numbers(OUT, 0, 1))
         mock.track()
-        mock.round_trip(LONG_MS)
         mock.fail(Api.PRODUCE, 0, *codes)
+        proxy.stall()
         lane = bus._open.producer._generations.client.lane(IN.where[0])  # type: ignore[union-attr]
         first_call = asyncio.ensure_future(bus.publish(numbers(IN, 1, 2)))
         with anyio.fail_after(PATIENCE_S):
@@ -204,15 +205,17 @@ class TestWhoseFaultItIs:
             calls = [asyncio.ensure_future(bus.publish(numbers(IN, n, n + 1))) for n in range(2, 5)]
             while len(lane._waiting) < len(calls):
                 await checkpoint()
-            mock.round_trip(0)
+            proxy.flow()
             assert await first_call
             return [*await asyncio.gather(*calls, return_exceptions=True)]
 
     async def test_an_unknown_topic_says_what_to_do(self, mock: Stage) -> None:
-        async with serving(mock, publish_s=1.0, call_s=1.0) as bus:
+        async with serving(mock, publish_s=1.0) as bus:
             mock.topic_error(mock.wire(OUT), 3)
             with pytest.raises(Unavailable, match="airy topics apply"):
                 await bus.publish(numbers(OUT, 0, 1))
+            await bus.ends([IN])  # by the client that will be asked
+            hurry(bus._open.ends, call_s=1.0)  # type: ignore[union-attr]
             with pytest.raises(Unavailable, match="airy topics apply"):
                 await bus.ends([OUT])
             mock.topic_error(mock.wire(OUT), 0)
@@ -326,7 +329,7 @@ class TestTheBrokerIsAway:
         """Wherever it hangs: so many answers come, and then none, on connections that stay open."""
         async with mock.proxied() as proxy:
             proxy.stall_after(answers)
-            limits = settings([f"{HOST}:{proxy.port}"], call_s=0.4, stop_s=0.2)
+            limits = settings([f"{HOST}:{proxy.port}"], call_s=0.4, stop_s=0.2, request_s=2 * PATIENCE_S)
             async with nothing_left():
                 with anyio.fail_after(PATIENCE_S):
                     with pytest.raises(Unavailable):

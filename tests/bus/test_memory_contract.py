@@ -58,6 +58,7 @@ class TestJournalInThreads(Memory):
     quiet_s = 0.02
     session_s = 0.4
     rebalance_s = 0.6
+    busy = True
 
     @asynccontextmanager
     async def serving(self, topics: Topics, *, impatient: bool = False) -> AsyncIterator[Bus]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from secrets import token_hex
 
@@ -14,12 +15,14 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.webhooks.queue import NOTHING, Entry, Shard
-from airy.actors.webhooks.queue_redis import RedisQueue
 from airy.app import moving, provision
+from airy.app.kafka import kafka_settings
+from airy.app.moving import log
 from airy.app.moving.exporting import ORDER
 from airy.app.moving.groups import GROUPS
 from airy.app.moving.log import opened
 from airy.bus.journal import open_journal
+from airy.bus.kafka.admin import administration
 from airy.bus.memory import MemoryBus
 from airy.clock import SystemClock
 from airy.config import BusConfig, Config, Data, KafkaConfig, QueueConfig, RedisConfig
@@ -27,7 +30,10 @@ from airy.errors import Refused
 from airy.secret import Secret
 from tests.kit.bus import running
 from tests.kit.moving import everything, fill
-from tests.kit.servers.redis import RedisServer
+from tests.kit.queue_redis import patient
+from tests.kit.servers.certificates import Authority
+from tests.kit.servers.fixtures import needed
+from tests.kit.servers.redis import RedisServer, Tls
 from tests.kit.servers.shared import SharedKafka
 
 pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
@@ -55,7 +61,7 @@ def cluster(tmp_path: Path, kafka: SharedKafka) -> Config:
 async def filled(config: Config, *, facts: int) -> None:
     """Recent records: a cluster soon lets go of what retention does not keep."""
     with open_journal(Path(config.data.directory) / "journal") as journal:
-        async with running(MemoryBus(topics.ALL, clock=SystemClock(), journal=journal)) as bus:
+        async with running(MemoryBus(topics.ALL, clock=SystemClock(), journal=journal, upkeep_s=1e6)) as bus:
             await fill(bus, facts=facts, at_ms=SystemClock().now_ms() - 600_000)
 
 
@@ -116,9 +122,11 @@ async def test_a_log_whose_topics_were_altered_by_hand_can_be_taken_away(
     kafka = cluster.bus.kafka
     admin = AIOKafkaAdminClient(bootstrap_servers=list(kafka.bootstrap))
     await admin.start()
-    more = NewPartitions(total_count=topics.EVENTS.partitions + 2)
-    await admin.create_partitions({f"{kafka.namespace}.{topics.EVENTS.name}": more})
+    wire, count = f"{kafka.namespace}.{topics.EVENTS.name}", topics.EVENTS.partitions + 2
+    await admin.create_partitions({wire: NewPartitions(total_count=count)})
     await admin.close()
+    async with administration(kafka_settings(cluster)) as looking:
+        await looking.visible({wire: count})
     with pytest.raises(Refused, match="has 18 partitions, must have 16"):
         async with opened(cluster):
             pass
@@ -136,12 +144,13 @@ async def test_an_import_that_was_killed_is_continued(tmp_path: Path, journal: C
 
 
 async def test_a_queue_in_redis_of_another_log_is_refused(
-    tmp_path: Path, journal: Config, redis_server: RedisServer
+    tmp_path: Path, journal: Config, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It knows offsets, and would take changes of the new log for delivered."""
+    monkeypatch.setattr(log, "RedisQueue", patient)
     await filled(journal, facts=10)
     await export(journal, tmp_path / "one")
-    queue = RedisQueue(redis_server.url, namespace="used")
+    queue = patient(redis_server.url, namespace="used")
     await queue.open()
     entry = Entry((7, 0), (), "lane", "event", "tag.updated", b"{}", 1, "0.0.7")
     await queue.put(Shard(topics.TAGS.name, 0), [entry], after=NOTHING)
@@ -158,6 +167,23 @@ async def test_a_queue_in_redis_of_another_log_is_refused(
             await load(config, tmp_path / "one")
 
 
+async def test_a_guarded_redis_is_asked_as_its_processes_ask_it(tmp_path: Path, journal: Config) -> None:
+    """With the authority and the certificate of the configuration, and not with what the system has."""
+    authority = Authority(tmp_path / "authority")
+    certificate, key = map(str, authority.issue("airy"))
+    await filled(journal, facts=10)
+    await export(journal, tmp_path / "one")
+    with ExitStack() as exits:
+        with needed():
+            server = exits.enter_context(RedisServer(tmp_path / "redis", tls=Tls(authority, clients=True)))
+        redis = RedisConfig(
+            url=Secret(server.url), ca_file=str(authority.ca_file), cert_file=certificate, key_file=key
+        )  # fmt: skip
+        other = on_disk(tmp_path / "other")
+        await load(replace(other, queue=QueueConfig(kind="redis", redis=redis)), tmp_path / "one")
+    assert await export(other, tmp_path / "two") == (tmp_path / "one").read_bytes()
+
+
 def _kill_in_the_middle(config: Config, directory: Path) -> None:
     """`airy log import` in a process of its own, killed when it has written to some partitions and not to all."""
     kafka = config.bus.kafka
@@ -169,4 +195,4 @@ def _kill_in_the_middle(config: Config, directory: Path) -> None:
         [sys.executable, "-m", "tests.kit.killed_import", str(directory / "one")],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=directory,
     )  # fmt: skip
-    assert child.wait(150) == -signal.SIGKILL
+    assert child.wait(250) == -signal.SIGKILL

@@ -35,7 +35,9 @@ class Place:
 
     def __init__(self, kafka: SharedKafka, folder: Path) -> None:
         self.namespace = f"topics-{token_hex(4)}-{next(NUMBERS)}"
-        self.settings = KafkaSettings(bootstrap=tuple(kafka.bootstrap), namespace=self.namespace)
+        self.settings = KafkaSettings(
+            bootstrap=tuple(kafka.bootstrap), namespace=self.namespace, request_s=60.0, call_s=120.0
+        )  # fmt: skip
         self._file = folder / "airy.yaml"
         self.configure(replication=1, minInSync=1)
 
@@ -230,7 +232,7 @@ def test_looking_makes_nothing_even_where_asking_could(
     kafka_cluster_factory: ClusterFactory, tmp_path: Path, place: Place
 ) -> None:
     """On a cluster that makes a topic whenever somebody asks about one."""
-    kafka = kafka_cluster_factory(changed={"auto.create.topics.enable": "true"})
+    kafka = kafka_cluster_factory(changed={"auto.create.topics.enable": "true"}, session_s=60.0)
     generous = Place(SharedKafka(kafka.bootstrap), tmp_path)
 
     assert main(["topics", "plan"]) == 2

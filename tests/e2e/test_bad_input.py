@@ -4,12 +4,11 @@ One process stands it all at once, because what must not suffer is everybody els
 """
 
 import hmac
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import closing
 from hashlib import sha256
+from itertools import chain, repeat
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import aiohttp
@@ -21,24 +20,20 @@ from airy import config as configuration
 from airy import topics
 from airy.app.moving.log import opened
 from airy.bus.record import Record
-from airy.http.connection import Limits
 from airy.model import ids
 from airy.sim.messenger.options import DEMO_PAGE
-from tests.kit.process import TOKEN, AiryProcess, connect, messenger
+from tests.kit.process import TOKEN, AiryProcess, connect, messenger, visitor
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(360), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 PSID = "7301184455660001"
 SENT_MS = 1_767_225_600_000
-WITHIN_S = 60.0
+WITHIN_S = 240.0  # against hanging
 DRIP_S = 0.4  # between two bytes of a slow client
-LATE_S = 20.0  # this machine has other things to do; the slow clients would go on for longer than that
-QUICK_S = 0.5  # what two requests that have nothing to do with any of this usually take at most,
-SLOWER_MAX = 10  # or so many times what they take when nothing else happens
-USUAL = 8
 FLOOD_BYTES = 20_000_000
+DRIPPED_BYTES = 1_000_000
+SLOW = 2  # clients that drip a body
 JSON = {"content-type": "application/json"}
-LIMITS = Limits()
 
 SIGNED = "x-hub-signature-256"
 LISTED = {"mid", "mid-surrogate", "mid-nul", "mid-nul-escaped", "mid-twice", "mid-neighbour", "mid-last"}
@@ -99,6 +94,7 @@ class Client:
         self.airy = airy
         self.session = session
         self.port = int(airy.url.rpartition(":")[2])
+        self.held = 0  # slow clients that have begun a body, and have heard nothing yet
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         async with self.session.post(f"{self.airy.url}{path}", data=body, headers=headers) as answer:
@@ -115,8 +111,12 @@ class Client:
         status, answer = await self.post(path, body, {"authorization": f"Bearer {TOKEN}", **JSON, **headers})
         return status, msgspec.json.decode(answer) if answer else None
 
-    async def raw(self, *parts: bytes, hang_up: bool = False, wait_s: float = 0.0) -> bytes:
-        """What is answered to these bytes, sent with pauses, until the server closes."""
+    async def raw(self, *parts: bytes, hang_up: bool = False) -> bytes:
+        """What is answered to these bytes, until the server closes."""
+        return await self.said(parts, hang_up=hang_up)
+
+    async def said(self, parts: Iterable[bytes], *, hang_up: bool = False, wait_s: float = 0.0) -> bytes:
+        """Likewise, with pauses between them."""
         received = bytearray()
         async with await anyio.connect_tcp("127.0.0.1", self.port) as stream, anyio.create_task_group() as tasks:
 
@@ -258,61 +258,59 @@ async def every_field_at_fault_is_named(client: Client) -> None:
 
 
 async def drip_headers(client: Client) -> None:
-    drops = [b"POST /facebook HTTP/1.1\r\n", *[b"x"] * 100]
-    began = time.perf_counter()
-    assert _status(await client.raw(*drops, wait_s=DRIP_S)) == 408
-    assert time.perf_counter() - began < LIMITS.header_s + LATE_S
+    """For ever, if it is let: that it is ended shows a limit, and how long that is shows a test in virtual time."""
+    drops = [b"POST /facebook HTTP/1.1\r\n"]
+    assert _status(await client.said(chain(drops, repeat(b"x")), wait_s=DRIP_S)) == 408
 
 
 async def drip_body(client: Client, path: str, *headers: str) -> None:
-    drops = [_head(path, *headers, "content-length: 500"), *[b" "] * 200]
-    began = time.perf_counter()
-    assert _status(await client.raw(*drops, wait_s=DRIP_S)) == 408
-    assert time.perf_counter() - began < LIMITS.request_s + LATE_S
+    def drops() -> Iterator[bytes]:
+        yield _head(path, *headers, f"content-length: {DRIPPED_BYTES}")
+        client.held += 1
+        yield from repeat(b" ")
+
+    said = await client.said(drops(), wait_s=DRIP_S)
+    client.held -= 1
+    assert _status(said) == 408
 
 
 async def say_nothing(client: Client) -> None:
-    began = time.perf_counter()
     assert await client.raw(b"") == b""
-    assert time.perf_counter() - began < LIMITS.header_s + LATE_S
 
 
-async def ordinary_requests(client: Client, name: str) -> float:
-    """Both kinds of them; how long they took."""
-    began = time.perf_counter()
+async def ordinary_requests(client: Client, name: str) -> None:
+    """Both kinds of them."""
     assert await client.hook(_webhook(_element(f"mid-usual-{name}", "as usual"))) == 200
     assert (await client.api("/conversations.list", b"{}"))[0] == 200
-    return time.perf_counter() - began
 
 
-async def everybody_else_is_served(client: Client, alone_s: float, done: anyio.Event) -> None:
-    """Until the others have had their fun; `alone_s` is what it took before."""
-    took_s: list[float] = []
+async def everybody_else_is_served(client: Client, done: anyio.Event) -> None:
+    """Until the others have had their fun; some of it while all who could hold the server were still at it."""
+    number, meanwhile = 0, 0
     while not done.is_set():
-        took_s.append(await ordinary_requests(client, f"{len(took_s)}"))
+        before = client.held
+        await ordinary_requests(client, f"{number}")
+        number, meanwhile = number + 1, meanwhile + (before == client.held == SLOW)
         await anyio.sleep(0.25)
-    assert len(took_s) >= USUAL
-    assert median(took_s) < max(QUICK_S, SLOWER_MAX * alone_s)
-    assert max(took_s) < LIMITS.request_s
+    assert meanwhile > 0
 
 
 # --- the test
 
 
-async def test_bad_input_is_answered_precisely_and_loses_nothing(tmp_path: Path, free_tcp_port: int) -> None:
+async def test_bad_input_is_answered_precisely_and_loses_nothing(tmp_path: Path) -> None:
     attacks: list[Callable[[Client], Awaitable[None]]] = [
         unproven_webhooks_are_refused, whatever_is_signed_is_taken, bodies_that_end_early_disturb_nobody,
         floods_are_refused_before_they_are_read, other_kinds_of_body_are_named, every_field_at_fault_is_named,
     ]  # fmt: skip
-    async with messenger() as (_, graph_url), aiohttp.ClientSession() as session:
-        with closing(AiryProcess(tmp_path, graph_url, free_tcp_port)) as airy:
+    async with messenger() as (_, graph_url), visitor() as session:
+        with closing(AiryProcess(tmp_path, graph_url)) as airy:
             airy.start()
             await airy.ready(session)
             await connect(airy, session)
             client, done = Client(airy, session), anyio.Event()
-            alone_s = median([await ordinary_requests(client, f"alone-{number}") for number in range(USUAL)])
             async with anyio.create_task_group() as others:
-                others.start_soon(everybody_else_is_served, client, alone_s, done)
+                others.start_soon(everybody_else_is_served, client, done)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(drip_body, client, "/facebook", f"{SIGNED}: sha256={'0' * 64}")
                     tasks.start_soon(drip_body, client, "/tags.list", f"authorization: Bearer {TOKEN}")

@@ -9,36 +9,33 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
-import aiohttp
+import anyio
 import pytest
 
 from airy.clock import SystemClock
 from tests.kit.load import Load, delivered, introduce, nothing_amiss
-from tests.kit.process import AiryProcess, Subscriber, connect, messenger
+from tests.kit.process import AiryProcess, Subscriber, connect, insist, messenger, visitor
 
 CYCLES = int(os.environ.get("CYCLES", "100" if os.environ.get("CI") else "10"))
-SETTLE_S = 240.0
+SETTLE_S = 600.0  # a delivery that failed twice, on a busy machine, is tried again after five minutes
 
 pytestmark = [
-    pytest.mark.e2e, pytest.mark.timeout(60 + CYCLES * 12), pytest.mark.parametrize("anyio_backend", ["asyncio"]),
+    pytest.mark.e2e, pytest.mark.timeout(900 + CYCLES * 12), pytest.mark.parametrize("anyio_backend", ["asyncio"]),
 ]  # fmt: skip
 
 
-async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(
-    tmp_path: Path, free_tcp_port: int, seed: int
-) -> None:
+async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
-    timeout = aiohttp.ClientTimeout(total=30)
     async with (
         messenger() as (sim, graph_url),
         Subscriber().serving() as subscriber,
-        aiohttp.ClientSession(timeout=timeout) as session,
+        visitor() as session,
     ):
-        with closing(AiryProcess(tmp_path, graph_url, free_tcp_port)) as airy:
+        with closing(AiryProcess(tmp_path, graph_url)) as airy:
             airy.start()
             await airy.ready(session)
             channel_id = await connect(airy, session)
-            await airy.call(session, "/webhooks.subscribe", {"url": subscriber.url, "events": ["message.created"]})
+            await insist(airy, session, "/webhooks.subscribe", {"url": subscriber.url, "events": ["message.created"]})
             now_ms = SystemClock().now_ms()
             introduce(sim.core, now_ms)
             load = Load(airy, session, random, first_ms=now_ms)
@@ -47,8 +44,11 @@ async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(
                 airy.kill()
                 airy.start()
                 await airy.ready(session)
+            while not load.answered:  # whoever was slow has answered nobody yet: the test's time-out is the bound
+                await load.run_for(channel_id, 1.0)
             await delivered(subscriber, load, channel_id, within_s=SETTLE_S)
             await nothing_amiss(airy, session, load, subscriber, channel_id)
+            while not any(sim.core.journal.taken().values()):  # else this proves nothing
+                await anyio.sleep(0.1)
             assert sim.core.journal.violations() == []
-            assert any(sim.core.journal.taken().values()), "the provider took nothing: this proves nothing"
             assert airy.stop() == 0

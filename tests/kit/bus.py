@@ -11,7 +11,7 @@ from airy.bus.record import Record
 from airy.bus.worker import task_group
 from tests.kit.pulse import LonePulse
 
-READ_S = 30.0  # for what must come: the machine may be busy
+READ_S = 120.0  # for what must come: the machine may be busy
 
 B = TypeVar("B", bound=Bus)
 

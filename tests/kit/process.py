@@ -1,6 +1,7 @@
 """A real Airy as a child process, and what stands around it: a simulated Messenger and a subscriber's endpoint."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,9 +18,15 @@ from aiohttp import web
 
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
 from airy.sim.messenger.server import MessengerSim
+from tests.kit.servers.ports import Port
 
 TOKEN = "a-token-for-tests-0123456789"
-READY_S = 120.0  # of a process that starts beside others on a busy machine
+READY_S = 240.0  # of a process that starts beside others on a busy machine
+STOP_S = 120.0  # against hanging: a process has a bound of its own
+CALL_S = 60.0  # for one request
+PATIENCE_S = 120.0  # while we are told to ask later
+KEPT_S = 1.0  # a connection: servers that stand still close those that were idle for five, whatever has come meanwhile
+LATER = frozenset({502, 503})
 LOG_CHARS = 4_000
 CONFIG = """\
 http: {{port: {port}}}
@@ -40,12 +47,13 @@ components:
 class AiryProcess:
     """`airy up` on a data directory of its own. May be killed and started again."""
 
-    def __init__(self, directory: Path, graph_url: str, port: int) -> None:
+    def __init__(self, directory: Path, graph_url: str, port: int = 0) -> None:
         self.directory = directory
-        self.url = f"http://127.0.0.1:{port}"
+        self._port = Port(port)
+        self.url = f"http://{self._port}"
         self.log = directory / "airy.log"
         self._config = directory / "airy.yaml"
-        self._config.write_text(CONFIG.format(port=port, token=TOKEN, graph=graph_url))
+        self._config.write_text(CONFIG.format(port=self._port.number, token=TOKEN, graph=graph_url))
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,7 +74,7 @@ class AiryProcess:
         """One command of ours, to its end; what it wrote. It has to succeed."""
         done = subprocess.run(
             self.command(verb, *words), capture_output=True, text=True, cwd=self.directory, env=_environment(),
-            timeout=60, check=False,
+            timeout=READY_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -97,13 +105,14 @@ class AiryProcess:
         """As an operator would; the exit code."""
         assert self._child is not None
         self._child.send_signal(signal.SIGTERM)
-        return self._child.wait(timeout=60)
+        return self._child.wait(timeout=STOP_S)
 
     def close(self) -> None:
         """A test that failed has left it running: that ends, and the failure shows the end of its log."""
         if self._child is not None and self._child.poll() is None:
             self.kill()
             print(f"the end of {self.log}:\n{self.tail()}")  # noqa: T201 - shown with what failed
+        self._port.close()
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-LOG_CHARS:] if self.log.exists() else "(no log)"
@@ -166,10 +175,21 @@ async def messenger(
 
 async def caught_up(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> list[Any]:
     """What is listed there; asked again while we are told to ask later: a position that was not reached is no miss."""
-    while True:
+    while True:  # the test's time-out is the bound
         async with session.post(url, headers=headers) as answer:
             if answer.status != 503:
                 return list((await answer.json())["data"])
+        await anyio.sleep(0.1)
+
+
+async def position_of(session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]) -> str:
+    """Where a write that makes something has come to be; under one key, as often as we are told to ask later."""
+    sent = {**headers, "idempotency-key": secrets.token_hex(8)}
+    while True:  # the test's time-out is the bound
+        async with session.post(url, data=body, headers=sent) as answer:
+            if answer.status != 503:
+                assert answer.status == 201
+                return answer.headers["x-airy-position"]
         await anyio.sleep(0.1)
 
 
@@ -179,8 +199,30 @@ class Api(Protocol):
     async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any: ...
 
 
+def visitor(total_s: float = CALL_S) -> aiohttp.ClientSession:
+    """A client that may be kept waiting, and sends nothing over a connection its server may be about to close."""
+    connector = aiohttp.TCPConnector(keepalive_timeout=KEPT_S)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=total_s))
+
+
+async def insist(airy: Api, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any:
+    """What is answered in the end: asked again, under one key, while we are told to ask later or told nothing."""
+    headers = {"idempotency-key": secrets.token_hex(8), **headers}
+    until = time.perf_counter() + PATIENCE_S
+    while True:
+        try:
+            return await airy.call(session, path, body, **headers)
+        except aiohttp.ClientResponseError as error:
+            if error.status not in LATER or time.perf_counter() > until:
+                raise
+        except (aiohttp.ClientError, TimeoutError):
+            if time.perf_counter() > until:
+                raise
+        await anyio.sleep(0.1)  # the machine's clock: another process is waited for
+
+
 async def connect(airy: Api, session: aiohttp.ClientSession) -> str:
     """Connect the simulated page; the channel's id."""
     body = {"page_id": DEMO_PAGE.id, "page_token": DEMO_PAGE.token}
-    channel = await airy.call(session, "/channels.facebook.connect", body)
+    channel = await insist(airy, session, "/channels.facebook.connect", body)
     return str(channel["id"])

@@ -2,12 +2,20 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
+from msgspec.structs import replace
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from airy.actors.webhooks.queue_redis import RedisQueue, Server
+from airy.secret import Secret
 from tests.kit.servers.redis import RedisServer
+
+PATIENCE_S = 60.0
 
 Command = list[bytes]
 
@@ -32,18 +40,44 @@ def flush(server: RedisServer) -> None:
             raise AssertionError(answer)
 
 
+def patient(at: Server | str, *, cluster: bool = False, **options: Any) -> RedisQueue:
+    """A queue that waits for its answers: a machine that stands still for some seconds is no Redis that is away."""
+    server = Server(url=Secret(at), cluster=cluster) if isinstance(at, str) else at
+    queue = RedisQueue(replace(server, connect_s=PATIENCE_S), **options)
+    queue._wire._socket_s = queue._wire._call_s = PATIENCE_S
+    return queue
+
+
 @asynccontextmanager
 async def opened(
     server: RedisServer, *, url: Server | str = "", jobs_max: int = 1_000
 ) -> AsyncIterator[RedisRig]:
     """A queue on servers that are empty."""
     flush(server)
-    queue = RedisQueue(url or server.url, cluster=server.nodes > 1, jobs_max=jobs_max)
+    queue = patient(url or server.url, cluster=server.nodes > 1, jobs_max=jobs_max)
     await queue.open()
     try:
         yield RedisRig(queue, server)
     finally:
         await queue.close()
+
+
+async def listening(server: RedisServer, queue: RedisQueue) -> str:
+    """The id of the connection it listens on, once the server has its subscription and no other one: that it was asked
+    for is not enough to hear what others say.
+    """
+    with anyio.fail_after(PATIENCE_S):
+        while True:
+            lines = server.ask("CLIENT", "LIST", "TYPE", "pubsub").splitlines()[1:]
+            if len(lines) == 1 and f" addr={_ear_of(queue)} " in lines[0]:
+                return lines[0].split()[0]
+            await anyio.sleep(0.01)
+
+
+def _ear_of(queue: RedisQueue) -> str:
+    connection = getattr(queue._ear._subscribed, "connection", None)
+    writer = getattr(connection, "_writer", None)
+    return "{}:{}".format(*writer.get_extra_info("sockname")) if writer else "nowhere"
 
 
 class Written:
@@ -66,7 +100,8 @@ class Written:
 def tell(server: RedisServer, commands: Iterable[Command]) -> None:
     """As a server tells itself when it loads what it wrote."""
     address = urlsplit(server.url)
-    with Redis(host=address.hostname or "", port=address.port or 0) as client:
+    waits: dict[str, Any] = {"socket_timeout": PATIENCE_S, "retry": Retry(NoBackoff(), 0)}  # nothing is told twice
+    with Redis(host=address.hostname or "", port=address.port or 0, **waits) as client:
         pipeline = client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)

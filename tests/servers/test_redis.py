@@ -50,6 +50,7 @@ def test_a_paused_one_takes_connections_and_says_nothing(
         redis_server.ask("PING")
     redis_server.resume()
 
+    monkeypatch.undo()
     assert redis_server.ask("PING") == "+PONG"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import anyio
@@ -19,6 +20,7 @@ from airy.sim.bot import SIGNATURE_KEY, TOLERANCE_S, Bot, answer_to, reply, said
 NOW_S = 1_800_000_000
 KEY = b"k" * 32
 SECRET = signing.secret_text(KEY)
+PATIENCE_S = 120.0  # for an answer: the machine may be busy
 LOOPBACK = Reach(ports=(), http=True, private=True)
 
 
@@ -129,7 +131,8 @@ async def test_a_delivery_over_http_is_answered_once_under_its_own_id() -> None:
     airy, pulse = Airy(), Pulse()
     bot = Bot(Client(airy, "http://airy", Secret("t")), Clock())  # type: ignore[arg-type]
 
-    async with anyio.create_task_group() as tasks, AiohttpFetch(LOOPBACK) as fetch:
+    async with anyio.create_task_group() as tasks, AiohttpFetch(LOOPBACK) as client:
+        fetch = partial(client, connect_s=PATIENCE_S, total_s=PATIENCE_S)
         tasks.start_soon(bot.run, pulse)
         await pulse.is_ready.wait()
         (webhook,) = airy.webhooks.values()

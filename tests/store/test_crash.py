@@ -12,6 +12,7 @@ from airy.store import SqliteStore
 from tests.kit.store import everything, seeded
 
 FACTS = 1200
+AHEAD = 10  # batches that a child may fold while nobody gets to kill it
 CHILD = f"""
 import sys
 import anyio
@@ -25,6 +26,7 @@ async def main():
     done = await store.positions()
     records = [record for record in records if record.offset >= done.get(record.where, 0)]
     for start in range(0, len(records), 7):
+        sys.stdin.readline()
         await store.apply(records[start : start + 7])
         print(start, flush=True)
         if start % 70 == 0:
@@ -37,12 +39,18 @@ anyio.run(main)
 
 def killed_after(path: Path, lines: int) -> str:
     """Fold in a child until it has said so many lines, then kill it while it goes on. Returns its last line."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin is not None
     assert child.stdout is not None
+    child.stdin.write("\n" * (lines + AHEAD))
+    child.stdin.flush()
     last = ""
     for _ in range(lines):
         last = child.stdout.readline().strip()
     os.kill(child.pid, signal.SIGKILL)
+    child.stdin.close()
     child.stdout.close()
     child.wait()
     return last

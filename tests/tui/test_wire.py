@@ -9,6 +9,7 @@ import anyio
 import pytest
 from aiohttp import web
 
+from airy import client
 from airy.secret import Secret
 from airy.tui import live, status
 from tests.kit.instance import Instance
@@ -16,6 +17,13 @@ from tests.kit.instance import Instance
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 TOKEN = "a-token-of-some-length"
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read from an answer is tested, and not how soon a busy machine gives it."""
+    for limit in ("CONNECT_S", "TOTAL_S"):
+        monkeypatch.setattr(client, limit, 120.0)
 
 
 @asynccontextmanager

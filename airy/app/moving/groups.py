@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import anyio
 
 from airy import access, topics
-from airy.bus.api import Bus
+from airy.bus.api import Bus, Subscription
 from airy.bus.record import TopicPartition
 from airy.errors import Unavailable
 
@@ -33,10 +33,21 @@ async def commit(bus: Bus, group: str, offsets: Mapping[TopicPartition, int], *,
     if not ahead:
         return
     read = [topic for topic in topics.ALL if any(where.topic == topic.name for where in ahead)]
-    async with bus.subscribe(read, group=group) as member:
-        with anyio.move_on_after(join_s):
-            while not ahead.keys() <= member.assignment:
-                await member.fetch(records_max=0, wait_s=0.2)
-            await member.commit(ahead)
-            return
-    raise Unavailable(f"the group {group!r} has other members: stop every process of Airy")
+    trouble = Unavailable(f"the group {group!r} has other members: stop every process of Airy")
+    with anyio.move_on_after(join_s):
+        while True:
+            async with bus.subscribe(read, group=group) as member:
+                try:
+                    await _joined(member, ahead)
+                except Unavailable as error:  # as a cluster does that lost its way for a moment: joined anew
+                    trouble = error
+                else:
+                    await member.commit(ahead)
+                    return
+            await anyio.sleep(PAUSE_S)
+    raise trouble
+
+
+async def _joined(member: Subscription, ahead: Mapping[TopicPartition, int]) -> None:
+    while not ahead.keys() <= member.assignment:
+        await member.fetch(records_max=0, wait_s=0.2)

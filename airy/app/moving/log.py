@@ -13,6 +13,7 @@ from airy.actors.webhooks.queue_redis import RedisQueue
 from airy.app import files
 from airy.app.kafka import kafka_settings
 from airy.app.provision import verify_readable, verify_topics
+from airy.app.redis import redis_server
 from airy.bus.journal import open_journal
 from airy.bus.kafka import KafkaBus
 from airy.bus.memory import MemoryBus
@@ -69,7 +70,7 @@ async def check_queue(config: Config) -> None:
     given = config.queue.redis
     if config.queue.kind != "redis" or given.url is None:
         return
-    queue = RedisQueue(given.url.reveal(), namespace=given.namespace, cluster=given.cluster)
+    queue = RedisQueue(redis_server(config), namespace=given.namespace)
     await queue.open()
     try:
         for where in (where for topic in topics.TOLD for where in topic.where):

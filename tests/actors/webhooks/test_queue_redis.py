@@ -19,7 +19,7 @@ from airy.actors.webhooks.queue_redis.wire import Call, Wire
 from airy.errors import Refused, Unavailable
 from tests.kit.contracts.queue import HERE, THERE, QueueContract, claim, entry, offsets, put
 from tests.kit.queue_model import Rig
-from tests.kit.queue_redis import flush, opened
+from tests.kit.queue_redis import PATIENCE_S, flush, listening, opened, patient
 from tests.kit.servers.fixtures import needed
 from tests.kit.servers.redis import RedisServer
 from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, deliver_all, lanes, logged
@@ -66,7 +66,7 @@ class TestCluster(QueueContract):
 
 async def test_a_publisher_and_two_dispatchers_share_it(server: RedisServer) -> None:
     async with opened(server, jobs_max=2) as rig:
-        other = RedisQueue(server.url, jobs_max=2)
+        other = patient(server.url, jobs_max=2)
         await other.open()
         await put(rig.queue, entry(3, "a"), entry(4, "b"))
         (one,) = await claim(other, jobs_max=1)
@@ -86,7 +86,7 @@ async def test_of_two_publishers_the_one_who_knows_less_is_refused(
     server: RedisServer, webhook_ids: tuple[str, ...]
 ) -> None:
     async with opened(server) as rig:
-        other = RedisQueue(server.url)
+        other = patient(server.url)
         await other.open()
         await put(rig.queue, entry(3, "a"))
         await put(other, entry(4, "a"), after=(3, 0))
@@ -109,7 +109,7 @@ async def test_limits_are_over_all_shards(three: RedisServer) -> None:
 
 async def test_namespaces_do_not_see_each_other(server: RedisServer) -> None:
     async with opened(server) as rig:
-        other = RedisQueue(server.url, namespace="other")
+        other = patient(server.url, namespace="other")
         await other.open()
         await put(rig.queue, entry(3, "a"))
         assert (await other.last(HERE), await claim(other)) == (NOTHING, [])
@@ -118,13 +118,12 @@ async def test_namespaces_do_not_see_each_other(server: RedisServer) -> None:
 
 async def test_arrivals_are_heard_by_others(server: RedisServer) -> None:
     async with opened(server) as rig:
-        other = RedisQueue(server.url)
+        other = patient(server.url)
         await other.open()
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE_S):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(other.arrived, 100)
-                while "sub=1" not in server.ask("CLIENT", "LIST", "TYPE", "pubsub"):
-                    await anyio.sleep(0.01)
+                tasks.start_soon(other.arrived, 10 * PATIENCE_S)
+                await listening(server, other)
                 await put(rig.queue, entry(0, "a"))
         began = anyio.current_time()
         await other.arrived(0.1)
@@ -255,7 +254,7 @@ async def test_a_lost_set_of_shards_is_whole_again_after_the_next_audit(
             await rig.reopen()
             assert server.ask("DEL", "{airy}:shards") == ":1"
             await rig.queue.last(HERE)
-        other = RedisQueue(server.url)
+        other = patient(server.url)
         await other.open()
         await rig.queue.last(HERE)
         assert offsets(await claim(other)) == [3]
@@ -266,8 +265,8 @@ async def test_an_alarm_of_memory_warns_once_and_then_makes_the_publisher_wait(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "LOOK_S", 0.0)
-    used = int(server.ask("INFO", "memory").partition("used_memory:")[2].split()[0])
     async with opened(server) as rig:
+        used = int(server.ask("INFO", "memory").partition("used_memory:")[2].split()[0])
         try:
             with structlog.testing.capture_logs() as logs:
                 await put(rig.queue, entry(0, "a"))
@@ -380,7 +379,7 @@ async def test_a_cluster_that_loses_a_node_serves_the_other_shards_and_all_when_
             assert 0 < answered < len(where)
             assert len(await claim(rig.queue)) == answered, "one that is away takes nothing else along"
             await anyio.to_thread.run_sync(server.start, 1)
-            with anyio.fail_after(30):
+            with anyio.fail_after(PATIENCE_S):
                 while True:
                     try:
                         waiting = (await rig.queue.stats()).waiting
@@ -400,7 +399,7 @@ async def test_what_others_put_is_counted_a_second_later_at_most(
     monkeypatch.setattr(intake, "COUNT_S", 0.0)
     monkeypatch.setattr(shards, "LOOK_S", 0.0)
     async with opened(server, jobs_max=3) as rig:
-        other = RedisQueue(server.url, jobs_max=3)
+        other = patient(server.url, jobs_max=3)
         await other.open()
         await put(rig.queue, entry(0, "a"))
         await put(other, entry(0, "a", "b", lane="x"), shard=THERE)
@@ -439,9 +438,10 @@ async def test_who_is_interrupted_while_it_begins_to_listen_hears_afterwards(ser
                     await checkpoint()
                 tasks.cancel_scope.cancel()
         await rig.queue.arrived(0.05)
-        with anyio.fail_after(30):
+        await listening(server, rig.queue)
+        with anyio.fail_after(PATIENCE_S):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(rig.queue.arrived, 100)
+                tasks.start_soon(rig.queue.arrived, 10 * PATIENCE_S)
                 await put(rig.queue, entry(0, "a"))
 
 
@@ -490,7 +490,7 @@ async def test_what_is_put_into_several_shards_at_once_is_one_round_trip_and_ann
 
 async def test_in_company_each_shard_has_its_own_answer(server: RedisServer) -> None:
     async with opened(server) as rig:
-        rival = RedisQueue(server.url)
+        rival = patient(server.url)
         await rival.open()
         await put(rig.queue, entry(0, "a"))
         await put(rig.queue, entry(0, "a"), shard=THERE)
@@ -522,7 +522,7 @@ async def test_who_is_cancelled_in_company_takes_nobody_along(server: RedisServe
             with scope:
                 await put(rig.queue, entry(1, "a"), after=(0, 0))
 
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE_S):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(first)
                 tasks.start_soon(partial(put, rig.queue, entry(1, "a"), after=(0, 0), shard=THERE))
@@ -537,13 +537,14 @@ async def test_who_is_cancelled_in_company_takes_nobody_along(server: RedisServe
 async def test_what_is_counted_while_something_is_put_is_not_believed_of_that_shard(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, go_on, counts = Wire._run, anyio.Event(), 0
+    run, put_begins, go_on, counts = Wire._run, anyio.Event(), anyio.Event(), 0
 
     async def held(self: Wire, calls: Sequence[Call]) -> list[Any]:
         nonlocal counts
         scripts_called = [call.words[1] for call in calls if call.words[0] == "EVALSHA"]
         counts += scripts.COUNT.sha in scripts_called
         if scripts.PUT.sha in scripts_called and calls[0].key.endswith("/0}"):
+            put_begins.set()
             await go_on.wait()
         return await run(self, calls)
 
@@ -554,8 +555,7 @@ async def test_what_is_counted_while_something_is_put_is_not_believed_of_that_sh
         monkeypatch.setattr(intake, "COUNT_S", 1e9)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(put, rig.queue, entry(1, "a"), after=(0, 0)))
-            for _ in range(5):
-                await checkpoint()
+            await put_begins.wait()
             monkeypatch.setattr(intake, "COUNT_S", 0.0)
             await put(rig.queue, entry(1, "a"), after=(0, 0), shard=THERE)
             go_on.set()
@@ -569,7 +569,7 @@ async def test_who_asks_where_a_shard_is_keeps_it_known(server: RedisServer) -> 
     async with opened(server) as rig:
         await put(rig.queue, entry(0, "a"))
         server.ask("DEL", "{airy}:shards")
-        other = RedisQueue(server.url)
+        other = patient(server.url)
         await other.open()
         assert await other.marks([HERE]) == [Mark((0, 0), (0, 0))]
         assert server.ask("SCARD", "{airy}:shards") == ":1"
@@ -605,7 +605,7 @@ async def test_after_a_flush_everything_undelivered_is_queued_again(server: Redi
     ):  # fmt: skip
         await outbox.subscribes("a")
         happened = [one for number in range(40) for one in await outbox.happens(f"lane {number % 4}")]
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE_S):
             while (await rig.queue.stats()).waiting < 40:
                 await anyio.sleep(0.01)
         done: list[str] = []
@@ -613,15 +613,14 @@ async def test_after_a_flush_everything_undelivered_is_queued_again(server: Redi
             assert await rig.queue.done(job)
             done.append(job.entry.event_id)
         flush(server)
-        with anyio.fail_after(30):
-            while (await rig.queue.stats()).waiting < 37:
+        again: list[str] = []
+        with anyio.fail_after(PATIENCE_S):
+            while set(again) | set(done) != set(happened):
+                await deliver_all(rig.queue, 2 * 10**13, lambda job: again.append(job.entry.event_id))
                 await anyio.sleep(0.01)
         await anyio.sleep(0.3)
-        again: list[str] = []
-        while await deliver_all(rig.queue, 2 * 10**13, lambda job: again.append(job.entry.event_id)):
-            pass
+        await deliver_all(rig.queue, 2 * 10**13, lambda job: again.append(job.entry.event_id))
         assert len(again) == len(set(again))
-        assert set(again) | set(done) == set(happened)
 
 
 async def test_every_change_is_delivered_in_order_although_redis_forgets_everything(server: RedisServer) -> None:
@@ -638,6 +637,6 @@ async def test_every_change_is_delivered_in_order_although_redis_forgets_everyth
             if number in (20, 40):
                 flush(server)
             await anyio.sleep(0.01)
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE_S):
             while lanes(endpoints.requests) != happened:
                 await anyio.sleep(0.02)

@@ -5,7 +5,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from random import Random
 
 import anyio
@@ -14,18 +14,20 @@ import pytest
 from airy.actors.webhooks.queue import Entry, Job, Shard, Stale
 from airy.actors.webhooks.queue_redis import RedisQueue
 from airy.errors import Unavailable
+from tests.kit.queue_redis import PATIENCE_S, patient
 from tests.kit.servers.fixtures import needed
 from tests.kit.servers.redis import RedisServer
 
 CYCLES = int(os.environ.get("CYCLES", "8"))
-TRAFFIC_S = 0.4
+TRAFFIC_S = 0.4  # at least
+DELIVERIES_MIN = 25  # that are new, in each cycle
 CUT_BYTES = 4_096
 LIFE_MS = 10**9  # longer than any lease
 WHERE = (Shard("t", 0), Shard("t", 1))
 HOOKS = ("a", "b")
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(60 + 5 * CYCLES),
+    pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300 + 5 * CYCLES),
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),
 ]  # fmt: skip
 
@@ -95,7 +97,7 @@ class Log:
         return {(shard, one.id, name) for shard in WHERE for one in self.entries[shard] for name in one.webhook_ids}
 
 
-async def _traffic(log: Log, queue: RedisQueue) -> None:
+async def _traffic(log: Log, queue: RedisQueue, over: anyio.Event) -> None:
     async def publish() -> None:
         while True:
             shard = log.random.choice(WHERE)
@@ -107,15 +109,23 @@ async def _traffic(log: Log, queue: RedisQueue) -> None:
             await log.deliver(queue)
             await queue.low_water(log.random.choice(WHERE))
 
-    async def until_unavailable(run: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await run()
-        except Unavailable:
-            return
+    async def until_it_is_over(run: Callable[[], Awaitable[None]]) -> None:
+        while not over.is_set():
+            with suppress(Unavailable):
+                await run()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(until_unavailable, publish)
-        tasks.start_soon(until_unavailable, deliver)
+        tasks.start_soon(until_it_is_over, publish)
+        tasks.start_soon(until_it_is_over, deliver)
+
+
+async def _enough(log: Log) -> None:
+    """A machine may stand still for as long as the traffic was to last."""
+    before = len(log.delivered)
+    await anyio.sleep(TRAFFIC_S)
+    with anyio.fail_after(PATIENCE_S):
+        while len(log.delivered) < before + DELIVERIES_MIN:
+            await anyio.sleep(0.01)
 
 
 def _cut(server: RedisServer, random: Random) -> None:
@@ -129,12 +139,14 @@ async def test_a_power_cut_loses_and_doubles_no_entry(seed: int) -> None:
     with ExitStack() as exits:
         with needed():
             server = exits.enter_context(RedisServer())
-        queue = RedisQueue(server.url)
+        queue = patient(server.url)
         await queue.open()
         for _ in range(CYCLES):
+            over = anyio.Event()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_traffic, log, queue)
-                await anyio.sleep(TRAFFIC_S)
+                tasks.start_soon(_traffic, log, queue, over)
+                await _enough(log)
+                over.set()
                 await anyio.to_thread.run_sync(server.kill)
             _cut(server, log.random)
             await anyio.to_thread.run_sync(server.start)
@@ -149,6 +161,6 @@ async def test_a_power_cut_loses_and_doubles_no_entry(seed: int) -> None:
         assert log.expected() == log.delivered, "nothing is missing"
         stats = await queue.stats()
         assert (stats.waiting, stats.leased) == (0, 0)
-        assert len(log.delivered) > 20 * CYCLES
+        assert len(log.delivered) >= DELIVERIES_MIN * CYCLES
         print(f"{len(log.delivered)} deliveries in {CYCLES} cycles")  # noqa: T201
         await queue.close()

@@ -25,7 +25,7 @@ HOOKS = ("a", "b")
 Delivery = tuple[str, str]  # event, webhook
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(60 + HISTORIES),
+    pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300 + HISTORIES),
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),
 ]  # fmt: skip
 

@@ -15,6 +15,7 @@ import aiohttp
 import anyio
 import msgspec
 
+from airy.process import LATER
 from tests.kit.cluster.front import Front
 from tests.kit.process import READY_S, TOKEN
 from tests.kit.servers.child import suspend, tied
@@ -28,7 +29,7 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
 }
 """What runs in one process, by its name."""
 
-STOP_S = 45.0
+STOP_S = 120.0  # against hanging: a process that has not ended after 45 s ends itself, badly
 ANSWER_S = 8.0  # of an endpoint; what a killed dispatcher had in hand is free half a minute after that
 LOG_CHARS = 4_000
 
@@ -184,12 +185,12 @@ class Cluster:
     @asynccontextmanager
     async def up(self) -> AsyncIterator["Cluster"]:
         """Topics made, everything started and ready, the front open; nothing of it left afterwards."""
-        await self.airy("topics", "apply", "--yes")
+        await self.airy("topics", "apply", "--yes", patience_s=READY_S)
         try:
             for replica in self.processes.values():
                 replica.start()
             async with aiohttp.ClientSession() as session, self.front.serving():
-                await self.ready(session)
+                await self.ready(session, starting=True)
                 yield self
         except BaseException:
             for replica in self.processes.values() if self.shows_logs else ():
@@ -199,21 +200,30 @@ class Cluster:
             for replica in self.processes.values():
                 replica.close()
 
-    async def airy(self, *words: str) -> str:
-        """A command of ours against this cluster; what it wrote. It has to succeed."""
+    async def airy(self, *words: str, patience_s: float = 0.0) -> str:
+        """A command of ours against this cluster; what it wrote. It has to succeed, within `patience_s` at last."""
         command = [sys.executable, "-m", "airy", *words]
-        done = await anyio.run_process(command, cwd=self.directory, check=False, env=_environment())
+        until = time.perf_counter() + patience_s
+        while True:
+            done = await anyio.run_process(command, cwd=self.directory, check=False, env=_environment())
+            if done.returncode != LATER or time.perf_counter() > until:
+                break
         wrote = (done.stdout + done.stderr).decode()
         assert done.returncode == 0, f"airy {' '.join(words)}: {wrote}"
         return wrote
 
-    async def ready(self, session: aiohttp.ClientSession, replicas: Iterable[Replica] | None = None) -> float:
-        """Wait until they say they are; how long that took, in seconds."""
+    async def ready(
+        self, session: aiohttp.ClientSession, replicas: Iterable[Replica] | None = None, *, starting: bool = False
+    ) -> float:
+        """Wait until they say they are; how long that took, in seconds. Who ends meanwhile is started again only while
+        `starting`, and if that is what it ended for: the servers may be slower than it waits.
+        """
         began = time.perf_counter()
         for replica in replicas or self.processes.values():
             while not await _is_ready(session, replica):
                 if not replica.running:
-                    raise AssertionError(f"{replica.name} ended: {replica.tail()}")
+                    assert starting and replica.ended() == LATER, f"{replica.name} ended: {replica.tail()}"
+                    replica.start()
                 if time.perf_counter() > began + READY_S:
                     raise AssertionError(f"{replica.name} is not ready: {replica.tail()}")
                 await anyio.sleep(0.05)  # the machine's clock: another process is waited for

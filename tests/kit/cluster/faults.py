@@ -26,6 +26,7 @@ from airy.sim.messenger.server import MessengerSim
 from tests.kit.cluster.cluster import COMPONENTS, Cluster, Replica
 from tests.kit.cluster.endpoint import BAD, Moody
 from tests.kit.load import in_order
+from tests.kit.process import insist
 from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.redis import RedisServer
 
@@ -34,7 +35,7 @@ AWAY_S = 60.0 if LONG else 8.0  # of a broker
 SESSION_SPARE_S = 3.0
 AOF_BYTES_CUT_MAX = 4_096
 BAD_MOOD_S = 3.0  # less than until the second attempt: there are five minutes before the third
-GONE_S = 60.0
+GONE_S = 240.0
 FULL_S = 4.0
 ROOM_BYTES = 65_536  # on a full disk
 PAGE_BYTES = 4_096
@@ -57,10 +58,13 @@ class Rig(Struct):
     def any_of(self, *components: str) -> Replica:
         return self.random.choice([replica for name in components or COMPONENTS for replica in self.cluster.of(name)])
 
+    async def insist(self, path: str, body: object) -> Any:
+        return await insist(self.cluster, self.session, path, body)
+
     async def back(self, *replicas: Replica) -> None:
         for replica in replicas:
             replica.start()
-        await self.cluster.ready(self.session, replicas)
+        await self.cluster.ready(self.session, replicas, starting=True)
 
 
 Fault = Callable[[Rig], Awaitable[None]]
@@ -184,7 +188,7 @@ async def endpoint_gone(rig: Rig) -> None:
     other = Moody()
     async with other.serving():
         body = {"url": other.url, "events": ["message.created"]}
-        webhook_id = (await rig.cluster.call(rig.session, "/webhooks.subscribe", body))["id"]
+        webhook_id = (await rig.insist("/webhooks.subscribe", body))["id"]
         await _until(lambda: _came(other, 0))
         replica = rig.any_of("webhook-publisher", "webhook-consumer")
         replica.kill()
@@ -192,10 +196,10 @@ async def endpoint_gone(rig: Rig) -> None:
         await _until(lambda: _has_status(rig, webhook_id, "Unsubscribed"))
         other.mood = "well"
         came = len(other.received)
-        await rig.cluster.call(rig.session, "/webhooks.update", {"id": webhook_id, "status": "Subscribed"})
+        await rig.insist("/webhooks.update", {"id": webhook_id, "status": "Subscribed"})
         await _until(lambda: _came(other, came))
         await rig.back(replica)
-        await rig.cluster.call(rig.session, "/webhooks.unsubscribe", {"id": webhook_id})
+        await rig.insist("/webhooks.unsubscribe", {"id": webhook_id})
         in_order(other)
 
 
@@ -342,5 +346,5 @@ async def _came(endpoint: Moody, before: int) -> bool:
 
 
 async def _has_status(rig: Rig, webhook_id: str, status: str) -> bool:
-    webhook = await rig.cluster.call(rig.session, "/webhooks.info", {"id": webhook_id})
+    webhook = await rig.insist("/webhooks.info", {"id": webhook_id})
     return bool(webhook["status"] == status)

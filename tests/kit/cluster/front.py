@@ -8,7 +8,8 @@ from aiohttp import web
 
 HOP_BY_HOP = {"connection", "host", "keep-alive", "content-length", "transfer-encoding", "content-encoding"}
 BODY_BYTES_MAX = 16_777_216
-TOTAL_S = 30.0
+TOTAL_S = 60.0
+KEPT_S = 1.0  # see `tests.kit.process`
 REFUSED = 503
 
 Backends = Callable[[], Sequence[str]]
@@ -34,9 +35,10 @@ class Front:
         app.router.add_route("*", "/{path:.*}", self._pass_on)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
-        timeout = aiohttp.ClientTimeout(total=TOTAL_S, connect=2.0)
+        timeout = aiohttp.ClientTimeout(total=TOTAL_S)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S)
         try:
-            async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+            async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
                 self._session = session
                 await web.TCPSite(runner, "127.0.0.1", self._port).start()
                 self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"

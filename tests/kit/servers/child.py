@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-READY_S = 120.0
-STOP_S = 20.0
+READY_S = 240.0  # against hanging: what starts on a busy machine takes its time
+STOP_S = 60.0
 PATIENCE_S = 0.02
 TAIL_LINES = 20
 

@@ -39,12 +39,13 @@ class KafkaCluster:
     """Nodes are numbered from 1. `users` (name → password) makes SASL listeners, `tls` TLS ones, both both.
 
     `session_s` is how long the cluster believes in a node that is silent, and how long a killed one waits to be let in
-    again: smaller is quicker, and falsely suspicious on a busy machine.
+    again: smaller is quicker, and falsely suspicious on a busy machine. A sole broker that was suspected leads nothing
+    for a moment, and no topic can be made.
     """
 
     def __init__(
         self, folder: Path | None = None, *, brokers: int = 1, port: int = 0, users: Mapping[str, str] | None = None,
-        tls: bool = False, acl: bool = False, session_s: float = 2.0, jvm: Sequence[str] = SMALL_JVM,
+        tls: bool = False, acl: bool = False, session_s: float = 6.0, jvm: Sequence[str] = SMALL_JVM,
         changed: Mapping[str, str] | None = None, artefacts: Artefacts | None = None,
     ) -> None:  # fmt: skip
         self._given_folder = folder
@@ -156,8 +157,9 @@ class KafkaCluster:
         return self.metadata().partitions[topic, partition]
 
     def leader_of(self, topic: str, partition: int) -> int:
-        """Its number; -1 when there is none."""
-        return self.partition(topic, partition).leader
+        """Its number; -1 when there is none, or who is asked has not heard of the topic yet."""
+        known = self.metadata().partitions.get((topic, partition))
+        return known.leader if known else -1
 
     def in_sync(self, within_s: float = READY_S) -> None:
         """Wait until every copy of every partition is: then the next node may be killed."""

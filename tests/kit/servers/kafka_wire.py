@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 METADATA = 3
 VERSION = 1
-ANSWER_S = 5.0
+ANSWER_S = 60.0  # against hanging: a broker that is busy answers late
 ANSWER_BYTES_MAX = 16_777_216
 
 

@@ -23,11 +23,16 @@ from tests.kit.servers.child import Child, NotStarted
 from tests.kit.servers.missing import program
 from tests.kit.servers.ports import HOST, Port
 
-ANSWER_S = 5.0
+ANSWER_S = 60.0  # against hanging: a server that is busy answers late
+SUSPECT_MS = 15_000  # a node of a cluster that was silent for so long is given up by the others
 SLOTS = 16384
 MEMORY_MAX = "256mb"
 
-Fsync = Literal["always", "everysec"]
+Fsync = Literal["always", "everysec", "no"]
+"""When the file is synced, which is nothing to a kill.
+
+With `everysec` an answer may come before the write, while a sync takes long.
+"""
 
 
 class Tls:
@@ -58,7 +63,7 @@ class RedisServer:
     """
 
     def __init__(
-        self, folder: Path | None = None, *, fsync: Fsync = "everysec", cluster_nodes: int = 0, port: int = 0,
+        self, folder: Path | None = None, *, fsync: Fsync = "no", cluster_nodes: int = 0, port: int = 0,
         options: Sequence[str] = (), users: Mapping[str, str] | None = None, tls: Tls | None = None,
         replica_of: "RedisServer | None" = None,
     ) -> None:  # fmt: skip
@@ -191,8 +196,9 @@ class RedisServer:
         }  # fmt: skip
         if self._clustered:
             options |= {
-                "cluster-enabled": "yes", "cluster-node-timeout": "2000", "cluster-port": str(self._bus_ports[node]),
-                "cluster-config-file": "nodes.conf", "cluster-require-full-coverage": "no",
+                "cluster-enabled": "yes", "cluster-node-timeout": str(SUSPECT_MS),
+                "cluster-port": str(self._bus_ports[node]), "cluster-config-file": "nodes.conf",
+                "cluster-require-full-coverage": "no",
             }  # fmt: skip
         if self._users:
             users = folder / "users.acl"

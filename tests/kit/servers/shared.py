@@ -22,6 +22,7 @@ from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.kafka_artefacts import locked
 
 PATIENCE_S = 0.02
+SESSION_S = 60.0  # nobody kills it, so nobody waits for that; and however long it stands still, it is believed in
 ROOT = Path(__file__).parents[3]
 
 
@@ -83,10 +84,11 @@ def _start_keeper(folder: Path) -> None:
 
 def keep(folder: Path) -> None:
     """What the keeper does."""
-    with (folder / "keeper.lock").open("ab") as alone, (folder / "users.lock").open("ab") as users:
+    # `users` is let go of last: whoever gets it then finds no keeper any more, and starts the next one.
+    with (folder / "users.lock").open("ab") as users, (folder / "keeper.lock").open("ab") as alone:
         if not _try_lock(alone):
             sys.exit("there is a keeper already")
-        with KafkaCluster(folder / "kafka") as kafka:
+        with KafkaCluster(folder / "kafka", session_s=SESSION_S) as kafka:
             beside = folder / "address.new"
             beside.write_text(",".join(kafka.bootstrap))
             beside.rename(_address(folder))

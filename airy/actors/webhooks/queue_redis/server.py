@@ -27,6 +27,7 @@ class Server(Struct, frozen=True, kw_only=True):
     ca_file: str | None = None  # None: the system's
     cert_file: str | None = None  # ours, where the server asks for one
     key_file: str | None = None
+    connect_s: float = CONNECT_S
 
     @property
     def tls(self) -> bool:
@@ -64,7 +65,7 @@ class Server(Struct, frozen=True, kw_only=True):
     def _options(self, socket_s: float) -> dict[str, Any]:
         """The client's own retries are off: an answer that is lost says nothing about the effect."""
         options: dict[str, Any] = {
-            "retry": Retry(NoBackoff(), 0), "socket_timeout": socket_s, "socket_connect_timeout": CONNECT_S,
+            "retry": Retry(NoBackoff(), 0), "socket_timeout": socket_s, "socket_connect_timeout": self.connect_s,
             "protocol": 2, "driver_info": None,
         }  # fmt: skip
         if self.tls:
