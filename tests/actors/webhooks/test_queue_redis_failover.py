@@ -2,7 +2,7 @@
 change is delivered, in order, under its one id with the same bytes.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,13 +12,12 @@ import structlog
 from redis import Redis
 
 from airy.actors.webhooks import dispatcher as dispatching
-from airy.actors.webhooks.dispatcher import Dispatcher
-from airy.actors.webhooks.publisher import Publisher
 from airy.actors.webhooks.queue_redis import RedisQueue, Server, shards
 from airy.actors.webhooks.queue_redis.server import renew
 from airy.errors import Unavailable
 from airy.secret import Secret
 from tests.kit.contracts.queue import HERE, entry, put
+from tests.kit.deliveries import assert_one_body_per_id, delivered_through
 from tests.kit.queue_redis import PATIENCE_S, listening, patient
 from tests.kit.servers.child import Child
 from tests.kit.servers.fixtures import needed
@@ -26,12 +25,6 @@ from tests.kit.servers.missing import program
 from tests.kit.servers.ports import HOST, Port
 from tests.kit.servers.proxy import Proxy
 from tests.kit.servers.redis import RedisServer
-from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, lanes, logged
-
-CHANGES = 60
-LANES = 5
-PAUSE_S = 0.01
-GIVE_UP_S = 120.0
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -63,52 +56,6 @@ class Pair:
     def swap(self) -> None:
         """An operator exchanges the two: both go on running, and the old master takes no writes."""
         self.master.follow(self.replica)
-
-
-def publisher(outbox: Outbox, queue: RedisQueue) -> Publisher:
-    return Publisher(
-        outbox.bus, outbox, outbox, queue, forget=outbox.forget_changes, idle_s=0.05, audit_s=0.1, commit_s=0.1
-    )
-
-
-def dispatcher(outbox: Outbox, queue: RedisQueue, endpoints: Endpoints) -> Dispatcher:
-    return Dispatcher(
-        outbox.bus, outbox, outbox, queue, endpoints, sealer=SEALER, switch_off=outbox.switch_off,
-        arrived=queue.arrived, poll_s=0.2, total_s=1.0,
-    )  # fmt: skip
-
-
-async def delivered_through(queue: RedisQueue, at: dict[int, Callable[[], Awaitable[object]]]) -> Endpoints:
-    """Changes all the time, and at some numbers something that happens to Redis."""
-    endpoints = Endpoints()
-    await queue.open()
-    try:
-        async with (
-            logged() as outbox,
-            acting(publisher(outbox, queue), dispatcher(outbox, queue, endpoints), clock=outbox.clock),
-        ):
-            await outbox.subscribes("a")
-            happened: dict[str, list[str]] = {}
-            for number in range(CHANGES):
-                lane = f"lane {number % LANES}"
-                happened.setdefault(lane, []).extend(await outbox.happens(lane))
-                if number in at:
-                    await at[number]()
-                await anyio.sleep(PAUSE_S)
-            with anyio.fail_after(GIVE_UP_S):
-                while lanes(endpoints.requests) != happened:
-                    await anyio.sleep(0.02)
-    finally:
-        await queue.close()
-    return endpoints
-
-
-def assert_one_body_per_id(endpoints: Endpoints) -> None:
-    bodies: dict[str, set[bytes]] = {}
-    for request in endpoints.requests:
-        bodies.setdefault(request.event_id, set()).add(request.body)
-    assert len(bodies) == CHANGES
-    assert all(len(of) == 1 for of in bodies.values())
 
 
 @pytest.mark.parametrize("how", ["fail_over", "swap"])

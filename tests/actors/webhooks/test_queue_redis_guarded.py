@@ -171,7 +171,7 @@ async def test_one_command_less_fails(one: Guarded, monkeypatch: pytest.MonkeyPa
 _EARLY = {"EVALSHA", "SCRIPT|LOAD"}  # without these it cannot even be asked for the others
 
 
-@pytest.mark.parametrize("name", [None, "CLUSTER|SLOTS", "COMMAND", "XADD", "ASKING"])
+@pytest.mark.parametrize("name", [None, "CLUSTER|SLOTS", "COMMAND", "XADD"])
 async def test_the_same_on_a_cluster(three: Guarded, name: str | None) -> None:
     async with without(three, name or "keys") as queue:
         if name is None:

@@ -63,15 +63,18 @@ class RedisServer:
     """
 
     def __init__(
-        self, folder: Path | None = None, *, fsync: Fsync = "no", cluster_nodes: int = 0, port: int = 0,
-        options: Sequence[str] = (), users: Mapping[str, str] | None = None, tls: Tls | None = None,
+        self, folder: Path | None = None, *, fsync: Fsync = "no", cluster_nodes: int = 0, cluster_spares: int = 0,
+        port: int = 0, options: Sequence[str] = (), users: Mapping[str, str] | None = None, tls: Tls | None = None,
         replica_of: "RedisServer | None" = None,
     ) -> None:  # fmt: skip
-        """`users` are lines of an access list by name, beside `default`, who may do everything and is ours."""
+        """`cluster_spares`, the last ones, have no slots. `users` are lines of an access list by name, beside
+        `default`, who may do everything and is ours.
+        """
         self._given_folder = folder
         self._fsync = fsync
         self._clustered = cluster_nodes > 0
-        self._count = cluster_nodes or 1
+        self._masters = cluster_nodes
+        self._count = cluster_nodes + cluster_spares or 1
         self._port = port
         self._options = options
         self._users = users or {}
@@ -214,10 +217,11 @@ class RedisServer:
     def _join(self) -> None:
         """The slots in equal parts, everybody introduced to the first, until all agree."""
         self._joined = True
-        share = -(-SLOTS // self._count)
+        share = -(-SLOTS // self._masters)
         for node in range(self._count):
-            first, last = node * share, min((node + 1) * share, SLOTS) - 1
-            self._told(node, "CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
+            if node < self._masters:
+                first, last = node * share, min((node + 1) * share, SLOTS) - 1
+                self._told(node, "CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
             self._told(node, "CLUSTER", "SET-CONFIG-EPOCH", str(node + 1))
             if node:
                 self._told(node, "CLUSTER", "MEET", HOST, str(self._ports[0]), str(self._bus_ports[0]))

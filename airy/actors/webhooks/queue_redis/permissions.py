@@ -15,7 +15,7 @@ CLIENT = (
     "DEL", "EVALSHA", "GET", "HMGET", "INFO", "PUBLISH", "SADD", "SCRIPT|LOAD", "SETNX", "SMEMBERS",
     "SUBSCRIBE",
 )  # fmt: skip
-CLUSTER = ("ASKING", "CLUSTER|SLOTS", "COMMAND")
+CLUSTER = ("CLUSTER|SLOTS", "COMMAND")
 """What a cluster's client asks besides: who has which slot, and where in a command the keys are."""
 
 _ON_CHANNELS = {"PUBLISH", "SUBSCRIBE"}

@@ -3,10 +3,12 @@ sentinels call the master. Not here: what is asked, and what an error means.
 """
 
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
@@ -18,6 +20,9 @@ from airy.secret import Secret
 CONNECTIONS_MAX = 32
 CONNECT_S = 3.0
 SENTINEL_PORT = 26379
+
+Node = tuple[str, int]
+"""Host and port."""
 
 
 class Server(Struct, frozen=True, kw_only=True):
@@ -46,21 +51,28 @@ class Server(Struct, frozen=True, kw_only=True):
                 f"{self.cert_file}, keyFile {self.key_file}; each is PEM, and has to be readable", field="queue.redis",
             ) from error  # fmt: skip
 
-    def client(self, *, socket_s: float, call_s: float) -> Any:
+    def client(self, *, socket_s: float, call_s: float, nodes: Sequence[Node] = ()) -> Any:
+        """Of a cluster, `nodes` are asked who has which slot, too: the one of the URL may be gone for good."""
         options = self._options(socket_s)
         url = self.url.reveal()
         if self.cluster:
-            return RedisCluster.from_url(url, max_connections=CONNECTIONS_MAX, **options)
+            others = [ClusterNode(*node) for node in nodes]
+            return RedisCluster.from_url(url, max_connections=CONNECTIONS_MAX, startup_nodes=others, **options)
         if self.sentinels:
             return self._master(options)
         return Redis.from_pool(
             BlockingConnectionPool.from_url(url, max_connections=CONNECTIONS_MAX, timeout=call_s, **options)
         )
 
-    def listener(self, *, socket_s: float) -> Redis:
-        """For a subscription; in a cluster any node will do."""
+    def listener(self, *, socket_s: float, node: Node | None = None) -> Redis:
+        """For a subscription; in a cluster any `node` will do."""
         options = self._options(socket_s)
-        return self._master(options) if self.sentinels else Redis.from_url(self.url.reveal(), **options)
+        if self.sentinels:
+            return self._master(options)
+        listener: Redis = Redis.from_url(self.url.reveal(), **options)
+        if node is not None:
+            listener.connection_pool.connection_kwargs |= {"host": node[0], "port": node[1]}
+        return listener
 
     def _options(self, socket_s: float) -> dict[str, Any]:
         """The client's own retries are off: an answer that is lost says nothing about the effect."""
