@@ -18,7 +18,7 @@ from airy.secret import Secret
 
 FAILED = 70
 INTERRUPTED = 130
-GUARD_S = 45.0  # longer than any drain
+GUARD_S = 45.0  # longer than any drain with the cleaning up after it
 SHOW_CURSOR = b"\x1b[?25h\n"
 
 

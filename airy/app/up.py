@@ -36,6 +36,7 @@ from airy.secret import Secret
 from airy.store.sqlite import SqliteStore
 
 STOPPED = 0
+DRAIN_S = 30.0  # for everything; what is slower is cancelled, and cleans up before `airy.shutdown` loses patience
 HOST = platform.node() or "localhost"
 WEBHOOKS = frozenset({"webhook-publisher", "webhook-consumer"})
 
@@ -78,7 +79,7 @@ async def up(
             plan(
                 parts, running, edge=lambda: _Edge(server), report=report, on_folded=announce, guests=guests
             ),
-            clock=clock, stop=stop, log=structlog.get_logger("airy"), on_start=status.started,
+            clock=clock, stop=stop, drain_s=DRAIN_S, log=structlog.get_logger("airy"), on_start=status.started,
         )  # fmt: skip
     return STOPPED
 

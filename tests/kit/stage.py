@@ -7,6 +7,7 @@ journal only has what the scripts themselves say.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
@@ -101,7 +102,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def running(plan: Supervision, *, seed: int = 0) -> AsyncIterator[Stage]:
+async def running(plan: Supervision, *, seed: int = 0, drain_s: float = inf) -> AsyncIterator[Stage]:
     """Runs the tree meanwhile; on leaving, stops it and waits for its end."""
     stop, started, capture = anyio.Event(), anyio.Event(), LogCapture()
     trees: list[Tree] = []
@@ -112,7 +113,7 @@ async def running(plan: Supervision, *, seed: int = 0) -> AsyncIterator[Stage]:
 
     async def run() -> None:
         log = structlog.wrap_logger(None, processors=[capture])
-        await run_tree(plan, clock=LoopClock(), seed=seed, log=log, stop=stop, on_start=on_start)
+        await run_tree(plan, clock=LoopClock(), seed=seed, log=log, stop=stop, drain_s=drain_s, on_start=on_start)
 
     try:
         async with anyio.create_task_group() as tasks:

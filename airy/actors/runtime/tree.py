@@ -1,6 +1,7 @@
 """Runs a tree from its plan, and shows it while it runs."""
 
 from collections.abc import Callable
+from math import inf
 from random import SystemRandom
 
 import anyio
@@ -47,12 +48,13 @@ class Tree:
 
 async def run_tree(
     plan: Supervision, *, clock: Clock, seed: int | None = None, log: FilteringBoundLogger | None = None,
-    stop: anyio.Event | None = None, on_start: Callable[[Tree], None] | None = None,
+    stop: anyio.Event | None = None, drain_s: float = inf, on_start: Callable[[Tree], None] | None = None,
 ) -> None:  # fmt: skip
     """Until everything is done, or stopped, or the root gives up: `TreeFailed`.
 
-    `stop` drains; cancelling this call skips the draining and still cleans up within the limits. Either way
-    it returns in bounded time. What was abandoned then still runs; a process should end hard if
+    `stop` drains, child after child and each within its own limit; after `drain_s` those that are left are not waited
+    for any more: they are cancelled, and clean up. Cancelling this call skips the draining and still cleans up within
+    the limits. Either way it returns in bounded time. What was abandoned then still runs; a process should end hard if
     `Tree.abandoned` is not empty.
     """
     run_seed = SystemRandom().getrandbits(128) if seed is None else seed
@@ -63,7 +65,7 @@ async def run_tree(
         on_start(Tree(root, run))
     async with anyio.create_task_group() as tasks:
         if stop is not None:
-            tasks.start_soon(_heed, stop, root)
+            tasks.start_soon(_heed, stop, root, drain_s)
         tasks.start_soon(_live, root, tasks.cancel_scope, name=plan.name)
         try:
             await anyio.sleep_forever()
@@ -81,6 +83,9 @@ async def _live(root: Supervisor, everything: anyio.CancelScope) -> None:
     everything.cancel()
 
 
-async def _heed(stop: anyio.Event, root: Supervisor) -> None:
+async def _heed(stop: anyio.Event, root: Supervisor, drain_s: float) -> None:
     await stop.wait()
     root.stop()
+    with anyio.move_on_after(drain_s):
+        await anyio.sleep_forever()
+    root.stop(hurry=True)

@@ -131,6 +131,24 @@ async def test_hurry_reaches_a_stop_that_is_already_under_way() -> None:
     assert [journal.times(name, "cancel") for name in "cba"] == [[15.0], [17.0], [17.0]]
 
 
+async def test_draining_is_bounded_in_all_and_the_rest_is_cancelled_in_order_and_cleans_up() -> None:
+    journal = Journal()
+
+    async def clean(ctx: Context) -> None:
+        try:
+            await deaf(ctx)
+        finally:
+            with ctx.cleanup():
+                await anyio.sleep(1)
+            journal.note(ctx.path, "clean")
+
+    children = tuple(Child(name=name, start=acting(clean), drain_s=10) for name in "abc")
+    plan = Supervision(name="airy", children=(Supervision(name="inner", children=children),))
+    async with running(plan, drain_s=15):
+        await anyio.sleep(5)
+    assert [journal.times(name, "clean") for name in "cba"] == [[16.0], [21.0], [22.0]]
+
+
 async def test_cancelling_the_tree_from_outside_stops_it_in_order_and_cleans_up() -> None:
     journal = Journal()
 
