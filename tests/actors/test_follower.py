@@ -107,10 +107,7 @@ async def test_a_store_of_another_log_of_the_same_length_is_built_again_before_i
             with pytest.raises(Unavailable, match=r"events/\d+/4 is not what was folded: this is another log"):
                 await second.run(context)
             assert not second.caught_up
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(second.run, context)
-                await anyio.sleep(10)
-                tasks.cancel_scope.cancel()
+            await _runs(second, context)
 
             assert second.caught_up
             assert await house.store.digest() == await elsewhere.store.digest()
@@ -128,10 +125,7 @@ async def test_a_store_of_this_log_goes_on_where_it_was() -> None:
 
         house.store.apply = applied  # type: ignore[method-assign]
         second = Follower(house.bus, house.store)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(second.run, _context(house))
-            await anyio.sleep(10)
-            tasks.cancel_scope.cancel()
+        await _runs(second, _context(house))
 
         assert second.caught_up
         assert [record.offset for record in read] == [2]  # the last one was looked at again, and changed nothing
@@ -154,6 +148,14 @@ async def test_progress_is_told_to_everybody_who_waits() -> None:
 
         assert all(later > version for later in seen)
         assert len(seen) == 3
+
+
+async def _runs(follower: Follower, context: Any) -> None:
+    """For a while: long enough to fold what there is."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follower.run, context)
+        await anyio.sleep(10)
+        tasks.cancel_scope.cancel()
 
 
 def _context(house: House) -> object:
@@ -213,10 +215,7 @@ async def test_a_log_that_for_a_moment_says_it_is_shorter_costs_no_rebuild() -> 
         house.bus.ends = short  # type: ignore[method-assign]
         house.store.wipe = wipe  # type: ignore[method-assign]
         second = Follower(house.bus, house.store)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(second.run, _context(house))
-            await anyio.sleep(10)
-            tasks.cancel_scope.cancel()
+        await _runs(second, _context(house))
 
         assert second.caught_up
         assert wiped == []

@@ -11,18 +11,17 @@ import pytest
 import structlog
 from anyio.lowlevel import checkpoint
 
-from airy.actors.webhooks.dispatcher import Dispatcher
-from airy.actors.webhooks.publisher import Publisher
 from airy.actors.webhooks.queue import NOTHING, Full, Mark, QueueStats, Shard, Stale
 from airy.actors.webhooks.queue_redis import RedisQueue, intake, queue, scripts, shards
 from airy.actors.webhooks.queue_redis.wire import Call, Wire
 from airy.errors import Refused, Unavailable
 from tests.kit.contracts.queue import HERE, THERE, QueueContract, claim, entry, offsets, put
+from tests.kit.deliveries import assert_one_body_per_id, delivered_through, publisher
 from tests.kit.queue_model import Rig
 from tests.kit.queue_redis import PATIENCE_S, flush, listening, opened, patient
 from tests.kit.servers.fixtures import needed
 from tests.kit.servers.redis import RedisServer
-from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, deliver_all, lanes, logged
+from tests.kit.webhooks import acting, deliver_all, logged
 
 pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -586,19 +585,6 @@ async def test_one_claim_looks_past_a_large_backlog(server: RedisServer) -> None
 # --- with the real publisher and dispatcher
 
 
-def publisher(outbox: Outbox, queue: RedisQueue) -> Publisher:
-    return Publisher(
-        outbox.bus, outbox, outbox, queue, forget=outbox.forget_changes, idle_s=0.05, audit_s=0.1, commit_s=0.1
-    )
-
-
-def dispatcher(outbox: Outbox, queue: RedisQueue, endpoints: Endpoints) -> Dispatcher:
-    return Dispatcher(
-        outbox.bus, outbox, outbox, queue, endpoints, sealer=SEALER, switch_off=outbox.switch_off,
-        arrived=queue.arrived, poll_s=0.2,
-    )  # fmt: skip
-
-
 async def test_after_a_flush_everything_undelivered_is_queued_again(server: RedisServer) -> None:
     async with (
         opened(server) as rig, logged() as outbox, acting(publisher(outbox, rig.queue), clock=outbox.clock)
@@ -624,19 +610,9 @@ async def test_after_a_flush_everything_undelivered_is_queued_again(server: Redi
 
 
 async def test_every_change_is_delivered_in_order_although_redis_forgets_everything(server: RedisServer) -> None:
-    endpoints = Endpoints()
-    async with (
-        opened(server) as rig, logged() as outbox,
-        acting(publisher(outbox, rig.queue), dispatcher(outbox, rig.queue, endpoints), clock=outbox.clock),
-    ):  # fmt: skip
-        await outbox.subscribes("a")
-        happened: dict[str, list[str]] = {}
-        for number in range(60):
-            lane = f"lane {number % 5}"
-            happened.setdefault(lane, []).extend(await outbox.happens(lane))
-            if number in (20, 40):
-                flush(server)
-            await anyio.sleep(0.01)
-        with anyio.fail_after(PATIENCE_S):
-            while lanes(endpoints.requests) != happened:
-                await anyio.sleep(0.02)
+    async def forget() -> None:
+        flush(server)
+
+    await forget()
+    queue = patient(server.url, cluster=server.nodes > 1)
+    assert_one_body_per_id(await delivered_through(queue, {20: forget, 40: forget}))
