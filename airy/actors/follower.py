@@ -14,11 +14,11 @@ import anyio
 from airy import topics
 from airy.actors.progress import current
 from airy.actors.runtime import Context
-from airy.bus.api import Bus
+from airy.bus.api import Bus, Tail
 from airy.bus.record import Emit, Position, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.errors import Unavailable
-from airy.store.api import Landmark, Store
+from airy.store.api import Store
 
 ASTRAY_LOOKS = 3
 ASTRAY_PAUSE_S = 1.0
@@ -38,7 +38,6 @@ class Follower:
         self._version = 0
         self._advanced = anyio.Event()
         self._behind: dict[TopicPartition, int] = {}
-        self._landmark: Landmark | None = None  # to be found again before anything is believed
         self.facts = 0  # accepted since start, for metrics
         self.bad = 0  # records that could not be folded
         self._rebuild = ""  # why everything is to be folded again
@@ -51,7 +50,7 @@ class Follower:
     @property
     def caught_up(self) -> bool:
         """Everything that was in the log when this run started is folded."""
-        return bool(self._next) and not self._behind and self._landmark is None
+        return bool(self._next) and not self._behind
 
     def positions(self) -> Mapping[TopicPartition, int]:
         """Per partition, the next offset to fold: a live view."""
@@ -74,22 +73,22 @@ class Follower:
             ctx.log.error("store.rebuilt", partition=f"{astray[0].topic}/{astray[0].partition}", store=done[astray[0]])
             await self._store.wipe()
             done = {}
-        self._next = {where: done.get(where, start) for where, start in starts.items()}
-        self._behind = {where: end for where, end in ends.items() if self._next[where] < end}
-        self._announce(self._next)  # whoever waits may wait for what the store holds already
-        async with self._bus.tail(await self._from_landmark(starts)) as tail:
-            if self.caught_up:
+        begin = {where: done.get(where, start) for where, start in starts.items()}
+        async with self._bus.tail(begin) as tail:
+            await self._recognise(ctx, tail, starts)
+            self._next = begin
+            self._behind = {where: end for where, end in ends.items() if begin[where] < end}
+            self._announce(begin)  # whoever waits may wait for what the store holds already
+            if not self._behind:
                 ctx.ready()
             while not self._rebuild:
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
-                was_behind = not self.caught_up
-                if records and self._recognises(records):
+                if records:
                     await self._fold(records)
                     for where in self._next:
                         self._next[where] = max(self._next[where], tail.position(where))
                     self._announce({record.where for record in records})
-                self._behind = {where: end for where, end in self._behind.items() if self._next[where] < end}
-                if was_behind and self.caught_up:
+                if self._behind and not self._still_behind():
                     ctx.ready()
                 ctx.progress()
         raise Unavailable(f"the store is built again: {self._rebuild}")
@@ -104,26 +103,25 @@ class Follower:
         done = await self._store.positions()
         return starts, ends, [where for where, at in done.items() if not starts[where] <= at <= ends[where]]
 
-    async def _from_landmark(self, starts: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
-        """Where to read from: the last fact that was folded comes once more, if the log still goes back to it."""
+    async def _recognise(self, ctx: Context, tail: Tail, starts: Mapping[TopicPartition, int]) -> None:
+        """Read the last fact that was folded once more, if the log still goes back to it, before anything else. A log
+        that is long enough may be another one, as after a cluster was made anew. Raises `Unavailable`, and starts over.
+        """
         mark = await self._store.landmark()
         if mark is None or mark.position.offset < starts[mark.position.where]:
-            self._landmark = None
-            return self._next
-        self._landmark = mark
-        return {**self._next, mark.position.where: mark.position.offset}
-
-    def _recognises(self, records: Sequence[Record]) -> bool:
-        """Whether these may be folded. A log as long may be another one, as after a cluster was made anew."""
-        mark = self._landmark
-        found = mark and next((record for record in records if record.where == mark.position.where), None)
-        if mark is None or found is None:
-            return True
-        if (found.position, found.fingerprint) == (mark.position, mark.fingerprint):
-            self._landmark = None
-            return True
-        self.rebuild(f"{'/'.join(map(str, mark.position))} is not what was folded: this is another log")
-        return False
+            return
+        where = mark.position.where
+        others = [each for each in starts if each != where]
+        tail.pause(others)
+        tail.seek(where, mark.position.offset)
+        found: Sequence[Record] = ()
+        while not found:
+            found = await tail.fetch(records_max=1, wait_s=self._idle_s)
+            ctx.progress()
+        if (found[0].position, found[0].fingerprint) != (mark.position, mark.fingerprint):
+            self.rebuild(f"{'/'.join(map(str, mark.position))} is not what was folded: this is another log")
+            raise Unavailable(f"the store is built again: {self._rebuild}")
+        tail.resume(others)
 
     async def _fold(self, records: Sequence[Record]) -> None:
         applied = await self._store.apply(records)
@@ -131,6 +129,10 @@ class Follower:
         self.bad += len(applied.bad)
         if applied.bad:
             await self._bus.publish([_dead_letter(record, reason) for record, reason in applied.bad])
+
+    def _still_behind(self) -> bool:
+        self._behind = {where: end for where, end in self._behind.items() if self._next[where] < end}
+        return bool(self._behind)
 
     def _announce(self, advanced: Iterable[TopicPartition]) -> None:
         for where in advanced:

@@ -1,14 +1,17 @@
 """What a start refuses before anything is opened."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from airy.actors.runtime import Child, Supervision
 from airy.app import up
 from airy.config import BusConfig, Components, Config, ConsumerComponent, Data, KafkaConfig, PublisherComponent
 from airy.errors import Refused
+from airy.shutdown import GUARD_S
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
@@ -45,3 +48,21 @@ async def test_a_component_that_is_off_cannot_be_run(tmp_path: Path) -> None:
 
     with pytest.raises(Refused, match="sources-facebook"):
         await start(config, components=frozenset({"sources-facebook"}))
+
+
+async def test_draining_ends_well_before_the_process_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+
+    async def run_tree(plan: Supervision, **options: Any) -> None:
+        told.update(options, plan=plan)
+
+    monkeypatch.setattr(sys.modules["airy.app.up"], "run_tree", run_tree)
+    await start(replace(Config(), data=Data(directory=str(tmp_path))), ephemeral=True)
+
+    slowest = max(cleanup_s(child) for child in told["plan"].children)
+    assert told["drain_s"] + slowest < GUARD_S
+
+
+def cleanup_s(plan: Child | Supervision) -> float:
+    """At most, of one actor in it."""
+    return plan.cleanup_s if isinstance(plan, Child) else max(cleanup_s(child) for child in plan.children)
