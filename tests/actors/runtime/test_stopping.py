@@ -28,6 +28,16 @@ async def hang(release: anyio.Event, ctx: Context) -> None:
         await release.wait()
 
 
+async def cleaning(journal: Journal, needs_s: float, ctx: Context) -> None:
+    """Never looks at `draining`, and takes its time to clean up."""
+    try:
+        await deaf(ctx)
+    finally:
+        with ctx.cleanup():
+            await anyio.sleep(needs_s)
+        journal.note(ctx.path, "clean")
+
+
 async def stopped(plan: Supervision, *, hurry: bool = False) -> tuple[float, Stage]:
     """Seconds from the stop of a tree that has run for a minute to its end, and the stage."""
     async with running(plan) as stage:
@@ -133,15 +143,7 @@ async def test_hurry_reaches_a_stop_that_is_already_under_way() -> None:
 
 async def test_draining_is_bounded_in_all_and_the_rest_is_cancelled_in_order_and_cleans_up() -> None:
     journal = Journal()
-
-    async def clean(ctx: Context) -> None:
-        try:
-            await deaf(ctx)
-        finally:
-            with ctx.cleanup():
-                await anyio.sleep(1)
-            journal.note(ctx.path, "clean")
-
+    clean = partial(cleaning, journal, 1)
     children = tuple(Child(name=name, start=acting(clean), drain_s=10) for name in "abc")
     plan = Supervision(name="airy", children=(Supervision(name="inner", children=children),))
     async with running(plan, drain_s=15):
@@ -151,15 +153,7 @@ async def test_draining_is_bounded_in_all_and_the_rest_is_cancelled_in_order_and
 
 async def test_cancelling_the_tree_from_outside_stops_it_in_order_and_cleans_up() -> None:
     journal = Journal()
-
-    async def clean(ctx: Context) -> None:
-        try:
-            await deaf(ctx)
-        finally:
-            with ctx.cleanup():
-                await anyio.sleep(2)
-            journal.note(ctx.path, "clean")
-
+    clean = partial(cleaning, journal, 2)
     children = tuple(Child(name=name, start=acting(clean)) for name in "ab")
     with anyio.move_on_after(10) as limit:
         await run_tree(Supervision(name="airy", children=children), clock=LoopClock(), seed=0)
