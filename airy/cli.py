@@ -70,9 +70,14 @@ def airy() -> None:
 @click.option("--demo", is_flag=True, help="with a simulated Messenger and a bot, on data of its own")
 @click.option("--console/--no-console", default=None, help="the live view; default: if somebody looks")
 def up(
-    file: Path | None, data: Path | None, kafka: str | None, redis: str | None, ephemeral: bool, demo: bool,
+    file: Path | None,
+    data: Path | None,
+    kafka: str | None,
+    redis: str | None,
+    ephemeral: bool,
+    demo: bool,
     console: bool | None,
-) -> int:  # fmt: skip
+) -> int:
     """Run every enabled component in this process."""
     from airy import process
 
@@ -216,15 +221,24 @@ def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: b
 @topics_options
 @click.option("--principal-prefix", "prefix", default="User:airy-", show_default=True, help="before the component")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json", "kafka-acls"]), default="table", show_default=True,
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "kafka-acls"]),
+    default="table",
+    show_default=True,
     help="for people, for programs, or command lines of Kafka's own tool",
-)  # fmt: skip
+)
 @click.option("--json", "form", flag_value="json", help="the same as --format json")
 @click.option("--apply", "applying", is_flag=True, help="add them at the cluster; takes none away")
 def acls(
-    names: Sequence[str], file: Path | None, data: Path | None, kafka: str | None, prefix: str, form: str,
+    names: Sequence[str],
+    file: Path | None,
+    data: Path | None,
+    kafka: str | None,
+    prefix: str,
+    form: str,
     applying: bool,
-) -> int:  # fmt: skip
+) -> int:
     """The least each component needs at a cluster that enforces access lists."""
     from airy.app import provision
 
@@ -357,9 +371,7 @@ def _provision(doing: str, config: "Config", *given: Any, **options: Any) -> int
     return process.conclude(lambda: process.in_loop(lambda: getattr(provision, doing)(config, *given, **options)))
 
 
-def _config(
-    file: Path | None, data: Path | None, kafka: str | None = None, redis: str | None = None
-) -> "Config":
+def _config(file: Path | None, data: Path | None, kafka: str | None = None, redis: str | None = None) -> "Config":
     from airy import config as configuration
 
     told = {"AIRY_DATA": data and str(data), "AIRY_KAFKA": kafka, "AIRY_REDIS": redis}

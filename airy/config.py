@@ -237,9 +237,14 @@ def secret_values(config: Config) -> list[str]:
     """Every secret the configuration holds, in clear, for whoever must never print one."""
     security, facebook = config.security, config.components.sources_facebook
     held = (
-        security.system_token, *security.tokens.values(), *facebook.app_secret, facebook.webhook_secret,
-        config.bus.kafka.password, config.queue.redis.url, *_passwords(config.queue.redis.url),
-    )  # fmt: skip
+        security.system_token,
+        *security.tokens.values(),
+        *facebook.app_secret,
+        facebook.webhook_secret,
+        config.bus.kafka.password,
+        config.queue.redis.url,
+        *_passwords(config.queue.redis.url),
+    )
     return [secret.reveal() for secret in held if secret]
 
 

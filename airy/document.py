@@ -315,9 +315,14 @@ def _value(node: yaml.ScalarNode) -> float:
 
 
 _KINDS = {  # what is not text comes before its value
-    "map": "keys and values", "seq": "a list", "null": "nothing",
-    "bool": "", "int": "the number", "float": "the number", "str": "text",
-}  # fmt: skip
+    "map": "keys and values",
+    "seq": "a list",
+    "null": "nothing",
+    "bool": "",
+    "int": "the number",
+    "float": "the number",
+    "str": "text",
+}
 
 
 def _kind_in_words(node: yaml.Node) -> str:

@@ -32,8 +32,15 @@ class Answer(Struct, frozen=True):
 
 class Fetch(Protocol):
     async def __call__(
-        self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
-        connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Answer:
         """Never follows redirects, sends no cookies. Raises `NotSent`, `Unanswered`, `Blocked`."""
         ...

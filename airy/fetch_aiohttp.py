@@ -86,9 +86,15 @@ class AiohttpFetch:
     """Use as `async with AiohttpFetch() as fetch`, then `await fetch("POST", url, body=…)`."""
 
     def __init__(
-        self, reach: Reach = PUBLIC, *, connections_max: int = 512, per_host_max: int = 0,
-        idle_s: float = 30.0, names_kept_s: int = 30, resolver: AbstractResolver | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        reach: Reach = PUBLIC,
+        *,
+        connections_max: int = 512,
+        per_host_max: int = 0,
+        idle_s: float = 30.0,
+        names_kept_s: int = 30,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
         self._reach = reach
         self._connections_max = connections_max
         self._per_host_max = per_host_max  # 0: as many as `connections_max`
@@ -103,9 +109,13 @@ class AiohttpFetch:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._connector = aiohttp.TCPConnector(
-            limit=self._connections_max, limit_per_host=self._per_host_max, keepalive_timeout=self._idle_s,
-            ttl_dns_cache=self._names_kept_s, resolver=self._resolver or _Resolver(), socket_factory=self._socket,
-        )  # fmt: skip
+            limit=self._connections_max,
+            limit_per_host=self._per_host_max,
+            keepalive_timeout=self._idle_s,
+            ttl_dns_cache=self._names_kept_s,
+            resolver=self._resolver or _Resolver(),
+            socket_factory=self._socket,
+        )
         return self
 
     async def __aexit__(
@@ -117,9 +127,16 @@ class AiohttpFetch:
         self._target.cache_clear()
 
     async def __call__(
-        self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
-        connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Answer:
         assert self._loop is not None, "use `async with AiohttpFetch() as fetch`"
         target = self._target(url)
         request = _head(method, target, headers, body)

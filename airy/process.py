@@ -43,9 +43,13 @@ View = Callable[[Running], AbstractContextManager[None]]
 
 
 def run(
-    config: Config, *, components: frozenset[str] | None = None, ephemeral: bool = False, demo: bool = False,
+    config: Config,
+    *,
+    components: frozenset[str] | None = None,
+    ephemeral: bool = False,
+    demo: bool = False,
     console: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Run the system until it ends, and say how it ended."""
     from airy import app  # noqa: PLC0415 - it imports everything; `airy --help` need not wait for that
 

@@ -38,9 +38,12 @@ class Shutdown:
     """`scope` goes around the system: cancelled where a signal comes before there is anything to drain."""
 
     def __init__(
-        self, *, on_drain: Callable[[], None] = lambda: None, guard_s: float = GUARD_S,
+        self,
+        *,
+        on_drain: Callable[[], None] = lambda: None,
+        guard_s: float = GUARD_S,
         leave: Callable[[int], None] = os._exit,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.running: Running | None = None
         self.scope = anyio.CancelScope()
         self._on_drain = on_drain

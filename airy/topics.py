@@ -19,19 +19,28 @@ EVENT_PARTITIONS = 16
 ENTITY_PARTITIONS = 4
 
 EVENTS: Topic[Fact] = Topic(
-    "application.communication.events", Fact, key="conversation id", partitions=EVENT_PARTITIONS, retention="kept",
+    "application.communication.events",
+    Fact,
+    key="conversation id",
+    partitions=EVENT_PARTITIONS,
+    retention="kept",
     writers=("router", "unpark", "connector", "api-communication/commands"),
     readers=("store", "connector", "publisher"),
-)  # fmt: skip
+)
 
 
 def _entities(
     name: str, value_type: type, *, key: str = "entity id", writers: tuple[str, ...] = (), readers: tuple[str, ...] = ()
 ) -> Topic[Any]:
     return Topic(
-        f"application.communication.{name}", value_type, key=key, partitions=ENTITY_PARTITIONS,
-        retention="compacted", writers=writers, readers=("store", *readers),
-    )  # fmt: skip
+        f"application.communication.{name}",
+        value_type,
+        key=key,
+        partitions=ENTITY_PARTITIONS,
+        retention="compacted",
+        writers=writers,
+        readers=("store", *readers),
+    )
 
 
 CHANNELS: Topic[Channel] = _entities(
@@ -56,36 +65,64 @@ TOLD: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS)
 def source_events(source: str) -> Topic[bytes]:
     """Raw webhook bodies as received; headers carry request id, receive time and the allow-listed HTTP headers."""
     return Topic(
-        f"source.{source}.events", bytes, key="provider account", partitions=EVENT_PARTITIONS, retention="time",
-        retention_ms=14 * DAY_MS, writers=(f"sources-{source}/ingress",), readers=(f"sources-{source}/router",),
-    )  # fmt: skip
+        f"source.{source}.events",
+        bytes,
+        key="provider account",
+        partitions=EVENT_PARTITIONS,
+        retention="time",
+        retention_ms=14 * DAY_MS,
+        writers=(f"sources-{source}/ingress",),
+        readers=(f"sources-{source}/router",),
+    )
 
 
 def parked_events(source: str) -> Topic[bytes]:
     """Raw bodies for accounts no connected channel has; replayed when one is connected."""
     return Topic(
-        f"parked.source.{source}.events", bytes, key="provider account", partitions=EVENT_PARTITIONS, retention="time",
-        retention_ms=14 * DAY_MS, writers=(f"sources-{source}/router",), readers=(f"sources-{source}/unpark",),
-    )  # fmt: skip
+        f"parked.source.{source}.events",
+        bytes,
+        key="provider account",
+        partitions=EVENT_PARTITIONS,
+        retention="time",
+        retention_ms=14 * DAY_MS,
+        writers=(f"sources-{source}/router",),
+        readers=(f"sources-{source}/unpark",),
+    )
 
 
 def dead_letters(topic: str, *, writers: tuple[str, ...] = ()) -> Topic[bytes]:
     """The bytes of a record nobody can use; headers carry reason, attempts and where it came from."""
     return Topic(
-        f"dlq.{topic}", bytes, key="original key", partitions=ENTITY_PARTITIONS, retention="time",
-        retention_ms=90 * DAY_MS, writers=writers,
-    )  # fmt: skip
+        f"dlq.{topic}",
+        bytes,
+        key="original key",
+        partitions=ENTITY_PARTITIONS,
+        retention="time",
+        retention_ms=90 * DAY_MS,
+        writers=writers,
+    )
 
 
 ATTEMPTS: Topic[bytes] = Topic(
-    "ops.webhooks.attempts", bytes, key="delivery id", partitions=ENTITY_PARTITIONS, retention="time",
-    retention_ms=30 * DAY_MS, writers=("dispatcher",),
-)  # fmt: skip
+    "ops.webhooks.attempts",
+    bytes,
+    key="delivery id",
+    partitions=ENTITY_PARTITIONS,
+    retention="time",
+    retention_ms=30 * DAY_MS,
+    writers=("dispatcher",),
+)
 
 COMPONENTS: Topic[ProcessStatus] = Topic(
-    "ops.application.components", ProcessStatus, key="process", partitions=1, retention="compacted",
-    versions_ms=10 * 60_000, writers=("announcer", "roll"), readers=("roll",),
-)  # fmt: skip
+    "ops.application.components",
+    ProcessStatus,
+    key="process",
+    partitions=1,
+    retention="compacted",
+    versions_ms=10 * 60_000,
+    writers=("announcer", "roll"),
+    readers=("roll",),
+)
 """Outside every fold: it says how processes are, and no message depends on it."""
 
 SOURCES = ("facebook",)

@@ -148,9 +148,18 @@ async def airy(url: str, requests: int) -> float:
     async with filled(requests) as queue, AiohttpFetch(Reach(ports=(), http=True, private=True)) as fetch:
         counts = Counter[str]()
         dispatcher = Dispatcher(
-            bus, known, known, queue, fetch, sealer=sealer, switch_off=_never, arrived=queue.arrived,
-            in_flight_max=IN_FLIGHT, per_webhook_max=IN_FLIGHT, counts=counts,
-        )  # fmt: skip
+            bus,
+            known,
+            known,
+            queue,
+            fetch,
+            sealer=sealer,
+            switch_off=_never,
+            arrived=queue.arrived,
+            in_flight_max=IN_FLIGHT,
+            per_webhook_max=IN_FLIGHT,
+            counts=counts,
+        )
         log = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()])
         ctx = Context("dispatcher", clock=clock, random=random.Random(1), log=log)
 
@@ -175,12 +184,17 @@ async def filled(requests: int) -> AsyncIterator[SqliteQueue]:
     body = b"." * BODY_BYTES
     entries = [
         Entry(
-            id=(number, 0), webhook_ids=(f"hook-{number % WEBHOOKS}",), lane=source.choice(lanes),
-            event_id=f"{source.getrandbits(128):032x}", kind="message.created", body=body, at_ms=number,
+            id=(number, 0),
+            webhook_ids=(f"hook-{number % WEBHOOKS}",),
+            lane=source.choice(lanes),
+            event_id=f"{source.getrandbits(128):032x}",
+            kind="message.created",
+            body=body,
+            at_ms=number,
             position="0.0.1",
         )
         for number in range(requests)
-    ]  # fmt: skip
+    ]
     with tempfile.TemporaryDirectory() as directory:
         queue = SqliteQueue(Path(directory) / "queue.db")
         await queue.open()
@@ -193,10 +207,12 @@ async def filled(requests: int) -> AsyncIterator[SqliteQueue]:
 
 def _webhook(name: str, url: str, sealer: Sealer) -> Webhook:
     return Webhook(
-        id=name, url=url, status="Subscribed",
+        id=name,
+        url=url,
+        status="Subscribed",
         secrets=(sealer.seal(signing.secret_text(b"s" * 32), secret_place(name, "secrets")),),
         signature_key=sealer.seal("key", secret_place(name, "signature_key")),
-    )  # fmt: skip
+    )
 
 
 async def _never(webhook_id: str, reason: str) -> None:
@@ -258,11 +274,22 @@ def report(seconds: Mapping[str, list[float]], requests: int, *, as_json: bool) 
     }
     met = ratios[AIRY] >= GOAL
     if as_json:
-        print(json.dumps({
-            "benchmark": "dispatch", "baseline": BASELINE, "cpu_us_each": each_us, "ratios": ratios, "goal": GOAL,
-            "met": met, "requests": requests, "rounds": len(seconds[AIRY]), "python": sys.version.split()[0],
-            "cpus": os.cpu_count(),
-        }))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "benchmark": "dispatch",
+                    "baseline": BASELINE,
+                    "cpu_us_each": each_us,
+                    "ratios": ratios,
+                    "goal": GOAL,
+                    "met": met,
+                    "requests": requests,
+                    "rounds": len(seconds[AIRY]),
+                    "python": sys.version.split()[0],
+                    "cpus": os.cpu_count(),
+                }
+            )
+        )
     else:
         print(f"{'':<24}{'CPU us each':>14}{'x ' + BASELINE:>18}")
         for name in seconds:

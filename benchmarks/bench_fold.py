@@ -31,9 +31,10 @@ def outbound(count: int, conversations: int = 100) -> list[Fact]:
     for number in range(count):
         chat = chats[number % conversations]
         facts += [
-            chat.queued(number, recipient_id=chat.participant_id), chat.started(number),
+            chat.queued(number, recipient_id=chat.participant_id),
+            chat.started(number),
             chat.succeeded(number, provider=number),
-        ]  # fmt: skip
+        ]
     return facts
 
 
@@ -82,10 +83,15 @@ def main() -> None:
     for name, facts, units in cases:
         base_us, _ = best_us(append, facts, units)
         fold_us, changes = best_us(folded, facts, units)
-        rows.append({
-            "case": name, "fold_us": round(fold_us, 2), "append_us": round(base_us, 3),
-            "ratio": round(fold_us / base_us, 1), "changes": round(changes / units, 2),
-        })  # fmt: skip
+        rows.append(
+            {
+                "case": name,
+                "fold_us": round(fold_us, 2),
+                "append_us": round(base_us, 3),
+                "ratio": round(fold_us / base_us, 1),
+                "changes": round(changes / units, 2),
+            }
+        )
     if options.json:
         summary = {"benchmark": "fold", "messages": count, "target_inbound_us": TARGET_US, "rows": rows}
         print(json.dumps(summary))

@@ -59,8 +59,12 @@ TICK = os.sysconf("SC_CLK_TCK")
 def body(random: Random) -> bytes:
     text = "".join(random.choices("abcdefghij ", k=720))
     message = {"mid": f"m_{random.getrandbits(64):x}", "text": text}
-    event = {"sender": {"id": "6120000000000001"}, "recipient": {"id": "204918377001"}, "timestamp": 1_767_225_600_000,
-             "message": message}  # fmt: skip
+    event = {
+        "sender": {"id": "6120000000000001"},
+        "recipient": {"id": "204918377001"},
+        "timestamp": 1_767_225_600_000,
+        "message": message,
+    }
     entry = {"id": "204918377001", "time": 1_767_225_600_000, "messaging": [event]}
     return json.dumps({"object": "page", "entry": [entry]}).encode()
 
@@ -190,9 +194,11 @@ async def press(port: int, pid: int, posts: list[bytes], connections: int, secon
     assert not load.wrong, f"{load.wrong} answers were not 200"
     ordered = sorted(load.latencies)
     return {
-        "rate": count / took, "cpu_us": cpu / count * 1e6,
-        "p50_ms": ordered[count // 2] * 1e3, "p99_ms": ordered[count * 99 // 100] * 1e3,
-    }  # fmt: skip
+        "rate": count / took,
+        "cpu_us": cpu / count * 1e6,
+        "p50_ms": ordered[count // 2] * 1e3,
+        "p99_ms": ordered[count * 99 // 100] * 1e3,
+    }
 
 
 def cpu_s(pid: int) -> float:

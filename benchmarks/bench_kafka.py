@@ -86,12 +86,14 @@ async def bare(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
     await consumer.start()
 
     async def send(some: Sequence[Emit]) -> None:
-        await asyncio.gather(*[
-            await producer.send(
-                name, e.value, e.key, partition=e.partition, timestamp_ms=e.timestamp_ms, headers=[*e.headers]
-            )
-            for e in some
-        ])  # fmt: skip
+        await asyncio.gather(
+            *[
+                await producer.send(
+                    name, e.value, e.key, partition=e.partition, timestamp_ms=e.timestamp_ms, headers=[*e.headers]
+                )
+                for e in some
+            ]
+        )
 
     try:
         await send(emits[:1])
@@ -164,12 +166,14 @@ def compressions(kafka: KafkaCluster, emits: Sequence[Emit], rounds: int) -> lis
     return [
         {
             "compression": codec,
-            **{what: round(statistics.median(much) / len(emits) * (1 if "bytes" in what else 1e6), 1)
-               for what, much in of.items()},
+            **{
+                what: round(statistics.median(much) / len(emits) * (1 if "bytes" in what else 1e6), 1)
+                for what, much in of.items()
+            },
             "times": round(statistics.median(of["bytes"]) / statistics.median(found["none"]["bytes"]), 2),
         }
         for codec, of in found.items()
-    ]  # fmt: skip
+    ]
 
 
 def tell_compressions(results: Sequence[dict[str, Any]], *, as_json: bool) -> None:
@@ -244,10 +248,14 @@ def main() -> None:
     with KafkaCluster(jvm=STEADY_JVM) as kafka:
         us = measure(kafka.bootstrap, emits, options.rounds)
     results = [
-        {"case": what, "us": round(us["Kafka bus"][what], 2), "bare_us": round(base, 2),
-         "times": round(us["Kafka bus"][what] / base, 2)}
+        {
+            "case": what,
+            "us": round(us["Kafka bus"][what], 2),
+            "bare_us": round(base, 2),
+            "times": round(us["Kafka bus"][what] / base, 2),
+        }
         for what, base in us["aiokafka"].items()
-    ]  # fmt: skip
+    ]
     if options.json:
         print(json.dumps({"question": "kafka", "baseline": "aiokafka", "goal": GOAL, "results": results}))
         return

@@ -65,10 +65,12 @@ async def make(directory: Path, records: int, seed: int) -> None:
     facts = seeded_log(seed, facts=records, conversations=max(1, records // 20))
     async with log(directory / "source") as bus:
         for begin in range(0, len(facts), BATCH):
-            await bus.publish([
-                topics.EVENTS.emit(fact.conversation_id, fact, headers=(("id", fact.id.encode()),))
-                for fact in facts[begin : begin + BATCH]
-            ])  # fmt: skip
+            await bus.publish(
+                [
+                    topics.EVENTS.emit(fact.conversation_id, fact, headers=(("id", fact.id.encode()),))
+                    for fact in facts[begin : begin + BATCH]
+                ]
+            )
 
 
 async def read_once(directory: Path) -> None:
@@ -116,8 +118,13 @@ async def fold(directory: Path) -> None:
 
 
 CASES: dict[str, Callable[[Path], Awaitable[None]]] = {
-    READ: read_once, EXPORT: export, LOOK: look, PUBLISH: publish, IMPORT: load, FOLD: fold,
-}  # fmt: skip
+    READ: read_once,
+    EXPORT: export,
+    LOOK: look,
+    PUBLISH: publish,
+    IMPORT: load,
+    FOLD: fold,
+}
 
 
 def case(name: str, directory: Path) -> None:
@@ -152,20 +159,33 @@ def main() -> None:
         case(options.case, options.directory)
         return
     with tempfile.TemporaryDirectory(prefix="airy-moving-") as directory:
-        subprocess.run([
-            sys.executable, __file__, "--case", MAKE, "--directory", directory, "--records", str(options.records),
-            "--seed", str(options.seed),
-        ], check=True)  # fmt: skip
+        subprocess.run(
+            [
+                sys.executable,
+                __file__,
+                "--case",
+                MAKE,
+                "--directory",
+                directory,
+                "--records",
+                str(options.records),
+                "--seed",
+                str(options.seed),
+            ],
+            check=True,
+        )
         found = {name: measured(name, Path(directory)) for name in CASES}
         size = (Path(directory) / "archive").stat().st_size
     results = [
         {
-            "case": name, "records_per_s": round(options.records / one["seconds"]),
-            "grown_mib": round(one["grown_mib"], 1), "baseline": BASELINES.get(name),
+            "case": name,
+            "records_per_s": round(options.records / one["seconds"]),
+            "grown_mib": round(one["grown_mib"], 1),
+            "baseline": BASELINES.get(name),
             "ratio": round(one["seconds"] / found[BASELINES[name]]["seconds"], 2) if name in BASELINES else None,
         }
         for name, one in found.items()
-    ]  # fmt: skip
+    ]
     if options.json:
         print(json.dumps({"records": options.records, "archive_bytes": size, "cases": results}))
         return

@@ -43,9 +43,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def webhook(number: int, people: int, random: Random) -> tuple[str, bytes, str]:
     mid = f"m_{number}"
     element = {
-        "sender": {"id": f"6120000{random.randrange(people):09}"}, "recipient": {"id": DEMO_PAGE.id},
-        "timestamp": 1_767_225_600_000 + number, "message": {"mid": mid, "text": "is the rye bread back? " * 4},
-    }  # fmt: skip
+        "sender": {"id": f"6120000{random.randrange(people):09}"},
+        "recipient": {"id": DEMO_PAGE.id},
+        "timestamp": 1_767_225_600_000 + number,
+        "message": {"mid": mid, "text": "is the rye bread back? " * 4},
+    }
     body = msgspec.json.encode({"object": "page", "entry": [{"id": DEMO_PAGE.id, "time": 1, "messaging": [element]}]})
     return mid, body, "sha256=" + hmac.new(b"app-secret", body, sha256).hexdigest()
 
@@ -154,9 +156,11 @@ async def _paced(
         await asyncio.sleep(0.02)
     delivered = [subscriber.arrived[message_id] - at for message_id, at in sent.items()]
     return {
-        **_spread("answer", answered), **_spread("visible", visible), **_spread("webhook", delivered),
+        **_spread("answer", answered),
+        **_spread("visible", visible),
+        **_spread("webhook", delivered),
         "paced_per_s": per_s,
-    }  # fmt: skip
+    }
 
 
 async def _post(airy: AiryProcess, session: aiohttp.ClientSession, body: bytes, signature: str) -> None:

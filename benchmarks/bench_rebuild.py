@@ -47,9 +47,9 @@ async def log_of(bootstrap: list[str], records: list[Record]) -> AsyncIterator[K
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     kept = {"retention.ms": "-1"}  # the records say they are from long ago
-    await admin.create_topics([
-        NewTopic(settings.named(topic.name), topic.partitions, 1, topic_configs=kept) for topic in topics.FOLDED
-    ])  # fmt: skip
+    await admin.create_topics(
+        [NewTopic(settings.named(topic.name), topic.partitions, 1, topic_configs=kept) for topic in topics.FOLDED]
+    )
     await admin.close()
     async with running(KafkaBus(topics.ALL, settings)) as bus:
         for begin in range(0, len(records), BATCH):
@@ -103,10 +103,13 @@ async def measure(bootstrap: list[str], messages: int, conversations: int, seed:
         alone_s, expected = await folded(records, Path(name), 256)
     assert digest == expected, "the store from Kafka is not the store of the records"
     return {
-        "messages": messages, "conversations": conversations, "from_kafka_per_s": messages / from_kafka_s,
-        "store_alone_per_s": messages / alone_s, "times": from_kafka_s / alone_s,
+        "messages": messages,
+        "conversations": conversations,
+        "from_kafka_per_s": messages / from_kafka_s,
+        "store_alone_per_s": messages / alone_s,
+        "times": from_kafka_s / alone_s,
         "million_s": from_kafka_s * MILLION / messages,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -119,9 +122,13 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     with KafkaCluster(jvm=STEADY_JVM) as kafka:
         found = anyio.run(
-            measure, kafka.bootstrap, options.messages, options.conversations, options.seed,
+            measure,
+            kafka.bootstrap,
+            options.messages,
+            options.conversations,
+            options.seed,
             backend_options={"use_uvloop": True},
-        )  # fmt: skip
+        )
     if options.json:
         print(json.dumps({"question": "rebuild", "baseline": "the store alone", **found}))
         return

@@ -44,12 +44,17 @@ def entries_of(jobs: int) -> list[Entry]:
     body = b"." * BODY_BYTES
     return [
         Entry(
-            id=(number, 0), webhook_ids=(f"hook-{number % WEBHOOKS}",), lane=source.choice(lanes),
-            event_id=f"{source.getrandbits(128):032x}", kind="message.created", body=body, at_ms=number,
+            id=(number, 0),
+            webhook_ids=(f"hook-{number % WEBHOOKS}",),
+            lane=source.choice(lanes),
+            event_id=f"{source.getrandbits(128):032x}",
+            kind="message.created",
+            body=body,
+            at_ms=number,
             position="0.0.1",
         )
         for number in range(jobs)
-    ]  # fmt: skip
+    ]
 
 
 class Meter:
@@ -177,12 +182,23 @@ def report(rounds: dict[str, list[Meter]], jobs: int, *, as_json: bool) -> int:
         table: dict[str, Any] = {
             step: {name: [median(name, step, part) for part in range(3)] for name in CASES} for step in STEPS
         }
-        print(json.dumps({
-            "benchmark": "redis_queue", "baseline": BASELINE, "us_each_time_client_server": table,
-            "ratios_time": {step: ratio(step, 0) for step in STEPS}, "jobs_per_s": 1e6 / whole, "goal_us": GOAL_US,
-            "met": met, "jobs": jobs, "rounds": len(rounds[AIRY]), "python": sys.version.split()[0],
-            "cpus": os.cpu_count(),
-        }))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "benchmark": "redis_queue",
+                    "baseline": BASELINE,
+                    "us_each_time_client_server": table,
+                    "ratios_time": {step: ratio(step, 0) for step in STEPS},
+                    "jobs_per_s": 1e6 / whole,
+                    "goal_us": GOAL_US,
+                    "met": met,
+                    "jobs": jobs,
+                    "rounds": len(rounds[AIRY]),
+                    "python": sys.version.split()[0],
+                    "cpus": os.cpu_count(),
+                }
+            )
+        )
         return 0 if met else 1
     print(f"{'us per job':<12}{'':<10}{'time':>10}{'client CPU':>12}{'redis CPU':>12}")
     for step in STEPS:

@@ -45,11 +45,18 @@ def main() -> int:
         for partitions in PARTITIONS:
             for members in MEMBERS:
                 one = measured(keys, partitions, members, given.records, given.seed)
-                rows.append({
-                    "keys": keys, "partitions": partitions, "members": members, "skew": round(one.skew, 3),
-                    "best": round(best(one), 3), "idle_members": one.idle,
-                    "partition_skew": round(one.partition_skew, 3), "hottest_conversation": one.hottest,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "keys": keys,
+                        "partitions": partitions,
+                        "members": members,
+                        "skew": round(one.skew, 3),
+                        "best": round(best(one), 3),
+                        "idle_members": one.idle,
+                        "partition_skew": round(one.partition_skew, 3),
+                        "hottest_conversation": one.hottest,
+                    }
+                )
     if given.json:
         print(json.dumps({"records": given.records, "seed": given.seed, "baseline": "a perfect deal", "rows": rows}))
         return 0

@@ -66,10 +66,17 @@ class Traffic:
         self._sent += 1
         provider_id = f"m_{self._sent}_{'y' * 40}"
         fact = MessageReceived(
-            id=ids.derive(channel_id, f"fact{self._sent}"), conversation_id=conversation_id, channel_id=channel_id,
-            source="facebook", at_ms=1_767_225_600_000 + self._sent, cause="request-1", content=self._content,
-            message_id=ids.message_id(channel_id, provider_id), participant_id=contact, provider_id=provider_id,
-        )  # fmt: skip
+            id=ids.derive(channel_id, f"fact{self._sent}"),
+            conversation_id=conversation_id,
+            channel_id=channel_id,
+            source="facebook",
+            at_ms=1_767_225_600_000 + self._sent,
+            cause="request-1",
+            content=self._content,
+            message_id=ids.message_id(channel_id, provider_id),
+            participant_id=contact,
+            provider_id=provider_id,
+        )
         return self.record(topics.EVENTS.emit(conversation_id, fact))
 
     def record(self, emit: Emit) -> Record:
@@ -103,9 +110,7 @@ async def filled(path: Path, traffic: Traffic) -> SqliteStore:
     return store
 
 
-async def fold_and_store(
-    directory: Path, seed: int, conversations: int, rounds: int, batches: int
-) -> dict[str, float]:
+async def fold_and_store(directory: Path, seed: int, conversations: int, rounds: int, batches: int) -> dict[str, float]:
     traffic = Traffic(seed, conversations)
     store = await filled(directory / "store.db", traffic)
     await timed_batches(store, [traffic.batch(BATCH) for _ in range(batches)])  # caches as they are in service
@@ -121,9 +126,11 @@ async def fold_and_store(
     size = (directory / "store.db").stat().st_size
     await store.close()
     return {
-        "us_per_message": statistics.median(wall) * 1e6, "cpu_us_per_message": statistics.median(cpu) * 1e6,
-        "checkpoint_us_per_message": statistics.median(checkpoints) * 1e6, "file_mb": size / 1e6,
-    }  # fmt: skip
+        "us_per_message": statistics.median(wall) * 1e6,
+        "cpu_us_per_message": statistics.median(cpu) * 1e6,
+        "checkpoint_us_per_message": statistics.median(checkpoints) * 1e6,
+        "file_mb": size / 1e6,
+    }
 
 
 async def timed_batches(store: SqliteStore, work: Sequence[Sequence[Record]]) -> tuple[float, float]:
@@ -177,10 +184,13 @@ def measure(seed: int, conversations: int, rounds: int, batches: int) -> dict[st
         row_bytes = row_bytes_of(directory)
         bare = bare_inserts(directory, seed, conversations, row_bytes, rounds, batches)
     return {
-        "conversations": conversations, "row_bytes": row_bytes, **store, **bare,
+        "conversations": conversations,
+        "row_bytes": row_bytes,
+        **store,
+        **bare,
         "ratio": store["us_per_message"] / bare["us_per_row"],
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

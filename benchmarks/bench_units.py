@@ -67,9 +67,11 @@ def raw(messages: int, people: int, seed: int) -> list[Record]:
     for number in range(messages):
         message = {"mid": f"m_{random.getrandbits(512):x}", "text": "".join(random.choices("abcdefgh ", k=CHARACTERS))}
         event = {
-            "sender": {"id": f"{6_120_000_000_000_000 + random.randrange(people)}"}, "recipient": {"id": PAGE},
-            "timestamp": 1_767_225_600_000 + number, "message": message,
-        }  # fmt: skip
+            "sender": {"id": f"{6_120_000_000_000_000 + random.randrange(people)}"},
+            "recipient": {"id": PAGE},
+            "timestamp": 1_767_225_600_000 + number,
+            "message": message,
+        }
         entry = {"id": PAGE, "time": 1_767_225_600_000 + number, "messaging": [event]}
         body = msgspec.json.encode({"object": "page", "entry": [entry]})
         trace = ("traceparent", b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01")
@@ -130,9 +132,14 @@ async def stored(emits: list[Emit], rounds: int) -> Found:
 
 def matching(webhooks: int, rounds: int) -> Found:
     hooks = [
-        Webhook(id=f"hook-{number}", url="https://example.net", status="Subscribed",
-                since={topics.EVENTS.name: (0,) * topics.EVENTS.partitions}) for number in range(webhooks)
-    ]  # fmt: skip
+        Webhook(
+            id=f"hook-{number}",
+            url="https://example.net",
+            status="Subscribed",
+            since={topics.EVENTS.name: (0,) * topics.EVENTS.partitions},
+        )
+        for number in range(webhooks)
+    ]
     change = Change(id="c", kind=ChangeKind.MESSAGE_CREATED, lane="l", sequence=1, at_ms=0, body=b"{}")
     published = Published(Position(topics.EVENTS.name, 0, 1), 0, change)
     matcher, encoded = Matcher(hooks), [msgspec.json.encode(hook) for hook in hooks]
@@ -157,10 +164,18 @@ async def waiting(url: str, changes: int, share: int, body_bytes: int) -> float:
     shard, after = Shard(topics.EVENTS.name, 0), NOTHING
     for first in range(0, changes, BATCH):
         entries = [
-            Entry(id=(number, 0), webhook_ids=tuple(f"{hook:036}" for hook in range(share)), lane=f"{number % 300:036}",
-                  event_id=f"{number:036}", kind="message.created", body=b"." * body_bytes, at_ms=number,
-                  position="0.0.1") for number in range(first, min(first + BATCH, changes))
-        ]  # fmt: skip
+            Entry(
+                id=(number, 0),
+                webhook_ids=tuple(f"{hook:036}" for hook in range(share)),
+                lane=f"{number % 300:036}",
+                event_id=f"{number:036}",
+                kind="message.created",
+                body=b"." * body_bytes,
+                at_ms=number,
+                position="0.0.1",
+            )
+            for number in range(first, min(first + BATCH, changes))
+        ]
         await queue.put(shard, entries, after=after)
         after = entries[-1].id
     while await queue.claim(now_ms=changes, lease_ms=60_000, jobs_max=changes, per_webhook_max=changes):

@@ -25,9 +25,7 @@ from tests.kit.world import Backend, asyncio_world, trio_world
 
 __all__ = ["kafka", "kafka_cluster_factory", "redis_server"]  # defined beside their servers
 
-_COMMON = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+_COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 settings.register_profile("dev", _COMMON, max_examples=50)
 settings.register_profile("ci", _COMMON, max_examples=100, derandomize=True)
 settings.register_profile("thorough", _COMMON, max_examples=2000)

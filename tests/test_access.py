@@ -72,8 +72,12 @@ class RecordingBus(MemoryBus):
         return await super().publish(emits)
 
     def subscribe(
-        self, topics: Sequence[Topic[Any]], *, group: str, ownership: Ownership | None = None,
-    ) -> AbstractAsyncContextManager[Subscription]:  # fmt: skip
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        group: str,
+        ownership: Ownership | None = None,
+    ) -> AbstractAsyncContextManager[Subscription]:
         self.seen |= {(actor(), "reads", topic.name) for topic in topics} | {(actor(), "joins", group)}
         return super().subscribe(topics, group=group, ownership=ownership)
 
@@ -209,8 +213,9 @@ def test_an_access_list_has_the_names_of_the_wire_and_nothing_twice() -> None:
         access.Acl("User:p", "group", "prod.webhook-publisher", "Read")
     ]
     assert {line.name for line in lines if line.operation == "Write"} == {
-        "prod.dlq.application.communication.events", "prod.ops.application.components"
-    }  # fmt: skip
+        "prod.dlq.application.communication.events",
+        "prod.ops.application.components",
+    }
 
 
 def test_a_component_uses_what_it_reads_and_writes_and_no_more() -> None:

@@ -24,10 +24,11 @@ def test_what_is_needed_comes_from_the_schema() -> None:
 def test_mandatory_components_are_always_enabled_and_others_as_configured() -> None:
     quiet = load(None, {})
     quiet = msgspec.structs.replace(
-        quiet, components=msgspec.structs.replace(
+        quiet,
+        components=msgspec.structs.replace(
             quiet.components, webhook_consumer=msgspec.structs.replace(quiet.components.webhook_consumer, enabled=False)
-        )
-    )  # fmt: skip
+        ),
+    )
 
     assert enabled(Config()) == {"http", "api-communication", "api-admin", "webhook-publisher", "webhook-consumer"}
     assert enabled(quiet) == enabled(Config()) - {"webhook-consumer"}
@@ -70,9 +71,11 @@ def test_every_app_has_components_and_every_component_an_app() -> None:
 @pytest.mark.parametrize(
     ("path", "component"),
     [
-        ("/conversations.list", "api-communication"), ("/channels.list", "api-admin"),
-        ("/channels.facebook.connect", "sources-facebook"), ("/metrics", "http"),
+        ("/conversations.list", "api-communication"),
+        ("/channels.list", "api-admin"),
+        ("/channels.facebook.connect", "sources-facebook"),
+        ("/metrics", "http"),
     ],
-)  # fmt: skip
+)
 def test_a_path_belongs_to_one_component_and_the_longer_name_wins(path: str, component: str) -> None:
     assert [name for name in components.BY_NAME if components.serves({name}, path)] == [component]

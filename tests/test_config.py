@@ -95,24 +95,32 @@ log:
         ("http: {port: }", ":1: http.port: expected a whole number from 0 to 65535, found nothing"),
         ("http: {host: true}", ":1: http.host: expected text, found true"),
         ("http: {inFlightMax: 0}", ":1: http.inFlightMax: expected a whole number of at least 1, found the number 0"),
-        ("components: {webhook-consumer: {timeoutS: .inf}}",
-         ":1: components.webhook-consumer.timeoutS: expected a number from 0.001 to 604800, found text '.inf'"),
-        ("components: {sourcesfacebook: {}}",
-         ":1: components.sourcesfacebook: unknown key; did you mean sources-facebook?"),
+        (
+            "components: {webhook-consumer: {timeoutS: .inf}}",
+            ":1: components.webhook-consumer.timeoutS: expected a number from 0.001 to 604800, found text '.inf'",
+        ),
+        (
+            "components: {sourcesfacebook: {}}",
+            ":1: components.sourcesfacebook: unknown key; did you mean sources-facebook?",
+        ),
         ("http: [1, 2", ":1: not YAML: expected ',' or ']', but got '<stream end>'"),
         ("a: 1\n---\nb: 2\n", ":2: not YAML: but found another document"),
         ("[1]: 2\n", ":1: ?: expected a word as a key, found a list"),
         ("security: {systemToken: short}", ":1: security.systemToken: expected at least 16 characters, found 5"),
         ("security: {systemToken: env:NOPE}", ":1: security.systemToken: environment variable NOPE is not set"),
-        ("security: {systemToken: ''}",
-         ":1: security.systemToken: expected a secret (text, env:NAME or file:PATH), found empty text"),
-        ("components: {sources-facebook: {enabled: false, graphUrl: graph.example}}",
-         ":1: components.sources-facebook.graphUrl: expected an http(s):// address, found text 'graph.example'"),
+        (
+            "security: {systemToken: ''}",
+            ":1: security.systemToken: expected a secret (text, env:NAME or file:PATH), found empty text",
+        ),
+        (
+            "components: {sources-facebook: {enabled: false, graphUrl: graph.example}}",
+            ":1: components.sources-facebook.graphUrl: expected an http(s):// address, found text 'graph.example'",
+        ),
         ("kubernetes: {host: x}", "where to listen is `http.host`"),
         ("components: {sources: {facebook: {}}}", "write `sources-facebook: …`"),
         (f"http: {{port: {'9' * 5000}}}", ":1: http.port: expected a whole number from 0 to 65535"),
     ],
-)  # fmt: skip
+)
 def test_a_problem_says_what_was_expected_and_what_was_found(tmp_path: Path, text: str, message: str) -> None:
     found = problems(tmp_path, text)
 
@@ -166,9 +174,14 @@ def test_a_secret_comes_from_a_file_without_its_line_break(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["security: {tokens: hunter2hunter2hunter2}", "security: {systemToken: [hunter2]}", "security: hunter2",
-     "security: {systemTokens: hunter2}", "security: {systemToken: hunter2}"],
-)  # fmt: skip
+    [
+        "security: {tokens: hunter2hunter2hunter2}",
+        "security: {systemToken: [hunter2]}",
+        "security: hunter2",
+        "security: {systemTokens: hunter2}",
+        "security: {systemToken: hunter2}",
+    ],
+)
 def test_no_problem_repeats_a_secret(tmp_path: Path, text: str) -> None:
     assert "hunter2" not in "".join(problems(tmp_path, text))
 

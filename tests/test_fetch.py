@@ -29,47 +29,161 @@ ANYWHERE = Reach(ports=(), http=True, private=True)
 ANY_PORT = Reach(ports=(), http=True)
 
 PUBLIC_ADDRESSES = [
-    "1.1.1.1", "8.8.8.8", "93.184.216.34", "172.15.255.255", "172.32.0.1", "100.63.255.255",
-    "100.128.0.1", "192.0.1.1", "192.167.1.1", "198.17.255.255", "198.20.0.1", "223.255.255.255",
-    "2606:4700::1111", "2a00:1450:4001::200e", "2001:4860:4860::8888", "::ffff:8.8.8.8",
+    "1.1.1.1",
+    "8.8.8.8",
+    "93.184.216.34",
+    "172.15.255.255",
+    "172.32.0.1",
+    "100.63.255.255",
+    "100.128.0.1",
+    "192.0.1.1",
+    "192.167.1.1",
+    "198.17.255.255",
+    "198.20.0.1",
+    "223.255.255.255",
+    "2606:4700::1111",
+    "2a00:1450:4001::200e",
+    "2001:4860:4860::8888",
+    "::ffff:8.8.8.8",
     "::ffff:808:808",
-]  # fmt: skip
+]
 
 REFUSED_ADDRESSES = [
-    "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.254", "127.0.0.1",
-    "127.1.2.3", "169.254.169.254", "169.254.0.1", "172.16.0.1", "172.31.255.255", "192.0.0.1",
-    "192.0.0.170", "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1", "198.19.255.255",
-    "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "::",
-    "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1", "::ffff:10.0.0.1",
-    "::ffff:169.254.169.254", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::8.8.8.8",
-    "64:ff9b:1::1", "100::1", "2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:2::1",
-    "2001:10::1", "2001:20::1", "2001:db8::1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "3fff::1",
-    "4000::1", "5f00::1", "fc00::1", "fd12:3456::1", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1",
-    "ff0e::1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "", "1.1.1.1 ", "[::1]",
-]  # fmt: skip
+    "0.0.0.0",
+    "0.1.2.3",
+    "10.0.0.1",
+    "10.255.255.255",
+    "100.64.0.1",
+    "100.127.255.254",
+    "127.0.0.1",
+    "127.1.2.3",
+    "169.254.169.254",
+    "169.254.0.1",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.1",
+    "192.0.0.170",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.0.1",
+    "198.18.0.1",
+    "198.19.255.255",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::127.0.0.1",
+    "::ffff:127.0.0.1",
+    "::ffff:7f00:1",
+    "::ffff:10.0.0.1",
+    "::ffff:169.254.169.254",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::8.8.8.8",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "2001:2::1",
+    "2001:10::1",
+    "2001:20::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1",
+    "3fff::1",
+    "4000::1",
+    "5f00::1",
+    "fc00::1",
+    "fd12:3456::1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "ff02::1",
+    "ff0e::1",
+    "127.1",
+    "2130706433",
+    "0x7f.1",
+    "0177.0.0.1",
+    "localhost",
+    "",
+    "1.1.1.1 ",
+    "[::1]",
+]
 
 REFUSED_URLS = [
-    "http://hooks.example.com/", "ftp://hooks.example.com/", "file:///etc/passwd",
-    "gopher://example.com/", "//example.com/", "https:///path", "https://", "", "hooks.example.com",
-    "javascript:alert(1)", "https://user@example.com/", "https://user:word@example.com/",
-    "https://example.com@127.0.0.1/", "https://@example.com/", "https://example.com:8443/",
-    "https://example.com:80/", "https://example.com:0/", "https://example.com:99999/",
-    "https://example.com:x/", "https://127.0.0.1/", "https://127.1/", "https://2130706433/",
-    "https://0x7f000001/", "https://0x7f.0.0.1/", "https://0177.0.0.1/", "https://017700000001/",
-    "https://127.0.0.1./", "https://127.000.000.001/", "https://0/", "https://0.0.0.0/",
-    "https://[::1]/", "https://[::]/", "https://[::ffff:127.0.0.1]/", "https://[::ffff:7f00:1]/",
-    "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://[fe80::1%25eth0]/",
-    "https://[fd00::1]/", "https://169.254.169.254/latest/meta-data/", "https://[::ffff:a9fe:a9fe]/",
-    "https://2852039166/", "https://0xa9fea9fe/", "https://0251.0376.0251.0376/", "https://10.0.0.1/",
-    "https://192.168.1.1/", "https://localhost/", "https://LOCALHOST/", "https://localhost./",
-    "https://api.localhost/", "https://printer.local/", "https://metadata.google.internal/",
-    "https://redis/", "https://1.1.1.256/", "https://0x/", "https://example.0x7f/",
-    "https://①②⑦.⓪.⓪.①/", "https://exämple.com/", "https://example.com\\@127.0.0.1/",
-    "https://example.com /", "https://exa\tmple.com/", "https://example.com\r\nHost: a/",
-    "https://-a.example.com/", "https://a..example.com/", "https://example.com%2f@127.0.0.1/",
-    "https://[v1.x]/", "https://[::1", "https://" + "a" * 64 + ".example.com/",
+    "http://hooks.example.com/",
+    "ftp://hooks.example.com/",
+    "file:///etc/passwd",
+    "gopher://example.com/",
+    "//example.com/",
+    "https:///path",
+    "https://",
+    "",
+    "hooks.example.com",
+    "javascript:alert(1)",
+    "https://user@example.com/",
+    "https://user:word@example.com/",
+    "https://example.com@127.0.0.1/",
+    "https://@example.com/",
+    "https://example.com:8443/",
+    "https://example.com:80/",
+    "https://example.com:0/",
+    "https://example.com:99999/",
+    "https://example.com:x/",
+    "https://127.0.0.1/",
+    "https://127.1/",
+    "https://2130706433/",
+    "https://0x7f000001/",
+    "https://0x7f.0.0.1/",
+    "https://0177.0.0.1/",
+    "https://017700000001/",
+    "https://127.0.0.1./",
+    "https://127.000.000.001/",
+    "https://0/",
+    "https://0.0.0.0/",
+    "https://[::1]/",
+    "https://[::]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://[2002:7f00:1::]/",
+    "https://[fe80::1%25eth0]/",
+    "https://[fd00::1]/",
+    "https://169.254.169.254/latest/meta-data/",
+    "https://[::ffff:a9fe:a9fe]/",
+    "https://2852039166/",
+    "https://0xa9fea9fe/",
+    "https://0251.0376.0251.0376/",
+    "https://10.0.0.1/",
+    "https://192.168.1.1/",
+    "https://localhost/",
+    "https://LOCALHOST/",
+    "https://localhost./",
+    "https://api.localhost/",
+    "https://printer.local/",
+    "https://metadata.google.internal/",
+    "https://redis/",
+    "https://1.1.1.256/",
+    "https://0x/",
+    "https://example.0x7f/",
+    "https://①②⑦.⓪.⓪.①/",
+    "https://exämple.com/",
+    "https://example.com\\@127.0.0.1/",
+    "https://example.com /",
+    "https://exa\tmple.com/",
+    "https://example.com\r\nHost: a/",
+    "https://-a.example.com/",
+    "https://a..example.com/",
+    "https://example.com%2f@127.0.0.1/",
+    "https://[v1.x]/",
+    "https://[::1",
+    "https://" + "a" * 64 + ".example.com/",
     "https://example.com/" + "a" * 2_048,
-]  # fmt: skip
+]
 
 
 LONG_S = 120.0  # no machine is so busy: what passes is a deadline that a test lets pass
@@ -84,8 +198,14 @@ class Patient(AiohttpFetch):
     """Without haste: what becomes of a call is for the other side to say, not for how busy the machine is."""
 
     async def __call__(
-        self, method: str, url: str, *, connect_s: float = LONG_S, total_s: float = LONG_S, **more: Any,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        url: str,
+        *,
+        connect_s: float = LONG_S,
+        total_s: float = LONG_S,
+        **more: Any,
+    ) -> Answer:
         return await super().__call__(method, url, connect_s=connect_s, total_s=total_s, **more)
 
 
@@ -135,10 +255,19 @@ def test_a_url_we_would_not_call_is_refused_when_it_is_registered(url: str) -> N
     assert refused.value.field == "url"
 
 
-@pytest.mark.parametrize("url", [
-    "https://hooks.example.com", "https://hooks.example.com/a?b=c#d", "https://hooks.example.com:443/", "https://1.1.1.1/",
-    "https://[2606:4700::1111]/", "https://xn--exmple-cua.com/", "HTTPS://EXAMPLE.COM./", "https://a_b.example.com/",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.example.com",
+        "https://hooks.example.com/a?b=c#d",
+        "https://hooks.example.com:443/",
+        "https://1.1.1.1/",
+        "https://[2606:4700::1111]/",
+        "https://xn--exmple-cua.com/",
+        "HTTPS://EXAMPLE.COM./",
+        "https://a_b.example.com/",
+    ],
+)
 def test_an_ordinary_url_is_accepted(url: str) -> None:
     check_url(url)
 
@@ -168,8 +297,17 @@ class Names(AbstractResolver):
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return [ResolveResult(hostname=host, host=address, port=port, proto=0, flags=0,
-            family=socket.AF_INET6 if ":" in address else socket.AF_INET) for address in answer]  # fmt: skip
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                proto=0,
+                flags=0,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+            )
+            for address in answer
+        ]
 
     async def close(self) -> None: ...
 
@@ -208,10 +346,27 @@ async def test_a_refused_url_is_never_connected_to(url: str, connections: list[s
 
 
 NUMBERS = [
-    "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "017700000001",
-    "127.0.0.1.", "0", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]",
-    "[2002:7f00:1::]", "169.254.169.254", "2852039166", "0xa9fea9fe", "10.0.0.1", "localhost",
-]  # fmt: skip
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.0.0.1",
+    "0177.0.0.1",
+    "017700000001",
+    "127.0.0.1.",
+    "0",
+    "0.0.0.0",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "169.254.169.254",
+    "2852039166",
+    "0xa9fea9fe",
+    "10.0.0.1",
+    "localhost",
+]
 
 
 @pytest.mark.parametrize("host", NUMBERS)
@@ -346,11 +501,19 @@ async def _silence(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) 
     await reader.read()
 
 
-@pytest.mark.parametrize("answer", [
-    b"", b"HTTP/1.1", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", b"SSH-2.0-OpenSSH_9.6\r\n",
-    b"HTTP/1.1 x OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"a" * 70_000 + b"\r\n\r\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 x OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"a" * 70_000 + b"\r\n\r\n",
+    ],
+)
 async def test_an_answer_that_is_not_whole_is_unanswered(answer: bytes) -> None:
     async with answering(answer) as url, Patient(ANYWHERE) as fetch:
         assert isinstance(await _failing(fetch, url), Unanswered)
@@ -418,19 +581,38 @@ async def test_headers_and_body_arrive_as_given_and_nothing_about_us_is_added() 
     lines = seen[0].decode().split("\r\n")
     assert lines[0] == "POST /a%2Fb?c=%20d HTTP/1.1"
     assert sorted(line.partition(":")[0] for line in lines[1:] if ":" in line) == [
-        "Accept", "Content-Length", "Content-Type", "Host", "User-Agent", "X-One",
-    ]  # fmt: skip
+        "Accept",
+        "Content-Length",
+        "Content-Type",
+        "Host",
+        "User-Agent",
+        "X-One",
+    ]
     assert "User-Agent: Airy/1.0" in lines
     assert lines[-1] == "{}"
     assert b"Mine/2" in seen[1]
     assert b"Airy" not in seen[1]
 
 
-@pytest.mark.parametrize("headers", [
-    {"X-A": "1\r\nX-B: 2"}, {"X-A": "1\nX-B: 2"}, {"X-A": "1\rX-B: 2"}, {"X-A": "1\0"}, {"X-A\r\nX-B": "1"},
-    {"X A": "1"}, {"X-A:": "1"}, {"": "1"}, {"X-A": "€"}, {"é": "1"}, {"Host": "a"}, {"content-length": "1"},
-    {"Transfer-Encoding": "chunked"}, {"Expect": "100-continue"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-A": "1\r\nX-B: 2"},
+        {"X-A": "1\nX-B: 2"},
+        {"X-A": "1\rX-B: 2"},
+        {"X-A": "1\0"},
+        {"X-A\r\nX-B": "1"},
+        {"X A": "1"},
+        {"X-A:": "1"},
+        {"": "1"},
+        {"X-A": "€"},
+        {"é": "1"},
+        {"Host": "a"},
+        {"content-length": "1"},
+        {"Transfer-Encoding": "chunked"},
+        {"Expect": "100-continue"},
+    ],
+)
 async def test_headers_that_would_break_the_request_are_refused_and_nothing_is_sent(headers: dict[str, str]) -> None:
     async with recording() as (url, seen), Patient(ANYWHERE) as fetch:
         with pytest.raises(Refused):
@@ -446,8 +628,10 @@ async def test_methods_have_the_length_and_the_body_that_belong_to_them() -> Non
         for method, sent, received in (("GET", b"", b"hello"), ("POST", b"", b"hello"), ("PUT", b"x" * 9, b"hello")):
             assert (await fetch(method, url, body=sent or None)).body == received
     assert [b"Content-Length: %d\r\n" % length in request for request, length in zip(seen, (0, 0, 9), strict=True)] == [
-        False, True, True,
-    ]  # fmt: skip
+        False,
+        True,
+        True,
+    ]
 
 
 async def test_an_answer_to_head_has_no_body_and_keeps_the_connection() -> None:
@@ -621,11 +805,16 @@ def _own_certificate(directory: Path) -> ssl.SSLContext:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     start = datetime(2020, 1, 1, tzinfo=UTC)
     certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(start).not_valid_after(start + timedelta(days=36_500))
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=36_500))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
-    )  # fmt: skip
+    )
     pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

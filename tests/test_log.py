@@ -63,9 +63,14 @@ def test_fields_named_like_secrets_are_masked_at_any_depth(format_: str) -> None
     stream = configured(format=format_)
 
     structlog.get_logger().info(
-        "x", page_token="t0p", headers={"Authorization": "t0p", "cookies": ["t0p"]}, rows=[{"signature_key": "t0p"}],
-        secret=Secret("t0p"), apiKey="t0p", password=b"t0p",
-    )  # fmt: skip
+        "x",
+        page_token="t0p",
+        headers={"Authorization": "t0p", "cookies": ["t0p"]},
+        rows=[{"signature_key": "t0p"}],
+        secret=Secret("t0p"),
+        apiKey="t0p",
+        password=b"t0p",
+    )
 
     assert "t0p" not in stream.getvalue()
     assert stream.getvalue().count(MASK) == 7

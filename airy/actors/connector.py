@@ -147,9 +147,14 @@ class Connector:
             if kind == "profile" and len(self._busy) >= self._workers_max // 2:
                 break  # names can wait, answers cannot
             for work in await self._store.work(
-                kind, self._source.name, partitions=partitions, due_until_ms=now_ms, work_max=WORK_MAX,
-                channel_max=CROWD * self._source.send_parallel_max, not_channels=self._lanes.paused(now_ms),
-            ):  # fmt: skip
+                kind,
+                self._source.name,
+                partitions=partitions,
+                due_until_ms=now_ms,
+                work_max=WORK_MAX,
+                channel_max=CROWD * self._source.send_parallel_max,
+                not_channels=self._lanes.paused(now_ms),
+            ):
                 if len(self._busy) >= self._workers_max:
                     return IDLE_S  # a worker that gets free pokes
                 if work.conversation_id in self._busy or self._open.get(work.message_id or "", NOT_OPEN)[1] > now_ms:
@@ -166,8 +171,9 @@ class Connector:
     async def _work(self, ctx: Context, receive: ObjectReceiveStream[Work]) -> None:
         async for work in receive:
             try:
-                with trace.under(work.trace), bound_contextvars(
-                    conversation_id=work.conversation_id, message_id=work.message_id
+                with (
+                    trace.under(work.trace),
+                    bound_contextvars(conversation_id=work.conversation_id, message_id=work.message_id),
                 ):
                     await self._do(ctx, work)
             finally:
@@ -319,11 +325,19 @@ class Connector:
             ctx.log.info("profile.unavailable", conversation_id=conversation.id, error=str(error))
             await self._pause(ctx)
             return
-        await self._publish(ctx, ProfileResolved(
-            id=ids.derive(conversation.id, f":profile:{conversation.sequence}"), conversation_id=conversation.id,
-            channel_id=conversation.channel_id, source=conversation.source, at_ms=ctx.clock.now_ms(),
-            found=profile.found, display_name=profile.display_name, avatar_url=profile.avatar_url,
-        ))  # fmt: skip
+        await self._publish(
+            ctx,
+            ProfileResolved(
+                id=ids.derive(conversation.id, f":profile:{conversation.sequence}"),
+                conversation_id=conversation.id,
+                channel_id=conversation.channel_id,
+                source=conversation.source,
+                at_ms=ctx.clock.now_ms(),
+                found=profile.found,
+                display_name=profile.display_name,
+                avatar_url=profile.avatar_url,
+            ),
+        )
 
 
 def _no_channel(channel: Channel | None) -> Failed | None:

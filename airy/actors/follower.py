@@ -175,8 +175,11 @@ class Follower:
 
 def _dead_letter(record: Record, reason: str) -> Emit:
     headers = (
-        ("topic", record.topic.encode()), ("partition", b"%d" % record.partition), ("offset", b"%d" % record.offset),
-        ("reason", reason.encode()[:1024]), ("attempts", b"1"),
-    )  # fmt: skip
+        ("topic", record.topic.encode()),
+        ("partition", b"%d" % record.partition),
+        ("offset", b"%d" % record.offset),
+        ("reason", reason.encode()[:1024]),
+        ("attempts", b"1"),
+    )
     topic = topics.dead_letters(topics.EVENTS.name)
     return topic.emit(record.key.decode("utf-8", "replace"), record.value or b"", headers=headers)

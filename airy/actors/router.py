@@ -33,7 +33,7 @@ def _facts(routed: Routed, record: Record) -> list[Emit]:
     return [
         topics.EVENTS.emit(fact.conversation_id, fact, headers=(("id", fact.id.encode()), *trace))
         for fact in routed.facts
-    ]  # fmt: skip
+    ]
 
 
 def dead_letter(record: Record, reason: str, attempts: int) -> Emit:
@@ -59,10 +59,14 @@ class Router:
             tasks.start_soon(self._channels.run, self._bus, _Quiet(ctx))
             await self._channels.caught_up_to(await self._bus.ends([topics.CHANNELS]))
             await transform(
-                self._bus, ctx, [topics.source_events(self._source.name)],
-                group=f"sources.{self._source.name}.router", step=self._step,
-                dead_letter=self._dead_letter, after=partial(self._after, ctx),
-            )  # fmt: skip
+                self._bus,
+                ctx,
+                [topics.source_events(self._source.name)],
+                group=f"sources.{self._source.name}.router",
+                step=self._step,
+                dead_letter=self._dead_letter,
+                after=partial(self._after, ctx),
+            )
             tasks.cancel_scope.cancel()
 
     def _heard(self, key: str, channel: Channel | None) -> None:
@@ -114,9 +118,11 @@ class Router:
 def _about(record: Record) -> dict[str, object]:
     """What a log line about a raw webhook names."""
     return {
-        "topic": record.topic, "partition": record.partition, "offset": record.offset,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
         "trace_id": trace_id_of(record.header("traceparent") or ""),
-    }  # fmt: skip
+    }
 
 
 class _Quiet:

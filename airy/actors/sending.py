@@ -33,18 +33,27 @@ NO_ANSWER = Failed(kind="provider", error="the provider could not be reached", a
 def started(message: Message, worker: str, now_ms: int) -> SendStarted:
     attempt = message.attempt + 1
     return SendStarted(
-        id=ids.derive(message.id, f":attempt:{attempt}"), conversation_id=message.conversation_id,
-        channel_id=message.channel_id, source=message.source, at_ms=now_ms,
-        message_id=message.id, attempt=attempt, worker=worker,
-    )  # fmt: skip
+        id=ids.derive(message.id, f":attempt:{attempt}"),
+        conversation_id=message.conversation_id,
+        channel_id=message.channel_id,
+        source=message.source,
+        at_ms=now_ms,
+        message_id=message.id,
+        attempt=attempt,
+        worker=worker,
+    )
 
 
 def ended(message: Message, outcome: Outcome, now_ms: int, random: Random, backoff: Backoff = BACKOFF) -> Fact:
     """The fact for `outcome` of the attempt that `message` (as folded after `started`) is in."""
     cause = {
-        "conversation_id": message.conversation_id, "channel_id": message.channel_id, "source": message.source,
-        "at_ms": now_ms, "message_id": message.id, "attempt": message.attempt,
-    }  # fmt: skip
+        "conversation_id": message.conversation_id,
+        "channel_id": message.channel_id,
+        "source": message.source,
+        "at_ms": now_ms,
+        "message_id": message.id,
+        "attempt": message.attempt,
+    }
     name = f":attempt:{message.attempt}"
     match outcome:
         case Sent(provider_id=provider_id):
@@ -54,9 +63,13 @@ def ended(message: Message, outcome: Outcome, now_ms: int, random: Random, backo
         case Failed():
             return SendFailed(
                 id=ids.derive(message.id, f"{name}:failed:{message.sequence}:{now_ms}"),
-                error_kind=outcome.kind, error=outcome.error, error_code=outcome.code, detail=outcome.detail or NULL,
-                retry_at_ms=_retry_at_ms(message, outcome, now_ms, random, backoff), **cause,  # type: ignore[arg-type]
-            )  # fmt: skip
+                error_kind=outcome.kind,
+                error=outcome.error,
+                error_code=outcome.code,
+                detail=outcome.detail or NULL,
+                retry_at_ms=_retry_at_ms(message, outcome, now_ms, random, backoff),
+                **cause,  # type: ignore[arg-type]
+            )
 
 
 def _retry_at_ms(message: Message, failed: Failed, now_ms: int, random: Random, backoff: Backoff) -> int | None:

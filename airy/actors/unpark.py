@@ -25,9 +25,14 @@ BYTES_MAX = 4_194_304
 
 class Unpark:
     def __init__(
-        self, bus: Bus, source: Source, *, counts: Counter[str] | None = None, records_max: int = 200,
+        self,
+        bus: Bus,
+        source: Source,
+        *,
+        counts: Counter[str] | None = None,
+        records_max: int = 200,
         idle_s: float = 5.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._bus = bus
         self._source = source
         self._parked = topics.parked_events(source.name)

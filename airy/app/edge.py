@@ -32,10 +32,16 @@ def front(parts: Parts, running: frozenset[str], status: TreeStatus, read: Read)
         if f"sources-{name}" in running
     }
     edge = Edge(
-        commands=parts.commands, store=parts.store, queue=parts.queue, reached=parts.follower.reached, status=status,
-        clock=parts.clock, ids=parts.ids, version=__version__,
+        commands=parts.commands,
+        store=parts.store,
+        queue=parts.queue,
+        reached=parts.follower.reached,
+        status=status,
+        clock=parts.clock,
+        ids=parts.ids,
+        version=__version__,
         caught_up=lambda: parts.follower.caught_up,
-    )  # fmt: skip
+    )
     app = application(edge, reader, Guard([authenticator(config)]), running, [metrics.route(read)])
     cors = Cors(config.http.allowed_origins)
     return Front(app, ingresses, cors=cors, ids=parts.ids), list(ingresses.values())

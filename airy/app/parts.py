@@ -54,22 +54,47 @@ class Parts(Struct, kw_only=True):
 
 
 def assemble(
-    config: Config, *, clock: Clock, ids: Ids, bus: Bus, store: Store, queue: WebhookQueue, sealer: Sealer,
-    provider_fetch: Fetch, webhook_fetch: Fetch, arrived: Callable[[float], Awaitable[None]] = anyio.sleep,
+    config: Config,
+    *,
+    clock: Clock,
+    ids: Ids,
+    bus: Bus,
+    store: Store,
+    queue: WebhookQueue,
+    sealer: Sealer,
+    provider_fetch: Fetch,
+    webhook_fetch: Fetch,
+    arrived: Callable[[float], Awaitable[None]] = anyio.sleep,
     kept: Checkpointed | None = None,
-) -> Parts:  # fmt: skip
+) -> Parts:
     """What follows from the ports and the configuration."""
     follower = Follower(bus, store)
     facebook = Facebook(facebook_config(config))
     return Parts(
-        config=config, clock=clock, ids=ids, bus=bus, store=store, queue=queue, sealer=sealer, follower=follower,
-        provider_fetch=provider_fetch, webhook_fetch=webhook_fetch, arrived=arrived, kept=kept,
-        sources={facebook.name: facebook}, watch=Watch(bus, follower), roll=Roll(bus, clock),
+        config=config,
+        clock=clock,
+        ids=ids,
+        bus=bus,
+        store=store,
+        queue=queue,
+        sealer=sealer,
+        follower=follower,
+        provider_fetch=provider_fetch,
+        webhook_fetch=webhook_fetch,
+        arrived=arrived,
+        kept=kept,
+        sources={facebook.name: facebook},
+        watch=Watch(bus, follower),
+        roll=Roll(bus, clock),
         commands=Commands(
-            Writer(bus, follower.reached, clock, ids), store, sealer, FacebookAccounts(provider_fetch, facebook.config),
-            message_ttl_s=config.components.api_communication.message_ttl_s, reach=webhook_reach(config),
+            Writer(bus, follower.reached, clock, ids),
+            store,
+            sealer,
+            FacebookAccounts(provider_fetch, facebook.config),
+            message_ttl_s=config.components.api_communication.message_ttl_s,
+            reach=webhook_reach(config),
         ),
-    )  # fmt: skip
+    )
 
 
 def webhook_reach(config: Config) -> Reach:
@@ -85,5 +110,7 @@ def facebook_config(config: Config) -> FacebookConfig:
         app_id=given.app_id or "off",
         app_secrets=tuple(secret.reveal() for secret in given.app_secret) or ("off",),
         verify_token=given.webhook_secret.reveal() if given.webhook_secret else "off",
-        graph_url=given.graph_url, graph_version=given.graph_version, human_agent=given.human_agent,
-    )  # fmt: skip
+        graph_url=given.graph_url,
+        graph_version=given.graph_version,
+        human_agent=given.human_agent,
+    )

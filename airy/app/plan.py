@@ -153,9 +153,14 @@ def _webhooks(parts: Parts, running: Collection[str]) -> list[Child | Supervisio
 
     def publisher() -> Publisher:
         return Publisher(
-            parts.bus, parts.store, parts.follower, parts.queue, forget=parts.store.forget_changes,
-            forgotten=parts.store.forgotten, rebuild=parts.follower.rebuild,
-        )  # fmt: skip
+            parts.bus,
+            parts.store,
+            parts.follower,
+            parts.queue,
+            forget=parts.store.forget_changes,
+            forgotten=parts.store.forgotten,
+            rebuild=parts.follower.rebuild,
+        )
 
     def dispatcher() -> Dispatcher:
         return Dispatcher(

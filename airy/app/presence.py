@@ -94,13 +94,21 @@ class Reporter:
             self._instance = f"{self._host}:{urlsplit(url).port}" if url else self._parts.ids.new()
         waiting = self._status.waiting_for()
         return ProcessStatus(
-            instance=self._instance, url=url, version=__version__, started_at_ms=self._started_at_ms, at_ms=now_ms,
-            beat_ms=round(self._parts.config.status.beat_s * 1000), ready=not waiting,
+            instance=self._instance,
+            url=url,
+            version=__version__,
+            started_at_ms=self._started_at_ms,
+            at_ms=now_ms,
+            beat_ms=round(self._parts.config.status.beat_s * 1000),
+            ready=not waiting,
             waiting_for={name: self._told(why) for name, why in sorted(waiting.items())[:REASONS_MAX]},
-            components=self._components(), memory_bytes=resident_bytes() or 0, fold_lag=watch.fold_lag,
-            fold_age_ms=round(watch.fold_age_s * 1000), caught_up=self._parts.follower.caught_up,
+            components=self._components(),
+            memory_bytes=resident_bytes() or 0,
+            fold_lag=watch.fold_lag,
+            fold_age_ms=round(watch.fold_age_s * 1000),
+            caught_up=self._parts.follower.caught_up,
             loop_delay_ms=round(watch.loop_delay_s * 1000),
-        )  # fmt: skip
+        )
 
     def _components(self) -> dict[str, ComponentStatus]:
         restarts, watch, bus = self._status.restarts(), self._parts.watch, self._parts.bus
@@ -110,10 +118,11 @@ class Reporter:
             groups = access.groups(name) if name in access.ACTORS else ()
             lags = [lag for (group, _), lag in watch.lags.items() if group in groups]
             found[name] = ComponentStatus(
-                ready=ready, restarts=sum(count for (component, _), count in restarts.items() if component == name),
+                ready=ready,
+                restarts=sum(count for (component, _), count in restarts.items() if component == name),
                 lag=sum(lags) if lags else None,
                 rebalances=sum(dealt.get(group, 0) for group in groups) if groups else None,
-            )  # fmt: skip
+            )
         return found
 
     def _told(self, why: str) -> str:

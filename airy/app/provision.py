@@ -38,9 +38,12 @@ class Place(Struct, frozen=True, kw_only=True):
 
     def wanted(self) -> list[Wanted]:
         return desired(
-            self.topics, named=self.settings.named, replication=self.replication, min_in_sync=self.min_in_sync,
+            self.topics,
+            named=self.settings.named,
+            replication=self.replication,
+            min_in_sync=self.min_in_sync,
             record_bytes_max=self.settings.record_bytes_max,
-        )  # fmt: skip
+        )
 
 
 def place(config: Config) -> Place:
@@ -49,9 +52,11 @@ def place(config: Config) -> Place:
     if not kafka.bootstrap:
         raise Refused("no cluster is configured: set bus.kafka.bootstrap to host:port, or AIRY_KAFKA")
     return Place(
-        settings=kafka_settings(config), topics=topics.ALL, replication=kafka.replication,
+        settings=kafka_settings(config),
+        topics=topics.ALL,
+        replication=kafka.replication,
         min_in_sync=kafka.min_in_sync,
-    )  # fmt: skip
+    )
 
 
 async def verify_topics(

@@ -19,10 +19,16 @@ _COLOURS = {"+": "32", "~": "33", "!": "1;31", "?": "2", "=": "2"}  # by the sig
 def plan_lines(plan: Plan) -> list[str]:
     """One line a difference, like a migration's, and the sum of what is right."""
     rows: list[Row] = [
-        ("+", topic.name, "create", _count(topic.partitions, "partition"), _count(topic.replication, "replica"),
-         f"kept: {topic.retention}")
+        (
+            "+",
+            topic.name,
+            "create",
+            _count(topic.partitions, "partition"),
+            _count(topic.replication, "replica"),
+            f"kept: {topic.retention}",
+        )
         for topic in plan.create
-    ]  # fmt: skip
+    ]
     rows += [("~", each.name, "alter", each.key, f"{each.found or NOBODY} → {each.wanted}") for each in plan.alter]
     rows += [("!", each.name, "refuse", each.what) for each in plan.refuse]
     rows += [("?", name, "unknown", "not a topic of this version: left alone") for name in plan.unknown]
@@ -35,9 +41,10 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _sum(plan: Plan) -> str:
     sums = {
-        "to create": len(plan.create), "to alter": len({each.name for each in plan.alter}),
+        "to create": len(plan.create),
+        "to alter": len({each.name for each in plan.alter}),
         "refused": len({each.name for each in plan.refuse}),
-    }  # fmt: skip
+    }
     return "".join(f", {number} {what}" for what, number in sums.items() if number)
 
 
@@ -45,22 +52,29 @@ def topic_rows(topics: Iterable[Topic[Any]]) -> list[dict[str, Any]]:
     """The page of topics for programs."""
     return [
         {
-            "name": topic.name, "key": topic.key, "partitions": topic.partitions, "retention": retention(topic),
+            "name": topic.name,
+            "key": topic.key,
+            "partitions": topic.partitions,
+            "retention": retention(topic),
             "writers": [name for name in access.ACTORS if access.writes(name, topic)],
             "readers": [name for name in access.ACTORS if access.reads(name, topic)],
         }
         for topic in topics
-    ]  # fmt: skip
+    ]
 
 
 def topic_lines(topics: Iterable[Topic[Any]]) -> list[str]:
     rows: list[Row] = [
         (
-            row["name"], row["key"], str(row["partitions"]), row["retention"], _names(row["writers"]),
+            row["name"],
+            row["key"],
+            str(row["partitions"]),
+            row["retention"],
+            _names(row["writers"]),
             _names(row["readers"]),
         )
         for row in topic_rows(topics)
-    ]  # fmt: skip
+    ]
     return aligned([("TOPIC", "KEY", "PARTITIONS", "KEPT", "WRITTEN BY", "READ BY"), *rows])
 
 

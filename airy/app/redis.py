@@ -16,9 +16,13 @@ def redis_server(config: Config) -> Server:
     if given.url is None:
         raise Refused("no redis is configured: set queue.redis.url, or AIRY_REDIS", field="queue.redis.url")
     return Server(
-        url=given.url, cluster=given.cluster, sentinels=given.sentinels, ca_file=_path(given.ca_file),
-        cert_file=_path(given.cert_file), key_file=_path(given.key_file),
-    )  # fmt: skip
+        url=given.url,
+        cluster=given.cluster,
+        sentinels=given.sentinels,
+        ca_file=_path(given.ca_file),
+        cert_file=_path(given.cert_file),
+        key_file=_path(given.key_file),
+    )
 
 
 def show_acl(config: Config, user: str) -> int:

@@ -130,7 +130,7 @@ def _by_what(appends: Mapping[str, Histogram]) -> dict[tuple[str, ...], Histogra
     return {
         (what,): sum_of((each for topic, each in appends.items() if _WHAT.get(topic, "other") == what), SHORT_S)
         for what in ("ingress", "facts", "other")
-    }  # fmt: skip
+    }
 
 
 _WHAT = {topics.EVENTS.name: "facts", **{topics.source_events(name).name: "ingress" for name in topics.SOURCES}}

@@ -13,8 +13,10 @@ from airy.http.ports import Fleet
 from airy.model.process import SHARED
 
 COMPONENT_OF = {  # children of the tree, and the component whose health they are
-    "publisher": "webhook-publisher", "dispatcher": "webhook-consumer", "http": "http",
-}  # fmt: skip
+    "publisher": "webhook-publisher",
+    "dispatcher": "webhook-consumer",
+    "http": "http",
+}
 ROLL_OF = "api-admin"  # whose processes keep the roll of all
 WELL = frozenset({"ready", "draining", "stopped"})
 FOLD_AGE_MAX_S = 30.0  # a store that lacks older records than this serves answers that are too old

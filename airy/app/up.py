@@ -56,9 +56,13 @@ class Running:
 
 
 async def up(
-    config: Config, *, components: frozenset[str] | None, ephemeral: bool, demo: bool,
+    config: Config,
+    *,
+    components: frozenset[str] | None,
+    ephemeral: bool,
+    demo: bool,
     on_started: Callable[[Running], None],
-) -> int:  # fmt: skip
+) -> int:
     """Returns 0 when it was told to stop and did; raises `TreeFailed` when bugs were more than the tree bears."""
     clock, stop = SystemClock(), anyio.Event()
     async with AsyncExitStack() as held:
@@ -76,11 +80,13 @@ async def up(
         announce = _Once(lambda: on_started(Running(_url(server), system_token(config), stop, status)))
         guests = show.guests(parts, lambda: _url(server)) if show else ()
         await run_tree(
-            plan(
-                parts, running, edge=lambda: _Edge(server), report=report, on_folded=announce, guests=guests
-            ),
-            clock=clock, stop=stop, drain_s=DRAIN_S, log=structlog.get_logger("airy"), on_start=status.started,
-        )  # fmt: skip
+            plan(parts, running, edge=lambda: _Edge(server), report=report, on_folded=announce, guests=guests),
+            clock=clock,
+            stop=stop,
+            drain_s=DRAIN_S,
+            log=structlog.get_logger("airy"),
+            on_start=status.started,
+        )
     return STOPPED
 
 
@@ -105,11 +111,18 @@ async def opened(config: Config, running: frozenset[str], clock: Clock, *, ephem
         held.push_async_callback(store.close)
         queue = await _queue(config, held, durable=place is not None)
         yield assemble(
-            config, clock=clock, ids=RandomIds(), bus=bus, store=store, queue=queue, sealer=files.sealer(config),
+            config,
+            clock=clock,
+            ids=RandomIds(),
+            bus=bus,
+            store=store,
+            queue=queue,
+            sealer=files.sealer(config),
             provider_fetch=await held.enter_async_context(AiohttpFetch(ANYWHERE)),
             webhook_fetch=await held.enter_async_context(AiohttpFetch(webhook_reach(config))),
-            arrived=queue.arrived, kept=store if place else None,
-        )  # fmt: skip
+            arrived=queue.arrived,
+            kept=store if place else None,
+        )
 
 
 def _check(config: Config) -> None:

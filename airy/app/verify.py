@@ -57,8 +57,9 @@ async def _look_at(bus: Bus, path: Path, expected: str) -> tuple[str, bool]:
     if found == expected:
         return f"{path.name}: is what the log says", True
     return (
-        f"{path.name}: differs, {found[:16]}. Stop Airy, remove it and start again: it is built from the log", False
-    )  # fmt: skip
+        f"{path.name}: differs, {found[:16]}. Stop Airy, remove it and start again: it is built from the log",
+        False,
+    )
 
 
 async def caught_up(bus: Bus, store: SqliteStore) -> None:

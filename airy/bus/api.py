@@ -96,8 +96,12 @@ class Bus(Protocol):
         ...
 
     def subscribe(
-        self, topics: Sequence[Topic[Any]], *, group: str, ownership: Ownership | None = None,
-    ) -> AbstractAsyncContextManager[Subscription]: ...  # fmt: skip
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        group: str,
+        ownership: Ownership | None = None,
+    ) -> AbstractAsyncContextManager[Subscription]: ...
 
     def tail(self, start: Mapping[TopicPartition, int]) -> AbstractAsyncContextManager[Tail]: ...
 

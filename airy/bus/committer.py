@@ -32,9 +32,13 @@ class _Write:
     __slots__ = ("done", "emits", "error", "group", "offsets", "positions", "weight")
 
     def __init__(
-        self, emits: Sequence[Emit], weight: int, *, group: Group | None = None,
+        self,
+        emits: Sequence[Emit],
+        weight: int,
+        *,
+        group: Group | None = None,
         offsets: Mapping[TopicPartition, int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.emits = emits
         self.weight = weight
         self.group = group
@@ -46,9 +50,17 @@ class _Write:
 
 class Committer:
     def __init__(
-        self, journal: Journal, logs: Mapping[str, Log], *, clock: Clock, writer: Worker,
-        enter: Callable[[Draft], None], records_max: int, bytes_max: int, record_bytes_max: int,
-    ) -> None:  # fmt: skip
+        self,
+        journal: Journal,
+        logs: Mapping[str, Log],
+        *,
+        clock: Clock,
+        writer: Worker,
+        enter: Callable[[Draft], None],
+        records_max: int,
+        bytes_max: int,
+        record_bytes_max: int,
+    ) -> None:
         self._journal = journal
         self._logs = logs
         self._clock = clock
@@ -153,8 +165,10 @@ class Committer:
         batches = [(topic, batch) for topic, records in draft.records.items() for batch in pack(records)]
         marks = {
             (write.group.name, where): Mark(write.group.name, where, offset)
-            for write in group if write.group is not None for where, offset in write.offsets.items()
-        }  # fmt: skip
+            for write in group
+            if write.group is not None
+            for where, offset in write.offsets.items()
+        }
         await self._writer(self._journal.append, batches, list(marks.values()))
         self._enter(draft)
         for write in group:

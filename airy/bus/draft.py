@@ -106,11 +106,16 @@ class Draft:
         now_ms = self._now_ms
         records = [
             Record(
-                topic, emit.partition, offset, emit.key, emit.value, emit.headers,
+                topic,
+                emit.partition,
+                offset,
+                emit.key,
+                emit.value,
+                emit.headers,
                 now_ms if emit.timestamp_ms is None else emit.timestamp_ms,
             )
             for offset, emit in enumerate(emits, first)
-        ]  # fmt: skip
+        ]
         ends = {record.partition: record.offset + 1 for record in records}
         for partition in ends:
             find(self._logs, topic, partition)

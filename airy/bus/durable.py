@@ -23,10 +23,18 @@ from airy.errors import Unavailable
 
 class Durable:
     def __init__(
-        self, topics: Sequence[Topic[Any]], *, journal: Journal, clock: Clock, bytes_max: int,
-        tombstone_ms: int, compact_records_min: int, publish_records_max: int, publish_bytes_max: int,
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        journal: Journal,
+        clock: Clock,
+        bytes_max: int,
+        tombstone_ms: int,
+        compact_records_min: int,
+        publish_records_max: int,
+        publish_bytes_max: int,
         record_bytes_max: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         spans = journal.declare(topics)
         self.logs = {topic.name: Log(topic, spans[topic.name]) for topic in topics}
         self._journal = journal
@@ -37,9 +45,15 @@ class Durable:
         self._reader = Worker(inline=journal.inline)
         self._checkpointer = Worker(inline=journal.inline)
         self._committer = Committer(
-            journal, self.logs, clock=clock, writer=self._writer, enter=self._enter,
-            records_max=publish_records_max, bytes_max=publish_bytes_max, record_bytes_max=record_bytes_max,
-        )  # fmt: skip
+            journal,
+            self.logs,
+            clock=clock,
+            writer=self._writer,
+            enter=self._enter,
+            records_max=publish_records_max,
+            bytes_max=publish_bytes_max,
+            record_bytes_max=record_bytes_max,
+        )
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         return {mark.where: mark.offset for mark in self._journal.marks() if mark.group == group}
@@ -66,9 +80,12 @@ class Durable:
             topic = log.topic
             if topic.retention == "compacted":
                 await compact_journal(
-                    self._journal, self._writer, log, now_ms - self._tombstone_ms,
+                    self._journal,
+                    self._writer,
+                    log,
+                    now_ms - self._tombstone_ms,
                     fresh_records_min=self._compact_records_min,
-                )  # fmt: skip
+                )
             elif topic.retention == "time" and topic.retention_ms is not None:
                 before_ms = now_ms - topic.retention_ms
                 self._cache.freed(await expire_journal(self._journal, self._writer, log, before_ms))

@@ -35,9 +35,12 @@ class Faults:
     """`rates` are probabilities per pass of a point; scripted faults come first."""
 
     def __init__(
-        self, source: Random | None = None, *, rates: Mapping[tuple[Point, Kind], float] | None = None,
+        self,
+        source: Random | None = None,
+        *,
+        rates: Mapping[tuple[Point, Kind], float] | None = None,
         delay_s_max: float = 1.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if rates and source is None:
             raise ValueError("rates need a seeded random source: Faults(Random(seed), rates=...)")
         self._source = source

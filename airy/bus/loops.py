@@ -44,10 +44,20 @@ def origin(record: Record, reason: str, attempts: int) -> tuple[tuple[str, bytes
 
 
 async def transform(
-    bus: Bus, pulse: Pulse, topics: Sequence[Topic[Any]], *, group: str, step: Step, dead_letter: DeadLetter,
-    after: After | None = None, records_max: int = 500, bytes_max: int = 4_194_304, idle_s: float = 5.0,
-    commit_s: float = 1.0, commit_records_max: int = 1_000,
-) -> None:  # fmt: skip
+    bus: Bus,
+    pulse: Pulse,
+    topics: Sequence[Topic[Any]],
+    *,
+    group: str,
+    step: Step,
+    dead_letter: DeadLetter,
+    after: After | None = None,
+    records_max: int = 500,
+    bytes_max: int = 4_194_304,
+    idle_s: float = 5.0,
+    commit_s: float = 1.0,
+    commit_records_max: int = 1_000,
+) -> None:
     """Until draining. Raises `Unavailable` with nothing of the batch committed: run it again later."""
     ledger = Ledger()
     async with bus.subscribe(topics, group=group, ownership=ledger) as subscription, idling(pulse) as idle:

@@ -35,12 +35,22 @@ class MemoryBus:
     """`Bus` for one process. Without a journal it outlives its `run`, so that a test can crash what uses it."""
 
     def __init__(
-        self, topics: Sequence[Topic[Any]], *, clock: Clock, journal: Journal | None = None,
-        faults: Faults | None = None, record_bytes_max: int = 4 * MIB, memory_bytes_max: int | None = None,
-        publish_records_max: int = 10_000, publish_bytes_max: int = 32 * MIB, session_s: float = 45.0,
-        rebalance_s: float = 60.0, upkeep_s: float = 60.0, tombstone_ms: int = 30 * DAY_MS,
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        clock: Clock,
+        journal: Journal | None = None,
+        faults: Faults | None = None,
+        record_bytes_max: int = 4 * MIB,
+        memory_bytes_max: int | None = None,
+        publish_records_max: int = 10_000,
+        publish_bytes_max: int = 32 * MIB,
+        session_s: float = 45.0,
+        rebalance_s: float = 60.0,
+        upkeep_s: float = 60.0,
+        tombstone_ms: int = 30 * DAY_MS,
         compact_records_min: int = 1_000,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._clock = clock
         self._faults = faults
         self._session_s = session_s
@@ -51,16 +61,25 @@ class MemoryBus:
         self._storage: Storage
         if journal is None:
             self._storage = Volatile(
-                topics, clock=clock, bytes_max=memory_bytes_max or 1024 * MIB, tombstone_ms=tombstone_ms,
-                compact_records_min=compact_records_min, record_bytes_max=record_bytes_max,
-            )  # fmt: skip
+                topics,
+                clock=clock,
+                bytes_max=memory_bytes_max or 1024 * MIB,
+                tombstone_ms=tombstone_ms,
+                compact_records_min=compact_records_min,
+                record_bytes_max=record_bytes_max,
+            )
         else:
             self._storage = Durable(
-                topics, journal=journal, clock=clock, bytes_max=memory_bytes_max or 64 * MIB,
-                tombstone_ms=tombstone_ms, compact_records_min=compact_records_min,
-                publish_records_max=publish_records_max, publish_bytes_max=publish_bytes_max,
+                topics,
+                journal=journal,
+                clock=clock,
+                bytes_max=memory_bytes_max or 64 * MIB,
+                tombstone_ms=tombstone_ms,
+                compact_records_min=compact_records_min,
+                publish_records_max=publish_records_max,
+                publish_bytes_max=publish_bytes_max,
                 record_bytes_max=record_bytes_max,
-            )  # fmt: skip
+            )
         self._logs = self._storage.logs
 
     async def run(self, pulse: Pulse) -> None:
@@ -89,14 +108,23 @@ class MemoryBus:
 
     @asynccontextmanager
     async def subscribe(
-        self, topics: Sequence[Topic[Any]], *, group: str, ownership: Ownership | None = None,
-    ) -> AsyncIterator[Subscription]:  # fmt: skip
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        group: str,
+        ownership: Ownership | None = None,
+    ) -> AsyncIterator[Subscription]:
         for topic in topics:
             find(self._logs, topic.name)
         subscription = GroupSubscription(
-            self._logs, self._storage.read, topics=topics, group=self._group(group), ownership=ownership,
-            commit=self._commit, before=self._before_fetch,
-        )  # fmt: skip
+            self._logs,
+            self._storage.read,
+            topics=topics,
+            group=self._group(group),
+            ownership=ownership,
+            commit=self._commit,
+            before=self._before_fetch,
+        )
         try:
             yield subscription
         finally:

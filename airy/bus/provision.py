@@ -24,11 +24,12 @@ _AT_LEAST = {"max.message.bytes", "delete.retention.ms", "min.compaction.lag.ms"
 _RETENTION: dict[Retention, dict[str, str]] = {
     "kept": {"cleanup.policy": "delete", "retention.ms": KEPT, "retention.bytes": KEPT},
     "compacted": {
-        "cleanup.policy": "compact", "delete.retention.ms": str(TOMBSTONE_MS),
+        "cleanup.policy": "compact",
+        "delete.retention.ms": str(TOMBSTONE_MS),
         "min.compaction.lag.ms": str(VERSIONS_MS),
     },
     "time": {"cleanup.policy": "delete", "retention.bytes": KEPT},
-}  # fmt: skip
+}
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -78,9 +79,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def desired(
-    topics: Iterable[Topic[Any]], *, named: Callable[[str], str], replication: int, min_in_sync: int,
+    topics: Iterable[Topic[Any]],
+    *,
+    named: Callable[[str], str],
+    replication: int,
+    min_in_sync: int,
     record_bytes_max: int,
-) -> list[Wanted]:  # fmt: skip
+) -> list[Wanted]:
     always = {
         "min.insync.replicas": str(min_in_sync),
         "max.message.bytes": str(record_bytes_max + BATCH_BYTES),
@@ -90,11 +95,14 @@ def desired(
     }
     return [
         Wanted(
-            name=named(topic.name), partitions=topic.partitions, replication=replication,
-            config=_retained(topic) | always, retention=retention(topic),
+            name=named(topic.name),
+            partitions=topic.partitions,
+            replication=replication,
+            config=_retained(topic) | always,
+            retention=retention(topic),
         )
         for topic in topics
-    ]  # fmt: skip
+    ]
 
 
 def retention(topic: Topic[Any]) -> str:
@@ -112,10 +120,12 @@ def diff(wanted: Sequence[Wanted], found: Mapping[str, Found], seen: Collection[
     alter = [alteration for topic, is_ in there for alteration in _alterations(topic, is_)]
     wrong = {refusal.name for refusal in refuse} | {alteration.name for alteration in alter}
     return Plan(
-        create=tuple(topic for topic in wanted if topic.name not in found), alter=tuple(alter), refuse=tuple(refuse),
+        create=tuple(topic for topic in wanted if topic.name not in found),
+        alter=tuple(alter),
+        refuse=tuple(refuse),
         right=tuple(topic.name for topic, _ in there if topic.name not in wrong),
         unknown=tuple(sorted(set(seen) - {topic.name for topic in wanted})),
-    )  # fmt: skip
+    )
 
 
 def ours(names: Iterable[str], topics: Iterable[Topic[Any]], namespace: str) -> list[str]:
@@ -135,22 +145,26 @@ def _retained(topic: Topic[Any]) -> dict[str, str]:
 def _soon(versions_ms: int) -> dict[str, str]:
     """For keys that change all the time: what may be compacted is closed as often, for an open segment never is."""
     return {
-        "min.compaction.lag.ms": str(versions_ms), "segment.ms": str(versions_ms), "delete.retention.ms": str(DAY_MS)
-    }  # fmt: skip
+        "min.compaction.lag.ms": str(versions_ms),
+        "segment.ms": str(versions_ms),
+        "delete.retention.ms": str(DAY_MS),
+    }
 
 
 def _refusals(wanted: Wanted, found: Found) -> Iterable[Refusal]:
     if found.partitions != wanted.partitions:
         yield Refusal(
-            name=wanted.name, what=f"has {_count(found.partitions, 'partition')}, must have {wanted.partitions}",
+            name=wanted.name,
+            what=f"has {_count(found.partitions, 'partition')}, must have {wanted.partitions}",
             todo="the count says where a key lives and is never changed: use another bus.kafka.namespace, and move the "
             "log with `airy log export` and `airy log import`; if the topic is empty, delete it and apply again",
-        )  # fmt: skip
+        )
     if found.replication != wanted.replication:
         yield Refusal(
-            name=wanted.name, what=f"has {_count(found.replication, 'replica')}, must have {wanted.replication}",
+            name=wanted.name,
+            what=f"has {_count(found.replication, 'replica')}, must have {wanted.replication}",
             todo="move replicas with Kafka's kafka-reassign-partitions.sh, or say so in bus.kafka.replication",
-        )  # fmt: skip
+        )
 
 
 def _alterations(wanted: Wanted, found: Found) -> Iterable[Alteration]:

@@ -137,9 +137,12 @@ def _take_hot(behind: Iterable[Cursor], records_max: int, bytes_max: int) -> lis
         if cursor.base < log.hot:
             continue
         found = log.read(
-            cursor.base, None if cursor.reads_all else cursor.wanted(), records_max=records_max - len(taken),
-            bytes_max=bytes_max, force=not taken,
-        )  # fmt: skip
+            cursor.base,
+            None if cursor.reads_all else cursor.wanted(),
+            records_max=records_max - len(taken),
+            bytes_max=bytes_max,
+            force=not taken,
+        )
         cursor.advance(found.next)
         taken += found.records
         bytes_max -= found.weight

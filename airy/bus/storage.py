@@ -39,9 +39,15 @@ class Volatile:
     """Everything is in memory and gone with it. Full, it refuses: it has nowhere to put the oldest."""
 
     def __init__(
-        self, topics: Sequence[Topic[Any]], *, clock: Clock, bytes_max: int, tombstone_ms: int,
-        compact_records_min: int, record_bytes_max: int,
-    ) -> None:  # fmt: skip
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        clock: Clock,
+        bytes_max: int,
+        tombstone_ms: int,
+        compact_records_min: int,
+        record_bytes_max: int,
+    ) -> None:
         self.logs = {topic.name: Log(topic) for topic in topics}
         self._clock = clock
         self._bytes_max = bytes_max

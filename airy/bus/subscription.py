@@ -27,9 +27,16 @@ class GroupSubscription(LogReader):
     """Joins with its first fetch; leaves with `leave`, or when it has not fetched for a session."""
 
     def __init__(
-        self, logs: Mapping[str, Log], cold: ColdRead, *, topics: Sequence[Topic[Any]],
-        group: Group, ownership: Ownership | None, commit: Commit, before: Callable[[Group], Awaitable[None]],
-    ) -> None:  # fmt: skip
+        self,
+        logs: Mapping[str, Log],
+        cold: ColdRead,
+        *,
+        topics: Sequence[Topic[Any]],
+        group: Group,
+        ownership: Ownership | None,
+        commit: Commit,
+        before: Callable[[Group], Awaitable[None]],
+    ) -> None:
         super().__init__(logs, cold)
         self._commit = commit
         self._before = before  # each fetch: where faults strike

@@ -22,9 +22,14 @@ class Table(Generic[V]):
     """
 
     def __init__(
-        self, topic: Topic[V], *, listener: Callable[[str, V | None], None] | None = None,
-        records_max: int = 1_000, bytes_max: int = 4_194_304, idle_s: float = 5.0,
-    ) -> None:  # fmt: skip
+        self,
+        topic: Topic[V],
+        *,
+        listener: Callable[[str, V | None], None] | None = None,
+        records_max: int = 1_000,
+        bytes_max: int = 4_194_304,
+        idle_s: float = 5.0,
+    ) -> None:
         self._topic = topic
         self._listener = listener
         self._records_max = records_max

@@ -25,9 +25,18 @@ class Topic(Generic[V]):
     """`value_type` bytes means the value is kept as it came, byte for byte."""
 
     def __init__(  # a plain class: msgspec structs cannot hold the encoder and stay frozen values
-        self, name: str, value_type: object, *, partitions: int, retention: Retention, retention_ms: int | None = None,
-        versions_ms: int | None = None, writers: tuple[str, ...] = (), readers: tuple[str, ...] = (), key: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        value_type: object,
+        *,
+        partitions: int,
+        retention: Retention,
+        retention_ms: int | None = None,
+        versions_ms: int | None = None,
+        writers: tuple[str, ...] = (),
+        readers: tuple[str, ...] = (),
+        key: str = "",
+    ) -> None:
         self.name = name
         self.value_type = value_type
         self.partitions = partitions

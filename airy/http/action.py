@@ -71,8 +71,12 @@ class Action(Struct, frozen=True, kw_only=True):
 
 
 def action(
-    *paths: str, permission: Permission, body: type[B], returns: Any = None, status: int = 200,
-) -> Callable[[Handler[B]], Action]:  # fmt: skip
+    *paths: str,
+    permission: Permission,
+    body: type[B],
+    returns: Any = None,
+    status: int = 200,
+) -> Callable[[Handler[B]], Action]:
     """Make an `Action` of a handler; its docstring becomes the summary."""
 
     def make(handler: Handler[B]) -> Action:

@@ -37,9 +37,16 @@ from airy.http.ports import Edge
 from airy.http.problems import Problem, problem_of, render
 
 ACTIONS: tuple[Action, ...] = (
-    *channels.ACTIONS, *client_config.ACTIONS, *conversations.ACTIONS, *messages.ACTIONS, *metadata.ACTIONS,
-    *processes.ACTIONS, *tags.ACTIONS, *templates.ACTIONS, *webhooks.ACTIONS,
-)  # fmt: skip
+    *channels.ACTIONS,
+    *client_config.ACTIONS,
+    *conversations.ACTIONS,
+    *messages.ACTIONS,
+    *metadata.ACTIONS,
+    *processes.ACTIONS,
+    *tags.ACTIONS,
+    *templates.ACTIONS,
+    *webhooks.ACTIONS,
+)
 
 ALWAYS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 TRACEPARENT = trace.HEADER.encode()
@@ -49,8 +56,12 @@ log = structlog.get_logger("airy.http")
 
 
 def application(
-    edge: Edge, reader: BodyReader, guard: Guard, running: Collection[str], routes: Iterable[HTTPRouteHandler] = (),
-) -> Litestar:  # fmt: skip
+    edge: Edge,
+    reader: BodyReader,
+    guard: Guard,
+    running: Collection[str],
+    routes: Iterable[HTTPRouteHandler] = (),
+) -> Litestar:
     """The Litestar application alone, with what the running components serve.
 
     `routes` are further ones; they declare their permission as ours do.
@@ -59,12 +70,16 @@ def application(
     return Litestar(
         route_handlers=[
             *(action.route(each, edge, reader) for each in actions),
-            *health.routes(edge.status), openapi.route(actions, edge.version), *routes,
+            *health.routes(edge.status),
+            openapi.route(actions, edge.version),
+            *routes,
         ],
-        guards=[guard], exception_handlers={Exception: _answer_error},
-        openapi_config=None, logging_config=None,
+        guards=[guard],
+        exception_handlers={Exception: _answer_error},
+        openapi_config=None,
+        logging_config=None,
         request_max_body_size=None,  # ours to limit: see bodies.py
-    )  # fmt: skip
+    )
 
 
 class Front:

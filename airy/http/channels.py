@@ -74,9 +74,12 @@ async def connect_facebook(edge: Edge, call: Call[ConnectFacebook]) -> Answer:
 
 
 @action(
-    "/channels.facebook.explore", "/facebook.channels.explore",
-    permission=Permission.MANAGE, body=ExploreFacebook, returns=shapes.Data[shapes.FacebookPage],
-)  # fmt: skip
+    "/channels.facebook.explore",
+    "/facebook.channels.explore",
+    permission=Permission.MANAGE,
+    body=ExploreFacebook,
+    returns=shapes.Data[shapes.FacebookPage],
+)
 async def explore_facebook(edge: Edge, call: Call[ExploreFacebook]) -> Answer:
     """The Facebook pages a user token gives access to."""
     token = call.body.auth_token or call.body.token

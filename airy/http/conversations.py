@@ -102,18 +102,24 @@ async def set_state(edge: Edge, call: Call[SetState]) -> Answer:
 
 
 @action(
-    "/conversations.remove-state", "/conversations.removeState",
-    permission=Permission.WRITE, body=Reference, status=204,
-)  # fmt: skip
+    "/conversations.remove-state",
+    "/conversations.removeState",
+    permission=Permission.WRITE,
+    body=Reference,
+    status=204,
+)
 async def remove_state(edge: Edge, call: Call[Reference]) -> Answer:
     """Remove the state."""
     return Answer(position=await edge.commands.conversations.set_state(call.body.conversation_id, None, call.cause))
 
 
 @action(
-    "/conversations.update-contact", "/conversations.updateContact",
-    permission=Permission.WRITE, body=UpdateContact, status=204,
-)  # fmt: skip
+    "/conversations.update-contact",
+    "/conversations.updateContact",
+    permission=Permission.WRITE,
+    body=UpdateContact,
+    status=204,
+)
 async def update_contact(edge: Edge, call: Call[UpdateContact]) -> Answer:
     """Name the contact; the provider's name no longer replaces it."""
     body = call.body

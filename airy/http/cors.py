@@ -44,14 +44,20 @@ class Cors:
     @staticmethod
     def headers(origin: bytes) -> Headers:
         return [
-            (b"access-control-allow-origin", origin), (b"access-control-allow-credentials", b"true"),
-            (b"access-control-expose-headers", EXPOSED), (b"vary", b"origin"),
-        ]  # fmt: skip
+            (b"access-control-allow-origin", origin),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", EXPOSED),
+            (b"vary", b"origin"),
+        ]
 
     @staticmethod
     def preflight(origin: bytes) -> Headers:
         return [
-            (b"access-control-allow-origin", origin), (b"access-control-allow-credentials", b"true"),
-            (b"access-control-allow-methods", METHODS), (b"access-control-allow-headers", ALLOWED),
-            (b"access-control-max-age", b"%d" % MAX_AGE_S), (b"vary", b"origin"), (b"content-length", b"0"),
-        ]  # fmt: skip
+            (b"access-control-allow-origin", origin),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-allow-methods", METHODS),
+            (b"access-control-allow-headers", ALLOWED),
+            (b"access-control-max-age", b"%d" % MAX_AGE_S),
+            (b"vary", b"origin"),
+            (b"content-length", b"0"),
+        ]

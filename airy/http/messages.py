@@ -56,9 +56,12 @@ async def send(edge: Edge, call: Call[Send]) -> Answer:
     if cause.key is None and body.id is not None:
         cause = replace(cause, key=body.id)
     done = await edge.commands.messages.send(
-        body.message.raw, cause, conversation_id=body.conversation_id, channel_id=body.channel_id,
+        body.message.raw,
+        cause,
+        conversation_id=body.conversation_id,
+        channel_id=body.channel_id,
         recipient_id=body.source_recipient_id,
-    )  # fmt: skip
+    )
     return Answer(render_message(done.value), position=done.position)
 
 

@@ -23,10 +23,18 @@ JSON = b"application/json"
 Headers = list[tuple[bytes, bytes]]
 
 CODES = {
-    400: "invalid", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 408: "timed_out",
-    409: "conflict", 413: "too_large", 415: "unsupported_media_type", 431: "too_large", 500: "internal",
+    400: "invalid",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timed_out",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    431: "too_large",
+    500: "internal",
     503: "unavailable",
-}  # fmt: skip
+}
 
 
 class Fault(Struct, frozen=True):

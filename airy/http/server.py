@@ -21,9 +21,15 @@ class HttpServer:
     """`address` is the bound one while it runs: with port 0 the system chooses."""
 
     def __init__(
-        self, app: AsgiApp, *, host: str = "127.0.0.1", port: int = 0, limits: Limits | None = None,
-        drain_s: float = 10.0, backlog: int = 2_048,
-    ) -> None:  # fmt: skip
+        self,
+        app: AsgiApp,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        limits: Limits | None = None,
+        drain_s: float = 10.0,
+        backlog: int = 2_048,
+    ) -> None:
         self._app = app
         self._host = host
         self._port = port
@@ -68,11 +74,19 @@ class HttpServer:
     def _config(self) -> uvicorn.Config:
         config = uvicorn.Config(
             self._app,
-            interface="asgi3", http=partial(Connection, limits=self._limits),  # type: ignore[arg-type]
-            ws="none", lifespan="off", loop="none", proxy_headers=False, server_header=False,
-            access_log=False, log_config=None, log_level="error",
-            timeout_keep_alive=self._limits.keep_alive_s, timeout_graceful_shutdown=self._drain_s,  # type: ignore[arg-type]
-        )  # fmt: skip
+            interface="asgi3",
+            http=partial(Connection, limits=self._limits),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            loop="none",
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            log_level="error",
+            timeout_keep_alive=self._limits.keep_alive_s,
+            timeout_graceful_shutdown=self._drain_s,  # type: ignore[arg-type]
+        )
         config.load()
         return config
 

@@ -91,9 +91,13 @@ async def update(edge: Edge, call: Call[Update]) -> Answer:
     _delivers(edge)
     body = call.body
     given = Subscription(
-        url=body.url, name=body.name, events=body.events, headers=body.headers,
-        signature_key=body.signature_key, status=body.status,
-    )  # fmt: skip
+        url=body.url,
+        name=body.name,
+        events=body.events,
+        headers=body.headers,
+        signature_key=body.signature_key,
+        status=body.status,
+    )
     done = await edge.commands.webhooks.update(body.id, given)
     return Answer(_render(edge, done.value), position=done.position)
 

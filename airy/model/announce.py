@@ -31,29 +31,39 @@ class Announcement:
         self.changes: list[Change] = []
 
     def message(self, kind: ChangeKind, message: Message) -> None:
-        self._add(kind, {
-            "conversation_id": message.conversation_id,
-            "channel_id": message.channel_id,
-            "message": self._message(message),
-        }, from_contact=message.from_contact)  # fmt: skip
+        self._add(
+            kind,
+            {
+                "conversation_id": message.conversation_id,
+                "channel_id": message.channel_id,
+                "message": self._message(message),
+            },
+            from_contact=message.from_contact,
+        )
 
     def deleted(self, message: Message) -> None:
-        self._add(ChangeKind.MESSAGE_DELETED, {
-            "conversation_id": message.conversation_id,
-            "channel_id": message.channel_id,
-            "message_id": message.id,
-        }, from_contact=message.from_contact)  # fmt: skip
+        self._add(
+            ChangeKind.MESSAGE_DELETED,
+            {
+                "conversation_id": message.conversation_id,
+                "channel_id": message.channel_id,
+                "message_id": message.id,
+            },
+            from_contact=message.from_contact,
+        )
 
     def conversation(self, last_message: Message | None) -> None:
         rendered = self._message(last_message) if last_message else None
         self._add(
-            ChangeKind.CONVERSATION_UPDATED, render.render_conversation_event(self._conversation, rendered),
-        )  # fmt: skip
+            ChangeKind.CONVERSATION_UPDATED,
+            render.render_conversation_event(self._conversation, rendered),
+        )
 
     def metadata(self, subject: str, identifier: str, document: render.Document) -> None:
         self._add(
-            ChangeKind.METADATA_UPDATED, {"subject": subject, "identifier": identifier, "metadata": document},
-        )  # fmt: skip
+            ChangeKind.METADATA_UPDATED,
+            {"subject": subject, "identifier": identifier, "metadata": document},
+        )
 
     def _message(self, message: Message) -> Raw:
         if self._rendered[0] != message.id:
@@ -64,11 +74,19 @@ class Announcement:
     def _add(self, kind: ChangeKind, payload: render.Document, *, from_contact: bool = False) -> None:
         conversation = self._conversation
         change_id = ids.change_id(conversation.id, conversation.sequence, len(self.changes))
-        self.changes.append(Change(
-            id=change_id, kind=kind, lane=conversation.id, sequence=conversation.sequence, at_ms=self._at_ms,
-            body=body(change_id, kind, self._at_ms, conversation.sequence, payload),
-            source=conversation.source, channel_id=conversation.channel_id, from_contact=from_contact,
-        ))  # fmt: skip
+        self.changes.append(
+            Change(
+                id=change_id,
+                kind=kind,
+                lane=conversation.id,
+                sequence=conversation.sequence,
+                at_ms=self._at_ms,
+                body=body(change_id, kind, self._at_ms, conversation.sequence, payload),
+                source=conversation.source,
+                channel_id=conversation.channel_id,
+                from_contact=from_contact,
+            )
+        )
 
 
 def entity_change(kind: ChangeKind, entity: Channel | Tag, *, at_ms: int, write_id: str | None) -> Change:
@@ -84,7 +102,12 @@ def entity_change(kind: ChangeKind, entity: Channel | Tag, *, at_ms: int, write_
     else:
         payload, source, channel_id = render.render_tag(entity), "", ""
     return Change(
-        id=change_id, kind=kind, lane=entity.id, sequence=sequence, at_ms=entity.updated_at_ms,
+        id=change_id,
+        kind=kind,
+        lane=entity.id,
+        sequence=sequence,
+        at_ms=entity.updated_at_ms,
         body=body(change_id, kind, entity.updated_at_ms, sequence, payload),
-        source=source, channel_id=channel_id,
-    )  # fmt: skip
+        source=source,
+        channel_id=channel_id,
+    )

@@ -37,12 +37,24 @@ IN_FLIGHT = frozenset({P, S, U})
 STRENGTH: dict[Delivery | None, int] = {None: 0, T: 1, F: 2, D: 3, R: 4}  # of what can be reported
 
 WIRE: dict[Delivery, str] = {  # the original's three words, kept in `delivery_state`
-    P: "pending", S: "pending", U: "pending", T: "delivered", D: "delivered", R: "delivered", F: "failed",
-}  # fmt: skip
+    P: "pending",
+    S: "pending",
+    U: "pending",
+    T: "delivered",
+    D: "delivered",
+    R: "delivered",
+    F: "failed",
+}
 
 FINE: dict[Delivery, str | None] = {  # metadata `source.delivery_state`; nothing to add to "pending"
-    P: None, S: None, U: "unknown", T: "sent", D: "delivered", R: "read", F: "failed",
-}  # fmt: skip
+    P: None,
+    S: None,
+    U: "unknown",
+    T: "sent",
+    D: "delivered",
+    R: "read",
+    F: "failed",
+}
 
 
 def may_move(state: Delivery, to: Delivery) -> bool:

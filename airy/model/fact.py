@@ -14,8 +14,16 @@ from airy.model.raw import NULL
 
 Subject = Literal["conversation", "message"]
 ErrorKind = Literal[
-    "window", "blocked", "not_found", "invalid", "auth", "rate", "provider", "expired", "unknown",
-]  # fmt: skip
+    "window",
+    "blocked",
+    "not_found",
+    "invalid",
+    "auth",
+    "rate",
+    "provider",
+    "expired",
+    "unknown",
+]
 
 
 class FactBase(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
@@ -63,8 +71,12 @@ class MessageQueued(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class ResendRequested(
-    FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.resend_requested",
-):  # fmt: skip
+    FactBase,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag="message.resend_requested",
+):
     """Accepted only while the message is failed."""
 
     message_id: str
@@ -157,8 +169,12 @@ class ProfileResolved(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class ProfileRefetchRequested(
-    FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="profile.refetch_requested",
-):  # fmt: skip
+    FactBase,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag="profile.refetch_requested",
+):
     """Somebody wants the provider to be asked again."""
 
 
@@ -201,9 +217,25 @@ class EventNoted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="e
 
 
 Fact = (
-    MessageReceived | MessageEchoed | MessageQueued | ResendRequested
-    | SendStarted | SendSucceeded | SendFailed | SendUnknown | ReceiptReported
-    | MessageEdited | MessageDeleted | ReactionChanged
-    | MetadataChanged | ProfileResolved | ProfileRefetchRequested | ConversationRead
-    | TagAdded | TagRemoved | StateChanged | HandoverChanged | EventNoted
-)  # fmt: skip
+    MessageReceived
+    | MessageEchoed
+    | MessageQueued
+    | ResendRequested
+    | SendStarted
+    | SendSucceeded
+    | SendFailed
+    | SendUnknown
+    | ReceiptReported
+    | MessageEdited
+    | MessageDeleted
+    | ReactionChanged
+    | MetadataChanged
+    | ProfileResolved
+    | ProfileRefetchRequested
+    | ConversationRead
+    | TagAdded
+    | TagRemoved
+    | StateChanged
+    | HandoverChanged
+    | EventNoted
+)

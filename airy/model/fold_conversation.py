@@ -15,7 +15,7 @@ from airy.model.fact import (
     StateChanged,
     TagAdded,
     TagRemoved,
-)  # fmt: skip
+)
 from airy.model.step import Step
 
 NAME = "contact.display_name"
@@ -73,9 +73,10 @@ def profile_resolved(step: Step, fact: ProfileResolved) -> bool:
     conversation = step.conversation
     said = {NAME: fact.display_name, AVATAR: fact.avatar_url} if fact.found else {}
     news = {
-        key: metadata.value(text) for key, text in said.items()
+        key: metadata.value(text)
+        for key, text in said.items()
         if text is not None and (key in conversation.profile_keys or key not in conversation.metadata)
-    }  # fmt: skip
+    }
     news[FETCH_STATE] = metadata.value("ok" if fact.found else "failed")
     after = metadata.changed(conversation.metadata, news, ())
     if after is None:
@@ -83,7 +84,7 @@ def profile_resolved(step: Step, fact: ProfileResolved) -> bool:
     conversation.metadata = after
     conversation.profile_keys = [
         key for key in (NAME, AVATAR) if key in news or (key in conversation.profile_keys and key in after)
-    ]  # fmt: skip
+    ]
     step.metadata_changed = True
     return True
 

@@ -10,7 +10,7 @@ from airy.model.fact import (
     MessageQueued,
     MessageReceived,
     ReactionChanged,
-)  # fmt: skip
+)
 from airy.model.step import Step
 
 
@@ -20,12 +20,26 @@ def received(step: Step, fact: MessageReceived) -> bool:
     conversation = step.conversation
     _meet(conversation, fact.participant_id)
     conversation.window_until_ms = window.extended(conversation, fact.window_until_ms)
-    _bring(step, Message(
-        id=fact.message_id, conversation_id=conversation.id, channel_id=fact.channel_id, source=fact.source,
-        sequence=step.sequence, content=fact.content, from_contact=True, sender_id=fact.participant_id,
-        sent_at_ms=fact.at_ms, updated_at_ms=fact.at_ms, delivery=Delivery.DELIVERED,
-        provider_id=fact.provider_id, headers=fact.headers, reply_to=fact.reply_to, standby=fact.standby,
-    ))  # fmt: skip
+    _bring(
+        step,
+        Message(
+            id=fact.message_id,
+            conversation_id=conversation.id,
+            channel_id=fact.channel_id,
+            source=fact.source,
+            sequence=step.sequence,
+            content=fact.content,
+            from_contact=True,
+            sender_id=fact.participant_id,
+            sent_at_ms=fact.at_ms,
+            updated_at_ms=fact.at_ms,
+            delivery=Delivery.DELIVERED,
+            provider_id=fact.provider_id,
+            headers=fact.headers,
+            reply_to=fact.reply_to,
+            standby=fact.standby,
+        ),
+    )
     return True
 
 
@@ -39,13 +53,27 @@ def echoed(step: Step, fact: MessageEchoed) -> bool:
     if step.state.message(fact.message_id) is not None:
         return False
     _meet(step.conversation, fact.participant_id)
-    _bring(step, Message(
-        id=fact.message_id, conversation_id=step.conversation.id, channel_id=fact.channel_id,
-        source=fact.source, sequence=step.sequence, content=fact.content, from_contact=False,
-        sender_id=fact.sender_id, sent_at_ms=fact.at_ms, updated_at_ms=fact.at_ms, delivery=Delivery.SENT,
-        reported=Delivery.SENT, provider_id=fact.provider_id,
-        headers=fact.headers, echoed=True, recipient_id=fact.participant_id,
-    ))  # fmt: skip
+    _bring(
+        step,
+        Message(
+            id=fact.message_id,
+            conversation_id=step.conversation.id,
+            channel_id=fact.channel_id,
+            source=fact.source,
+            sequence=step.sequence,
+            content=fact.content,
+            from_contact=False,
+            sender_id=fact.sender_id,
+            sent_at_ms=fact.at_ms,
+            updated_at_ms=fact.at_ms,
+            delivery=Delivery.SENT,
+            reported=Delivery.SENT,
+            provider_id=fact.provider_id,
+            headers=fact.headers,
+            echoed=True,
+            recipient_id=fact.participant_id,
+        ),
+    )
     return True
 
 
@@ -64,12 +92,24 @@ def queued(step: Step, fact: MessageQueued) -> bool:
     if recipient_id is None or step.state.message(fact.message_id) is not None:
         return False
     _meet(conversation, recipient_id)
-    _bring(step, Message(
-        id=fact.message_id, conversation_id=conversation.id, channel_id=fact.channel_id, source=fact.source,
-        sequence=step.sequence, content=fact.content, from_contact=False, sender_id=fact.sender_id,
-        sent_at_ms=fact.at_ms, updated_at_ms=fact.at_ms, delivery=Delivery.PENDING,
-        recipient_id=recipient_id, expires_at_ms=fact.expires_at_ms,
-    ))  # fmt: skip
+    _bring(
+        step,
+        Message(
+            id=fact.message_id,
+            conversation_id=conversation.id,
+            channel_id=fact.channel_id,
+            source=fact.source,
+            sequence=step.sequence,
+            content=fact.content,
+            from_contact=False,
+            sender_id=fact.sender_id,
+            sent_at_ms=fact.at_ms,
+            updated_at_ms=fact.at_ms,
+            delivery=Delivery.PENDING,
+            recipient_id=recipient_id,
+            expires_at_ms=fact.expires_at_ms,
+        ),
+    )
     return True
 
 

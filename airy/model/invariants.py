@@ -38,9 +38,10 @@ def counted(conversation: Conversation, messages: Messages) -> bool:
 def unread_counted(conversation: Conversation, messages: Messages) -> bool:
     """M-3: unread are exactly the contact's messages after the last reading that were not deleted."""
     unread = [
-        message for message in messages
+        message
+        for message in messages
         if message.from_contact and not message.deleted and message.sequence > conversation.read_sequence
-    ]  # fmt: skip
+    ]
     return conversation.unread_count == len(unread)
 
 
@@ -63,8 +64,9 @@ def inbound_is_delivered(_conversation: Conversation, messages: Messages) -> boo
     """M-6: what a contact wrote is delivered, and nobody tries to send it."""
     return all(
         message.delivery is Delivery.DELIVERED and message.attempt == 0 and message.reported is None
-        for message in messages if message.from_contact
-    )  # fmt: skip
+        for message in messages
+        if message.from_contact
+    )
 
 
 def attempts_add_up(_conversation: Conversation, messages: Messages) -> bool:
@@ -75,7 +77,7 @@ def attempts_add_up(_conversation: Conversation, messages: Messages) -> bool:
         and (message.attempt_count > 0 or message.worker is None)
         and message.attempt >= message.attempt_count
         for message in messages
-    )  # fmt: skip
+    )
 
 
 def failures_explained(_conversation: Conversation, messages: Messages) -> bool:
@@ -103,8 +105,9 @@ def deleted_is_empty(_conversation: Conversation, messages: Messages) -> bool:
     """M-11: nothing a deleted message said is kept."""
     return all(
         bytes(message.content) == bytes(NULL) and not message.reactions and not message.headers
-        for message in messages if message.deleted
-    )  # fmt: skip
+        for message in messages
+        if message.deleted
+    )
 
 
 def metadata_is_a_document(conversation: Conversation, messages: Messages) -> bool:
@@ -129,12 +132,21 @@ def tagged_once(conversation: Conversation, _messages: Messages) -> bool:
 
 
 INVARIANTS: dict[str, Predicate] = {
-    "M-1": numbered_once, "M-2": counted, "M-3": unread_counted, "M-4": last_is_latest,
-    "M-5": provider_ids_once, "M-6": inbound_is_delivered, "M-7": attempts_add_up,
-    "M-8": failures_explained, "M-9": reports_heeded, "M-10": watermarks_applied, "M-11": deleted_is_empty,
+    "M-1": numbered_once,
+    "M-2": counted,
+    "M-3": unread_counted,
+    "M-4": last_is_latest,
+    "M-5": provider_ids_once,
+    "M-6": inbound_is_delivered,
+    "M-7": attempts_add_up,
+    "M-8": failures_explained,
+    "M-9": reports_heeded,
+    "M-10": watermarks_applied,
+    "M-11": deleted_is_empty,
     "M-12": metadata_is_a_document,
-    "M-13": parked_is_bounded, "M-14": tagged_once,
-}  # fmt: skip
+    "M-13": parked_is_bounded,
+    "M-14": tagged_once,
+}
 
 
 def broken(conversation: Conversation, messages: Messages) -> list[str]:

@@ -200,12 +200,17 @@ def _absorb(step: Step, message: Message, copy: Message) -> None:
     """
     edited = copy.revision > 0 or copy.edited_at_ms > 0
     said = Parked(
-        provider_id=copy.provider_id or "", reported=copy.reported, failed_at_ms=copy.failed_at_ms,
+        provider_id=copy.provider_id or "",
+        reported=copy.reported,
+        failed_at_ms=copy.failed_at_ms,
         error=metadata.text(copy.metadata, ERROR) or "",
         error_code=metadata.text(copy.metadata, ERROR_CODE) or "",
-        content=copy.content if edited else NULL, revision=copy.revision, edited_at_ms=copy.edited_at_ms,
-        reactions=copy.reactions, deleted=copy.deleted,
-    )  # fmt: skip
+        content=copy.content if edited else NULL,
+        revision=copy.revision,
+        edited_at_ms=copy.edited_at_ms,
+        reactions=copy.reactions,
+        deleted=copy.deleted,
+    )
     step.touch(copy)
     copy.provider_id = None
     if erase(copy):

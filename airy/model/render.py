@@ -119,8 +119,10 @@ def _shown_metadata(conversation: Conversation) -> Document:
 
 
 def render_conversation(
-    conversation: Conversation, channel: Channel, last_message: Message | None,
-) -> Document:  # fmt: skip
+    conversation: Conversation,
+    channel: Channel,
+    last_message: Message | None,
+) -> Document:
     """As the HTTP API shows it."""
     last = None
     if last_message is not None:

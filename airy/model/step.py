@@ -17,9 +17,17 @@ Face = tuple[object, ...]
 
 class Step:
     __slots__ = (
-        "_annotated", "_at_ms", "_deleted", "_touched", "conversation", "conversation_changed", "created",
-        "metadata_changed", "sequence", "state",
-    )  # fmt: skip
+        "_annotated",
+        "_at_ms",
+        "_deleted",
+        "_touched",
+        "conversation",
+        "conversation_changed",
+        "created",
+        "metadata_changed",
+        "sequence",
+        "state",
+    )
 
     def __init__(self, state: FoldState, conversation: Conversation, at_ms: int) -> None:
         self.state = state
@@ -122,14 +130,22 @@ class Step:
 def face(message: Message) -> Face:
     """Everything of a message that clients see and that may change."""
     return (
-        WIRE[message.delivery], FINE[message.delivery], message.provider_id, message.content, message.deleted,
-        dict(message.metadata), latest_reaction(message),
-    )  # fmt: skip
+        WIRE[message.delivery],
+        FINE[message.delivery],
+        message.provider_id,
+        message.content,
+        message.deleted,
+        dict(message.metadata),
+        latest_reaction(message),
+    )
 
 
 def fresh(fact: Fact) -> Conversation:
     """A conversation nobody has heard of."""
     return Conversation(
-        id=fact.conversation_id, channel_id=fact.channel_id, source=fact.source,
-        created_at_ms=fact.at_ms, updated_at_ms=fact.at_ms,
-    )  # fmt: skip
+        id=fact.conversation_id,
+        channel_id=fact.channel_id,
+        source=fact.source,
+        created_at_ms=fact.at_ms,
+        updated_at_ms=fact.at_ms,
+    )

@@ -28,8 +28,14 @@ _HALVES = re.compile(  # escaped backslashes and whole pairs are matched too, so
 )
 _HALF_BYTES = len(rb"\ud83d")
 _KINDS = {
-    b"{": "an object", b"[": "a list", b'"': "text", b"n": "null", b"t": "true", b"f": "false", b"": "nothing",
-}  # fmt: skip
+    b"{": "an object",
+    b"[": "a list",
+    b'"': "text",
+    b"n": "null",
+    b"t": "true",
+    b"f": "false",
+    b"": "nothing",
+}
 _CUT = b'"nested deeper than %d levels"' % DEPTH_MAX
 
 _value_decoder = msgspec.json.Decoder()

@@ -122,9 +122,16 @@ class Store(Protocol):
         ...
 
     async def work(
-        self, kind: WorkKind, source: str, *, partitions: Sequence[int], due_until_ms: int, work_max: int,
-        channel_max: int | None = None, not_channels: Collection[str] = (),
-    ) -> list[Work]:  # fmt: skip
+        self,
+        kind: WorkKind,
+        source: str,
+        *,
+        partitions: Sequence[int],
+        due_until_ms: int,
+        work_max: int,
+        channel_max: int | None = None,
+        not_channels: Collection[str] = (),
+    ) -> list[Work]:
         """At most one per conversation, soonest due first.
 
         Of "send", at most `channel_max` of one channel and none of `not_channels`: what a channel that is held back

@@ -178,10 +178,13 @@ class _Reader:
 
 
 _NAMES = {
-    lucene.Fuzzy: "fuzzy matching (~)", lucene.Proximity: "a phrase with slop (~)",
+    lucene.Fuzzy: "fuzzy matching (~)",
+    lucene.Proximity: "a phrase with slop (~)",
     lucene.Regex: "a regular expression",
-    lucene.Range: "a range over text", lucene.From: "a range over text", lucene.To: "a range over text",
-}  # fmt: skip
+    lucene.Range: "a range over text",
+    lucene.From: "a range over text",
+    lucene.To: "a range over text",
+}
 
 
 def _signed(node: lucene.Item) -> tuple[str, lucene.Item]:

@@ -121,6 +121,7 @@ async def _services(client: Client) -> Services:
 
 # --- one process, from its metrics
 
+
 def process(text: str) -> Report:
     numbers: dict[str, dict[tuple[str, ...], float]] = {}
     for sample in _samples(text):
@@ -135,21 +136,27 @@ def process(text: str) -> Report:
 
     return {
         "version": next((version for _, _, version in of("build_info")), ""),
-        "components": _components(of("component_ready"), of("restarts_total"), of("consumer_lag"),
-                                  of("rebalances_total")),
+        "components": _components(
+            of("component_ready"), of("restarts_total"), of("consumer_lag"), of("rebalances_total")
+        ),
         "memory_bytes": sum(of("process_resident_memory_bytes").values()),
         "event_loop_delay_s": one("event_loop_delay_seconds"),
         "fold": {
-            "position": sum(of("fold_position").values()), "lag": one("fold_lag"), "age_s": one("fold_age_seconds"),
+            "position": sum(of("fold_position").values()),
+            "lag": one("fold_lag"),
+            "age_s": one("fold_age_seconds"),
             "caught_up": bool(one("store_caught_up")),
         },
         "lag": {f"{group} {topic}": value for (group, topic), value in of("consumer_lag").items()},
         "queue": {
-            "up": bool(one("webhook_queue_up")), "waiting": one("webhooks_waiting"), "leased": one("webhooks_leased"),
-            "waiting_max": one("webhooks_waiting_max"), "dead": one("webhooks_dead"),
+            "up": bool(one("webhook_queue_up")),
+            "waiting": one("webhooks_waiting"),
+            "leased": one("webhooks_leased"),
+            "waiting_max": one("webhooks_waiting_max"),
+            "dead": one("webhooks_dead"),
             "oldest_s": one("webhooks_oldest_age_seconds"),
         },
-    }  # fmt: skip
+    }
 
 
 def _samples(text: str) -> list[Sample]:
@@ -180,6 +187,7 @@ def _belongs(group: str, component: str) -> bool:
 
 
 # --- for a person
+
 
 def words(reports: Sequence[Report]) -> str:
     """One table, a row for each component of each process; then what waits, the store and the queue."""
@@ -224,10 +232,15 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
         numbers = (component["restarts"], component["lag"], component["rebalances"])
         state = _silence(report) or ("ready" if component["ready"] else "not ready")
         first = not rows
-        rows.append((
-            _host(report) if first else "", name, state, *("-" if each is None else f"{each:.0f}" for each in numbers),
-            memory if first else "",
-        ))  # fmt: skip
+        rows.append(
+            (
+                _host(report) if first else "",
+                name,
+                state,
+                *("-" if each is None else f"{each:.0f}" for each in numbers),
+                memory if first else "",
+            )
+        )
     state = _silence(report) or ("ready" if report["ready"] else "not ready")
     return rows or [(_host(report), "-", state, "-", "-", "-", memory)]
 
@@ -245,7 +258,7 @@ def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
             for column, cell in enumerate(line)
         ).rstrip()
         for line in lines
-    ]  # fmt: skip
+    ]
 
 
 def _fold(report: Report) -> str:
@@ -272,6 +285,7 @@ def _json(told: Report) -> str:
 
 
 # --- where
+
 
 def instances(config: Config, urls: Sequence[str], token: str | None) -> list[Instance]:
     """Each of these processes, or the configured one."""

@@ -33,21 +33,36 @@ async def written(house: House) -> tuple[str, str]:
     mid = house.messenger.says(psid, "is the rye bread back?", house.clock.now_ms())
     conversation_id = ids.conversation_id(house.channel.id, psid)
     message_id = ids.message_id(house.channel.id, mid)
-    await house.tell(MessageReceived(
-        id=message_id, message_id=message_id, conversation_id=conversation_id, channel_id=house.channel.id,
-        source="facebook", at_ms=house.clock.now_ms(), participant_id=psid, content=raw({"message": {"mid": mid}}),
-        provider_id=mid, window_until_ms=house.clock.now_ms() + 86_400_000,
-    ))  # fmt: skip
+    await house.tell(
+        MessageReceived(
+            id=message_id,
+            message_id=message_id,
+            conversation_id=conversation_id,
+            channel_id=house.channel.id,
+            source="facebook",
+            at_ms=house.clock.now_ms(),
+            participant_id=psid,
+            content=raw({"message": {"mid": mid}}),
+            provider_id=mid,
+            window_until_ms=house.clock.now_ms() + 86_400_000,
+        )
+    )
     return psid, conversation_id
 
 
 def queued(house: House, psid: str, text: str, *, ttl_ms: int = 3_600_000) -> MessageQueued:
     message_id = ids.derive("queued", text)
     return MessageQueued(
-        id=ids.derive(message_id, ":queued"), message_id=message_id, channel_id=house.channel.id, source="facebook",
-        conversation_id=ids.conversation_id(house.channel.id, psid), at_ms=house.clock.now_ms(), sender_id="agent",
-        content=raw({"text": text}), expires_at_ms=house.clock.now_ms() + ttl_ms,
-    )  # fmt: skip
+        id=ids.derive(message_id, ":queued"),
+        message_id=message_id,
+        channel_id=house.channel.id,
+        source="facebook",
+        conversation_id=ids.conversation_id(house.channel.id, psid),
+        at_ms=house.clock.now_ms(),
+        sender_id="agent",
+        content=raw({"text": text}),
+        expires_at_ms=house.clock.now_ms() + ttl_ms,
+    )
 
 
 async def test_a_queued_message_is_sent_once_and_carries_the_providers_id() -> None:

@@ -23,9 +23,11 @@ DEAD = topics.dead_letters(RAW.name)
 
 def webhook(mid: str, text: str, page: str = DEMO_PAGE.id) -> bytes:
     element = {
-        "sender": {"id": "612"}, "recipient": {"id": page}, "timestamp": 1767225600000,
+        "sender": {"id": "612"},
+        "recipient": {"id": page},
+        "timestamp": 1767225600000,
         "message": {"mid": mid, "text": text},
-    }  # fmt: skip
+    }
     return msgspec.json.encode(
         {"object": "page", "entry": [{"id": page, "time": 1767225600001, "messaging": [element]}]}
     )

@@ -14,10 +14,20 @@ NOW_MS = 1_767_225_600_000
 
 def message(*, attempt: int = 1, expires_at_ms: int | None = None) -> Message:
     return Message(
-        id="m", conversation_id="c", channel_id="ch", source="facebook", sequence=7, content=raw({"text": "hi"}),
-        from_contact=False, sender_id="agent", sent_at_ms=NOW_MS, updated_at_ms=NOW_MS, delivery=Delivery.SENDING,
-        attempt=attempt, expires_at_ms=expires_at_ms,
-    )  # fmt: skip
+        id="m",
+        conversation_id="c",
+        channel_id="ch",
+        source="facebook",
+        sequence=7,
+        content=raw({"text": "hi"}),
+        from_contact=False,
+        sender_id="agent",
+        sent_at_ms=NOW_MS,
+        updated_at_ms=NOW_MS,
+        delivery=Delivery.SENDING,
+        attempt=attempt,
+        expires_at_ms=expires_at_ms,
+    )
 
 
 def test_rivals_claim_the_same_attempt_under_the_same_id() -> None:

@@ -44,9 +44,15 @@ class Installation:
 
     def dispatcher(self) -> Actor:
         return Dispatcher(
-            self.bus, self.house.store, self.house.follower, self.queue, self.endpoints, sealer=SEALER,
-            switch_off=_switched_off, arrived=self.queue.arrived,
-        )  # fmt: skip
+            self.bus,
+            self.house.store,
+            self.house.follower,
+            self.queue,
+            self.endpoints,
+            sealer=SEALER,
+            switch_off=_switched_off,
+            arrived=self.queue.arrived,
+        )
 
     async def subscribe(self, name: str) -> None:
         since = subscribed_from(await self.bus.ends(topics.TOLD))

@@ -48,12 +48,15 @@ def test_the_first_word_is_due_and_the_next_after_a_beat() -> None:
 @pytest.mark.parametrize(
     "news",
     [
-        {"ready": False}, {"caught_up": True}, {"url": "http://elsewhere"}, {"waiting_for": {"store": "it folds"}},
+        {"ready": False},
+        {"caught_up": True},
+        {"url": "http://elsewhere"},
+        {"waiting_for": {"store": "it folds"}},
         {"components": {"http": ComponentStatus(ready=False)}},
         {"components": {"http": ComponentStatus(ready=True, restarts=1)}},
         {"components": {"http": ComponentStatus(ready=True), "api-admin": ComponentStatus(ready=True)}},
     ],
-)  # fmt: skip
+)
 def test_what_somebody_would_decide_by_is_due_at_once(news: dict[str, object]) -> None:
     one = process(components={"http": ComponentStatus(ready=True)})
 
@@ -63,9 +66,14 @@ def test_what_somebody_would_decide_by_is_due_at_once(news: dict[str, object]) -
 def test_numbers_and_the_wording_of_a_reason_wait_for_the_beat() -> None:
     one = process(waiting_for={"store": "it is 31 s behind"}, components={"a": ComponentStatus(ready=True, lag=1)})
     two = replace(
-        one, at_ms=9, memory_bytes=9, fold_lag=9, loop_delay_ms=9, waiting_for={"store": "it is 32 s behind"},
+        one,
+        at_ms=9,
+        memory_bytes=9,
+        fold_lag=9,
+        loop_delay_ms=9,
+        waiting_for={"store": "it is 32 s behind"},
         components={"a": ComponentStatus(ready=True, lag=9, rebalances=2)},
-    )  # fmt: skip
+    )
 
     assert not due(Said(one, 7.0), two, 7.0)
 
@@ -120,10 +128,8 @@ async def stage(*, drain_s: float = 2.0) -> AsyncIterator[Stage]:
     tree = Supervision(name="airy", strategy="rest_for_one", children=(bus, announcer))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(
-            lambda: run_tree(
-                tree, clock=here.clock, seed=0, stop=here.stop, log=SILENT, on_start=here.trees.append
-            )
-        )  # fmt: skip
+            lambda: run_tree(tree, clock=here.clock, seed=0, stop=here.stop, log=SILENT, on_start=here.trees.append)
+        )
         yield here
         here.stop.set()
 
@@ -205,8 +211,11 @@ async def test_a_whole_process_says_what_runs_in_it_and_how_it_is() -> None:
         assert said is not None
 
         assert (said.instance, said.url, said.ready, said.waiting_for) == (
-            "here:8080", "http://127.0.0.1:8080", True, {},
-        )  # fmt: skip
+            "here:8080",
+            "http://127.0.0.1:8080",
+            True,
+            {},
+        )
         assert set(said.components) == here.running | {"airy"}
         assert all(component.ready for component in said.components.values())
         facebook, consumer = said.components["sources-facebook"], said.components["webhook-consumer"]
@@ -249,13 +258,13 @@ async def test_reasons_are_bounded_and_hold_no_secret_we_know() -> None:
 async def test_a_process_keeps_its_name_when_its_server_comes_back_elsewhere() -> None:
     here = Composition()
     where: list[str | None] = ["http://127.0.0.1:1", "http://127.0.0.1:2", None]
-    report = Reporter(
-        here.parts, TreeStatus(here.parts, here.running, {}), host="h", where=lambda: where.pop(0)
-    )  # fmt: skip
+    report = Reporter(here.parts, TreeStatus(here.parts, here.running, {}), host="h", where=lambda: where.pop(0))
 
     assert [(said.instance, said.url) for said in (report(), report(), report())] == [
-        ("h:1", "http://127.0.0.1:1"), ("h:1", "http://127.0.0.1:2"), ("h:1", None),
-    ]  # fmt: skip
+        ("h:1", "http://127.0.0.1:1"),
+        ("h:1", "http://127.0.0.1:2"),
+        ("h:1", None),
+    ]
 
 
 async def test_a_process_without_an_address_has_a_name_of_its_own() -> None:

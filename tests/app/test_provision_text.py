@@ -20,8 +20,9 @@ PLAN = Plan(
         Refusal(name="p.users", what="has 1 partition, must have 4", todo="do this"),
         Refusal(name="p.tags", what="has 9 replicas, must have 3", todo="do that"),
     ),
-    right=("p.webhooks", "p.channels"), unknown=("p.old",),
-)  # fmt: skip
+    right=("p.webhooks", "p.channels"),
+    unknown=("p.old",),
+)
 
 
 def test_a_plan_is_a_diff_in_columns() -> None:
@@ -62,9 +63,13 @@ def test_the_page_has_a_line_for_every_topic() -> None:
 
     assert len(lines) == 1 + len(topics.ALL)
     assert rows[0] == {
-        "name": topics.EVENTS.name, "key": "conversation id", "partitions": 16, "retention": "for ever",
-        "writers": ["api-communication", "sources-facebook"], "readers": list(access.ACTORS),
-    }  # fmt: skip
+        "name": topics.EVENTS.name,
+        "key": "conversation id",
+        "partitions": 16,
+        "retention": "for ever",
+        "writers": ["api-communication", "sources-facebook"],
+        "readers": list(access.ACTORS),
+    }
     assert lines[1].endswith("api-communication, sources-facebook             every component")
 
 

@@ -41,8 +41,10 @@ def test_a_cluster_asks_for_more_and_a_namespace_for_other_keys(
 def test_every_command_is_tried_on_what_it_is_for() -> None:
     words = list(permissions.trials(Names(""), cluster=True))
     assert dict(zip(words[::2], words[1::2], strict=True)).items() >= {
-        ("XADD", "{airy}:shards"), ("PUBLISH", "airy:arrivals"), ("INFO", ""),
-    }  # fmt: skip
+        ("XADD", "{airy}:shards"),
+        ("PUBLISH", "airy:arrivals"),
+        ("INFO", ""),
+    }
     assert words[::2] == permissions.commands(cluster=True)
 
 
@@ -53,8 +55,11 @@ def test_the_configuration_becomes_a_server(tmp_path: Path, monkeypatch: pytest.
         "queue: {redis: {url: rediss://main/0, caFile: ~/ca.pem, certFile: a.crt, keyFile: a.key, sentinels: 'a:1,b'}}"
     )
     assert redis_server(load(file, {})) == Server(
-        url=Secret("rediss://main/0"), sentinels=("a:1", "b"), ca_file=str(tmp_path / "ca.pem"), cert_file="a.crt",
+        url=Secret("rediss://main/0"),
+        sentinels=("a:1", "b"),
+        ca_file=str(tmp_path / "ca.pem"),
+        cert_file="a.crt",
         key_file="a.key",
-    )  # fmt: skip
+    )
     with pytest.raises(Refused, match=r"queue\.redis\.url"):
         redis_server(load(None, {}))

@@ -29,9 +29,14 @@ SILENT_S = 3 * BEAT_S
 
 def process(instance: str = "one:1", *components: str, sick: tuple[str, ...] = (), at_ms: int = 0) -> ProcessStatus:
     return ProcessStatus(
-        instance=instance, version="1", started_at_ms=0, at_ms=at_ms, beat_ms=round(BEAT_S * 1000), ready=not sick,
+        instance=instance,
+        version="1",
+        started_at_ms=0,
+        at_ms=at_ms,
+        beat_ms=round(BEAT_S * 1000),
+        ready=not sick,
         components={name: ComponentStatus(ready=name not in sick) for name in (*components, SHARED)},
-    )  # fmt: skip
+    )
 
 
 # --- decided
@@ -64,11 +69,16 @@ def test_a_component_counts_where_it_is_ready_in_a_process_that_speaks() -> None
     found = fleet(everybody, 100.0, ["sources-facebook"])
 
     assert found.components == {
-        "api-admin": Share(3, 2), "sources-facebook": Share(0, 0), "webhook-consumer": Share(2, 0)
-    }  # fmt: skip
+        "api-admin": Share(3, 2),
+        "sources-facebook": Share(0, 0),
+        "webhook-consumer": Share(2, 0),
+    }
     assert [(each.status.instance, each.age_s, each.silent) for each in found.processes] == [
-        ("a:1", 0.0, False), ("b:1", SILENT_S, True), ("c:1", 0.0, False), ("d:1", 0.0, False),
-    ]  # fmt: skip
+        ("a:1", 0.0, False),
+        ("b:1", SILENT_S, True),
+        ("c:1", 0.0, False),
+        ("d:1", 0.0, False),
+    ]
 
 
 def test_what_is_shown_is_bounded_and_everybody_counts() -> None:
@@ -114,9 +124,9 @@ class Stage:
         self.ctx = Context("roll", clock=self.clock, random=Random(0), log=SILENT)
 
     async def says(self, instance: str, *components: str) -> None:
-        await self.bus.publish([
-            topics.COMPONENTS.emit(instance, process(instance, *components, at_ms=self.clock.now_ms()))
-        ])  # fmt: skip
+        await self.bus.publish(
+            [topics.COMPONENTS.emit(instance, process(instance, *components, at_ms=self.clock.now_ms()))]
+        )
 
     def there(self) -> dict[str, bool]:
         """By name, whether it is silent."""

@@ -54,9 +54,7 @@ async def run_for(tree: Supervision, status: TreeStatus, seconds: float) -> anyi
     log = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()])
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(
-            lambda: run_tree(tree, clock=LoopClock(), seed=0, stop=stop, log=log, on_start=status.started)
-        )
+        tasks.start_soon(lambda: run_tree(tree, clock=LoopClock(), seed=0, stop=stop, log=log, on_start=status.started))
         await anyio.sleep(seconds)
         status.seen = (dict(status.waiting_for()), dict(status.services()), status.alive())  # type: ignore[attr-defined]
         stop.set()
@@ -196,10 +194,16 @@ def test_a_process_is_named_after_what_was_chosen_to_run_in_it() -> None:
 def _no_parts() -> Parts:
     clock, fetch = LoopClock(), Endpoint(Random(0))
     return assemble(
-        Config(), clock=clock, ids=RandomIds(Random(0)), bus=MemoryBus(topics.ALL, clock=clock),
-        store=SqliteStore(":memory:"), queue=SqliteQueue(":memory:"), sealer=Sealer({"k": bytes(32)}),
-        provider_fetch=fetch, webhook_fetch=fetch,
-    )  # fmt: skip
+        Config(),
+        clock=clock,
+        ids=RandomIds(Random(0)),
+        bus=MemoryBus(topics.ALL, clock=clock),
+        store=SqliteStore(":memory:"),
+        queue=SqliteQueue(":memory:"),
+        sealer=Sealer({"k": bytes(32)}),
+        provider_fetch=fetch,
+        webhook_fetch=fetch,
+    )
 
 
 class Away(SqliteQueue):

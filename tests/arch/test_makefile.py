@@ -59,7 +59,7 @@ def test_test_runs_every_judge(clone: Path) -> None:
     calls(clone)
     make("test", cwd=clone)
 
-    assert [re.sub(r" .*", "", line) for line in calls(clone)] == ["ruff", "mypy", "lint-imports", "python"]
+    assert [re.sub(r" .*", "", line) for line in calls(clone)] == ["ruff", "ruff", "mypy", "lint-imports", "python"]
 
 
 def test_a_changed_lock_is_installed_again(clone: Path) -> None:

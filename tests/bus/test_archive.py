@@ -30,9 +30,12 @@ WHERES = (*FIRST.where, *LAST.where)
 
 texts = st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode))
 entries = st.builds(
-    Entry, texts, st.none() | texts, st.lists(st.tuples(st.text(max_size=8), texts), max_size=3).map(tuple),
+    Entry,
+    texts,
+    st.none() | texts,
+    st.lists(st.tuples(st.text(max_size=8), texts), max_size=3).map(tuple),
     st.integers(-1, 2**48),
-)  # fmt: skip
+)
 logs = st.lists(st.lists(entries, max_size=8), min_size=len(WHERES), max_size=len(WHERES))
 
 

@@ -33,10 +33,17 @@ class TestKafkaBus(BusContract):
     @pytest.fixture(autouse=True)
     def _place(self, kafka: Any) -> None:
         self.settings = KafkaSettings(
-            bootstrap=tuple(kafka.bootstrap), namespace=f"contract-{secrets.token_hex(4)}",
-            session_s=30.0, rebalance_s=self.patience_s, request_s=self.patience_s, publish_s=self.patience_s,
-            call_s=self.patience_s, stall_s=self.patience_s, stop_s=10.0, record_bytes_max=self.record_bytes_max,
-        )  # fmt: skip
+            bootstrap=tuple(kafka.bootstrap),
+            namespace=f"contract-{secrets.token_hex(4)}",
+            session_s=30.0,
+            rebalance_s=self.patience_s,
+            request_s=self.patience_s,
+            publish_s=self.patience_s,
+            call_s=self.patience_s,
+            stall_s=self.patience_s,
+            stop_s=10.0,
+            record_bytes_max=self.record_bytes_max,
+        )
 
     @asynccontextmanager
     async def serving(self, topics: Topics, *, impatient: bool = False) -> AsyncIterator[Bus]:
@@ -49,9 +56,11 @@ class TestKafkaBus(BusContract):
         configs = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"} if topic.retention == "compacted" else {}
         policy = "compact" if topic.retention == "compacted" else "delete"
         return NewTopic(
-            self.settings.named(topic.name), topic.partitions, 1,
+            self.settings.named(topic.name),
+            topic.partitions,
+            1,
             topic_configs={"cleanup.policy": policy, **configs},
-        )  # fmt: skip
+        )
 
     async def compact(self, bus: Bus, topic: Topic[Any]) -> None:
         """The cleaner comes by when it likes: what has to stay has to be there before, during and after it."""
@@ -59,7 +68,11 @@ class TestKafkaBus(BusContract):
     async def truncate(self, bus: Bus, topic: Topic[Any]) -> None:
         ends = await bus.ends([topic])
         async with administering(self.settings.bootstrap) as admin:
-            await admin.delete_records({
-                KafkaPartition(self.settings.named(where.topic), where.partition): RecordsToDelete(before_offset=end)
-                for where, end in ends.items()
-            })  # fmt: skip
+            await admin.delete_records(
+                {
+                    KafkaPartition(self.settings.named(where.topic), where.partition): RecordsToDelete(
+                        before_offset=end
+                    )
+                    for where, end in ends.items()
+                }
+            )

@@ -43,15 +43,27 @@ from tests.kit.servers.proxy import Proxy
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 WAIT_AND_SEE = {
-    2: "CORRUPT_MESSAGE", 13: "unknown to the client's retries", 29: "TOPIC_AUTHORIZATION_FAILED",
-    31: "CLUSTER_AUTHORIZATION_FAILED", 45: "OUT_OF_ORDER_SEQUENCE", 46: "DUPLICATE_SEQUENCE",
-    47: "INVALID_PRODUCER_EPOCH", 48: "INVALID_TXN_STATE", 59: "UNKNOWN_PRODUCER_ID", 90: "PRODUCER_FENCED",
-    120: "TRANSACTION_ABORTABLE", 12345: "of a broker not written yet",
-}  # fmt: skip
+    2: "CORRUPT_MESSAGE",
+    13: "unknown to the client's retries",
+    29: "TOPIC_AUTHORIZATION_FAILED",
+    31: "CLUSTER_AUTHORIZATION_FAILED",
+    45: "OUT_OF_ORDER_SEQUENCE",
+    46: "DUPLICATE_SEQUENCE",
+    47: "INVALID_PRODUCER_EPOCH",
+    48: "INVALID_TXN_STATE",
+    59: "UNKNOWN_PRODUCER_ID",
+    90: "PRODUCER_FENCED",
+    120: "TRANSACTION_ABORTABLE",
+    12345: "of a broker not written yet",
+}
 NEVER = {10: "MESSAGE_TOO_LARGE", 32: "INVALID_TIMESTAMP", 87: "INVALID_RECORD"}
 RETRIED_BY_THE_CLIENT = {
-    5: "LEADER_NOT_AVAILABLE", 6: "NOT_LEADER", 7: "REQUEST_TIMED_OUT", 19: "NOT_ENOUGH_REPLICAS", 56: "KAFKA_STORAGE",
-}  # fmt: skip
+    5: "LEADER_NOT_AVAILABLE",
+    6: "NOT_LEADER",
+    7: "REQUEST_TIMED_OUT",
+    19: "NOT_ENOUGH_REPLICAS",
+    56: "KAFKA_STORAGE",
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +96,16 @@ async def transformed(bus: KafkaBus, inputs: int) -> int:
                 tasks.start_soon(partial(_drained_at, bus, pulse, inputs))
                 try:
                     await transform(
-                        bus, pulse, [IN], group="copy", step=copy, dead_letter=bury, records_max=3, commit_s=0.02,
+                        bus,
+                        pulse,
+                        [IN],
+                        group="copy",
+                        step=copy,
+                        dead_letter=bury,
+                        records_max=3,
+                        commit_s=0.02,
                         idle_s=0.02,
-                    )  # fmt: skip
+                    )
                 except Unavailable:
                     tasks.cancel_scope.cancel()
             await check(bus)

@@ -23,9 +23,13 @@ class Memory(BusContract):
     def make(self, topics: Topics, impatient: bool, **options: Any) -> MemoryBus:
         limits = {"session_s": self.session_s, "rebalance_s": self.rebalance_s} if impatient else {}
         return MemoryBus(
-            topics, clock=self.clock, record_bytes_max=self.record_bytes_max, compact_records_min=1,
-            **limits, **options,
-        )  # fmt: skip
+            topics,
+            clock=self.clock,
+            record_bytes_max=self.record_bytes_max,
+            compact_records_min=1,
+            **limits,
+            **options,
+        )
 
     async def compact(self, bus: Bus, topic: Topic[Any]) -> None:
         assert isinstance(bus, MemoryBus)

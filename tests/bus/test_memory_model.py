@@ -79,9 +79,14 @@ class BusModel(RuleBasedStateMachine):
         if self.durable:
             self.journal = open_journal(Path(self.directory.name), inline=True)
         self.bus = MemoryBus(
-            [self.topic], clock=self.clock, journal=self.journal, session_s=SESSION_S, rebalance_s=REBALANCE_S,
-            compact_records_min=1, memory_bytes_max=1_500 if self.durable else None,
-        )  # fmt: skip
+            [self.topic],
+            clock=self.clock,
+            journal=self.journal,
+            session_s=SESSION_S,
+            rebalance_s=REBALANCE_S,
+            compact_records_min=1,
+            memory_bytes_max=1_500 if self.durable else None,
+        )
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         async def alive() -> T:

@@ -196,9 +196,11 @@ def test_what_is_applied_leaves_only_what_was_refused(there: dict[str, tuple[int
         after[each.name] = replace(after[each.name], config={**after[each.name].config, each.key: each.wanted})
 
     assert diff(want, after) == Plan(
-        create=(), alter=(), refuse=plan.refuse,
+        create=(),
+        alter=(),
+        refuse=plan.refuse,
         right=tuple(topic.name for topic in want if topic.name not in {each.name for each in plan.refuse}),
-    )  # fmt: skip
+    )
     assert {topic.name for topic in plan.create} == {topic.name for topic in want} - set(there)
 
 

@@ -74,9 +74,15 @@ async def enforced(cluster: KafkaCluster) -> None:
 
 def settings(cluster: KafkaCluster, user: str, *, sasl: Mechanism = "SCRAM-SHA-512", **changed: Any) -> KafkaSettings:
     given = KafkaSettings(
-        bootstrap=tuple(cluster.listener("sasl")), namespace=NAMESPACE, sasl=sasl, username=user,
-        password=Secret(PASSWORD), request_s=60.0, call_s=120.0, publish_s=120.0,
-    )  # fmt: skip
+        bootstrap=tuple(cluster.listener("sasl")),
+        namespace=NAMESPACE,
+        sasl=sasl,
+        username=user,
+        password=Secret(PASSWORD),
+        request_s=60.0,
+        call_s=120.0,
+        publish_s=120.0,
+    )
     return replace(given, **changed)
 
 
@@ -188,10 +194,15 @@ def with_certificate(cluster: KafkaCluster, user: str) -> KafkaSettings:
     assert cluster.authority is not None
     certificate, key = cluster.authority.issue(user)
     return KafkaSettings(
-        bootstrap=tuple(cluster.listener("tls")), namespace=NAMESPACE, tls=True,
-        ca_file=str(cluster.authority.ca_file), cert_file=str(certificate), key_file=str(key), request_s=60.0,
+        bootstrap=tuple(cluster.listener("tls")),
+        namespace=NAMESPACE,
+        tls=True,
+        ca_file=str(cluster.authority.ca_file),
+        cert_file=str(certificate),
+        key_file=str(key),
+        request_s=60.0,
         call_s=120.0,
-    )  # fmt: skip
+    )
 
 
 def test_a_user_comes_in_with_a_certificate(guarded: KafkaCluster) -> None:

@@ -176,9 +176,7 @@ async def test_a_guarded_redis_is_asked_as_its_processes_ask_it(tmp_path: Path, 
     with ExitStack() as exits:
         with needed():
             server = exits.enter_context(RedisServer(tmp_path / "redis", tls=Tls(authority, clients=True)))
-        redis = RedisConfig(
-            url=Secret(server.url), ca_file=str(authority.ca_file), cert_file=certificate, key_file=key
-        )  # fmt: skip
+        redis = RedisConfig(url=Secret(server.url), ca_file=str(authority.ca_file), cert_file=certificate, key_file=key)
         other = on_disk(tmp_path / "other")
         await load(replace(other, queue=QueueConfig(kind="redis", redis=redis)), tmp_path / "one")
     assert await export(other, tmp_path / "two") == (tmp_path / "one").read_bytes()
@@ -193,6 +191,7 @@ def _kill_in_the_middle(config: Config, directory: Path) -> None:
     )
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.kit.killed_import", str(directory / "one")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=directory,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=directory,
+    )
     assert child.wait(250) == -signal.SIGKILL

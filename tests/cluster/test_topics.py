@@ -37,7 +37,7 @@ class Place:
         self.namespace = f"topics-{token_hex(4)}-{next(NUMBERS)}"
         self.settings = KafkaSettings(
             bootstrap=tuple(kafka.bootstrap), namespace=self.namespace, request_s=60.0, call_s=120.0
-        )  # fmt: skip
+        )
         self._file = folder / "airy.yaml"
         self.configure(replication=1, minInSync=1)
 

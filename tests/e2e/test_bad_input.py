@@ -82,9 +82,10 @@ UNREADABLE = {
 }
 HALF_READABLE = {  # the neighbour becomes a message, and the whole is kept for what nobody can read
     "5,000 levels in one message": _webhook(
-        f'{{"sender":{{"id":"{PSID}"}},"message":{_deep(5_000)}}}', _element("mid-neighbour", "still here"),
+        f'{{"sender":{{"id":"{PSID}"}},"message":{_deep(5_000)}}}',
+        _element("mid-neighbour", "still here"),
     ),
-}  # fmt: skip
+}
 
 
 class Client:
@@ -216,22 +217,37 @@ AT_FIELDS = [
     ("/conversations.list", b'{"filters": "unread_count:["}', {"filters": None}),
     ("/conversations.list", b'{"filters": ["a"]}', {"filters": "must be text, not an array"}),
     ("/messages.list", b'{"conversation_id": {}}', {"conversation_id": "must be a UUID"}),
-    ("/messages.send", b'{"conversation_id": "x", "message": null}',
-     {"conversation_id": "must be a UUID", "message": "is required"}),
-    ("/messages.send", b'{"conversation_id": "%s", "message": {"text": "a \\ud83d"}}' % UUID,
-     {"message.text": "holds half a surrogate pair, which is not text"}),
+    (
+        "/messages.send",
+        b'{"conversation_id": "x", "message": null}',
+        {"conversation_id": "must be a UUID", "message": "is required"},
+    ),
+    (
+        "/messages.send",
+        b'{"conversation_id": "%s", "message": {"text": "a \\ud83d"}}' % UUID,
+        {"message.text": "holds half a surrogate pair, which is not text"},
+    ),
     ("/messages.send", b'{"conversation_id": 1, "conversation_id": 2}', {"conversation_id": "is given twice"}),
-    ("/tags.create", b'{"name": [], "color": "mauve"}',
-     {"name": "must be text, not an array", "color": "must be one of tag-red, tag-green, tag-blue, tag-purple"}),
-    ("/metadata.upsert", b'{"subject": "planet", "id": 7, "data": []}',
-     {"subject": "must be one of message, conversation, channel", "id": "must be a UUID"}),
+    (
+        "/tags.create",
+        b'{"name": [], "color": "mauve"}',
+        {"name": "must be text, not an array", "color": "must be one of tag-red, tag-green, tag-blue, tag-purple"},
+    ),
+    (
+        "/metadata.upsert",
+        b'{"subject": "planet", "id": 7, "data": []}',
+        {"subject": "must be one of message, conversation, channel", "id": "must be a UUID"},
+    ),
     ("/metadata.upsert", b'{"subject": "message", "id": "%s", "data": []}' % UUID, {"data": "must be a JSON object"}),
     ("/webhooks.subscribe", b'{"url": "ftp://example.net"}', {"url": None}),
     ("/webhooks.subscribe", b'{"url": "https://example.net", "events": "all"}', {"events": None}),
-    ("/channels.facebook.connect", b'{"page_token": {}}',
-     {"page_id": "is required", "page_token": "must be text, not an object"}),
+    (
+        "/channels.facebook.connect",
+        b'{"page_token": {}}',
+        {"page_id": "is required", "page_token": "must be text, not an object"},
+    ),
     ("/tags.list", b'{"position": "here"}', {"position": None}),
-]  # fmt: skip
+]
 AS_A_WHOLE = [
     (b'{"message": %s}' % _deep(5_000).encode(), "the body nests deeper than 64 levels"),
     (b'{"message": NaN}', "the body is not JSON: NaN is no number"),
@@ -300,9 +316,13 @@ async def everybody_else_is_served(client: Client, done: anyio.Event) -> None:
 
 async def test_bad_input_is_answered_precisely_and_loses_nothing(tmp_path: Path) -> None:
     attacks: list[Callable[[Client], Awaitable[None]]] = [
-        unproven_webhooks_are_refused, whatever_is_signed_is_taken, bodies_that_end_early_disturb_nobody,
-        floods_are_refused_before_they_are_read, other_kinds_of_body_are_named, every_field_at_fault_is_named,
-    ]  # fmt: skip
+        unproven_webhooks_are_refused,
+        whatever_is_signed_is_taken,
+        bodies_that_end_early_disturb_nobody,
+        floods_are_refused_before_they_are_read,
+        other_kinds_of_body_are_named,
+        every_field_at_fault_is_named,
+    ]
     async with messenger() as (_, graph_url), visitor() as session:
         with closing(AiryProcess(tmp_path, graph_url)) as airy:
             airy.start()
@@ -355,9 +375,7 @@ async def _listed(client: Client) -> dict[str, str]:
     (conversation,) = conversations["data"]
     body = msgspec.json.encode({"conversation_id": conversation["id"], "page_size": 500})
     _, page = await client.api("/messages.list", body)
-    return {
-        message["metadata"]["source"]["id"]: message["content"]["message"]["text"] for message in page["data"]
-    }  # fmt: skip
+    return {message["metadata"]["source"]["id"]: message["content"]["message"]["text"] for message in page["data"]}
 
 
 async def _metrics(client: Client) -> dict[str, float]:

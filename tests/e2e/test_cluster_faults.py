@@ -38,9 +38,11 @@ ANSWER_EVERY_S = 0.1
 assert set(CHOSEN) <= set(EVERY), f"there are: all, {', '.join(EVERY)}"
 
 pytestmark = [
-    pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900 + 240 * ROUNDS * len(CHOSEN)),
+    pytest.mark.e2e,
+    pytest.mark.cluster,
+    pytest.mark.timeout(900 + 240 * ROUNDS * len(CHOSEN)),
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.skipif(not set(CHOSEN) & FAULTS.keys(), reason="FAULTS chooses none of these")
@@ -63,9 +65,12 @@ async def _broken(
     subscriber = Moody()
     async with messenger() as (sim, graph_url), subscriber.serving(), visitor() as session:
         cluster = Cluster(
-            directory / "airy", kafka=kafka.bootstrap, redis=redis.url, graph_url=graph_url,
+            directory / "airy",
+            kafka=kafka.bootstrap,
+            redis=redis.url,
+            graph_url=graph_url,
             replication=len(kafka.nodes),
-        )  # fmt: skip
+        )
         async with cluster.up(), stores_of(cluster) as stores:
             now_ms = SystemClock().now_ms()
             introduce(sim.core, now_ms)

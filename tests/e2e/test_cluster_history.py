@@ -35,9 +35,11 @@ SETTLE_S = 240.0  # against hanging
 CALL_S = 120.0  # of the provider who writes to the log: whether it is there has to be known
 
 pytestmark = [
-    pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(360 + 20 * RUNS),
+    pytest.mark.e2e,
+    pytest.mark.cluster,
+    pytest.mark.timeout(360 + 20 * RUNS),
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),
-]  # fmt: skip
+]
 
 
 class Run:
@@ -97,10 +99,19 @@ class Run:
         """A message of a contact, as a router would write it."""
         fact, begin = chat.received(f"r{number}"), anyio.current_time()
         (position,) = await self._bus.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
-        self.history.append(Operation(
-            client="provider", replica="", kind="receive", conversation=chat.conversation_id, begin=begin,
-            end=anyio.current_time(), outcome="ok", position=position.offset, message_id=fact.message_id,
-        ))  # fmt: skip
+        self.history.append(
+            Operation(
+                client="provider",
+                replica="",
+                kind="receive",
+                conversation=chat.conversation_id,
+                begin=begin,
+                end=anyio.current_time(),
+                outcome="ok",
+                position=position.offset,
+                message_id=fact.message_id,
+            )
+        )
 
 
 async def test_histories_of_two_replicas_are_linear(

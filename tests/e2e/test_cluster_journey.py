@@ -20,9 +20,11 @@ from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.redis import RedisServer
 
 pytestmark = [
-    pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(600),
+    pytest.mark.e2e,
+    pytest.mark.cluster,
+    pytest.mark.timeout(600),
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),
-]  # fmt: skip
+]
 
 WITHIN_S = 240.0  # against hanging
 

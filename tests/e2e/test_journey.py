@@ -159,9 +159,10 @@ async def test_no_secret_is_readable_on_disk_in_logs_or_in_metrics(tmp_path: Pat
     async with installed(tmp_path) as here:
         await connect(here.airy, here.session)
         hook = {
-            "url": here.subscriber.url, "signature_key": "canary-content-key",
+            "url": here.subscriber.url,
+            "signature_key": "canary-content-key",
             "headers": {"x-key": "canary-header-value"},
-        }  # fmt: skip
+        }
         canaries.append((await here.call("/webhooks.subscribe", hook))["signing_secret"])
         answers = [await here.call(path, {}) for path in ("/channels.list", "/webhooks.list", "/client.config")]
         headers = {"authorization": f"Bearer {TOKEN}"}

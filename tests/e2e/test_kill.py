@@ -20,8 +20,10 @@ CYCLES = int(os.environ.get("CYCLES", "100" if os.environ.get("CI") else "10"))
 SETTLE_S = 600.0  # a delivery that failed twice, on a busy machine, is tried again after five minutes
 
 pytestmark = [
-    pytest.mark.e2e, pytest.mark.timeout(900 + CYCLES * 12), pytest.mark.parametrize("anyio_backend", ["asyncio"]),
-]  # fmt: skip
+    pytest.mark.e2e,
+    pytest.mark.timeout(900 + CYCLES * 12),
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),
+]
 
 
 async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order(tmp_path: Path, seed: int) -> None:

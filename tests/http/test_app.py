@@ -57,9 +57,12 @@ async def test_without_a_valid_token_every_action_is_a_403_that_does_nothing() -
         for path in PATHS:
             for headers in wrong if path == "/tags.create" else wrong[:1]:
                 answer = await call(
-                    edge.front, "POST", path, headers=[*headers, ("content-type", "application/json")],
+                    edge.front,
+                    "POST",
+                    path,
+                    headers=[*headers, ("content-type", "application/json")],
                     body=b'{"name":"x","color":"tag-red"}',
-                )  # fmt: skip
+                )
                 assert answer.status == 403, path
                 assert answer.json() == {"message": "forbidden", "code": "forbidden", "fields": []}
         assert (await edge.asked("/tags.list"))["data"] == []
@@ -107,8 +110,10 @@ async def test_a_caller_may_do_only_what_they_are_permitted() -> None:
 async def test_unknown_paths_and_wrong_methods_are_problems_too() -> None:
     async with desk() as edge:
         assert await edge.asked("/tags.nope", status=404) == {
-            "message": "no such path; /schema/openapi.json lists them all", "code": "not_found", "fields": []
-        }  # fmt: skip
+            "message": "no such path; /schema/openapi.json lists them all",
+            "code": "not_found",
+            "fields": [],
+        }
         assert (await edge.post("/Tags.list")).status == 404
         answer = await call(edge.front, "GET", "/tags.list", headers=[("authorization", TOKEN)])
         assert (answer.status, answer.json()["code"]) == (405, "method_not_allowed")
@@ -197,8 +202,11 @@ def test_a_star_is_not_an_origin() -> None:
 
 async def test_probes_are_open_and_say_what_they_know() -> None:
     async with desk() as edge:
-        for path, document in (("/livez", {"alive": True}), ("/readyz", {"ready": True, "waiting_for": {}}),
-                               ("/actuator/health", {"status": "UP"})):  # fmt: skip
+        for path, document in (
+            ("/livez", {"alive": True}),
+            ("/readyz", {"ready": True, "waiting_for": {}}),
+            ("/actuator/health", {"status": "UP"}),
+        ):
             answer = await call(edge.front, "GET", path)
             assert (answer.status, answer.json()) == (200, document)
         edge.status.waiting = {"store": "folding the log"}

@@ -171,10 +171,10 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.just(UUID),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=12,
-)  # fmt: skip
+)
 bodies_of_shape = st.fixed_dictionaries(
     {}, optional=dict.fromkeys((*Shape.__struct_fields__, "pageSize", "other"), json_values)
-)  # fmt: skip
+)
 
 
 @given(bodies_of_shape)

@@ -11,10 +11,13 @@ from tests.kit.shapes import held
 NOBODY = ids.derive("nobody")
 WRITES = {
     "/conversations.mark-read": {},
-    "/conversations.tag": {"tag_id": NOBODY}, "/conversations.untag": {"tag_id": NOBODY},
-    "/conversations.set-state": {"state": "OPEN"}, "/conversations.remove-state": {},
-    "/conversations.update-contact": {"display_name": "Grace"}, "/conversations.refetch": {},
-}  # fmt: skip
+    "/conversations.tag": {"tag_id": NOBODY},
+    "/conversations.untag": {"tag_id": NOBODY},
+    "/conversations.set-state": {"state": "OPEN"},
+    "/conversations.remove-state": {},
+    "/conversations.update-contact": {"display_name": "Grace"},
+    "/conversations.refetch": {},
+}
 
 
 async def open_shop(edge: Desk, contacts: int = 1) -> list[str]:
@@ -62,10 +65,15 @@ async def test_old_numeric_cursors_and_odd_page_sizes_are_understood() -> None:
     async with desk() as edge:
         names = (await open_shop(edge, 5))[::-1]
         for body, expected in (
-            ({"cursor": 0, "page_size": 2}, names[:2]), ({"cursor": "3", "page_size": "2"}, names[3:]),
-            ({"cursor": 50}, []), ({"page_size": None}, names), ({"page_size": -1}, names), ({"page_size": 0}, []),
-            ({"page_size": 10_000, "filters": "source:facebook"}, names), ({"pageSize": 1, "cursor": ""}, names[:1]),
-        ):  # fmt: skip
+            ({"cursor": 0, "page_size": 2}, names[:2]),
+            ({"cursor": "3", "page_size": "2"}, names[3:]),
+            ({"cursor": 50}, []),
+            ({"page_size": None}, names),
+            ({"page_size": -1}, names),
+            ({"page_size": 0}, []),
+            ({"page_size": 10_000, "filters": "source:facebook"}, names),
+            ({"pageSize": 1, "cursor": ""}, names[:1]),
+        ):
             page = await edge.asked("/conversations.list", body)
             assert [conversation["id"] for conversation in page["data"]] == expected, body
             assert page["pagination_data"]["total"] == 5

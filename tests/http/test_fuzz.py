@@ -18,12 +18,27 @@ from tests.kit.world import run_seeded
 
 KNOWN = Chat()
 REAL = {
-    "conversation_id": KNOWN.conversation_id, "channel_id": KNOWN.channel_id,
-    "message_id": KNOWN.outbound_id("ours"), "tag_id": ids.derive("tag"), "id": KNOWN.inbound_id("hello"),
-    "subject": "message", "source": "facebook", "color": "tag-red", "name": "n", "state": "OPEN", "url": "https://x.y",
-    "keys": ["a"], "data": {"a": 1}, "message": {"text": "x"}, "content": [1], "display_name": "Grace",
-    "page_id": "204918377001", "page_token": "user token", "auth_token": "user token", "events": ["message.created"],
-}  # fmt: skip
+    "conversation_id": KNOWN.conversation_id,
+    "channel_id": KNOWN.channel_id,
+    "message_id": KNOWN.outbound_id("ours"),
+    "tag_id": ids.derive("tag"),
+    "id": KNOWN.inbound_id("hello"),
+    "subject": "message",
+    "source": "facebook",
+    "color": "tag-red",
+    "name": "n",
+    "state": "OPEN",
+    "url": "https://x.y",
+    "keys": ["a"],
+    "data": {"a": 1},
+    "message": {"text": "x"},
+    "content": [1],
+    "display_name": "Grace",
+    "page_id": "204918377001",
+    "page_token": "user token",
+    "auth_token": "user token",
+    "events": ["message.created"],
+}
 FIELDS = sorted({field for each in ACTIONS for field in each.body.__struct_fields__} | {"position", "idempotency_key"})
 
 texts = st.text(max_size=12) | st.sampled_from(
@@ -33,7 +48,7 @@ values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts | st.just(KNOWN.conversation_id),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
-)  # fmt: skip
+)
 
 
 @st.composite

@@ -263,9 +263,10 @@ async def test_no_part_of_the_token_reaches_the_log() -> None:
         chat = await open_shop(edge)
         await edge.asked("/messages.send", {"conversation_id": chat.conversation_id, "message": HI})
         [queued] = [
-            fact for record in await edge.records(topics.EVENTS)
+            fact
+            for record in await edge.records(topics.EVENTS)
             if isinstance(fact := topics.EVENTS.decode(record), MessageQueued)
-        ]  # fmt: skip
+        ]
         assert TOKEN[:4] not in queued.sender_id
         assert queued.source == "facebook"
         assert queued.channel_id == ids.channel_id("facebook", PAGE)

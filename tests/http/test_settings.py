@@ -105,8 +105,10 @@ async def test_metadata_are_set_below_user_data_on_every_subject() -> None:
         await edge.happen(channel(), chat.received("hello"))
         data = {"erp": {"id": "abc", "count": 42}, "list": ["a", 1], "flag": False, "nothing": None}
         for subject, name in (
-            ("conversation", chat.conversation_id), ("message", chat.inbound_id("hello")), ("channel", chat.channel_id),
-        ):  # fmt: skip
+            ("conversation", chat.conversation_id),
+            ("message", chat.inbound_id("hello")),
+            ("channel", chat.channel_id),
+        ):
             answer = await edge.post("/metadata.upsert", {"subject": subject, "id": name, "data": data})
             assert (answer.status, answer.body) == (204, b"")
             assert (await _metadata(edge, chat, subject))["user_data"] == data
@@ -161,8 +163,10 @@ async def test_metadata_are_bounded_and_what_is_too_much_changes_nothing(subject
         many = {f"k{number}": 1 for number in range(KEYS_MAX - 2)}
         await edge.asked("/metadata.upsert", {**about, "data": many}, status=204)
         for data in (
-            {"a": 1, "b": 1, "c": 1}, {"x": {str(number): 1 for number in range(KEYS_MAX + 1)}}, {".".join("a" * 80): 1}
-        ):  # fmt: skip
+            {"a": 1, "b": 1, "c": 1},
+            {"x": {str(number): 1 for number in range(KEYS_MAX + 1)}},
+            {".".join("a" * 80): 1},
+        ):
             problem = await edge.asked("/metadata.upsert", {**about, "data": data}, status=400)
             assert [fault["field"] for fault in problem["fields"]] == ["data"]
         assert (await _metadata(edge, chat, subject))["user_data"] == many
@@ -297,8 +301,10 @@ async def test_the_configuration_is_what_a_user_interface_expects() -> None:
     async with desk() as edge:
         config = held(shapes.Config, await edge.asked("/client.config"))
         assert config.services["api-communication"] == {
-            "enabled": True, "healthy": True, "component": "api-communication"
-        }  # fmt: skip
+            "enabled": True,
+            "healthy": True,
+            "component": "api-communication",
+        }
         assert config.user_profile is None
         assert config.cluster_version == "1.2.3"
         colors = config.tag_config["colors"]

@@ -82,9 +82,23 @@ async def test_the_events_of_the_original_are_understood_in_its_spellings() -> N
 
 @pytest.mark.parametrize(
     "url",
-    ["", "x", "/hook", "ftp://x.y/", "http://", "https:///x", "https://x.y:99999/", "https://x.y:0/", "https://a b.c/",
-     "https://user:pw@x.y/", "https://x.y/\n", "https://ü.example/", "https://[::1/", "https://x.y/" + "a" * 3_000],
-)  # fmt: skip
+    [
+        "",
+        "x",
+        "/hook",
+        "ftp://x.y/",
+        "http://",
+        "https:///x",
+        "https://x.y:99999/",
+        "https://x.y:0/",
+        "https://a b.c/",
+        "https://user:pw@x.y/",
+        "https://x.y/\n",
+        "https://ü.example/",
+        "https://[::1/",
+        "https://x.y/" + "a" * 3_000,
+    ],
+)
 async def test_what_can_never_be_called_is_no_url(url: str) -> None:
     async with desk() as edge:
         problem = await edge.asked("/webhooks.subscribe", {"url": url}, status=400)
@@ -93,9 +107,20 @@ async def test_what_can_never_be_called_is_no_url(url: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Host": "x"}, {"content-length": "1"}, {"Transfer-Encoding": "x"}, {"Webhook-Id": "x"}, {"A B": "x"}, {"": "x"},
-     {"X": "a\r\nEvil: b"}, {"X": "ü€"}, {"X": "a" * 5_000}, {"X": MASKED}, {f"X-{n}": "x" for n in range(40)}],
-)  # fmt: skip
+    [
+        {"Host": "x"},
+        {"content-length": "1"},
+        {"Transfer-Encoding": "x"},
+        {"Webhook-Id": "x"},
+        {"A B": "x"},
+        {"": "x"},
+        {"X": "a\r\nEvil: b"},
+        {"X": "ü€"},
+        {"X": "a" * 5_000},
+        {"X": MASKED},
+        {f"X-{n}": "x" for n in range(40)},
+    ],
+)
 async def test_headers_that_must_not_be_sent_are_refused(headers: dict[str, str]) -> None:
     async with desk() as edge:
         problem = await edge.asked("/webhooks.subscribe", {"url": URL, "headers": headers}, status=400)
@@ -130,10 +155,11 @@ async def test_secrets_are_shown_once_or_never_and_sealed_in_the_log() -> None:
         assert made.headers == {"Authorization": MASKED}
         assert len(b64decode(made.signing_secret.removeprefix("whsec_"))) == 32
         later = [
-            await edge.post("/webhooks.info", {"id": made.id}), await edge.post("/webhooks.list"),
+            await edge.post("/webhooks.info", {"id": made.id}),
+            await edge.post("/webhooks.list"),
             await edge.post("/webhooks.update", {"id": made.id, "name": "x"}),
             await edge.post("/webhooks.unsubscribe", {"id": made.id}),
-        ]  # fmt: skip
+        ]
         said = b"".join(answer.body for answer in later)
         logged = b"".join(record.value or b"" for record in await edge.records(topics.WEBHOOKS))
         for secret in ("sign-with-this", "crm-secret", made.signing_secret):
@@ -176,9 +202,7 @@ async def test_a_subscription_begins_at_the_ends_of_the_log() -> None:
         await edge.asked("/tags.create", {"name": "Urgent", "color": "tag-red"}, status=201)
         after = await subscribe(edge)
         stored = [await edge.store.webhook(made.id) for made in (before, after)]
-        assert all(
-            webhook is not None and webhook.since.keys() == {t.name for t in topics.TOLD} for webhook in stored
-        )
+        assert all(webhook is not None and webhook.since.keys() == {t.name for t in topics.TOLD} for webhook in stored)
         ends = [sum(webhook.since[topics.TAGS.name]) for webhook in stored if webhook]
         assert ends[1] == ends[0] + 1
 
@@ -190,13 +214,21 @@ async def bury(edge: Desk, webhook_id: str, count: int) -> list[str]:
     """Deliveries that were given up, a second apart."""
     burials = [
         DeadDelivery(
-            delivery_id=f"event-{number}:{webhook_id}", webhook_id=webhook_id, event_id=f"event-{number}",
-            kind="message.created", lane=f"lane {number}", topic=topics.EVENTS.name, partition=number % 3, at_ms=0,
-            attempts=10, reason="410 gone", died_at_ms=1_700_000_000_000 + 1000 * number,
+            delivery_id=f"event-{number}:{webhook_id}",
+            webhook_id=webhook_id,
+            event_id=f"event-{number}",
+            kind="message.created",
+            lane=f"lane {number}",
+            topic=topics.EVENTS.name,
+            partition=number % 3,
+            at_ms=0,
+            attempts=10,
+            reason="410 gone",
+            died_at_ms=1_700_000_000_000 + 1000 * number,
             body=Raw(b'{"id":"event-%d"}' % number),
         )
         for number in range(count)
-    ]  # fmt: skip
+    ]
     await edge.writer.write_all([topics.DEAD_DELIVERIES.emit(one.id, one) for one in burials])
     return [one.delivery_id for one in burials]
 

@@ -31,18 +31,32 @@ class Drip(Struct, frozen=True):
 
 
 async def call(
-    app: AsgiApp, method: str, path: str, *, body: bytes | Sequence[bytes | Drip] = b"",
-    headers: Iterable[tuple[str, str]] = (), query: str = "", complete: bool = True,
-) -> Response:  # fmt: skip
+    app: AsgiApp,
+    method: str,
+    path: str,
+    *,
+    body: bytes | Sequence[bytes | Drip] = b"",
+    headers: Iterable[tuple[str, str]] = (),
+    query: str = "",
+    complete: bool = True,
+) -> Response:
     """`complete` False: the client leaves after the last part."""
     parts = [body] if isinstance(body, bytes) else list(body)
     scope = {
-        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
-        "method": method, "scheme": "http", "path": path, "raw_path": path.encode(),
-        "query_string": query.encode(), "root_path": "", "client": ("127.0.0.1", 40_000),
-        "server": ("127.0.0.1", 80), "state": {},
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "client": ("127.0.0.1", 40_000),
+        "server": ("127.0.0.1", 80),
+        "state": {},
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-    }  # fmt: skip
+    }
     sent: list[Message] = []
 
     async def receive() -> Message:

@@ -52,14 +52,22 @@ def raw(content: object) -> Raw:
 
 
 def channel(
-    source: str = "facebook", source_channel_id: str = PAGE, *, connected: bool = True, **metadata: object,
-) -> Channel:  # fmt: skip
+    source: str = "facebook",
+    source_channel_id: str = PAGE,
+    *,
+    connected: bool = True,
+    **metadata: object,
+) -> Channel:
     flat = {"name": "Corner Bakery", **metadata}
     return Channel(
-        id=ids.channel_id(source, source_channel_id), source=source, source_channel_id=source_channel_id,
-        connected=connected, token="sealed", metadata={key: raw(content) for key, content in flat.items()},
+        id=ids.channel_id(source, source_channel_id),
+        source=source,
+        source_channel_id=source_channel_id,
+        connected=connected,
+        token="sealed",
+        metadata={key: raw(content) for key, content in flat.items()},
         updated_at_ms=START_MS,
-    )  # fmt: skip
+    )
 
 
 def tag(name: str = "Urgent", color: Color = "tag-red") -> Tag:
@@ -73,23 +81,43 @@ def template(name: str = "Hello", source: str = "facebook") -> Template:
 
 def webhook(url: str = "http://127.0.0.1:1/hook", *, events: tuple[str, ...] = (), **more: str) -> Webhook:
     return Webhook(
-        id=ids.derive("webhook", url), url=url, status="Subscribed", events=events,
-        name=more.get("name"), signature_key=more.get("signature_key"), headers=more.get("headers"),
-        subscribed_at_ms=START_MS, updated_at_ms=START_MS,
-    )  # fmt: skip
+        id=ids.derive("webhook", url),
+        url=url,
+        status="Subscribed",
+        events=events,
+        name=more.get("name"),
+        signature_key=more.get("signature_key"),
+        headers=more.get("headers"),
+        subscribed_at_ms=START_MS,
+        updated_at_ms=START_MS,
+    )
 
 
 def dead(
-    number: int, webhook_id: str = "hook", *, died_at_ms: int = START_MS, reason: str = "10 attempts failed",
-    replayed_at_ms: int | None = None, body: bytes | None = None,
-) -> DeadDelivery:  # fmt: skip
+    number: int,
+    webhook_id: str = "hook",
+    *,
+    died_at_ms: int = START_MS,
+    reason: str = "10 attempts failed",
+    replayed_at_ms: int | None = None,
+    body: bytes | None = None,
+) -> DeadDelivery:
     """A delivery that was given up."""
     return DeadDelivery(
-        delivery_id=f"event {number}:{webhook_id}", webhook_id=webhook_id, event_id=f"event {number}",
-        kind="message.created", lane=f"lane {number}", topic="application.communication.events", partition=number % 16,
-        at_ms=number, attempts=10, reason=reason, died_at_ms=died_at_ms, replayed_at_ms=replayed_at_ms,
+        delivery_id=f"event {number}:{webhook_id}",
+        webhook_id=webhook_id,
+        event_id=f"event {number}",
+        kind="message.created",
+        lane=f"lane {number}",
+        topic="application.communication.events",
+        partition=number % 16,
+        at_ms=number,
+        attempts=10,
+        reason=reason,
+        died_at_ms=died_at_ms,
+        replayed_at_ms=replayed_at_ms,
         body=Raw(body if body is not None else b'{"id":"event %d"}' % number),
-    )  # fmt: skip
+    )
 
 
 class Chat:
@@ -109,9 +137,11 @@ class Chat:
         self.now_ms += STEP_MS
         return {
             "id": fact_id or ids.derive(self.conversation_id, f":fact:{self._made}"),
-            "conversation_id": self.conversation_id, "channel_id": self.channel_id, "source": self.source,
+            "conversation_id": self.conversation_id,
+            "channel_id": self.channel_id,
+            "source": self.source,
             "at_ms": self.now_ms if at_ms is None else at_ms,
-        }  # fmt: skip
+        }
 
     def provider_id(self, name: object) -> str:
         return f"m_{self._seed}_{name}"
@@ -125,131 +155,230 @@ class Chat:
         return ids.derive(self.conversation_id, f":ours:{name}")
 
     def received(
-        self, name: object, text: str = "Is the rye bread back?", *,
-        at_ms: int | None = None, fact_id: str | None = None,
-        window_until_ms: int | None = None, reply_to: str | None = None, standby: bool = False,
-    ) -> MessageReceived:  # fmt: skip
+        self,
+        name: object,
+        text: str = "Is the rye bread back?",
+        *,
+        at_ms: int | None = None,
+        fact_id: str | None = None,
+        window_until_ms: int | None = None,
+        reply_to: str | None = None,
+        standby: bool = False,
+    ) -> MessageReceived:
         provider_id = self.provider_id(name)
         return MessageReceived(
             **self._base(at_ms, fact_id or ids.derive(self.conversation_id, f":received:{name}")),
-            message_id=self.inbound_id(name), participant_id=self.participant_id, provider_id=provider_id,
-            content=raw({"message": {"mid": provider_id, "text": text}}), window_until_ms=window_until_ms,
-            reply_to=reply_to, standby=standby,
-        )  # fmt: skip
+            message_id=self.inbound_id(name),
+            participant_id=self.participant_id,
+            provider_id=provider_id,
+            content=raw({"message": {"mid": provider_id, "text": text}}),
+            window_until_ms=window_until_ms,
+            reply_to=reply_to,
+            standby=standby,
+        )
 
     def echoed(
-        self, name: object, text: str = "Yes, three left.", *,
-        at_ms: int | None = None, fact_id: str | None = None,
-        ours: object = None, sender_id: str = "facebook:inbox",
-    ) -> MessageEchoed:  # fmt: skip
+        self,
+        name: object,
+        text: str = "Yes, three left.",
+        *,
+        at_ms: int | None = None,
+        fact_id: str | None = None,
+        ours: object = None,
+        sender_id: str = "facebook:inbox",
+    ) -> MessageEchoed:
         """`ours` names the queued message it carries the id of."""
         provider_id = self.provider_id(name)
         return MessageEchoed(
             **self._base(at_ms, fact_id or ids.derive(self.conversation_id, f":echoed:{name}:{ours}")),
-            message_id=self.inbound_id(name), participant_id=self.participant_id, sender_id=sender_id,
+            message_id=self.inbound_id(name),
+            participant_id=self.participant_id,
+            sender_id=sender_id,
             provider_id=provider_id,
             content=raw({"message": {"mid": provider_id, "is_echo": True, "text": text}}),
             our_message_id=None if ours is None else self.outbound_id(ours),
-        )  # fmt: skip
+        )
 
     def queued(
-        self, name: object, text: str = "Yes, three left.", *,
-        at_ms: int | None = None, fact_id: str | None = None,
-        recipient_id: str | None = None, expires_at_ms: int | None = None,
+        self,
+        name: object,
+        text: str = "Yes, three left.",
+        *,
+        at_ms: int | None = None,
+        fact_id: str | None = None,
+        recipient_id: str | None = None,
+        expires_at_ms: int | None = None,
         sender_id: str = "basic:ines@example.org",
-    ) -> MessageQueued:  # fmt: skip
+    ) -> MessageQueued:
         return MessageQueued(
-            **self._base(at_ms, fact_id), message_id=self.outbound_id(name), sender_id=sender_id,
-            content=raw({"text": text}), recipient_id=recipient_id, expires_at_ms=expires_at_ms,
-        )  # fmt: skip
+            **self._base(at_ms, fact_id),
+            message_id=self.outbound_id(name),
+            sender_id=sender_id,
+            content=raw({"text": text}),
+            recipient_id=recipient_id,
+            expires_at_ms=expires_at_ms,
+        )
 
     def resend(
-        self, name: object, *, at_ms: int | None = None, expires_at_ms: int | None = None,
-    ) -> ResendRequested:  # fmt: skip
+        self,
+        name: object,
+        *,
+        at_ms: int | None = None,
+        expires_at_ms: int | None = None,
+    ) -> ResendRequested:
         return ResendRequested(
-            **self._base(at_ms, None), message_id=self.outbound_id(name), expires_at_ms=expires_at_ms,
-        )  # fmt: skip
+            **self._base(at_ms, None),
+            message_id=self.outbound_id(name),
+            expires_at_ms=expires_at_ms,
+        )
 
     def started(
-        self, name: object, attempt: int = 1, *,
-        worker: str = "worker-1", at_ms: int | None = None, fact_id: str | None = None,
-    ) -> SendStarted:  # fmt: skip
+        self,
+        name: object,
+        attempt: int = 1,
+        *,
+        worker: str = "worker-1",
+        at_ms: int | None = None,
+        fact_id: str | None = None,
+    ) -> SendStarted:
         return SendStarted(
-            **self._base(at_ms, fact_id), message_id=self.outbound_id(name), attempt=attempt, worker=worker,
-        )  # fmt: skip
+            **self._base(at_ms, fact_id),
+            message_id=self.outbound_id(name),
+            attempt=attempt,
+            worker=worker,
+        )
 
     def succeeded(
-        self, name: object, attempt: int = 1, *, provider: object = None, at_ms: int | None = None,
-    ) -> SendSucceeded:  # fmt: skip
+        self,
+        name: object,
+        attempt: int = 1,
+        *,
+        provider: object = None,
+        at_ms: int | None = None,
+    ) -> SendSucceeded:
         """`provider` names the provider id it got."""
         return SendSucceeded(
-            **self._base(at_ms, None), message_id=self.outbound_id(name), attempt=attempt,
+            **self._base(at_ms, None),
+            message_id=self.outbound_id(name),
+            attempt=attempt,
             provider_id=None if provider is None else self.provider_id(provider),
-        )  # fmt: skip
+        )
 
     def failed(
-        self, name: object, attempt: int = 1, *,
-        retry_at_ms: int | None = None, error_kind: ErrorKind = "provider",
-        error: str = "the page is not allowed to answer", error_code: str = "10", detail: object = None,
+        self,
+        name: object,
+        attempt: int = 1,
+        *,
+        retry_at_ms: int | None = None,
+        error_kind: ErrorKind = "provider",
+        error: str = "the page is not allowed to answer",
+        error_code: str = "10",
+        detail: object = None,
         at_ms: int | None = None,
-    ) -> SendFailed:  # fmt: skip
+    ) -> SendFailed:
         return SendFailed(
-            **self._base(at_ms, None), message_id=self.outbound_id(name), attempt=attempt,
-            error_kind=error_kind, error=error, error_code=error_code,
-            detail=NULL if detail is None else raw(detail), retry_at_ms=retry_at_ms,
-        )  # fmt: skip
+            **self._base(at_ms, None),
+            message_id=self.outbound_id(name),
+            attempt=attempt,
+            error_kind=error_kind,
+            error=error,
+            error_code=error_code,
+            detail=NULL if detail is None else raw(detail),
+            retry_at_ms=retry_at_ms,
+        )
 
     def unknown(self, name: object, attempt: int = 1, *, at_ms: int | None = None) -> SendUnknown:
         return SendUnknown(
-            **self._base(at_ms, None), message_id=self.outbound_id(name), attempt=attempt,
+            **self._base(at_ms, None),
+            message_id=self.outbound_id(name),
+            attempt=attempt,
             reason="the connection broke after the request was sent",
-        )  # fmt: skip
+        )
 
     def receipt(
-        self, state: Delivery, *names: object, watermark_ms: int | None = None,
-        error: str = "", error_code: str = "", at_ms: int | None = None, fact_id: str | None = None,
-    ) -> ReceiptReported:  # fmt: skip
+        self,
+        state: Delivery,
+        *names: object,
+        watermark_ms: int | None = None,
+        error: str = "",
+        error_code: str = "",
+        at_ms: int | None = None,
+        fact_id: str | None = None,
+    ) -> ReceiptReported:
         return ReceiptReported(
-            **self._base(at_ms, fact_id), state=state, provider_ids=tuple(map(self.provider_id, names)),
-            watermark_ms=watermark_ms, error=error, error_code=error_code,
-        )  # fmt: skip
+            **self._base(at_ms, fact_id),
+            state=state,
+            provider_ids=tuple(map(self.provider_id, names)),
+            watermark_ms=watermark_ms,
+            error=error,
+            error_code=error_code,
+        )
 
     def edited(
-        self, name: object, text: str, revision: int = 1, *, at_ms: int | None = None,
-    ) -> MessageEdited:  # fmt: skip
+        self,
+        name: object,
+        text: str,
+        revision: int = 1,
+        *,
+        at_ms: int | None = None,
+    ) -> MessageEdited:
         return MessageEdited(
-            **self._base(at_ms, None), provider_id=self.provider_id(name), content=raw({"text": text}),
+            **self._base(at_ms, None),
+            provider_id=self.provider_id(name),
+            content=raw({"text": text}),
             revision=revision,
-        )  # fmt: skip
+        )
 
     def deleted(self, name: object, *, at_ms: int | None = None) -> MessageDeleted:
         return MessageDeleted(**self._base(at_ms, None), provider_id=self.provider_id(name))
 
     def reacted(
-        self, name: object, emoji: str | None = "❤️", *, actor: str | None = None, at_ms: int | None = None,
-    ) -> ReactionChanged:  # fmt: skip
+        self,
+        name: object,
+        emoji: str | None = "❤️",
+        *,
+        actor: str | None = None,
+        at_ms: int | None = None,
+    ) -> ReactionChanged:
         return ReactionChanged(
-            **self._base(at_ms, None), provider_id=self.provider_id(name), actor=actor or self.participant_id,
+            **self._base(at_ms, None),
+            provider_id=self.provider_id(name),
+            actor=actor or self.participant_id,
             emoji=emoji,
-        )  # fmt: skip
+        )
 
     def metadata(
-        self, settings: dict[str, object], *, remove: tuple[str, ...] = (), message_id: str | None = None,
-        at_ms: int | None = None, fact_id: str | None = None,
-    ) -> MetadataChanged:  # fmt: skip
+        self,
+        settings: dict[str, object],
+        *,
+        remove: tuple[str, ...] = (),
+        message_id: str | None = None,
+        at_ms: int | None = None,
+        fact_id: str | None = None,
+    ) -> MetadataChanged:
         subject: Subject = "conversation" if message_id is None else "message"
         return MetadataChanged(
-            **self._base(at_ms, fact_id), subject=subject, subject_id=message_id or self.conversation_id,
-            set={key: raw(content) for key, content in settings.items()}, remove=remove,
-        )  # fmt: skip
+            **self._base(at_ms, fact_id),
+            subject=subject,
+            subject_id=message_id or self.conversation_id,
+            set={key: raw(content) for key, content in settings.items()},
+            remove=remove,
+        )
 
     def profile(
-        self, display_name: str | None = "Ines Kuhn", avatar_url: str | None = None, *, found: bool = True,
+        self,
+        display_name: str | None = "Ines Kuhn",
+        avatar_url: str | None = None,
+        *,
+        found: bool = True,
         at_ms: int | None = None,
-    ) -> ProfileResolved:  # fmt: skip
+    ) -> ProfileResolved:
         return ProfileResolved(
-            **self._base(at_ms, None), found=found, display_name=display_name, avatar_url=avatar_url,
-        )  # fmt: skip
+            **self._base(at_ms, None),
+            found=found,
+            display_name=display_name,
+            avatar_url=avatar_url,
+        )
 
     def refetch(self, *, at_ms: int | None = None) -> ProfileRefetchRequested:
         return ProfileRefetchRequested(**self._base(at_ms, None))
@@ -267,17 +396,27 @@ class Chat:
         return StateChanged(**self._base(None, fact_id), state=state)
 
     def handover(
-        self, action: str = "pass", owner: str | None = "263902037430900", *, at_ms: int | None = None,
-    ) -> HandoverChanged:  # fmt: skip
+        self,
+        action: str = "pass",
+        owner: str | None = "263902037430900",
+        *,
+        at_ms: int | None = None,
+    ) -> HandoverChanged:
         return HandoverChanged(**self._base(at_ms, None), action=action, owner=owner)
 
     def noted(
-        self, kind: str = "referral", *, referral: str | None = "flyer-12", at_ms: int | None = None,
-    ) -> EventNoted:  # fmt: skip
+        self,
+        kind: str = "referral",
+        *,
+        referral: str | None = "flyer-12",
+        at_ms: int | None = None,
+    ) -> EventNoted:
         return EventNoted(
-            **self._base(at_ms, None), kind_at_source=kind, content=raw({kind: {"ref": referral}}),
+            **self._base(at_ms, None),
+            kind_at_source=kind,
+            content=raw({kind: {"ref": referral}}),
             referral=referral,
-        )  # fmt: skip
+        )
 
 
 def seeded_log(seed: int, *, facts: int, conversations: int = 20, repeats: float = 0.05) -> list[Fact]:
@@ -318,14 +457,22 @@ class _Writer:
         plan: list[Fact] = [chat.received(name, f"message {self._inbound}", window_until_ms=until_ms)]
         if self._inbound == 1:
             plan.append(chat.profile(f"Contact {chat.participant_id[-3:]}"))
-        plan += random.choice((
-            [], [], [],
-            [chat.read()], [chat.reacted(name)], [chat.edited(name, "corrected")], [chat.deleted(name)],
-            [chat.tag_added(ids.derive("tag", "Urgent"))], [chat.tag_removed(ids.derive("tag", "Urgent"))],
-            [chat.state_changed(random.choice(("OPEN", "CLOSED")))],
-            [chat.metadata({"user_data.order": self._inbound, "user_data.note": "ü"})],
-            [chat.noted()],
-        ))  # fmt: skip
+        plan += random.choice(
+            (
+                [],
+                [],
+                [],
+                [chat.read()],
+                [chat.reacted(name)],
+                [chat.edited(name, "corrected")],
+                [chat.deleted(name)],
+                [chat.tag_added(ids.derive("tag", "Urgent"))],
+                [chat.tag_removed(ids.derive("tag", "Urgent"))],
+                [chat.state_changed(random.choice(("OPEN", "CLOSED")))],
+                [chat.metadata({"user_data.order": self._inbound, "user_data.note": "ü"})],
+                [chat.noted()],
+            )
+        )
         return plan
 
     def _outbound_plan(self) -> list[Fact]:

@@ -62,10 +62,17 @@ class Composition:
         self.provider_calls: list[Mapping[str, str]] = []  # their headers
         self.logged = LogCapture()
         self.parts = assemble(
-            self.config, clock=self.clock, ids=self.ids, bus=self.bus, store=self.store, queue=self.queue,
-            sealer=Sealer({"k1": bytes(32)}), provider_fetch=self._fetch, webhook_fetch=self._fetch,
+            self.config,
+            clock=self.clock,
+            ids=self.ids,
+            bus=self.bus,
+            store=self.store,
+            queue=self.queue,
+            sealer=Sealer({"k1": bytes(32)}),
+            provider_fetch=self._fetch,
+            webhook_fetch=self._fetch,
             arrived=self.queue.arrived,
-        )  # fmt: skip
+        )
         self.samples = Samples(self.parts)
         self.status = TreeStatus(self.parts, self.running, self.samples.totals)
         self.samples.counters = self.status.counters
@@ -80,16 +87,21 @@ class Composition:
         await self.queue.open()
         stop = anyio.Event()
         log = structlog.wrap_logger(
-            None, processors=[structlog.contextvars.merge_contextvars, add_trace, self.logged],
+            None,
+            processors=[structlog.contextvars.merge_contextvars, add_trace, self.logged],
             wrapper_class=structlog.make_filtering_bound_logger(0),
-        )  # fmt: skip
+        )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(
                 lambda: run_tree(
-                    plan(self.parts, self.running, report=self.report), clock=self.clock, seed=1, stop=stop, log=log,
+                    plan(self.parts, self.running, report=self.report),
+                    clock=self.clock,
+                    seed=1,
+                    stop=stop,
+                    log=log,
                     on_start=self.status.started,
                 )
-            )  # fmt: skip
+            )
             await self.until(lambda: not self.status.waiting_for())
             yield self
             stop.set()
@@ -130,12 +142,17 @@ class Composition:
         """Somebody writes to the page: one signed webhook, as the provider posts it."""
         self.messenger.says(self.person, text, self.clock.now_ms())  # so that it lets us answer; it posts nothing
         event = {
-            "sender": {"id": self.person}, "recipient": {"id": DEMO_PAGE.id}, "timestamp": self.clock.now_ms(),
+            "sender": {"id": self.person},
+            "recipient": {"id": DEMO_PAGE.id},
+            "timestamp": self.clock.now_ms(),
             "message": {"mid": f"m_{text}", "text": text},
-        }  # fmt: skip
-        body = msgspec.json.encode({
-            "object": "page", "entry": [{"id": DEMO_PAGE.id, "time": self.clock.now_ms(), "messaging": [event]}],
-        })  # fmt: skip
+        }
+        body = msgspec.json.encode(
+            {
+                "object": "page",
+                "entry": [{"id": DEMO_PAGE.id, "time": self.clock.now_ms(), "messaging": [event]}],
+            }
+        )
         return await self.posts(body, **headers)
 
     async def posts(self, body: bytes, **headers: str) -> Response:
@@ -151,22 +168,37 @@ class Composition:
         await self.asked("/webhooks.subscribe", {"url": HOOK, "events": list(events)})
 
     async def _fetch(
-        self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
-        connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Answer:
         provider = url.startswith(GRAPH)
         if provider:
             self.provider_calls.append(headers)
         port: Fetch = self._graph if provider else self.endpoint
         return await port(
-            method, url, headers=headers, body=body, connect_s=connect_s, total_s=total_s,
+            method,
+            url,
+            headers=headers,
+            body=body,
+            connect_s=connect_s,
+            total_s=total_s,
             body_bytes_max=body_bytes_max,
-        )  # fmt: skip
+        )
 
 
 def _config() -> Config:
     facebook = FacebookComponent(
-        enabled=True, app_id="990011", app_secret=(Secret(SECRET),), webhook_secret=Secret("verify-me"),
+        enabled=True,
+        app_id="990011",
+        app_secret=(Secret(SECRET),),
+        webhook_secret=Secret("verify-me"),
         graph_url=GRAPH,
-    )  # fmt: skip
+    )
     return Config(components=Components(sources_facebook=facebook), security=Security(system_token=Secret(TOKEN)))

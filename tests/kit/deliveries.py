@@ -23,9 +23,17 @@ def publisher(outbox: Outbox, queue: RedisQueue) -> Publisher:
 
 def dispatcher(outbox: Outbox, queue: RedisQueue, endpoints: Endpoints) -> Dispatcher:
     return Dispatcher(
-        outbox.bus, outbox, outbox, queue, endpoints, sealer=SEALER, switch_off=outbox.switch_off,
-        arrived=queue.arrived, poll_s=0.2, total_s=1.0,
-    )  # fmt: skip
+        outbox.bus,
+        outbox,
+        outbox,
+        queue,
+        endpoints,
+        sealer=SEALER,
+        switch_off=outbox.switch_off,
+        arrived=queue.arrived,
+        poll_s=0.2,
+        total_s=1.0,
+    )
 
 
 async def delivered_through(queue: RedisQueue, at: dict[int, Callable[[], Awaitable[object]]]) -> Endpoints:

@@ -148,10 +148,14 @@ def _emit(thing: Fact | Channel) -> Emit:
 
 @asynccontextmanager
 async def desk(
-    *, authenticators: Iterable[Authenticator] | None = None, following: bool = True, wait_s: float = 5.0,
-    seed: int = 0, caught_up: Callable[[], bool] = lambda: True,
+    *,
+    authenticators: Iterable[Authenticator] | None = None,
+    following: bool = True,
+    wait_s: float = 5.0,
+    seed: int = 0,
+    caught_up: Callable[[], bool] = lambda: True,
     running: Collection[str] = frozenset(components.BY_NAME),
-) -> AsyncIterator[Desk]:  # fmt: skip
+) -> AsyncIterator[Desk]:
     clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
     await store.open()
@@ -161,10 +165,17 @@ async def desk(
     follower, status, reader = Follower(bus, store), StubStatus(), BodyReader()
     writer = Writer(bus, follower.reached, clock, ids, within_s=wait_s)
     edge = Edge(
-        commands=Commands(writer, store, sealer, pages), store=store, queue=queue,
-        reached=follower.reached, status=status, clock=clock, ids=ids, version="1.2.3", read_wait_s=wait_s,
+        commands=Commands(writer, store, sealer, pages),
+        store=store,
+        queue=queue,
+        reached=follower.reached,
+        status=status,
+        clock=clock,
+        ids=ids,
+        version="1.2.3",
+        read_wait_s=wait_s,
         caught_up=caught_up,
-    )  # fmt: skip
+    )
     guard = Guard(authenticators or [Tokens({"tests": Secret(TOKEN)})])
     ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, gate=Gate(), reader=reader)
 

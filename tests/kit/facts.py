@@ -30,8 +30,10 @@ keys = st.sampled_from(("user_data", "user_data.a", "user_data.a.b", "contact.di
 
 
 def _made(
-    method: Callable[..., Fact], *args: st.SearchStrategy[object], **kwargs: st.SearchStrategy[object],
-) -> st.SearchStrategy[Made]:  # fmt: skip
+    method: Callable[..., Fact],
+    *args: st.SearchStrategy[object],
+    **kwargs: st.SearchStrategy[object],
+) -> st.SearchStrategy[Made]:
     positional = st.tuples(*args)
     named = st.fixed_dictionaries(kwargs)
     return st.builds(lambda got, more: lambda chat: method(chat, *got, **more), positional, named)
@@ -47,17 +49,23 @@ from_providers: st.SearchStrategy[Made] = st.one_of(
     _made(Chat.echoed, ours, at_ms=times, ours=ours),
     st.builds(
         lambda *got: lambda chat: _receipt(chat, *got),
-        st.sampled_from(REPORTS), st.lists(provider_names, max_size=2, unique=True), st.none() | times, times,
+        st.sampled_from(REPORTS),
+        st.lists(provider_names, max_size=2, unique=True),
+        st.none() | times,
+        times,
     ),
     _made(Chat.edited, provider_names, st.sampled_from(("new", "newer")), st.integers(0, 3), at_ms=times),
     _made(Chat.deleted, provider_names, at_ms=times),
     _made(
-        Chat.reacted, provider_names, st.sampled_from(("❤️", "👍", None)), actor=st.sampled_from(("1", "2")),
+        Chat.reacted,
+        provider_names,
+        st.sampled_from(("❤️", "👍", None)),
+        actor=st.sampled_from(("1", "2")),
         at_ms=times,
     ),
     _made(Chat.handover, st.sampled_from(("pass", "take", "roles")), st.none() | st.just("7"), at_ms=times),
     _made(Chat.noted, referral=st.sampled_from(("flyer", "ad", None)), at_ms=times),
-)  # fmt: skip
+)
 
 from_us: st.SearchStrategy[Made] = st.one_of(
     _made(Chat.queued, ours, recipient_id=st.none() | st.just("someone")),
@@ -70,7 +78,8 @@ from_us: st.SearchStrategy[Made] = st.one_of(
     st.builds(lambda key: lambda chat: chat.metadata({}, remove=(key,)), keys),
     st.builds(
         lambda name, value: lambda chat: chat.metadata({"user_data.n": value}, message_id=chat.inbound_id(name)),
-        names, st.integers(0, 2),
+        names,
+        st.integers(0, 2),
     ),
     _made(Chat.profile, st.none() | st.just("Ines"), found=st.booleans()),
     _made(Chat.refetch),
@@ -78,7 +87,7 @@ from_us: st.SearchStrategy[Made] = st.one_of(
     _made(Chat.tag_added, tags),
     _made(Chat.tag_removed, tags),
     _made(Chat.state_changed, st.sampled_from(("OPEN", "CLOSED", None))),
-)  # fmt: skip
+)
 
 anything = st.one_of(from_providers, from_us)
 

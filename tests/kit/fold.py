@@ -77,13 +77,14 @@ class DictState:
         """Everything, as one encoded value: equal snapshots are equal states."""
         return msgspec.json.encode(
             [self._conversation, sorted(self._messages.items()), sorted(self.memory.items())],
-        )  # fmt: skip
+        )
 
     @classmethod
     def restored(cls, snapshot: bytes) -> "DictState":
         conversation, messages, memory = msgspec.json.decode(
-            snapshot, type=tuple[bytes | None, list[tuple[str, bytes]], list[tuple[str, bool]]],
-        )  # fmt: skip
+            snapshot,
+            type=tuple[bytes | None, list[tuple[str, bytes]], list[tuple[str, bool]]],
+        )
         state = cls()
         state._conversation = conversation
         state._messages = dict(messages)

@@ -41,9 +41,12 @@ class House:
         self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
         self.fetch = SimFetch(self.messenger, self.clock, graph_url=GRAPH)
         self.channel = Channel(
-            id=ids.channel_id("facebook", DEMO_PAGE.id), source="facebook", source_channel_id=DEMO_PAGE.id,
-            connected=True, token=DEMO_PAGE.token,
-        )  # fmt: skip
+            id=ids.channel_id("facebook", DEMO_PAGE.id),
+            source="facebook",
+            source_channel_id=DEMO_PAGE.id,
+            connected=True,
+            token=DEMO_PAGE.token,
+        )
 
     @asynccontextmanager
     async def open(self, **actors: Callable[[], Actor]) -> AsyncIterator["House"]:
@@ -67,9 +70,12 @@ class House:
 
     async def connect(self, *, connected: bool = True) -> None:
         changed = Channel(
-            id=self.channel.id, source="facebook", source_channel_id=DEMO_PAGE.id, connected=connected,
+            id=self.channel.id,
+            source="facebook",
+            source_channel_id=DEMO_PAGE.id,
+            connected=connected,
             token=DEMO_PAGE.token if connected else None,
-        )  # fmt: skip
+        )
         await self._settled(await self.bus.publish([topics.CHANNELS.emit(changed.id, changed)]))
 
     async def tell(self, *facts: Fact) -> None:

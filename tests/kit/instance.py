@@ -20,8 +20,12 @@ class Instance:
         self.waiting_for: dict[str, str] = {}
         self.counts: dict[str, float] = {}
         self.pages = {  # that it has
-            "/metrics", "/client.config", "/processes.list", "/conversations.list", "/messages.list",
-        }  # fmt: skip
+            "/metrics",
+            "/client.config",
+            "/processes.list",
+            "/conversations.list",
+            "/messages.list",
+        }
         self.services: dict[str, dict[str, object]] = {}
         self.fleet: dict[str, Any] | None = None  # None: it is of a version that has no such page
         self.asked: dict[str, int] = {}
@@ -38,10 +42,16 @@ class Instance:
         }
 
     def message(
-        self, conversation_id: str, message_id: str, content: object, *, from_contact: bool = True,
-        state: str = "delivered", metadata: dict[str, Any] | None = None,
+        self,
+        conversation_id: str,
+        message_id: str,
+        content: object,
+        *,
+        from_contact: bool = True,
+        state: str = "delivered",
+        metadata: dict[str, Any] | None = None,
         sent_at: str = "2026-01-01T00:00:01.000Z",
-    ) -> None:  # fmt: skip
+    ) -> None:
         message = {
             "id": message_id,
             "content": content,
@@ -62,9 +72,16 @@ class Instance:
                 message["metadata"] = {**message["metadata"], "source": {"delivery_state": state}}
 
     async def __call__(
-        self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
-        connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Answer:
         path = "/" + url.split("/", 3)[3]
         self.asked[path] = self.asked.get(path, 0) + 1
         if self.down:

@@ -42,9 +42,14 @@ def settings(bootstrap: Sequence[str], **others: Any) -> KafkaSettings:
     `SOON_S`, and must not mind being put out by a busy machine.
     """
     limits: dict[str, Any] = {
-        "session_s": 30.0, "rebalance_s": 30.0, "request_s": 30.0, "publish_s": 60.0, "call_s": 60.0, "stop_s": 1.0,
+        "session_s": 30.0,
+        "rebalance_s": 30.0,
+        "request_s": 30.0,
+        "publish_s": 60.0,
+        "call_s": 60.0,
+        "stop_s": 1.0,
         "stall_s": 60.0,
-    }  # fmt: skip
+    }
     return KafkaSettings(bootstrap=tuple(bootstrap), **(limits | others))
 
 

@@ -37,9 +37,14 @@ class Load:
     """
 
     def __init__(
-        self, airy: Instance, session: aiohttp.ClientSession, random: Random, *, answer_every_s: float = 0.0,
+        self,
+        airy: Instance,
+        session: aiohttp.ClientSession,
+        random: Random,
+        *,
+        answer_every_s: float = 0.0,
         first_ms: int = FIRST_MS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.acknowledged: dict[str, str] = {}  # mid → text
         self.answered: dict[str, str] = {}  # message id → text
         self.refused = 0
@@ -69,9 +74,11 @@ class Load:
             at_ms = self._first_ms + self._count
             psid = _psid(self._random.randrange(PEOPLE))
             element = {
-                "sender": {"id": psid}, "recipient": {"id": DEMO_PAGE.id}, "timestamp": at_ms,
+                "sender": {"id": psid},
+                "recipient": {"id": DEMO_PAGE.id},
+                "timestamp": at_ms,
                 "message": {"mid": mid, "text": text},
-            }  # fmt: skip
+            }
             entry = {"id": DEMO_PAGE.id, "time": at_ms, "messaging": [element]}
             body = msgspec.json.encode({"object": "page", "entry": [entry]})
             for _ in range(self._random.choice((1, 1, 1, 3))):

@@ -44,17 +44,19 @@ async def fill(bus: Bus, *, seed: int = 0, facts: int = 300, at_ms: int = START_
 async def _tell(bus: Bus, story: Sequence[Any], at_ms: int) -> None:
     for number, fact in enumerate(story):
         headers = (("id", fact.id.encode()), ("request-id", b"r"))
-        await bus.publish([
-            topics.EVENTS.emit(fact.conversation_id, fact, headers=headers, timestamp_ms=at_ms + number * 100)
-        ])  # fmt: skip
+        await bus.publish(
+            [topics.EVENTS.emit(fact.conversation_id, fact, headers=headers, timestamp_ms=at_ms + number * 100)]
+        )
 
 
 async def _entities(bus: Bus, at_ms: int) -> None:
     """Several writes of each, so that compaction has something to do; with and without the id of the write."""
     pages = (
-        channel(), channel("facebook", "another-page"), replace(channel(connected=False), updated_at_ms=START_MS + 1),
+        channel(),
+        channel("facebook", "another-page"),
+        replace(channel(connected=False), updated_at_ms=START_MS + 1),
         replace(channel(), updated_at_ms=START_MS + 2),
-    )  # fmt: skip
+    )
     for number, page in enumerate(pages):
         headers = (("id", b"write-%d" % number),) if number % 2 else ()
         await bus.publish([topics.CHANNELS.emit(page.id, page, headers=headers, timestamp_ms=at_ms)])
@@ -62,14 +64,16 @@ async def _entities(bus: Bus, at_ms: int) -> None:
         await bus.publish([topics.TAGS.emit(tag(name).id, tag(name), timestamp_ms=at_ms)])
         blue = replace(tag(name, "tag-blue"), updated_at_ms=START_MS + 5)
         await bus.publish([topics.TAGS.emit(blue.id, blue, timestamp_ms=at_ms)])
-    await bus.publish([
-        topics.TAGS.emit(tag("Never").id, None, timestamp_ms=at_ms),
-        topics.TEMPLATES.emit(template().id, template(), timestamp_ms=at_ms),
-        topics.CONTACTS.emit("contact", Contact(id="contact", display_name="Ines"), timestamp_ms=at_ms),
-        topics.USERS.emit("user", User(id="user", name="Jo"), timestamp_ms=at_ms),
-        *(topics.DEAD_DELIVERIES.emit(one.id, one, timestamp_ms=at_ms) for one in _dead(at_ms)),
-        topics.DEAD_DELIVERIES.emit(dead(2).id, None, timestamp_ms=at_ms),
-    ])  # fmt: skip
+    await bus.publish(
+        [
+            topics.TAGS.emit(tag("Never").id, None, timestamp_ms=at_ms),
+            topics.TEMPLATES.emit(template().id, template(), timestamp_ms=at_ms),
+            topics.CONTACTS.emit("contact", Contact(id="contact", display_name="Ines"), timestamp_ms=at_ms),
+            topics.USERS.emit("user", User(id="user", name="Jo"), timestamp_ms=at_ms),
+            *(topics.DEAD_DELIVERIES.emit(one.id, one, timestamp_ms=at_ms) for one in _dead(at_ms)),
+            topics.DEAD_DELIVERIES.emit(dead(2).id, None, timestamp_ms=at_ms),
+        ]
+    )
 
 
 def _dead(at_ms: int) -> list[DeadDelivery]:

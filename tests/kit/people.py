@@ -3,16 +3,18 @@
 The first filters are what the inbox writes, with whatever was typed into its search box.
 """
 
-
-
 from airy.model import ids
 from tests.kit.builders import START_MS, Chat, channel
 from tests.kit.log import Log
 
 URGENT, LATER = ids.derive("tag", "Urgent"), ids.derive("tag", "Later")
 GRACE, ADA, BOB, SMS, LOUD = (
-    Chat(1), Chat(2), Chat(3), Chat(4, source="twilio.sms", source_channel_id="+1"), Chat(5),
-)  # fmt: skip
+    Chat(1),
+    Chat(2),
+    Chat(3),
+    Chat(4, source="twilio.sms", source_channel_id="+1"),
+    Chat(5),
+)
 PEOPLE = {"grace": GRACE, "ada": ADA, "bob": BOB, "sms": SMS, "loud": LOUD}
 
 

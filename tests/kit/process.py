@@ -73,9 +73,14 @@ class AiryProcess:
     def run(self, verb: str, *words: str) -> str:
         """One command of ours, to its end; what it wrote. It has to succeed."""
         done = subprocess.run(
-            self.command(verb, *words), capture_output=True, text=True, cwd=self.directory, env=_environment(),
-            timeout=READY_S, check=False,
-        )  # fmt: skip
+            self.command(verb, *words),
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            env=_environment(),
+            timeout=READY_S,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -75,9 +75,22 @@ class History:
         self._buried: list[Waiting] = []
         self._handed: list[Job] = []  # every job ever seen, with valid and with stale tokens
         verbs = (
-            self._put, self._put, self._put, self._claim, self._claim, self._claim, self._settle, self._settle,
-            self._settle, self._sleep, self._replay, self._drop, self._stale, self._reopen, self._wipe,
-        )  # fmt: skip
+            self._put,
+            self._put,
+            self._put,
+            self._claim,
+            self._claim,
+            self._claim,
+            self._settle,
+            self._settle,
+            self._settle,
+            self._sleep,
+            self._replay,
+            self._drop,
+            self._stale,
+            self._reopen,
+            self._wipe,
+        )
         self._verbs = verbs
 
     @property
@@ -93,9 +106,7 @@ class History:
         expected = {lane: [job for job in self._jobs if job.lane == lane] for lane in {job.lane for job in self._jobs}}
         delivered: dict[tuple[str, str], list[Entry]] = {lane: [] for lane in expected}
         self._now_ms += 1_000_000
-        while jobs := await self._queue.claim(
-            now_ms=self._now_ms, lease_ms=LEASE_MS, jobs_max=5, per_webhook_max=2
-        ):  # fmt: skip
+        while jobs := await self._queue.claim(now_ms=self._now_ms, lease_ms=LEASE_MS, jobs_max=5, per_webhook_max=2):
             for job in jobs:
                 delivered[job.webhook_id, job.entry.lane].append(job.entry)
                 assert await self._queue.done(job)
@@ -145,19 +156,23 @@ class History:
         jobs_max, per_webhook_max = which % 5, how % 3 + 1
         left_out = frozenset(WEBHOOKS[:1]) if how % 5 == 0 else frozenset[str]()
         claimed = await self._queue.claim(
-            now_ms=self._now_ms, lease_ms=LEASE_MS, jobs_max=jobs_max, per_webhook_max=per_webhook_max,
+            now_ms=self._now_ms,
+            lease_ms=LEASE_MS,
+            jobs_max=jobs_max,
+            per_webhook_max=per_webhook_max,
             not_webhooks=left_out,
-        )  # fmt: skip
+        )
         for one in self._jobs:
             if one.leased_until_ms is not None and one.leased_until_ms <= self._now_ms:
                 one.lapsed = one.token
                 one.leased_until_ms = one.token = None
         due = [job for job in self._heads() if job.token is None and job.due_ms <= self._now_ms]
         rooms = {
-            name: 0 if name in left_out else max(0, per_webhook_max - sum(
-                job.webhook_id == name and job.token is not None for job in self._jobs))
+            name: 0
+            if name in left_out
+            else max(0, per_webhook_max - sum(job.webhook_id == name and job.token is not None for job in self._jobs))
             for name in WEBHOOKS
-        }  # fmt: skip
+        }
         possible = sum(min(rooms[name], sum(job.webhook_id == name for job in due)) for name in WEBHOOKS)
         assert len(claimed) == min(jobs_max, possible)
         for job in claimed:
@@ -253,9 +268,7 @@ class History:
     async def _compare_due(self) -> None:
         """What is due at once may say any time that has passed."""
         due_ms = await self._queue.next_due_ms()
-        expected = [
-            job.leased_until_ms if job.leased_until_ms is not None else job.due_ms for job in self._heads()
-        ]  # fmt: skip
+        expected = [job.leased_until_ms if job.leased_until_ms is not None else job.due_ms for job in self._heads()]
         if expected:
             assert due_ms is not None
             assert max(due_ms, self._now_ms) == max(min(expected), self._now_ms)

@@ -49,9 +49,7 @@ def patient(at: Server | str, *, cluster: bool = False, **options: Any) -> Redis
 
 
 @asynccontextmanager
-async def opened(
-    server: RedisServer, *, url: Server | str = "", jobs_max: int = 1_000
-) -> AsyncIterator[RedisRig]:
+async def opened(server: RedisServer, *, url: Server | str = "", jobs_max: int = 1_000) -> AsyncIterator[RedisRig]:
     """A queue on servers that are empty."""
     flush(server)
     queue = patient(url or server.url, cluster=server.nodes > 1, jobs_max=jobs_max)

@@ -104,10 +104,13 @@ async def spread(keys: Keys, *, partitions: int, members: int, records: int, see
 def _measured(keys: Keys, partitions: int, work: Mapping[int, Counter[int]], hottest: int) -> Spread:
     by_partition = sum(work.values(), Counter[int]())
     return Spread(
-        keys=keys, partitions=partitions, members=len(work),
+        keys=keys,
+        partitions=partitions,
+        members=len(work),
         by_member=tuple(done.total() for done in work.values()),
-        by_partition=tuple(by_partition[number] for number in range(partitions)), hottest=hottest,
-    )  # fmt: skip
+        by_partition=tuple(by_partition[number] for number in range(partitions)),
+        hottest=hottest,
+    )
 
 
 async def _member(bus: MemoryBus, topic: Topic[bytes], done: Counter[int]) -> None:

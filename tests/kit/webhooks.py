@@ -49,25 +49,38 @@ class Outbox:
     # --- what a test does
 
     async def happens(
-        self, lane: str = "conversation", *, kind: ChangeKind = ChangeKind.MESSAGE_CREATED, changes: int = 1,
+        self,
+        lane: str = "conversation",
+        *,
+        kind: ChangeKind = ChangeKind.MESSAGE_CREATED,
+        changes: int = 1,
         at_ms: int | None = None,
-    ) -> list[str]:  # fmt: skip
+    ) -> list[str]:
         """A fact is written and folded; returns the ids of its changes."""
         (position,) = await self.bus.publish([fact(lane)])
         return self.fold(position, lane, kind=kind, changes=changes, at_ms=at_ms)
 
     def fold(
-        self, position: Position, lane: str, *, kind: ChangeKind = ChangeKind.MESSAGE_CREATED, changes: int = 1,
+        self,
+        position: Position,
+        lane: str,
+        *,
+        kind: ChangeKind = ChangeKind.MESSAGE_CREATED,
+        changes: int = 1,
         at_ms: int | None = None,
-    ) -> list[str]:  # fmt: skip
+    ) -> list[str]:
         sequence = self._sequences[lane] = self._sequences.get(lane, 0) + 1
         made = [ids.change_id(lane, sequence, nth) for nth in range(changes)]
         for nth, change_id in enumerate(made):
             body = msgspec.json.encode({"id": change_id, "type": kind, "sequence": sequence, "payload": {"lane": lane}})
             change = Change(
-                id=change_id, kind=kind, lane=lane, sequence=sequence, body=body,
+                id=change_id,
+                kind=kind,
+                lane=lane,
+                sequence=sequence,
+                body=body,
                 at_ms=self.clock.now_ms() if at_ms is None else at_ms,
-            )  # fmt: skip
+            )
             self.changed.setdefault(position.where, []).append(Published(position, nth, change))
         self.advance(position)
         return made
@@ -194,9 +207,16 @@ class Endpoints:
         self._called = anyio.Event()
 
     async def __call__(
-        self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
-        connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Answer:
         assert method == "POST"
         request = Request(anyio.current_time(), url, dict(headers), body or b"")
         self.requests.append(request)

@@ -29,37 +29,47 @@ def test_a_new_message_is_told_in_three_bodies() -> None:
     created, updated, metadata = bodies(chat.received("a", "hi", at_ms=1_709_622_489_120))
     conversation_id, message_id = chat.conversation_id, chat.inbound_id("a")
     message = {
-        "id": message_id, "content": {"message": {"mid": chat.provider_id("a"), "text": "hi"}},
-        "sent_at": "2024-03-05T07:08:09.120Z", "delivery_state": "delivered", "from_contact": True,
+        "id": message_id,
+        "content": {"message": {"mid": chat.provider_id("a"), "text": "hi"}},
+        "sent_at": "2024-03-05T07:08:09.120Z",
+        "delivery_state": "delivered",
+        "from_contact": True,
         "source": "facebook",
         "metadata": {"source": {"id": chat.provider_id("a")}},
         "sender": {"id": chat.participant_id, "name": None, "avatar_url": None},
-    }  # fmt: skip
+    }
     envelope = {"timestamp": 1_709_622_489_120, "sequence": 1}
     assert created == envelope | {
-        "id": ids.change_id(conversation_id, 1, 0), "type": "message.created",
+        "id": ids.change_id(conversation_id, 1, 0),
+        "type": "message.created",
         "payload": {"conversation_id": conversation_id, "channel_id": chat.channel_id, "message": message},
-    }  # fmt: skip
+    }
     assert updated == envelope | {
-        "id": ids.change_id(conversation_id, 1, 1), "type": "conversation.updated",
+        "id": ids.change_id(conversation_id, 1, 1),
+        "type": "conversation.updated",
         "payload": {
-            "id": conversation_id, "created_at": "2024-03-05T07:08:09.120Z", "channel_id": chat.channel_id,
+            "id": conversation_id,
+            "created_at": "2024-03-05T07:08:09.120Z",
+            "channel_id": chat.channel_id,
             "metadata": {"contact": {"display_name": f"Facebook {conversation_id[31:]}"}, "unread_count": 1},
             "last_message": message,
         },
-    }  # fmt: skip
+    }
     assert metadata == envelope | {
-        "id": ids.change_id(conversation_id, 1, 2), "type": "metadata.updated",
+        "id": ids.change_id(conversation_id, 1, 2),
+        "type": "metadata.updated",
         "payload": {"subject": "conversation", "identifier": conversation_id, "metadata": {"unread_count": 1}},
-    }  # fmt: skip
+    }
 
 
 def test_a_deletion_is_told_by_id() -> None:
     chat = Chat()
     payload = bodies(chat.received("a"), chat.received("b"), chat.deleted("a"))[6]["payload"]
     assert payload == {
-        "conversation_id": chat.conversation_id, "channel_id": chat.channel_id, "message_id": chat.inbound_id("a"),
-    }  # fmt: skip
+        "conversation_id": chat.conversation_id,
+        "channel_id": chat.channel_id,
+        "message_id": chat.inbound_id("a"),
+    }
 
 
 def test_a_change_says_where_it_belongs() -> None:
@@ -117,8 +127,11 @@ def test_a_long_plausible_log_is_told_well() -> None:
         assert invariants.told_wrongly(changes) == []
         assert invariants.broken(told.conversation(conversation_id), state.messages()) == []
     assert {change.kind for change in told.changes} >= {
-        ChangeKind.MESSAGE_CREATED, ChangeKind.MESSAGE_UPDATED, ChangeKind.MESSAGE_DELETED, ChangeKind.METADATA_UPDATED,
-    }  # fmt: skip
+        ChangeKind.MESSAGE_CREATED,
+        ChangeKind.MESSAGE_UPDATED,
+        ChangeKind.MESSAGE_DELETED,
+        ChangeKind.METADATA_UPDATED,
+    }
 
 
 # --- entities
@@ -128,13 +141,18 @@ def test_a_channel_is_told_with_metadata_and_without_secrets() -> None:
     page = channel(page_token="clear")
     change = entity_change(ChangeKind.CHANNEL_UPDATED, page, at_ms=7, write_id="w1")
     assert msgspec.json.decode(change.body) == {
-        "id": ids.derive(page.id, ":w1:channel.updated"), "type": "channel.updated", "timestamp": START_MS,
+        "id": ids.derive(page.id, ":w1:channel.updated"),
+        "type": "channel.updated",
+        "timestamp": START_MS,
         "sequence": START_MS,
         "payload": {
-            "id": page.id, "source": "facebook", "source_channel_id": "204918377001", "connected": True,
+            "id": page.id,
+            "source": "facebook",
+            "source_channel_id": "204918377001",
+            "connected": True,
             "metadata": {"name": "Corner Bakery"},
         },
-    }  # fmt: skip
+    }
     assert (change.lane, change.channel_id, change.source, change.sequence) == (page.id, page.id, "facebook", START_MS)
 
 
@@ -164,8 +182,10 @@ def test_unusual_texts_stay_json() -> None:
     chat = Chat(source='odd"source\n')
     told = fold_all([chat.received("a", 'quote " backslash \\ newline \n emoji 🍞')])
     assert [msgspec.json.decode(change.body)["type"] for change in told.changes] == [
-        "message.created", "conversation.updated", "metadata.updated",
-    ]  # fmt: skip
+        "message.created",
+        "conversation.updated",
+        "metadata.updated",
+    ]
 
 
 def test_changes_are_values() -> None:

@@ -256,10 +256,19 @@ def test_nobody_changes_a_conversation_that_is_not_there(visible: bool) -> None:
     told = Reference() if visible else fold_all([chat.reacted("a")])
     before = told.state(chat.conversation_id).conversation()
     facts: list[Fact] = [
-        chat.read(), chat.tag_added("t"), chat.tag_removed("t"), chat.state_changed("OPEN"), chat.metadata({"a": 1}),
-        chat.profile(), chat.refetch(), chat.resend("x"), chat.started("x"), chat.succeeded("x"), chat.failed("x"),
+        chat.read(),
+        chat.tag_added("t"),
+        chat.tag_removed("t"),
+        chat.state_changed("OPEN"),
+        chat.metadata({"a": 1}),
+        chat.profile(),
+        chat.refetch(),
+        chat.resend("x"),
+        chat.started("x"),
+        chat.succeeded("x"),
+        chat.failed("x"),
         chat.unknown("x"),
-    ]  # fmt: skip
+    ]
     assert not any(told.fold(fact).accepted for fact in facts)
     assert told.state(chat.conversation_id).conversation() == before
     assert {fact.id for fact in facts} <= set(told.state(chat.conversation_id).memory)

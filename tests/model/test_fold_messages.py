@@ -179,9 +179,13 @@ def test_an_echo_that_came_before_our_outcome_is_merged_into_our_message() -> No
     """The copy it made is deleted; what was said about the copy belongs to ours."""
     chat = Chat()
     facts: list[Fact] = [
-        *sending(chat), chat.echoed("p"), chat.edited("p", "corrected"), chat.reacted("p", "👍"),
-        chat.receipt(Delivery.DELIVERED, "p"), chat.succeeded("x", provider="p"),
-    ]  # fmt: skip
+        *sending(chat),
+        chat.echoed("p"),
+        chat.edited("p", "corrected"),
+        chat.reacted("p", "👍"),
+        chat.receipt(Delivery.DELIVERED, "p"),
+        chat.succeeded("x", provider="p"),
+    ]
     told, conversation, messages = after(chat, *facts)
     ours, copy = messages[chat.outbound_id("x")], messages[chat.inbound_id("p")]
     assert (ours.delivery, ours.provider_id, text_of(ours)) == (
@@ -192,8 +196,10 @@ def test_an_echo_that_came_before_our_outcome_is_merged_into_our_message() -> No
     assert ours.reactions[chat.participant_id].emoji == "👍"
     assert (copy.deleted, copy.provider_id, conversation.last_message_id) == (True, None, ours.id)
     assert [change.kind for change in told.changes if change.sequence == conversation.sequence] == [
-        "message.updated", "message.deleted", "conversation.updated",
-    ]  # fmt: skip
+        "message.updated",
+        "message.deleted",
+        "conversation.updated",
+    ]
     assert told.state(chat.conversation_id).message_by_provider_id(chat.provider_id("p")) == ours
 
 
@@ -241,8 +247,10 @@ def test_deleting_falls_back_to_the_message_before_and_lowers_unread() -> None:
     assert (conversation.unread_count, conversation.last_message_id) == (1, chat.inbound_id("a"))
     assert text_of(messages[chat.inbound_id("b")]) is None
     assert [change.kind for change in told.changes if change.sequence == 3] == [
-        "message.deleted", "conversation.updated", "metadata.updated",
-    ]  # fmt: skip
+        "message.deleted",
+        "conversation.updated",
+        "metadata.updated",
+    ]
 
 
 def test_nothing_of_a_deleted_message_is_kept() -> None:
@@ -269,8 +277,11 @@ def test_deleting_a_message_that_was_read_changes_no_count() -> None:
 def test_nothing_happens_to_a_deleted_message() -> None:
     chat = Chat()
     late: list[Fact] = [
-        chat.edited("a", "zombie", 9), chat.reacted("a"), chat.deleted("a"), chat.received("a", fact_id="again"),
-    ]  # fmt: skip
+        chat.edited("a", "zombie", 9),
+        chat.reacted("a"),
+        chat.deleted("a"),
+        chat.received("a", fact_id="again"),
+    ]
     late.append(chat.metadata({"user_data.x": 1}, message_id=chat.inbound_id("a")))
     told, conversation, _ = after(chat, chat.received("a"), chat.deleted("a"), *late)
     assert conversation.sequence == 2
@@ -288,9 +299,11 @@ def test_a_message_that_was_deleted_before_it_came_is_never_shown() -> None:
 def test_a_reaction_older_than_the_actors_last_one_changes_nothing() -> None:
     chat = Chat()
     facts: list[Fact] = [
-        chat.received("a"), chat.reacted("a", "❤️", at_ms=20), chat.reacted("a", None, at_ms=30),
+        chat.received("a"),
+        chat.reacted("a", "❤️", at_ms=20),
+        chat.reacted("a", None, at_ms=30),
         chat.reacted("a", "👍", at_ms=25),
-    ]  # fmt: skip
+    ]
     told, _, messages = after(chat, *facts)
     assert messages[chat.inbound_id("a")].reactions[chat.participant_id].emoji is None
     assert list(told.accepted.values()) == [True, True, True, False]
@@ -308,9 +321,11 @@ def test_a_reaction_that_nobody_sees_is_not_announced() -> None:
     """Taking back what was never given, and being older than the one that is shown."""
     chat = Chat()
     facts: list[Fact] = [
-        chat.received("a"), chat.reacted("a", None, at_ms=10), chat.reacted("a", "❤️", at_ms=20, actor="1"),
+        chat.received("a"),
+        chat.reacted("a", None, at_ms=10),
+        chat.reacted("a", "❤️", at_ms=20, actor="1"),
         chat.reacted("a", "👍", at_ms=15, actor="2"),
-    ]  # fmt: skip
+    ]
     told, _, _ = after(chat, *facts)
     assert list(told.accepted.values()) == [True] * 4
     assert {change.sequence for change in told.changes} == {1, 3}
@@ -329,9 +344,11 @@ def test_reactions_are_bounded() -> None:
 def test_what_comes_before_its_message_waits_for_it() -> None:
     chat = Chat()
     early: list[Fact] = [
-        chat.edited("a", "corrected", 1), chat.reacted("a", "👍"), chat.receipt(Delivery.READ, "z"),
+        chat.edited("a", "corrected", 1),
+        chat.reacted("a", "👍"),
+        chat.receipt(Delivery.READ, "z"),
         chat.receipt(Delivery.FAILED, "y"),
-    ]  # fmt: skip
+    ]
     told, conversation, messages = after(chat, *early, chat.received("a"), chat.echoed("z"), chat.echoed("y"))
     assert text_of(messages[chat.inbound_id("a")]) == {"text": "corrected"}
     assert messages[chat.inbound_id("a")].reactions[chat.participant_id].emoji == "👍"
@@ -370,9 +387,13 @@ def test_what_waits_is_bounded_and_the_oldest_goes() -> None:
 def test_news_that_was_heard_before_is_rejected_while_it_waits() -> None:
     chat = Chat()
     news: list[Fact] = [
-        chat.receipt(Delivery.READ, "z"), chat.receipt(Delivery.DELIVERED, "z"), chat.deleted("z"), chat.deleted("z"),
-        chat.edited("z", "x"), chat.reacted("z"),
-    ]  # fmt: skip
+        chat.receipt(Delivery.READ, "z"),
+        chat.receipt(Delivery.DELIVERED, "z"),
+        chat.deleted("z"),
+        chat.deleted("z"),
+        chat.edited("z", "x"),
+        chat.reacted("z"),
+    ]
     told, conversation, _ = after(chat, *news)
     assert list(told.accepted.values()) == [True, False, True, False, False, False]
     assert conversation.sequence == 2

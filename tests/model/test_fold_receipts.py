@@ -14,8 +14,10 @@ STATES = [Delivery.SENT, Delivery.FAILED, Delivery.DELIVERED, Delivery.READ]
 
 def sent(chat: Chat, name: str = "x", at_ms: int = SENT_AT) -> list[Fact]:
     return [
-        chat.queued(name, recipient_id="someone"), chat.started(name, at_ms=at_ms), chat.succeeded(name, provider=name),
-    ]  # fmt: skip
+        chat.queued(name, recipient_id="someone"),
+        chat.started(name, at_ms=at_ms),
+        chat.succeeded(name, provider=name),
+    ]
 
 
 def state_of(told: Reference, chat: Chat, name: str = "x") -> Delivery:
@@ -146,9 +148,12 @@ def test_a_failure_that_names_the_message_outweighs_a_watermark(watermark_first:
 def test_a_watermark_does_not_touch_what_waits_or_failed() -> None:
     chat = Chat()
     facts: list[Fact] = [
-        chat.queued("x", recipient_id="someone"), chat.queued("y"), chat.started("y", at_ms=SENT_AT), chat.failed("y"),
+        chat.queued("x", recipient_id="someone"),
+        chat.queued("y"),
+        chat.started("y", at_ms=SENT_AT),
+        chat.failed("y"),
         chat.receipt(Delivery.READ, watermark_ms=SENT_AT),
-    ]  # fmt: skip
+    ]
     told = fold_all(facts)
     assert (state_of(told, chat, "x"), state_of(told, chat, "y")) == (Delivery.PENDING, Delivery.FAILED)
 

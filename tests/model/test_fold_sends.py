@@ -74,10 +74,13 @@ def test_a_failure_says_why() -> None:
     assert shown_metadata(told) == {
         "error": "the page is not allowed to answer",
         "source": {
-            "error": {"error": {"code": 10}}, "error_code": "10", "error_kind": "window", "attempts": 1,
+            "error": {"error": {"code": 10}},
+            "error_code": "10",
+            "error_kind": "window",
+            "attempts": 1,
             "delivery_state": "failed",
         },
-    }  # fmt: skip
+    }
 
 
 def test_a_failure_that_may_be_retried_waits_and_is_not_news_to_clients() -> None:

@@ -65,21 +65,40 @@ def state() -> tuple[Conversation, list[Message]]:
     """A conversation and messages with every field in use."""
     chat = Chat(1)
     first = chat.received("a", window_until_ms=START_MS + DAY_MS, reply_to="m_0", standby=True)
-    told = fold_all([
-        msgspec.structs.replace(first, headers={"postback.payload": "HOURS"}), chat.reacted("a"),
-        chat.edited("a", "new"), chat.received("gone"), chat.deleted("gone"), chat.read(), chat.received("b"),
-        chat.profile("Ines", "http://a/b"),
-        chat.queued("x", expires_at_ms=START_MS + DAY_MS), chat.started("x"), chat.failed("x", detail={"code": 1}),
-        chat.queued("y"), chat.started("y"), chat.unknown("y"), chat.queued("w"), chat.started("w"),
-        chat.failed("w", retry_at_ms=START_MS + 9000), chat.echoed("z"),
-        chat.receipt(Delivery.FAILED, "z", error="gone"),
-        chat.receipt(Delivery.READ, watermark_ms=START_MS + 500),
-        chat.receipt(Delivery.DELIVERED, watermark_ms=START_MS + 600),
-        chat.edited("later", "early"), chat.reacted("later"),
-        chat.receipt(Delivery.FAILED, "later", error="e", error_code="1"),
-        chat.deleted("never"), chat.tag_added(tag().id), chat.state_changed("OPEN"), chat.handover(), chat.noted(),
-        chat.metadata({"user_data.n": 1}, message_id=chat.inbound_id("a")),
-    ])  # fmt: skip
+    told = fold_all(
+        [
+            msgspec.structs.replace(first, headers={"postback.payload": "HOURS"}),
+            chat.reacted("a"),
+            chat.edited("a", "new"),
+            chat.received("gone"),
+            chat.deleted("gone"),
+            chat.read(),
+            chat.received("b"),
+            chat.profile("Ines", "http://a/b"),
+            chat.queued("x", expires_at_ms=START_MS + DAY_MS),
+            chat.started("x"),
+            chat.failed("x", detail={"code": 1}),
+            chat.queued("y"),
+            chat.started("y"),
+            chat.unknown("y"),
+            chat.queued("w"),
+            chat.started("w"),
+            chat.failed("w", retry_at_ms=START_MS + 9000),
+            chat.echoed("z"),
+            chat.receipt(Delivery.FAILED, "z", error="gone"),
+            chat.receipt(Delivery.READ, watermark_ms=START_MS + 500),
+            chat.receipt(Delivery.DELIVERED, watermark_ms=START_MS + 600),
+            chat.edited("later", "early"),
+            chat.reacted("later"),
+            chat.receipt(Delivery.FAILED, "later", error="e", error_code="1"),
+            chat.deleted("never"),
+            chat.tag_added(tag().id),
+            chat.state_changed("OPEN"),
+            chat.handover(),
+            chat.noted(),
+            chat.metadata({"user_data.n": 1}, message_id=chat.inbound_id("a")),
+        ]
+    )
     return told.conversation(chat.conversation_id), told.state(chat.conversation_id).messages()
 
 
@@ -100,31 +119,48 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
     conversation, messages = state()
     kinds = {type(fact).__struct_config__.tag: fact for fact in facts()}
     entities: dict[str, Struct] = {
-        "channel": channel(page_id="204918377001"), "tag": tag(), "template": template(),
+        "channel": channel(page_id="204918377001"),
+        "tag": tag(),
+        "template": template(),
         "webhook": webhook(events=("message.created",), signature_key="sealed", headers="sealed", name="crm"),
         "contact": Contact(
-            id="c", display_name="Ines", avatar_url="http://a/b", conversations={"c1": "facebook"},
-            created_at_ms=1, updated_at_ms=2,
+            id="c",
+            display_name="Ines",
+            avatar_url="http://a/b",
+            conversations={"c1": "facebook"},
+            created_at_ms=1,
+            updated_at_ms=2,
         ),
         "processstatus": ProcessStatus(
-            instance="one:8080", version="1.2.3", started_at_ms=1, at_ms=2, beat_ms=5000, ready=False,
-            url="http://one:8080", waiting_for={"store": "it is folding the log"}, memory_bytes=3, fold_lag=4,
-            fold_age_ms=5, caught_up=True, loop_delay_ms=6,
+            instance="one:8080",
+            version="1.2.3",
+            started_at_ms=1,
+            at_ms=2,
+            beat_ms=5000,
+            ready=False,
+            url="http://one:8080",
+            waiting_for={"store": "it is folding the log"},
+            memory_bytes=3,
+            fold_lag=4,
+            fold_age_ms=5,
+            caught_up=True,
+            loop_delay_ms=6,
             components={"http": ComponentStatus(ready=True, restarts=1, lag=2, rebalances=3)},
         ),
         "deaddelivery": msgspec.structs.replace(
             dead(1, died_at_ms=2, replayed_at_ms=3), trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         ),
         "user": User(id="github:ines", name="Ines", avatar_url="http://a/b", first_seen_at_ms=1, last_seen_at_ms=2),
-    }  # fmt: skip
+    }
     return (
         {f"fact.{kind}": (fact, Fact) for kind, fact in kinds.items()}
         | {f"entity.{name}": (entity, type(entity)) for name, entity in entities.items()}
         | {
-            "state.conversation": (conversation, Conversation), "state.messages": (messages, list[Message]),
+            "state.conversation": (conversation, Conversation),
+            "state.messages": (messages, list[Message]),
             "changes": (changes(), list[Change]),
         }
-    )  # fmt: skip
+    )
 
 
 SAMPLES = samples()

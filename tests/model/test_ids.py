@@ -34,15 +34,21 @@ def test_known_vectors(namespace: str, name: str, expected: str) -> None:
     [
         ("facebook", "204918377001", "6120000000000001", CHANNEL, "cf154b30-934f-5b40-be6b-6f0a6a8b9d32"),
         (
-            "whatsapp", "108811223344556", "4915112345678",
-            "226db244-7a7e-5a95-ad2d-98002d109fe3", "10d03bb3-b767-5012-95ed-485707887422",
+            "whatsapp",
+            "108811223344556",
+            "4915112345678",
+            "226db244-7a7e-5a95-ad2d-98002d109fe3",
+            "10d03bb3-b767-5012-95ed-485707887422",
         ),
         (
-            "twilio.sms", "+4930901820", "+4915112345678",
-            "e0956c1e-113c-53a3-9e5c-ff4b897e11ed", "053af38d-3e5d-556f-9be6-ad8ba5ff5b10",
+            "twilio.sms",
+            "+4930901820",
+            "+4915112345678",
+            "e0956c1e-113c-53a3-9e5c-ff4b897e11ed",
+            "053af38d-3e5d-556f-9be6-ad8ba5ff5b10",
         ),
     ],
-)  # fmt: skip
+)
 def test_channels_and_conversations_keep_their_ids(
     source: str, account: str, user: str, channel: str, conversation: str
 ) -> None:

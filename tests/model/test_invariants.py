@@ -18,13 +18,27 @@ Damage = Callable[[Conversation, dict[str, Message]], None]
 
 def healthy() -> tuple[Conversation, dict[str, Message]]:
     """A conversation with messages of every kind, by short name."""
-    told = fold_all([
-        CHAT.received("a"), CHAT.received("b"), CHAT.received("gone"), CHAT.deleted("gone"), CHAT.read(),
-        CHAT.queued("sending"), CHAT.started("sending"), CHAT.queued("waiting"), CHAT.queued("failed"),
-        CHAT.started("failed"), CHAT.failed("failed"), CHAT.queued("sent"), CHAT.started("sent"),
-        CHAT.succeeded("sent", provider="p"), CHAT.receipt(Delivery.DELIVERED, "p"), CHAT.received("c"),
-        CHAT.tag_added("t"),
-    ])  # fmt: skip
+    told = fold_all(
+        [
+            CHAT.received("a"),
+            CHAT.received("b"),
+            CHAT.received("gone"),
+            CHAT.deleted("gone"),
+            CHAT.read(),
+            CHAT.queued("sending"),
+            CHAT.started("sending"),
+            CHAT.queued("waiting"),
+            CHAT.queued("failed"),
+            CHAT.started("failed"),
+            CHAT.failed("failed"),
+            CHAT.queued("sent"),
+            CHAT.started("sent"),
+            CHAT.succeeded("sent", provider="p"),
+            CHAT.receipt(Delivery.DELIVERED, "p"),
+            CHAT.received("c"),
+            CHAT.tag_added("t"),
+        ]
+    )
     state = told.state(CHAT.conversation_id)
     names = {CHAT.inbound_id(name): name for name in ("a", "b", "c", "gone")}
     names |= {CHAT.outbound_id(name): name for name in ("sending", "waiting", "failed", "sent")}
@@ -125,15 +139,30 @@ def tagged_twice(conversation: Conversation, _: dict[str, Message]) -> None:
 
 
 DAMAGE: list[tuple[str, Damage]] = [
-    ("M-1", twice_numbered), ("M-1", numbered_ahead), ("M-2", miscounted), ("M-2", born_late),
-    ("M-3", one_too_many_unread), ("M-4", last_is_deleted), ("M-4", last_is_not_latest), ("M-5", shares_a_provider_id),
-    ("M-6", contact_fails), ("M-7", nobody_sends), ("M-7", somebody_sends_what_waits),
+    ("M-1", twice_numbered),
+    ("M-1", numbered_ahead),
+    ("M-2", miscounted),
+    ("M-2", born_late),
+    ("M-3", one_too_many_unread),
+    ("M-4", last_is_deleted),
+    ("M-4", last_is_not_latest),
+    ("M-5", shares_a_provider_id),
+    ("M-6", contact_fails),
+    ("M-7", nobody_sends),
+    ("M-7", somebody_sends_what_waits),
     ("M-7", more_attempts_than_numbers),
-    ("M-8", fails_without_reason), ("M-8", has_a_reason_and_did_not_fail), ("M-9", behind_its_report),
-    ("M-9", deaf_to_failure), ("M-10", behind_the_watermark), ("M-11", remembers_what_was_deleted),
-    ("M-12", conflicting_metadata), ("M-13", waits_for_what_is_here), ("M-13", waits_for_too_much),
-    ("M-13", too_many_reactions), ("M-14", tagged_twice),
-]  # fmt: skip
+    ("M-8", fails_without_reason),
+    ("M-8", has_a_reason_and_did_not_fail),
+    ("M-9", behind_its_report),
+    ("M-9", deaf_to_failure),
+    ("M-10", behind_the_watermark),
+    ("M-11", remembers_what_was_deleted),
+    ("M-12", conflicting_metadata),
+    ("M-13", waits_for_what_is_here),
+    ("M-13", waits_for_too_much),
+    ("M-13", too_many_reactions),
+    ("M-14", tagged_twice),
+]
 
 
 def test_a_healthy_conversation_breaks_nothing() -> None:
@@ -169,8 +198,10 @@ def test_changes_told_wrongly_are_noticed() -> None:
     created, deleted = changes[0], changes[-3]
     assert deleted.kind is ChangeKind.MESSAGE_DELETED
     wrong = [
-        ("C-1", [deleted, created]), ("C-2", [created, created]), ("C-3", changes[1:]),
+        ("C-1", [deleted, created]),
+        ("C-2", [created, created]),
+        ("C-3", changes[1:]),
         ("C-3", [created, deleted, deleted]),
-    ]  # fmt: skip
+    ]
     for name, told in wrong:
         assert any(text.startswith(name) for text in invariants.told_wrongly(told))

@@ -147,8 +147,15 @@ def our_sends(data: st.DataObject, chat: Chat, name: str) -> tuple[list[Fact], l
     refused = chat.failed(name)
     again = chat.failed(name, retry_at_ms=START_MS)
     ends: list[list[Fact]] = [
-        [], [sent], [lost], [refused], [again], [lost, sent], [lost, refused], [lost, again],
-    ]  # fmt: skip
+        [],
+        [sent],
+        [lost],
+        [refused],
+        [again],
+        [lost, sent],
+        [lost, refused],
+        [lost, again],
+    ]
     return begun, data.draw(st.sampled_from(ends))
 
 
@@ -168,9 +175,12 @@ def outcome(reference: Reference, chat: Chat) -> object:
     ]
     news = sorted(conversation.parked.items())
     facts_about = (
-        conversation.unread_count, conversation.window_until_ms, conversation.read_until_ms,
-        conversation.handover_owner, conversation.last_message_at_ms,
-    )  # fmt: skip
+        conversation.unread_count,
+        conversation.window_until_ms,
+        conversation.read_until_ms,
+        conversation.handover_owner,
+        conversation.last_message_at_ms,
+    )
     return msgspec.to_builtins((shown, news, facts_about, conversation_metadata(conversation)), enc_hook=_plain)
 
 
@@ -207,7 +217,9 @@ def test_the_order_law_can_fail() -> None:
     """The view the law compares does tell a failed message from a sent one."""
     chat = Chat()
     ours: list[Fact] = [
-        chat.queued("x", recipient_id="someone"), chat.started("x"), chat.succeeded("x", provider="x"),
-    ]  # fmt: skip
+        chat.queued("x", recipient_id="someone"),
+        chat.started("x"),
+        chat.succeeded("x", provider="x"),
+    ]
     failed = [*ours, chat.receipt(Delivery.FAILED, "x")]
     assert outcome(fold_all(ours), chat) != outcome(fold_all(failed), chat)

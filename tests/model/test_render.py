@@ -24,19 +24,30 @@ def decoded(document: object) -> object:
 
 def message(**changes: object) -> Message:
     fields: dict[str, object] = {
-        "id": "0d1c2b3a-4f5e-4a6b-8c7d-9e0f1a2b3c4d", "conversation_id": CONVERSATION, "channel_id": "b0f6",
-        "source": "chatplugin", "sequence": 3, "content": raw({"text": "Is the blue one in stock?"}),
+        "id": "0d1c2b3a-4f5e-4a6b-8c7d-9e0f1a2b3c4d",
+        "conversation_id": CONVERSATION,
+        "channel_id": "b0f6",
+        "source": "chatplugin",
+        "sequence": 3,
+        "content": raw({"text": "Is the blue one in stock?"}),
         "from_contact": True,
-        "sender_id": "7f2e", "sent_at_ms": 1_709_622_489_120, "updated_at_ms": 0, "delivery": Delivery.DELIVERED,
-    }  # fmt: skip
+        "sender_id": "7f2e",
+        "sent_at_ms": 1_709_622_489_120,
+        "updated_at_ms": 0,
+        "delivery": Delivery.DELIVERED,
+    }
     return Message(**(fields | changes))  # type: ignore[arg-type]
 
 
 def conversation(**changes: object) -> Conversation:
     fields: dict[str, object] = {
-        "id": CONVERSATION, "channel_id": "b0f6", "source": "chatplugin", "created_at_ms": 1_709_622_000_000,
-        "updated_at_ms": 0, "message_count": 1,
-    }  # fmt: skip
+        "id": CONVERSATION,
+        "channel_id": "b0f6",
+        "source": "chatplugin",
+        "created_at_ms": 1_709_622_000_000,
+        "updated_at_ms": 0,
+        "message_count": 1,
+    }
     return Conversation(**(fields | changes))  # type: ignore[arg-type]
 
 
@@ -58,10 +69,15 @@ def test_a_nonsensical_time_stops_nobody(at_ms: int, shown: str) -> None:
 
 def test_a_message_has_exactly_the_keys_clients_know() -> None:
     assert decoded(render.render_message(message())) == {
-        "id": "0d1c2b3a-4f5e-4a6b-8c7d-9e0f1a2b3c4d", "content": {"text": "Is the blue one in stock?"},
-        "sent_at": "2024-03-05T07:08:09.120Z", "delivery_state": "delivered", "from_contact": True,
-        "source": "chatplugin", "metadata": {}, "sender": {"id": "7f2e", "name": None, "avatar_url": None},
-    }  # fmt: skip
+        "id": "0d1c2b3a-4f5e-4a6b-8c7d-9e0f1a2b3c4d",
+        "content": {"text": "Is the blue one in stock?"},
+        "sent_at": "2024-03-05T07:08:09.120Z",
+        "delivery_state": "delivered",
+        "from_contact": True,
+        "source": "chatplugin",
+        "metadata": {},
+        "sender": {"id": "7f2e", "name": None, "avatar_url": None},
+    }
 
 
 def test_a_sender_who_is_a_user_has_a_name() -> None:
@@ -72,10 +88,18 @@ def test_a_sender_who_is_a_user_has_a_name() -> None:
 @pytest.mark.parametrize(
     ("content", "shown"),
     [
-        (b'{"a": 1}', {"a": 1}), (b"[1]", [1]), (b'"text"', "text"), (b"5", 5), (b"null", None), (b"true", True),
-        (b"From=%2B49&Body=hi", "From=%2B49&Body=hi"), (b"true story", "true story"), (b"", ""), (b"\xff", "\ufffd"),
+        (b'{"a": 1}', {"a": 1}),
+        (b"[1]", [1]),
+        (b'"text"', "text"),
+        (b"5", 5),
+        (b"null", None),
+        (b"true", True),
+        (b"From=%2B49&Body=hi", "From=%2B49&Body=hi"),
+        (b"true story", "true story"),
+        (b"", ""),
+        (b"\xff", "\ufffd"),
     ],
-)  # fmt: skip
+)
 def test_content_that_is_not_json_is_one_string(content: bytes, shown: object) -> None:
     assert decoded(render.content(Raw(content))) == shown
 
@@ -83,12 +107,15 @@ def test_content_that_is_not_json_is_one_string(content: bytes, shown: object) -
 @pytest.mark.parametrize(
     ("state", "word", "fine"),
     [
-        (Delivery.PENDING, "pending", None), (Delivery.SENDING, "pending", None),
+        (Delivery.PENDING, "pending", None),
+        (Delivery.SENDING, "pending", None),
         (Delivery.UNKNOWN, "pending", "unknown"),
-        (Delivery.SENT, "delivered", "sent"), (Delivery.DELIVERED, "delivered", "delivered"),
-        (Delivery.READ, "delivered", "read"), (Delivery.FAILED, "failed", "failed"),
+        (Delivery.SENT, "delivered", "sent"),
+        (Delivery.DELIVERED, "delivered", "delivered"),
+        (Delivery.READ, "delivered", "read"),
+        (Delivery.FAILED, "failed", "failed"),
     ],
-)  # fmt: skip
+)
 def test_the_finer_state_is_metadata(state: Delivery, word: str, fine: str | None) -> None:
     shown = render.render_message(message(from_contact=False, delivery=state))
     assert shown["delivery_state"] == word
@@ -97,9 +124,12 @@ def test_the_finer_state_is_metadata(state: Delivery, word: str, fine: str | Non
 
 def test_message_metadata_is_what_was_set_and_what_follows_from_state() -> None:
     full = message(
-        provider_id="m_1", reply_to="m_0", standby=True, metadata={"user_data.n": raw(2), "source": raw("odd")},
+        provider_id="m_1",
+        reply_to="m_0",
+        standby=True,
+        metadata={"user_data.n": raw(2), "source": raw("odd")},
         reactions={"1": Reaction("👍", 5), "2": Reaction("❤️", 7), "3": Reaction(None, 9)},
-    )  # fmt: skip
+    )
     assert decoded(render.message_metadata(full, read_sequence=3)) == {
         "user_data": {"n": 2},
         "source": {"id": "m_1", "reply_to": "m_0", "standby": True},
@@ -133,24 +163,35 @@ def test_a_conversation_has_exactly_the_keys_clients_know() -> None:
     )
     shown = decoded(render.render_conversation(tagged, shop, message()))
     assert shown == {
-        "id": CONVERSATION, "created_at": "2024-03-05T07:00:00.000Z",
+        "id": CONVERSATION,
+        "created_at": "2024-03-05T07:00:00.000Z",
         "channel": {
-            "id": "b0f6", "source": "chatplugin", "source_channel_id": "shop", "connected": True,
+            "id": "b0f6",
+            "source": "chatplugin",
+            "source_channel_id": "shop",
+            "connected": True,
             "metadata": {"name": "shop"},
         },
         "metadata": {
-            "contact": {"display_name": "Ines"}, "tags": {"2f3e": "", "1a": ""}, "state": "OPEN", "unread_count": 2,
+            "contact": {"display_name": "Ines"},
+            "tags": {"2f3e": "", "1a": ""},
+            "state": "OPEN",
+            "unread_count": 2,
             "user_data": {"x": 1},
         },
         "last_message": decoded(render.render_message(message())),
-    }  # fmt: skip
+    }
 
 
 def test_an_untagged_conversation_has_no_tags_and_always_a_count() -> None:
     shown = decoded(render.render_conversation(conversation(), channel(), None))
-    assert shown["metadata"] == {  # type: ignore[index]
-        "contact": {"display_name": f"Chatplugin {CONVERSATION[31:]}"}, "unread_count": 0,
-    }  # fmt: skip
+    assert (
+        shown["metadata"]
+        == {  # type: ignore[index]
+            "contact": {"display_name": f"Chatplugin {CONVERSATION[31:]}"},
+            "unread_count": 0,
+        }
+    )
     assert shown["last_message"] is None  # type: ignore[index]
 
 
@@ -171,8 +212,10 @@ def test_no_secret_of_a_channel_is_shown() -> None:
     assert b"clear" not in text
     assert b"sealed" not in text
     assert decoded(render.render_channel(page))["metadata"] == {  # type: ignore[index]
-        "name": "Corner Bakery", "page_id": "204918377001", "user_data": {"token": "mine"},
-    }  # fmt: skip
+        "name": "Corner Bakery",
+        "page_id": "204918377001",
+        "user_data": {"token": "mine"},
+    }
 
 
 def test_tags_templates_and_webhooks_have_exactly_the_keys_clients_know() -> None:
@@ -180,12 +223,19 @@ def test_tags_templates_and_webhooks_have_exactly_the_keys_clients_know() -> Non
     shown = render.render_webhook(hook, {"X-Team": "bakery"})
     assert render.render_tag(tag()) == {"id": tag().id, "name": "Urgent", "color": "tag-red"}
     assert decoded(render.render_template(template())) == {
-        "id": template().id, "name": "Hello", "source": "facebook", "content": {"text": "Hello [[name]]!"},
-    }  # fmt: skip
+        "id": template().id,
+        "name": "Hello",
+        "source": "facebook",
+        "content": {"text": "Hello [[name]]!"},
+    }
     assert shown == {
-        "id": hook.id, "name": "crm", "status": "Subscribed", "url": hook.url, "headers": {"X-Team": "bakery"},
+        "id": hook.id,
+        "name": "crm",
+        "status": "Subscribed",
+        "url": hook.url,
+        "headers": {"X-Team": "bakery"},
         "events": ["message.created"],
-    }  # fmt: skip
+    }
     assert b"sealed" not in msgspec.json.encode(shown)
 
 

@@ -162,14 +162,20 @@ async def test_a_guarded_broker_lets_in_who_may(guarded: KafkaCluster) -> None:
         )
         with pytest.raises(KafkaConnectionError):
             await send(
-                guarded.listener("sasl"), "events", b"no", security_protocol="SASL_PLAINTEXT",
+                guarded.listener("sasl"),
+                "events",
+                b"no",
+                security_protocol="SASL_PLAINTEXT",
                 **{**admin, "sasl_plain_password": "wrong"},
-            )  # fmt: skip
+            )
         with pytest.raises(ClusterAuthorizationFailedError):
             await send(
-                guarded.listener("sasl"), "events", b"no", security_protocol="SASL_PLAINTEXT",
+                guarded.listener("sasl"),
+                "events",
+                b"no",
+                security_protocol="SASL_PLAINTEXT",
                 **{**admin, "sasl_plain_username": "alice", "sasl_plain_password": "alice-secret"},
-            )  # fmt: skip
+            )
     await send(guarded.listener("tls"), "events", b"tls", security_protocol="SSL", ssl_context=certified)
     with pytest.raises(KafkaConnectionError):
         await send(guarded.listener("tls"), "events", b"no", security_protocol="SSL", ssl_context=known)

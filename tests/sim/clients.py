@@ -34,9 +34,15 @@ class Client:
     """One at a time: it does one thing after the other, and remembers the positions it was given."""
 
     def __init__(
-        self, name: str, replicas: Mapping[str, Ask], conversations: Sequence[str], random: Random,
-        history: list[Operation], *, carries_positions: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        replicas: Mapping[str, Ask],
+        conversations: Sequence[str],
+        random: Random,
+        history: list[Operation],
+        *,
+        carries_positions: bool = True,
+    ) -> None:
         self.name = name
         self._replicas = replicas
         self._conversations = conversations
@@ -87,18 +93,36 @@ class Client:
         await self._write(replica, "mark_read", conversation, "/conversations.mark-read", body)
 
     async def _write(
-        self, replica: str, kind: Kind, conversation: str, path: str, body: Mapping[str, object], *,
-        key: str = "", value: str = "",
-    ) -> Told:  # fmt: skip
+        self,
+        replica: str,
+        kind: Kind,
+        conversation: str,
+        path: str,
+        body: Mapping[str, object],
+        *,
+        key: str = "",
+        value: str = "",
+    ) -> Told:
         begin = anyio.current_time()
         told = await self._replicas[replica](path, body, {"idempotency-key": key} if kind == "send" else {})
         position = self._remember(told)
         outcome: Outcome = "ok" if 200 <= told.status < 300 else "refused" if 400 <= told.status < 500 else "doubt"
         message_id = told.document["id"] if kind == "send" and outcome == "ok" else ""
-        self._history.append(Operation(
-            client=self.name, replica=replica, kind=kind, conversation=conversation, begin=begin,
-            end=anyio.current_time(), outcome=outcome, position=position, key=key, value=value, message_id=message_id,
-        ))  # fmt: skip
+        self._history.append(
+            Operation(
+                client=self.name,
+                replica=replica,
+                kind=kind,
+                conversation=conversation,
+                begin=begin,
+                end=anyio.current_time(),
+                outcome=outcome,
+                position=position,
+                key=key,
+                value=value,
+                message_id=message_id,
+            )
+        )
         return told
 
     def _remember(self, told: Told) -> int | None:
@@ -116,11 +140,20 @@ class Client:
         begin, presented, told = await self._read(replica, conversation, "/messages.list", body)
         if told.status != 200:
             return False
-        self._history.append(Operation(
-            client=self.name, replica=replica, kind="read_messages", conversation=conversation, begin=begin,
-            end=anyio.current_time(), outcome="ok", presented=presented, final=final,
-            messages=tuple(one["id"] for one in told.document["data"]),
-        ))  # fmt: skip
+        self._history.append(
+            Operation(
+                client=self.name,
+                replica=replica,
+                kind="read_messages",
+                conversation=conversation,
+                begin=begin,
+                end=anyio.current_time(),
+                outcome="ok",
+                presented=presented,
+                final=final,
+                messages=tuple(one["id"] for one in told.document["data"]),
+            )
+        )
         return True
 
     async def read_conversation(self, replica: str, conversation: str, *, final: bool = False) -> bool:
@@ -129,12 +162,22 @@ class Client:
         if told.status != 200:
             return False
         metadata = told.document["metadata"]
-        self._history.append(Operation(
-            client=self.name, replica=replica, kind="read_conversation", conversation=conversation, begin=begin,
-            end=anyio.current_time(), outcome="ok", presented=presented, final=final,
-            data=metadata.get("user_data", {}), tags=tuple(sorted(metadata.get("tags", ()))),
-            unread=metadata["unread_count"],
-        ))  # fmt: skip
+        self._history.append(
+            Operation(
+                client=self.name,
+                replica=replica,
+                kind="read_conversation",
+                conversation=conversation,
+                begin=begin,
+                end=anyio.current_time(),
+                outcome="ok",
+                presented=presented,
+                final=final,
+                data=metadata.get("user_data", {}),
+                tags=tuple(sorted(metadata.get("tags", ()))),
+                unread=metadata["unread_count"],
+            )
+        )
         return True
 
     async def _read(

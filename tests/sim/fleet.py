@@ -48,8 +48,11 @@ HALVES: tuple[frozenset[str], ...] = (EDGE | SOURCES, PUBLISHER | DISPATCHER) * 
 LAYOUTS = (APART, HALVES, TOGETHER)
 
 GROUPS = (
-    "sources.facebook.router", "sources.facebook.unpark", "sources.facebook.connector", "webhook-publisher",
-)  # fmt: skip
+    "sources.facebook.router",
+    "sources.facebook.unpark",
+    "sources.facebook.connector",
+    "webhook-publisher",
+)
 SESSION_S = 10.0
 REBALANCE_S = 25.0
 STOP_S = 60.0  # all of them, told to stop at the same time
@@ -63,11 +66,17 @@ class FleetShape(Shape, frozen=True, kw_only=True):
     troubles: int = 7
     rates: dict[tuple[str, str], float] = field(
         default_factory=lambda: {
-            ("publish", "unavailable"): 0.02, ("published", "unavailable"): 0.02, ("publish", "duplicate"): 0.04,
-            ("publish", "delay"): 0.1, ("published", "delay"): 0.1, ("fetch", "rebalance"): 0.002,
-            ("commit", "unavailable"): 0.03, ("committed", "crash"): 0.002, ("published", "crash"): 0.005,
+            ("publish", "unavailable"): 0.02,
+            ("published", "unavailable"): 0.02,
+            ("publish", "duplicate"): 0.04,
+            ("publish", "delay"): 0.1,
+            ("published", "delay"): 0.1,
+            ("fetch", "rebalance"): 0.002,
+            ("commit", "unavailable"): 0.03,
+            ("committed", "crash"): 0.002,
+            ("published", "crash"): 0.005,
         }
-    )  # fmt: skip
+    )
 
 
 class Node:
@@ -200,12 +209,17 @@ class Fleet(World):
 
     def assemble(self, node: Node) -> Parts:
         return assemble(
-            self.config, clock=node.clock, ids=node.ids,
+            self.config,
+            clock=node.clock,
+            ids=node.ids,
             bus=GatedBus(self.bus, node.switch, self.graves),  # type: ignore[arg-type]
-            store=node.store, queue=Gated(self.queue, node.switch),  # type: ignore[arg-type]
-            sealer=self.sealer, provider_fetch=gated(self.fetch, node.switch),
-            webhook_fetch=gated(self.fetch, node.switch), arrived=self.queue.arrived,
-        )  # fmt: skip
+            store=node.store,
+            queue=Gated(self.queue, node.switch),  # type: ignore[arg-type]
+            sealer=self.sealer,
+            provider_fetch=gated(self.fetch, node.switch),
+            webhook_fetch=gated(self.fetch, node.switch),
+            arrived=self.queue.arrived,
+        )
 
     # --- the story
 
@@ -287,6 +301,7 @@ class Fleet(World):
 
 
 # --- what happens to processes
+
 
 async def killed(fleet: Fleet, node: Node) -> None:
     """kill -9, and somebody starts it again; a third of the time its disk is gone."""

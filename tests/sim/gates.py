@@ -151,8 +151,11 @@ class GatedBus:
     """A process's connection to the cluster's log. `graves` keeps the memberships that killed ones leave behind."""
 
     def __init__(
-        self, bus: MemoryBus, switch: Switch, graves: list[AbstractAsyncContextManager[Subscription]],
-    ) -> None:  # fmt: skip
+        self,
+        bus: MemoryBus,
+        switch: Switch,
+        graves: list[AbstractAsyncContextManager[Subscription]],
+    ) -> None:
         self._bus = bus
         self._switch = switch
         self._graves = graves
@@ -170,8 +173,12 @@ class GatedBus:
 
     @asynccontextmanager
     async def subscribe(
-        self, topics: Sequence[Topic[Any]], *, group: str, ownership: Ownership | None = None,
-    ) -> AsyncIterator[Subscription]:  # fmt: skip
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        group: str,
+        ownership: Ownership | None = None,
+    ) -> AsyncIterator[Subscription]:
         membership = self._bus.subscribe(topics, group=group, ownership=ownership)
         subscription = await membership.__aenter__()
         try:

@@ -140,11 +140,17 @@ def _reads(writes: Sequence[Operation], reads: Sequence[Operation]) -> Iterator[
             yield f"{_name(read)} shows a message twice"
         least = max(
             -1 if read.presented is None else read.presented,
-            *(one.position for one in writes if one.replica == read.replica and one.outcome == "ok"
-              and one.end < read.begin and one.position is not None),
+            *(
+                one.position
+                for one in writes
+                if one.replica == read.replica
+                and one.outcome == "ok"
+                and one.end < read.begin
+                and one.position is not None
+            ),
             *(at for end, replica, at in newest if replica == read.replica and end < read.begin),
             -1,
-        )  # fmt: skip
+        )
         seen = max((one.at for one in shown if one.at is not None), default=-1)
         bound = max(least, seen)
         newest.append((read.end, read.replica, bound))

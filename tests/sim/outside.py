@@ -107,9 +107,14 @@ class Outside:
         self.written[self._world.messenger.says(early, "hello before anybody listens", self._now_ms())] = "early"
         hook = Subscription(url=HOOK, name="sim", events=(), signature_key=Secret("content-key"))
         await self._ask(lambda life: life.parts.commands.webhooks.subscribe(hook, _cause("hook"), WEBHOOK_ID))
-        await self._ask(lambda life: life.parts.commands.channels.connect_facebook(
-            DEMO_PAGE.id, Secret(DEMO_PAGE.token), name=None, image_url=None,
-        ))  # fmt: skip
+        await self._ask(
+            lambda life: life.parts.commands.channels.connect_facebook(
+                DEMO_PAGE.id,
+                Secret(DEMO_PAGE.token),
+                name=None,
+                image_url=None,
+            )
+        )
 
     async def _step(self, number: int) -> None:
         action = self._world.random.choices(
@@ -140,9 +145,13 @@ class Outside:
         conversation_id = self._conversation()
         key, text = f"key-{self._world.seed}-{number}", f"answer {number}"
         content = Raw(msgspec.json.encode({"text": text}))
-        done: Done[Message] | None = await self._ask(lambda life: life.parts.commands.messages.send(
-            content, _cause(key), conversation_id=conversation_id,
-        ))  # fmt: skip
+        done: Done[Message] | None = await self._ask(
+            lambda life: life.parts.commands.messages.send(
+                content,
+                _cause(key),
+                conversation_id=conversation_id,
+            )
+        )
         if done is not None:
             self.answers.append(Answered(key, done.value.id, text))
 

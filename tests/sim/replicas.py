@@ -55,10 +55,12 @@ class ReplicaShape(Struct, frozen=True, kw_only=True):
     troubles: int = 3
     rates: dict[tuple[str, str], float] = field(
         default_factory=lambda: {
-            ("publish", "unavailable"): 0.03, ("published", "unavailable"): 0.03, ("publish", "delay"): 0.15,
+            ("publish", "unavailable"): 0.03,
+            ("published", "unavailable"): 0.03,
+            ("publish", "delay"): 0.15,
             ("published", "delay"): 0.15,
         }
-    )  # fmt: skip
+    )
 
 
 class _Plug:
@@ -68,10 +70,16 @@ class _Plug:
         self.parts: Parts | None = None
         self.ids = RandomIds(Random(0))
         edge = Edge(
-            commands=_Late(self, "commands"), store=_Late(self, "store"), queue=_Late(self, "queue"),  # type: ignore[arg-type]
-            reached=self._reached, status=StubStatus(), clock=_Late(self, "clock"),  # type: ignore[arg-type]
-            ids=_Late(self, "ids"), version="1", read_wait_s=READ_WAIT_S,  # type: ignore[arg-type]
-        )  # fmt: skip
+            commands=_Late(self, "commands"),
+            store=_Late(self, "store"),
+            queue=_Late(self, "queue"),  # type: ignore[arg-type]
+            reached=self._reached,
+            status=StubStatus(),
+            clock=_Late(self, "clock"),  # type: ignore[arg-type]
+            ids=_Late(self, "ids"),
+            version="1",
+            read_wait_s=READ_WAIT_S,  # type: ignore[arg-type]
+        )
         app = application(edge, BodyReader(), Guard([Tokens({name: Secret(TOKEN)})]), EDGE)
         self.front = Front(app, {}, cors=Cors([]), ids=self.ids)
 
@@ -117,11 +125,16 @@ class Replicas:
 
     def assemble(self, node: Node) -> Parts:
         return assemble(
-            self.config, clock=node.clock, ids=node.ids,
+            self.config,
+            clock=node.clock,
+            ids=node.ids,
             bus=GatedBus(self.bus, node.switch, self.graves),  # type: ignore[arg-type]
-            store=node.store, queue=None,  # type: ignore[arg-type] - nobody here has webhooks
-            sealer=self.sealer, provider_fetch=gated(self._provider, node.switch), webhook_fetch=self._provider,
-        )  # fmt: skip
+            store=node.store,
+            queue=None,  # type: ignore[arg-type] - nobody here has webhooks
+            sealer=self.sealer,
+            provider_fetch=gated(self._provider, node.switch),
+            webhook_fetch=self._provider,
+        )
 
     async def _provider(self, method: str, url: str, **_: object) -> Answer:
         if method != "POST":
@@ -171,10 +184,19 @@ class Replicas:
         """A message of a contact, as a router would write it; until it is written."""
         fact, begin = chat.received(f"r{number}"), anyio.current_time()
         (position,) = await self._write([topics.EVENTS.emit(fact.conversation_id, fact)])
-        self.history.append(Operation(
-            client="provider", replica="", kind="receive", conversation=chat.conversation_id, begin=begin,
-            end=anyio.current_time(), outcome="ok", position=position.offset, message_id=fact.message_id,
-        ))  # fmt: skip
+        self.history.append(
+            Operation(
+                client="provider",
+                replica="",
+                kind="receive",
+                conversation=chat.conversation_id,
+                begin=begin,
+                end=anyio.current_time(),
+                outcome="ok",
+                position=position.offset,
+                message_id=fact.message_id,
+            )
+        )
 
     async def _write(self, emits: Sequence[Emit]) -> Sequence[Position]:
         """Straight to the log, past its faults: how things are written that no client writes."""
@@ -207,8 +229,15 @@ class Replicas:
         while True:
             ends = await self.bus.ends(topics.FOLDED)
             lives = [node.life for node in self.nodes if node.ready and not node.switch.paused]
-            if before == ends and len(lives) == len(self.nodes) and all(
-                life.parts.follower.positions()[where] >= end for life in lives if life for where, end in ends.items()
+            if (
+                before == ends
+                and len(lives) == len(self.nodes)
+                and all(
+                    life.parts.follower.positions()[where] >= end
+                    for life in lives
+                    if life
+                    for where, end in ends.items()
+                )
             ):
                 return
             before = ends

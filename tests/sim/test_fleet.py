@@ -84,9 +84,10 @@ def commit_what_is_queued(patch: pytest.MonkeyPatch) -> None:
 
 
 SILENT = FleetShape(  # nobody but the worker says what became of a send, and workers die a lot
-    troubles=4, behaviour=replace(ROUGH, read=0.0, delivered=0.0, echoes=False),
+    troubles=4,
+    behaviour=replace(ROUGH, read=0.0, delivered=0.0, echoes=False),
     rates={("publish", "crash"): 0.04, ("published", "crash"): 0.04},
-)  # fmt: skip
+)
 PLANTED: Mapping[str, tuple[Plant, FleetShape]] = {
     "send again for whoever is gone": (send_again_for_whoever_is_gone, SILENT),
     "commit what is queued": (commit_what_is_queued, FleetShape()),

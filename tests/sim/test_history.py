@@ -133,17 +133,30 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def write(begin: float, position: int | None, **more: Any) -> Operation:
     given: dict[str, Any] = {
-        "client": "c", "replica": "a", "kind": "set", "conversation": "x", "begin": begin, "end": begin + 1,
-        "outcome": "ok", "position": position, "key": "k", "value": f"v{position}",
-    }  # fmt: skip
+        "client": "c",
+        "replica": "a",
+        "kind": "set",
+        "conversation": "x",
+        "begin": begin,
+        "end": begin + 1,
+        "outcome": "ok",
+        "position": position,
+        "key": "k",
+        "value": f"v{position}",
+    }
     return Operation(**given | more)
 
 
 def read(begin: float, **more: Any) -> Operation:
     given: dict[str, Any] = {
-        "client": "d", "replica": "b", "kind": "read_conversation", "conversation": "x", "begin": begin,
-        "end": begin + 1, "outcome": "ok",
-    }  # fmt: skip
+        "client": "d",
+        "replica": "b",
+        "kind": "read_conversation",
+        "conversation": "x",
+        "begin": begin,
+        "end": begin + 1,
+        "outcome": "ok",
+    }
     return Operation(**given | more)
 
 
@@ -154,11 +167,13 @@ WRONG: Mapping[str, tuple[list[Operation], str]] = {
     "one position twice": ([write(0, 4), write(0, 4, key="other", value="w")], "have the position"),
     "a read below its position": ([write(0, 4), read(5, presented=4)], "shows no k"),
     "an older value than the position's": (
-        [write(0, 4), write(2, 6), read(5, presented=6, data={"k": "v4"})], "instead of",
+        [write(0, 4), write(2, 6), read(5, presented=6, data={"k": "v4"})],
+        "instead of",
     ),
     "a replica that forgets its own write": ([write(0, 4), read(5, replica="a")], "shows no k"),
     "a replica that goes back": (
-        [write(0, 4), write(2, 6), read(5, data={"k": "v6"}), read(7, data={"k": "v4"})], "instead of",
+        [write(0, 4), write(2, 6), read(5, data={"k": "v6"}), read(7, data={"k": "v4"})],
+        "instead of",
     ),
     "a hole": ([write(0, 4), write(2, 6, key="other"), read(5, data={"other": "v6"})], "before what it shows"),
     "a message that is missing": ([SENT, replace(LISTED, presented=3)], "misses send one"),
@@ -168,13 +183,14 @@ WRONG: Mapping[str, tuple[list[Operation], str]] = {
     "two messages of one key": ([SENT, replace(SENT, position=8, message_id="m2")], "several messages"),
     "two contents of one key": ([SENT, replace(SENT, position=8, value="ho")], "several contents"),
     "a wrong count": (
-        [write(0, 4, kind="receive", key="", message_id="m"), read(5, presented=4, unread=0)], "unread",
+        [write(0, 4, kind="receive", key="", message_id="m"), read(5, presented=4, unread=0)],
+        "unread",
     ),
     "replicas that differ": (
         [write(0, None, outcome="doubt"), read(5, final=True), read(5, replica="a", final=True, data={"k": "vNone"})],
         "differ in the end",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -186,11 +202,18 @@ def test_each_rule_is_enforced(name: str) -> None:
 
 def test_what_may_have_been_is_no_violation() -> None:
     history = [
-        write(0, 4), write(2, 6), read(3, data={"k": "v4"}), read(9, data={"k": "v6"}),
-        write(0, None, outcome="doubt", value="maybe"), read(9, data={"k": "maybe"}),
-        SENT, replace(SENT, begin=8, end=9, position=12), replace(LISTED, messages=("m1",), presented=3),
-        write(4, 7, kind="receive", key="", value="", message_id="m7"), read(9, data={"k": "v6"}, unread=0),
+        write(0, 4),
+        write(2, 6),
+        read(3, data={"k": "v4"}),
+        read(9, data={"k": "v6"}),
+        write(0, None, outcome="doubt", value="maybe"),
+        read(9, data={"k": "maybe"}),
+        SENT,
+        replace(SENT, begin=8, end=9, position=12),
+        replace(LISTED, messages=("m1",), presented=3),
+        write(4, 7, kind="receive", key="", value="", message_id="m7"),
+        read(9, data={"k": "v6"}, unread=0),
         read(20, presented=12, data={"k": "maybe"}, unread=1),
-    ]  # fmt: skip
+    ]
 
     assert violations(history) == []

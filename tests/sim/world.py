@@ -67,11 +67,17 @@ class Shape(Struct, frozen=True, kw_only=True):
     trouble: float = 0.25
     rates: dict[tuple[str, str], float] = field(
         default_factory=lambda: {
-            ("publish", "unavailable"): 0.03, ("published", "unavailable"): 0.03, ("publish", "duplicate"): 0.05,
-            ("publish", "delay"): 0.1, ("published", "delay"): 0.1, ("fetch", "rebalance"): 0.01,
-            ("commit", "unavailable"): 0.05, ("committed", "crash"): 0.005, ("published", "crash"): 0.01,
+            ("publish", "unavailable"): 0.03,
+            ("published", "unavailable"): 0.03,
+            ("publish", "duplicate"): 0.05,
+            ("publish", "delay"): 0.1,
+            ("published", "delay"): 0.1,
+            ("fetch", "rebalance"): 0.01,
+            ("commit", "unavailable"): 0.05,
+            ("committed", "crash"): 0.005,
+            ("published", "crash"): 0.01,
         }
-    )  # fmt: skip
+    )
 
 
 MILD = Shape(behaviour=Behaviour(), trouble=0.0, kills=0, rates={})
@@ -109,14 +115,26 @@ class World:
         self.graph = SimFetch(self.messenger, self.clock, graph_url=GRAPH)
 
     async def fetch(
-        self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
-        connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Answer:
         port: Fetch = self.graph if url.startswith(GRAPH) else self.endpoint
         return await port(
-            method, url, headers=headers, body=body, connect_s=connect_s, total_s=total_s,
+            method,
+            url,
+            headers=headers,
+            body=body,
+            connect_s=connect_s,
+            total_s=total_s,
             body_bytes_max=body_bytes_max,
-        )  # fmt: skip
+        )
 
     # --- the process, life after life
 
@@ -162,10 +180,17 @@ class World:
 
     def _assemble(self) -> Parts:
         return assemble(
-            self.config, clock=self.clock, ids=self.ids, bus=self.bus, store=self.store, queue=self.queue,
-            sealer=self.sealer, provider_fetch=self.fetch, webhook_fetch=self.fetch,
+            self.config,
+            clock=self.clock,
+            ids=self.ids,
+            bus=self.bus,
+            store=self.store,
+            queue=self.queue,
+            sealer=self.sealer,
+            provider_fetch=self.fetch,
+            webhook_fetch=self.fetch,
             arrived=self.queue.arrived,
-        )  # fmt: skip
+        )
 
     async def _after_kill(self) -> None:
         """Caches may be lost with the process; the log is not."""
@@ -242,9 +267,7 @@ class Life:
         report = Reporter(self.parts, status, host="sim", where=lambda: None) if self.world.announced else None
         tree = plan(self.parts, RUNNING, report=report)
         seed = self.world.seed * 100 + self.world.lives
-        await run_tree(
-            tree, clock=self.world.clock, seed=seed, stop=self.stop, log=SILENT, on_start=status.started
-        )  # fmt: skip
+        await run_tree(tree, clock=self.world.clock, seed=seed, stop=self.stop, log=SILENT, on_start=status.started)
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T | None:
         """`function` inside the process: None if the process died over it. What it raises, the caller gets."""
@@ -278,9 +301,12 @@ class Life:
                 statuses.append(int(str(message["status"])))
 
         scope = {
-            "type": "http", "method": "POST", "path": "/facebook", "query_string": b"",
+            "type": "http",
+            "method": "POST",
+            "path": "/facebook",
+            "query_string": b"",
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        }  # fmt: skip
+        }
         await self.call(lambda: self.ingress(scope, receive, send))  # type: ignore[arg-type]
         return statuses[0] if statuses else None
 
@@ -296,7 +322,10 @@ def _only_tree_failures(group: BaseExceptionGroup[BaseException]) -> bool:
 
 def _config() -> Config:
     facebook = FacebookComponent(
-        enabled=True, app_id="990011", app_secret=(Secret(SECRET),), webhook_secret=Secret("verify-me"),
+        enabled=True,
+        app_id="990011",
+        app_secret=(Secret(SECRET),),
+        webhook_secret=Secret("verify-me"),
         graph_url=GRAPH,
-    )  # fmt: skip
+    )
     return Config(components=Components(sources_facebook=facebook))

@@ -65,9 +65,11 @@ def drain(
 
 def elements(posted: list[tuple[int, Post]]) -> list[dict[str, Any]]:
     return [
-        element for _, post in posted for entry in json.loads(post.body)["entry"]
+        element
+        for _, post in posted
+        for entry in json.loads(post.body)["entry"]
         for element in [*entry.get("messaging", []), *entry.get("standby", [])]
-    ]  # fmt: skip
+    ]
 
 
 def kinds(posted: list[tuple[int, Post]]) -> list[str]:
@@ -107,12 +109,23 @@ def test_everything_people_do_is_an_event() -> None:
     sim.post(Event(DEMO_PAGE.id, {"timestamp": 1, "app_roles": {}}, standby=True), START_MS)
     posted = drain(sim)
     assert kinds(posted) == [
-        "message", "message", "postback", "reaction", "reaction", "read", "message_edit", "message",
-        "echo", "app_roles",
-    ]  # fmt: skip
+        "message",
+        "message",
+        "postback",
+        "reaction",
+        "reaction",
+        "read",
+        "message_edit",
+        "message",
+        "echo",
+        "app_roles",
+    ]
     assert elements(posted)[3]["reaction"] == {
-        "mid": mid, "action": "react", "reaction": "other", "emoji": "\\u{2764}\\u{FE0F}",
-    }  # fmt: skip
+        "mid": mid,
+        "action": "react",
+        "reaction": "other",
+        "emoji": "\\u{2764}\\u{FE0F}",
+    }
     assert len({element["message"]["mid"] for element in elements(posted) if "message" in element}) == 3
     assert "standby" in json.loads(posted[-1][1].body)["entry"][0]
 
@@ -210,14 +223,16 @@ def test_a_message_that_is_taken_is_echoed_delivered_and_read() -> None:
 @pytest.mark.parametrize(
     ("wrote_ago_ms", "request_", "taken"),
     [
-        (24 * HOUR_MS, {}, True), (24 * HOUR_MS + 1, {}, False), (None, {}, False),
+        (24 * HOUR_MS, {}, True),
+        (24 * HOUR_MS + 1, {}, False),
+        (None, {}, False),
         (24 * HOUR_MS + 1, {"messaging_type": "UPDATE"}, False),
         (7 * 24 * HOUR_MS, {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}, True),
         (7 * 24 * HOUR_MS + 1, {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}, False),
         (None, {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}, False),
         (30 * 24 * HOUR_MS, {"messaging_type": "MESSAGE_TAG", "tag": "ACCOUNT_UPDATE"}, True),
     ],
-)  # fmt: skip
+)
 def test_the_window(wrote_ago_ms: int | None, request_: dict[str, str], taken: bool) -> None:
     sim = core()
     psid = sim.person()
@@ -256,13 +271,17 @@ def test_a_page_may_send_so_fast_and_not_faster() -> None:
 @pytest.mark.parametrize(
     ("fault", "status", "reached", "verdict"),
     [
-        (Fault.RATE_LIMITED, 400, True, Verdict.REFUSED), (Fault.BUSY, 500, True, Verdict.REFUSED),
-        (Fault.BLOCKED, 400, True, Verdict.REFUSED), (Fault.OUTSIDE_WINDOW, 400, True, Verdict.REFUSED),
-        (Fault.TOKEN_EXPIRED, 401, True, Verdict.REFUSED), (Fault.UNREACHABLE, None, False, Verdict.UNREACHED),
-        (Fault.TAKEN_SILENT, None, True, Verdict.TAKEN_UNTOLD), (Fault.LOST_SILENT, None, True, Verdict.LOST_UNTOLD),
+        (Fault.RATE_LIMITED, 400, True, Verdict.REFUSED),
+        (Fault.BUSY, 500, True, Verdict.REFUSED),
+        (Fault.BLOCKED, 400, True, Verdict.REFUSED),
+        (Fault.OUTSIDE_WINDOW, 400, True, Verdict.REFUSED),
+        (Fault.TOKEN_EXPIRED, 401, True, Verdict.REFUSED),
+        (Fault.UNREACHABLE, None, False, Verdict.UNREACHED),
+        (Fault.TAKEN_SILENT, None, True, Verdict.TAKEN_UNTOLD),
+        (Fault.LOST_SILENT, None, True, Verdict.LOST_UNTOLD),
         (Fault.GARBLED, 200, True, Verdict.TAKEN_UNTOLD),
     ],
-)  # fmt: skip
+)
 def test_every_fault_does_what_it_says(fault: Fault, status: int | None, reached: bool, verdict: Verdict) -> None:
     sim = core()
     psid = sim.person()
@@ -328,12 +347,14 @@ def test_a_long_listing_goes_on_at_a_link_with_the_token_in_it() -> None:
 @pytest.mark.parametrize(
     ("path", "token", "error"),
     [
-        ("/me/accounts", None, (400, 2500, None)), ("/me/accounts", "EAAGuess", (401, 190, None)),
-        ("/77", DEMO_PAGE.token, (400, 100, 33)), ("/me/nothing", DEMO_PAGE.token, (400, 100, 33)),
+        ("/me/accounts", None, (400, 2500, None)),
+        ("/me/accounts", "EAAGuess", (401, 190, None)),
+        ("/77", DEMO_PAGE.token, (400, 100, 33)),
+        ("/me/nothing", DEMO_PAGE.token, (400, 100, 33)),
         ("/me", OPTIONS.user_token, (400, 100, 33)),
         ("/me?appsecret_proof=00", DEMO_PAGE.token, (400, 100, None)),
     ],
-)  # fmt: skip
+)
 def test_what_the_directory_refuses(path: str, token: str | None, error: tuple[int, int, int | None]) -> None:
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     assert code(core().call("GET", f"{GRAPH}{path}", headers, None, START_MS)) == error
@@ -462,7 +483,7 @@ def test_customers_take_what_they_are_offered() -> None:
             tapped += [
                 element.get("postback", element.get("message", {}).get("quick_reply", {})).get("payload")
                 for element in elements(drain(sim, until_ms=START_MS + 3_000))
-            ]  # fmt: skip
+            ]
     assert {"TOMORROW", "ORDER"} <= set(tapped)
 
 

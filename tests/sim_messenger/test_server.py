@@ -170,9 +170,10 @@ async def test_the_steering_api_tells_what_is_going_on() -> None:
 )
 async def test_steering_nonsense_is_explained(body: bytes) -> None:
     async with (
-        MessengerSim(QUICK).serving() as url, aiohttp.ClientSession() as session,
+        MessengerSim(QUICK).serving() as url,
+        aiohttp.ClientSession() as session,
         session.post(f"{url}/sim/say", data=body) as answer,
-    ):  # fmt: skip
+    ):
         assert answer.status == 400
         assert (await answer.json())["message"]
 

@@ -29,9 +29,10 @@ def test_every_part_is_where_it_belongs(package: Path) -> None:
 def test_one_class_ties_the_parts_together(package: Path) -> None:
     module = import_module(f"airy.sources.{package.name}")
     (source,) = (
-        thing for thing in vars(module).values()
+        thing
+        for thing in vars(module).values()
         if isinstance(thing, type) and getattr(thing, "name", None) == package.name
-    )  # fmt: skip
+    )
     assert [name for name in MEMBERS if not callable(getattr(source, name, None))] == []
     assert source.__name__ in module.__all__
 

@@ -116,11 +116,22 @@ def test_any_bytes_are_read_or_undecodable(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("thing", "time_ms"),
     [
-        (1735689600987, 1735689600987), (1735689600987.9, 1735689600987), ("1735689600987", 1735689600987),
-        (0, None), (-1, None), (True, None), (None, None), ("soon", None), ("١٢٣", None), (10**30, None),
-        (1e300, None), ("9" * 40, None), ([], None), (253_370_764_800_000, None),
+        (1735689600987, 1735689600987),
+        (1735689600987.9, 1735689600987),
+        ("1735689600987", 1735689600987),
+        (0, None),
+        (-1, None),
+        (True, None),
+        (None, None),
+        ("soon", None),
+        ("١٢٣", None),
+        (10**30, None),
+        (1e300, None),
+        ("9" * 40, None),
+        ([], None),
+        (253_370_764_800_000, None),
     ],
-)  # fmt: skip
+)
 def test_only_times_are_times(thing: object, time_ms: int | None) -> None:
     assert payload.time_ms(thing) == time_ms
     assert payload.time_ms(thing, 5) == (time_ms or 5)

@@ -46,7 +46,7 @@ a, b, c, d = (term(letter) for letter in "abcd")
         (r"\&\&a", Clauses(should=(Term("id", pattern("&&a"), r"\&\&a"),))),
         ('"a && !b"', Clauses(should=(term("a && !b"),))),
     ],
-)  # fmt: skip
+)
 def test_clauses_are_required_optional_or_prohibited(text: str, expected: Clauses) -> None:
     assert tree(text) == expected
 
@@ -54,12 +54,25 @@ def test_clauses_are_required_optional_or_prohibited(text: str, expected: Clause
 @pytest.mark.parametrize(
     ("text", "low", "high"),
     [
-        ("[1 TO 5]", 1, 5), ("{1 TO 5}", 2, 4), ("[1 TO 5}", 1, 4), ("{1 TO 5]", 2, 5), ("[* TO 5]", None, 5),
-        ("[1 TO *]", 1, None), ("[* TO *]", None, None), ("[-5 TO -1]", -5, -1), ("7", 7, 7), ("-7", -7, -7),
-        (">7", 8, None), (">=7", 7, None), ("<7", None, 6), ("<=7", None, 7), ("*", None, None), ('"7"', 7, 7),
+        ("[1 TO 5]", 1, 5),
+        ("{1 TO 5}", 2, 4),
+        ("[1 TO 5}", 1, 4),
+        ("{1 TO 5]", 2, 5),
+        ("[* TO 5]", None, 5),
+        ("[1 TO *]", 1, None),
+        ("[* TO *]", None, None),
+        ("[-5 TO -1]", -5, -1),
+        ("7", 7, 7),
+        ("-7", -7, -7),
+        (">7", 8, None),
+        (">=7", 7, None),
+        ("<7", None, 6),
+        ("<=7", None, 7),
+        ("*", None, None),
+        ('"7"', 7, 7),
         ("[-9223372036854775808 TO 9223372036854775807]", -(1 << 63), (1 << 63) - 1),
     ],
-)  # fmt: skip
+)
 def test_numbers(text: str, low: int | None, high: int | None) -> None:
     found = tree(f"created_at:{text}")
     assert isinstance(found, Clauses)

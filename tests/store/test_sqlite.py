@@ -49,6 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 # --- the file
 
+
 async def test_the_file_is_private_and_its_directory_is_made(path: Path) -> None:
     async with opened(path) as store:
         await store.apply(seeded(1).records)
@@ -251,6 +252,7 @@ async def test_closing_waits_for_a_query_under_way(path: Path, monkeypatch: pyte
 
 # --- one record that fails
 
+
 async def test_a_fold_that_crashes_spoils_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it had changed in memory by then is undone."""
     log, clean_log, chat = Log(), Log(), Chat()
@@ -314,6 +316,7 @@ async def test_a_crash_of_the_engine_is_no_bad_record(monkeypatch: pytest.Monkey
 
 
 # --- the fold over rows, for logs nobody would write
+
 
 @given(logs)
 def test_rows_are_as_good_as_dictionaries(log: list[Fact]) -> None:

@@ -88,9 +88,7 @@ async def test_several_processes_are_one_table_and_one_that_is_down_has_a_row() 
     two.counts["airy_webhook_queue_up"] = one.counts["airy_store_caught_up"] = 0.0
     down.down = True
     urls = [f"http://127.0.0.1:{port}" for port in (8081, 8082, 8083)]
-    clients = [
-        Client(instance_, url, Secret(TOKEN)) for instance_, url in zip((one, two, down), urls, strict=True)
-    ]
+    clients = [Client(instance_, url, Secret(TOKEN)) for instance_, url in zip((one, two, down), urls, strict=True)]
 
     reports = await ask_all(clients)
     lines = words(reports).splitlines()
@@ -99,8 +97,11 @@ async def test_several_processes_are_one_table_and_one_that_is_down_has_a_row() 
     assert lines[0] == "Airy 1.2.3: not ready"
     table = lines[2 : lines.index("", 2)]
     assert [line.split()[0] for line in table if not line.startswith(" ")] == [
-        "PROCESS", "127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:8083",
-    ]  # fmt: skip
+        "PROCESS",
+        "127.0.0.1:8081",
+        "127.0.0.1:8082",
+        "127.0.0.1:8083",
+    ]
     assert "unreachable" in table[-1]
     assert "127.0.0.1:8083 does not answer: 127.0.0.1: connection refused" in lines
     assert len(table) == 1 + 3 + 3 + 1
@@ -114,16 +115,23 @@ async def test_several_processes_are_one_table_and_one_that_is_down_has_a_row() 
 def said(port: int, *components: str, silent: bool = False, **more: object) -> dict[str, object]:
     """A process as `/processes.list` has it."""
     return {
-        "instance": f"host:{port}", "url": f"http://10.0.0.1:{port}", "version": "1.2.3",
-        "started_at": "2026-01-01T00:00:00.000Z", "age_s": 42.4 if silent else 1.0, "silent": silent,
-        "ready": not silent, "waiting_for": {}, "memory_bytes": 88_080_384, "event_loop_delay_s": 0.0,
+        "instance": f"host:{port}",
+        "url": f"http://10.0.0.1:{port}",
+        "version": "1.2.3",
+        "started_at": "2026-01-01T00:00:00.000Z",
+        "age_s": 42.4 if silent else 1.0,
+        "silent": silent,
+        "ready": not silent,
+        "waiting_for": {},
+        "memory_bytes": 88_080_384,
+        "event_loop_delay_s": 0.0,
         "fold": {"lag": 5, "age_s": 0.25, "caught_up": True},
         "components": {
             name: {"ready": True, "restarts": 1, "lag": 7 if "publisher" in name else None, "rebalances": None}
             for name in components
         },
         **more,
-    }  # fmt: skip
+    }
 
 
 def fleet() -> Instance:
@@ -132,14 +140,16 @@ def fleet() -> Instance:
     waits = {"airy/webhooks/publisher": "redis is away"}
     api.fleet = {
         "data": [
-            said(8080, "api-admin", "http"), said(8081, "webhook-publisher", ready=False, waiting_for=waits),
+            said(8080, "api-admin", "http"),
+            said(8081, "webhook-publisher", ready=False, waiting_for=waits),
             said(8082, "webhook-consumer", silent=True),
         ],
         "components": {
-            "api-admin": {"processes": 1, "ready": 1}, "webhook-consumer": {"processes": 1, "ready": 0},
+            "api-admin": {"processes": 1, "ready": 1},
+            "webhook-consumer": {"processes": 1, "ready": 0},
             "webhook-publisher": {"processes": 1, "ready": 1},
         },
-    }  # fmt: skip
+    }
     return api
 
 

@@ -41,9 +41,15 @@ class Commands:
     """All commands, over one set of ports."""
 
     def __init__(
-        self, writer: Writer, store: Store, sealer: Sealer, facebook: Accounts, *,
-        message_ttl_s: float = 900.0, reach: Reach = ANYWHERE,
-    ) -> None:  # fmt: skip
+        self,
+        writer: Writer,
+        store: Store,
+        sealer: Sealer,
+        facebook: Accounts,
+        *,
+        message_ttl_s: float = 900.0,
+        reach: Reach = ANYWHERE,
+    ) -> None:
         self.channels = ChannelCommands(writer, store, sealer, facebook)
         self.conversations = ConversationCommands(writer, store)
         self.dead = DeadCommands(writer, store)

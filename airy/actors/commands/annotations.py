@@ -37,14 +37,24 @@ class MetadataCommands:
         return await self._change(subject, subject_id, {}, tuple(f"{PREFIX}.{key}" for key in keys), cause)
 
     async def _change(
-        self, subject: Subject, subject_id: str, settings: Flat, removals: tuple[str, ...], cause: Cause,
-    ) -> Position:  # fmt: skip
+        self,
+        subject: Subject,
+        subject_id: str,
+        settings: Flat,
+        removals: tuple[str, ...],
+        cause: Cause,
+    ) -> Position:
         if subject == "channel":
             return await self._change_channel(subject_id, settings, removals)
         change = self._writer.fact(
-            MetadataChanged, await self._known(subject, subject_id), cause,
-            subject=subject, subject_id=subject_id, set=settings, remove=removals,
-        )  # fmt: skip
+            MetadataChanged,
+            await self._known(subject, subject_id),
+            cause,
+            subject=subject,
+            subject_id=subject_id,
+            set=settings,
+            remove=removals,
+        )
         position = await self._writer.tell(change)
         if not await self._store.accepted(change.conversation_id, change.id):
             now = await self._known(subject, subject_id)

@@ -68,12 +68,17 @@ class ChannelCommands:
         channel_id = ids.channel_id(FACEBOOK, page_id)
         known = await self._store.channel(channel_id)
         shown = _shown(name or page.name, image_url or page.image_url)
-        return await self._put(Channel(
-            id=channel_id, source=FACEBOOK, source_channel_id=page_id, connected=True,
-            token=self._sealer.seal(page.token.reveal(), place(topics.CHANNELS.name, channel_id, "token")),
-            metadata={**(known.metadata if known else {}), **shown, "page_id": metadata.value(page_id)},
-            updated_at_ms=known.updated_at_ms if known else 0,
-        ))  # fmt: skip
+        return await self._put(
+            Channel(
+                id=channel_id,
+                source=FACEBOOK,
+                source_channel_id=page_id,
+                connected=True,
+                token=self._sealer.seal(page.token.reveal(), place(topics.CHANNELS.name, channel_id, "token")),
+                metadata={**(known.metadata if known else {}), **shown, "page_id": metadata.value(page_id)},
+                updated_at_ms=known.updated_at_ms if known else 0,
+            )
+        )
 
     async def explore_facebook(self, token: Secret) -> Sequence[Account]:
         connected = frozenset(channel.source_channel_id for channel in await self._store.channels())

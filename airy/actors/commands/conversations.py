@@ -44,9 +44,13 @@ class ConversationCommands:
     async def name_contact(self, conversation_id: str, display_name: str, cause: Cause) -> Position:
         conversation = await self._conversation(conversation_id)
         change = self._writer.fact(
-            MetadataChanged, conversation, cause, subject="conversation", subject_id=conversation_id,
+            MetadataChanged,
+            conversation,
+            cause,
+            subject="conversation",
+            subject_id=conversation_id,
             set={"contact.display_name": metadata.value(display_name)},
-        )  # fmt: skip
+        )
         return await self._writer.tell(change)
 
     async def refetch_profile(self, conversation_id: str, cause: Cause) -> Position:

@@ -73,10 +73,14 @@ class TemplateCommands:
         self, template_id: str, *, name: str | None, source: str | None, content: Raw | None
     ) -> Done[Template]:
         template = await self._known(template_id)
-        return await self._put(replace(
-            template, name=template.name if name is None else name, source=source or template.source,
-            content=template.content if content is None else content,
-        ))  # fmt: skip
+        return await self._put(
+            replace(
+                template,
+                name=template.name if name is None else name,
+                source=source or template.source,
+                content=template.content if content is None else content,
+            )
+        )
 
     async def delete(self, template_id: str) -> Position:
         await self._known(template_id)

@@ -31,9 +31,14 @@ class MessageCommands:
         self._ttl_ms = round(message_ttl_s * 1000)
 
     async def send(
-        self, content: Raw, cause: Cause, *, conversation_id: str | None = None,
-        channel_id: str | None = None, recipient_id: str | None = None,
-    ) -> Done[Message]:  # fmt: skip
+        self,
+        content: Raw,
+        cause: Cause,
+        *,
+        conversation_id: str | None = None,
+        channel_id: str | None = None,
+        recipient_id: str | None = None,
+    ) -> Done[Message]:
         """The message as folded. Under a key that was used before: the message of then, wherever it has got
         to.
 
@@ -42,12 +47,21 @@ class MessageCommands:
         target = await self._target(conversation_id, channel_id, recipient_id)
         message_id = self._writer.id_for(cause, target.conversation_id, "message")
         now_ms = self._writer.now_ms()
-        position = await self._writer.tell(MessageQueued(
-            id=ids.derive(message_id, ":queued"), conversation_id=target.conversation_id,
-            channel_id=target.channel.id, source=target.channel.source, at_ms=now_ms, cause=cause.request_id,
-            message_id=message_id, sender_id=cause.caller, content=content, recipient_id=target.recipient_id,
-            expires_at_ms=now_ms + self._ttl_ms,
-        ))  # fmt: skip
+        position = await self._writer.tell(
+            MessageQueued(
+                id=ids.derive(message_id, ":queued"),
+                conversation_id=target.conversation_id,
+                channel_id=target.channel.id,
+                source=target.channel.source,
+                at_ms=now_ms,
+                cause=cause.request_id,
+                message_id=message_id,
+                sender_id=cause.caller,
+                content=content,
+                recipient_id=target.recipient_id,
+                expires_at_ms=now_ms + self._ttl_ms,
+            )
+        )
         message = await self._store.message(message_id)
         if message is None:
             raise Refused("the conversation is with nobody yet: name the recipient", field="source_recipient_id")
@@ -83,9 +97,13 @@ class MessageCommands:
         if message is None or message.deleted:
             raise Unknown(f"there is no message {message_id}", field="message_id")
         request = self._writer.fact(
-            ResendRequested, message, cause, fact_id=self._writer.id_for(cause, message_id, "resend"),
-            message_id=message_id, expires_at_ms=self._writer.now_ms() + self._ttl_ms,
-        )  # fmt: skip
+            ResendRequested,
+            message,
+            cause,
+            fact_id=self._writer.id_for(cause, message_id, "resend"),
+            message_id=message_id,
+            expires_at_ms=self._writer.now_ms() + self._ttl_ms,
+        )
         position = await self._writer.tell(request)
         accepted = await self._store.accepted(message.conversation_id, request.id)
         after = await self._store.message(message_id) or message

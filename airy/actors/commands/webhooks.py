@@ -45,9 +45,14 @@ class Signed(Struct, frozen=True):
 
 class WebhookCommands:
     def __init__(
-        self, writer: Writer, store: Store, sealer: Sealer, *,
-        reach: Reach = ANYWHERE, random_bytes: Callable[[int], bytes] = token_bytes,
-    ) -> None:  # fmt: skip
+        self,
+        writer: Writer,
+        store: Store,
+        sealer: Sealer,
+        *,
+        reach: Reach = ANYWHERE,
+        random_bytes: Callable[[int], bytes] = token_bytes,
+    ) -> None:
         self._reach = reach
         self._writer = writer
         self._store = store
@@ -60,10 +65,13 @@ class WebhookCommands:
         webhook_id = webhook_id or self._writer.id_for(cause, "webhook")
         secret = self._new_secret()
         blank = Webhook(
-            id=webhook_id, url="", status="Subscribed", secrets=(self._seal(webhook_id, "secrets", secret),),
+            id=webhook_id,
+            url="",
+            status="Subscribed",
+            secrets=(self._seal(webhook_id, "secrets", secret),),
             subscribed_at_ms=now_ms,
             since=subscribed_from(await self._writer.ends()),
-        )  # fmt: skip
+        )
         if given.url is None:
             raise Refused("url is required", field="url")
         done = await self._put(self._with(blank, given))

@@ -95,14 +95,22 @@ class Writer:
         return await self.write([topics.EVENTS.emit(fact.conversation_id, fact, headers=headers)])
 
     def fact(
-        self, kind: type[F], known: Conversation | Message, cause: Cause, /, *, fact_id: str | None = None,
+        self,
+        kind: type[F],
+        known: Conversation | Message,
+        cause: Cause,
+        /,
+        *,
+        fact_id: str | None = None,
         **fields: Any,
-    ) -> F:  # fmt: skip
+    ) -> F:
         """A fact about a conversation we know, or about that of a message."""
         about: dict[str, Any] = {
             "id": fact_id or self._ids.new(),
             "conversation_id": known.conversation_id if isinstance(known, Message) else known.id,
-            "channel_id": known.channel_id, "source": known.source,
-            "at_ms": self.now_ms(), "cause": cause.request_id,
-        }  # fmt: skip
+            "channel_id": known.channel_id,
+            "source": known.source,
+            "at_ms": self.now_ms(),
+            "cause": cause.request_id,
+        }
         return kind(**about, **fields)

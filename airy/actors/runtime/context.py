@@ -36,10 +36,17 @@ class Context:
     )
 
     def __init__(
-        self, path: str, *, clock: Clock, random: Random, log: FilteringBoundLogger | None = None,
-        draining: anyio.Event | None = None, heart: Heart | None = None,
-        on_ready: Callable[[], None] = _nobody_listens, cleanup_ends_at: Callable[[], float] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        path: str,
+        *,
+        clock: Clock,
+        random: Random,
+        log: FilteringBoundLogger | None = None,
+        draining: anyio.Event | None = None,
+        heart: Heart | None = None,
+        on_ready: Callable[[], None] = _nobody_listens,
+        cleanup_ends_at: Callable[[], float] | None = None,
+    ) -> None:
         self.path = path
         self.clock = clock
         self.random = random

@@ -47,9 +47,15 @@ class Tree:
 
 
 async def run_tree(
-    plan: Supervision, *, clock: Clock, seed: int | None = None, log: FilteringBoundLogger | None = None,
-    stop: anyio.Event | None = None, drain_s: float = inf, on_start: Callable[[Tree], None] | None = None,
-) -> None:  # fmt: skip
+    plan: Supervision,
+    *,
+    clock: Clock,
+    seed: int | None = None,
+    log: FilteringBoundLogger | None = None,
+    stop: anyio.Event | None = None,
+    drain_s: float = inf,
+    on_start: Callable[[Tree], None] | None = None,
+) -> None:
     """Until everything is done, or stopped, or the root gives up: `TreeFailed`.
 
     `stop` drains, child after child and each within its own limit; after `drain_s` those that are left are not waited

@@ -65,10 +65,12 @@ class Attempts:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
             try:
-                await self._bus.publish([
-                    topics.ATTEMPTS.emit(one.id, self._encoder.encode(one), headers=(("id", one.id.encode()),))
-                    for one in batch
-                ])  # fmt: skip
+                await self._bus.publish(
+                    [
+                        topics.ATTEMPTS.emit(one.id, self._encoder.encode(one), headers=(("id", one.id.encode()),))
+                        for one in batch
+                    ]
+                )
             except Unavailable as error:
                 ctx.log.warning("attempts.wait", error=str(error), waiting=len(self._waiting), lost=self.lost)
                 self._put_back(batch)

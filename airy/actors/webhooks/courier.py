@@ -28,7 +28,7 @@ from airy.actors.webhooks.retry import (
     answered,
     decide,
     given_up,
-)  # fmt: skip
+)
 from airy.actors.webhooks.subscribers import Subscribers
 from airy.errors import Refused, Unavailable
 from airy.fetch import Fetch
@@ -53,10 +53,20 @@ class Courier:
     """`switch_off(webhook_id, reason)` writes a webhook's record as unsubscribed."""
 
     def __init__(
-        self, queue: WebhookQueue, fetch: Fetch, sealer: Sealer, subscribers: Subscribers, *, attempts: Attempts,
-        dead_letters: DeadLetters, switch_off: SwitchOff, connect_s: float, total_s: float, counts: Counter[str],
+        self,
+        queue: WebhookQueue,
+        fetch: Fetch,
+        sealer: Sealer,
+        subscribers: Subscribers,
+        *,
+        attempts: Attempts,
+        dead_letters: DeadLetters,
+        switch_off: SwitchOff,
+        connect_s: float,
+        total_s: float,
+        counts: Counter[str],
         lateness: Histogram,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._queue = queue
         self._fetch = fetch
         self._sealer = sealer
@@ -87,12 +97,22 @@ class Courier:
         self._counts["delivered" if outcome.succeeded else "failed"] += 1
         if outcome.succeeded:
             self._lateness.add(max(0, now_ms - job.entry.at_ms) / 1000)
-        self._attempts.add(Attempt(
-            id=job.id, webhook_id=job.webhook_id, event_id=job.entry.event_id, kind=job.entry.kind,
-            attempt=job.attempt, at_ms=started_ms, took_ms=now_ms - started_ms, result=RESULTS[type(decision)],
-            status=outcome.status, error=outcome.error, response=response,
-            again_at_ms=decision.due_ms if isinstance(decision, Again) else None,
-        ))  # fmt: skip
+        self._attempts.add(
+            Attempt(
+                id=job.id,
+                webhook_id=job.webhook_id,
+                event_id=job.entry.event_id,
+                kind=job.entry.kind,
+                attempt=job.attempt,
+                at_ms=started_ms,
+                took_ms=now_ms - started_ms,
+                result=RESULTS[type(decision)],
+                status=outcome.status,
+                error=outcome.error,
+                response=response,
+                again_at_ms=decision.due_ms if isinstance(decision, Again) else None,
+            )
+        )
         if not outcome.succeeded:
             ctx.log.info("delivery.failed", status=outcome.status, error=outcome.error, **_about(job))
         await self._settle(ctx, job, webhook, decision)
@@ -134,9 +154,14 @@ class Courier:
         try:
             target = self._target(webhook)
             answer = await self._fetch(
-                "POST", target.url, headers=request_headers(target, job, now_ms), body=job.entry.body,
-                connect_s=self._connect_s, total_s=self._total_s, body_bytes_max=RESPONSE_BYTES_MAX,
-            )  # fmt: skip
+                "POST",
+                target.url,
+                headers=request_headers(target, job, now_ms),
+                body=job.entry.body,
+                connect_s=self._connect_s,
+                total_s=self._total_s,
+                body_bytes_max=RESPONSE_BYTES_MAX,
+            )
         except (Unavailable, Refused) as error:
             return Outcome(None, str(error)), ""
         response = target.hide(answer.body.decode("utf-8", "replace")) if answer.body else ""
@@ -241,6 +266,10 @@ class Courier:
 def _about(job: Job) -> dict[str, object]:
     """What a log line about a delivery names."""
     return {
-        "delivery_id": job.id, "webhook_id": job.webhook_id, "conversation_id": job.entry.lane,
-        "offset": job.entry.id[0], "attempt": job.attempt, "trace_id": trace_id_of(job.entry.trace),
-    }  # fmt: skip
+        "delivery_id": job.id,
+        "webhook_id": job.webhook_id,
+        "conversation_id": job.entry.lane,
+        "offset": job.entry.id[0],
+        "attempt": job.attempt,
+        "trace_id": trace_id_of(job.entry.trace),
+    }

@@ -59,10 +59,20 @@ def dead_delivery(job: Job, reason: str, now_ms: int) -> DeadDelivery:
     entry = job.entry
     where = topics.parse_position_token(entry.position)
     return DeadDelivery(
-        delivery_id=job.id, webhook_id=job.webhook_id, event_id=entry.event_id, kind=entry.kind, lane=entry.lane,
-        topic=where.topic, partition=where.partition, at_ms=entry.at_ms, attempts=job.attempt,
-        reason=reason[:REASON_CHARS_MAX], died_at_ms=now_ms, body=Raw(entry.body), trace=entry.trace,
-    )  # fmt: skip
+        delivery_id=job.id,
+        webhook_id=job.webhook_id,
+        event_id=entry.event_id,
+        kind=entry.kind,
+        lane=entry.lane,
+        topic=where.topic,
+        partition=where.partition,
+        at_ms=entry.at_ms,
+        attempts=job.attempt,
+        reason=reason[:REASON_CHARS_MAX],
+        died_at_ms=now_ms,
+        body=Raw(entry.body),
+        trace=entry.trace,
+    )
 
 
 def again(one: DeadDelivery, position: Position) -> tuple[Shard, Entry]:
@@ -70,9 +80,16 @@ def again(one: DeadDelivery, position: Position) -> tuple[Shard, Entry]:
     its own a change does not keep, when the log is moved.
     """
     return Shard(one.topic, one.partition), Entry(
-        id=(0, 0), webhook_ids=(one.webhook_id,), lane=one.lane, event_id=one.event_id, kind=one.kind,
-        body=bytes(one.body), at_ms=one.at_ms, position=topics.position_token(position), trace=one.trace,
-    )  # fmt: skip
+        id=(0, 0),
+        webhook_ids=(one.webhook_id,),
+        lane=one.lane,
+        event_id=one.event_id,
+        kind=one.kind,
+        body=bytes(one.body),
+        at_ms=one.at_ms,
+        position=topics.position_token(position),
+        trace=one.trace,
+    )
 
 
 def record(one: DeadDelivery) -> Emit:
@@ -198,9 +215,7 @@ class DeadLetters:
         await self._inherit(ctx)
         await self._forget()
         await self._make_again(ctx, now_ms)
-        old = await self._store.old_burials(
-            keep_max=KEEP_MAX, before_ms=now_ms - KEEP_MS, burials_max=TOMBSTONES_MAX
-        )  # fmt: skip
+        old = await self._store.old_burials(keep_max=KEEP_MAX, before_ms=now_ms - KEEP_MS, burials_max=TOMBSTONES_MAX)
         if old:
             ctx.log.info("dead_letters.pruned", burials=len(old))
             await self._bus.publish([tombstone(burial_id) for burial_id in old])

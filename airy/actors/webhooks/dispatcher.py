@@ -47,12 +47,26 @@ class Dispatcher:
     """
 
     def __init__(
-        self, bus: Bus, store: Engine, progress: Progress, queue: WebhookQueue, fetch: Fetch, *, sealer: Sealer,
-        switch_off: SwitchOff, arrived: Arrived = anyio.sleep, in_flight_max: int = 200, per_webhook_max: int = 20,
-        connect_s: float = 5.0, total_s: float = 15.0, poll_s: float = 1.0,
-        gather_s: float = 0.0, counts: Counter[str] | None = None,
-        heritage: Heritage | None = None, lateness: Histogram | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        bus: Bus,
+        store: Engine,
+        progress: Progress,
+        queue: WebhookQueue,
+        fetch: Fetch,
+        *,
+        sealer: Sealer,
+        switch_off: SwitchOff,
+        arrived: Arrived = anyio.sleep,
+        in_flight_max: int = 200,
+        per_webhook_max: int = 20,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        poll_s: float = 1.0,
+        gather_s: float = 0.0,
+        counts: Counter[str] | None = None,
+        heritage: Heritage | None = None,
+        lateness: Histogram | None = None,
+    ) -> None:
         self._queue = queue
         self._arrived = arrived
         self._in_flight_max = in_flight_max
@@ -68,10 +82,18 @@ class Dispatcher:
         self._attempts = Attempts(bus)
         self._dead_letters = DeadLetters(bus, store, progress, queue, heritage=heritage)
         self._courier = Courier(
-            queue, fetch, sealer, self._subscribers, attempts=self._attempts, dead_letters=self._dead_letters,
-            switch_off=switch_off, connect_s=connect_s, total_s=total_s,
-            counts=Counter[str]() if counts is None else counts, lateness=lateness or Histogram(LONG_S),
-        )  # fmt: skip
+            queue,
+            fetch,
+            sealer,
+            self._subscribers,
+            attempts=self._attempts,
+            dead_letters=self._dead_letters,
+            switch_off=switch_off,
+            connect_s=connect_s,
+            total_s=total_s,
+            counts=Counter[str]() if counts is None else counts,
+            lateness=lateness or Histogram(LONG_S),
+        )
         self._endpoints: dict[str, Endpoint] = {}  # those with something to remember
         self._errands: deque[Errand] = deque()  # for the next worker that is free
         self._idle: list[anyio.Event] = []  # one per worker that waits
@@ -131,9 +153,12 @@ class Dispatcher:
         self._claimed_ms = now_ms = ctx.clock.now_ms()
         try:
             jobs = await self._queue.claim(
-                now_ms=now_ms, lease_ms=self._lease_ms, jobs_max=free, per_webhook_max=self._per_webhook_max,
+                now_ms=now_ms,
+                lease_ms=self._lease_ms,
+                jobs_max=free,
+                per_webhook_max=self._per_webhook_max,
                 not_webhooks=frozenset(name for name, one in self._endpoints.items() if one.room(now_ms) <= 0),
-            )  # fmt: skip
+            )
             webhooks = {
                 name: await self._subscribers.webhook(name) for name in dict.fromkeys(job.webhook_id for job in jobs)
             }

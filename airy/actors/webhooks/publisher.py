@@ -68,11 +68,20 @@ class Publisher:
     """
 
     def __init__(
-        self, bus: Bus, store: Changes, progress: Progress, queue: WebhookQueue, *,
-        forget: Forget | None = None, forgotten: Forgotten | None = None, rebuild: Rebuild | None = None,
-        changes_max: int = 500, idle_s: float = 1.0, audit_s: float = 2.0,
+        self,
+        bus: Bus,
+        store: Changes,
+        progress: Progress,
+        queue: WebhookQueue,
+        *,
+        forget: Forget | None = None,
+        forgotten: Forgotten | None = None,
+        rebuild: Rebuild | None = None,
+        changes_max: int = 500,
+        idle_s: float = 1.0,
+        audit_s: float = 2.0,
         commit_s: float = 2.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._bus = bus
         self._store = store
         self._progress = progress
@@ -321,7 +330,13 @@ class Publisher:
 def _entry(published: Published, matcher: Matcher) -> Entry:
     change = published.change
     return Entry(
-        id=(published.position.offset, published.nth), webhook_ids=matcher.recipients(published), lane=change.lane,
-        event_id=change.id, kind=change.kind.value, body=change.body, at_ms=change.at_ms,
-        position=topics.position_token(published.position), trace=published.trace,
-    )  # fmt: skip
+        id=(published.position.offset, published.nth),
+        webhook_ids=matcher.recipients(published),
+        lane=change.lane,
+        event_id=change.id,
+        kind=change.kind.value,
+        body=change.body,
+        at_ms=change.at_ms,
+        position=topics.position_token(published.position),
+        trace=published.trace,
+    )

@@ -20,8 +20,13 @@ from airy.errors import Unavailable
 WAL_PAGES_MAX = 2_000  # 8 MB: then a checkpoint is due
 BUSY_MS = 2_000
 TRANSIENT = (
-    apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError,
-)  # fmt: skip
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.NoMemError,
+)
 
 
 class QueueFile:

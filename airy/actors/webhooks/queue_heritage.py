@@ -41,12 +41,32 @@ class QueueHeritage:
 
 
 def _dead(
-    job_id: str, webhook_id: str, event_id: str, lane: str, kind: str, body: bytes, attempts: int, reason: str,
-    died_at_ms: int, at_ms: int, position: str, trace: str,
-) -> DeadDelivery:  # fmt: skip
+    job_id: str,
+    webhook_id: str,
+    event_id: str,
+    lane: str,
+    kind: str,
+    body: bytes,
+    attempts: int,
+    reason: str,
+    died_at_ms: int,
+    at_ms: int,
+    position: str,
+    trace: str,
+) -> DeadDelivery:
     where = topics.parse_position_token(position)
     return DeadDelivery(
-        delivery_id=job_id, webhook_id=webhook_id, event_id=event_id, kind=kind, lane=lane, topic=where.topic,
-        partition=where.partition, at_ms=at_ms, attempts=attempts, reason=reason, died_at_ms=died_at_ms,
-        body=Raw(body), trace=trace,
-    )  # fmt: skip
+        delivery_id=job_id,
+        webhook_id=webhook_id,
+        event_id=event_id,
+        kind=kind,
+        lane=lane,
+        topic=where.topic,
+        partition=where.partition,
+        at_ms=at_ms,
+        attempts=attempts,
+        reason=reason,
+        died_at_ms=died_at_ms,
+        body=Raw(body),
+        trace=trace,
+    )

@@ -77,9 +77,7 @@ class _Group:
 class SqliteQueue:
     """`jobs_max` is how much may wait or be leased."""
 
-    def __init__(
-        self, path: Path | str = ":memory:", *, jobs_max: int = 1_000_000, ids: Ids | None = None
-    ) -> None:
+    def __init__(self, path: Path | str = ":memory:", *, jobs_max: int = 1_000_000, ids: Ids | None = None) -> None:
         self._file = QueueFile(path, self._forget_names)
         self.heritage = QueueHeritage(self._file)
         self._jobs_max = jobs_max
@@ -152,10 +150,21 @@ class SqliteQueue:
 
     def _put_entry(self, database: apsw.Connection, shard: int | None, entry: Entry, webhooks: Iterable[str]) -> None:
         numbers = [self._number(database, name) for name in webhooks]
-        database.execute(sql.PUT_ENTRY, (
-            shard, *entry.id, len(numbers), entry.lane, entry.event_id, entry.kind, entry.at_ms, entry.position,
-            entry.body, entry.trace,
-        ))  # fmt: skip
+        database.execute(
+            sql.PUT_ENTRY,
+            (
+                shard,
+                *entry.id,
+                len(numbers),
+                entry.lane,
+                entry.event_id,
+                entry.kind,
+                entry.at_ms,
+                entry.position,
+                entry.body,
+                entry.trace,
+            ),
+        )
         row = database.last_insert_rowid()
         for number in numbers:
             # A job that was never due before takes the time of the last claim: so it keeps its place among retries.
@@ -179,9 +188,14 @@ class SqliteQueue:
     # --- the dispatcher's side
 
     async def claim(
-        self, *, now_ms: int, lease_ms: int, jobs_max: int, per_webhook_max: int,
+        self,
+        *,
+        now_ms: int,
+        lease_ms: int,
+        jobs_max: int,
+        per_webhook_max: int,
         not_webhooks: frozenset[str] = frozenset(),
-    ) -> list[Job]:  # fmt: skip
+    ) -> list[Job]:
         await self._file.breathe()
         self._claimed_at_ms = now_ms
         with self._file.writing() as database:
@@ -190,9 +204,13 @@ class SqliteQueue:
             return self._lease(database, due, now_ms, now_ms + lease_ms) if due else []
 
     def _due(
-        self, database: apsw.Connection, now_ms: int, jobs_max: int, per_webhook_max: int,
+        self,
+        database: apsw.Connection,
+        now_ms: int,
+        jobs_max: int,
+        per_webhook_max: int,
         not_webhooks: frozenset[str],
-    ) -> list[int]:  # fmt: skip
+    ) -> list[int]:
         """The oldest due heads: a few of each webhook at first, then more of those whose few are all among them."""
         leased = dict(database.execute(sql.LEASED))
         waiting: Any = database.execute(sql.WAITING).fetchall()

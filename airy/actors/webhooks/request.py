@@ -22,10 +22,24 @@ HEADERS_MAX = 32
 HEADER_CHARS_MAX = 4_096
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-OURS = frozenset({
-    "host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te", "trailer",
-    "upgrade", "expect", "accept-encoding", "x-airy-content-signature", "x-airy-position", "traceparent",
-})  # fmt: skip
+OURS = frozenset(
+    {
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "accept-encoding",
+        "x-airy-content-signature",
+        "x-airy-position",
+        "traceparent",
+    }
+)
 HIDDEN = "***"
 HIDE_CHARS_MIN = 6  # shorter values are no secrets, and hiding them would make an answer unreadable
 
@@ -77,9 +91,11 @@ def open_target(webhook: Webhook, sealer: Sealer) -> Target:
     if webhook.headers is not None:
         headers = _merged(headers, _decode(unseal(webhook.headers, "headers")))
     return Target(
-        webhook.url, headers, tuple(signing.secret_key(unseal(sealed, "secrets")) for sealed in webhook.secrets),
+        webhook.url,
+        headers,
+        tuple(signing.secret_key(unseal(sealed, "secrets")) for sealed in webhook.secrets),
         None if webhook.signature_key is None else unseal(webhook.signature_key, "signature_key"),
-    )  # fmt: skip
+    )
 
 
 def request_headers(target: Target, job: Job, now_ms: int) -> dict[str, str]:
@@ -87,8 +103,10 @@ def request_headers(target: Target, job: Job, now_ms: int) -> dict[str, str]:
     now_s = now_ms // 1000
     headers = {
         **target.headers,
-        "webhook-id": entry.event_id, "webhook-timestamp": str(now_s), "X-Airy-Position": entry.position,
-    }  # fmt: skip
+        "webhook-id": entry.event_id,
+        "webhook-timestamp": str(now_s),
+        "X-Airy-Position": entry.position,
+    }
     traced = trace.parse(entry.trace) if entry.trace else None
     if traced is not None:
         headers[trace.HEADER] = traced.child(f"{job.id}:{job.attempt}").header

@@ -24,8 +24,9 @@ from airy.errors import Refused
 Write = Callable[[bytes], Awaitable[object]]
 
 ORDER: tuple[Topic[Any], ...] = (
-    *(topic for topic in topics.ALL if topic not in (topics.COMPONENTS, topics.WEBHOOKS)), topics.WEBHOOKS,
-)  # fmt: skip
+    *(topic for topic in topics.ALL if topic not in (topics.COMPONENTS, topics.WEBHOOKS)),
+    topics.WEBHOOKS,
+)
 """What processes said of themselves stays behind: where the log goes, others run."""
 
 

@@ -30,9 +30,14 @@ ACL_OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8, "DescribeConfigs": 10}
 LITERAL, ALLOW, ANY_HOST = 3, 3, "*"
 
 _NEVER = (
-    errors.InvalidReplicationFactorError, errors.InvalidPartitionsError, errors.InvalidConfigurationError,
-    errors.InvalidTopicError, errors.PolicyViolationError, errors.InvalidRequestError, errors.SecurityDisabled,
-)  # fmt: skip
+    errors.InvalidReplicationFactorError,
+    errors.InvalidPartitionsError,
+    errors.InvalidConfigurationError,
+    errors.InvalidTopicError,
+    errors.PolicyViolationError,
+    errors.InvalidRequestError,
+    errors.SecurityDisabled,
+)
 _FORBIDDEN = (errors.TopicAuthorizationFailedError, errors.ClusterAuthorizationFailedError)
 
 
@@ -64,12 +69,14 @@ class Admin:
         configs = await self._configs(there, keys)
         return {
             name: Found(
-                name=name, partitions=len(topic["partitions"]), config=configs.get(name, {}),
+                name=name,
+                partitions=len(topic["partitions"]),
+                config=configs.get(name, {}),
                 replication=min(len(each["replicas"]) for each in topic["partitions"]),
             )
             for name, topic in there.items()
             if name in configs
-        }  # fmt: skip
+        }
 
     async def create(self, topics: Sequence[Wanted]) -> None:
         """A topic that somebody else has just made is left as it is. Raises `Refused`, `Unavailable`."""

@@ -18,11 +18,13 @@ class _Answer(Response):  # type: ignore[misc]
         (
             "resources",
             Array(
-                ("error_code", Int16), ("error_message", String("utf-8")), ("resource_type", Int8),
+                ("error_code", Int16),
+                ("error_message", String("utf-8")),
+                ("resource_type", Int8),
                 ("resource_name", String("utf-8")),
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 class _Question(RequestStruct):  # type: ignore[misc]
@@ -33,7 +35,8 @@ class _Question(RequestStruct):  # type: ignore[misc]
         (
             "resources",
             Array(
-                ("resource_type", Int8), ("resource_name", String("utf-8")),
+                ("resource_type", Int8),
+                ("resource_name", String("utf-8")),
                 (
                     "configs",
                     Array(("name", String("utf-8")), ("operation", Int8), ("value", String("utf-8"))),
@@ -41,7 +44,7 @@ class _Question(RequestStruct):  # type: ignore[misc]
             ),
         ),
         ("validate_only", Boolean),
-    )  # fmt: skip
+    )
 
 
 class IncrementalAlterConfigs(Request[_Question]):  # type: ignore[misc]

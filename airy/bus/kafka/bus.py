@@ -66,14 +66,22 @@ class KafkaBus:
 
     @asynccontextmanager
     async def subscribe(
-        self, topics: Sequence[Topic[Any]], *, group: str, ownership: Ownership | None = None,
-    ) -> AsyncIterator[Subscription]:  # fmt: skip
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        group: str,
+        ownership: Ownership | None = None,
+    ) -> AsyncIterator[Subscription]:
         for topic in topics:
             self._check(topic.name, 0)
         subscription = KafkaSubscription(
-            self._settings, (await self._ready()).ends, topics=topics, group=group, ownership=ownership,
+            self._settings,
+            (await self._ready()).ends,
+            topics=topics,
+            group=group,
+            ownership=ownership,
             rebalances=self.rebalances,
-        )  # fmt: skip
+        )
         await subscription.open()
         try:
             yield subscription

@@ -29,23 +29,29 @@ C = TypeVar("C", bound=Client)
 def connection(settings: KafkaSettings) -> dict[str, Any]:
     """The keyword arguments every client of aiokafka takes to connect."""
     options: dict[str, Any] = {
-        "bootstrap_servers": list(settings.bootstrap), "client_id": settings.client_id,
-        "request_timeout_ms": round(settings.request_s * 1000), "metadata_max_age_ms": 30_000,
+        "bootstrap_servers": list(settings.bootstrap),
+        "client_id": settings.client_id,
+        "request_timeout_ms": round(settings.request_s * 1000),
+        "metadata_max_age_ms": 30_000,
         "security_protocol": _PROTOCOLS[settings.tls, settings.sasl != "off"],
-    }  # fmt: skip
+    }
     if settings.tls:
         options["ssl_context"] = _tls(settings)
     if settings.sasl != "off":
         options |= {
-            "sasl_mechanism": settings.sasl, "sasl_plain_username": settings.username,
+            "sasl_mechanism": settings.sasl,
+            "sasl_plain_username": settings.username,
             "sasl_plain_password": settings.password.reveal() if settings.password else "",
-        }  # fmt: skip
+        }
     return options
 
 
 _PROTOCOLS = {
-    (False, False): "PLAINTEXT", (True, False): "SSL", (False, True): "SASL_PLAINTEXT", (True, True): "SASL_SSL",
-}  # fmt: skip
+    (False, False): "PLAINTEXT",
+    (True, False): "SSL",
+    (False, True): "SASL_PLAINTEXT",
+    (True, True): "SASL_SSL",
+}
 
 
 def _tls(settings: KafkaSettings) -> ssl.SSLContext:

@@ -53,9 +53,11 @@ class Ends:
         await self._admins.close()
 
     async def _offsets(
-        self, partitions: Iterable[TopicPartition],
-        ask: Callable[[AIOKafkaConsumer, list[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]], what: str,
-    ) -> dict[TopicPartition, int]:  # fmt: skip
+        self,
+        partitions: Iterable[TopicPartition],
+        ask: Callable[[AIOKafkaConsumer, list[KafkaPartition]], Awaitable[Mapping[KafkaPartition, int]]],
+        what: str,
+    ) -> dict[TopicPartition, int]:
         wire = {self._wire(where): where for where in partitions}
         if not wire:
             return {}

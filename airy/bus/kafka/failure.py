@@ -28,9 +28,12 @@ CHECK = (
 MAKE = "`airy topics apply` makes it"
 _ACLS = "`airy topics acls` prints what each component needs"
 GONE = (
-    errors.CommitFailedError, errors.IllegalStateError, errors.UnknownMemberIdError, errors.IllegalGenerationError,
+    errors.CommitFailedError,
+    errors.IllegalStateError,
+    errors.UnknownMemberIdError,
+    errors.IllegalGenerationError,
     errors.RebalanceInProgressError,
-)  # fmt: skip
+)
 """Of a commit: the group went on without us."""
 
 ADVICE: dict[type[Exception], str] = {

@@ -29,9 +29,7 @@ class Part:
 
     __slots__ = ("alone", "done", "emits", "given_up", "offsets", "sent")
 
-    def __init__(
-        self, emits: Sequence[Emit], done: "asyncio.Future[Exception | None]", *, alone: bool = False
-    ) -> None:
+    def __init__(self, emits: Sequence[Emit], done: "asyncio.Future[Exception | None]", *, alone: bool = False) -> None:
         self.emits = emits
         self.done = done
         self.alone = alone  # shares no batch with others

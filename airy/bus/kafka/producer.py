@@ -122,9 +122,14 @@ class _Generation:
         self._settings = settings
         self._lanes: dict[TopicPartition, Lane] = {}
         self._producer = AIOKafkaProducer(
-            **connection(settings), acks="all", enable_idempotence=True, linger_ms=0, compression_type=codec(settings),
-            max_batch_size=settings.batch_bytes_max, max_request_size=settings.record_bytes_max + 1_048_576,
-        )  # fmt: skip
+            **connection(settings),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            compression_type=codec(settings),
+            max_batch_size=settings.batch_bytes_max,
+            max_request_size=settings.record_bytes_max + 1_048_576,
+        )
 
     async def start(self) -> None:
         await self._producer.start()

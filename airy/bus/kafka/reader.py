@@ -167,9 +167,11 @@ class KafkaReader:
             raise
 
     def _keep(
-        self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition],
+        self,
+        consumer: AIOKafkaConsumer,
+        wanted: list[TopicPartition],
         found: "Mapping[KafkaPartition, list[ConsumerRecord[bytes, bytes]]]",
-    ) -> None:  # fmt: skip
+    ) -> None:
         asked_s = anyio.current_time() - self._asked_at
         for where in () if self._asleep else wanted:
             self._quiet[where] = self._quiet.get(where, 0.0) + asked_s
@@ -177,9 +179,13 @@ class KafkaReader:
             where = self.bare(partition)
             self._quiet[where] = 0.0
             topic, number = where
-            kept = self._shelf.put(where, [
-                Record(topic, number, r.offset, r.key or b"", r.value, tuple(r.headers), r.timestamp) for r in records
-            ])  # fmt: skip
+            kept = self._shelf.put(
+                where,
+                [
+                    Record(topic, number, r.offset, r.key or b"", r.value, tuple(r.headers), r.timestamp)
+                    for r in records
+                ],
+            )
             if not kept and (tip := self._shelf.tip(where)) is not None:
                 consumer.seek(partition, tip)
         if found:
@@ -253,9 +259,7 @@ class KafkaTail(KafkaReader):
 
     async def _connect(self) -> None:
         settings = self._settings
-        consumer = await started(
-            lambda: gathering(AIOKafkaConsumer(**reading(settings)), settings.gather_s), settings
-        )  # fmt: skip
+        consumer = await started(lambda: gathering(AIOKafkaConsumer(**reading(settings)), settings.gather_s), settings)
         positions = self._shelf.positions
         consumer.assign([self.wire(where) for where in positions])  # nothing too: who was told nothing waits for it
         for where, offset in positions.items():
@@ -272,7 +276,10 @@ class KafkaTail(KafkaReader):
 
 def reading(settings: KafkaSettings) -> dict[str, object]:
     return {
-        **connection(settings), "enable_auto_commit": False, "auto_offset_reset": "none",
-        "fetch_max_bytes": settings.fetch_bytes_max, "max_partition_fetch_bytes": settings.partition_fetch_bytes_max,
+        **connection(settings),
+        "enable_auto_commit": False,
+        "auto_offset_reset": "none",
+        "fetch_max_bytes": settings.fetch_bytes_max,
+        "max_partition_fetch_bytes": settings.partition_fetch_bytes_max,
         "isolation_level": "read_committed",
-    }  # fmt: skip
+    }

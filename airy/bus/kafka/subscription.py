@@ -32,9 +32,15 @@ NEVER_MS = 2**31 - 1  # the client's own watch on us: an interrupted read makes 
 
 class KafkaSubscription(KafkaReader):
     def __init__(
-        self, settings: KafkaSettings, ends: Ends, *, topics: Sequence[Topic[Any]], group: str,
-        ownership: Ownership | None, rebalances: Counter[str],
-    ) -> None:  # fmt: skip
+        self,
+        settings: KafkaSettings,
+        ends: Ends,
+        *,
+        topics: Sequence[Topic[Any]],
+        group: str,
+        ownership: Ownership | None,
+        rebalances: Counter[str],
+    ) -> None:
         super().__init__(settings, ends)
         self._topics = topics
         self._group = group
@@ -60,10 +66,12 @@ class KafkaSubscription(KafkaReader):
         def make() -> AIOKafkaConsumer:
             consumer = AIOKafkaConsumer(
                 **(reading(settings) | {"request_timeout_ms": answers_ms}),
-                group_id=settings.named(self._group), session_timeout_ms=session_ms,
+                group_id=settings.named(self._group),
+                session_timeout_ms=session_ms,
                 heartbeat_interval_ms=round(min(HEARTBEAT_S_MAX * 1000, session_ms / HEARTBEATS)),
-                rebalance_timeout_ms=round(settings.rebalance_s * 1000), max_poll_interval_ms=NEVER_MS,
-            )  # fmt: skip
+                rebalance_timeout_ms=round(settings.rebalance_s * 1000),
+                max_poll_interval_ms=NEVER_MS,
+            )
             return gathering(impatient(consumer, settings.request_s), settings.gather_s)
 
         consumer = self._consumer = await started(make, settings)

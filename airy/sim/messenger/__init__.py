@@ -13,6 +13,20 @@ from airy.sim.messenger.pump import WebhookPump
 from airy.sim.messenger.server import MessengerSim, run_messenger_sim
 
 __all__ = [
-    "DEMO_PAGE", "ROUGH", "Behaviour", "Fault", "Journal", "MessengerCore", "MessengerSim", "Page", "Post", "Posting",
-    "Sending", "SimFetch", "SimOptions", "Verdict", "WebhookPump", "run_messenger_sim",
-]  # fmt: skip
+    "DEMO_PAGE",
+    "ROUGH",
+    "Behaviour",
+    "Fault",
+    "Journal",
+    "MessengerCore",
+    "MessengerSim",
+    "Page",
+    "Post",
+    "Posting",
+    "Sending",
+    "SimFetch",
+    "SimOptions",
+    "Verdict",
+    "WebhookPump",
+    "run_messenger_sim",
+]

@@ -9,9 +9,19 @@ from random import Random
 from typing import NamedTuple
 
 NAMES = (
-    "Ines Kuhn", "Tomás Oliveira", "Aylin Şahin", "Björn Nyström", "Maya Okafor", "Kenji Watanabe", "Chloé Laurent",
-    "Piotr Zieliński", "Lucía Ferrer", "Noah Becker", "Zoë van Dijk", "Amir Haddad",
-)  # fmt: skip
+    "Ines Kuhn",
+    "Tomás Oliveira",
+    "Aylin Şahin",
+    "Björn Nyström",
+    "Maya Okafor",
+    "Kenji Watanabe",
+    "Chloé Laurent",
+    "Piotr Zieliński",
+    "Lucía Ferrer",
+    "Noah Becker",
+    "Zoë van Dijk",
+    "Amir Haddad",
+)
 
 TAPS_MAX = 3  # of one topic: a bot that only offers choices must not hold anybody for ever
 
@@ -117,8 +127,9 @@ def _offered(said: Mapping[str, object]) -> list[Act]:
     ]
     return taps + [
         Presses(str(button.get("title", "")), str(button.get("payload", "")))
-        for button in _buttons(said) if button.get("type") == "postback"
-    ]  # fmt: skip
+        for button in _buttons(said)
+        if button.get("type") == "postback"
+    ]
 
 
 def _buttons(said: Mapping[str, object]) -> list[Mapping[str, object]]:

@@ -88,9 +88,11 @@ class Directory:
         paging: dict[str, object] = {"cursors": {"before": str(start), "after": str(start + size)}}
         if start + size < len(pages):  # with the token in the link, as Meta does it
             query = {
-                "fields": request.text("fields"), "limit": str(size), "after": str(start + size),
+                "fields": request.text("fields"),
+                "limit": str(size),
+                "after": str(start + size),
                 "access_token": request.token or "",
-            }  # fmt: skip
+            }
             paging["next"] = f"{request.address}/me/accounts?{urlencode(query)}"
         return graph.ok(
             {"data": [self._shown(page, request) for page in pages[start : start + size]], "paging": paging}
@@ -99,9 +101,11 @@ class Directory:
     def _shown(self, sight: Sight, request: Request) -> dict[str, object]:
         page = sight.page
         known: dict[str, object] = {
-            "name": page.name, "name_with_location_descriptor": page.name, "access_token": page.token,
+            "name": page.name,
+            "name_with_location_descriptor": page.name,
+            "access_token": page.token,
             "is_webhooks_subscribed": sight.fields != frozenset(),
-        }  # fmt: skip
+        }
         if page.image_url is not None:
             known["picture"] = {"data": {"height": 50, "is_silhouette": False, "url": page.image_url, "width": 50}}
         wanted = request.text("fields").split(",")
@@ -126,9 +130,10 @@ class Directory:
             return graph.unsupported("get", person.psid)
         first, _, last = person.name.partition(" ")
         known = {
-            "first_name": first, "last_name": last,
+            "first_name": first,
+            "last_name": last,
             "profile_pic": f"https://cdn.example.net/people/{person.psid}.jpg",
-        }  # fmt: skip
+        }
         wanted = request.text("fields").split(",")
         return graph.ok({name: known[name] for name in wanted if name in known} | {"id": person.psid})
 

@@ -10,13 +10,21 @@ from msgspec import Struct
 Element = dict[str, object]
 
 FIELDS = {  # the subscription field an event needs, by the node that makes its kind
-    "message": "messages", "postback": "messaging_postbacks", "delivery": "message_deliveries",
-    "read": "message_reads", "reaction": "message_reactions", "message_edit": "message_edits",
-    "referral": "messaging_referrals", "optin": "messaging_optins",
-    "pass_thread_control": "messaging_handovers", "take_thread_control": "messaging_handovers",
-    "request_thread_control": "messaging_handovers", "app_roles": "messaging_handovers",
-    "account_linking": "messaging_account_linking", "policy_enforcement": "messaging_policy_enforcement",
-}  # fmt: skip
+    "message": "messages",
+    "postback": "messaging_postbacks",
+    "delivery": "message_deliveries",
+    "read": "message_reads",
+    "reaction": "message_reactions",
+    "message_edit": "message_edits",
+    "referral": "messaging_referrals",
+    "optin": "messaging_optins",
+    "pass_thread_control": "messaging_handovers",
+    "take_thread_control": "messaging_handovers",
+    "request_thread_control": "messaging_handovers",
+    "app_roles": "messaging_handovers",
+    "account_linking": "messaging_account_linking",
+    "policy_enforcement": "messaging_policy_enforcement",
+}
 
 
 class Event(Struct, frozen=True):
@@ -71,8 +79,14 @@ def element(sender: str, recipient: str, at_ms: int, **nodes: object) -> Element
 
 
 def echo(
-    page_id: str, recipient: str, at_ms: int, mid: str, content: Mapping[str, object], *, app_id: str | None = None,
-) -> Element:  # fmt: skip
+    page_id: str,
+    recipient: str,
+    at_ms: int,
+    mid: str,
+    content: Mapping[str, object],
+    *,
+    app_id: str | None = None,
+) -> Element:
     """`app_id` None: somebody typed it in the page's own inbox."""
     node: dict[str, object] = {"mid": mid, "is_echo": True}
     if app_id is not None:

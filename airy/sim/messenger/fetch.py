@@ -21,9 +21,16 @@ class SimFetch:
         self._host = urlsplit(graph_url).netloc
 
     async def __call__(
-        self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None,
-        connect_s: float = 5.0, total_s: float = 15.0, body_bytes_max: int = 1_048_576,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Answer:
         if urlsplit(url).netloc != self._host:
             raise Blocked(f"{urlsplit(url).netloc} is not the simulated Messenger, which is {self._host}")
         named = {name.lower(): text for name, text in headers.items()}

@@ -48,9 +48,12 @@ def request(method: str, url: str, headers: Mapping[str, str], body: bytes | Non
     token = bearer.strip() if scheme.lower() in {"bearer", "oauth"} else parameters.get("access_token")
     prefix = version[0] if version else ""
     return Request(
-        method=method.upper(), path=there.path.removeprefix(prefix), parameters=parameters,
-        token=token if isinstance(token, str) and token else None, address=f"{there.scheme}://{there.netloc}{prefix}",
-    )  # fmt: skip
+        method=method.upper(),
+        path=there.path.removeprefix(prefix),
+        parameters=parameters,
+        token=token if isinstance(token, str) and token else None,
+        address=f"{there.scheme}://{there.netloc}{prefix}",
+    )
 
 
 def _form(content_type: str, body: bytes) -> dict[str, object]:
@@ -68,8 +71,13 @@ def ok(document: object) -> Reply:
 
 
 def error(
-    message: str, code: int, *, subcode: int | None = None, status: int = 400, kind: str = "OAuthException",
-) -> Reply:  # fmt: skip
+    message: str,
+    code: int,
+    *,
+    subcode: int | None = None,
+    status: int = 400,
+    kind: str = "OAuthException",
+) -> Reply:
     described: dict[str, object] = {"message": message, "type": kind, "code": code}
     if subcode is not None:
         described["error_subcode"] = subcode
@@ -89,11 +97,15 @@ def code_of(reply: Reply) -> int | None:
 
 NO_TOKEN = error("An active access token must be used to query information about the current user.", 2500)
 BAD_PROOF = error(
-    "Invalid appsecret_proof provided in the API argument", 100, kind="GraphMethodException",
-)  # fmt: skip
+    "Invalid appsecret_proof provided in the API argument",
+    100,
+    kind="GraphMethodException",
+)
 NEEDS_PROOF = error(
-    "API calls from the server require an appsecret_proof argument", 100, kind="GraphMethodException",
-)  # fmt: skip
+    "API calls from the server require an appsecret_proof argument",
+    100,
+    kind="GraphMethodException",
+)
 
 
 def bad_token(token: str) -> Reply:

@@ -72,5 +72,6 @@ class Journal:
             stories.setdefault(sending.message_id, []).append(sending.verdict)
         return [
             f"{message_id}: {', '.join(story)}"
-            for message_id, story in stories.items() if not set(story[:-1]) <= REPEATABLE
-        ]  # fmt: skip
+            for message_id, story in stories.items()
+            if not set(story[:-1]) <= REPEATABLE
+        ]

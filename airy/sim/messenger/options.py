@@ -57,21 +57,37 @@ class Behaviour(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         chances = {
-            "delivered": self.delivered, "read": self.read, "late": self.late, "private": self.private,
-            "duplicated": self.duplicated, "reordered": self.reordered, "faults": sum(self.faults.values()),
-        }  # fmt: skip
+            "delivered": self.delivered,
+            "read": self.read,
+            "late": self.late,
+            "private": self.private,
+            "duplicated": self.duplicated,
+            "reordered": self.reordered,
+            "faults": sum(self.faults.values()),
+        }
         for name, chance in chances.items():
             if not 0 <= chance <= 1:
                 raise Refused(f"{name} is a chance between 0 and 1, not {chance}", field=name)
 
 
 ROUGH = Behaviour(
-    read=0.5, late=0.2, late_ms=20_000, duplicated=0.3, reordered=0.3, elements_max=3, private=0.1,
+    read=0.5,
+    late=0.2,
+    late_ms=20_000,
+    duplicated=0.3,
+    reordered=0.3,
+    elements_max=3,
+    private=0.1,
     faults={
-        Fault.RATE_LIMITED: 0.05, Fault.BUSY: 0.05, Fault.GATEWAY: 0.02, Fault.GARBLED: 0.02,
-        Fault.TAKEN_SILENT: 0.04, Fault.LOST_SILENT: 0.04, Fault.UNREACHABLE: 0.05,
+        Fault.RATE_LIMITED: 0.05,
+        Fault.BUSY: 0.05,
+        Fault.GATEWAY: 0.02,
+        Fault.GARBLED: 0.02,
+        Fault.TAKEN_SILENT: 0.04,
+        Fault.LOST_SILENT: 0.04,
+        Fault.UNREACHABLE: 0.05,
     },
-)  # fmt: skip
+)
 """A bad day, with everything that must not matter."""
 
 DEMO_PAGE = Page("204918377001", "Corner Bakery", "EAAPageCornerBakery00001", "https://cdn.example.net/bakery.png")

@@ -27,15 +27,20 @@ RATE_LIMITED = graph.error("(#613) Calls to this api have exceeded the rate limi
 BUSY = graph.error("Service temporarily unavailable", 2, status=500)
 BLOCKED = graph.error("(#551) This person isn't available right now.", 551, subcode=1545041)
 OUTSIDE_WINDOW = graph.error(
-    "(#10) This message is sent outside of allowed window.", 10, subcode=2018278,
-)  # fmt: skip
+    "(#10) This message is sent outside of allowed window.",
+    10,
+    subcode=2018278,
+)
 NOBODY = graph.error("(#100) No matching user found", 100, subcode=2018001)
 GATEWAY = Reply(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>", "text/html")
 
 REFUSALS: dict[Fault, Callable[[], Reply]] = {
-    Fault.RATE_LIMITED: lambda: RATE_LIMITED, Fault.BUSY: lambda: BUSY, Fault.BLOCKED: lambda: BLOCKED,
-    Fault.OUTSIDE_WINDOW: lambda: OUTSIDE_WINDOW, Fault.TOKEN_EXPIRED: graph.expired_token,
-}  # fmt: skip
+    Fault.RATE_LIMITED: lambda: RATE_LIMITED,
+    Fault.BUSY: lambda: BUSY,
+    Fault.BLOCKED: lambda: BLOCKED,
+    Fault.OUTSIDE_WINDOW: lambda: OUTSIDE_WINDOW,
+    Fault.TOKEN_EXPIRED: graph.expired_token,
+}
 
 
 class _Expected(Struct):
@@ -165,10 +170,18 @@ class Sends:
 
     def _note(self, call: _Call, verdict: Verdict, *, code: int | None = None, mid: str | None = None) -> None:
         text = call.content.get("text")
-        self._world.journal.sendings.append(Sending(
-            at_ms=call.now_ms, page_id=call.page_id, recipient_id=call.recipient_id, message_id=call.message_id,
-            verdict=verdict, code=code, mid=mid, text=text if isinstance(text, str) else None,
-        ))  # fmt: skip
+        self._world.journal.sendings.append(
+            Sending(
+                at_ms=call.now_ms,
+                page_id=call.page_id,
+                recipient_id=call.recipient_id,
+                message_id=call.message_id,
+                verdict=verdict,
+                code=code,
+                mid=mid,
+                text=text if isinstance(text, str) else None,
+            )
+        )
 
 
 def _malformed(content: Content) -> Reply | None:

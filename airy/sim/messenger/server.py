@@ -60,8 +60,11 @@ class MessengerSim:
     async def serving(self) -> AsyncIterator[str]:
         self._stopping = anyio.Event()
         runner = web.AppRunner(
-            self._app(), access_log=None, shutdown_timeout=STOP_S, handler_cancellation=True,
-        )  # fmt: skip
+            self._app(),
+            access_log=None,
+            shutdown_timeout=STOP_S,
+            handler_cancellation=True,
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, self.options.host, self.options.port).start()
@@ -94,8 +97,10 @@ class MessengerSim:
             return "no target url: webhooks wait"
         challenge = str(self.core.world.draw("challenge").randrange(10**9))
         query = {
-            "hub.mode": "subscribe", "hub.verify_token": self.options.verify_token, "hub.challenge": challenge,
-        }  # fmt: skip
+            "hub.mode": "subscribe",
+            "hub.verify_token": self.options.verify_token,
+            "hub.challenge": challenge,
+        }
         timeout = aiohttp.ClientTimeout(total=POST_S)
         try:
             async with (
@@ -157,10 +162,14 @@ class MessengerSim:
 
     async def _journal(self, _request: web.Request) -> web.Response:
         journal = self.core.journal
-        return _json({
-            "sendings": list(journal.sendings)[-SHOWN_MAX:], "postings": list(journal.postings)[-SHOWN_MAX:],
-            "given_up": journal.given_up, "violations": journal.violations(),
-        })  # fmt: skip
+        return _json(
+            {
+                "sendings": list(journal.sendings)[-SHOWN_MAX:],
+                "postings": list(journal.postings)[-SHOWN_MAX:],
+                "given_up": journal.given_up,
+                "violations": journal.violations(),
+            }
+        )
 
     async def _say(self, request: web.Request) -> web.Response:
         said = msgspec.json.decode(await request.read(), type=SayBody)

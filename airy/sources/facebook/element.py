@@ -80,9 +80,12 @@ class Element(Struct, frozen=True):
 
     def about(self, participant: str) -> About:
         return About(
-            conversation_id=ids.conversation_id(self.channel.id, participant), channel_id=self.channel.id,
-            source=self.channel.source, at_ms=self.at_ms, cause=self.cause,
-        )  # fmt: skip
+            conversation_id=ids.conversation_id(self.channel.id, participant),
+            channel_id=self.channel.id,
+            source=self.channel.source,
+            at_ms=self.at_ms,
+            cause=self.cause,
+        )
 
     def derived(self, kind: str, *parts: object) -> str:
         """An id for what is not a message."""
@@ -134,11 +137,17 @@ def _received(element: Element, node: Mapping[str, object], headers: dict[str, s
     if element.standby:
         headers["handover.standby"] = "true"
     return MessageReceived(
-        id=message_id, message_id=message_id, provider_id=provider_id, participant_id=participant,
-        content=element.raw, headers=_marked(element, headers), window_until_ms=element.at_ms + WINDOW_MS,
-        reply_to=payload.identifier(payload.record(node.get("reply_to")).get("mid")), standby=element.standby,
+        id=message_id,
+        message_id=message_id,
+        provider_id=provider_id,
+        participant_id=participant,
+        content=element.raw,
+        headers=_marked(element, headers),
+        window_until_ms=element.at_ms + WINDOW_MS,
+        reply_to=payload.identifier(payload.record(node.get("reply_to")).get("mid")),
+        standby=element.standby,
         **element.about(participant),
-    )  # fmt: skip
+    )
 
 
 def _echoed(element: Element, node: Mapping[str, object]) -> list[Fact]:
@@ -146,12 +155,19 @@ def _echoed(element: Element, node: Mapping[str, object]) -> list[Fact]:
     provider_id = payload.identifier(node.get("mid"))
     app_id = payload.identifier(node.get("app_id"))
     message_id = _message_id(element, provider_id)
-    return [MessageEchoed(
-        id=message_id, message_id=message_id, provider_id=provider_id or message_id,
-        participant_id=participant, sender_id=INBOX if app_id is None else f"facebook:app:{app_id}",
-        our_message_id=ids.canonical_uuid(payload.text(node.get("metadata")) or ""),
-        content=element.raw, headers=_marked(element, {}), **element.about(participant),
-    )]  # fmt: skip
+    return [
+        MessageEchoed(
+            id=message_id,
+            message_id=message_id,
+            provider_id=provider_id or message_id,
+            participant_id=participant,
+            sender_id=INBOX if app_id is None else f"facebook:app:{app_id}",
+            our_message_id=ids.canonical_uuid(payload.text(node.get("metadata")) or ""),
+            content=element.raw,
+            headers=_marked(element, {}),
+            **element.about(participant),
+        )
+    ]
 
 
 def _message_id(element: Element, provider_id: str | None) -> str:
@@ -168,9 +184,13 @@ def _marked(element: Element, headers: dict[str, str]) -> dict[str, str]:
 def _deleted(element: Element, node: Mapping[str, object]) -> list[Fact]:
     target = _target(node)
     participant = element.participant(echo=node.get("is_echo") is True)
-    return [MessageDeleted(
-        id=element.derived("deleted", target), provider_id=target, **element.about(participant),
-    )]  # fmt: skip
+    return [
+        MessageDeleted(
+            id=element.derived("deleted", target),
+            provider_id=target,
+            **element.about(participant),
+        )
+    ]
 
 
 def _edited(element: Element, node: Mapping[str, object]) -> list[Fact]:
@@ -180,10 +200,15 @@ def _edited(element: Element, node: Mapping[str, object]) -> list[Fact]:
     revision = counted if isinstance(counted, int) and 0 < counted < 2**31 else 1
     parts = payload.members(element.raw)
     content = {"message" if name == "message_edit" else name: part for name, part in parts.items() if name != "message"}
-    return [MessageEdited(
-        id=element.derived("edited", target, revision), provider_id=target, revision=revision,
-        content=Raw(msgspec.json.encode(content)), **element.about(element.participant()),
-    )]  # fmt: skip
+    return [
+        MessageEdited(
+            id=element.derived("edited", target, revision),
+            provider_id=target,
+            revision=revision,
+            content=Raw(msgspec.json.encode(content)),
+            **element.about(element.participant()),
+        )
+    ]
 
 
 def _reaction(element: Element, node: Mapping[str, object]) -> list[Fact]:
@@ -194,10 +219,15 @@ def _reaction(element: Element, node: Mapping[str, object]) -> list[Fact]:
         emoji = _emoji(payload.text(node.get("emoji"))) or payload.text(node.get("reaction"))
         if emoji is None:
             raise Undecodable("reaction has neither emoji nor name")
-    return [ReactionChanged(
-        id=element.derived("reaction", target, actor, emoji, element.fields.get("timestamp")),
-        provider_id=target, actor=actor, emoji=emoji, **element.about(element.participant()),
-    )]  # fmt: skip
+    return [
+        ReactionChanged(
+            id=element.derived("reaction", target, actor, emoji, element.fields.get("timestamp")),
+            provider_id=target,
+            actor=actor,
+            emoji=emoji,
+            **element.about(element.participant()),
+        )
+    ]
 
 
 def _delivery(element: Element, node: Mapping[str, object]) -> list[Fact]:
@@ -219,10 +249,15 @@ def _receipt(element: Element, state: Delivery, named: tuple[str, ...], watermar
     if not named and watermark_ms is None:
         raise Undecodable("receipt names neither messages nor a watermark")
     participant = element.participant()
-    return [ReceiptReported(
-        id=element.derived("receipt", state, participant, named, watermark_ms),
-        state=state, provider_ids=named, watermark_ms=watermark_ms, **element.about(participant),
-    )]  # fmt: skip
+    return [
+        ReceiptReported(
+            id=element.derived("receipt", state, participant, named, watermark_ms),
+            state=state,
+            provider_ids=named,
+            watermark_ms=watermark_ms,
+            **element.about(participant),
+        )
+    ]
 
 
 # --- what happens to the thread
@@ -230,10 +265,15 @@ def _receipt(element: Element, state: Delivery, named: tuple[str, ...], watermar
 
 def _handover(action: str, owner: str | None) -> Callable[[Element, Mapping[str, object]], list[Fact]]:
     def read(element: Element, node: Mapping[str, object]) -> list[Fact]:
-        return [HandoverChanged(
-            id=element.derived("handover", element.fields), action=action, content=element.raw,
-            owner=payload.identifier(node.get(owner)) if owner else None, **_about_thread(element),
-        )]  # fmt: skip
+        return [
+            HandoverChanged(
+                id=element.derived("handover", element.fields),
+                action=action,
+                content=element.raw,
+                owner=payload.identifier(node.get(owner)) if owner else None,
+                **_about_thread(element),
+            )
+        ]
 
     return read
 
@@ -253,10 +293,15 @@ def _referral(element: Element, node: Mapping[str, object]) -> list[Fact]:
 
 
 def _noted(element: Element, kind: str, *, referral: str | None = None) -> list[Fact]:
-    return [EventNoted(
-        id=element.derived("event", kind, element.fields), kind_at_source=payload.text(kind) or "unknown",
-        content=element.raw, referral=referral, **_about_thread(element),
-    )]  # fmt: skip
+    return [
+        EventNoted(
+            id=element.derived("event", kind, element.fields),
+            kind_at_source=payload.text(kind) or "unknown",
+            content=element.raw,
+            referral=referral,
+            **_about_thread(element),
+        )
+    ]
 
 
 # --- shared

@@ -31,8 +31,12 @@ REQUEST_FIELDS = frozenset({"messaging_type", "tag", "notification_type", "perso
 
 
 def encode(
-    config: FacebookConfig, message: Message, conversation: Conversation | None, token: str, now_ms: int,
-) -> Call | Failed:  # fmt: skip
+    config: FacebookConfig,
+    message: Message,
+    conversation: Conversation | None,
+    token: str,
+    now_ms: int,
+) -> Call | Failed:
     recipient_id = message.recipient_id or (conversation.participant_id if conversation else None)
     if recipient_id is None:
         return Failed(
@@ -50,9 +54,12 @@ def encode(
     if isinstance(kind, Failed):
         return kind
     body = {
-        "recipient": {"id": recipient_id}, **request, **kind,
-        "message": content | {"metadata": message.id}, "appsecret_proof": graph.proof(config, token),
-    }  # fmt: skip
+        "recipient": {"id": recipient_id},
+        **request,
+        **kind,
+        "message": content | {"metadata": message.id},
+        "appsecret_proof": graph.proof(config, token),
+    }
     return Call("POST", f"{config.graph}/me/messages", graph.headers(token), msgspec.json.encode(body))
 
 
@@ -63,7 +70,7 @@ def _parts(content: Raw) -> tuple[dict[str, Raw], dict[str, Raw]]:
         if "message" in members and not {"text", "attachment"} & members.keys():
             members = payload.members(members["message"]) | {
                 name: part for name, part in members.items() if name in REQUEST_FIELDS
-            }  # fmt: skip
+            }
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with text or attachment") from error
     request = {name: members.pop(name) for name in sorted(REQUEST_FIELDS & members.keys())}
@@ -71,8 +78,11 @@ def _parts(content: Raw) -> tuple[dict[str, Raw], dict[str, Raw]]:
 
 
 def _messaging_type(
-    config: FacebookConfig, request: Mapping[str, object], conversation: Conversation | None, now_ms: int,
-) -> dict[str, str] | Failed:  # fmt: skip
+    config: FacebookConfig,
+    request: Mapping[str, object],
+    conversation: Conversation | None,
+    now_ms: int,
+) -> dict[str, str] | Failed:
     """The caller's own tag, or what the time since the contact's last message allows. Raises `Refused`."""
     tag, kind = request.get("tag"), request.get("messaging_type")
     if kind is not None and kind not in MESSAGING_TYPES:

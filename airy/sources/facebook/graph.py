@@ -59,10 +59,11 @@ def error_of(found: dict[str, object] | None) -> GraphError | None:
     subcode = error.get("error_subcode")
     said = payload.text(error.get("message")) or payload.text(error.get("error_user_msg")) or f"error {code}"
     return GraphError(
-        message=masked(said)[:MESSAGE_CHARACTERS_MAX], code=code,
+        message=masked(said)[:MESSAGE_CHARACTERS_MAX],
+        code=code,
         subcode=subcode if isinstance(subcode, int) and not isinstance(subcode, bool) else None,
         transient=error.get("is_transient") is True or code in RATE_CODES or code in BUSY_CODES,
-    )  # fmt: skip
+    )
 
 
 def masked(said: str, *secrets: str) -> str:

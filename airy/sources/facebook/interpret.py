@@ -92,9 +92,13 @@ def _failed(answer: Answer, meaning: _Meaning, text: str, code: str) -> Failed:
         asked_s = graph.retry_after_s(answer)
         again_s = max(again_s if asked_s is None else asked_s, _usage_s(answer))
     return Failed(
-        kind=meaning.kind, error=text, code=code, detail=_detail(answer),
-        again_s=again_s, stop_lane=meaning.stop_lane,
-    )  # fmt: skip
+        kind=meaning.kind,
+        error=text,
+        code=code,
+        detail=_detail(answer),
+        again_s=again_s,
+        stop_lane=meaning.stop_lane,
+    )
 
 
 def _usage_s(answer: Answer) -> float:
@@ -105,8 +109,10 @@ def _usage_s(answer: Answer) -> float:
         return 0.0
     minutes = [
         payload.record(entry).get("estimated_time_to_regain_access")
-        for entries in payload.record(usage).values() if isinstance(entries, list) for entry in entries
-    ]  # fmt: skip
+        for entries in payload.record(usage).values()
+        if isinstance(entries, list)
+        for entry in entries
+    ]
     known = [float(minute) for minute in minutes if isinstance(minute, int | float) and math.isfinite(minute)]
     return min(max(known, default=0.0) * 60, 3600.0)
 

@@ -23,10 +23,20 @@ PAGES_MAX = 100  # of a listing
 PAGE_FIELDS = "id,name,name_with_location_descriptor,picture"
 PROFILE_FIELDS = "first_name,last_name,profile_pic"
 SUBSCRIBED_FIELDS = (
-    "messages", "messaging_postbacks", "messaging_optins", "message_deliveries", "message_reads",
-    "message_edits", "message_echoes", "message_reactions", "messaging_account_linking",
-    "messaging_referrals", "messaging_handovers", "messaging_policy_enforcement", "standby",
-)  # fmt: skip
+    "messages",
+    "messaging_postbacks",
+    "messaging_optins",
+    "message_deliveries",
+    "message_reads",
+    "message_edits",
+    "message_echoes",
+    "message_reactions",
+    "messaging_account_linking",
+    "messaging_referrals",
+    "messaging_handovers",
+    "messaging_policy_enforcement",
+    "standby",
+)
 
 _PATH_SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECRET_PARAMETERS = frozenset({"access_token", "appsecret_proof"})
@@ -46,8 +56,11 @@ class ConnectedPage(Struct, frozen=True):
 
 
 async def explore(
-    fetch: Fetch, config: FacebookConfig, auth_token: str, connected_ids: Collection[str],
-) -> list[Account]:  # fmt: skip
+    fetch: Fetch,
+    config: FacebookConfig,
+    auth_token: str,
+    connected_ids: Collection[str],
+) -> list[Account]:
     """The pages whoever owns `auth_token` may connect. Raises `Refused`, `Unavailable`."""
     accounts: dict[str, Account] = {}
     url: str | None = f"{config.graph}/me/accounts?{urlencode({'fields': PAGE_FIELDS, 'limit': 100})}"
@@ -68,9 +81,13 @@ async def explore(
 
 
 async def connect(
-    fetch: Fetch, config: FacebookConfig, page_id: str, page_token: str,
-    name: str | None = None, image_url: str | None = None,
-) -> ConnectedPage:  # fmt: skip
+    fetch: Fetch,
+    config: FacebookConfig,
+    page_id: str,
+    page_token: str,
+    name: str | None = None,
+    image_url: str | None = None,
+) -> ConnectedPage:
     """Make the token a long-lived one, look the page up, subscribe it to our app.
 
     Raises `Refused`, `Unavailable`.
@@ -167,13 +184,18 @@ def _next(config: FacebookConfig, link: object) -> str | None:
 
 async def _exchange(fetch: Fetch, config: FacebookConfig, token: str) -> str:
     form = {
-        "grant_type": "fb_exchange_token", "client_id": config.app_id, "client_secret": config.app_secrets[0],
+        "grant_type": "fb_exchange_token",
+        "client_id": config.app_id,
+        "client_secret": config.app_secrets[0],
         "fb_exchange_token": token,
-    }  # fmt: skip
+    }
     answer = await fetch(
-        "POST", f"{config.graph}/oauth/access_token", body=urlencode(form).encode(), total_s=_TIME_OUT_S,
+        "POST",
+        f"{config.graph}/oauth/access_token",
+        body=urlencode(form).encode(),
+        total_s=_TIME_OUT_S,
         headers={"content-type": "application/x-www-form-urlencoded"},
-    )  # fmt: skip
+    )
     found = _settled(answer, token, *config.app_secrets)
     exchanged = payload.text(found.get("access_token"))
     if exchanged is None:
@@ -186,8 +208,12 @@ async def _get(fetch: Fetch, config: FacebookConfig, url: str, token: str) -> di
 
 
 async def _post(
-    fetch: Fetch, config: FacebookConfig, url: str, token: str, form: Mapping[str, str],
-) -> dict[str, object]:  # fmt: skip
+    fetch: Fetch,
+    config: FacebookConfig,
+    url: str,
+    token: str,
+    form: Mapping[str, str],
+) -> dict[str, object]:
     body = msgspec.json.encode({**form, "appsecret_proof": graph.proof(config, token)})
     return await _call(fetch, "POST", url, token, body)
 

@@ -94,11 +94,18 @@ def _facts(record: Record, content: Payload, channel: Channel, entry: _Entry, re
             if not isinstance(fields, dict):
                 payload.members(raw)  # raises, saying what it is instead
             fields = payload.record(fields)
-            facts += facts_of(Element(
-                raw=raw, fields=fields, channel=channel, page_id=entry.page_id, standby=name == "standby",
-                at_ms=payload.time_ms(fields.get("timestamp"), entry.time) or record.timestamp_ms,
-                cause=cause, repaired=content.repaired(raw),
-            ))  # fmt: skip
+            facts += facts_of(
+                Element(
+                    raw=raw,
+                    fields=fields,
+                    channel=channel,
+                    page_id=entry.page_id,
+                    standby=name == "standby",
+                    at_ms=payload.time_ms(fields.get("timestamp"), entry.time) or record.timestamp_ms,
+                    cause=cause,
+                    repaired=content.repaired(raw),
+                )
+            )
         except Undecodable as error:
             rest.append(f"{entry.where}.{name}[{index}]: {error}")
     return facts

@@ -27,23 +27,35 @@ _encode = msgspec.json.Encoder().encode
 
 # How many columns are ids, and the query: ids first.
 _PARTS = {
-    "conversation": (2, """
-      SELECT id, channel, visible, has_unread, messages, contacted, state, name, body FROM conversations"""),
-    "message": (2, """
+    "conversation": (
+        2,
+        """
+      SELECT id, channel, visible, has_unread, messages, contacted, state, name, body FROM conversations""",
+    ),
+    "message": (
+        2,
+        """
       SELECT conversations.id, messages.id, deleted, open_at, messages.body
-      FROM messages JOIN conversations ON conversations.n = conversation"""),
-    "provider_id": (1, """
-      SELECT conversations.id, provider_id, message FROM provider_ids JOIN conversations ON n = conversation"""),
+      FROM messages JOIN conversations ON conversations.n = conversation""",
+    ),
+    "provider_id": (
+        1,
+        """
+      SELECT conversations.id, provider_id, message FROM provider_ids JOIN conversations ON n = conversation""",
+    ),
     "seen": (2, "SELECT conversations.id, fact, accepted FROM seen JOIN conversations ON n = conversation"),
     "tag": (2, "SELECT conversations.id, tag FROM conversation_tags JOIN conversations ON n = conversation"),
-    "send": (0, """
+    "send": (
+        0,
+        """
       SELECT conversation_id, message_id, channel_id, source, "partition", sequence, state, due, since, head_due
-      FROM sends"""),
+      FROM sends""",
+    ),
     "profile": (0, 'SELECT conversation_id, channel_id, source, live, "partition" FROM profiles'),
     "entity": (1, "SELECT id, topic, source, connected, body FROM entities"),
     "dead": (0, "SELECT id, delivery, died_at, replayed_at, body FROM dead"),
     "counter": (0, "SELECT name, value FROM counters WHERE name <> 'changes'"),
-}  # fmt: skip
+}
 
 
 async def digest_of(connection: apsw.Connection, *, changes: bool) -> str:

@@ -72,9 +72,11 @@ def listed(connection: apsw.Connection, webhook_id: str | None, start: cursors.P
     before: Any = connection.execute(_BEFORE.format(which=which), (*of, *(start or _END), size)).fetchall()
     total = connection.execute(_COUNT.format(which=which), of).get
     return Page(
-        [*found[:size]], cursors.write(before[-1]) if before else None,
-        cursors.write((found[size].died_at_ms, found[size].id)) if len(found) > size else None, total,
-    )  # fmt: skip
+        [*found[:size]],
+        cursors.write(before[-1]) if before else None,
+        cursors.write((found[size].died_at_ms, found[size].id)) if len(found) > size else None,
+        total,
+    )
 
 
 def burials(connection: apsw.Connection, delivery_id: str) -> list[DeadDelivery]:

@@ -103,13 +103,18 @@ class _Compiler:
                 return f"pattern_matches(?, {text_sql(column)})", (term.text,)
 
     def _tagged(self, term: Term) -> Sql:
-        return _in_list("tag_ids", self._matching(
-            """WITH RECURSIVE each(value) AS (
+        return _in_list(
+            "tag_ids",
+            self._matching(
+                """WITH RECURSIVE each(value) AS (
                  SELECT min(tag) FROM conversation_tags
                  UNION ALL
                  SELECT (SELECT min(tag) FROM conversation_tags WHERE tag > value) FROM each WHERE value IS NOT NULL
-               ) SELECT value FROM each WHERE value IS NOT NULL""", (), term,
-        ))  # fmt: skip
+               ) SELECT value FROM each WHERE value IS NOT NULL""",
+                (),
+                term,
+            ),
+        )
 
     def _sources(self, term: Term) -> list[str]:
         return self._matching("SELECT DISTINCT source FROM entities WHERE topic = ?", (_CHANNELS_INDEX,), term)
@@ -252,6 +257,7 @@ def _join(word: str, parts: list[Sql]) -> Sql:
 
 # --- functions for SQL
 
+
 class _Metadata(Struct):
     metadata: dict[str, Raw] = {}
 
@@ -269,8 +275,10 @@ def metadata_words(body: bytes, name: str) -> str:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "metadata_words": metadata_words, "any_word_matches": any_word_matches, "pattern_matches": pattern_matches,
-}  # fmt: skip
+    "metadata_words": metadata_words,
+    "any_word_matches": any_word_matches,
+    "pattern_matches": pattern_matches,
+}
 
 
 def install(connection: apsw.Connection) -> None:

@@ -8,14 +8,23 @@ import structlog
 from airy.errors import Unavailable
 
 TRANSIENT = (
-    apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
     apsw.NoMemError,
-)  # fmt: skip
+)
 DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 ENGINE = (
-    *TRANSIENT, *DAMAGED, apsw.MisuseError, apsw.ThreadingViolationError, apsw.ConnectionClosedError,
+    *TRANSIENT,
+    *DAMAGED,
+    apsw.MisuseError,
+    apsw.ThreadingViolationError,
+    apsw.ConnectionClosedError,
     apsw.InternalError,
-)  # fmt: skip
+)
 """What says nothing about the record that was being folded."""
 
 _log = structlog.get_logger("airy.store")

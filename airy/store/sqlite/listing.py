@@ -153,6 +153,7 @@ class _Scan:
 
 # --- few candidates
 
+
 def _driven(connection: apsw.Connection, query: Query) -> list[Row] | None:
     """All matches, sorted, if an index says that there are few candidates."""
     fewest, driver = DRIVEN_ROWS_MAX + 1, None

@@ -66,9 +66,8 @@ def read(
                 continue
             position = Position(where.topic, where.partition, offset)
             found += [
-                Published(position, nth, change, trace)
-                for nth, change in enumerate(changes) if (offset, nth) > after
-            ]  # fmt: skip
+                Published(position, nth, change, trace) for nth, change in enumerate(changes) if (offset, nth) > after
+            ]
         if len(found) >= changes_max:
             break
     groups.close()  # a statement that is not at its end holds its snapshot

@@ -156,9 +156,7 @@ def _trace(record: Record) -> str:
 
 
 def _landmark(connection: apsw.Connection) -> Landmark | None:
-    for partition, offset, fingerprint in connection.execute(
-        'SELECT "partition", "offset", fingerprint FROM landmark'
-    ):
+    for partition, offset, fingerprint in connection.execute('SELECT "partition", "offset", fingerprint FROM landmark'):
         return Landmark(Position(_EVENTS, partition, offset), fingerprint)
     return None
 

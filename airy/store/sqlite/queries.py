@@ -84,6 +84,7 @@ def conversation(connection: apsw.Connection, conversation_id: str) -> Conversat
 
 # --- messages
 
+
 def message(connection: apsw.Connection, message_id: str) -> Message | None:
     body = connection.execute(_MESSAGE, (asked(message_id),)).get
     return None if body is None else _decode_message(body)
@@ -115,14 +116,21 @@ def _page(rows: list[Any], size: int, previous: Key | None, total: int) -> Page:
 
 # --- acting
 
+
 def accepted(connection: apsw.Connection, conversation_id: str, fact_id: str) -> bool:
     return bool(connection.execute(_ACCEPTED, (asked(conversation_id), key(fact_id))).get)
 
 
 def sends(
-    connection: apsw.Connection, source: str, partitions: Sequence[int], *,
-    due_until_ms: int, work_max: int, channel_max: int, not_channels: Collection[str],
-) -> list[Work]:  # fmt: skip
+    connection: apsw.Connection,
+    source: str,
+    partitions: Sequence[int],
+    *,
+    due_until_ms: int,
+    work_max: int,
+    channel_max: int,
+    not_channels: Collection[str],
+) -> list[Work]:
     """Channel by channel, so that one with very much to send costs no more than one with some."""
     sql = _SENDS.format(marks=", ".join("?" * len(partitions)))
     rows: list[Any] = []
@@ -144,6 +152,7 @@ def profiles(connection: apsw.Connection, source: str, partitions: Sequence[int]
 
 
 # --- entities
+
 
 def entity(connection: apsw.Connection, topic: Topic[E], entity_id: str) -> E | None:
     body = connection.execute(
@@ -167,6 +176,5 @@ def _decoder(topic: Topic[E]) -> msgspec.json.Decoder[E]:
 
 
 _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
-    topic.name: msgspec.json.Decoder(topic.value_type)
-    for topic in topics.FOLDED
+    topic.name: msgspec.json.Decoder(topic.value_type) for topic in topics.FOLDED
 }

@@ -122,8 +122,9 @@ class ConversationState:
         self._messages: int  # those that are listed
         self._name: str
         self._body: bytes | None  # until it is decoded
-        self._n, self._messages, contacted, visible, has_unread, state, self._name, channel, self._body = (
-            row or (rows.next_conversation(), *_NOTHING)
+        self._n, self._messages, contacted, visible, has_unread, state, self._name, channel, self._body = row or (
+            rows.next_conversation(),
+            *_NOTHING,
         )
         self._contacted = bool(contacted)  # a contact ever wrote
         self._was: Row = (channel, visible, has_unread, contacted, state, self._name)
@@ -164,9 +165,10 @@ class ConversationState:
 
     def ours_up_to(self, at_ms: int, *, above_ms: int) -> Iterable[Message]:
         return [
-            message for message in self._query(_OPEN, (self._n, above_ms, at_ms))
+            message
+            for message in self._query(_OPEN, (self._n, above_ms, at_ms))
             if message.delivery in _OPEN_STATES and above_ms < message.out_at_ms <= at_ms
-        ]  # fmt: skip
+        ]
 
     def latest_message(self, *, excluding: str) -> Message | None:
         return next(self._query(_LATEST, (self._n, key(excluding))), None)
@@ -290,10 +292,22 @@ class ConversationState:
             return
         due = 0 if state is Delivery.SENDING else message.retry_at_ms
         rows.sends[self._n, message.sequence] = (
-            self._n, message.sequence, self._id, message.id, message.channel_id, message.source,
-            topics.EVENTS.partition(self._id), state.value, due, message.sent_at_ms,
-            entry.trace,
-        ) if has else None  # fmt: skip
+            (
+                self._n,
+                message.sequence,
+                self._id,
+                message.id,
+                message.channel_id,
+                message.source,
+                topics.EVENTS.partition(self._id),
+                state.value,
+                due,
+                message.sent_at_ms,
+                entry.trace,
+            )
+            if has
+            else None
+        )
         rows.resorted.add(self._n)
 
     def _write_conversation(self, conversation: Conversation) -> None:
@@ -316,17 +330,40 @@ class ConversationState:
         body = _encode(conversation)
         if not self._stored:
             self._stored = True
-            rows.conversation_inserts.append((
-                self._n, self._key, channel, *times, visible, has_unread, unread_count, self._messages,
-                self._contacted, state, self._name, body,
-            ))  # fmt: skip
+            rows.conversation_inserts.append(
+                (
+                    self._n,
+                    self._key,
+                    channel,
+                    *times,
+                    visible,
+                    has_unread,
+                    unread_count,
+                    self._messages,
+                    self._contacted,
+                    state,
+                    self._name,
+                    body,
+                )
+            )
         elif now == self._was:
             rows.conversation_touches.append((*times, unread_count, self._messages, body, self._n))
         else:
-            rows.conversation_updates.append((
-                channel, *times, visible, has_unread, unread_count, self._messages,
-                self._contacted, state, self._name, body, self._n,
-            ))  # fmt: skip
+            rows.conversation_updates.append(
+                (
+                    channel,
+                    *times,
+                    visible,
+                    has_unread,
+                    unread_count,
+                    self._messages,
+                    self._contacted,
+                    state,
+                    self._name,
+                    body,
+                    self._n,
+                )
+            )
         self._was = now
         rows.counts["conversations"] += (visible == SHOWN) - self._was_shown
         self._was_shown = visible == SHOWN
@@ -349,9 +386,15 @@ class ConversationState:
             return
         self._wanted_profile = wanted
         if wanted:
-            self._rows.profiles.append((
-                conversation.source, live, self._n, self._id, conversation.channel_id,
-                topics.EVENTS.partition(self._id),
-            ))  # fmt: skip
+            self._rows.profiles.append(
+                (
+                    conversation.source,
+                    live,
+                    self._n,
+                    self._id,
+                    conversation.channel_id,
+                    topics.EVENTS.partition(self._id),
+                )
+            )
         else:
             self._rows.profiled.append((conversation.source, self._n))

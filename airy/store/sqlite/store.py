@@ -142,15 +142,27 @@ class SqliteStore:
         return self._open_projection.forgotten
 
     async def work(
-        self, kind: WorkKind, source: str, *, partitions: Sequence[int], due_until_ms: int, work_max: int,
-        channel_max: int | None = None, not_channels: Collection[str] = (),
-    ) -> list[Work]:  # fmt: skip
+        self,
+        kind: WorkKind,
+        source: str,
+        *,
+        partitions: Sequence[int],
+        due_until_ms: int,
+        work_max: int,
+        channel_max: int | None = None,
+        not_channels: Collection[str] = (),
+    ) -> list[Work]:
         if kind == "profile":
             return self._ask(queries.profiles, source, partitions, work_max)
         return self._ask(
-            queries.sends, source, partitions, due_until_ms=due_until_ms, work_max=work_max,
-            channel_max=work_max if channel_max is None else channel_max, not_channels=frozenset(not_channels),
-        )  # fmt: skip
+            queries.sends,
+            source,
+            partitions,
+            due_until_ms=due_until_ms,
+            work_max=work_max,
+            channel_max=work_max if channel_max is None else channel_max,
+            not_channels=frozenset(not_channels),
+        )
 
     async def accepted(self, conversation_id: str, fact_id: str) -> bool:
         return self._ask(queries.accepted, conversation_id, fact_id)
@@ -242,9 +254,7 @@ class SqliteStore:
             raise Unavailable("the store is not open")
         return self._file.read
 
-    def _ask(
-        self, query: Callable[Concatenate[apsw.Connection, P], R], *arguments: P.args, **named: P.kwargs
-    ) -> R:
+    def _ask(self, query: Callable[Concatenate[apsw.Connection, P], R], *arguments: P.args, **named: P.kwargs) -> R:
         with self._guard:
             return query(self._reading, *arguments, **named)
 

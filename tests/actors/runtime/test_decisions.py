@@ -39,9 +39,7 @@ def test_a_back_off_refuses_nonsense(nonsense: dict[str, float]) -> None:
         Backoff(**nonsense)
 
 
-@given(
-    gaps=st.lists(st.integers(0, 30), max_size=40), bugs_max=st.integers(0, 5), period_s=st.integers(1, 60)
-)
+@given(gaps=st.lists(st.integers(0, 30), max_size=40), bugs_max=st.integers(0, 5), period_s=st.integers(1, 60))
 def test_a_budget_counts_what_lies_within_its_period(gaps: list[int], bugs_max: int, period_s: int) -> None:
     budget, now, before = Budget(bugs_max=bugs_max, period_s=period_s), 0.0, []
     for gap in gaps:

@@ -115,8 +115,7 @@ async def test_clients_that_fail_together_do_not_return_together() -> None:
 
     start = acting(noting(journal, client))
     inner = tuple(
-        Supervision(name=f"s{number}", children=(Child(name=f"c{number}", start=start),))
-        for number in range(8)
+        Supervision(name=f"s{number}", children=(Child(name=f"c{number}", start=start),)) for number in range(8)
     )
     async with running(Supervision(name="airy", children=inner)):
         await anyio.sleep(1.5)

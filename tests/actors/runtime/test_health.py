@@ -15,9 +15,7 @@ from tests.kit.world import run_seeded
 STEADY = Backoff(initial_s=1, factor=1, ceiling_s=1, jitter=0)
 
 
-async def watched(
-    script: Script, *, for_s: float, mailbox: Mailbox[int] | None = None
-) -> tuple[Journal, Snapshot]:
+async def watched(script: Script, *, for_s: float, mailbox: Mailbox[int] | None = None) -> tuple[Journal, Snapshot]:
     """What an actor with 10 s to be silent did in that time, and how it looked then."""
     journal = Journal()
     child = Child(name="a", start=acting(noting(journal, script)), stall_s=10, mailbox=mailbox, drain_s=0)

@@ -111,9 +111,7 @@ async def test_who_ignores_its_cancellation_is_abandoned_and_reported() -> None:
 
 async def test_a_stop_is_bounded_by_the_sum_of_the_limits_however_many_hang() -> None:
     release = anyio.Event()
-    children = tuple(
-        Child(name=name, start=acting(partial(hang, release)), drain_s=2, cleanup_s=1) for name in "abcd"
-    )
+    children = tuple(Child(name=name, start=acting(partial(hang, release)), drain_s=2, cleanup_s=1) for name in "abcd")
     plan = Supervision(name="airy", children=(Supervision(name="inner", children=children),))
     took_s, stage = await stopped(plan)
     assert took_s == 4 * 3.5

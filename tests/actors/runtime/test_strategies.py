@@ -13,9 +13,7 @@ STEADY = Backoff(initial_s=1, factor=1, ceiling_s=1, jitter=0)
 class Play:
     """Four siblings a b c d; `crash(name)` makes one of them fail now."""
 
-    def __init__(
-        self, strategy: Strategy, *, error: Exception | None = None, temporary: str = ""
-    ) -> None:
+    def __init__(self, strategy: Strategy, *, error: Exception | None = None, temporary: str = "") -> None:
         self.journal = Journal()
         self.error = error or RuntimeError("boom")
         self.falls = {name: anyio.Event() for name in "abcd"}
@@ -65,9 +63,16 @@ async def test_rest_for_one_stops_the_younger_in_reverse_and_starts_them_again_i
     async with running(play.plan) as stage:
         await anyio.sleep(5)
         assert await play.crash("b") == [
-            "b crash", "d return", "c return",
-            "b start", "b ready", "c start", "c ready", "d start", "d ready",
-        ]  # fmt: skip
+            "b crash",
+            "d return",
+            "c return",
+            "b start",
+            "b ready",
+            "c start",
+            "c ready",
+            "d start",
+            "d ready",
+        ]
         assert stage.tree.ready
         assert [stage.look(name).bugs for name in "abcd"] == [0, 1, 0, 0]
         assert [stage.look(name).restarts for name in "abcd"] == [0, 1, 1, 1]
@@ -78,9 +83,19 @@ async def test_one_for_all_stops_everybody_in_reverse_and_starts_them_again_in_o
     async with running(play.plan) as stage:
         await anyio.sleep(5)
         assert await play.crash("c") == [
-            "c crash", "d return", "b return", "a return",
-            "a start", "a ready", "b start", "b ready", "c start", "c ready", "d start", "d ready",
-        ]  # fmt: skip
+            "c crash",
+            "d return",
+            "b return",
+            "a return",
+            "a start",
+            "a ready",
+            "b start",
+            "b ready",
+            "c start",
+            "c ready",
+            "d start",
+            "d ready",
+        ]
         assert play.journal.times("a", "start")[0] - play.journal.times("a", "return")[0] == 1.0
         assert stage.tree.ready
 
@@ -103,9 +118,17 @@ async def test_an_elder_that_crashes_while_its_younger_restart_starts_the_rest_o
         await play.crash("c", and_wait_s=0.5)
         said = await play.crash("a")
         assert said == [
-            "a crash", "b return",
-            "a start", "a ready", "b start", "b ready", "c start", "c ready", "d start", "d ready",
-        ]  # fmt: skip
+            "a crash",
+            "b return",
+            "a start",
+            "a ready",
+            "b start",
+            "b ready",
+            "c start",
+            "c ready",
+            "d start",
+            "d ready",
+        ]
         assert stage.tree.ready
 
 

@@ -37,8 +37,13 @@ async def test_children_start_in_order_each_after_its_elder_is_ready_and_stop_in
         await anyio.sleep(10)
         assert stage.tree.ready
     assert journal.words("start", "ready") == [
-        "a start", "a ready", "b start", "b ready", "c start", "c ready",
-    ]  # fmt: skip
+        "a start",
+        "a ready",
+        "b start",
+        "b ready",
+        "c start",
+        "c ready",
+    ]
     assert [journal.times(name, "start") for name in "abc"] == [[0.0], [2.0], [4.0]]
     assert [journal.times(name, "return") for name in "cba"] == [[11.0], [12.0], [13.0]]
 
@@ -175,9 +180,19 @@ async def test_a_failed_supervisor_is_restarted_by_the_one_above_with_all_its_ch
         assert "TooManyBugs" in stage.look("inner").error
         assert stage.look("x").restarts == 0
     assert journal.words() == [
-        "x start", "a start", "b start", "b crash", "b start", "b crash", "a return",
-        "a start", "b start", "b return", "a return", "x return",
-    ]  # fmt: skip
+        "x start",
+        "a start",
+        "b start",
+        "b crash",
+        "b start",
+        "b crash",
+        "a return",
+        "a start",
+        "b start",
+        "b return",
+        "a return",
+        "x return",
+    ]
 
 
 async def test_a_restarted_supervisor_starts_even_those_that_were_done_with_a_fresh_budget() -> None:

@@ -13,9 +13,17 @@ from tests.kit.webhooks import Outbox, attempts, context, logged
 
 def attempt(number: int, *, response: str = "") -> Attempt:
     return Attempt(
-        id=f"event {number}:a", webhook_id="a", event_id=f"event {number}", kind="message.created", attempt=1,
-        at_ms=number, took_ms=1, result="delivered", status=200, response=response,
-    )  # fmt: skip
+        id=f"event {number}:a",
+        webhook_id="a",
+        event_id=f"event {number}",
+        kind="message.created",
+        attempt=1,
+        at_ms=number,
+        took_ms=1,
+        result="delivered",
+        status=200,
+        response=response,
+    )
 
 
 async def recorded(outbox: Outbox) -> list[int]:

@@ -71,9 +71,16 @@ class Yard:
 
     def dispatcher(self, **limits: float) -> Dispatcher:
         return Dispatcher(
-            self.outbox.bus, self.outbox, self.outbox, self.queue, self.endpoints, sealer=SEALER,
-            switch_off=self.outbox.switch_off, arrived=self.queue.arrived, **{"poll_s": DAY_S, **limits},
-        )  # fmt: skip
+            self.outbox.bus,
+            self.outbox,
+            self.outbox,
+            self.queue,
+            self.endpoints,
+            sealer=SEALER,
+            switch_off=self.outbox.switch_off,
+            arrived=self.queue.arrived,
+            **{"poll_s": DAY_S, **limits},
+        )
 
     async def worn(self, *, count: int = 1, lane: str = "", attempts: int = ATTEMPTS_MAX - 1) -> list[str]:
         """Deliveries to `a` that have failed so often that the next failure is the last."""
@@ -218,7 +225,7 @@ async def test_a_zombie_takes_its_burial_back_when_somebody_else_has_the_deliver
             here.queue.before = None
             jobs = await here.queue.claim(
                 now_ms=here.now_ms + 10_000_000, lease_ms=1_000, jobs_max=1, per_webhook_max=9
-            )  # fmt: skip
+            )
             assert len(jobs) == 1
 
         here.queue.before = overtaken

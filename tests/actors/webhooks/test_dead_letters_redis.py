@@ -60,9 +60,16 @@ async def yard(server: RedisServer) -> AsyncIterator[Yard]:
 
         def dispatcher() -> Dispatcher:
             return Dispatcher(
-                house.bus, house.store, house.follower, queue, endpoints, sealer=SEALER, switch_off=_never,
-                arrived=queue.arrived, poll_s=0.05,
-            )  # fmt: skip
+                house.bus,
+                house.store,
+                house.follower,
+                queue,
+                endpoints,
+                sealer=SEALER,
+                switch_off=_never,
+                arrived=queue.arrived,
+                poll_s=0.05,
+            )
 
         await put(queue, POISON, shard=HERE)
         for now_ms in range(1, ATTEMPTS_MAX):

@@ -63,9 +63,16 @@ class Room:
 
     def dispatcher(self, **limits: float) -> Dispatcher:
         return Dispatcher(
-            self.outbox.bus, self.outbox, self.outbox, self.queue, self.endpoints, sealer=SEALER,
-            switch_off=self.outbox.switch_off, arrived=self.queue.arrived, **{"poll_s": DAY_S, **limits},
-        )  # fmt: skip
+            self.outbox.bus,
+            self.outbox,
+            self.outbox,
+            self.queue,
+            self.endpoints,
+            sealer=SEALER,
+            switch_off=self.outbox.switch_off,
+            arrived=self.queue.arrived,
+            **{"poll_s": DAY_S, **limits},
+        )
 
     async def delivered(self, name: str, count: int, *, within_s: float = 10.0) -> list[Request]:
         await self.endpoints.reached(name, count, within_s)
@@ -125,12 +132,15 @@ async def test_a_delivery_carries_the_exact_bytes_its_id_its_position_and_signat
         assert now_s - 2 <= timestamp <= now_s
         keys = [signing.secret_key(one) for one in secrets]
         assert request.headers == {
-            "Content-Type": "application/json", "User-Agent": "Airy/1.0", "X-Api-Key": "sesame-123",
-            "webhook-id": event_id, "webhook-timestamp": str(timestamp),
+            "Content-Type": "application/json",
+            "User-Agent": "Airy/1.0",
+            "X-Api-Key": "sesame-123",
+            "webhook-id": event_id,
+            "webhook-timestamp": str(timestamp),
             "webhook-signature": signing.standard(keys, event_id, timestamp, request.body),
             "X-Airy-Content-Signature": signing.content("k-123", request.body),
             "X-Airy-Position": topics.position_token(published.position),
-        }  # fmt: skip
+        }
         assert await here.empty()
 
 
@@ -141,8 +151,12 @@ async def test_without_secrets_nothing_is_signed_and_the_users_headers_win_over_
         await here.outbox.happens()
         (request,) = await here.delivered("a", 1)
         assert request.headers.keys() == {
-            "content-type", "USER-AGENT", "webhook-id", "webhook-timestamp", "X-Airy-Position",
-        }  # fmt: skip
+            "content-type",
+            "USER-AGENT",
+            "webhook-id",
+            "webhook-timestamp",
+            "X-Airy-Position",
+        }
 
 
 @pytest.mark.parametrize(
@@ -699,10 +713,18 @@ async def test_every_attempt_is_recorded_with_its_outcome() -> None:
         await here.delivered("a", 3, within_s=600)
         first, second, third = await attempts(here.outbox.bus)
         assert first == Attempt(
-            id=f"{event_id}:a", webhook_id="a", event_id=event_id, kind="message.created", attempt=1,
-            at_ms=first.at_ms, took_ms=250, result="again", status=500, response="try later",
+            id=f"{event_id}:a",
+            webhook_id="a",
+            event_id=event_id,
+            kind="message.created",
+            attempt=1,
+            at_ms=first.at_ms,
+            took_ms=250,
+            result="again",
+            status=500,
+            response="try later",
             again_at_ms=first.again_at_ms,
-        )  # fmt: skip
+        )
         assert first.again_at_ms is not None
         assert (second.result, second.status, second.error) == ("again", None, "connection refused")
         assert (third.result, third.status, third.attempt, third.again_at_ms) == ("delivered", 200, 3, None)

@@ -37,9 +37,15 @@ class Engine:
     def dispatcher(self) -> Actor:
         house = self.house
         return Dispatcher(
-            house.bus, house.store, house.follower, self.queue, self.endpoints, sealer=SEALER,
-            switch_off=self.switch_off, arrived=self.queue.arrived,
-        )  # fmt: skip
+            house.bus,
+            house.store,
+            house.follower,
+            self.queue,
+            self.endpoints,
+            sealer=SEALER,
+            switch_off=self.switch_off,
+            arrived=self.queue.arrived,
+        )
 
     async def switch_off(self, webhook_id: str, reason: str) -> None:
         raise AssertionError(f"{webhook_id} must stay on: {reason}")

@@ -16,9 +16,17 @@ async def test_a_delivery_is_as_late_as_its_change_is_old_when_it_is_taken() -> 
     async with logged() as outbox:
         publisher = Publisher(outbox.bus, outbox, outbox, queue, idle_s=HOUR_S, audit_s=HOUR_S, commit_s=HOUR_S)
         dispatcher = Dispatcher(
-            outbox.bus, outbox, outbox, queue, endpoints, sealer=SEALER, switch_off=outbox.switch_off,
-            arrived=queue.arrived, poll_s=HOUR_S, lateness=lateness,
-        )  # fmt: skip
+            outbox.bus,
+            outbox,
+            outbox,
+            queue,
+            endpoints,
+            sealer=SEALER,
+            switch_off=outbox.switch_off,
+            arrived=queue.arrived,
+            poll_s=HOUR_S,
+            lateness=lateness,
+        )
         endpoints.behave("a", in_turn(refuses(), answers(200)))
         async with acting(publisher, dispatcher, clock=outbox.clock):
             await outbox.subscribes("a")

@@ -36,9 +36,14 @@ async def queued_after(forgotten_below: int) -> tuple[list[str], House]:
 
     def publisher() -> Publisher:
         return Publisher(
-            house.bus, house.store, house.follower, queue, forget=house.store.forget_changes,
-            forgotten=house.store.forgotten, rebuild=house.follower.rebuild,
-        )  # fmt: skip
+            house.bus,
+            house.store,
+            house.follower,
+            queue,
+            forget=house.store.forget_changes,
+            forgotten=house.store.forgotten,
+            rebuild=house.follower.rebuild,
+        )
 
     where = TopicPartition(topics.EVENTS.name, topics.EVENTS.partition(chat.conversation_id))
     async with house.open(publisher=lambda: Late(begin, publisher)):
@@ -75,9 +80,14 @@ async def test_what_was_published_is_not_asked_for_again() -> None:
 
     def publisher() -> Publisher:
         return Publisher(
-            house.bus, house.store, house.follower, queue, forget=house.store.forget_changes,
-            forgotten=house.store.forgotten, rebuild=asked.append,
-        )  # fmt: skip
+            house.bus,
+            house.store,
+            house.follower,
+            queue,
+            forget=house.store.forget_changes,
+            forgotten=house.store.forgotten,
+            rebuild=asked.append,
+        )
 
     where = TopicPartition(topics.EVENTS.name, topics.EVENTS.partition(chat.conversation_id))
     async with house.open(publisher=publisher):

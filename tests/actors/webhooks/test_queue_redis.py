@@ -189,8 +189,9 @@ async def test_a_lane_and_a_webhook_are_any_text(server: RedisServer) -> None:
     async with opened(server) as rig:
         entries = [
             msgspec.structs.replace(entry(2 * number + nth, *names), lane=text)
-            for number, text in enumerate(texts) for nth in (0, 1)
-        ]  # fmt: skip
+            for number, text in enumerate(texts)
+            for nth in (0, 1)
+        ]
         await put(rig.queue, *entries)
         for nth in (0, 1):
             jobs = await claim(rig.queue)
@@ -586,9 +587,7 @@ async def test_one_claim_looks_past_a_large_backlog(server: RedisServer) -> None
 
 
 async def test_after_a_flush_everything_undelivered_is_queued_again(server: RedisServer) -> None:
-    async with (
-        opened(server) as rig, logged() as outbox, acting(publisher(outbox, rig.queue), clock=outbox.clock)
-    ):  # fmt: skip
+    async with opened(server) as rig, logged() as outbox, acting(publisher(outbox, rig.queue), clock=outbox.clock):
         await outbox.subscribes("a")
         happened = [one for number in range(40) for one in await outbox.happens(f"lane {number % 4}")]
         with anyio.fail_after(PATIENCE_S):

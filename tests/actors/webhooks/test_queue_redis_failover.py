@@ -71,9 +71,7 @@ async def test_a_replica_that_was_promoted_by_hand_behind_one_address_goes_on(tm
             async def deafen() -> None:
                 await anyio.to_thread.run_sync(pair.deafen)
 
-            endpoints = await delivered_through(
-                RedisQueue(f"redis://{HOST}:{proxy.port}/0"), {15: deafen, 35: change}
-            )  # fmt: skip
+            endpoints = await delivered_through(RedisQueue(f"redis://{HOST}:{proxy.port}/0"), {15: deafen, 35: change})
     assert_one_body_per_id(endpoints)
 
 
@@ -116,15 +114,23 @@ async def test_sentinels_are_asked_who_the_master_is_and_their_choice_is_followe
         pair = Pair(exits, tmp_path)
         sentinel = exits.enter_context(Port())
         file = tmp_path / "sentinel.conf"
-        file.write_text("\n".join([
-            f"port {sentinel.number}", f"bind {HOST}", f"dir {tmp_path}",
-            f"sentinel monitor main {HOST} {pair.master.ports[0]} 1", "sentinel down-after-milliseconds main 500",
-            "sentinel failover-timeout main 3000",
-        ]))  # fmt: skip
+        file.write_text(
+            "\n".join(
+                [
+                    f"port {sentinel.number}",
+                    f"bind {HOST}",
+                    f"dir {tmp_path}",
+                    f"sentinel monitor main {HOST} {pair.master.ports[0]} 1",
+                    "sentinel down-after-milliseconds main 500",
+                    "sentinel failover-timeout main 3000",
+                ]
+            )
+        )
         watching = Child(
-            [program("redis-server", "redis-server"), str(file), "--sentinel"], folder=tmp_path,
+            [program("redis-server", "redis-server"), str(file), "--sentinel"],
+            folder=tmp_path,
             log=tmp_path / "sentinel.log",
-        )  # fmt: skip
+        )
         exits.callback(watching.stop)
         await anyio.to_thread.run_sync(watching.start)
         await anyio.to_thread.run_sync(watching.until, lambda: "+slave" in watching.log.read_text(), "the sentinel")

@@ -43,15 +43,22 @@ class Guarded:
         self.certificate = self.authority.issue("airy")
         self.cluster = nodes > 0
         with needed():
-            self.redis = exits.enter_context(RedisServer(
-                folder / "redis", cluster_nodes=nodes, tls=Tls(self.authority, clients=True),
-                users={"airy": " ".join(least(cluster=self.cluster))},
-            ))  # fmt: skip
+            self.redis = exits.enter_context(
+                RedisServer(
+                    folder / "redis",
+                    cluster_nodes=nodes,
+                    tls=Tls(self.authority, clients=True),
+                    users={"airy": " ".join(least(cluster=self.cluster))},
+                )
+            )
         certificate, key = map(str, self.certificate)
         self.server = Server(
-            url=Secret(self.redis.url_of(f"airy:{IN_URL}")), cluster=self.cluster,
-            ca_file=str(self.authority.ca_file), cert_file=certificate, key_file=key,
-        )  # fmt: skip
+            url=Secret(self.redis.url_of(f"airy:{IN_URL}")),
+            cluster=self.cluster,
+            ca_file=str(self.authority.ca_file),
+            cert_file=certificate,
+            key_file=key,
+        )
 
     def set_user(self, *rules: str) -> None:
         for node in range(self.redis.nodes):
@@ -97,9 +104,13 @@ class TestLeastUser(QueueContract):
 async def test_the_least_user_reaches_no_key_and_no_channel_of_others(one: Guarded) -> None:
     async with one.opened() as rig:
         for call in (
-            command("GET", "other:key"), command("GET", "{airyfoo}:x"), command("GET", "airy:x"),
-            command("PUBLISH", "other:arrivals", ""), command("CONFIG", "GET", "save"), command("KEYS", "*"),
-        ):  # fmt: skip
+            command("GET", "other:key"),
+            command("GET", "{airyfoo}:x"),
+            command("GET", "airy:x"),
+            command("PUBLISH", "other:arrivals", ""),
+            command("CONFIG", "GET", "save"),
+            command("KEYS", "*"),
+        ):
             with pytest.raises(Denied, match="airy queue acl"):
                 await rig.queue._wire.one(call)  # type: ignore[attr-defined]
 
@@ -218,9 +229,7 @@ async def test_a_namespace_the_user_has_no_keys_in_is_said_at_the_start(one: Gua
         await patient(one.server, namespace="elsewhere").open()
 
 
-async def test_whoever_is_locked_out_at_work_waits_and_goes_on(
-    one: Guarded, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_whoever_is_locked_out_at_work_waits_and_goes_on(one: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "LOOK_S", 0.0)
     async with one.opened() as rig:
         await put(rig.queue, entry(0, "a"))
@@ -270,11 +279,23 @@ async def test_a_start_that_is_refused_exits_78_and_shows_no_secret(
 ) -> None:
     one.set_user(rule)
     certificate, key = one.certificate
-    (tmp_path / "airy.yaml").write_text("\n".join([
-        f"data: {{directory: {tmp_path}}}", "http: {port: 0}", "bus: {kind: memory}", "log: {level: debug}",
-        "queue:", "  kind: redis", "  redis:", f"    caFile: {one.authority.ca_file}",
-        f"    certFile: {certificate}", f"    keyFile: {key}", f"    url: {one.redis.url_of(who)}",
-    ]))  # fmt: skip
+    (tmp_path / "airy.yaml").write_text(
+        "\n".join(
+            [
+                f"data: {{directory: {tmp_path}}}",
+                "http: {port: 0}",
+                "bus: {kind: memory}",
+                "log: {level: debug}",
+                "queue:",
+                "  kind: redis",
+                "  redis:",
+                f"    caFile: {one.authority.ca_file}",
+                f"    certFile: {certificate}",
+                f"    keyFile: {key}",
+                f"    url: {one.redis.url_of(who)}",
+            ]
+        )
+    )
     airy = [sys.executable, "-m", "airy", "up", "--config", str(tmp_path / "airy.yaml")]
     with anyio.fail_after(120):
         while (ended := await anyio.run_process(airy, check=False)).returncode == LATER:

@@ -27,9 +27,11 @@ WHERE = (Shard("t", 0), Shard("t", 1))
 HOOKS = ("a", "b")
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300 + 5 * CYCLES),
+    pytest.mark.cluster,
+    pytest.mark.slow,
+    pytest.mark.timeout(300 + 5 * CYCLES),
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),
-]  # fmt: skip
+]
 
 Delivery = tuple[Shard, tuple[int, int], str]
 

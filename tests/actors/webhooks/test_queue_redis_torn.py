@@ -25,9 +25,11 @@ HOOKS = ("a", "b")
 Delivery = tuple[str, str]  # event, webhook
 
 pytestmark = [
-    pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300 + HISTORIES),
+    pytest.mark.cluster,
+    pytest.mark.slow,
+    pytest.mark.timeout(300 + HISTORIES),
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +117,7 @@ class Driver:
             self.now_ms += LEASE_MS
             if self.everything:
                 await self.queue.low_water(HERE)
-            jobs = await self.queue.claim(
-                now_ms=self.now_ms, lease_ms=LEASE_MS, jobs_max=100, per_webhook_max=100
-            )  # fmt: skip
+            jobs = await self.queue.claim(now_ms=self.now_ms, lease_ms=LEASE_MS, jobs_max=100, per_webhook_max=100)
             for job in jobs:
                 assert await self.queue.done(job)
             delivered += jobs

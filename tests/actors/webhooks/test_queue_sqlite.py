@@ -110,10 +110,19 @@ async def test_a_file_of_a_version_before_keeps_what_waits_and_gives_away_its_de
         assert sorted(offsets(await claim(rig.queue, 60_000))) == [3, 4]
         ((number, first),) = await rig.queue.heritage.dead_of_before(1)
         assert first == DeadDelivery(
-            delivery_id="e1:a", webhook_id="a", event_id="e1", kind="message.created", lane="lane",
-            topic=topics.EVENTS.name, partition=7, at_ms=5, attempts=10, reason="answered 500", died_at_ms=900,
+            delivery_id="e1:a",
+            webhook_id="a",
+            event_id="e1",
+            kind="message.created",
+            lane="lane",
+            topic=topics.EVENTS.name,
+            partition=7,
+            at_ms=5,
+            attempts=10,
+            reason="answered 500",
+            died_at_ms=900,
             body=Raw(b"{}"),
-        )  # fmt: skip
+        )
         await rig.queue.heritage.forget_dead_of_before(number)
         ((number, second),) = await rig.queue.heritage.dead_of_before(9)
         assert (second.delivery_id, second.topic) == ("e2:b", topics.TAGS.name)

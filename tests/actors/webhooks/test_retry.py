@@ -47,8 +47,16 @@ def test_the_whole_schedule_takes_75_hours_and_35_minutes() -> None:
         assert isinstance(decision, Again)
         now_ms, attempt = decision.due_ms, attempt + 1
     assert [later - earlier for earlier, later in pairwise(attempt_at_s)] == [
-        5, 300, 1_800, 2 * 3_600, 5 * 3_600, 10 * 3_600, 14 * 3_600, 20 * 3_600, 24 * 3_600,
-    ]  # fmt: skip
+        5,
+        300,
+        1_800,
+        2 * 3_600,
+        5 * 3_600,
+        10 * 3_600,
+        14 * 3_600,
+        20 * 3_600,
+        24 * 3_600,
+    ]
     assert attempt_at_s[-1] == 75 * 3_600 + 35 * 60 + 5
     assert len(attempt_at_s) == 10
     assert decision.reason == "10 attempts failed; the last: connection refused"
@@ -89,12 +97,27 @@ def due_s(retry_after: str, *, attempt: int = 1, first_at_ms: int = NOW_MS) -> f
     return (decision.due_ms - NOW_MS) / 1000
 
 
-@pytest.mark.parametrize(("said", "seconds"), [
-    ("120", 120), ("0", 5), ("3", 5), ("7200", 7_200), ("999999999999", RETRY_AFTER_S_MAX),
-    ("Thu, 01 Jan 2026 00:10:00 GMT", 600), ("Wed, 31 Dec 2025 00:00:00 GMT", 5),
-    ("Fri, 01 Jan 2100 00:00:00 GMT", RETRY_AFTER_S_MAX), ("Thu, 01 Jan 2026 01:10:00 +0100", 600),
-    ("soon", 5), ("-5", 5), ("1.5", 5), ("", 5), ("²", 5), ("Thu, 32 Jan 2026", 5), ("1" * 5_000, RETRY_AFTER_S_MAX),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("120", 120),
+        ("0", 5),
+        ("3", 5),
+        ("7200", 7_200),
+        ("999999999999", RETRY_AFTER_S_MAX),
+        ("Thu, 01 Jan 2026 00:10:00 GMT", 600),
+        ("Wed, 31 Dec 2025 00:00:00 GMT", 5),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", RETRY_AFTER_S_MAX),
+        ("Thu, 01 Jan 2026 01:10:00 +0100", 600),
+        ("soon", 5),
+        ("-5", 5),
+        ("1.5", 5),
+        ("", 5),
+        ("²", 5),
+        ("Thu, 32 Jan 2026", 5),
+        ("1" * 5_000, RETRY_AFTER_S_MAX),
+    ],
+)
 def test_retry_after_is_honoured_within_bounds_and_never_shortens(said: str, seconds: float) -> None:
     assert due_s(said) == seconds
 
@@ -105,9 +128,15 @@ def test_a_receiver_cannot_put_a_delivery_off_for_ever() -> None:
     assert due_s("7200", attempt=2, first_at_ms=first_at_ms) == 300
 
 
-@pytest.mark.parametrize(("days", "attempts", "off"), [
-    (5, FAILING_ATTEMPTS_MIN, True), (5, FAILING_ATTEMPTS_MIN - 1, False), (4.99, 1_000, False), (30, 20, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("days", "attempts", "off"),
+    [
+        (5, FAILING_ATTEMPTS_MIN, True),
+        (5, FAILING_ATTEMPTS_MIN - 1, False),
+        (4.99, 1_000, False),
+        (30, 20, True),
+    ],
+)
 def test_a_webhook_is_switched_off_after_five_days_and_twenty_attempts(days: float, attempts: int, off: bool) -> None:
     assert FAILING_S_MAX == 5 * 86_400
     verdict = given_up(NOW_MS, attempts, NOW_MS + round(days * 86_400_000))

@@ -46,8 +46,17 @@ def test_a_secret_survives_its_text(key: bytes) -> None:
     assert signing.secret_key(signing.secret_text(key)) == key
 
 
-@pytest.mark.parametrize("text", ["", "whsec_", "whsec_" + b64encode(b"short").decode(), "whsec_!" * 9, "whsec_é" * 9,
-    "whsec_" + b64encode(b"x" * 65).decode()])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "whsec_",
+        "whsec_" + b64encode(b"short").decode(),
+        "whsec_!" * 9,
+        "whsec_é" * 9,
+        "whsec_" + b64encode(b"x" * 65).decode(),
+    ],
+)
 def test_what_is_no_secret_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(Refused) as refused:
         signing.secret_key(text)

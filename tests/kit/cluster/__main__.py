@@ -58,9 +58,14 @@ def main() -> int:
 async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster, redis: RedisServer) -> None:
     async with messenger(LIVELY, customers=CUSTOMERS) as (sim, graph_url), AiohttpFetch(ANYWHERE) as fetch:
         cluster = Cluster(
-            directory, kafka=kafka.bootstrap, redis=redis.url, graph_url=graph_url, replicas=options.replicas,
-            replication=options.brokers, port=options.port,
-        )  # fmt: skip
+            directory,
+            kafka=kafka.bootstrap,
+            redis=redis.url,
+            graph_url=graph_url,
+            replicas=options.replicas,
+            replication=options.brokers,
+            port=options.port,
+        )
         cluster.shows_logs = False
         _say(f"starting {len(cluster.processes)} processes …")
         began = time.perf_counter()
@@ -89,15 +94,21 @@ async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster
 def _where(cluster: Cluster) -> None:
     width = max(map(len, cluster.processes))
     rows = [f"  {name:<{width}}  {replica.url}  pid {replica.pid}" for name, replica in cluster.processes.items()]
-    _say("\n".join([
-        *rows, "",
-        f"the front      {cluster.url}",
-        f"the token      {TOKEN}",
-        f"conversations  curl -s {cluster.url}/conversations.list {CURL}",
-        f"how it is      {Path(sys.executable).with_name('airy')} status --token {TOKEN} --url {cluster.url}",
-        f"logs           {cluster.directory}/*.log",
-        "break it       kill -9 a pid: the other process of its kind takes over; Ctrl-C ends everything", "",
-    ]))  # fmt: skip
+    _say(
+        "\n".join(
+            [
+                *rows,
+                "",
+                f"the front      {cluster.url}",
+                f"the token      {TOKEN}",
+                f"conversations  curl -s {cluster.url}/conversations.list {CURL}",
+                f"how it is      {Path(sys.executable).with_name('airy')} status --token {TOKEN} --url {cluster.url}",
+                f"logs           {cluster.directory}/*.log",
+                "break it       kill -9 a pid: the other process of its kind takes over; Ctrl-C ends everything",
+                "",
+            ]
+        )
+    )
 
 
 def _say(line: str) -> None:

@@ -63,9 +63,13 @@ class Replica:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
-                [*tied(), *self.command], stdout=log, stderr=log, cwd=self._directory, env=self.environment,
+                [*tied(), *self.command],
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+                env=self.environment,
                 start_new_session=True,  # a Ctrl-C is for us alone: whoever hears it and our SIGTERM leaves at once
-            )  # fmt: skip
+            )
 
     @property
     def command(self) -> list[str]:
@@ -122,10 +126,18 @@ class Cluster:
     """`replicas` of every component. `start` starts them all; one at a time they are in `processes`."""
 
     def __init__(
-        self, directory: Path, *, kafka: Sequence[str], redis: str, graph_url: str, replicas: int = 2,
-        replication: int = 1, settings: Mapping[str, Any] | None = None, port: int = 0,
+        self,
+        directory: Path,
+        *,
+        kafka: Sequence[str],
+        redis: str,
+        graph_url: str,
+        replicas: int = 2,
+        replication: int = 1,
+        settings: Mapping[str, Any] | None = None,
+        port: int = 0,
         components: Mapping[str, Sequence[str]] = COMPONENTS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.kafka = tuple(kafka)
@@ -142,8 +154,12 @@ class Cluster:
             "bus": {
                 "kind": "kafka",
                 "kafka": {
-                    "bootstrap": list(kafka), "namespace": self.namespace, "replication": replication,
-                    "minInSync": 1 if replication == 1 else 2, "sessionS": self.session_s, "rebalanceS": 15.0,
+                    "bootstrap": list(kafka),
+                    "namespace": self.namespace,
+                    "replication": replication,
+                    "minInSync": 1 if replication == 1 else 2,
+                    "sessionS": self.session_s,
+                    "rebalanceS": 15.0,
                     **(settings or {}),
                 },
             },
@@ -151,12 +167,15 @@ class Cluster:
             "queue": {"kind": "redis", "redis": {"url": redis, "namespace": self.namespace}},
             "components": {
                 "sources-facebook": {
-                    "enabled": True, "appId": "990011", "appSecret": "app-secret", "webhookSecret": "verify-me",
+                    "enabled": True,
+                    "appId": "990011",
+                    "appSecret": "app-secret",
+                    "webhookSecret": "verify-me",
                     "graphUrl": graph_url,
                 },
                 "webhook-consumer": {"timeoutS": ANSWER_S},
             },
-        }  # fmt: skip
+        }
         self.file = directory / "airy.yaml"
         self.file.write_text(msgspec.json.encode(self.config).decode())  # JSON is YAML
         self.processes = {
@@ -166,11 +185,12 @@ class Cluster:
         }
         self.front = Front(
             {
-                "/": lambda: self.urls("api"), "/facebook": lambda: self.urls("sources-facebook"),
+                "/": lambda: self.urls("api"),
+                "/facebook": lambda: self.urls("sources-facebook"),
                 "/channels.facebook": lambda: self.urls("sources-facebook"),
             },
             port,
-        )  # fmt: skip
+        )
 
     @property
     def url(self) -> str:

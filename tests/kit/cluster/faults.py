@@ -39,10 +39,20 @@ GONE_S = 240.0
 FULL_S = 4.0
 ROOM_BYTES = 65_536  # on a full disk
 PAGE_BYTES = 4_096
-ASTRAY = Behaviour(echoes=False, delivered=0.0, read=0.0, faults={
-    Trouble.RATE_LIMITED: 0.15, Trouble.BUSY: 0.15, Trouble.GATEWAY: 0.1, Trouble.GARBLED: 0.1,
-    Trouble.UNREACHABLE: 0.1, Trouble.TAKEN_SILENT: 0.1, Trouble.LOST_SILENT: 0.1,
-})  # fmt: skip
+ASTRAY = Behaviour(
+    echoes=False,
+    delivered=0.0,
+    read=0.0,
+    faults={
+        Trouble.RATE_LIMITED: 0.15,
+        Trouble.BUSY: 0.15,
+        Trouble.GATEWAY: 0.1,
+        Trouble.GARBLED: 0.1,
+        Trouble.UNREACHABLE: 0.1,
+        Trouble.TAKEN_SILENT: 0.1,
+        Trouble.LOST_SILENT: 0.1,
+    },
+)
 """And no word of what was taken: an echo would settle it before it can be done wrong."""
 
 
@@ -261,9 +271,16 @@ async def kill_two_brokers(rig: Rig) -> None:
 THREE: Mapping[str, Fault] = {"kill-two-brokers": kill_two_brokers}
 
 IN_CI = (
-    "rolling-restart", "no-broker-at-the-start", "flush-under-a-zombie", "redis-and-a-dispatcher", "provider-astray",
-    "endpoint-away", "store-lost", "disk-full", "kill-two-brokers",
-)  # fmt: skip
+    "rolling-restart",
+    "no-broker-at-the-start",
+    "flush-under-a-zombie",
+    "redis-and-a-dispatcher",
+    "provider-astray",
+    "endpoint-away",
+    "store-lost",
+    "disk-full",
+    "kill-two-brokers",
+)
 """Those that contain what the others do: each part of the cluster is killed, and lost, at least once."""
 
 

@@ -37,16 +37,25 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 def entry(offset: int, *webhook_ids: str, lane: str = "", nth: int = 0) -> Entry:
     """Without a lane of its own, each entry has one to itself."""
     return Entry(
-        id=(offset, nth), webhook_ids=webhook_ids, lane=lane or f"lane {offset}-{nth}",
+        id=(offset, nth),
+        webhook_ids=webhook_ids,
+        lane=lane or f"lane {offset}-{nth}",
         event_id=f"event {offset}-{nth}",
-        kind="message.created", body=f'{{"offset":{offset}}}'.encode(), at_ms=1_000 + offset, position=f"0.0.{offset}",
-    )  # fmt: skip
+        kind="message.created",
+        body=f'{{"offset":{offset}}}'.encode(),
+        at_ms=1_000 + offset,
+        position=f"0.0.{offset}",
+    )
 
 
 async def claim(
-    queue: WebhookQueue, now_ms: int = 0, *, jobs_max: int = 100, per_webhook_max: int = 100,
+    queue: WebhookQueue,
+    now_ms: int = 0,
+    *,
+    jobs_max: int = 100,
+    per_webhook_max: int = 100,
     not_webhooks: frozenset[str] = frozenset(),
-) -> list[Job]:  # fmt: skip
+) -> list[Job]:
     return await queue.claim(
         now_ms=now_ms, lease_ms=LEASE_MS, jobs_max=jobs_max, per_webhook_max=per_webhook_max, not_webhooks=not_webhooks
     )

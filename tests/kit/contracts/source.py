@@ -90,17 +90,29 @@ def expected(fixture: Fixture) -> list[dict[str, object]]:
 def outbound(content: object = None) -> Message:
     text = {"text": "Yes, from Thursday on."} if content is None else content
     return Message(
-        id="0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60", conversation_id="c", channel_id="h", source="s", sequence=1,
-        content=Raw(msgspec.json.encode(text)), from_contact=False, sender_id="agent", sent_at_ms=RECEIVED_MS,
-        updated_at_ms=RECEIVED_MS, delivery=Delivery.PENDING,
-    )  # fmt: skip
+        id="0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60",
+        conversation_id="c",
+        channel_id="h",
+        source="s",
+        sequence=1,
+        content=Raw(msgspec.json.encode(text)),
+        from_contact=False,
+        sender_id="agent",
+        sent_at_ms=RECEIVED_MS,
+        updated_at_ms=RECEIVED_MS,
+        delivery=Delivery.PENDING,
+    )
 
 
 def conversation(**known: object) -> Conversation:
     return Conversation(
-        id="c", channel_id="h", source="s", created_at_ms=RECEIVED_MS, updated_at_ms=RECEIVED_MS,
+        id="c",
+        channel_id="h",
+        source="s",
+        created_at_ms=RECEIVED_MS,
+        updated_at_ms=RECEIVED_MS,
         **({"participant_id": "6120000000000001"} | known),  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
 
 
 class SourceContract(ABC):
@@ -126,11 +138,13 @@ class SourceContract(ABC):
     def channels(self, accounts: Sequence[str]) -> Mapping[str, Channel]:
         return {
             account: Channel(
-                id=ids.channel_id(self.source.name, account), source=self.source.name,
-                source_channel_id=account, connected=True,
+                id=ids.channel_id(self.source.name, account),
+                source=self.source.name,
+                source_channel_id=account,
+                connected=True,
             )
             for account in accounts
-        }  # fmt: skip
+        }
 
     def routed(self, fixture: Fixture, **where: int) -> Routed:
         return self.source.route(raw_record(self.source, fixture.bytes, **where), self.channels(fixture.connected))
@@ -246,15 +260,21 @@ class SourceContract(ABC):
 
     @given(
         status=st.integers(100, 599),
-        body=st.binary(max_size=200) | st.recursive(
+        body=st.binary(max_size=200)
+        | st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                st.sampled_from(["error", "code", "message", "message_id", "error_subcode"]), inner, max_size=4,
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["error", "code", "message", "message_id", "error_subcode"]),
+                    inner,
+                    max_size=4,
+                )
             ),
             max_leaves=8,
         ).map(msgspec.json.encode),
         headers=st.dictionaries(st.sampled_from(["retry-after", "x-app-usage"]), st.text(max_size=6)),
-    )  # fmt: skip
+    )
     @settings(max_examples=200)
     def test_every_answer_has_a_meaning(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         outcome = self.source.interpret(Answer(status, headers, body), RECEIVED_MS)

@@ -26,7 +26,7 @@ from tests.kit.store import (
     by_partition,
     facts_of,
     seeded,
-)  # fmt: skip
+)
 
 
 class ActingContract(StoreBasics):
@@ -285,9 +285,13 @@ class ActingContract(StoreBasics):
 
             async def found(**bounds: object) -> Counter[str]:
                 rows = await store.work(
-                    "send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=5,
+                    "send",
+                    "facebook",
+                    partitions=EVERY_PARTITION,
+                    due_until_ms=FAR_MS,
+                    work_max=5,
                     **bounds,  # type: ignore[arg-type]
-                )  # fmt: skip
+                )
                 return Counter(work.channel_id for work in rows)
 
             assert (await found()).total() == 5

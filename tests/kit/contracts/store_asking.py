@@ -18,7 +18,7 @@ from tests.kit.store import (
     crowd,
     listed,
     message_ids,
-)  # fmt: skip
+)
 
 
 class AskingContract(StoreBasics):
@@ -245,6 +245,11 @@ class AskingContract(StoreBasics):
             counts = await store.counts()
             changes = len(await all_changes(store)) + 2
             assert counts == {
-                "conversations": 1, "messages": 3, "channels": 2, "changes": changes, "send_pending": 1,
-                "send_unknown": 1, "webhooks_dead": 0,
-            }  # fmt: skip
+                "conversations": 1,
+                "messages": 3,
+                "channels": 2,
+                "changes": changes,
+                "send_pending": 1,
+                "send_unknown": 1,
+                "webhooks_dead": 0,
+            }

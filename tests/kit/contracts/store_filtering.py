@@ -8,7 +8,7 @@ from tests.kit.contracts.store_basics import StoreBasics
 from tests.kit.people import ADA, PEOPLE, REFUSED_FILTERS, filter_cases, people
 from tests.kit.store import (
     listed,
-)  # fmt: skip
+)
 
 
 class FilteringContract(StoreBasics):

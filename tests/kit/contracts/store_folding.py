@@ -30,7 +30,7 @@ from tests.kit.store import (
     reference_messages,
     seeded,
     views,
-)  # fmt: skip
+)
 
 
 class FoldingContract(StoreBasics):

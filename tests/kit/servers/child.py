@@ -53,9 +53,15 @@ class Child:
             raise RuntimeError("the server is running already")
         with self.log.open("ab") as log:
             start = _launcher.submit(
-                subprocess.Popen, self._command, cwd=self._folder, env=self._environment,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                subprocess.Popen,
+                self._command,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
             self._process = start.result()
 
     def kill(self) -> None:

@@ -44,10 +44,19 @@ class KafkaCluster:
     """
 
     def __init__(
-        self, folder: Path | None = None, *, brokers: int = 1, port: int = 0, users: Mapping[str, str] | None = None,
-        tls: bool = False, acl: bool = False, session_s: float = 6.0, jvm: Sequence[str] = SMALL_JVM,
-        changed: Mapping[str, str] | None = None, artefacts: Artefacts | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path | None = None,
+        *,
+        brokers: int = 1,
+        port: int = 0,
+        users: Mapping[str, str] | None = None,
+        tls: bool = False,
+        acl: bool = False,
+        session_s: float = 6.0,
+        jvm: Sequence[str] = SMALL_JVM,
+        changed: Mapping[str, str] | None = None,
+        artefacts: Artefacts | None = None,
+    ) -> None:
         self._given_folder = folder
         self._brokers = brokers
         self._port = port
@@ -197,8 +206,9 @@ class KafkaCluster:
                 _formatted(storage, checkpoint, node.number, cluster_id)
             self._children[node.number] = Child(
                 [artefacts.java, *java_options(artefacts, self._jvm), "kafka.Kafka", str(file)],
-                folder=self.folder, log=self.folder / f"node-{node.number}.log",
-            )  # fmt: skip
+                folder=self.folder,
+                log=self.folder / f"node-{node.number}.log",
+            )
 
     def _start_all(self) -> None:
         for child in self._children.values():
@@ -245,11 +255,21 @@ def _checkpoint(artefacts: Artefacts, values: Mapping[str, str], security: Secur
     scratch_file.write_text(settings.text({**values, "log.dirs": str(scratch)}))
     done = subprocess.run(
         [
-            artefacts.java, *java_options(artefacts, SMALL_JVM), "kafka.tools.StorageTool", "format",
-            "--config", str(scratch_file), "--cluster-id", _short_id(), *settings.scram(security),
+            artefacts.java,
+            *java_options(artefacts, SMALL_JVM),
+            "kafka.tools.StorageTool",
+            "format",
+            "--config",
+            str(scratch_file),
+            "--cluster-id",
+            _short_id(),
+            *settings.scram(security),
         ],
-        capture_output=True, text=True, timeout=READY_S, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=READY_S,
+        check=False,
+    )
     if done.returncode != 0:
         raise NotStarted(f"the storage could not be formatted:\n{done.stdout}{done.stderr}")
     return scratch / "bootstrap.checkpoint"

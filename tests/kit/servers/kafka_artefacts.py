@@ -75,9 +75,10 @@ def wrong(libs: Path, expected: Mapping[str, str]) -> list[str]:
     """What is wrong with a folder of jars, one line each."""
     here = {jar.name: jar for jar in libs.glob("*") if jar.is_file()}
     changed = [
-        name for name, jar in here.items()
+        name
+        for name, jar in here.items()
         if name in expected and hashlib.sha256(jar.read_bytes()).hexdigest() != expected[name]
-    ]  # fmt: skip
+    ]
     return [
         *(f"{name} is missing" for name in sorted(expected.keys() - here.keys())),
         *(f"{name} is not on the list" for name in sorted(here.keys() - expected.keys())),

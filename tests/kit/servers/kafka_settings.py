@@ -8,8 +8,12 @@ from pathlib import Path
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 PLAIN, SASL, TLS, SASL_TLS, CONTROLLER = "plain", "sasl", "tls", "sasl_tls", "controller"
 PROTOCOLS = {
-    PLAIN: "PLAINTEXT", SASL: "SASL_PLAINTEXT", TLS: "SSL", SASL_TLS: "SASL_SSL", CONTROLLER: "PLAINTEXT",
-}  # fmt: skip
+    PLAIN: "PLAINTEXT",
+    SASL: "SASL_PLAINTEXT",
+    TLS: "SSL",
+    SASL_TLS: "SASL_SSL",
+    CONTROLLER: "PLAINTEXT",
+}
 SMALL_JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k")
 """Quick to start; compiles no hot code to its best, so measure with `STEADY_JVM`."""
 STEADY_JVM = ("-Xms512m", "-Xmx1g", "-XX:+UseSerialGC")

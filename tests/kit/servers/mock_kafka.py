@@ -35,7 +35,8 @@ _SIGNATURES: Final[dict[str, tuple[object, tuple[object, ...]]]] = {
     "rd_kafka_mock_coordinator_set": (_Int, (_Pointer, _Text, _Text, ctypes.c_int32)),
     "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, (_Pointer, ctypes.c_int32)),
     "rd_kafka_mock_push_request_errors_array": (
-        None, (_Pointer, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(_Int)),
+        None,
+        (_Pointer, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(_Int)),
     ),
     "rd_kafka_mock_clear_request_errors": (None, (_Pointer, ctypes.c_int16)),
     "rd_kafka_mock_start_request_tracking": (None, (_Pointer,)),
@@ -43,7 +44,7 @@ _SIGNATURES: Final[dict[str, tuple[object, tuple[object, ...]]]] = {
     "rd_kafka_mock_get_requests": (ctypes.POINTER(_Pointer), (_Pointer, ctypes.POINTER(ctypes.c_size_t))),
     "rd_kafka_mock_request_api_key": (ctypes.c_int16, (_Pointer,)),
     "rd_kafka_mock_request_destroy_array": (None, (ctypes.POINTER(_Pointer), ctypes.c_size_t)),
-}  # fmt: skip
+}
 
 
 class Api(IntEnum):
@@ -66,9 +67,7 @@ class Api(IntEnum):
 @cache
 def _library() -> ctypes.CDLL:
     beside = Path(confluent_kafka.__file__).parent
-    found = [
-        *(beside.parent / "confluent_kafka.libs").glob("librdkafka*"), *(beside / ".dylibs").glob("librdkafka*")
-    ]  # fmt: skip
+    found = [*(beside.parent / "confluent_kafka.libs").glob("librdkafka*"), *(beside / ".dylibs").glob("librdkafka*")]
     library = ctypes.CDLL(str(found[0]))
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(library, name)
@@ -106,9 +105,7 @@ class MockKafka:
         return str(self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()).split(",")
 
     def topic(self, name: str, partitions: int = 1) -> None:
-        self._check(
-            self._lib.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, len(self.brokers))
-        )
+        self._check(self._lib.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, len(self.brokers)))
 
     def topic_error(self, name: str, code: int) -> None:
         """In every answer about the topic, until it is 0 again."""

@@ -46,9 +46,13 @@ class Tls:
     def options(self) -> dict[str, str]:
         certificate, key = self._files
         return {
-            "tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": str(self.authority.ca_file),
-            "tls-auth-clients": "yes" if self.clients else "no", "tls-replication": "yes", "tls-cluster": "yes",
-        }  # fmt: skip
+            "tls-cert-file": certificate,
+            "tls-key-file": key,
+            "tls-ca-cert-file": str(self.authority.ca_file),
+            "tls-auth-clients": "yes" if self.clients else "no",
+            "tls-replication": "yes",
+            "tls-cluster": "yes",
+        }
 
     def context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.authority.ca_file)
@@ -63,10 +67,18 @@ class RedisServer:
     """
 
     def __init__(
-        self, folder: Path | None = None, *, fsync: Fsync = "no", cluster_nodes: int = 0, cluster_spares: int = 0,
-        port: int = 0, options: Sequence[str] = (), users: Mapping[str, str] | None = None, tls: Tls | None = None,
+        self,
+        folder: Path | None = None,
+        *,
+        fsync: Fsync = "no",
+        cluster_nodes: int = 0,
+        cluster_spares: int = 0,
+        port: int = 0,
+        options: Sequence[str] = (),
+        users: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
         replica_of: "RedisServer | None" = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`cluster_spares`, the last ones, have no slots. `users` are lines of an access list by name, beside
         `default`, who may do everything and is ours.
         """
@@ -193,16 +205,26 @@ class RedisServer:
         folder = self._folder(node)
         folder.mkdir(parents=True, exist_ok=True)
         options = {
-            "port": str(self._ports[node]), "bind": HOST, "dir": str(folder), "save": "", "appendonly": "yes",
-            "appendfsync": self._fsync, "daemonize": "no", "maxmemory": MEMORY_MAX, "maxmemory-policy": "noeviction",
-            "repl-diskless-sync-delay": "0", "shutdown-timeout": "0",
-        }  # fmt: skip
+            "port": str(self._ports[node]),
+            "bind": HOST,
+            "dir": str(folder),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": self._fsync,
+            "daemonize": "no",
+            "maxmemory": MEMORY_MAX,
+            "maxmemory-policy": "noeviction",
+            "repl-diskless-sync-delay": "0",
+            "shutdown-timeout": "0",
+        }
         if self._clustered:
             options |= {
-                "cluster-enabled": "yes", "cluster-node-timeout": str(SUSPECT_MS),
-                "cluster-port": str(self._bus_ports[node]), "cluster-config-file": "nodes.conf",
+                "cluster-enabled": "yes",
+                "cluster-node-timeout": str(SUSPECT_MS),
+                "cluster-port": str(self._bus_ports[node]),
+                "cluster-config-file": "nodes.conf",
                 "cluster-require-full-coverage": "no",
-            }  # fmt: skip
+            }
         if self._users:
             users = folder / "users.acl"
             users.write_text("".join(f"user {name} on {rules}\n" for name, rules in self._users.items()))

@@ -69,9 +69,13 @@ def _start_keeper(folder: Path) -> None:
     log = folder / "keeper.log"
     with log.open("ab") as output:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(folder)], cwd=ROOT,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", __name__, str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     began = time.perf_counter()
     while not _address(folder).exists():
         if keeper.poll() is not None or time.perf_counter() - began > READY_S:

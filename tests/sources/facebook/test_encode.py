@@ -42,10 +42,11 @@ def test_a_text() -> None:
     assert (call.method, call.url) == ("POST", "https://graph.facebook.com/v23.0/me/messages")
     assert call.headers == {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
     assert body(call) == {
-        "recipient": {"id": "6120000000000001"}, "messaging_type": "RESPONSE",
+        "recipient": {"id": "6120000000000001"},
+        "messaging_type": "RESPONSE",
         "message": {"text": "Yes, from Thursday on.", "metadata": "0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60"},
         "appsecret_proof": hmac.new(b"app-secret", TOKEN.encode(), "sha256").hexdigest(),
-    }  # fmt: skip
+    }
 
 
 def test_the_message_names_its_recipient_before_the_conversation() -> None:
@@ -80,11 +81,17 @@ def test_content_may_be_the_whole_request() -> None:
 @pytest.mark.parametrize(
     ("source", "wrote_ago_ms", "tag"),
     [
-        (SOURCE, None, None), (SOURCE, 0, None), (SOURCE, DAY_MS, None), (SOURCE, DAY_MS + 1, "closed"),
-        (HUMAN, DAY_MS, None), (HUMAN, DAY_MS + 1, "HUMAN_AGENT"), (HUMAN, 7 * DAY_MS, "HUMAN_AGENT"),
-        (HUMAN, 7 * DAY_MS + 1, "closed"), (HUMAN, None, None),
+        (SOURCE, None, None),
+        (SOURCE, 0, None),
+        (SOURCE, DAY_MS, None),
+        (SOURCE, DAY_MS + 1, "closed"),
+        (HUMAN, DAY_MS, None),
+        (HUMAN, DAY_MS + 1, "HUMAN_AGENT"),
+        (HUMAN, 7 * DAY_MS, "HUMAN_AGENT"),
+        (HUMAN, 7 * DAY_MS + 1, "closed"),
+        (HUMAN, None, None),
     ],
-)  # fmt: skip
+)
 def test_how_long_after_a_contact_wrote_we_may_answer(
     source: Facebook, wrote_ago_ms: int | None, tag: str | None
 ) -> None:
@@ -130,17 +137,24 @@ BUTTON = {"type": "postback", "title": "Yes", "payload": "YES"}
 @pytest.mark.parametrize(
     "content",
     [
-        {"text": "x" * 2000}, {"text": "ü" * 2000}, {"text": "x", "quick_replies": [reply()] * 13},
+        {"text": "x" * 2000},
+        {"text": "ü" * 2000},
+        {"text": "x", "quick_replies": [reply()] * 13},
         {"text": "x", "quick_replies": [{"content_type": "user_email"}, {"content_type": "user_phone_number"}]},
         {"text": "x", "reply_to": {"mid": "m_1"}},
-        media(), media("video"), media("audio"), media("file", url="http://example.net/f.pdf", is_reusable=True),
-        media("image", attachment_id="77"), media("image", attachment_id=77), media() | {"quick_replies": [reply()]},
+        media(),
+        media("video"),
+        media("audio"),
+        media("file", url="http://example.net/f.pdf", is_reusable=True),
+        media("image", attachment_id="77"),
+        media("image", attachment_id=77),
+        media() | {"quick_replies": [reply()]},
         template(template_type="button", text="Choose", buttons=[BUTTON] * 3),
         template(template_type="generic", elements=[{"title": "Rye", "buttons": [BUTTON]}] * 10),
         template(template_type="media", elements=[{"media_type": "image", "attachment_id": "7"}]),
         template(template_type="receipt", anything={"goes": True}),
     ],
-)  # fmt: skip
+)
 def test_what_meta_takes_passes(content: dict[str, object]) -> None:
     assert body(encode(content))["message"] == content | {"metadata": "0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60"}
 
@@ -175,7 +189,7 @@ def test_what_meta_takes_passes(content: dict[str, object]) -> None:
         ({"sender_action": "typing_on"}, "either text or attachment"),
         ({"message": 5}, "not an object but a number; send an object with text or attachment"),
     ],
-)  # fmt: skip
+)
 def test_what_meta_refuses_is_refused_here_with_what_to_change(content: dict[str, object], said: str) -> None:
     failure = failed(encode(content))
     assert failure.kind == "invalid"

@@ -33,19 +33,35 @@ def test_taken() -> None:
 @pytest.mark.parametrize(
     ("status", "code", "subcode", "kind", "again"),
     [
-        (400, 1, None, "provider", True), (500, 2, None, "provider", True), (400, 1200, None, "provider", True),
-        (400, 4, None, "rate", True), (403, 17, None, "rate", True), (400, 32, None, "rate", True),
-        (400, 613, None, "rate", True), (400, 80001, None, "rate", True), (400, 80006, 2446079, "rate", True),
+        (400, 1, None, "provider", True),
+        (500, 2, None, "provider", True),
+        (400, 1200, None, "provider", True),
+        (400, 4, None, "rate", True),
+        (403, 17, None, "rate", True),
+        (400, 32, None, "rate", True),
+        (400, 613, None, "rate", True),
+        (400, 80001, None, "rate", True),
+        (400, 80006, 2446079, "rate", True),
         (400, 80014, None, "rate", True),
-        (400, 10, 2018278, "window", False), (403, 10, 2018065, "window", False),
-        (400, 100, 2018001, "not_found", False), (400, 100, None, "invalid", False), (400, 100, 33, "invalid", False),
-        (400, 551, 1545041, "blocked", False), (400, 551, None, "blocked", False),
+        (400, 10, 2018278, "window", False),
+        (403, 10, 2018065, "window", False),
+        (400, 100, 2018001, "not_found", False),
+        (400, 100, None, "invalid", False),
+        (400, 100, 33, "invalid", False),
+        (400, 551, 1545041, "blocked", False),
+        (400, 551, None, "blocked", False),
         (403, 200, 1545041, "blocked", False),
-        (401, 190, 460, "auth", False), (400, 190, None, "auth", False), (400, 102, None, "auth", False),
-        (403, 10, None, "auth", False), (403, 200, None, "auth", False), (403, 299, None, "auth", False),
-        (400, 368, None, "unknown", False), (500, 368, None, "provider", True), (429, 99999, None, "rate", True),
+        (401, 190, 460, "auth", False),
+        (400, 190, None, "auth", False),
+        (400, 102, None, "auth", False),
+        (403, 10, None, "auth", False),
+        (403, 200, None, "auth", False),
+        (403, 299, None, "auth", False),
+        (400, 368, None, "unknown", False),
+        (500, 368, None, "provider", True),
+        (429, 99999, None, "rate", True),
     ],
-)  # fmt: skip
+)
 def test_what_meta_says_no_with(status: int, code: int, subcode: int | None, kind: str, again: bool) -> None:
     failure = refused(status, code, subcode)
     assert (failure.kind, failure.again_s is not None) == (kind, again)
@@ -68,11 +84,18 @@ def test_a_transient_error_of_any_code_may_be_tried_again() -> None:
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        (500, b""), (502, b"<html>Bad Gateway</html>"), (504, b'{"error":{"message":"cut'), (520, b"{}"),
-        (200, b"<html>"), (200, b'{"recipient_id":"6'), (201, b"{}"), (200, b""), (204, b""),
+        (500, b""),
+        (502, b"<html>Bad Gateway</html>"),
+        (504, b'{"error":{"message":"cut'),
+        (520, b"{}"),
+        (200, b"<html>"),
+        (200, b'{"recipient_id":"6'),
+        (201, b"{}"),
+        (200, b""),
+        (204, b""),
         (200, b'{"message_id":null}'),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_is_not_graphs_own_proves_nothing(status: int, body: bytes) -> None:
     assert isinstance(interpret(status, body), Lost)
 
@@ -80,11 +103,17 @@ def test_an_answer_that_is_not_graphs_own_proves_nothing(status: int, body: byte
 @pytest.mark.parametrize(
     ("status", "kind", "again"),
     [
-        (302, "unknown", False), (400, "unknown", False), (401, "auth", False), (403, "auth", False),
-        (404, "unknown", False), (408, "provider", True), (413, "invalid", False), (429, "rate", True),
+        (302, "unknown", False),
+        (400, "unknown", False),
+        (401, "auth", False),
+        (403, "auth", False),
+        (404, "unknown", False),
+        (408, "provider", True),
+        (413, "invalid", False),
+        (429, "rate", True),
         (503, "provider", True),
     ],
-)  # fmt: skip
+)
 def test_a_status_alone_says_that_it_was_not_taken(status: int, kind: str, again: bool) -> None:
     outcome = interpret(status, b"nothing to see")
     assert isinstance(outcome, Failed)
@@ -94,13 +123,17 @@ def test_a_status_alone_says_that_it_was_not_taken(status: int, kind: str, again
 @pytest.mark.parametrize(
     ("headers", "again_s"),
     [
-        ({}, 60.0), ({"retry_after": "7"}, 7.0), ({"retry_after": "999999"}, 3600.0), ({"retry_after": "soon"}, 60.0),
-        ({"retry_after": "-1"}, 60.0), ({"retry_after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60.0),
+        ({}, 60.0),
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after": "999999"}, 3600.0),
+        ({"retry_after": "soon"}, 60.0),
+        ({"retry_after": "-1"}, 60.0),
+        ({"retry_after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 60.0),
         ({"x_business_use_case_usage": '{"1":[{"type":"messenger","estimated_time_to_regain_access":5}]}'}, 300.0),
         ({"x_business_use_case_usage": '{"1":[{"estimated_time_to_regain_access":"x"},7],"2":5}'}, 60.0),
         ({"x_business_use_case_usage": "not json"}, 60.0),
     ],
-)  # fmt: skip
+)
 def test_how_long_to_wait_is_metas_to_say(headers: dict[str, str], again_s: float) -> None:
     assert refused(400, 613, **headers).again_s == again_s
 
@@ -119,10 +152,11 @@ def test_metas_own_words_are_kept_for_people() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        "Malformed access token EAABwzLixnjYBAtoken0000000000", "Error validating access token hush-hush: expired",
+        "Malformed access token EAABwzLixnjYBAtoken0000000000",
+        "Error validating access token hush-hush: expired",
         "(#190) token EAAGm0PX4ZCpsBAKtoken invalid",
     ],
-)  # fmt: skip
+)
 def test_a_token_that_meta_quotes_is_taken_out(said: str) -> None:
     failure = refused(401, 190, said=said)
     told = failure.error + bytes(failure.detail or b"").decode()

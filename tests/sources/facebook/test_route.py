@@ -62,9 +62,12 @@ def test_a_message_is_the_same_in_whatever_envelope() -> None:
     one = element(message={"mid": "m_1", "text": "x"})
     turned = dict(reversed(one.items()))
     told = [
-        envelope(one), envelope(element(read={"watermark": 5}), one), envelope(one, time=9),
-        envelope(messaging=[], standby=[one]), envelope(turned),
-    ]  # fmt: skip
+        envelope(one),
+        envelope(element(read={"watermark": 5}), one),
+        envelope(one, time=9),
+        envelope(messaging=[], standby=[one]),
+        envelope(turned),
+    ]
     facts = [[fact.id for fact in route(document).facts if isinstance(fact, MessageReceived)] for document in told]
     assert facts == [[ids.message_id(CHANNEL.id, "m_1")]] * 5
 
@@ -112,11 +115,18 @@ def test_reacting_twice_at_different_times_is_two_facts() -> None:
 @pytest.mark.parametrize(
     ("spelled", "emoji"),
     [
-        ("\\u{1F600}", "😀"), ("\\u{2764}\\u{FE0F}", "❤️"), ("❤️", "❤️"), ("😀", "😀"), ("\\u2764\\uFE0F", "❤️"),
-        ("\\ud83d\\ude00", "😀"), ("\\u{1F468}\\u{200D}\\u{1F469}", "👨‍👩"),
-        ("\\u{FFFFFFF}", "\U0010ffff"), ("ok", "ok"), ("\\ud83d", "�"),
+        ("\\u{1F600}", "😀"),
+        ("\\u{2764}\\u{FE0F}", "❤️"),
+        ("❤️", "❤️"),
+        ("😀", "😀"),
+        ("\\u2764\\uFE0F", "❤️"),
+        ("\\ud83d\\ude00", "😀"),
+        ("\\u{1F468}\\u{200D}\\u{1F469}", "👨‍👩"),
+        ("\\u{FFFFFFF}", "\U0010ffff"),
+        ("ok", "ok"),
+        ("\\ud83d", "�"),
     ],
-)  # fmt: skip
+)
 def test_emoji_are_understood_however_they_are_spelled(spelled: str, emoji: str) -> None:
     fact = only(envelope(element(reaction={"mid": "m", "action": "react", "reaction": "other", "emoji": spelled})))
     assert isinstance(fact, ReactionChanged)
@@ -131,8 +141,9 @@ def test_a_reaction_without_an_emoji_is_its_name() -> None:
 
 def test_a_page_that_reacts_is_the_actor_in_the_contacts_conversation() -> None:
     told = element(reaction={"mid": "m", "action": "react", "emoji": "x"}) | {
-        "sender": {"id": PAGE}, "recipient": {"id": PERSON},
-    }  # fmt: skip
+        "sender": {"id": PAGE},
+        "recipient": {"id": PERSON},
+    }
     fact = only(envelope(told))
     assert isinstance(fact, ReactionChanged)
     assert (fact.actor, fact.conversation_id) == (PAGE, ids.conversation_id(CHANNEL.id, PERSON))
@@ -162,8 +173,11 @@ def test_a_thousand_events_in_one_webhook_are_a_thousand_facts() -> None:
     routed = route(envelope(*many))
     assert len({fact.id for fact in routed.facts}) == 1000
     assert [fact.provider_id for fact in routed.facts if isinstance(fact, MessageReceived)][::333] == [
-        "m_0", "m_333", "m_666", "m_999",
-    ]  # fmt: skip
+        "m_0",
+        "m_333",
+        "m_666",
+        "m_999",
+    ]
 
 
 def test_a_tombstone_is_undecodable() -> None:
@@ -174,36 +188,85 @@ def test_a_tombstone_is_undecodable() -> None:
 # --- nothing breaks it
 
 NODES = (
-    "message", "postback", "reaction", "delivery", "read", "message_edit", "optin", "referral", "app_roles",
-    "pass_thread_control", "take_thread_control", "request_thread_control", "account_linking", "field", "value",
-)  # fmt: skip
+    "message",
+    "postback",
+    "reaction",
+    "delivery",
+    "read",
+    "message_edit",
+    "optin",
+    "referral",
+    "app_roles",
+    "pass_thread_control",
+    "take_thread_control",
+    "request_thread_control",
+    "account_linking",
+    "field",
+    "value",
+)
 NAMES = (
-    *NODES, "sender", "recipient", "timestamp", "id", "mid", "mids", "text", "is_echo", "is_deleted", "app_id",
-    "metadata", "emoji", "action", "watermark", "num_edit", "ref", "quick_reply", "payload", "reply_to", "user_ref",
-)  # fmt: skip
+    *NODES,
+    "sender",
+    "recipient",
+    "timestamp",
+    "id",
+    "mid",
+    "mids",
+    "text",
+    "is_echo",
+    "is_deleted",
+    "app_id",
+    "metadata",
+    "emoji",
+    "action",
+    "watermark",
+    "num_edit",
+    "ref",
+    "quick_reply",
+    "payload",
+    "reply_to",
+    "user_ref",
+)
 SCALARS = (
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=6) | st.sampled_from([PAGE, PERSON, "unreact", "\\u{ZZ}", "\\u{D800}"])
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6)
+    | st.sampled_from([PAGE, PERSON, "unreact", "\\u{ZZ}", "\\u{D800}"])
     | st.just("0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60")
-)  # fmt: skip
+)
 THINGS = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
     max_leaves=12,
 )
 ENDS = st.dictionaries(st.just("id"), st.sampled_from([PAGE, PERSON]) | SCALARS, max_size=1) | SCALARS
-ELEMENTS = st.fixed_dictionaries({}, optional={
-    "sender": ENDS, "recipient": ENDS, "timestamp": SCALARS, **dict.fromkeys(NODES, THINGS),
-})  # fmt: skip
-ENTRIES = st.fixed_dictionaries({}, optional={
-    "id": st.sampled_from([PAGE, "888"]) | SCALARS, "time": SCALARS,
-    "messaging": st.lists(ELEMENTS | THINGS, max_size=3) | SCALARS,
-    "standby": st.lists(ELEMENTS, max_size=2) | SCALARS, "changes": THINGS,
-})  # fmt: skip
-ENVELOPES = st.fixed_dictionaries({
-    "object": st.sampled_from(["page", "page", "instagram"]) | SCALARS,
-    "entry": st.lists(ENTRIES | SCALARS, max_size=3) | SCALARS,
-})  # fmt: skip
+ELEMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "sender": ENDS,
+        "recipient": ENDS,
+        "timestamp": SCALARS,
+        **dict.fromkeys(NODES, THINGS),
+    },
+)
+ENTRIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from([PAGE, "888"]) | SCALARS,
+        "time": SCALARS,
+        "messaging": st.lists(ELEMENTS | THINGS, max_size=3) | SCALARS,
+        "standby": st.lists(ELEMENTS, max_size=2) | SCALARS,
+        "changes": THINGS,
+    },
+)
+ENVELOPES = st.fixed_dictionaries(
+    {
+        "object": st.sampled_from(["page", "page", "instagram"]) | SCALARS,
+        "entry": st.lists(ENTRIES | SCALARS, max_size=3) | SCALARS,
+    }
+)
 
 
 def check(body: bytes) -> None:

@@ -102,10 +102,13 @@ def test_the_challenge_is_echoed_verbatim() -> None:
 @pytest.mark.parametrize(
     ("changed", "status"),
     [
-        ({"hub.verify_token": "verify-mE"}, 403), ({"hub.verify_token": ""}, 403), ({"hub.verify_token": "ü"}, 403),
-        ({"hub.mode": "unsubscribe"}, 403), ({"hub.mode": ""}, 403),
+        ({"hub.verify_token": "verify-mE"}, 403),
+        ({"hub.verify_token": ""}, 403),
+        ({"hub.verify_token": "ü"}, 403),
+        ({"hub.mode": "unsubscribe"}, 403),
+        ({"hub.mode": ""}, 403),
     ],
-)  # fmt: skip
+)
 def test_a_handshake_that_does_not_match_is_refused(changed: dict[str, str], status: int) -> None:
     denied = SOURCE.handshake(QUERY | changed)
     assert isinstance(denied, Denied)
@@ -125,12 +128,15 @@ def test_a_handshake_with_a_part_missing_is_refused(missing: str, status: int) -
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
-        ({"app_secrets": ()}, "app_secrets"), ({"app_secrets": ("",)}, "app_secrets"),
-        ({"app_secrets": ("a", "b", "c")}, "app_secrets"), ({"verify_token": ""}, "verify_token"),
-        ({"graph_version": "23"}, "graph_version"), ({"graph_version": "v23.0/.."}, "graph_version"),
+        ({"app_secrets": ()}, "app_secrets"),
+        ({"app_secrets": ("",)}, "app_secrets"),
+        ({"app_secrets": ("a", "b", "c")}, "app_secrets"),
+        ({"verify_token": ""}, "verify_token"),
+        ({"graph_version": "23"}, "graph_version"),
+        ({"graph_version": "v23.0/.."}, "graph_version"),
         ({"graph_url": "graph.facebook.com"}, "graph_url"),
     ],
-)  # fmt: skip
+)
 def test_a_configuration_that_would_let_anybody_in_is_refused(wrong: dict[str, object], field: str) -> None:
     right: dict[str, object] = {"app_id": "1", "app_secrets": ("s",), "verify_token": "v"}
     with pytest.raises(Refused) as refused:

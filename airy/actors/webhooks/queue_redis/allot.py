@@ -38,9 +38,13 @@ def shares(total: int, wanted: Sequence[int], first: int = 0) -> list[int]:
 
 
 def allot(
-    found: Mapping[Shard, Mapping[str, Waiting]], *, jobs_max: int, per_webhook_max: int,
-    not_webhooks: frozenset[str], turn: int = 0,
-) -> dict[Shard, Take]:  # fmt: skip
+    found: Mapping[Shard, Mapping[str, Waiting]],
+    *,
+    jobs_max: int,
+    per_webhook_max: int,
+    not_webhooks: frozenset[str],
+    turn: int = 0,
+) -> dict[Shard, Take]:
     """`turn` moves the shard that gets the odd one, so that none is always the last."""
     places = list(found)
     first = turn % len(places) if places else 0
@@ -54,5 +58,6 @@ def allot(
     jobs = shares(jobs_max, [sum(room.values()) for room in rooms], first)
     return {
         shard: Take(some, dict(sorted(room.items())))
-        for shard, some, room in zip(places, jobs, rooms, strict=True) if some
-    }  # fmt: skip
+        for shard, some, room in zip(places, jobs, rooms, strict=True)
+        if some
+    }

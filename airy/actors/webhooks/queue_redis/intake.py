@@ -75,9 +75,7 @@ class Intake:
             level.put += len(webhook_ids)
             level.jobs += len(webhook_ids)
             what = (entry.at_ms, lane_key(entry), pack(entry)) if webhook_ids else (entry.at_ms, "", b"")
-            yield script(
-                scripts.PUT, base, stream_id(level.last), stream_id(entry.id), level.put, *what, *webhook_ids
-            )  # fmt: skip
+            yield script(scripts.PUT, base, stream_id(level.last), stream_id(entry.id), level.put, *what, *webhook_ids)
             level.last = entry.id
 
     # --- bounds

@@ -66,17 +66,24 @@ _packed = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def pack(entry: Entry) -> bytes:
-    return _encode(_Packed(
-        *entry.id, entry.lane, entry.event_id, entry.kind, entry.body, entry.at_ms, entry.position, entry.trace
-    ))  # fmt: skip
+    return _encode(
+        _Packed(*entry.id, entry.lane, entry.event_id, entry.kind, entry.body, entry.at_ms, entry.position, entry.trace)
+    )
 
 
 def unpack(data: bytes, webhook_id: str) -> Entry:
     one = _packed(data)
     return Entry(
-        (one.offset, one.nth), (webhook_id,), one.lane, one.event_id, one.kind, one.body, one.at_ms, one.position,
+        (one.offset, one.nth),
+        (webhook_id,),
+        one.lane,
+        one.event_id,
+        one.kind,
+        one.body,
+        one.at_ms,
+        one.position,
         one.trace,
-    )  # fmt: skip
+    )
 
 
 def lane_key(entry: Entry) -> str:

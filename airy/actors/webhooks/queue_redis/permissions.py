@@ -12,9 +12,18 @@ from airy.actors.webhooks.queue_redis import scripts
 from airy.actors.webhooks.queue_redis.keys import Names
 
 CLIENT = (
-    "DEL", "EVALSHA", "GET", "HMGET", "INFO", "PUBLISH", "SADD", "SCRIPT|LOAD", "SETNX", "SMEMBERS",
+    "DEL",
+    "EVALSHA",
+    "GET",
+    "HMGET",
+    "INFO",
+    "PUBLISH",
+    "SADD",
+    "SCRIPT|LOAD",
+    "SETNX",
+    "SMEMBERS",
     "SUBSCRIBE",
-)  # fmt: skip
+)
 CLUSTER = ("CLUSTER|SLOTS", "COMMAND")
 """What a cluster's client asks besides: who has which slot, and where in a command the keys are."""
 

@@ -39,9 +39,14 @@ class RedisQueue:
     """`jobs_max` is how much may wait or be leased, in all."""
 
     def __init__(
-        self, at: Server | str, *, namespace: str = "", cluster: bool = False, jobs_max: int = 1_000_000,
+        self,
+        at: Server | str,
+        *,
+        namespace: str = "",
+        cluster: bool = False,
+        jobs_max: int = 1_000_000,
         ids: Ids | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._names = Names(namespace)
         self._server = Server(url=Secret(at), cluster=cluster) if isinstance(at, str) else at
         self._wire = Wire(self._server)
@@ -103,9 +108,14 @@ class RedisQueue:
     # --- the dispatcher's side
 
     async def claim(
-        self, *, now_ms: int, lease_ms: int, jobs_max: int, per_webhook_max: int,
+        self,
+        *,
+        now_ms: int,
+        lease_ms: int,
+        jobs_max: int,
+        per_webhook_max: int,
         not_webhooks: frozenset[str] = frozenset(),
-    ) -> list[Job]:  # fmt: skip
+    ) -> list[Job]:
         """Two round trips: what is there, then the leases. Another dispatcher in between may leave us fewer, and
         `per_webhook_max` may be passed by what two claim at the same moment.
         """
@@ -157,10 +167,12 @@ class RedisQueue:
             if isinstance(answer, Unavailable):
                 continue  # what it may have leased comes back when the lease runs out
             rows = zip(*(answer[place::5] for place in range(5)), strict=True)
-            leased.append([
-                _job(Token(lease, seq.decode(), shard), hook.decode(), attempt, int(first_at), content, until_ms)
-                for seq, hook, attempt, first_at, content in rows
-            ])  # fmt: skip
+            leased.append(
+                [
+                    _job(Token(lease, seq.decode(), shard), hook.decode(), attempt, int(first_at), content, until_ms)
+                    for seq, hook, attempt, first_at, content in rows
+                ]
+            )
         return list(heapq.merge(*leased, key=lambda job: job.entry.at_ms))
 
     async def next_due_ms(self) -> int | None:
@@ -196,15 +208,18 @@ class RedisQueue:
             places.setdefault(token.shard, []).append(place)
         parts = [
             (shard, of[begin : begin + REPORTS_PER_CALL_MAX])
-            for shard, of in places.items() for begin in range(0, len(of), REPORTS_PER_CALL_MAX)
-        ]  # fmt: skip
+            for shard, of in places.items()
+            for begin in range(0, len(of), REPORTS_PER_CALL_MAX)
+        ]
         calls = [
             script(
-                scripts.SETTLE, self._names.base(shard), self._before_ms,
+                scripts.SETTLE,
+                self._names.base(shard),
+                self._before_ms,
                 *(word for place in part for word in _words(reports[place], tokens[place])),
             )
             for shard, part in parts
-        ]  # fmt: skip
+        ]
         worked = dict.fromkeys(report.job.webhook_id for report in reports if report.verb == "done")
         answers = [False] * len(reports)
         said = await self._wire.run([*(command("DEL", self._names.failing(name)) for name in worked), *calls])
@@ -248,18 +263,18 @@ class RedisQueue:
         self._claimed_at_ms = now_ms
         (webhook_id,) = entry.webhook_ids
         words = (f"{entry.event_id}:{webhook_id}", webhook_id, lane_key(entry), entry.at_ms, pack(entry), now_ms)
-        _, replayed, _ = await self._wire.run([
-            command("SADD", self._names.shards, shard_name(shard)),
-            script(scripts.REPLAY, self._names.base(shard), *words),
-            Call(("PUBLISH", self._names.arrivals, "")),
-        ])  # fmt: skip
+        _, replayed, _ = await self._wire.run(
+            [
+                command("SADD", self._names.shards, shard_name(shard)),
+                script(scripts.REPLAY, self._names.base(shard), *words),
+                Call(("PUBLISH", self._names.arrivals, "")),
+            ]
+        )
         self._shards.known[shard] = None
         return bool(replayed)
 
     async def stats(self) -> QueueStats:
-        answers = await self._wire.run([
-            script(scripts.STATS, base, self._before_ms) for base in await self._bases()
-        ])  # fmt: skip
+        answers = await self._wire.run([script(scripts.STATS, base, self._before_ms) for base in await self._bases()])
         jobs, leased = (sum(answer[place] for answer in answers) for place in range(2))
         return QueueStats(jobs - leased, leased, min((int(float(at)) for *_, at in answers if at), default=None))
 

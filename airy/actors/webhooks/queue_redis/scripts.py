@@ -37,5 +37,18 @@ REPLAY = _script("replay", "flags=allow-oom", "last", "shard")
 ALLOWED = _script("allowed", "flags=no-writes")
 
 ALL = (
-    PUT, COUNT, PEEK, LEASE, SETTLE, COPY, MEND, DROP, LOW, DUE, STATS, FAILED, REPLAY, ALLOWED,
-)  # fmt: skip
+    PUT,
+    COUNT,
+    PEEK,
+    LEASE,
+    SETTLE,
+    COPY,
+    MEND,
+    DROP,
+    LOW,
+    DUE,
+    STATS,
+    FAILED,
+    REPLAY,
+    ALLOWED,
+)

@@ -48,8 +48,9 @@ class Server(Struct, frozen=True, kw_only=True):
         except (OSError, ValueError) as error:
             raise Refused(
                 f"the files of queue.redis are of no use ({error}): caFile is {self.ca_file}, certFile "
-                f"{self.cert_file}, keyFile {self.key_file}; each is PEM, and has to be readable", field="queue.redis",
-            ) from error  # fmt: skip
+                f"{self.cert_file}, keyFile {self.key_file}; each is PEM, and has to be readable",
+                field="queue.redis",
+            ) from error
 
     def client(self, *, socket_s: float, call_s: float, nodes: Sequence[Node] = ()) -> Any:
         """Of a cluster, `nodes` are asked who has which slot, too: the one of the URL may be gone for good."""
@@ -77,14 +78,19 @@ class Server(Struct, frozen=True, kw_only=True):
     def _options(self, socket_s: float) -> dict[str, Any]:
         """The client's own retries are off: an answer that is lost says nothing about the effect."""
         options: dict[str, Any] = {
-            "retry": Retry(NoBackoff(), 0), "socket_timeout": socket_s, "socket_connect_timeout": self.connect_s,
-            "protocol": 2, "driver_info": None,
-        }  # fmt: skip
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": socket_s,
+            "socket_connect_timeout": self.connect_s,
+            "protocol": 2,
+            "driver_info": None,
+        }
         if self.tls:
             options |= {
-                "ssl_ca_certs": self.ca_file, "ssl_certfile": self.cert_file, "ssl_keyfile": self.key_file,
+                "ssl_ca_certs": self.ca_file,
+                "ssl_certfile": self.cert_file,
+                "ssl_keyfile": self.key_file,
                 "ssl_check_hostname": True,
-            }  # fmt: skip
+            }
         return options
 
     def _master(self, options: dict[str, Any]) -> Redis:

@@ -31,9 +31,7 @@ class Memory(Struct, frozen=True):
 
 def fullest(infos: Iterable[Mapping[str, str]]) -> Memory:
     """Of what `INFO memory` says of each master; one whose policy evicts counts before all others."""
-    nodes = [
-        Memory(int(info["used_memory"]), int(info["maxmemory"]), info["maxmemory_policy"]) for info in infos
-    ]  # fmt: skip
+    nodes = [Memory(int(info["used_memory"]), int(info["maxmemory"]), info["maxmemory_policy"]) for info in infos]
     return max(nodes, key=lambda node: (evicts(node), node.share))
 
 

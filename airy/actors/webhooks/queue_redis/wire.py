@@ -28,9 +28,17 @@ CLOSE_S = 2.0
 CHECK = "; is it up, and does it want TLS (rediss://), another queue.redis.caFile, or a certFile and keyFile?"
 
 TRANSIENT = (
-    errors.ConnectionError, errors.TimeoutError, errors.OutOfMemoryError, errors.ReadOnlyError, errors.ClusterError,
-    errors.AskError, errors.TryAgainError, errors.SlotNotCoveredError, errors.RedisClusterException, OSError,
-)  # fmt: skip
+    errors.ConnectionError,
+    errors.TimeoutError,
+    errors.OutOfMemoryError,
+    errors.ReadOnlyError,
+    errors.ClusterError,
+    errors.AskError,
+    errors.TryAgainError,
+    errors.SlotNotCoveredError,
+    errors.RedisClusterException,
+    OSError,
+)
 TRANSIENT_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "OOM", "READONLY")
 FAILURES = (*TRANSIENT, errors.RedisError, TimeoutError)
 DENIED = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
@@ -102,9 +110,12 @@ class Wire:
         return answers
 
     async def _again(
-        self, calls: Sequence[Call], answers: list[Any], undone: type[Exception],
+        self,
+        calls: Sequence[Call],
+        answers: list[Any],
+        undone: type[Exception],
         mend: Callable[[list[Any]], Awaitable[None]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Once more what Redis says it did not do, after what made it so was mended."""
         missed = [place for place, answer in enumerate(answers) if isinstance(answer, undone)]
         if missed:
