@@ -1,5 +1,5 @@
-# Everything a developer or an operator does here, by name. Needs Python 3.11 or later, make and git; the rest is
-# installed into .venv from the hashed lock files, once: a second run starts at once.
+# Developer and operator commands by name. Needs Python 3.11 or later, make and git; everything else is installed once
+# into .venv from the hashed lock files, so a second run starts immediately.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -24,13 +24,13 @@ FAST := not slow and not e2e and not cluster
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
 
-run: $(VENV)/.run ## Airy with a simulated Messenger and a bot, and a live view of what happens
+run: $(VENV)/.run ## Airy with a simulated Messenger and a bot, and a live view of the conversations
 	@$(BIN)/airy up --demo $(ARGS)
 
 test: lint ## everything: lint, types, import contracts, all tests
 	$(BIN)/python -m pytest -n auto --maxschedchunk=2 $(ARGS)
 
-check: lint ## what is fast of it
+check: lint ## lint and the fast tests
 	$(BIN)/python -m pytest -n auto -m "$(FAST)" $(ARGS)
 
 lint: $(VENV)/.dev
@@ -39,10 +39,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## every benchmark, one after the other, each in its own process
+bench: $(VENV)/.dev ## every benchmark in turn, each in its own process
 	@set -e; for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each $(ARGS); done
 
-sim: $(VENV)/.dev ## the system under simulated faults, SEEDS=200 of them
+sim: $(VENV)/.dev ## the system under simulated faults, with SEEDS=200 seeds
 	SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_simulation.py $(ARGS)
 
 kill: $(VENV)/.dev ## kill and restart a real process, CYCLES=1000 times, and check that nothing was lost
@@ -54,7 +54,7 @@ kafka: $(VENV)/.dev ## a real Kafka broker on this machine until Ctrl-C, ARGS="-
 cluster: $(VENV)/.dev ## Airy as a fleet: Kafka, Redis, two processes of every component, and the demonstration
 	@$(BIN)/python -m tests.kit.cluster $(ARGS)
 
-faults: $(VENV)/.dev ## break a real cluster under load; FAULTS=zombie,kill-redis chooses, ROUNDS=5 repeats
+faults: $(VENV)/.dev ## inject faults into a real cluster under load; FAULTS=zombie,kill-redis selects, ROUNDS=5 repeats
 	FAULTS=$(FAULTS) ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/e2e/test_cluster_faults.py $(ARGS)
 
 lock: $(VENV)/.dev ## resolve the lock files again, after a change to pyproject.toml
@@ -66,7 +66,7 @@ lock: $(VENV)/.dev ## resolve the lock files again, after a change to pyproject.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
 
-clean: ## remove what was built, installed or cached; data in .airy stays
+clean: ## remove build results, installed packages and caches; data in .airy stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -77,12 +77,12 @@ $(VENV)/.run: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
-	@echo "installing what development needs into $(VENV) …"
+	@echo "installing development dependencies into $(VENV) …"
 	@$(INSTALL) -r requirements-dev.lock
 	@touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { \
-		echo "Airy needs Python 3.11 or later; install one, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+		echo "Airy needs Python 3.11 or later; install it, or name an interpreter: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install $(PYTHON)-venv" >&2; exit 1; }
+		echo "$(PYTHON) cannot create a virtual environment; on Debian and Ubuntu: apt-get install $(PYTHON)-venv" >&2; exit 1; }

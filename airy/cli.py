@@ -1,8 +1,7 @@
-"""The command line: arguments in, exit code out, no logic.
+"""The command line: parses arguments and returns exit codes; no logic.
 
-Every import that costs something is inside the command that needs it, so that `airy --help` answers at
-once. Exit codes are those of sysexits: 0 fine, 64 wrong usage, 70 the system failed, 75 not now, 78
-configuration.
+Expensive imports are inside the commands that need them, so that `airy --help` is fast. Exit codes follow sysexits:
+0 ok, 64 usage, 70 internal failure, 75 temporary failure, 78 configuration.
 """
 
 import os
@@ -29,33 +28,35 @@ Command = Callable[..., Any]
 
 
 def config_options(command: Command) -> Command:
-    """`--config` and `--data`, the same everywhere."""
+    """`--config` and `--data`."""
     path = click.Path(path_type=Path, dir_okay=False)
-    found = "the configuration; default: airy.yaml here, if there is one"
-    command = click.option("--config", "file", type=path, envvar="AIRY_CONFIG", help=found)(command)
-    where = click.Path(path_type=Path, file_okay=False)
-    return click.option("--data", type=where, help="where data is kept, instead of as configured")(command)
+    config_help = "configuration file; default: airy.yaml in this directory, if it exists"
+    command = click.option("--config", "file", type=path, envvar="AIRY_CONFIG", help=config_help)(command)
+    directory = click.Path(path_type=Path, file_okay=False)
+    return click.option("--data", type=directory, help="data directory; overrides the configuration")(command)
 
 
 def cluster_options(command: Command) -> Command:
-    """`--kafka` and `--redis`: the same system on servers that several processes share."""
-    kafka = "keep the log there: host:port[,host:port]; set AIRY_KAFKA or the configuration for more"
-    command = click.option("--redis", envvar="AIRY_REDIS", help="queue webhooks there: redis://host:port/0")(command)
+    """`--kafka` and `--redis`: servers that several processes share."""
+    kafka = "keep the log in this Kafka cluster, host:port[,host:port]; further settings: bus.kafka"
+    command = click.option(
+        "--redis", envvar="AIRY_REDIS", help="keep the webhook queue in this Redis, redis://host:port/0"
+    )(command)
     return click.option("--kafka", envvar="AIRY_KAFKA", help=kafka)(command)
 
 
 def topics_options(command: Command) -> Command:
-    """Which cluster's topics."""
-    cluster = "the cluster, host:port[,host:port], instead of as configured"
+    """The cluster whose topics a command manages."""
+    cluster = "the Kafka cluster, host:port[,host:port]; overrides the configuration"
     return config_options(click.option("--kafka", envvar="AIRY_KAFKA", help=cluster)(command))
 
 
 def instance_options(command: Command) -> Command:
-    """Which running instance to talk to, process by process."""
-    told = "the instance's token; default: the configured or generated one"
-    command = click.option("--token", envvar="AIRY_TOKEN", help=told)(command)
-    other = "another instance than the configured one; takes --token; again for each process of a cluster"
-    return click.option("--url", "urls", multiple=True, envvar="AIRY_URL", help=other)(command)
+    """The instances to query."""
+    which = "token of the instance; default: the configured or generated one"
+    command = click.option("--token", envvar="AIRY_TOKEN", help=which)(command)
+    url_help = "instance to query instead of the configured one, with --token; repeat it for several processes"
+    return click.option("--url", "urls", multiple=True, envvar="AIRY_URL", help=url_help)(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
@@ -66,9 +67,11 @@ def airy() -> None:
 @airy.command()
 @config_options
 @cluster_options
-@click.option("--ephemeral", is_flag=True, help="keep nothing: memory instead of the disk, gone at the end")
-@click.option("--demo", is_flag=True, help="with a simulated Messenger and a bot, on data of its own")
-@click.option("--console/--no-console", default=None, help="the live view; default: if somebody looks")
+@click.option("--ephemeral", is_flag=True, help="keep all data in memory; it is lost at the end")
+@click.option("--demo", is_flag=True, help="run with a simulated Messenger and a bot, on separate data")
+@click.option(
+    "--console/--no-console", default=None, help="show the live view; default: only when stdout is a terminal"
+)
 def up(
     file: Path | None,
     data: Path | None,
@@ -92,11 +95,11 @@ def up(
 @click.argument("names", metavar="COMPONENT…", nargs=-1, required=True)
 @config_options
 @cluster_options
-@click.option("--ephemeral", is_flag=True, help="keep nothing: memory instead of the disk, gone at the end")
+@click.option("--ephemeral", is_flag=True, help="keep all data in memory; it is lost at the end")
 def run(
     names: Sequence[str], file: Path | None, data: Path | None, kafka: str | None, redis: str | None, ephemeral: bool
 ) -> int:
-    """Run only these components: what one pod of an installation does."""
+    """Run only these components, as a pod of a cluster does."""
     from airy import process
 
     return process.run(_config(file, data, kafka, redis), components=_components(names), ephemeral=ephemeral)
@@ -105,48 +108,48 @@ def run(
 @airy.command()
 @click.pass_context
 def demo(context: click.Context) -> int:
-    """`airy up --demo`: see it work, without an account anywhere."""
-    given = {"file": None, "data": None, "kafka": None, "redis": None, "ephemeral": False, "console": None}
-    return int(context.invoke(up, demo=True, **given))
+    """Run the demo (`airy up --demo`): no account is needed."""
+    options = {"file": None, "data": None, "kafka": None, "redis": None, "ephemeral": False, "console": None}
+    return int(context.invoke(up, demo=True, **options))
 
 
 @airy.command()
 @config_options
 @instance_options
-@click.option("--json", "as_json", is_flag=True, help="for programs")
-@click.option("--watch", is_flag=True, help="the live view")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option("--watch", is_flag=True, help="show the live view")
 def status(
     file: Path | None, data: Path | None, urls: Sequence[str], token: str | None, as_json: bool, watch: bool
 ) -> int:
-    """How an installation is: every process, what runs in it, how far behind; what waits.
+    """Show the status of an installation: processes, components, lag, queue.
 
-    One process with the API tells of all; several `--url` are asked one by one. Exit code 75: the asked process is not
-    ready, or no ready process runs some component.
+    A process with the API reports all processes; with several `--url`, each is queried. Exit code 75: the queried
+    process is not ready, or a component has no ready process.
     """
     from airy import process
     from airy.tui import live
     from airy.tui import status as view
 
-    where = view.instances(_config(file, data), urls, token)
+    instances = view.instances(_config(file, data), urls, token)
     if watch:
-        return process.conclude(lambda: process.in_loop(live.watch_until_stopped, *where[0]))
-    return process.conclude(lambda: process.in_loop(view.show, where, as_json))
+        return process.exit_code_of(lambda: process.run_async(live.watch_until_stopped, *instances[0]))
+    return process.exit_code_of(lambda: process.run_async(view.show, instances, as_json))
 
 
 @airy.command()
 @config_options
 def verify(file: Path | None, data: Path | None) -> int:
-    """Fold the whole log again into a fresh store and compare it with the one on disk."""
+    """Fold the whole log into a fresh store and compare it with the stores on disk."""
     from airy import app, process
 
     config = _config(file, data)
     process.configure_log(config)
-    return process.conclude(lambda: process.in_loop(app.verify, config))
+    return process.exit_code_of(lambda: process.run_async(app.verify, config))
 
 
 @airy.command()
 def version() -> int:
-    """The version of this program."""
+    """Print the version."""
     from airy import __version__
 
     click.echo(f"airy {__version__}")
@@ -155,81 +158,87 @@ def version() -> int:
 
 @airy.group()
 def config() -> None:
-    """The configuration file."""
+    """Check the configuration file."""
 
 
 @config.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 def validate(file: Path | None) -> int:
-    """Say whether FILE (default: airy.yaml here) is right, or everything that is wrong with it."""
+    """Validate FILE (default: airy.yaml in this directory) and print every problem."""
     from airy import config as configuration
 
     found = file or configuration.find()
     configuration.load(found, os.environ)
-    click.echo(f"{found}: OK" if found else "no airy.yaml here: the defaults are OK")
+    click.echo(f"{found}: OK" if found else "no airy.yaml in this directory: the defaults are OK")
     return OK
 
 
 @airy.group(name="topics")
 def topic_commands() -> None:
-    """The topics of a Kafka cluster, and who may use them."""
+    """Manage the topics and ACLs of a Kafka cluster."""
 
 
 @topic_commands.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="for programs")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def list_topics(as_json: bool) -> int:
-    """Every topic there is, and which components write and read it."""
-    from airy.app import provision
+    """List all topics, with the components that write and read them."""
+    from airy.app import topic_admin
 
-    return provision.show_topics(as_json=as_json)
+    return topic_admin.show_topics(as_json=as_json)
 
 
 @topic_commands.command(name="plan")
 @topics_options
-@click.option("--json", "as_json", is_flag=True, help="for programs")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def plan_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
-    """What `apply` would do. Exit code 0: nothing; 2: something; 78: it would refuse."""
-    return _provision("plan", _config(file, data, kafka), as_json=as_json)
+    """Show what `apply` would change. Exit code 0: nothing; 2: changes; 78: changes it would refuse."""
+    return _topics("plan", _config(file, data, kafka), as_json=as_json)
 
 
 @topic_commands.command(name="check")
 @topics_options
-@click.option("--json", "as_json", is_flag=True, help="for programs")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def check_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
-    """Whether the cluster's topics are as they should be. Exit code 78: they are not, and stderr says how."""
-    return _provision("check", _config(file, data, kafka), as_json=as_json)
+    """Check the cluster's topics. Exit code 78: they differ, and the differences are on stderr."""
+    return _topics("check", _config(file, data, kafka), as_json=as_json)
 
 
 @topic_commands.command(name="apply")
 @topics_options
-@click.option("--yes", is_flag=True, help="do not ask")
+@click.option("--yes", is_flag=True, help="do not ask for confirmation")
 def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: bool) -> int:
-    """Create and alter topics as they should be; refused where that takes more."""
+    """Create and alter topics; refuses changes that would need more than that."""
     config = _config(file, data, kafka)
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("there is nobody to ask: say --yes")
-        code = _provision("plan", config, as_json=False)
+            raise click.UsageError("stdin is not a terminal: pass --yes")
+        code = _topics("plan", config, as_json=False)
         if code != CHANGES:
             return code
-        click.confirm("apply that?", abort=True)
-    return _provision("apply", config)
+        click.confirm("apply these changes?", abort=True)
+    return _topics("apply", config)
 
 
 @topic_commands.command(name="acls")
 @click.argument("names", metavar="[COMPONENT]…", nargs=-1)
 @topics_options
-@click.option("--principal-prefix", "prefix", default="User:airy-", show_default=True, help="before the component")
+@click.option(
+    "--principal-prefix",
+    "prefix",
+    default="User:airy-",
+    show_default=True,
+    help="prefix of the principal; the component follows",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "kafka-acls"]),
     default="table",
     show_default=True,
-    help="for people, for programs, or command lines of Kafka's own tool",
+    help="text, JSON, or commands for kafka-acls.sh",
 )
-@click.option("--json", "form", flag_value="json", help="the same as --format json")
-@click.option("--apply", "applying", is_flag=True, help="add them at the cluster; takes none away")
+@click.option("--json", "form", flag_value="json", help="same as --format json")
+@click.option("--apply", "applying", is_flag=True, help="create the ACLs at the cluster; removes none")
 def acls(
     names: Sequence[str],
     file: Path | None,
@@ -239,25 +248,25 @@ def acls(
     form: str,
     applying: bool,
 ) -> int:
-    """The least each component needs at a cluster that enforces access lists."""
-    from airy.app import provision
+    """Print the minimal ACLs of each component."""
+    from airy.app import topic_admin
 
     config = _config(file, data, kafka)
-    lists = provision.acls(config, _components(names), prefix)
-    code = provision.show_acls(config, lists, form)
-    return _provision("allow", config, lists) if applying else code
+    lists = topic_admin.component_acls(config, _components(names), prefix)
+    code = topic_admin.show_acls(config, lists, form)
+    return _topics("allow", config, lists) if applying else code
 
 
 @airy.group(name="queue")
 def queue_commands() -> None:
-    """The webhook queue of a cluster."""
+    """Manage the webhook queue in Redis."""
 
 
 @queue_commands.command(name="acl")
 @config_options
-@click.option("--user", default="airy", show_default=True, help="the user's name in Redis")
+@click.option("--user", default="airy", show_default=True, help="user name in Redis")
 def queue_acl(file: Path | None, data: Path | None, user: str) -> int:
-    """The least the queue needs of Redis, as a command for redis-cli: put a password where PASSWORD stands."""
+    """Print the redis-cli command that creates the queue's user; replace PASSWORD in it."""
     from airy.app.redis import show_acl
 
     return show_acl(_config(file, data), user)
@@ -265,71 +274,71 @@ def queue_acl(file: Path | None, data: Path | None, user: str) -> int:
 
 @airy.group()
 def log() -> None:
-    """The log as a file, and back: how an installation moves to a cluster, or returns."""
+    """Export and import the log, to move an installation to or from a cluster."""
 
 
 @log.command("export")
 @config_options
-@click.option("--output", required=True, metavar="FILE", help="where to; - is stdout")
-@click.option("--json", "as_json", is_flag=True, help="the result for programs")
+@click.option("--output", required=True, metavar="FILE", help="output file; - is stdout")
+@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
 def log_export(file: Path | None, data: Path | None, output: str, as_json: bool) -> int:
-    """Write the configured log to FILE: every topic, and what was done with it. Airy must not run."""
+    """Export the configured log to FILE: all topics and committed offsets. Airy must not run."""
     return _log("export", _config(file, data), output, as_json=as_json)
 
 
 @log.command("import")
 @click.argument("archive", metavar="FILE")
 @config_options
-@click.option("--resume", is_flag=True, help="go on with an import that did not end")
-@click.option("--json", "as_json", is_flag=True, help="the result for programs")
+@click.option("--resume", is_flag=True, help="continue an import that did not complete")
+@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
 def log_import(archive: str, file: Path | None, data: Path | None, resume: bool, as_json: bool) -> int:
-    """Fill the configured log, which must be empty, from FILE (- is stdin). Airy must not run."""
+    """Import FILE (- is stdin) into the configured log, which must be empty. Airy must not run."""
     return _log("load", _config(file, data), archive, resume=resume, as_json=as_json)
 
 
 @log.command("digest")
 @config_options
-@click.option("--json", "as_json", is_flag=True, help="for programs")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def log_digest(file: Path | None, data: Path | None, as_json: bool) -> int:
-    """Fold the configured log from its beginning and say what came out. The same digest: the same state."""
+    """Fold the configured log and print a digest: equal digests mean equal state."""
     return _log("digest", _config(file, data), as_json=as_json)
 
 
 @log.command("check")
 @click.argument("archive", metavar="FILE")
 @config_options
-@click.option("--json", "as_json", is_flag=True, help="for programs")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
 def log_check(archive: str, file: Path | None, data: Path | None, as_json: bool) -> int:
-    """Fold FILE and the configured log, and compare. Exit code 70: they differ."""
+    """Fold FILE and the configured log and compare them. Exit code 70: they differ."""
     return _log("check", _config(file, data), archive, as_json=as_json)
 
 
 @airy.group()
 def sim() -> None:
-    """The simulated outside world."""
+    """Run simulated providers."""
 
 
 @sim.command()
-@click.option("--target", metavar="URL", help="where webhooks go, as http://127.0.0.1:8080/facebook")
+@click.option("--target", metavar="URL", help="URL that receives the webhooks, e.g. http://127.0.0.1:8080/facebook")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="port of the Graph API; default: a free one")
+@click.option("--customers", type=click.IntRange(0, 10_000), default=0, help="number of simulated customers")
+@click.option("--seed", type=int, default=0, help="seed of all random draws")
+@click.option("--app-secret", envvar="FACEBOOK_APP_SECRET", help="app secret that signs webhooks")
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), default=0, help="where the Graph API answers; default: a free one"
+    "--verify-token", envvar="FACEBOOK_WEBHOOK_SECRET", help="verify token; webhookSecret in the configuration"
 )
-@click.option("--customers", type=click.IntRange(0, 10_000), default=0, help="people who write by themselves")
-@click.option("--seed", type=int, default=0, help="another seed, other people on other days")
-@click.option("--app-secret", envvar="FACEBOOK_APP_SECRET", help="signs webhooks, as the app's secret does")
-@click.option("--verify-token", envvar="FACEBOOK_WEBHOOK_SECRET", help="what the configuration calls webhookSecret")
-@click.option("--rough", is_flag=True, help="a bad day: duplicates, disorder, lost answers, errors")
-def messenger(rough: bool, **given: Any) -> int:
-    """A Messenger without Meta: the Graph API, people, and their webhooks."""
+@click.option("--rough", is_flag=True, help="inject faults: duplicates, reordering, lost responses, errors")
+def messenger(rough: bool, **arguments: Any) -> int:
+    """Run a simulated Messenger: the Graph API, customers, and webhooks."""
     from airy.sim.messenger import ROUGH, Behaviour, SimOptions, run_messenger_sim
 
-    given["target_url"] = given.pop("target")
-    options = {name: value for name, value in given.items() if value is not None}
+    arguments["target_url"] = arguments.pop("target")
+    options = {name: value for name, value in arguments.items() if value is not None}
     return run_messenger_sim(SimOptions(behaviour=ROUGH if rough else Behaviour(), **options))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The whole program: returns the exit code instead of exiting with it."""
+    """Runs a command line. Returns the exit code."""
     from airy.errors import Refused
 
     try:
@@ -355,25 +364,29 @@ def _components(names: Sequence[str]) -> frozenset[str]:
         raise click.UsageError(str(error)) from error
 
 
-def _log(doing: str, config: "Config", *given: Any, **options: Any) -> int:
+def _log(command: str, config: "Config", *arguments: Any, **options: Any) -> int:
     from airy import process
-    from airy.app import moving
+    from airy.app import log_transfer
 
     process.configure_log(config)
-    return process.conclude(lambda: process.in_loop(lambda: getattr(moving, doing)(config, *given, **options)))
+    return process.exit_code_of(
+        lambda: process.run_async(lambda: getattr(log_transfer, command)(config, *arguments, **options))
+    )
 
 
-def _provision(doing: str, config: "Config", *given: Any, **options: Any) -> int:
+def _topics(command: str, config: "Config", *arguments: Any, **options: Any) -> int:
     from airy import process
-    from airy.app import provision
+    from airy.app import topic_admin
 
     process.configure_log(config)
-    return process.conclude(lambda: process.in_loop(lambda: getattr(provision, doing)(config, *given, **options)))
+    return process.exit_code_of(
+        lambda: process.run_async(lambda: getattr(topic_admin, command)(config, *arguments, **options))
+    )
 
 
 def _config(file: Path | None, data: Path | None, kafka: str | None = None, redis: str | None = None) -> "Config":
     from airy import config as configuration
 
-    told = {"AIRY_DATA": data and str(data), "AIRY_KAFKA": kafka, "AIRY_REDIS": redis}
-    env = os.environ | {name: value for name, value in told.items() if value}
+    overrides = {"AIRY_DATA": data and str(data), "AIRY_KAFKA": kafka, "AIRY_REDIS": redis}
+    env = os.environ | {name: value for name, value in overrides.items() if value}
     return configuration.load(file or configuration.find(), env)

@@ -1,7 +1,7 @@
-"""Where time, chance and new ids come from: ports, with the system's and the simulation's answer.
+"""Ports to time, randomness and new ids, with implementations for real and simulated runs.
 
-Nothing outside this module reads a clock or a random source, so a seed replays a run. Waiting is not here:
-it is `anyio.sleep` and `anyio.fail_after`, which virtual time already drives.
+No other module reads a clock or a random source, so a seed reproduces a run. Waiting is `anyio.sleep` and
+`anyio.fail_after`, which virtual time drives as well.
 """
 
 import random
@@ -21,14 +21,14 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The system clock."""
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
 
 class LoopClock:
-    """Wall time that follows the event loop, so that virtual time moves both together."""
+    """Wall time derived from the event loop's time, so that virtual time advances both."""
 
     def __init__(self, epoch_ms: int = 1_767_225_600_000) -> None:
         self._epoch_ms = epoch_ms
@@ -38,7 +38,7 @@ class LoopClock:
 
 
 class Ids(Protocol):
-    """Fresh ids for things that have no cause to derive one from."""
+    """New ids, for objects without a cause to derive an id from."""
 
     def new(self) -> str:
         """A canonical lower-case version 4 UUID."""
@@ -46,7 +46,7 @@ class Ids(Protocol):
 
 
 class RandomIds:
-    """Version 4 UUIDs from a given random source; from the system's when none is given."""
+    """Version 4 UUIDs from a random source; by default the system's."""
 
     def __init__(self, source: random.Random | None = None) -> None:
         self._source = source or random.SystemRandom()

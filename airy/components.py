@@ -1,9 +1,8 @@
-"""Every component of Airy, on one page: what is configured, enabled, run and reported under one name.
+"""The table of components: the units that are configured, enabled, run and reported.
 
-A component is what `airy run` takes and what a pod will be. `client.config` may report it under another
-name (`webhook-publisher` and `webhook-consumer` are services of `integration-webhook` there). An app is a
-set of components that make sense together. What the actors do is not here: the composition root builds
-them.
+A component is an argument of `airy run` and runs in its own pod. `client.config` may report it under another name:
+`webhook-publisher` and `webhook-consumer` are services of `integration-webhook` there. An app is a named set of
+components. `airy.app.tree` builds their actors.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -12,7 +11,7 @@ from typing import TypedDict
 import msgspec.inspect as shapes
 from msgspec import Struct, structs
 
-from airy import document
+from airy import config_reader
 from airy.config import Components, Config
 from airy.errors import Refused
 
@@ -21,22 +20,22 @@ class Component(Struct, frozen=True, kw_only=True):
     name: str
     summary: str
     apps: tuple[str, ...]
-    mandatory: bool = False  # the system makes no sense without it: cannot be switched off
-    services: tuple[str, ...] = ()  # as the original names them in `client.config`
-    reported_as: str = ""  # the component these services are reported under, if it is not `name`
-    routes: tuple[str, ...] = ()  # HTTP paths, or their prefixes where they end in a dot
+    mandatory: bool = False  # cannot be disabled
+    services: tuple[str, ...] = ()  # their names in `client.config`, as in the original
+    reported_as: str = ""  # the component of these services in `client.config`, if not `name`
+    routes: tuple[str, ...] = ()  # HTTP paths, or prefixes if they end in a dot or slash
     actors: tuple[str, ...] = ()  # children of the supervision tree
 
     @property
     def section(self) -> str:
-        """The attribute of `Config.components` with its keys, whether or not there is one."""
+        """The attribute of `Config.components` with its keys, which may not exist."""
         return self.name.replace("-", "_")
 
 
 ALL = (
     Component(
         name="http",
-        summary="the edge: one server for every route, health, metrics and the API's description",
+        summary="the HTTP server: all routes, health, metrics and the OpenAPI document",
         apps=("core",),
         mandatory=True,
         routes=("/actuator/", "/health", "/metrics", "/schema/openapi.json"),
@@ -53,7 +52,7 @@ ALL = (
     ),
     Component(
         name="api-admin",
-        summary="channels, tags, templates, users, webhooks and what the clients need to know",
+        summary="channels, tags, templates, users, webhooks and the configuration of clients",
         apps=("core",),
         mandatory=True,
         services=("api-admin",),
@@ -66,7 +65,7 @@ ALL = (
         apps=("messenger",),
         services=("sources-facebook-connector", "sources-facebook-events-router"),
         routes=("/facebook", "/channels.facebook."),
-        actors=("router", "unpark", "connector"),
+        actors=("router", "parked-replayer", "connector"),
     ),
     Component(
         name="webhook-publisher",
@@ -98,7 +97,7 @@ class Service(TypedDict):
 
 
 def enabled(config: Config) -> frozenset[str]:
-    """The names of the components this configuration switches on."""
+    """The names of the components this configuration enables."""
     return frozenset(
         component.name
         for component in ALL
@@ -107,24 +106,24 @@ def enabled(config: Config) -> frozenset[str]:
 
 
 def resolve(names: Iterable[str]) -> frozenset[str]:
-    """Component names from names of components, apps, services or reported components. Raises `Refused`."""
+    """Resolves names of components, apps, services or reported components. Raises `Refused`."""
     known = _names()
     found: set[str] = set()
     for name in names:
         if name not in known:
-            raise Refused(f"no component is called {name}{document.closest(name, list(known))}", field=name)
+            raise Refused(f"no component is called {name}{config_reader.closest(name, list(known))}", field=name)
         found |= known[name]
     return frozenset(found)
 
 
 def required_keys(name: str) -> tuple[str, ...]:
-    """The configuration keys an enabled component cannot do without."""
+    """The configuration keys an enabled component requires."""
     section = _SECTIONS.get(name)
-    return tuple(field.encode_name for field in document.needed(section)) if section else ()
+    return tuple(field.encode_name for field in config_reader.required_fields(section)) if section else ()
 
 
 def serves(running: Collection[str], path: str) -> bool:
-    """Whether one of these components has this path; a longer name wins over the prefix it begins with."""
+    """Whether one of these components serves this path; the longest matching route decides."""
     owners = [(len(route), each.name) for each in ALL for route in each.routes if _under(path, route)]
     return bool(owners) and max(owners)[1] in running
 
@@ -134,10 +133,7 @@ def _under(path: str, route: str) -> bool:
 
 
 def client_config_services(running: Collection[str], healthy: Mapping[str, bool]) -> dict[str, Service]:
-    """`services` of `client.config`: by service name, whether its component runs and is well.
-
-    `healthy` is by component name; one it does not mention is not.
-    """
+    """`services` of `client.config`, by service name. A component missing in `healthy` is not healthy."""
     return {
         service: Service(
             enabled=component.name in running,

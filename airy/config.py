@@ -1,8 +1,7 @@
-"""The configuration: every key there is, its type, its bounds and its default; and how a file becomes one.
+"""The schema of the configuration (keys, types, bounds, defaults), and the loading of a file.
 
-These structs are the schema; `airy.yaml` in the root has the same keys with words, and a test compares
-them. What a component cannot run without is marked `NEEDED`: an enabled one that lacks it is refused before
-anything starts. Not here: what a component is (`airy.components`), and who uses a key.
+`airy.yaml` in the root documents the same keys, and a test compares them. A key marked `REQUIRED` must be set for an
+enabled component; otherwise the start is refused. Components are described in `airy.components`.
 """
 
 import os
@@ -17,7 +16,7 @@ import msgspec.inspect as shapes
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from airy.document import Invalid, Problem, Reader, parse, scalar
+from airy.config_reader import ConfigProblem, ConfigReader, InvalidConfig, parse, scalar
 from airy.errors import Refused
 from airy.secret import Secret
 
@@ -33,14 +32,14 @@ Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a vers
 Count = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0.001, le=604_800)]
-NEEDED = Meta(extra={"needed": True})
+REQUIRED = Meta(extra={"required": True})
 
 
 class Section(Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
-class Http(Section, frozen=True):
+class HttpConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080  # 0: any free one
     allowed_origins: tuple[str, ...] = ()
@@ -48,36 +47,36 @@ class Http(Section, frozen=True):
     in_flight_max: Count = 1_024
 
 
-class WebhookGuard(Section, frozen=True):
-    """Where outbound webhooks may go."""
+class WebhookEgressConfig(Section, frozen=True):
+    """The addresses outbound webhooks may go to."""
 
     allow_private_addresses: bool = False
     allow_http: bool = False
     ports: tuple[Port, ...] = (443,)
 
 
-class Security(Section, frozen=True):
+class SecurityConfig(Section, frozen=True):
     system_token: Secret | None = None
     tokens: dict[str, Secret] = {}  # name to token
     open: bool = False
     key_file: str | None = None
-    webhooks: WebhookGuard = WebhookGuard()
+    webhooks: WebhookEgressConfig = WebhookEgressConfig()
 
 
-class Data(Section, frozen=True):
+class DataConfig(Section, frozen=True):
     directory: str = "./.airy"
 
 
 class KafkaConfig(Section, frozen=True):
-    """How to reach a Kafka cluster, and what its topics have to be like."""
+    """The connection to a Kafka cluster, and the settings of its topics."""
 
-    bootstrap: tuple[str, ...] = ()  # host:port; several, so that one may be down
+    bootstrap: tuple[str, ...] = ()  # host:port; several, in case one is down
     namespace: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$")] = ""
     replication: Annotated[int, Meta(ge=1, le=9)] = 3
     min_in_sync: Annotated[int, Meta(ge=1, le=9)] = 2
     tls: bool = False
     ca_file: str | None = None  # None: the system's
-    cert_file: str | None = None  # ours, where the cluster asks for one
+    cert_file: str | None = None  # client certificate
     key_file: str | None = None
     sasl: Literal["off", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "off"
     username: str = ""
@@ -95,7 +94,7 @@ class BusConfig(Section, frozen=True):
 class RedisConfig(Section, frozen=True):
     url: Secret | None = None  # redis://user:password@host:port/0, rediss:// with TLS
     ca_file: str | None = None  # None: the system's
-    cert_file: str | None = None  # ours, where the server asks for one
+    cert_file: str | None = None  # client certificate
     key_file: str | None = None
     cluster: bool = False
     sentinels: tuple[str, ...] = ()  # host:port; the host of `url` is the master's name then
@@ -103,29 +102,29 @@ class RedisConfig(Section, frozen=True):
 
 
 class QueueConfig(Section, frozen=True):
-    """Where webhook deliveries wait."""
+    """The queue of webhook deliveries."""
 
     kind: Literal["embedded", "redis"] = "embedded"
     redis: RedisConfig = RedisConfig()
     jobs_max: Count = 1_000_000
 
 
-class Log(Section, frozen=True):
+class LogConfig(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
 
 
-class Status(Section, frozen=True):
-    """What each process says of itself in the log."""
+class StatusConfig(Section, frozen=True):
+    """The heartbeats of each process."""
 
-    beat_s: Annotated[float, Meta(ge=0.2, le=300)] = 5.0
+    heartbeat_interval_s: Annotated[float, Meta(ge=0.2, le=300)] = 5.0
 
 
 class FacebookComponent(Section, frozen=True):
     enabled: bool = False
-    app_id: Annotated[str, NEEDED] = ""
-    app_secret: Annotated[tuple[Secret, ...], Meta(max_length=2, extra={"needed": True})] = ()  # newest first
-    webhook_secret: Annotated[Secret | None, NEEDED] = None
+    app_id: Annotated[str, REQUIRED] = ""
+    app_secret: Annotated[tuple[Secret, ...], Meta(max_length=2, extra={"required": True})] = ()  # newest first
+    webhook_secret: Annotated[Secret | None, REQUIRED] = None
     graph_url: Url = "https://graph.facebook.com"
     graph_version: Version = "v23.0"
     human_agent: bool = False
@@ -154,17 +153,17 @@ class Components(Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 class Config(Section, frozen=True):
-    http: Http = Http()
-    security: Security = Security()
-    data: Data = Data()
+    http: HttpConfig = HttpConfig()
+    security: SecurityConfig = SecurityConfig()
+    data: DataConfig = DataConfig()
     bus: BusConfig = BusConfig()
     queue: QueueConfig = QueueConfig()
-    log: Log = Log()
-    status: Status = Status()
+    log: LogConfig = LogConfig()
+    status: StatusConfig = StatusConfig()
     components: Components = Components()
 
 
-OVERRIDES = {  # environment variable to the key it replaces
+OVERRIDES = {  # environment variable: the key it overrides
     "AIRY_HOST": "http.host",
     "AIRY_PORT": "http.port",
     "AIRY_SYSTEM_TOKEN": "security.systemToken",
@@ -173,14 +172,14 @@ OVERRIDES = {  # environment variable to the key it replaces
     "AIRY_KAFKA": "bus.kafka.bootstrap",
     "AIRY_REDIS": "queue.redis.url",
 }
-IMPLIED = {  # and what else it says
+IMPLIED = {  # environment variable: a further key and its value
     "AIRY_KAFKA": ("bus.kind", "kafka"),
     "AIRY_REDIS": ("queue.kind", "redis"),
 }
 
 _HELM = "is for the original on Kubernetes; known here: http, security, data, bus, queue, log, status, components"
 _NESTED = "components are named in one word here, without nesting: write"
-HINTS = {  # keys of the original's airy.yaml, and where their meaning went
+HINTS = {  # key of the original's airy.yaml: what to write instead
     "global": f"{_HELM}; where to listen is `http.host` and `http.port`",
     "kubernetes": f"{_HELM}; where to listen is `http.host` and `http.port`",
     "ingress-controller": _HELM,
@@ -198,24 +197,24 @@ HINTS = {  # keys of the original's airy.yaml, and where their meaning went
 
 
 def load(path: Path | str | None, env: Mapping[str, str]) -> Config:
-    """The file's configuration (defaults if None) with the environment's overrides. Raises `Invalid`."""
+    """The configuration of a file (None: the defaults) with the environment's overrides. Raises `InvalidConfig`."""
     name = str(path) if path is not None else "(defaults)"
-    reader = Reader(name, env, HINTS)
+    reader = ConfigReader(name, env, HINTS)
     node = parse(_text(Path(path)), name) if path is not None else None
     config = reader.read(node, _SHAPE, "") if node is not None else Config()
     overrides = _overrides(reader, env)
     if isinstance(config, Config) and not reader.problems:
-        for where, value in overrides.items():
-            config = _with(config, where.split("."), value)
+        for key, value in overrides.items():
+            config = _replaced(config, key.split("."), value)
         _check(config, reader)
     if reader.problems:
-        raise Invalid(sorted(reader.problems, key=lambda problem: problem.line or 0))
+        raise InvalidConfig(sorted(reader.problems, key=lambda problem: problem.line or 0))
     assert isinstance(config, Config)
     return config
 
 
 def find(directory: Path = Path()) -> Path | None:
-    """The configuration file of the working directory, or of another."""
+    """The configuration file in a directory, if it exists."""
     path = directory / FILE
     return path if path.is_file() else None
 
@@ -225,16 +224,16 @@ def data_directory(config: Config) -> Path:
 
 
 def system_token(config: Config) -> Secret | None:
-    """The configured token; else the one generated once into the data directory; None where all is open."""
+    """The configured token, or the one generated in the data directory; None if authentication is off."""
     if config.security.open:
         return None
     if config.security.system_token:
         return config.security.system_token
-    return _generated(data_directory(config) / TOKEN_FILE)
+    return _read_or_generate(data_directory(config) / TOKEN_FILE)
 
 
 def secret_values(config: Config) -> list[str]:
-    """Every secret the configuration holds, in clear, for whoever must never print one."""
+    """Every secret of the configuration in clear text, for the masks of the log."""
     security, facebook = config.security, config.components.sources_facebook
     held = (
         security.system_token,
@@ -252,7 +251,7 @@ _SHAPE = shapes.type_info(Config)
 
 
 def _passwords(url: Secret | None) -> tuple[Secret, ...]:
-    """Of an address that has one, as it stands there and as it is meant."""
+    """The password of a Redis URL, as written and percent-decoded."""
     found = _REDIS_URL.match(url.reveal()) if url else None
     password = (found[1] or "").rstrip("@").partition(":")[2] if found else ""
     return (Secret(password), Secret(unquote(password))) if password else ()
@@ -264,19 +263,21 @@ def _text(path: Path) -> str:
             data = file.read(FILE_BYTES_MAX + 1)
         text = data.decode()
     except OSError as error:
-        raise Invalid([Problem(str(path), None, "", f"cannot read it: {error.strerror}")]) from error
+        raise InvalidConfig([ConfigProblem(str(path), None, "", f"cannot read it: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise Invalid([Problem(str(path), line, "", "expected UTF-8 text, found other bytes")]) from error
+        raise InvalidConfig([ConfigProblem(str(path), line, "", "expected UTF-8 text, found other bytes")]) from error
     if len(data) > FILE_BYTES_MAX:
-        raise Invalid([Problem(str(path), None, "", f"expected at most {FILE_BYTES_MAX} bytes, found more")])
+        raise InvalidConfig(
+            [ConfigProblem(str(path), None, "", f"expected at most {FILE_BYTES_MAX} bytes, found more")]
+        )
     return text
 
 
-def _check(config: Config, reader: Reader) -> None:
-    """What one key cannot tell alone."""
+def _check(config: Config, reader: ConfigReader) -> None:
+    """Rules over several keys."""
     if config.security.open and config.security.system_token:
-        both = "switches authentication off, so systemToken would never be asked for: drop one of the two"
+        both = "disables authentication, so systemToken has no effect: remove one of the two"
         reader.note("security.open", both)
     _check_kafka(config.bus, reader)
     _check_redis(config.queue, reader)
@@ -287,10 +288,10 @@ def _check(config: Config, reader: Reader) -> None:
             reader.note(f"security.{key}", short)
 
 
-def _check_kafka(bus: BusConfig, reader: Reader) -> None:
+def _check_kafka(bus: BusConfig, reader: ConfigReader) -> None:
     kafka = bus.kafka
     if bus.kind == "kafka" and not kafka.bootstrap:
-        reader.note("bus.kafka.bootstrap", "needed where bus.kind is kafka: say host:port, or set AIRY_KAFKA")
+        reader.note("bus.kafka.bootstrap", "required if bus.kind is kafka: say host:port, or set AIRY_KAFKA")
     if kafka.min_in_sync > kafka.replication:
         many = f"expected at most bus.kafka.replication ({kafka.replication}), found {kafka.min_in_sync}"
         reader.note("bus.kafka.minInSync", many)
@@ -300,10 +301,10 @@ def _check_kafka(bus: BusConfig, reader: Reader) -> None:
         reader.note("bus.kafka.certFile", "certFile and keyFile come together: name both or neither")
 
 
-def _check_redis(queue: QueueConfig, reader: Reader) -> None:
+def _check_redis(queue: QueueConfig, reader: ConfigReader) -> None:
     redis = queue.redis
     if queue.kind == "redis" and not redis.url:
-        reader.note("queue.redis.url", "needed where queue.kind is redis: say redis://host:port/0, or set AIRY_REDIS")
+        reader.note("queue.redis.url", "required if queue.kind is redis: say redis://host:port/0, or set AIRY_REDIS")
     if redis.url and not _REDIS_URL.match(redis.url.reveal()):
         wanted = "expected redis://user:password@host:port/0 or rediss://…, with %40 for an @ in a password and so on"
         reader.note("queue.redis.url", wanted)
@@ -315,14 +316,14 @@ def _check_redis(queue: QueueConfig, reader: Reader) -> None:
         reader.note("queue.redis.sentinels", "a cluster has no sentinels: drop cluster, or sentinels")
 
 
-def _overrides(reader: Reader, env: Mapping[str, str]) -> dict[str, object]:
-    """Path and value of each key the environment replaces; problems name the variable, having no line."""
+def _overrides(reader: ConfigReader, env: Mapping[str, str]) -> dict[str, object]:
+    """Path and value of each key the environment overrides; problems name the variable instead of a line."""
     values: dict[str, object] = {}
-    for variable, where in OVERRIDES.items():
+    for variable, key in OVERRIDES.items():
         if env.get(variable):
-            apart = Reader(f"environment variable {variable}", env)
-            values[where] = apart.read(scalar(env[variable]), _shape_at(where.split(".")), where)
-            reader.problems += apart.problems
+            one = ConfigReader(f"environment variable {variable}", env)
+            values[key] = one.read(scalar(env[variable]), _shape_at(key.split(".")), key)
+            reader.problems += one.problems
             if variable in IMPLIED:
                 implied, value = IMPLIED[variable]
                 values[implied] = value
@@ -337,7 +338,7 @@ def _shape_at(keys: list[str]) -> shapes.Type:
     return shape
 
 
-def _with(config: Config, keys: list[str], value: object) -> Config:
+def _replaced(config: Config, keys: list[str], value: object) -> Config:
     """`config` with the value at a path replaced."""
     *path, last = (_attribute(key) for key in keys)
     parents: list[Any] = [config]
@@ -353,24 +354,24 @@ def _attribute(key: str) -> str:
     return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key)
 
 
-def _generated(path: Path) -> Secret:
-    """Read the token file, or make it: private from its first byte, and one of two racing processes wins."""
+def _read_or_generate(path: Path) -> Secret:
+    """Read or create the token file, with mode 0600 from the start; one of two racing processes wins."""
     try:
         return read_token(path)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")  # a key to keep: never from a seeded source
+        file.write(secrets.token_urlsafe(32) + "\n")  # never from a seeded source
         file.flush()
         os.fsync(file.fileno())
     try:
-        path.hardlink_to(draft)
+        path.hardlink_to(temporary)
     except FileExistsError:
-        pass  # another process was first: its token is the one
+        pass  # another process created it first
     finally:
-        draft.unlink()
+        temporary.unlink()
     return read_token(path)
 
 
@@ -380,5 +381,5 @@ def read_token(path: Path) -> Secret:
         raise Refused(f"{path} can be read by others (mode {mode:o}): run `chmod 600 {path}`")
     token = path.read_text().strip()
     if not token:
-        raise Refused(f"{path} is empty: remove it, and a new token is made")
+        raise Refused(f"{path} is empty: remove it to generate a new token")
     return Secret(token)

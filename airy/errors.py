@@ -1,16 +1,16 @@
-"""The errors of Airy. The type is the decision.
+"""The errors of Airy. The type decides the reaction.
 
-`Unavailable` is transient: wait, then do it again. `Refused` is permanent: dead letter it, or tell the caller.
-Anything else is a bug and crashes into a supervisor.
+`Unavailable` is transient: retry after a pause. `Refused` is permanent: dead-letter the input, or return the error to
+the caller. Any other exception is a bug and crashes the actor.
 """
 
 
 class AiryError(Exception):
-    """The root of every error Airy raises on purpose."""
+    """The base of all errors Airy raises deliberately."""
 
 
 class Unavailable(AiryError):
-    """A dependency cannot serve right now; the same call may succeed later."""
+    """A dependency cannot serve at present; the same call may succeed later."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -18,7 +18,7 @@ class Unavailable(AiryError):
 
 
 class Refused(AiryError):
-    """The input can never succeed as it is; `field` names the part at fault where there is one."""
+    """The input can never succeed unchanged; `field` names the invalid part, if there is one."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -26,4 +26,4 @@ class Refused(AiryError):
 
 
 class Undecodable(Refused):
-    """Bytes that are not what their topic or endpoint says they are."""
+    """Bytes that do not decode to the type of their topic or endpoint."""

@@ -1,6 +1,6 @@
-"""How long something took, counted in buckets: two additions for each, and read when somebody asks.
+"""Histograms of durations: an observation costs two additions, and readers read the buckets.
 
-Not a metric: what it is called and how it is shown is said where it is read.
+Independent of metric names and formats, which belong to the exposition.
 """
 
 from bisect import bisect_left
@@ -11,7 +11,7 @@ LONG_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0,
 
 
 class Histogram:
-    """`counts[n]` took at most `bounds_s[n]` and more than the bound before; the last is what took longer than any."""
+    """`counts[n]`: durations above `bounds_s[n - 1]` up to `bounds_s[n]`; the last count is above all bounds."""
 
     __slots__ = ("bounds_s", "counts", "sum_s")
 
@@ -26,7 +26,7 @@ class Histogram:
 
 
 class Histograms(dict[str, Histogram]):
-    """By name; made when something has that name first."""
+    """Histograms by name, created at the first observation."""
 
     def __init__(self, bounds_s: Sequence[float]) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Histograms(dict[str, Histogram]):
 
 
 def sum_of(histograms: Iterable[Histogram], bounds_s: Sequence[float]) -> Histogram:
-    """Of histograms with these bounds."""
+    """The sum of histograms with these bounds."""
     total = Histogram(bounds_s)
     for each in histograms:
         total.counts = [one + other for one, other in zip(total.counts, each.counts, strict=True)]

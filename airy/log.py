@@ -1,11 +1,8 @@
-"""Logging: one line for each unit of work, JSON outside a terminal, pretty inside one, never with a
-secret.
+"""Configures logging: one line per unit of work, JSON outside a terminal, coloured on one, never with a secret.
 
-Everything goes through here, also what libraries say through `logging`: one shape, one place that masks.
-Two masks, because neither is enough alone: by field name, for secrets that come and go with requests; and
-by value over the finished line, for those the process holds, wherever they turn up (a traceback, a
-warning). Event names are a contract with whoever searches logs: `EVENTS` lists them, and a test keeps it
-true.
+All log output passes through here, that of libraries included. Two masks, because neither suffices alone: by field
+name, for secrets in requests; and by value over the finished line, for the secrets of the configuration, wherever they
+occur (a traceback, a warning). Event names are an interface for operators: `EVENTS` lists them, and a test checks it.
 """
 
 import logging
@@ -28,73 +25,73 @@ Format = Literal["auto", "json", "console"]
 
 FILE_BYTES_MAX = 10_485_760
 FILES_MAX = 3
-TEXT_CHARS_MAX = 8_192  # of one field; a longer text is cut
+TEXT_CHARS_MAX = 8_192  # of one field; longer text is truncated
 DEPTH_MAX = 6
 SECRET_CHARS_MIN = 6  # shorter values would mask words
 
 EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for they also stand in the tree's errors
     # the runtime, with the actor's path
-    "ready": "an actor does its work",
-    "crashed, restarts": "a bug ended an actor; it starts again after a pause",
-    "crashed, is not restarted": "a bug ended an actor whose plan says it is not started again",
-    "crashed once too often": "the budget of restarts is spent; the crash goes up to the next supervisor",
-    "dependency unavailable, tries again": "what an actor needs cannot serve; it is tried again without limit",
-    "failed while stopping": "an actor raised while it was cleaning up",
-    "abandoned: it ignored its cancellation": "an actor did not end in time and was left behind",
-    "the event loop was blocked": "something held the loop longer than anything should",
-    "process.started": "the system runs and answers at `url`",
-    "process.failed": "an error nobody foresaw ended the process",
-    # the edge
-    "ingress.failed": "a provider's webhook could not be taken; it was answered 5xx and will be posted again",
-    "request.failed": "a handler raised what it should not; the caller got 500 under this request id",
-    "webhook.headers_unreadable": "a webhook's stored headers do not open with the configured keys",
+    "actor.ready": "an actor has started and is working",
+    "actor.restarting": "an actor crashed; it is restarted after a pause",
+    "actor.crashed": "an actor crashed, and its child specification does not restart it",
+    "actor.restart_limit_exceeded": "the restart intensity is exceeded; the crash escalates to the next supervisor",
+    "actor.dependency_unavailable": "a dependency of an actor is unavailable; the actor is restarted without limit",
+    "actor.stop_failed": "an actor raised during its clean-up",
+    "actor.abandoned": "an actor ignored its cancellation and was left behind",
+    "event_loop.blocked": "a call blocked the event loop for too long",
+    "process.started": "the process serves requests at `url`",
+    "process.failed": "an unexpected error ended the process",
+    # HTTP
+    "ingress.failed": "a provider's webhook could not be appended to the log; the provider got 5xx and will retry",
+    "request.failed": "a handler raised an unexpected error; the caller got 500 with this request id",
+    "webhook.headers_unreadable": "a webhook's stored headers cannot be unsealed with the configured keys",
     # sources
     "channel.credentials_refused": "the provider refused a channel's token; its sends stop until it is connected again",
-    "store.rebuilt": "the store did not belong to this log, or the log lost records it had yet to fold; it starts over",
-    "webhooks.dead_lettered": "provider webhooks nobody can read; the first is named, all are in the dead letter topic",
-    "webhooks.parked": "provider webhooks for accounts nobody has connected; the first is named, all wait 14 days",
-    "channel.still_subscribed": "a channel is disconnected, and the provider could not be told to stop its webhooks",
-    "channel.undecodable": "a record of the channels topic is not a channel; it is a dead letter already",
-    "profile.unavailable": "a contact's profile could not be fetched; it is tried again",
-    "send.ended": "one attempt to send a message is over, with its outcome; info unless it was sent",
-    "webhooks.unparked": "webhooks that waited for an account were replayed, because it was connected",
+    "store.rebuilt": "the store belonged to another log, or missed records the log has lost; it is rebuilt",
+    "webhooks.dead_lettered": "undecodable provider webhooks; the first is named, all are in the dead letter topic",
+    "webhooks.parked": "provider webhooks without a connected channel; the first is named, all are kept 14 days",
+    "channel.still_subscribed": "a disconnected channel could not be unsubscribed from webhooks at its provider",
+    "channel.undecodable": "a record of the channels topic is not a channel; it is in the dead letter topic",
+    "profile.unavailable": "a contact's profile could not be fetched; it is retried",
+    "send.ended": "an attempt to send a message ended, with its outcome; level info unless it was sent",
+    "webhooks.replayed": "parked webhooks were replayed, because their account was connected",
     # outbound webhooks
-    "publisher.waits": "the queue is full or cannot serve; the log holds what waits",
-    "publisher.fenced": "a partition has another owner by now; nothing was committed",
-    "publisher.left_uncommitted": "progress could not be committed when a partition went; some deliveries are repeated",
-    "publisher.queue_is_elsewhere": "somebody else queued meanwhile; the queue's position is read again",
-    "publisher.queue_moved": "the queue is not where we left it: it lost its tail, or another publisher is at work",
-    "dispatcher.waits": "the queue cannot serve; deliveries wait",
-    "delivery.failed": "one attempt to deliver a webhook failed; what follows is decided by the schedule",
-    "delivery.waits": "a webhook's settings could not be read; its deliveries wait",
-    "delivery.lease_lost": "a delivery took longer than its lease; somebody else makes it again",
-    "delivery.outcome_lost": "what became of a delivery could not be recorded; it is made again, with the same id",
-    "delivery.buried": "a delivery was given up and is a dead letter, which can be replayed",
-    "delivery.not_buried": "a delivery is to be given up, but the log could not take it; it is tried once more",
-    "delivery.burial_refused": "no log takes a delivery that was given up, so it is gone: it is too large",
-    "delivery.put_again": "a dead delivery that somebody wants made again was not in the queue; it is now",
-    "delivery.replay_waits": "the queue could not take what is to be delivered again; a dispatcher puts it there soon",
-    "dead_letters.wait": "what was given up could not be looked after; it is tried again",
-    "dead_letters.pruned": "the oldest dead deliveries were forgotten",
-    "webhook.dropped": "the deliveries of a webhook that is no longer subscribed were forgotten",
-    "webhook.switched_off": "a webhook that did nothing but fail is unsubscribed",
-    "webhook.not_switched_off": "a failing webhook could not be unsubscribed; it is tried again",
-    "attempts.wait": "records of attempts could not be written; they wait, and the oldest are dropped beyond a bound",
-    "attempts.refused": "records of attempts were refused by the log and are lost; deliveries are not affected",
-    # the queue that processes share
-    "queue.is_new": "Redis held no queue of ours; one begins",
-    "queue.wiped": "Redis was emptied or replaced; what is undelivered is queued again from the log",
-    "queue.memory_high": "Redis uses most of its maxmemory; the publisher waits once it uses still more",
-    "queue.memory_unbounded": "Redis has no maxmemory: it may take all there is and be killed for it",
+    "publisher.backpressure": "the queue is full or unavailable; changes stay in the log until it accepts them",
+    "publisher.fenced": "a partition has another owner; nothing was committed",
+    "publisher.commit_failed": "offsets could not be committed at a revocation; some deliveries are repeated",
+    "publisher.position_conflict": "another publisher queued changes; the queue's position is read again",
+    "publisher.position_changed": "the queue's position moved: it lost its tail, or another publisher is active",
+    "dispatcher.queue_unavailable": "the queue is unavailable; deliveries are delayed",
+    "delivery.failed": "an attempt to deliver a webhook failed; the retry schedule decides what follows",
+    "delivery.webhook_unavailable": "a webhook's settings could not be read; its deliveries are delayed",
+    "delivery.lease_lost": "a delivery took longer than its lease; another dispatcher repeats it",
+    "delivery.outcome_lost": "a delivery's outcome could not be recorded; it is repeated with the same id",
+    "delivery.dead_lettered": "a delivery was given up and is a dead letter, which can be replayed",
+    "delivery.dead_letter_delayed": "a dead letter could not be written to the log; it is retried",
+    "delivery.dead_letter_refused": "a dead letter is too large for the log; the delivery is lost",
+    "delivery.requeued": "a dead delivery with a replay request was missing from the queue and was queued again",
+    "delivery.replay_delayed": "the queue could not accept a replay; a dispatcher queues it later",
+    "dead_deliveries.delayed": "dead deliveries could not be maintained; it is retried",
+    "dead_deliveries.pruned": "the oldest dead deliveries were deleted",
+    "webhook.deliveries_dropped": "the deliveries of an unsubscribed webhook were deleted",
+    "webhook.disabled": "a webhook was unsubscribed, because all of its deliveries failed",
+    "webhook.disable_failed": "a failing webhook could not be unsubscribed; it is retried",
+    "attempts.delayed": "attempt records could not be written; they are buffered, and above a bound dropped",
+    "attempts.refused": "the log refused attempt records, which are lost; deliveries are not affected",
+    # the Redis queue
+    "queue.created": "Redis held no queue of this installation; a new one was created",
+    "queue.wiped": "Redis was emptied or replaced; undelivered changes are queued again from the log",
+    "queue.memory_high": "Redis uses most of its maxmemory; above the next limit the publisher pauses",
+    "queue.memory_unbounded": "Redis has no maxmemory: it may exhaust the machine's memory and be killed",
     # the store
-    "store.damaged": "the store's file is damaged; it is built again from the log at the next start",
-    "record.failed": "the fold of one record failed; it is kept aside with its reason, the rest goes on",
-    "store.checkpoint_overdue": "the store's write-ahead log grows and could not be copied back",
-    "store.rebuild": "the store on disk is unusable or of another version; it is folded again from the log",
-    # the simulated outside
-    "bot.denied": "the demonstration's bot did not believe a delivery",
-    "bot.postponed": "the demonstration's bot could not answer and asked for the delivery again",
-    "bot.refused": "the demonstration's bot may not answer, and let it be",
+    "store.damaged": "the store's file is damaged; it is rebuilt from the log at the next start",
+    "record.failed": "a record could not be folded; it is a dead letter with its reason",
+    "store.checkpoint_overdue": "the store's write-ahead log grows and could not be checkpointed",
+    "store.rebuild_started": "the store on disk is damaged or of another version; it is rebuilt from the log",
+    # the demo
+    "bot.delivery_rejected": "the demo bot could not verify a delivery",
+    "bot.send_unavailable": "the demo bot could not reply and requested a retry of the delivery",
+    "bot.send_refused": "the API refused the demo bot's reply; the bot drops it",
 }
 
 _SECRET_FIELD = re.compile(
@@ -126,12 +123,12 @@ def configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,  # configuring again must reach every logger
+        cache_logger_on_first_use=False,  # a second `configure` must affect every logger
     )
 
 
 def masker(secrets: Iterable[str]) -> Callable[[str], str]:
-    """A function that hides these values in any text, also where JSON or `repr` escaped them."""
+    """A function that masks these values in any text, also when JSON or `repr` escaped them."""
     long_enough = {secret for secret in secrets if len(secret) >= SECRET_CHARS_MIN}
     spellings = long_enough | {msgspec.json.encode(secret).decode()[1:-1] for secret in long_enough}
     spellings |= {repr(secret)[1:-1] for secret in long_enough}
@@ -143,7 +140,7 @@ def masker(secrets: Iterable[str]) -> Callable[[str], str]:
 
 
 def mask_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hide fields that are named like secrets, at any depth, and cut what is too long."""
+    """Mask fields named like secrets, at any depth, and truncate long text."""
     return {name: _clean(name, value, 0) for name, value in event.items()}
 
 
@@ -162,7 +159,7 @@ def _clean(name: str, value: object, depth: int) -> object:
 
 
 def add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The trace a line belongs to, where there is one. What is said explicitly stays; what is empty goes."""
+    """Add the trace id of the current context. An explicit one is kept; an empty one is removed."""
     traced = event.get("trace_id") or trace.trace_id_of(trace.current())
     if traced:
         event["trace_id"] = traced
@@ -191,7 +188,7 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 
 def _formatter(*, pretty: bool, colors: bool, mask: Callable[[str], str]) -> logging.Formatter:
     start = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    if pretty:  # a plain traceback: the pretty ones print local variables, and those hold secrets
+    if pretty:  # plain tracebacks: rich ones print local variables, which hold secrets
         plain = structlog.dev.plain_traceback
         return _Formatter([start, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)], mask)
     errors = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
@@ -199,7 +196,7 @@ def _formatter(*, pretty: bool, colors: bool, mask: Callable[[str], str]) -> log
 
 
 def _json(event: EventDict, **_: object) -> str:
-    """What happened first, so that lines can be read as they pass."""
+    """With time, level and event first, for readability."""
     first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
     return msgspec.json.encode({**first, **event}, enc_hook=repr).decode()
 

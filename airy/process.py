@@ -1,8 +1,6 @@
-"""One process of Airy from start to exit code: its logging, its signals, the live view beside it, its
-errors.
+"""Runs a process of Airy from start to exit code: logging, signals, the live view, errors.
 
-Not here: what runs (`airy.app`), and any argument (`airy.cli`). The type of an error decides the exit code,
-as it decides everything else.
+What runs is in `airy.app`, arguments are in `airy.cli`. The type of an error decides the exit code.
 """
 
 import sys
@@ -19,16 +17,16 @@ from anyio.from_thread import start_blocking_portal
 from msgspec.structs import replace
 
 from airy import log
-from airy.bus.lock import InUse
 from airy.config import Config, data_directory, secret_values
 from airy.errors import Refused, Unavailable
-from airy.shutdown import FAILED, INTERRUPTED, Running, Shutdown
+from airy.file_lock import InUse
+from airy.shutdown import FAILED, INTERRUPTED, Shutdown, Stoppable
 
 OK = 0
 USAGE = 64
-LATER = 75  # what it depends on cannot serve: the same command may succeed later
+TEMPORARY_FAILURE = 75  # a dependency is unavailable: the same command may succeed later
 INVALID = 78
-SEVERITY = (OK, LATER, INVALID, INTERRUPTED, FAILED)
+SEVERITY = (OK, TEMPORARY_FAILURE, INVALID, INTERRUPTED, FAILED)
 
 LOG_FILE = "log/airy.jsonl"
 LOG_LINES_SHOWN_MAX = 20
@@ -37,9 +35,9 @@ HINT_S = 5.0
 DEMO_DIRECTORY = "demo"
 
 R = TypeVar("R")
-Started = Callable[[Running], None]
+Started = Callable[[Stoppable], None]
 Up = Callable[[Started], Awaitable[int]]
-View = Callable[[Running], AbstractContextManager[None]]
+View = Callable[[Stoppable], AbstractContextManager[None]]
 
 
 def run(
@@ -50,12 +48,12 @@ def run(
     demo: bool = False,
     console: bool = False,
 ) -> int:
-    """Run the system until it ends, and say how it ended."""
-    from airy import app  # noqa: PLC0415 - it imports everything; `airy --help` need not wait for that
+    """Run the system until it ends. Returns the exit code."""
+    from airy import app  # noqa: PLC0415 - it imports everything, which would slow `airy --help` down
 
     with ExitStack() as held:
         if ephemeral:
-            config = _at(config, held.enter_context(tempfile.TemporaryDirectory(prefix="airy-")))
+            config = _with_directory(config, held.enter_context(tempfile.TemporaryDirectory(prefix="airy-")))
         log_file = data_directory(config) / LOG_FILE if console else None
         configure_log(config, log_file)
 
@@ -63,14 +61,14 @@ def run(
             return await app.up(config, components=components, ephemeral=ephemeral, demo=demo, on_started=started)
 
         view = partial(_view, log_file=log_file) if console else None
-        code = conclude(partial(in_loop, _main, up, view, log_file))
+        code = exit_code_of(partial(run_async, _main, up, view, log_file))
         if code != OK and log_file is not None:
             _show_tail(log_file)
         return code
 
 
-def in_loop(task: Callable[..., Awaitable[R]], *arguments: object) -> R:
-    """Run `task` on the event loop every process of Airy uses."""
+def run_async(task: Callable[..., Awaitable[R]], *arguments: object) -> R:
+    """Run `task` on uvloop, as every process of Airy."""
     return anyio.run(task, *arguments, backend="asyncio", backend_options={"use_uvloop": True})
 
 
@@ -79,22 +77,22 @@ def configure_log(config: Config, file: Path | None = None) -> None:
 
 
 def demo_config(config: Config) -> Config:
-    """The demonstration keeps its data apart from the real one."""
-    return _at(config, str(Path(config.data.directory) / DEMO_DIRECTORY))
+    """The demo keeps its data in a subdirectory."""
+    return _with_directory(config, str(Path(config.data.directory) / DEMO_DIRECTORY))
 
 
-def conclude(task: Callable[[], int]) -> int:
-    """The exit code of `task`: its own, or what the type of its error means; the error is told on stderr."""
+def exit_code_of(task: Callable[[], int]) -> int:
+    """The exit code of `task`: its own, or that of its error, which is reported on stderr."""
     try:
         return task()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BaseExceptionGroup as group:
         errors = list(_leaves(group))
-    except Exception as lone:  # noqa: BLE001 - the last handler of the process: told, and turned into a code
+    except Exception as lone:  # noqa: BLE001 - the last handler of the process: reported, and mapped to an exit code
         errors = [lone]
     for error in errors:
-        _tell(error)
+        _report(error)
     return max((_code(error) for error in errors), key=SEVERITY.index)
 
 
@@ -102,21 +100,21 @@ async def _main(up: Up, view: View | None, log_file: Path | None) -> int:
     with ExitStack() as views:
 
         def draining() -> None:
-            views.close()  # what it would show from here on is an instance that goes away
+            views.close()  # it would show an instance that shuts down
             if view is not None:
                 sys.stderr.write("airy: stopping; Ctrl-C again leaves at once\n")
 
         shutdown = Shutdown(on_drain=draining)
 
-        def started(running: Running) -> None:
+        def started(running: Stoppable) -> None:
             shutdown.running = running
             structlog.get_logger("airy").info("process.started", url=running.url)
             if view is not None:
                 views.enter_context(view(running))
 
         async with anyio.create_task_group() as tasks:
-            await tasks.start(shutdown.obey)
-            tasks.start_soon(_hint, shutdown, log_file)
+            await tasks.start(shutdown.handle_signals)
+            tasks.start_soon(_report_slow_start, shutdown, log_file)
             code = OK
             with shutdown.scope:
                 code = await up(started)
@@ -124,17 +122,17 @@ async def _main(up: Up, view: View | None, log_file: Path | None) -> int:
     return code
 
 
-async def _hint(shutdown: Shutdown, log_file: Path | None) -> None:
-    """A start that takes long is not silent where the log goes to a file."""
+async def _report_slow_start(shutdown: Shutdown, log_file: Path | None) -> None:
+    """Reports a slow start on stderr, when the log goes to a file."""
     await anyio.sleep(HINT_S)
     if shutdown.running is None and log_file is not None:
         sys.stderr.write(f"airy: still starting after {HINT_S:g} s; {log_file} says why\n")
 
 
 @contextmanager
-def _view(running: Running, log_file: Path | None) -> Iterator[None]:
-    """The live view, on an event loop of its own: drawing takes milliseconds that would delay messages."""
-    from airy.tui import live  # noqa: PLC0415 - only where somebody looks
+def _view(running: Stoppable, log_file: Path | None) -> Iterator[None]:
+    """The live view, on its own event loop: drawing takes milliseconds that would delay messages."""
+    from airy.tui import live  # noqa: PLC0415 - only when the view is shown
 
     with start_blocking_portal("asyncio", {"use_uvloop": True}) as portal:
         watching = portal.start_task_soon(live.watch, running.url, running.token, log_file)
@@ -144,7 +142,7 @@ def _view(running: Running, log_file: Path | None) -> Iterator[None]:
             watching.cancel()
 
 
-def _at(config: Config, directory: str) -> Config:
+def _with_directory(config: Config, directory: str) -> Config:
     return replace(config, data=replace(config.data, directory=directory))
 
 
@@ -159,7 +157,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 def _code(error: BaseException) -> int:
     match error:
         case Unavailable() | InUse():
-            return LATER
+            return TEMPORARY_FAILURE
         case Refused():
             return INVALID
         case KeyboardInterrupt():
@@ -168,14 +166,14 @@ def _code(error: BaseException) -> int:
             return FAILED
 
 
-def _tell(error: BaseException) -> None:
+def _report(error: BaseException) -> None:
     if _code(error) == FAILED:
         structlog.get_logger().error("process.failed", exc_info=error)
     sys.stderr.write(f"airy: {str(error) or type(error).__name__}\n")
 
 
 def _show_tail(path: Path) -> None:
-    """The end of a log that went to a file because the terminal was in use."""
+    """Print the end of the log, which went to a file because the terminal was in use."""
     if not path.exists():
         return
     with path.open("rb") as file:

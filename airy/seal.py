@@ -1,9 +1,8 @@
-"""Sealing: secrets that have to be stored, encrypted and tied to the one place they belong to.
+"""Sealing: encryption of stored secrets, bound to the field they are stored in.
 
-AES-256-GCM with a random 96-bit nonce; the place (topic, entity, field) is authenticated, so sealed text that
-was moved does not open. The key's id travels with the text: put a new key first, and old texts still open.
-One key may seal 2³² texts, far more than an installation has. Not here: who may read a secret, and tokens
-that are only compared.
+AES-256-GCM with a random 96-bit nonce. The context (topic, entity, field) is authenticated, so text moved to another
+field does not unseal. The key id is part of the text: after a new key is put first, old texts still unseal. One key may
+seal 2³² texts. Tokens that are only compared are not sealed.
 """
 
 import os
@@ -24,13 +23,13 @@ KEY_BYTES = 32
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-def place(topic: str, entity_id: str, field: str) -> str:
-    """The context of a sealed field. Each part is escaped, so that no two places read the same."""
+def seal_context(topic: str, entity_id: str, field: str) -> str:
+    """The authenticated context of a sealed field. Parts are escaped, so that two fields never share a context."""
     return "|".join(quote(part, safe="") for part in (topic, entity_id, field))
 
 
 class Sealer:
-    """The first key seals; every key opens."""
+    """The first key seals; every key unseals."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         if not keys:
@@ -50,7 +49,7 @@ class Sealer:
         return f"{VERSION}.{self._current}.{urlsafe_b64encode(nonce + sealed).decode()}"
 
     def unseal(self, sealed: str, context: str) -> str:
-        """Raises `Refused`, without a word of the content, if it was damaged, moved, or we lack its key."""
+        """Raises `Refused`, without any of the content, for damaged or moved text and for an unknown key."""
         version, key_id, data = _parts(sealed)
         cipher = self._ciphers.get(key_id)
         if version != VERSION or cipher is None:
@@ -58,7 +57,7 @@ class Sealer:
         try:
             return cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], context.encode()).decode()
         except (InvalidTag, ValueError) as error:
-            raise Refused("sealed text was changed or moved from its place: set the secret again") from error
+            raise Refused("sealed text was changed or moved to another field: set the secret again") from error
 
 
 def _parts(sealed: str) -> tuple[str, str, bytes]:
@@ -75,9 +74,9 @@ def _decode(text: str) -> bytes:
 
 
 def load_or_create_key(path: Path) -> dict[str, bytes]:
-    """The keys of a file, one `id base64` per line, the sealing one first; a new file gets one fresh key.
+    """The keys of a file, one `id base64` per line, the sealing key first; a missing file is created with a new key.
 
-    Raises `Refused` for a file that others can read, or that holds anything else.
+    Raises `Refused` for a file that others can read, or with any other content.
     """
     if not path.exists():
         _create(path)
@@ -98,10 +97,10 @@ def load_or_create_key(path: Path) -> dict[str, bytes]:
 
 
 def _create(path: Path) -> None:
-    """Written aside and linked into place: nobody sees half a key, and of two creators one wins."""
+    """Writes a temporary file and links it to `path`: no partial key is visible, and one of two creators wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    temporary = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             key = AESGCM.generate_key(KEY_BYTES * 8)
@@ -109,7 +108,7 @@ def _create(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(aside, path)
+            os.link(temporary, path)
         except FileExistsError:
             return
         directory = os.open(path.parent, os.O_RDONLY)
@@ -118,4 +117,4 @@ def _create(path: Path) -> None:
         finally:
             os.close(directory)
     finally:
-        aside.unlink()
+        temporary.unlink()

@@ -1,6 +1,6 @@
-"""A secret that cannot be printed by accident: only `reveal` gives the text.
+"""A secret string that is masked when printed: only `reveal` returns the text.
 
-Not encryption. It keeps tokens out of log lines, tracebacks and test output, where `repr` is called freely.
+Not encryption. It keeps tokens out of log lines, tracebacks and test output.
 """
 
 from hmac import compare_digest

@@ -1,7 +1,6 @@
-"""What signals do to a process: the first SIGTERM or SIGINT drains it, a second SIGINT ends it at once.
+"""Signal handling: the first SIGTERM or SIGINT drains the process, a second SIGINT exits at once.
 
-Whatever happens after the first one, a timer outside the event loop ends a process that does not end
-itself.
+After the first signal a timer outside the event loop ends a process that does not end by itself.
 """
 
 import os
@@ -18,41 +17,41 @@ from airy.secret import Secret
 
 FAILED = 70
 INTERRUPTED = 130
-GUARD_S = 45.0  # longer than any drain with the cleaning up after it
+GUARD_S = 45.0  # longer than a full drain and its clean-up
 SHOW_CURSOR = b"\x1b[?25h\n"
 
 
-class Running(Protocol):
-    """What a process has to know about the system it started."""
+class Stoppable(Protocol):
+    """The started system, as its process uses it."""
 
     @property
     def url(self) -> str: ...
     @property
     def token(self) -> Secret | None: ...
     def stop(self) -> None:
-        """Start to drain. Called in the thread of the event loop."""
+        """Start to drain. Call it in the event loop's thread."""
         ...
 
 
 class Shutdown:
-    """`scope` goes around the system: cancelled where a signal comes before there is anything to drain."""
+    """`scope` encloses the system; it is cancelled by a signal that arrives before `running` is set."""
 
     def __init__(
         self,
         *,
         on_drain: Callable[[], None] = lambda: None,
         guard_s: float = GUARD_S,
-        leave: Callable[[int], None] = os._exit,
+        exit_process: Callable[[int], None] = os._exit,
     ) -> None:
-        self.running: Running | None = None
+        self.running: Stoppable | None = None
         self.scope = anyio.CancelScope()
         self._on_drain = on_drain
         self._guard_s = guard_s
-        self._leave = leave
+        self._exit_process = exit_process
         self._draining = False
 
-    async def obey(self, *, task_status: TaskStatus[None]) -> None:
-        """Receive signals until cancelled."""
+    async def handle_signals(self, *, task_status: TaskStatus[None]) -> None:
+        """Handle signals until cancelled."""
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for number in signals:
@@ -77,5 +76,5 @@ class Shutdown:
 
     def _exit(self, code: int) -> None:
         if sys.stdout.isatty():
-            os.write(sys.stdout.fileno(), SHOW_CURSOR)  # a live view may have hidden it
-        self._leave(code)
+            os.write(sys.stdout.fileno(), SHOW_CURSOR)  # the live view may have hidden it
+        self._exit_process(code)

@@ -1,7 +1,7 @@
-"""Every topic of the system, on one page. Partition counts are frozen at creation: order and ids depend on them.
+"""Declares every topic. Partition counts are frozen at creation: order and ids depend on them.
 
-Writers and readers are actors, in every component that has one of that name or, as `component/actor`, in one alone;
-which has which is in `airy.access`. A broker that enforces access lists gets exactly this.
+Writers and readers are names of actors (in every component that has such an actor) or `component/actor` (in that one
+alone); `airy.acls` lists the actors of each component and derives a broker's ACLs.
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 from airy.bus.record import Position
 from airy.bus.topic import Topic
 from airy.errors import Refused
-from airy.model.dead import DeadDelivery
+from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fact import Fact
-from airy.model.process import ProcessStatus
+from airy.model.process_status import ProcessStatus
 
 DAY_MS = 86_400_000
 EVENT_PARTITIONS = 16
@@ -24,7 +24,7 @@ EVENTS: Topic[Fact] = Topic(
     key="conversation id",
     partitions=EVENT_PARTITIONS,
     retention="kept",
-    writers=("router", "unpark", "connector", "api-communication/commands"),
+    writers=("router", "parked-replayer", "connector", "api-communication/commands"),
     readers=("store", "connector", "publisher"),
 )
 
@@ -44,7 +44,7 @@ def _entities(
 
 
 CHANNELS: Topic[Channel] = _entities(
-    "channels", Channel, writers=("commands",), readers=("router", "unpark", "publisher")
+    "channels", Channel, writers=("commands",), readers=("router", "parked-replayer", "publisher")
 )
 TAGS: Topic[Tag] = _entities("tags", Tag, writers=("api-admin/commands",), readers=("publisher",))
 TEMPLATES: Topic[Template] = _entities("templates", Template, writers=("api-admin/commands",))
@@ -52,18 +52,18 @@ CONTACTS: Topic[Contact] = _entities("contacts", Contact)
 USERS: Topic[User] = _entities("users", User)
 WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook, writers=("api-admin/commands", "dispatcher"))
 DEAD_DELIVERIES: Topic[DeadDelivery] = _entities(
-    "dead-deliveries", DeadDelivery, key="delivery id, time of burial", writers=("api-admin/commands", "dispatcher")
+    "dead-deliveries", DeadDelivery, key="delivery id, time of failure", writers=("api-admin/commands", "dispatcher")
 )
 
 FOLDED: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS, DEAD_DELIVERIES)
-"""What a store folds, and so what its positions cover. A position names its topic by its place here: add at the end."""
+"""Topics a store folds; its positions cover them. Position tokens hold an index into this tuple: append only."""
 
-TOLD: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS)
-"""Whose records make changes, and so what subscriptions begin at a place of."""
+CHANGE_TOPICS: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS)
+"""Topics whose records produce changes; a subscription starts at a position of each."""
 
 
 def source_events(source: str) -> Topic[bytes]:
-    """Raw webhook bodies as received; headers carry request id, receive time and the allow-listed HTTP headers."""
+    """Raw webhook bodies; record headers hold request id, receive time and the allow-listed HTTP headers."""
     return Topic(
         f"source.{source}.events",
         bytes,
@@ -77,7 +77,7 @@ def source_events(source: str) -> Topic[bytes]:
 
 
 def parked_events(source: str) -> Topic[bytes]:
-    """Raw bodies for accounts no connected channel has; replayed when one is connected."""
+    """Raw webhook bodies for accounts without a connected channel; replayed when a channel is connected."""
     return Topic(
         f"parked.source.{source}.events",
         bytes,
@@ -86,12 +86,12 @@ def parked_events(source: str) -> Topic[bytes]:
         retention="time",
         retention_ms=14 * DAY_MS,
         writers=(f"sources-{source}/router",),
-        readers=(f"sources-{source}/unpark",),
+        readers=(f"sources-{source}/parked-replayer",),
     )
 
 
 def dead_letters(topic: str, *, writers: tuple[str, ...] = ()) -> Topic[bytes]:
-    """The bytes of a record nobody can use; headers carry reason, attempts and where it came from."""
+    """Records that could not be processed; headers hold reason, attempts and origin."""
     return Topic(
         f"dlq.{topic}",
         bytes,
@@ -120,10 +120,10 @@ COMPONENTS: Topic[ProcessStatus] = Topic(
     partitions=1,
     retention="compacted",
     versions_ms=10 * 60_000,
-    writers=("announcer", "roll"),
-    readers=("roll",),
+    writers=("heartbeat", "process-registry"),
+    readers=("process-registry",),
 )
-"""Outside every fold: it says how processes are, and no message depends on it."""
+"""Heartbeats of processes; not folded, because no message depends on them."""
 
 SOURCES = ("facebook",)
 
@@ -138,20 +138,20 @@ ALL: tuple[Topic[Any], ...] = (
 
 
 def position_token(position: Position) -> str:
-    """The opaque text clients hand back to read their own writes: topic, partition and offset of a folded record."""
+    """The opaque token for read-your-writes: topic index, partition and offset of a folded record."""
     return f"{_FOLDED_NAMES.index(position.topic)}.{position.partition}.{position.offset}"
 
 
 def parse_position_token(token: str) -> Position:
-    """Raises `Refused` for anything `position_token` cannot have made."""
+    """Raises `Refused` for a token `position_token` cannot have produced."""
     try:
         topic, partition, offset = (int(part) for part in token.split("."))
-        where = FOLDED[topic] if topic >= 0 else None
+        found = FOLDED[topic] if topic >= 0 else None
     except (ValueError, IndexError):
-        where = None
-    if where is None or not 0 <= partition < where.partitions or offset < 0:
-        raise Refused(f"not a position: {token[:64]!r}; pass back what a response gave you", field="position")
-    return Position(where.name, partition, offset)
+        found = None
+    if found is None or not 0 <= partition < found.partitions or offset < 0:
+        raise Refused(f"not a position: {token[:64]!r}; pass a position from a response", field="position")
+    return Position(found.name, partition, offset)
 
 
 _FOLDED_NAMES = [topic.name for topic in FOLDED]

@@ -1,6 +1,6 @@
-"""What does a record cost on the bus in memory, against an anyio stream that carries them one by one?
+"""What does a record cost on the bus in memory, against an anyio stream awaited per record?
 
-One publisher, one reader or more, side by side on one event loop; every record is counted where it arrives. The
+One publisher and one or more readers on one event loop; every record is counted on arrival. The
 baseline awaits `send` and `receive` for each record. Cases alternate within one process; CPU time, median round.
 
     python benchmarks/bench_bus.py [--records 100000] [--rounds 5] [--json]
@@ -17,7 +17,8 @@ from typing import Any
 
 import anyio
 
-from airy.bus import Emit, MemoryBus, Reader, Topic
+from airy.bus import ProducerRecord, Reader, Topic
+from airy.bus.memory import MemoryBus
 from airy.clock import SystemClock
 
 BASELINE = "anyio stream, record by record"
@@ -26,24 +27,24 @@ GOAL = 8.0
 TOPIC: Topic[Any] = Topic("facts", bytes, partitions=12, retention="kept")
 
 
-def make_emits(count: int, seed: int) -> list[Emit]:
+def make_records(count: int, seed: int) -> list[ProducerRecord]:
     source = random.Random(seed)
-    return [TOPIC.emit(f"{source.getrandbits(128):032x}", source.randbytes(600)) for _ in range(count)]
+    return [TOPIC.record(f"{source.getrandbits(128):032x}", source.randbytes(600)) for _ in range(count)]
 
 
-async def stream(emits: Sequence[Emit]) -> float:
-    send, receive = anyio.create_memory_object_stream[Emit](1_000)
+async def stream(written: Sequence[ProducerRecord]) -> float:
+    send, receive = anyio.create_memory_object_stream[ProducerRecord](1_000)
 
     async def consume() -> None:
-        for _ in emits:
+        for _ in written:
             await receive.receive()
 
     with send, receive:
         begin = time.process_time()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(consume)
-            for emit in emits:
-                await send.send(emit)
+            for one_record in written:
+                await send.send(one_record)
         return time.process_time() - begin
 
 
@@ -54,56 +55,56 @@ async def count(reader: Reader, records: int) -> int:
     return seen
 
 
-async def publish(bus: MemoryBus, emits: Sequence[Emit], batch: int) -> None:
-    for begin in range(0, len(emits), batch):
-        await bus.publish(emits[begin : begin + batch])
+async def publish(bus: MemoryBus, written: Sequence[ProducerRecord], batch: int) -> None:
+    for begin in range(0, len(written), batch):
+        await bus.publish(written[begin : begin + batch])
 
 
-async def tails(emits: Sequence[Emit], batch: int, readers: int) -> float:
+async def tails(written: Sequence[ProducerRecord], batch: int, readers: int) -> float:
     bus = MemoryBus([TOPIC], clock=SystemClock())
 
     async def consume() -> None:
-        async with bus.tail(await bus.starts([TOPIC])) as tail:
-            assert await count(tail, len(emits)) == len(emits)
+        async with bus.tail(await bus.beginning_offsets([TOPIC])) as tail:
+            assert await count(tail, len(written)) == len(written)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(readers):
             tasks.start_soon(consume)
         await anyio.wait_all_tasks_blocked()
         begin = time.process_time()
-        await publish(bus, emits, batch)
+        await publish(bus, written, batch)
     return time.process_time() - begin
 
 
-async def group(emits: Sequence[Emit], batch: int) -> float:
+async def group(written: Sequence[ProducerRecord], batch: int) -> float:
     """A member that commits what it has read after each fetch."""
     bus = MemoryBus([TOPIC], clock=SystemClock())
 
     async def consume() -> None:
         seen = 0
         async with bus.subscribe([TOPIC], group="bench") as member:
-            while seen < len(emits):
+            while seen < len(written):
                 records = await member.fetch(records_max=500, wait_s=10)
                 seen += len(records)
-                await member.commit({where: member.position(where) for where in member.assignment})
+                await member.commit({tp: member.position(tp) for tp in member.assignment})
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(consume)
         await anyio.wait_all_tasks_blocked()
         begin = time.process_time()
-        await publish(bus, emits, batch)
+        await publish(bus, written, batch)
     return time.process_time() - begin
 
 
-CASES: dict[str, Callable[[Sequence[Emit]], Awaitable[float]]] = {
+CASES: dict[str, Callable[[Sequence[ProducerRecord]], Awaitable[float]]] = {
     BASELINE: stream,
-    "bus, one by one, a tail": lambda emits: tails(emits, 1, 1),
-    "bus, batches of 10, a tail": lambda emits: tails(emits, 10, 1),
-    GOAL_CASE: lambda emits: tails(emits, 100, 1),
-    "bus, batches of 1000, a tail": lambda emits: tails(emits, 1_000, 1),
-    "bus, batches of 100, no reader": lambda emits: tails(emits, 100, 0),
-    "bus, batches of 100, 3 tails": lambda emits: tails(emits, 100, 3),
-    "bus, batches of 100, a group member": lambda emits: group(emits, 100),
+    "bus, one by one, a tail": lambda written: tails(written, 1, 1),
+    "bus, batches of 10, a tail": lambda written: tails(written, 10, 1),
+    GOAL_CASE: lambda written: tails(written, 100, 1),
+    "bus, batches of 1000, a tail": lambda written: tails(written, 1_000, 1),
+    "bus, batches of 100, no reader": lambda written: tails(written, 100, 0),
+    "bus, batches of 100, 3 tails": lambda written: tails(written, 100, 3),
+    "bus, batches of 100, a group member": lambda written: group(written, 100),
 }
 
 
@@ -114,13 +115,13 @@ LOOPS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(emits: Sequence[Emit], rounds: int, loop: dict[str, Any]) -> dict[str, float]:
+def measure(written: Sequence[ProducerRecord], rounds: int, loop: dict[str, Any]) -> dict[str, float]:
     """Median µs of CPU per record, cases interleaved."""
     seconds: dict[str, list[float]] = {name: [] for name in CASES}
     for _ in range(rounds):
         for name, case in CASES.items():
-            seconds[name].append(anyio.run(case, emits, **loop))
-    return {name: statistics.median(took) / len(emits) * 1e6 for name, took in seconds.items()}
+            seconds[name].append(anyio.run(case, written, **loop))
+    return {name: statistics.median(took) / len(written) * 1e6 for name, took in seconds.items()}
 
 
 def main() -> None:
@@ -130,10 +131,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    emits = make_emits(options.records, options.seed)
+    written = make_records(options.records, options.seed)
     results = []
     for name_of_loop, loop in LOOPS.items():
-        took_us = measure(emits, options.rounds, loop)
+        took_us = measure(written, options.rounds, loop)
         results += [
             {"loop": name_of_loop, "case": name, "us": round(us, 3), "ratio": round(took_us[BASELINE] / us, 2)}
             for name, us in took_us.items()

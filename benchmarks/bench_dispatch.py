@@ -30,20 +30,21 @@ import structlog
 import uvloop
 
 from airy import topics
+from airy.actors.delivery import DeliveryMetrics
+from airy.actors.dispatcher import Dispatcher, DispatcherLimits
 from airy.actors.runtime import Context
-from airy.actors.webhooks import signing
-from airy.actors.webhooks.dispatcher import Dispatcher
-from airy.actors.webhooks.queue import NOTHING, Entry, Shard
-from airy.actors.webhooks.queue_sqlite import SqliteQueue
-from airy.actors.webhooks.request import secret_place
-from airy.addresses import Reach
 from airy.bus.memory import MemoryBus
 from airy.bus.record import TopicPartition
 from airy.clock import SystemClock
-from airy.fetch_aiohttp import AiohttpFetch
-from airy.model.dead import DeadDelivery
+from airy.egress import EgressPolicy
+from airy.http_client_aiohttp import AiohttpClient
+from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Webhook
+from airy.queue.api import NO_ENTRY, QueueEntry, Shard
+from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
+from airy.webhooks import signing
+from airy.webhooks.request import secret_place
 
 BASELINE = "plain aiohttp"
 AIRY = "airy dispatcher"
@@ -77,7 +78,7 @@ uvloop.run(main())
 
 
 class Known:
-    """The webhooks, and nothing that changes."""
+    """A store with webhooks and no changes."""
 
     version = 0
 
@@ -87,7 +88,7 @@ class Known:
     def positions(self) -> Mapping[TopicPartition, int]:
         return {}
 
-    async def progressed(self, _since: int, within_s: float) -> int:
+    async def wait_for_progress(self, _since: int, within_s: float) -> int:
         await anyio.sleep(within_s)
         return 0
 
@@ -97,15 +98,15 @@ class Known:
     async def webhook(self, webhook_id: str) -> Webhook | None:
         return self._webhooks.get(webhook_id)
 
-    async def burials(self, _delivery_id: str) -> list[DeadDelivery]:
+    async def dead_deliveries_of(self, _delivery_id: str) -> list[DeadDelivery]:
         return []
 
-    async def replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+    async def pending_replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
         del after, replays_max
         return []
 
-    async def old_burials(self, *, keep_max: int, before_ms: int, burials_max: int) -> list[str]:
-        del keep_max, before_ms, burials_max
+    async def expired_dead_deliveries(self, *, keep_max: int, before_ms: int, deliveries_max: int) -> list[str]:
+        del keep_max, before_ms, deliveries_max
         return []
 
 
@@ -129,14 +130,14 @@ async def client(url: str, requests: int) -> float:
     left = requests
     body = b"." * BODY_BYTES
 
-    async def work(fetch: AiohttpFetch) -> None:
+    async def work(fetch: AiohttpClient) -> None:
         nonlocal left
         while left > 0:
             left -= 1
             answer = await fetch("POST", url, headers={"Content-Type": "application/json"}, body=body)
             assert answer.status == 200
 
-    async with AiohttpFetch(Reach(ports=(), http=True, private=True)) as fetch:
+    async with AiohttpClient(EgressPolicy(ports=(), http=True, private=True)) as fetch:
         return await measured(lambda: together(IN_FLIGHT, lambda: work(fetch)))
 
 
@@ -145,7 +146,7 @@ async def airy(url: str, requests: int) -> float:
     clock = SystemClock()
     bus = MemoryBus(topics.ALL, clock=clock)
     known = Known([_webhook(f"hook-{number}", url, sealer) for number in range(WEBHOOKS)])
-    async with filled(requests) as queue, AiohttpFetch(Reach(ports=(), http=True, private=True)) as fetch:
+    async with filled(requests) as queue, AiohttpClient(EgressPolicy(ports=(), http=True, private=True)) as fetch:
         counts = Counter[str]()
         dispatcher = Dispatcher(
             bus,
@@ -154,11 +155,10 @@ async def airy(url: str, requests: int) -> float:
             queue,
             fetch,
             sealer=sealer,
-            switch_off=_never,
-            arrived=queue.arrived,
-            in_flight_max=IN_FLIGHT,
-            per_webhook_max=IN_FLIGHT,
-            counts=counts,
+            disable_webhook=_never,
+            wait_for_arrival=queue.wait_for_arrival,
+            limits=DispatcherLimits(in_flight_max=IN_FLIGHT, per_webhook_max=IN_FLIGHT),
+            metrics=DeliveryMetrics(attempts=counts),
         )
         log = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()])
         ctx = Context("dispatcher", clock=clock, random=random.Random(1), log=log)
@@ -183,7 +183,7 @@ async def filled(requests: int) -> AsyncIterator[SqliteQueue]:
     lanes = [f"{source.getrandbits(128):032x}" for _ in range(LANES)]
     body = b"." * BODY_BYTES
     entries = [
-        Entry(
+        QueueEntry(
             id=(number, 0),
             webhook_ids=(f"hook-{number % WEBHOOKS}",),
             lane=source.choice(lanes),
@@ -198,7 +198,7 @@ async def filled(requests: int) -> AsyncIterator[SqliteQueue]:
     with tempfile.TemporaryDirectory() as directory:
         queue = SqliteQueue(Path(directory) / "queue.db")
         await queue.open()
-        await queue.put(Shard("events", 0), entries, after=NOTHING)
+        await queue.put(Shard("events", 0), entries, after=NO_ENTRY)
         try:
             yield queue
         finally:

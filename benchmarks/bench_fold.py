@@ -1,7 +1,7 @@
-"""What does folding a message cost? Against appending the decoded fact to a list in a dictionary.
+"""CPU cost of folding a message. Baseline: appending the decoded fact to a list in a dictionary.
 
-Each line folds its own seeded facts into a state over plain dictionaries of structs, so what is measured is
-the fold with its change bodies, not a store. Decoding is left out on both sides.
+Each line folds its own seeded facts into a state over dictionaries of structs, so it measures the fold with its change
+bodies, without a store. Neither side includes decoding.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def folded(facts: list[Fact]) -> int:
 
 
 def best_us(run: Callable[[list[Fact]], int], facts: list[Fact], units: int) -> tuple[float, int]:
-    """The fastest of several rounds, in µs of CPU per unit, and the changes it made."""
+    """The fastest of several rounds, in µs of CPU per unit, and the number of changes."""
     times = []
     for _ in range(ROUNDS):
         gc.collect()

@@ -1,4 +1,4 @@
-"""What does a hop to a supervised actor cost, against the plainest queue there is?
+"""What does a hop to a supervised actor cost, against `asyncio.Queue`?
 
 One producer, one consumer, the consumer being an actor under `run_tree` with all its limits. Baseline:
 `asyncio.Queue` put/get between two bare tasks. Cases alternate within one process; the median round counts.
@@ -30,7 +30,7 @@ class Ping(Request[int], frozen=True):
 
 
 class Counter:
-    """Takes messages until there were enough, one by one or in batches; then it is done."""
+    """Takes a number of messages, one by one or in batches, and returns."""
 
     def __init__(self, mailbox: Mailbox[int], messages: int, batch: int) -> None:
         self.mailbox, self.messages, self.batch = mailbox, messages, batch

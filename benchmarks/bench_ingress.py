@@ -1,13 +1,11 @@
-"""What does a checked, bounded, acknowledged-when-appended webhook endpoint cost, against bare ASGI
-handlers?
+"""Cost of ingress (verification, limits, acknowledgement after the append) against bare ASGI handlers.
 
-Two baselines: one that only compares the HMAC, and one that does what any honest endpoint has to do,
-appending each body to the same log before it answers. The second shows what our edge itself costs; the
-first is what the budget names.
+Two baselines: a handler that only compares the HMAC, which the budget refers to; and one that also appends each body
+to the same log before it responds, which isolates the cost of ingress itself.
 
-Every case is one process with our HTTP server on uvloop; the load is another process that keeps so many
-connections busy with signed posts of about 1 kB. Cases take turns, round after round, so that other load on
-the machine hits all of them; the median round counts. CPU is the server process's own.
+Each case is a process with `HttpServer` on uvloop. The load is another process that keeps `--connections` connections
+busy with signed POSTs of about 1 kB. The cases alternate in rounds, so that other load on the machine affects all of
+them; the result is the median round. CPU time is that of the server process.
 
     python benchmarks/bench_ingress.py [--seconds 1.5] [--rounds 5] [--connections 32] [--journal] [--kafka] [--json]
 """
@@ -35,14 +33,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from airy import topics
 from airy.actors.runtime import Context
 from airy.bus import Bus
-from airy.bus.journal import open_journal
 from airy.bus.kafka import KafkaBus, KafkaSettings
-from airy.bus.memory import MemoryBus
+from airy.bus.memory import MemoryBus, open_journal
 from airy.clock import RandomIds, SystemClock
+from airy.http.admission import AdmissionControl
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
-from airy.http.bodies import BodyReader
-from airy.http.connection import Limits
-from airy.http.ingress import Gate, Ingress
+from airy.http.connection import ConnectionLimits
+from airy.http.ingress import Ingress
+from airy.http.request_bodies import BodyReader
 from airy.http.server import HttpServer
 from airy.sources.facebook import Facebook, FacebookConfig
 from tests.kit.servers.kafka import KafkaCluster
@@ -82,8 +80,8 @@ def signed_post(payload: bytes) -> bytes:
 # --- the servers
 
 
-class Bare:
-    """The least that is still safe: read the body, compare its HMAC. With a bus: and append it."""
+class BareHandler:
+    """The minimum: read the body, compare its HMAC; with a bus, append the body."""
 
     def __init__(self, bus: Bus | None) -> None:
         self._bus = bus
@@ -104,30 +102,30 @@ class Bare:
         known = hmac.new(SECRET.encode(), body, "sha256").hexdigest().encode()
         status = 200 if hmac.compare_digest(given, b"sha256=" + known) else 403
         if self._bus is not None:
-            await self._bus.publish([self._topic.emit("page", body)])
+            await self._bus.publish([self._topic.record("page", body)])
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
 
 async def serve(case: str) -> None:
-    with ExitStack() as held:
+    with ExitStack() as stack:
         clock = SystemClock()
         journal = None
         if case == JOURNAL:
-            directory = held.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd()))
-            journal = held.enter_context(open_journal(Path(directory)))
+            directory = stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd()))
+            journal = stack.enter_context(open_journal(Path(directory)))
         bus: MemoryBus | KafkaBus = MemoryBus(topics.ALL, clock=clock, journal=journal)
         if case == KAFKA:
             bus = KafkaBus(topics.ALL, KafkaSettings(bootstrap=(os.environ["BENCH_KAFKA"],)))
-        app: AsgiApp = Bare(bus if case == APPENDING else None)
+        app: AsgiApp = BareHandler(bus if case == APPENDING else None)
         if case in {INGRESS, JOURNAL, KAFKA}:
             source = Facebook(FacebookConfig(app_id="1", app_secrets=(SECRET,), verify_token="v"))
-            app = Ingress(source, bus, clock=clock, ids=RandomIds(), gate=Gate(), reader=BodyReader())
+            app = Ingress(source, bus, clock=clock, ids=RandomIds(), admission=AdmissionControl(), reader=BodyReader())
 
         def announce() -> None:
             print(server.address[1] if server.address else 0, flush=True)
 
-        server = HttpServer(app, limits=Limits())
+        server = HttpServer(app, limits=ConnectionLimits())
         context = Context("http", clock=clock, random=Random(0), on_ready=announce)
         bus_context = Context("bus", clock=clock, random=Random(0))
         async with anyio.create_task_group() as tasks:
@@ -142,7 +140,7 @@ async def serve(case: str) -> None:
 
 
 class Client(asyncio.Protocol):
-    """Posts, waits for the answer, posts the next."""
+    """Sends POSTs, each after the response to the previous one."""
 
     def __init__(self, load: "Load") -> None:
         self._load = load
@@ -154,12 +152,12 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not (data.startswith(b"HTTP/1.1 200") and data.endswith(b"\r\n\r\n")):
-            self._load.wrong += 1
+            self._load.failures += 1
         self._load.latencies.append(time.perf_counter() - self._sent_at)
         self._next()
 
     def _next(self) -> None:
-        if self._load.over:
+        if self._load.stopped:
             self._transport.close()
             return
         self._sent_at = time.perf_counter()
@@ -170,8 +168,8 @@ class Load:
     def __init__(self, posts: list[bytes]) -> None:
         self._posts = posts
         self._at = 0
-        self.over = False
-        self.wrong = 0
+        self.stopped = False
+        self.failures = 0
         self.latencies: list[float] = []
 
     def next_post(self) -> bytes:
@@ -179,7 +177,7 @@ class Load:
         return self._posts[self._at % len(self._posts)]
 
 
-async def press(port: int, pid: int, posts: list[bytes], connections: int, seconds: float) -> dict[str, float]:
+async def run_load(port: int, pid: int, posts: list[bytes], connections: int, seconds: float) -> dict[str, float]:
     load = Load(posts)
     loop = asyncio.get_running_loop()
     for _ in range(connections):
@@ -189,9 +187,9 @@ async def press(port: int, pid: int, posts: list[bytes], connections: int, secon
     cpu, began = cpu_s(pid), time.perf_counter()
     await asyncio.sleep(seconds)
     count, cpu, took = len(load.latencies), cpu_s(pid) - cpu, time.perf_counter() - began
-    load.over = True
+    load.stopped = True
     await asyncio.sleep(0.1)
-    assert not load.wrong, f"{load.wrong} answers were not 200"
+    assert not load.failures, f"{load.failures} responses were not 200"
     ordered = sorted(load.latencies)
     return {
         "rate": count / took,
@@ -206,7 +204,7 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-async def create(bootstrap: list[str]) -> None:
+async def create_topics(bootstrap: list[str]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(topic.name, topic.partitions, 1) for topic in topics.ALL])
@@ -217,16 +215,16 @@ def measure(cases: list[str], *, seconds: float, rounds: int, connections: int) 
     random = Random(7)
     posts = [signed_post(body(random)) for _ in range(256)]
     found: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
-    with ExitStack() as held:
+    with ExitStack() as stack:
         servers = {}
         environment = dict(os.environ)
         if KAFKA in cases:
-            kafka = held.enter_context(KafkaCluster(jvm=STEADY_JVM))
+            kafka = stack.enter_context(KafkaCluster(jvm=STEADY_JVM))
             environment["BENCH_KAFKA"] = kafka.bootstrap[0]
-            anyio.run(create, kafka.bootstrap)
+            anyio.run(create_topics, kafka.bootstrap)
         for case in cases:
             command = [sys.executable, __file__, "--serve", case]
-            server = held.enter_context(
+            server = stack.enter_context(
                 subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
             )
             assert server.stdout is not None
@@ -238,7 +236,7 @@ def measure(cases: list[str], *, seconds: float, rounds: int, connections: int) 
         for _ in range(rounds):
             for case in cases:
                 port, pid = servers[case]
-                found[case].append(uvloop.run(press(port, pid, posts, connections, seconds)))
+                found[case].append(uvloop.run(run_load(port, pid, posts, connections, seconds)))
     return {
         case: {name: statistics.median(each[name] for each in rows) for name in rows[0]} for case, rows in found.items()
     }

@@ -22,8 +22,10 @@ from typing import Any
 import anyio
 import apsw
 
-from airy.bus import Emit, MemoryBus, Pulse, Topic, open_journal
+from airy.bus import ProducerRecord, Topic
+from airy.bus.memory import MemoryBus, open_journal
 from airy.clock import SystemClock
+from airy.lifecycle import Lifecycle
 
 TOPIC: Topic[Any] = Topic("facts", bytes, partitions=16, retention="kept")
 CLIENTS = 64
@@ -41,27 +43,27 @@ GOALS = {
 }
 
 
-class Still:
-    """A pulse nobody listens to."""
+class NullLifecycle:
+    """A lifecycle without a supervisor."""
 
     def __init__(self) -> None:
         self.draining = anyio.Event()
 
     def ready(self) -> None: ...
     def progress(self) -> None: ...
-    def waiting(self) -> "Still":
+    def waiting(self) -> "NullLifecycle":
         return self
 
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
 
 
-def make_emits(count: int, seed: int) -> list[Emit]:
+def make_records(count: int, seed: int) -> list[ProducerRecord]:
     source = random.Random(seed)
-    return [TOPIC.emit(f"{source.getrandbits(128):032x}", source.randbytes(600)) for _ in range(count)]
+    return [TOPIC.record(f"{source.getrandbits(128):032x}", source.randbytes(600)) for _ in range(count)]
 
 
-def raw(emits: Sequence[Emit], directory: Path) -> float:
+def raw(written: Sequence[ProducerRecord], directory: Path) -> float:
     connection = apsw.Connection(str(directory / "raw.db"))
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "FULL")
@@ -69,77 +71,82 @@ def raw(emits: Sequence[Emit], directory: Path) -> float:
     columns = "id INTEGER PRIMARY KEY, partition INTEGER, key BLOB, value BLOB, headers BLOB, at INTEGER"
     connection.execute(f"CREATE TABLE log ({columns})")
     begin = time.perf_counter()
-    for number in range(0, len(emits), 100):
-        rows = [(emit.partition, emit.key, emit.value, None, number) for emit in emits[number : number + 100]]
+    for number in range(0, len(written), 100):
+        rows = [
+            (one_record.partition, one_record.key, one_record.value, None, number)
+            for one_record in written[number : number + 100]
+        ]
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("INSERT INTO log VALUES (NULL, ?, ?, ?, ?, ?)", rows)
         connection.execute("COMMIT")
     took = time.perf_counter() - begin
     ((count,),) = connection.execute("SELECT count(*) FROM log").fetchall()
-    assert count == len(emits)
+    assert count == len(written)
     connection.close()
     return took
 
 
-async def on_bus(emits: Sequence[Emit], directory: Path, work: Callable[[MemoryBus, Sequence[Emit]], Any]) -> float:
+async def on_bus(
+    written: Sequence[ProducerRecord], directory: Path, work: Callable[[MemoryBus, Sequence[ProducerRecord]], Any]
+) -> float:
     with open_journal(directory / "journal") as journal:
         bus = MemoryBus([TOPIC], clock=SystemClock(), journal=journal)
-        pulse: Pulse = Still()
+        lifecycle: Lifecycle = NullLifecycle()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(bus.run, pulse)
+            tasks.start_soon(bus.run, lifecycle)
             begin = time.perf_counter()
-            await work(bus, emits)
+            await work(bus, written)
             took = time.perf_counter() - begin
-            pulse.draining.set()
+            lifecycle.draining.set()
         seen = 0
-        async with bus.tail(await bus.starts([TOPIC])) as tail:
+        async with bus.tail(await bus.beginning_offsets([TOPIC])) as tail:
             while records := await tail.fetch(records_max=1_000, wait_s=0):
                 seen += len(records)
-        assert seen == len(emits)
+        assert seen == len(written)
     return took
 
 
-async def batches(bus: MemoryBus, emits: Sequence[Emit], size: int) -> None:
-    for begin in range(0, len(emits), size):
-        await bus.publish(emits[begin : begin + size])
+async def batches(bus: MemoryBus, written: Sequence[ProducerRecord], size: int) -> None:
+    for begin in range(0, len(written), size):
+        await bus.publish(written[begin : begin + size])
 
 
-async def side_by_side(bus: MemoryBus, emits: Sequence[Emit]) -> None:
+async def side_by_side(bus: MemoryBus, written: Sequence[ProducerRecord]) -> None:
     async with anyio.create_task_group() as tasks:
         for number in range(100):
-            tasks.start_soon(batches, bus, emits[number::100], 1)
+            tasks.start_soon(batches, bus, written[number::100], 1)
 
 
 def edge() -> None:
-    """As much CPU as an HTTP request costs at the edge, about 100 µs, with the interpreter held as there."""
+    """As much CPU as an HTTP request costs at the edge, about 100 µs, holding the GIL as there."""
     sum(number & 7 for number in range(EDGE_STEPS))
 
 
-async def answered_when_durable(bus: MemoryBus, emits: Sequence[Emit]) -> None:
-    async def client(mine: Sequence[Emit]) -> None:
-        for emit in mine:
+async def answered_when_durable(bus: MemoryBus, written: Sequence[ProducerRecord]) -> None:
+    async def client(mine: Sequence[ProducerRecord]) -> None:
+        for one_record in mine:
             edge()
-            await bus.publish([emit])
+            await bus.publish([one_record])
 
     async with anyio.create_task_group() as tasks:
         for number in range(CLIENTS):
-            tasks.start_soon(client, emits[number::CLIENTS])
+            tasks.start_soon(client, written[number::CLIENTS])
 
 
-async def answered_when_queued(bus: MemoryBus, emits: Sequence[Emit]) -> None:
-    """The same work, and the same journal at the end; but a client goes on when its record is in a queue."""
-    queue: deque[Emit] = deque()
+async def answered_when_queued(bus: MemoryBus, written: Sequence[ProducerRecord]) -> None:
+    """The same work and journal, but a client continues when its record is in a queue."""
+    queue: deque[ProducerRecord] = deque()
     done = 0
 
-    async def client(mine: Sequence[Emit]) -> None:
-        for emit in mine:
+    async def client(mine: Sequence[ProducerRecord]) -> None:
+        for one_record in mine:
             edge()
-            queue.append(emit)
+            queue.append(one_record)
             await anyio.lowlevel.checkpoint()
 
     async def forward() -> None:
         nonlocal done
-        while done < len(emits):
+        while done < len(written):
             some = [queue.popleft() for _ in range(min(len(queue), 1_000))]
             await bus.publish(some)
             done += len(some)
@@ -148,33 +155,33 @@ async def answered_when_queued(bus: MemoryBus, emits: Sequence[Emit]) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(forward)
         for number in range(CLIENTS):
-            tasks.start_soon(client, emits[number::CLIENTS])
+            tasks.start_soon(client, written[number::CLIENTS])
 
 
-def bus_case(work: Callable[[MemoryBus, Sequence[Emit]], Any], part: int = 1) -> Callable[..., float]:
-    """`part` of the records, for what is slow."""
-    return lambda emits, directory: part * anyio.run(on_bus, emits[: len(emits) // part], directory, work)
+def bus_case(work: Callable[[MemoryBus, Sequence[ProducerRecord]], Any], part: int = 1) -> Callable[..., float]:
+    """With `part` of the records, for slow cases."""
+    return lambda written, directory: part * anyio.run(on_bus, written[: len(written) // part], directory, work)
 
 
-CASES: dict[str, Callable[[Sequence[Emit], Path], float]] = {
+CASES: dict[str, Callable[[Sequence[ProducerRecord], Path], float]] = {
     RAW_100: raw,
-    BUS_100: bus_case(lambda bus, emits: batches(bus, emits, 100)),
-    "bus, batches of 1000": bus_case(lambda bus, emits: batches(bus, emits, 1_000)),
-    BUS_1: bus_case(lambda bus, emits: batches(bus, emits, 1), part=20),
+    BUS_100: bus_case(lambda bus, written: batches(bus, written, 100)),
+    "bus, batches of 1000": bus_case(lambda bus, written: batches(bus, written, 1_000)),
+    BUS_1: bus_case(lambda bus, written: batches(bus, written, 1), part=20),
     BUS_GROUP: bus_case(side_by_side),
     ACK_EARLY: bus_case(answered_when_queued),
     ACK_LATE: bus_case(answered_when_durable),
 }
 
 
-def measure(emits: Sequence[Emit], rounds: int, directory: Path) -> dict[str, float]:
+def measure(written: Sequence[ProducerRecord], rounds: int, directory: Path) -> dict[str, float]:
     """Median µs per record, cases interleaved."""
     seconds: dict[str, list[float]] = {name: [] for name in CASES}
     for _ in range(rounds):
         for name, case in CASES.items():
             with tempfile.TemporaryDirectory(dir=directory) as fresh:
-                seconds[name].append(case(emits, Path(fresh)))
-    return {name: statistics.median(took) / len(emits) * 1e6 for name, took in seconds.items()}
+                seconds[name].append(case(written, Path(fresh)))
+    return {name: statistics.median(took) / len(written) * 1e6 for name, took in seconds.items()}
 
 
 def main() -> None:
@@ -185,7 +192,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="on the disk to measure; default: the system's own")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    took_us = measure(make_emits(options.records, options.seed), options.rounds, options.directory)
+    took_us = measure(make_records(options.records, options.seed), options.rounds, options.directory)
     ratios = [
         {
             "what": what,

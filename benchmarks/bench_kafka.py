@@ -32,7 +32,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from airy.bus import Emit, Topic
+from airy.bus import ProducerRecord, Topic
 from airy.bus.kafka import KafkaBus, KafkaSettings
 from airy.bus.kafka.settings import Compression
 from benchmarks.bench_units import facts, raw
@@ -51,13 +51,15 @@ WORDS = [
     *("please", "it", "under", "see", "order", "arrived", "late", "box", "was", "open", "can", "i", "get", "refund"),
 ]
 
-Took = dict[str, float]  # CPU seconds by what was done
+Took = dict[str, float]  # CPU seconds by step
 
 
-def make_emits(count: int, seed: int) -> list[Emit]:
+def make_records(count: int, seed: int) -> list[ProducerRecord]:
     source = random.Random(seed)
     headers = (("id", b"0" * 36),)
-    return [TOPIC.emit(f"{source.getrandbits(128):032x}", source.randbytes(600), headers=headers) for _ in range(count)]
+    return [
+        TOPIC.record(f"{source.getrandbits(128):032x}", source.randbytes(600), headers=headers) for _ in range(count)
+    ]
 
 
 @asynccontextmanager
@@ -66,16 +68,16 @@ async def place(bootstrap: list[str]) -> Any:
     settings = KafkaSettings(bootstrap=tuple(bootstrap), namespace=name, compression="none")
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(settings.named(TOPIC.name), TOPIC.partitions, 1)])
+    await admin.create_topics([NewTopic(settings.wire_name(TOPIC.name), TOPIC.partitions, 1)])
     try:
         yield settings
-        await admin.delete_topics([settings.named(TOPIC.name)])
+        await admin.delete_topics([settings.wire_name(TOPIC.name)])
     finally:
         await admin.close()
 
 
-async def bare(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
-    name = settings.named(TOPIC.name)
+async def bare(settings: KafkaSettings, outgoing: Sequence[ProducerRecord]) -> Took:
+    name = settings.wire_name(TOPIC.name)
     producer = AIOKafkaProducer(
         bootstrap_servers=list(settings.bootstrap), acks="all", enable_idempotence=True, max_batch_size=262_144
     )
@@ -85,7 +87,7 @@ async def bare(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
     await producer.start()
     await consumer.start()
 
-    async def send(some: Sequence[Emit]) -> None:
+    async def send(some: Sequence[ProducerRecord]) -> None:
         await asyncio.gather(
             *[
                 await producer.send(
@@ -96,10 +98,10 @@ async def bare(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
         )
 
     try:
-        await send(emits[:1])
+        await send(outgoing[:1])
         took = {
-            "produce": await _clocked(_in_batches(send, emits)),
-            "produce, singly": await _clocked(_singly(send, emits)),
+            "produce": await _clocked(_in_batches(send, outgoing)),
+            "produce, singly": await _clocked(_singly(send, outgoing)),
         }
         partitions = [TopicPartition(name, number) for number in range(TOPIC.partitions)]
         consumer.assign(partitions)
@@ -108,7 +110,7 @@ async def bare(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
 
         async def consume() -> None:
             seen = 0
-            while seen < len(emits):
+            while seen < len(outgoing):
                 found = await consumer.getmany(timeout_ms=1_000, max_records=FETCH)
                 seen += sum(map(len, found.values()))
 
@@ -118,46 +120,51 @@ async def bare(settings: KafkaSettings, emits: Sequence[Emit]) -> Took:
         await consumer.stop()
 
 
-async def ours(settings: KafkaSettings, emits: Sequence[Emit], written: Callable[[], int] = lambda: 0) -> Took:
+async def ours(
+    settings: KafkaSettings, outgoing: Sequence[ProducerRecord], written: Callable[[], int] = lambda: 0
+) -> Took:
     """With `written`, also how many bytes more that says after each way to produce."""
     async with running(KafkaBus([TOPIC], settings)) as bus:
-        await bus.publish(emits[:1])
+        await bus.publish(outgoing[:1])
         at_first = written()
-        took = {"produce": await _clocked(_in_batches(bus.publish, emits))}
+        took = {"produce": await _clocked(_in_batches(bus.publish, outgoing))}
         in_batches = written()
-        took["produce, singly"] = await _clocked(_singly(bus.publish, emits))
+        took["produce, singly"] = await _clocked(_singly(bus.publish, outgoing))
         took |= {"bytes": in_batches - at_first, "bytes, singly": written() - in_batches}
 
         async def consume() -> None:
             seen = 0
-            async with bus.tail(dict.fromkeys(TOPIC.where, 0)) as tail:
-                while seen < len(emits):
+            async with bus.tail(dict.fromkeys(TOPIC.topic_partitions, 0)) as tail:
+                while seen < len(outgoing):
                     seen += len(await tail.fetch(records_max=FETCH, wait_s=1))
 
         return took | {"consume": await _clocked(consume())}
 
 
-def make_messages(count: int, seed: int) -> list[Emit]:
-    """What a router makes of webhooks of one message each, with words people use and ids nobody can guess."""
+def make_messages(count: int, seed: int) -> list[ProducerRecord]:
+    """What a router makes of webhooks of one message each, with realistic text and random ids."""
     source, found = random.Random(seed), []
     for record in raw(count, count // 20 or 1, seed):
         value = msgspec.json.decode(record.value or b"")
         value["entry"][0]["messaging"][0]["message"]["text"] = " ".join(source.choices(WORDS, k=20))
         found.append(msgspec.structs.replace(record, value=msgspec.json.encode(value)))
-    return [TOPIC.emit(emit.key.decode(), emit.value or b"", headers=emit.headers) for emit in facts(found)]
+    return [
+        TOPIC.record(one_record.key.decode(), one_record.value or b"", headers=one_record.headers)
+        for one_record in facts(found)
+    ]
 
 
-def compressions(kafka: KafkaCluster, emits: Sequence[Emit], rounds: int) -> list[dict[str, Any]]:
+def compressions(kafka: KafkaCluster, outgoing: Sequence[ProducerRecord], rounds: int) -> list[dict[str, Any]]:
     found: dict[str, dict[str, list[float]]] = {codec: {} for codec in CODECS}
 
     async def one(codec: Compression) -> Took:
         async with place(kafka.bootstrap) as settings:
-            topic = settings.named(TOPIC.name)
+            topic = settings.wire_name(TOPIC.name)
 
             def written() -> int:
                 return sum(file.stat().st_size for file in kafka.folder.glob(f"node-*/{topic}-*/*.log"))
 
-            return await ours(msgspec.structs.replace(settings, compression=codec), emits, written)
+            return await ours(msgspec.structs.replace(settings, compression=codec), outgoing, written)
 
     for _ in range(rounds):
         for codec in CODECS:
@@ -167,7 +174,7 @@ def compressions(kafka: KafkaCluster, emits: Sequence[Emit], rounds: int) -> lis
         {
             "compression": codec,
             **{
-                what: round(statistics.median(much) / len(emits) * (1 if "bytes" in what else 1e6), 1)
+                what: round(statistics.median(much) / len(outgoing) * (1 if "bytes" in what else 1e6), 1)
                 for what, much in of.items()
             },
             "times": round(statistics.median(of["bytes"]) / statistics.median(found["none"]["bytes"]), 2),
@@ -187,18 +194,22 @@ def tell_compressions(results: Sequence[dict[str, Any]], *, as_json: bool) -> No
         print("".join([f"{row['compression']:<8}", *(f"{row[name]:>17}" for name in columns)]))
 
 
-async def _in_batches(send: Callable[[Sequence[Emit]], Awaitable[object]], emits: Sequence[Emit]) -> None:
-    for begin in range(0, len(emits), BATCH):
-        await send(emits[begin : begin + BATCH])
+async def _in_batches(
+    send: Callable[[Sequence[ProducerRecord]], Awaitable[object]], outgoing: Sequence[ProducerRecord]
+) -> None:
+    for begin in range(0, len(outgoing), BATCH):
+        await send(outgoing[begin : begin + BATCH])
 
 
-async def _singly(send: Callable[[Sequence[Emit]], Awaitable[object]], emits: Sequence[Emit]) -> None:
-    """One record a call, so many calls under way."""
-    waiting = iter(emits)
+async def _singly(
+    send: Callable[[Sequence[ProducerRecord]], Awaitable[object]], outgoing: Sequence[ProducerRecord]
+) -> None:
+    """One record per call, with many calls in flight."""
+    waiting = iter(outgoing)
 
     async def caller() -> None:
-        for emit in waiting:
-            await send([emit])
+        for one_record in waiting:
+            await send([one_record])
 
     async with anyio.create_task_group() as tasks:
         for _ in range(AT_ONCE):
@@ -211,12 +222,12 @@ async def _clocked(work: Awaitable[None]) -> float:
     return time.process_time() - begin
 
 
-def measure(bootstrap: list[str], emits: Sequence[Emit], rounds: int) -> dict[str, dict[str, float]]:
+def measure(bootstrap: list[str], outgoing: Sequence[ProducerRecord], rounds: int) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, list[float]]] = {"aiokafka": {}, "Kafka bus": {}}
 
-    async def one(case: Callable[[KafkaSettings, Sequence[Emit]], Awaitable[Took]]) -> Took:
+    async def one(case: Callable[[KafkaSettings, Sequence[ProducerRecord]], Awaitable[Took]]) -> Took:
         async with place(bootstrap) as settings:
-            return await case(settings, emits)
+            return await case(settings, outgoing)
 
     for _ in range(rounds):
         for name, case in (("aiokafka", bare), ("Kafka bus", ours)):
@@ -226,7 +237,7 @@ def measure(bootstrap: list[str], emits: Sequence[Emit], rounds: int) -> dict[st
                     continue
                 found[name].setdefault(what, []).append(seconds)
     return {
-        name: {what: statistics.median(seconds) / len(emits) * 1e6 for what, seconds in whats.items()}
+        name: {what: statistics.median(seconds) / len(outgoing) * 1e6 for what, seconds in whats.items()}
         for name, whats in found.items()
     }
 
@@ -244,9 +255,9 @@ def main() -> None:
             results = compressions(kafka, make_messages(options.records, options.seed), options.rounds)
         tell_compressions(results, as_json=options.json)
         return
-    emits = make_emits(options.records, options.seed)
+    outgoing = make_records(options.records, options.seed)
     with KafkaCluster(jvm=STEADY_JVM) as kafka:
-        us = measure(kafka.bootstrap, emits, options.rounds)
+        us = measure(kafka.bootstrap, outgoing, options.rounds)
     results = [
         {
             "case": what,

@@ -1,8 +1,8 @@
-"""How long is a process without its store: wiped, how fast does it fold the log again?
+"""Time to rebuild a wiped store from the log.
 
-One real broker holds so many messages; a fresh store on a file tails them all, as `airy run` does after its store was
-deleted. The baseline of the same run is the store alone, given the same records in the same batches without a log: the
-ratio is what reading them from Kafka costs. One process, uvloop; wall time, because that is what an operator waits for.
+A real broker holds the messages; an empty store in a file reads them all, as `airy run` does after its store was
+deleted. Baseline of the same run: the store alone applies the same records in the same batches without a log, so the
+ratio is the cost of reading from Kafka. One process, uvloop, wall time.
 
     python benchmarks/bench_rebuild.py [--messages 100000] [--conversations 20000] [--json]
 """
@@ -25,11 +25,11 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from airy import topics
-from airy.actors.follower import Follower
+from airy.actors.checkpointer import Checkpointer
+from airy.actors.projector import Projector
 from airy.actors.runtime import Context
-from airy.app.checkpointer import Checkpointer
 from airy.bus.kafka import KafkaBus, KafkaSettings
-from airy.bus.record import Emit, Record
+from airy.bus.record import ProducerRecord, Record
 from airy.clock import SystemClock
 from airy.store.sqlite import SqliteStore
 from benchmarks.bench_store import Traffic
@@ -46,29 +46,31 @@ async def log_of(bootstrap: list[str], records: list[Record]) -> AsyncIterator[K
     settings = KafkaSettings(bootstrap=tuple(bootstrap), namespace=f"bench-{secrets.token_hex(4)}")
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    kept = {"retention.ms": "-1"}  # the records say they are from long ago
+    kept = {"retention.ms": "-1"}  # the timestamps of the records are old
     await admin.create_topics(
-        [NewTopic(settings.named(topic.name), topic.partitions, 1, topic_configs=kept) for topic in topics.FOLDED]
+        [NewTopic(settings.wire_name(topic.name), topic.partitions, 1, topic_configs=kept) for topic in topics.FOLDED]
     )
     await admin.close()
     async with running(KafkaBus(topics.ALL, settings)) as bus:
         for begin in range(0, len(records), BATCH):
-            some = records[begin : begin + BATCH]
-            await bus.publish([Emit(r.topic, r.partition, r.key, r.value, r.headers, r.timestamp_ms) for r in some])
+            chunk = records[begin : begin + BATCH]
+            await bus.publish(
+                [ProducerRecord(r.topic, r.partition, r.key, r.value, r.headers, r.timestamp_ms) for r in chunk]
+            )
         yield bus
 
 
 async def rebuilt(bus: KafkaBus, directory: Path) -> tuple[float, str]:
-    """Seconds, and the digest of what came out."""
+    """The duration in seconds, and the digest of the rebuilt store."""
     store = SqliteStore(directory / "rebuilt.db")
     await store.open()
-    follower = Follower(bus, store)
+    projector = Projector(bus, store)
     caught_up = anyio.Event()
     context = Context("store", clock=SystemClock(), random=Random(0), on_ready=caught_up.set)
     begin = time.perf_counter()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(follower.run, context)
-        tasks.start_soon(Checkpointer(store).run, Context("checkpoints", clock=SystemClock(), random=Random(0)))
+        tasks.start_soon(projector.run, context)
+        tasks.start_soon(Checkpointer(store).run, Context("checkpointer", clock=SystemClock(), random=Random(0)))
         await caught_up.wait()
         took = time.perf_counter() - begin
         tasks.cancel_scope.cancel()
@@ -80,13 +82,13 @@ async def rebuilt(bus: KafkaBus, directory: Path) -> tuple[float, str]:
 async def folded(records: list[Record], directory: Path, batch: int) -> tuple[float, str]:
     store = SqliteStore(directory / "folded.db")
     await store.open()
-    context = Context("checkpoints", clock=SystemClock(), random=Random(0))
+    context = Context("checkpointer", clock=SystemClock(), random=Random(0))
     begin = time.perf_counter()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(Checkpointer(store).run, context)
         for start in range(0, len(records), batch):
             await store.apply(records[start : start + batch])
-            await anyio.lowlevel.checkpoint()  # applying waits for nobody: others would never run
+            await anyio.lowlevel.checkpoint()  # apply does not yield: the checkpointer would never run
         took = time.perf_counter() - begin
         tasks.cancel_scope.cancel()
     digest = await store.digest()
@@ -101,7 +103,7 @@ async def measure(bootstrap: list[str], messages: int, conversations: int, seed:
         async with log_of(bootstrap, records) as bus:
             from_kafka_s, digest = await rebuilt(bus, Path(name))
         alone_s, expected = await folded(records, Path(name), 256)
-    assert digest == expected, "the store from Kafka is not the store of the records"
+    assert digest == expected, "the store rebuilt from Kafka differs from the store of the records"
     return {
         "messages": messages,
         "conversations": conversations,
@@ -134,7 +136,7 @@ def main() -> None:
         return
     print(f"from Kafka        {found['from_kafka_per_s']:10,.0f} messages/s")
     print(f"the store alone   {found['store_alone_per_s']:10,.0f} messages/s   ({found['times']:.2f} times the time)")
-    print(f"10^6 messages     {found['million_s']:10,.0f} s, if all are like these")
+    print(f"10^6 messages     {found['million_s']:10,.0f} s, extrapolated")
 
 
 if __name__ == "__main__":

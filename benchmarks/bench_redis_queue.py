@@ -23,8 +23,8 @@ import uvloop
 from redis.asyncio import Redis
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from airy.actors.webhooks.queue import NOTHING, Entry, Job, Shard
-from airy.actors.webhooks.queue_redis import RedisQueue
+from airy.queue.api import NO_ENTRY, Job, QueueEntry, Shard
+from airy.queue.redis import RedisQueue
 from tests.kit.servers.redis import RedisServer
 
 BASELINE = "redis-py"
@@ -38,12 +38,12 @@ SHARD = Shard("events", 0)
 GOAL_US = 250  # of time per job, all steps: 4,000 jobs/s
 
 
-def entries_of(jobs: int) -> list[Entry]:
+def entries_of(jobs: int) -> list[QueueEntry]:
     source = random.Random(jobs)
     lanes = [f"{source.getrandbits(128):032x}" for _ in range(2_000)]
     body = b"." * BODY_BYTES
     return [
-        Entry(
+        QueueEntry(
             id=(number, 0),
             webhook_ids=(f"hook-{number % WEBHOOKS}",),
             lane=source.choice(lanes),
@@ -58,7 +58,7 @@ def entries_of(jobs: int) -> list[Entry]:
 
 
 class Meter:
-    """Per step: time, our CPU, the server's CPU, in microseconds for each job."""
+    """Per step: time, CPU of the client, CPU of the server, in microseconds per job."""
 
     def __init__(self, client: Redis, jobs: int) -> None:
         self._client = client
@@ -122,7 +122,7 @@ async def airy(url: str, jobs: int) -> Meter:
     delivered = 0
 
     async def put() -> None:
-        after = NOTHING
+        after = NO_ENTRY
         for begin in range(0, jobs, PUT):
             some = entries[begin : begin + PUT]
             await queue.put(SHARD, some, after=after)
@@ -132,7 +132,7 @@ async def airy(url: str, jobs: int) -> Meter:
         held[:] = await queue.claim(now_ms=jobs, lease_ms=60_000, jobs_max=CLAIM, per_webhook_max=CLAIM)
 
     async def done() -> None:
-        assert all(await asyncio.gather(*map(queue.done, held)))
+        assert all(await asyncio.gather(*map(queue.complete, held)))
 
     await meter.step("put", put)
     total = {"claim": [0.0] * 3, "done": [0.0] * 3}

@@ -1,8 +1,8 @@
-"""What does it cost to fold and store one inbound message?
+"""Cost of folding and storing one inbound message.
 
-One process, batches of 100 records, each to a conversation picked at random among 10⁵ (with `--large` also 10⁶), on a
-file. Baseline: apsw inserting one row of the same bytes under a random unique id, into a table as long, with the same
-pragmas and batches. Checkpoints run between the measured rounds, as their actor would, and are printed on their own.
+One process, batches of 100 records, each to a random conversation of 10⁵ (with `--large` also 10⁶), in a file.
+Baseline: apsw inserts one row of the same size under a random unique id into a table of the same length, with the same
+pragmas and batches. Checkpoints run between the measured rounds and are reported separately.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Raw
 
 from airy import topics
-from airy.bus.record import Emit, Record
+from airy.bus.record import ProducerRecord, Record
 from airy.model import ids
 from airy.model.entity import Channel
 from airy.model.fact import MessageReceived
@@ -36,7 +36,7 @@ PRAGMAS = {"journal_mode": "wal", "synchronous": "normal", "wal_autocheckpoint":
 
 
 class Traffic:
-    """Records of one log; every message is new."""
+    """Generates the records of one log; every message is new."""
 
     def __init__(self, seed: int, conversations: int) -> None:
         self._random = Random(seed)
@@ -54,7 +54,7 @@ class Traffic:
         self._content = Raw(msgspec.json.encode(CONTENT))
 
     def channels(self) -> list[Record]:
-        return [self.record(topics.CHANNELS.emit(channel.id, channel)) for channel in self._channels]
+        return [self.record(topics.CHANNELS.record(channel.id, channel)) for channel in self._channels]
 
     def one_each(self) -> Iterator[Record]:
         return (self._message(*person) for person in self.people)
@@ -77,12 +77,12 @@ class Traffic:
             participant_id=contact,
             provider_id=provider_id,
         )
-        return self.record(topics.EVENTS.emit(conversation_id, fact))
+        return self.record(topics.EVENTS.record(conversation_id, fact))
 
-    def record(self, emit: Emit) -> Record:
-        offset = self._offsets.get((emit.topic, emit.partition), 0)
-        self._offsets[emit.topic, emit.partition] = offset + 1
-        return Record(emit.topic, emit.partition, offset, emit.key, emit.value, emit.headers, 0)
+    def record(self, record: ProducerRecord) -> Record:
+        offset = self._offsets.get((record.topic, record.partition), 0)
+        self._offsets[record.topic, record.partition] = offset + 1
+        return Record(record.topic, record.partition, offset, record.key, record.value, record.headers, 0)
 
 
 def chunks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
@@ -97,7 +97,7 @@ def chunks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
 
 
 async def filled(path: Path, traffic: Traffic) -> SqliteStore:
-    """A store with one message in every conversation, its changes forgotten, checkpointed."""
+    """A checkpointed store with one message per conversation and its changes pruned."""
     store = SqliteStore(path)
     await store.open()
     await store.apply(traffic.channels())
@@ -105,7 +105,7 @@ async def filled(path: Path, traffic: Traffic) -> SqliteStore:
         await store.apply(chunk)
         if number % 10 == 9:
             await store.checkpoint()
-    await store.forget_changes(await store.positions())
+    await store.prune_changes(await store.positions())
     await store.checkpoint()
     return store
 
@@ -113,7 +113,7 @@ async def filled(path: Path, traffic: Traffic) -> SqliteStore:
 async def fold_and_store(directory: Path, seed: int, conversations: int, rounds: int, batches: int) -> dict[str, float]:
     traffic = Traffic(seed, conversations)
     store = await filled(directory / "store.db", traffic)
-    await timed_batches(store, [traffic.batch(BATCH) for _ in range(batches)])  # caches as they are in service
+    await timed_batches(store, [traffic.batch(BATCH) for _ in range(batches)])  # warm up the caches
     wall, cpu, checkpoints = [], [], []
     for _ in range(rounds):
         work = [traffic.batch(BATCH) for _ in range(batches)]
@@ -168,7 +168,7 @@ def bare_inserts(directory: Path, seed: int, rows: int, row_bytes: int, rounds: 
 
 
 def row_bytes_of(directory: Path) -> int:
-    """What one message adds: its body and the bodies of its changes, as the store wrote them."""
+    """Bytes that one message adds: its body and the bodies of its changes, as stored."""
     connection = apsw.Connection(str(directory / "store.db"))
     newest = "SELECT body FROM messages ORDER BY n DESC LIMIT 1000"
     message = connection.execute(f"SELECT avg(length(body)) FROM ({newest})").get
@@ -201,10 +201,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--batches", type=int, default=10, help="between two checkpoints")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    sizes = [asked.conversations, *([1_000_000] if asked.large else [])]
-    results = [measure(asked.seed, size, asked.rounds, asked.batches) for size in sizes]
-    if asked.json:
+    options = parser.parse_args()
+    sizes = [options.conversations, *([1_000_000] if options.large else [])]
+    results = [measure(options.seed, size, options.rounds, options.batches) for size in sizes]
+    if options.json:
         print(json.dumps({"bench": "store", "batch": BATCH, "cores": os.cpu_count(), "results": results}))
         return
     print(f"fold + store one inbound message, batches of {BATCH}; baseline: apsw, one insert of the same bytes")

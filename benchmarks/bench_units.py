@@ -1,9 +1,9 @@
-"""What does one more channel, webhook, waiting delivery or busy conversation cost? `docs/scaling.md` reckons with it.
+"""What does one more channel, webhook, waiting delivery or busy conversation cost? `docs/scaling.md` uses the figures.
 
 Sizes of a message in the log (key, value and headers, uncompressed); processor time to route one raw webhook, to
-decide whom a change goes to, to fold and store a message of one conversation alone against the same of many (the
-baseline), and the memory a real Redis takes for a delivery that waits.
-Seeded, one process; the least of some rounds, because what disturbs only adds.
+match a change with webhooks, to fold and store a message of one conversation alone against the same of many (the
+baseline), and the memory of a real Redis per waiting delivery.
+Seeded, one process; the fastest of some rounds, because disturbances only add time.
 
     python -m benchmarks.bench_units [--messages 3000] [--rounds 3] [--json]
 """
@@ -24,16 +24,16 @@ from redis.asyncio import Redis
 
 from airy import topics
 from airy.actors.router import facts_of
-from airy.actors.webhooks.matching import Matcher
-from airy.actors.webhooks.queue import NOTHING, Entry, Shard
-from airy.actors.webhooks.queue_redis import RedisQueue
-from airy.bus.record import Emit, Position, Record
+from airy.bus.record import Position, ProducerRecord, Record
 from airy.model.change import Change, ChangeKind
 from airy.model.entity import Channel, Webhook
 from airy.model.fold import fold
+from airy.queue.api import NO_ENTRY, QueueEntry, Shard
+from airy.queue.redis import RedisQueue
 from airy.sources.facebook import Facebook, FacebookConfig
-from airy.store.api import Published
+from airy.store.api import StoredChange
 from airy.store.sqlite import SqliteStore
+from airy.webhooks.matching import Matcher
 from tests.kit import builders
 from tests.kit.fold import LiveState
 from tests.kit.servers.redis import RedisServer
@@ -75,32 +75,32 @@ def raw(messages: int, people: int, seed: int) -> list[Record]:
         entry = {"id": PAGE, "time": 1_767_225_600_000 + number, "messaging": [event]}
         body = msgspec.json.encode({"object": "page", "entry": [entry]})
         trace = ("traceparent", b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01")
-        emit = topic.emit(PAGE, body, headers=(("request-id", b"0" * 36), trace))
-        found.append(Record(emit.topic, emit.partition, number, emit.key, emit.value, emit.headers, 0))
+        record = topic.record(PAGE, body, headers=(("request-id", b"0" * 36), trace))
+        found.append(Record(record.topic, record.partition, number, record.key, record.value, record.headers, 0))
     return found
 
 
-def size(emit: Emit | Record) -> int:
-    return len(emit.key) + len(emit.value or b"") + sum(len(name) + len(value) for name, value in emit.headers)
+def size(record: ProducerRecord | Record) -> int:
+    return len(record.key) + len(record.value or b"") + sum(len(name) + len(value) for name, value in record.headers)
 
 
-def facts(records: list[Record]) -> list[Emit]:
-    return [emit for record in records for emit in facts_of(SOURCE, record, {PAGE: page(0)})]
+def facts(records: list[Record]) -> list[ProducerRecord]:
+    return [record for record in records for record in facts_of(SOURCE, record, {PAGE: page(0)})]
 
 
 async def reading(store: SqliteStore) -> float:
     """CPU µs per change, as a publisher reads them."""
     count, begin = 0, time.process_time()
-    for where in topics.EVENTS.where:
+    for tp in topics.EVENTS.topic_partitions:
         after = (0, -1)
-        while changes := await store.changes(where, after=after, changes_max=500):
+        while changes := await store.changes(tp, after=after, changes_max=500):
             count += len(changes)
             after = changes[-1].position.offset, changes[-1].nth
     return (time.process_time() - begin) / count * 1e6
 
 
-async def stored(emits: list[Emit], rounds: int) -> Found:
-    """CPU µs and file bytes per message; a change is forgotten as soon as it is there."""
+async def stored(written: list[ProducerRecord], rounds: int) -> Found:
+    """CPU µs and file bytes per message; a change is pruned as soon as it is stored."""
     best: Found = {}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="airy-bench-") as name:
@@ -108,24 +108,34 @@ async def stored(emits: list[Emit], rounds: int) -> Found:
             await store.open()
             offsets: dict[int, int] = {}
             records = []
-            for emit in [topics.CHANNELS.emit(page(0).id, page(0)), *emits]:
-                where = emit.partition + 100 * (emit.topic == topics.EVENTS.name)
-                offset = offsets.get(where, 0)
-                offsets[where] = offset + 1
-                records.append(Record(emit.topic, emit.partition, offset, emit.key, emit.value, emit.headers, 0))
+            for record in [topics.CHANNELS.record(page(0).id, page(0)), *written]:
+                tp = record.partition + 100 * (record.topic == topics.EVENTS.name)
+                offset = offsets.get(tp, 0)
+                offsets[tp] = offset + 1
+                records.append(
+                    Record(
+                        record.topic,
+                        record.partition,
+                        offset,
+                        record.key,
+                        record.value,
+                        record.headers,
+                        0,
+                    )
+                )
             begin = time.process_time()
             for first in range(0, len(records), BATCH):
                 await store.apply(records[first : first + BATCH])
-            us = (time.process_time() - begin) / len(emits) * 1e6
+            us = (time.process_time() - begin) / len(written) * 1e6
             read_us = await reading(store)
-            await store.forget_changes(await store.positions())
+            await store.prune_changes(await store.positions())
             await store.checkpoint()
             await store.close()
             file = Path(name) / "store.db"
-            full = file.stat().st_size / len(emits)
+            full = file.stat().st_size / len(written)
             with sqlite3.connect(file) as connection:
                 free, page_bytes = (connection.execute(f"PRAGMA {of}").fetchone()[0] for of in FREE)
-            one = {"us": us, "read": read_us, "full": full, "bytes": full - free * page_bytes / len(emits)}
+            one = {"us": us, "read": read_us, "full": full, "bytes": full - free * page_bytes / len(written)}
         best = min(best or one, one, key=lambda each: each["us"])
     return best
 
@@ -141,7 +151,7 @@ def matching(webhooks: int, rounds: int) -> Found:
         for number in range(webhooks)
     ]
     change = Change(id="c", kind=ChangeKind.MESSAGE_CREATED, lane="l", sequence=1, at_ms=0, body=b"{}")
-    published = Published(Position(topics.EVENTS.name, 0, 1), 0, change)
+    published = StoredChange(Position(topics.EVENTS.name, 0, 1), 0, change)
     matcher, encoded = Matcher(hooks), [msgspec.json.encode(hook) for hook in hooks]
 
     def look() -> None:
@@ -155,16 +165,16 @@ def matching(webhooks: int, rounds: int) -> Found:
 
 
 async def waiting(url: str, changes: int, share: int, body_bytes: int) -> float:
-    """Bytes of Redis memory per delivery that waits, copied out of the stream as the first claim does."""
+    """Bytes of Redis memory per waiting delivery, moved out of the stream as by the first claim."""
     client = Redis.from_url(url)
     await client.flushall()
     queue = RedisQueue(url)
     await queue.open()
     before = (await client.info("memory"))["used_memory"]
-    shard, after = Shard(topics.EVENTS.name, 0), NOTHING
+    shard, after = Shard(topics.EVENTS.name, 0), NO_ENTRY
     for first in range(0, changes, BATCH):
         entries = [
-            Entry(
+            QueueEntry(
                 id=(number, 0),
                 webhook_ids=tuple(f"{hook:036}" for hook in range(share)),
                 lane=f"{number % 300:036}",
@@ -186,28 +196,28 @@ async def waiting(url: str, changes: int, share: int, body_bytes: int) -> float:
     return used / (changes * share)
 
 
-def told(emits: list[Emit]) -> dict[str, list[int]]:
+def change_bodies(written: list[ProducerRecord]) -> dict[str, list[int]]:
     """Bytes of the changes of each kind."""
     states: dict[bytes, LiveState] = {}
     found: dict[str, list[int]] = {}
-    for emit in emits:
-        record = Record(emit.topic, emit.partition, 0, emit.key, emit.value, emit.headers, 0)
+    for each in written:
+        record = Record(each.topic, each.partition, 0, each.key, each.value, each.headers, 0)
         fact = topics.EVENTS.decode(record)
         assert fact is not None
-        for change in fold(states.setdefault(emit.key, LiveState()), fact).changes:
+        for change in fold(states.setdefault(record.key, LiveState()), fact).changes:
             found.setdefault(change.kind.value, []).append(len(change.body))
     return found
 
 
 def measure(messages: int, rounds: int, seed: int) -> Found:
     many, one = raw(messages, max(1, messages // 10), seed), raw(messages, 1, seed)
-    emits = facts(many)
-    bodies = told(emits)
-    spread, alone = (anyio.run(stored, some, rounds) for some in (emits, facts(one)))
+    written = facts(many)
+    bodies = change_bodies(written)
+    spread, alone = (anyio.run(stored, some, rounds) for some in (written, facts(one)))
     body_bytes = round(sum(bodies["message.created"]) / messages)
     found: Found = {
         "raw webhook in the log, bytes": sum(map(size, many)) / messages,
-        "its fact in the log, bytes": sum(map(size, emits)) / messages,
+        "its fact in the log, bytes": sum(map(size, written)) / messages,
         "message.created to a subscriber, bytes": body_bytes,
         "changes of a message, number": sum(map(len, bodies.values())) / messages,
         "all changes of a message, bytes": sum(map(sum, bodies.values())) / messages,

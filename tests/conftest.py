@@ -5,7 +5,7 @@ all tasks wait. A test that needs the real world says which part of it:
 
 - `@pytest.mark.usefixtures("real_time")`: both event loops, the machine's clock (threads, timing);
 - `@pytest.mark.parametrize("anyio_backend", ["asyncio"])`: asyncio alone, the machine's clock (sockets);
-- `@pytest.mark.parametrize("anyio_backend", [asyncio_world()])`: asyncio alone, virtual time.
+- `@pytest.mark.parametrize("anyio_backend", [asyncio_backend()])`: asyncio alone, virtual time.
 
 For a whole module assign any of these to `pytestmark`. `AIRY_SEED` chooses the seed, `HYPOTHESIS_PROFILE`
 among the profiles below.
@@ -20,8 +20,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.kit.event_loops import Backend, asyncio_backend, trio_backend
 from tests.kit.servers.fixtures import kafka, kafka_cluster_factory, redis_server
-from tests.kit.world import Backend, asyncio_world, trio_world
 
 __all__ = ["kafka", "kafka_cluster_factory", "redis_server"]  # defined beside their servers
 
@@ -53,7 +53,7 @@ LONG_S = 600.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who may take longest goes first: a long test that starts last keeps one worker busy and the others waiting."""
+    """Run the tests with the longest time-out first: a long test that starts last leaves the other workers idle."""
     kinds = ("e2e", "cluster", "slow")
     items.sort(key=lambda item: (-_may_take_s(item), [item.get_closest_marker(kind) is None for kind in kinds]))
     long = [item for item in items if _may_take_s(item) > LONG_S]
@@ -109,4 +109,4 @@ def real_time() -> None:
 def anyio_backend(request: pytest.FixtureRequest, seed: int) -> Backend:
     if "real_time" in request.fixturenames:
         return request.param, {}
-    return trio_world(seed) if request.param == "trio" else asyncio_world()
+    return trio_backend(seed) if request.param == "trio" else asyncio_backend()

@@ -1,4 +1,4 @@
-"""The command line: arguments become calls, errors become exit codes, and nothing is imported before it is needed."""
+"""The command line: arguments, exit codes, and lazy imports."""
 
 import io
 import logging
@@ -16,10 +16,10 @@ from msgspec import Struct
 
 import airy
 from airy import log, process
-from airy.bus.lock import InUse
 from airy.cli import main
 from airy.config import Config
 from airy.errors import Refused, Unavailable
+from airy.file_lock import InUse
 
 
 class Call(Struct):
@@ -30,7 +30,7 @@ class Call(Struct):
 
 
 class App(ModuleType):
-    """Stands for the composition root: says what it was asked, and ends as told."""
+    """Replaces the composition root: records its call, and ends as configured."""
 
     def __init__(self) -> None:
         super().__init__("airy.app")
@@ -49,7 +49,7 @@ class App(ModuleType):
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[App]:
-    """A working directory of its own, without the environment's settings, and a system that ends at once."""
+    """A separate working directory, without settings from the environment, and a system that ends at once."""
     fake = App()
     monkeypatch.setattr(airy, "app", fake, raising=False)
     monkeypatch.setitem(sys.modules, "airy.app", fake)
@@ -83,20 +83,20 @@ def test_run_takes_components_by_any_name(app: App) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["demo"], ["up", "--demo"]])
-def test_a_demo_keeps_its_data_apart(app: App, arguments: list[str]) -> None:
+def test_the_demo_has_its_own_data_directory(app: App, arguments: list[str]) -> None:
     assert main(arguments) == 0
 
     assert app.calls[0].demo
     assert app.calls[0].config.data.directory == ".airy/demo"
 
 
-def test_data_is_kept_where_the_argument_says(app: App) -> None:
+def test_the_data_argument_sets_the_directory(app: App) -> None:
     assert main(["up", "--demo", "--data", "/srv/here", "--no-console"]) == 0
 
     assert app.calls[0].config.data.directory == "/srv/here"
 
 
-def test_ephemeral_data_is_gone_at_the_end(app: App) -> None:
+def test_ephemeral_data_is_removed_at_the_end(app: App) -> None:
     assert main(["up", "--ephemeral", "--no-console"]) == 0
 
     assert app.calls[0].ephemeral
@@ -104,7 +104,7 @@ def test_ephemeral_data_is_gone_at_the_end(app: App) -> None:
     assert not Path(app.calls[0].config.data.directory).exists()
 
 
-def test_a_configuration_with_problems_is_78_and_starts_nothing(
+def test_an_invalid_configuration_exits_with_78_before_the_start(
     app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "airy.yaml").write_text("http:\n  prt: 1\nlog:\n  level: loud\n")
@@ -117,27 +117,25 @@ def test_a_configuration_with_problems_is_78_and_starts_nothing(
     assert app.calls == []
 
 
-def test_validate_says_ok_or_everything_that_is_wrong(
-    app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_validate_prints_ok_or_every_problem(app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "good.yaml").write_text("http: {port: 1}")
     (tmp_path / "bad.yaml").write_text("http: {port: x}\nlogg: {}\n")
 
     assert main(["config", "validate"]) == 0
     assert main(["config", "validate", "good.yaml"]) == 0
-    assert capsys.readouterr().out == "no airy.yaml here: the defaults are OK\ngood.yaml: OK\n"
+    assert capsys.readouterr().out == "no airy.yaml in this directory: the defaults are OK\ngood.yaml: OK\n"
     assert main(["config", "validate", "bad.yaml"]) == 78
     assert len(capsys.readouterr().err.splitlines()) == 2
     assert main(["config", "validate", "none.yaml"]) == 78
 
 
 @pytest.mark.parametrize("arguments", [["nope"], ["up", "--nope"], ["run"], ["run", "no-such-component"]])
-def test_wrong_usage_is_64(app: App, arguments: list[str]) -> None:
+def test_a_usage_error_exits_with_64(app: App, arguments: list[str]) -> None:
     assert main(arguments) == 64
     assert app.calls == []
 
 
-def test_version_and_help_are_0(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_and_help_exit_with_0(app: App, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version"]) == 0
     assert capsys.readouterr().out == f"airy {airy.__version__}\n"
     assert main(["--help"]) == main(["config", "--help"]) == 0
@@ -172,7 +170,7 @@ def test_the_type_of_an_error_decides_the_exit_code(
     assert main(["verify"]) == code
 
 
-def test_an_error_says_itself_on_stderr(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_printed_on_stderr(app: App, capsys: pytest.CaptureFixture[str]) -> None:
     app.end = _raise(InUse("./.airy is in use by process 7: stop it, or choose another directory"))
 
     main(["up", "--no-console"])
@@ -194,7 +192,7 @@ def test_a_failure_behind_the_live_view_shows_the_end_of_the_log(
     assert told[1:] == [f"line {number}" for number in range(80, 100)]
 
 
-def test_the_simulated_messenger_is_what_the_arguments_say(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_arguments_configure_the_simulated_messenger(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     from airy.sim import messenger
 
     asked: list[messenger.SimOptions] = []
@@ -213,8 +211,8 @@ def test_the_simulated_messenger_is_what_the_arguments_say(app: App, monkeypatch
     assert default == messenger.SimOptions()
 
 
-def test_help_imports_nothing_that_costs() -> None:
-    """`airy --help` answers at once because only click and rich are loaded."""
+def test_help_imports_no_expensive_module() -> None:
+    """`airy --help` is fast because it loads only click and rich."""
     heavy = "airy.app aiohttp litestar structlog apsw uvicorn cryptography yaml msgspec anyio"
     program = (
         "import sys; from airy.cli import main; main(['--help']);"

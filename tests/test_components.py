@@ -1,4 +1,4 @@
-"""The page of components: names resolve, keys are known, and clients of the original find what they look for."""
+"""The table of components: resolution of names, required keys, services as in the original."""
 
 import msgspec.structs
 import pytest
@@ -16,7 +16,7 @@ def test_names_are_unique_and_services_belong_to_one_component() -> None:
     assert len(set(services)) == len(services)
 
 
-def test_what_is_needed_comes_from_the_schema() -> None:
+def test_required_keys_come_from_the_schema() -> None:
     assert required_keys("sources-facebook") == ("appId", "appSecret", "webhookSecret")
     assert required_keys("webhook-consumer") == required_keys("http") == required_keys("no such") == ()
 
@@ -48,7 +48,7 @@ def test_a_component_is_found_by_any_of_its_names(name: str, expected: set[str])
     assert resolve([name]) == expected
 
 
-def test_an_unknown_name_is_refused_with_a_guess() -> None:
+def test_an_unknown_name_is_refused_with_a_suggestion() -> None:
     with pytest.raises(Refused, match="did you mean sources-facebook"):
         resolve(["http", "source-facebook"])
 
@@ -77,5 +77,5 @@ def test_every_app_has_components_and_every_component_an_app() -> None:
         ("/metrics", "http"),
     ],
 )
-def test_a_path_belongs_to_one_component_and_the_longer_name_wins(path: str, component: str) -> None:
+def test_a_path_belongs_to_the_component_with_the_longest_route(path: str, component: str) -> None:
     assert [name for name in components.BY_NAME if components.serves({name}, path)] == [component]

@@ -1,4 +1,4 @@
-"""The configuration: what a file may say, what is told about one that is wrong, and where the token comes from."""
+"""The configuration: valid files, problems of invalid ones, and the token."""
 
 import re
 import stat
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airy import components, config
 from airy.config import Config, load, system_token
-from airy.document import Invalid, Reader, parse
+from airy.config_reader import ConfigReader, InvalidConfig, parse
 from airy.errors import Refused
 from airy.secret import MASK, Secret
 
@@ -27,9 +27,9 @@ def written(directory: Path, text: str) -> Path:
 
 
 def problems(directory: Path, text: str, env: dict[str, str] | None = None) -> list[str]:
-    """What `load` says about `text`, without the file's name."""
+    """The problems of `text`, without the file's name."""
     path = written(directory, text)
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidConfig) as caught:
         load(path, env or {})
     return [str(problem).removeprefix(str(path)) for problem in caught.value.problems]
 
@@ -55,12 +55,12 @@ def test_values_are_read_with_their_types(tmp_path: Path) -> None:
     assert loaded.security.system_token == Secret(TOKEN)
     assert loaded.security.webhooks.ports == (443, 8443)
     facebook = loaded.components.sources_facebook
-    assert facebook.app_id == "0123"  # as written: digits need no quotes
+    assert facebook.app_id == "0123"  # as written
     assert [secret.reveal() for secret in facebook.app_secret] == ["new", "old"]
     assert loaded.components.api_communication.message_ttl_s == 30.0
 
 
-def test_one_secret_may_stand_for_a_list_of_one(tmp_path: Path) -> None:
+def test_a_single_secret_is_accepted_for_a_list(tmp_path: Path) -> None:
     text = "components: {sources-facebook: {appId: x, appSecret: only, webhookSecret: w}}"
 
     assert load(written(tmp_path, text), {}).components.sources_facebook.app_secret == (Secret("only"),)
@@ -105,7 +105,7 @@ log:
         ),
         ("http: [1, 2", ":1: not YAML: expected ',' or ']', but got '<stream end>'"),
         ("a: 1\n---\nb: 2\n", ":2: not YAML: but found another document"),
-        ("[1]: 2\n", ":1: ?: expected a word as a key, found a list"),
+        ("[1]: 2\n", ":1: ?: expected a scalar key, found a list"),
         ("security: {systemToken: short}", ":1: security.systemToken: expected at least 16 characters, found 5"),
         ("security: {systemToken: env:NOPE}", ":1: security.systemToken: environment variable NOPE is not set"),
         (
@@ -139,7 +139,7 @@ def test_an_enabled_component_needs_its_keys_and_a_disabled_one_does_not(tmp_pat
     assert not load(off, {}).components.sources_facebook.enabled
 
 
-def test_a_missing_section_stays_off_and_a_named_one_is_on(tmp_path: Path) -> None:
+def test_a_missing_section_is_disabled_and_a_present_one_enabled(tmp_path: Path) -> None:
     named = "components: {sources-facebook: {appId: x, appSecret: s, webhookSecret: w}}"
 
     assert not Config().components.sources_facebook.enabled
@@ -149,7 +149,7 @@ def test_a_missing_section_stays_off_and_a_named_one_is_on(tmp_path: Path) -> No
 def test_open_and_a_token_exclude_each_other(tmp_path: Path) -> None:
     found = problems(tmp_path, f"security:\n  open: true\n  systemToken: {TOKEN}\n")
 
-    assert found[0].startswith(":2: security.open: switches authentication off")
+    assert found[0].startswith(":2: security.open: disables authentication")
 
 
 def test_the_environment_wins_and_its_problems_name_the_variable(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_the_environment_wins_and_its_problems_name_the_variable(tmp_path: Path)
     assert load(path, {"AIRY_PORT": "8081", "AIRY_DATA": "/srv"}).http.port == 8081
     assert load(path, {"AIRY_PORT": "8081", "AIRY_DATA": "/srv"}).data.directory == "/srv"
     assert load(path, {"AIRY_PORT": ""}).http.port == 1
-    with pytest.raises(Invalid, match=r"environment variable AIRY_PORT: http\.port: expected a whole number"):
+    with pytest.raises(InvalidConfig, match=r"environment variable AIRY_PORT: http\.port: expected a whole number"):
         load(path, {"AIRY_PORT": "http"})
 
 
@@ -168,7 +168,7 @@ def test_a_secret_comes_from_a_file_without_its_line_break(tmp_path: Path) -> No
 
     assert load(path, {}).security.system_token == Secret(TOKEN)
     (tmp_path / "token").unlink()
-    with pytest.raises(Invalid, match=r"cannot read .*: No such file"):
+    with pytest.raises(InvalidConfig, match=r"cannot read .*: No such file"):
         load(path, {})
 
 
@@ -187,17 +187,17 @@ def test_no_problem_repeats_a_secret(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="cannot read it: No such file"):
+    with pytest.raises(InvalidConfig, match="cannot read it: No such file"):
         load(tmp_path / "none.yaml", {})
     (tmp_path / "latin").write_bytes(b"http:\n  host: caf\xe9\n")
-    with pytest.raises(Invalid, match="latin:2: expected UTF-8"):
+    with pytest.raises(InvalidConfig, match="latin:2: expected UTF-8"):
         load(tmp_path / "latin", {})
 
 
-def test_aliases_neither_loop_nor_grow(tmp_path: Path) -> None:
+def test_yaml_aliases_cannot_loop_or_explode(tmp_path: Path) -> None:
     assert problems(tmp_path, "http: &a {port: *a}")
     bomb = "k0: &k0 [x]\n" + "".join(f"k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 10)}]\n" for n in range(1, 13))
-    assert len(problems(tmp_path, bomb)) == 13  # one unknown key a line, and done
+    assert len(problems(tmp_path, bomb)) == 13  # one unknown key per line
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -215,12 +215,12 @@ DOCUMENTS = st.recursive(
 
 @given(DOCUMENTS.map(yaml.safe_dump) | st.text(max_size=100))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Nothing a file can hold makes the reader fail in another way."""
+    """No content of a file raises another error."""
     try:
         node = parse(text, "x")
-    except Invalid:
+    except InvalidConfig:
         return
-    reader = Reader("x", {})
+    reader = ConfigReader("x", {})
     value = reader.read(node, shapes.type_info(Config), "") if node is not None else Config()
     assert isinstance(value, Config) or reader.problems
 
@@ -256,8 +256,8 @@ def test_a_token_file_others_can_read_is_refused(tmp_path: Path) -> None:
         system_token(here)
 
 
-def test_of_two_racing_processes_one_makes_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other, which finds it made between its look and its link, uses that one."""
+def test_of_two_racing_processes_one_creates_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process, which finds the file at its link, uses that token."""
     here = load(None, {"AIRY_DATA": str(tmp_path)})
     link = Path.hardlink_to
 
@@ -361,7 +361,7 @@ def test_the_password_of_an_address_is_a_secret_however_it_is_spelt(url: str, se
         ("queue: {redis: {cluster: true, sentinels: 'one:26379'}}", "queue.redis.sentinels"),
     ],
 )
-def test_servers_that_cannot_be_used_as_configured_are_told_by_key(tmp_path: Path, text: str, key: str) -> None:
+def test_unusable_server_settings_are_reported_by_key(tmp_path: Path, text: str, key: str) -> None:
     (problem,) = problems(tmp_path, text)
 
     assert key in problem

@@ -5,23 +5,23 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from airy.histogram import LONG_S, SHORT_S, Histogram, Histograms, sum_of
-from airy.http.metrics import Measured, exposition
+from airy.http.metrics import LabelledHistograms, exposition
 
 TOOK_S = st.one_of(st.sampled_from([0.0, *SHORT_S]), st.floats(0, 100))
 
 
 @given(st.lists(TOOK_S, max_size=30))
-def test_what_is_shown_is_how_many_took_at_most_each_bound(took_s: list[float]) -> None:
+def test_buckets_count_observations_up_to_each_bound(took_s: list[float]) -> None:
     histogram = Histogram(SHORT_S)
     for each in took_s:
         histogram.add(each)
 
     (family,) = text_string_to_metric_families(
-        exposition({"publish_seconds": Measured(("what",), {("facts",): histogram})}).decode()
+        exposition({"publish_seconds": LabelledHistograms(("kind",), {("facts",): histogram})}).decode()
     )
     shown = {(sample.name.rpartition("_")[2], sample.labels.get("le")): sample.value for sample in family.samples}
     assert (family.type, family.name) == ("histogram", "airy_publish_seconds")
-    assert {sample.labels["what"] for sample in family.samples} == {"facts"}
+    assert {sample.labels["kind"] for sample in family.samples} == {"facts"}
     for bound in SHORT_S:
         assert shown["bucket", repr(bound)] == sum(each <= bound for each in took_s)
     assert shown["bucket", "+Inf"] == shown["count", None] == len(took_s)

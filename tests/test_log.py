@@ -1,4 +1,4 @@
-"""Log lines: one shape, and no secret in any of them, however it got there."""
+"""Log lines: their format, and the masking of secrets."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ KNOWN = 'hunter2-"quoted"-ü'
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """The test's configuration of the whole process does not outlive it."""
+    """Restores the process-wide logging configuration after each test."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
@@ -78,7 +78,7 @@ def test_fields_named_like_secrets_are_masked_at_any_depth(format_: str) -> None
 
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_known_secrets_are_masked_wherever_they_turn_up(format_: str) -> None:
-    """In a text, in an object's repr, in a traceback and in what a library says; also escaped."""
+    """In text, in reprs, in tracebacks, in messages of libraries; also escaped."""
     stream = configured(format=format_)
     logger = structlog.get_logger()
 
@@ -96,7 +96,7 @@ def test_known_secrets_are_masked_wherever_they_turn_up(format_: str) -> None:
     assert "ValueError" in text
 
 
-def test_short_values_are_no_secrets_to_mask() -> None:
+def test_short_values_are_not_masked() -> None:
     """Masking `true` or `8080` everywhere would make a log unreadable."""
     assert log.masker(["true"])("true") == "true"
     assert log.masker([])("anything") == "anything"
@@ -131,7 +131,7 @@ def test_a_file_gets_json_and_is_kept_small(tmp_path: Path, monkeypatch: pytest.
     logging.getLogger().handlers[0].close()
 
 
-def test_values_no_format_knows_are_written_as_their_repr() -> None:
+def test_values_of_unknown_types_are_logged_by_repr() -> None:
     stream = configured()
 
     structlog.get_logger().info("x", what=object)
@@ -141,7 +141,7 @@ def test_values_no_format_knows_are_written_as_their_repr() -> None:
 
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_a_traceback_shows_no_local_variables(format_: str) -> None:
-    """A secret nobody registered, in a variable nobody named, must not come out when the code around it fails."""
+    """An unregistered secret in a local variable must not appear in a traceback."""
     stream = configured(format=format_)
 
     def fails(unlucky: str) -> None:
@@ -158,9 +158,9 @@ def test_a_traceback_shows_no_local_variables(format_: str) -> None:
 
 def test_a_line_names_the_trace_it_belongs_to_and_no_empty_one() -> None:
     stream = configured()
-    begun = trace.begun("a request")
+    begun = trace.new_trace("a request")
 
-    with trace.under(begun.header), structlog.contextvars.bound_contextvars(message_id="m", conversation_id="c"):
+    with trace.attach(begun.header), structlog.contextvars.bound_contextvars(message_id="m", conversation_id="c"):
         structlog.get_logger().info("send.ended", attempt=1)
         structlog.get_logger().info("delivery.failed", trace_id="of another")
     structlog.get_logger().info("delivery.failed", trace_id="")

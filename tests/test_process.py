@@ -1,4 +1,4 @@
-"""A whole process, with a system that only knows how to start and to stop: real signals, real exit codes."""
+"""A process with a minimal system: real signals, real exit codes."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-WITHIN_S = 120  # a hanging process; a busy machine may need some of it
+WITHIN_S = 120  # bounds a hanging process
 
 PROGRAM = """
 import sys, types, anyio, airy
@@ -63,7 +63,7 @@ def until(child: subprocess.Popen[str], word: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_and_ends_well(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_drains_and_exits_with_0(tmp_path: Path, number: signal.Signals) -> None:
     with running(tmp_path) as child:
         until(child, "started")
         child.send_signal(number)
@@ -72,7 +72,7 @@ def test_a_signal_drains_and_ends_well(tmp_path: Path, number: signal.Signals) -
         assert child.wait(WITHIN_S) == 0
 
 
-def test_a_signal_during_the_start_ends_well(tmp_path: Path) -> None:
+def test_a_signal_during_the_start_exits_with_0(tmp_path: Path) -> None:
     with running(tmp_path, "slow-start") as child:
         until(child, "starting")
         child.send_signal(signal.SIGTERM)
@@ -98,7 +98,7 @@ def test_a_drain_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         assert child.wait(WITHIN_S) == 70
 
 
-def test_a_start_that_takes_long_says_where_to_look(tmp_path: Path) -> None:
+def test_a_slow_start_names_the_log_file(tmp_path: Path) -> None:
     with running(tmp_path, "slow-start", "console") as child:
         until(child, "starting")
         assert child.stderr is not None

@@ -1,4 +1,4 @@
-"""Sealed text opens only whole, only with its key, and only in its place."""
+"""Sealed text unseals only undamaged, with its key, and in its context."""
 
 import stat
 from pathlib import Path
@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airy.errors import Refused
-from airy.seal import Sealer, load_or_create_key, place
+from airy.seal import Sealer, load_or_create_key, seal_context
 
 KEY = bytes(range(32))
 OTHER = bytes(range(1, 33))
-HERE = place("application.communication.webhooks", "w-1", "headers")
+HERE = seal_context("application.communication.webhooks", "w-1", "headers")
 
 
 @given(st.text(), st.text())
-def test_what_is_sealed_opens_in_its_place(text: str, context: str) -> None:
+def test_sealed_text_unseals_in_its_context(text: str, context: str) -> None:
     sealer = Sealer({"k1": KEY})
     assert sealer.unseal(sealer.seal(text, context), context) == text
 
@@ -40,9 +40,9 @@ def test_text_moved_to_another_field_entity_or_topic_is_refused() -> None:
     sealer = Sealer({"k1": KEY})
     sealed = sealer.seal("token", HERE)
     for elsewhere in (
-        place("application.communication.webhooks", "w-1", "signature_key"),
-        place("application.communication.webhooks", "w-2", "headers"),
-        place("application.communication.channels", "w-1", "headers"),
+        seal_context("application.communication.webhooks", "w-1", "signature_key"),
+        seal_context("application.communication.webhooks", "w-2", "headers"),
+        seal_context("application.communication.channels", "w-1", "headers"),
         "",
     ):
         with pytest.raises(Refused):
@@ -50,8 +50,8 @@ def test_text_moved_to_another_field_entity_or_topic_is_refused() -> None:
 
 
 @given(st.tuples(st.text(), st.text(), st.text()), st.tuples(st.text(), st.text(), st.text()))
-def test_two_places_never_read_the_same(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
-    assert (place(*one) == place(*other)) == (one == other)
+def test_two_contexts_are_never_equal(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    assert (seal_context(*one) == seal_context(*other)) == (one == other)
 
 
 def test_a_new_key_in_front_seals_and_the_old_one_still_opens() -> None:
@@ -91,7 +91,7 @@ def test_no_representation_shows_a_key_or_the_text() -> None:
     assert "very-secret" not in str(refused.value)
 
 
-def test_a_key_file_is_made_once_and_only_for_us(tmp_path: Path) -> None:
+def test_a_key_file_is_created_once_with_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "airy" / "key"
     first = load_or_create_key(path)
     assert load_or_create_key(path) == first

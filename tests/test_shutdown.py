@@ -1,4 +1,4 @@
-"""What a signal does: drain, then leave; and a process that neither drains nor leaves is ended."""
+"""Signals drain and then exit a process; the guard ends one that hangs."""
 
 import signal
 import threading
@@ -22,7 +22,7 @@ class System:
 
 
 class Exit:
-    """Stands for `os._exit`, and remembers instead."""
+    """Replaces `os._exit` and records its calls."""
 
     def __init__(self) -> None:
         self.codes: list[int] = []
@@ -35,21 +35,21 @@ class Exit:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_first_signal_drains(number: signal.Signals) -> None:
-    leave, system = Exit(), System()
+    exit_process, system = Exit(), System()
     seen: list[int] = []
-    shutdown = Shutdown(leave=leave, on_drain=lambda: seen.append(system.stops))
+    shutdown = Shutdown(exit_process=exit_process, on_drain=lambda: seen.append(system.stops))
     shutdown.running = system
 
     shutdown.receive(number)
     shutdown.receive(signal.SIGTERM)
 
-    assert (system.stops, leave.codes) == (1, [])
-    assert seen == [0]  # who watches goes before the system does
+    assert (system.stops, exit_process.codes) == (1, [])
+    assert seen == [0]  # the live view ends before the system
     assert not shutdown.scope.cancel_called
 
 
 async def test_a_signal_before_the_start_cancels_the_start() -> None:
-    shutdown = Shutdown(leave=Exit())
+    shutdown = Shutdown(exit_process=Exit())
 
     with shutdown.scope:
         shutdown.receive(signal.SIGTERM)
@@ -58,27 +58,27 @@ async def test_a_signal_before_the_start_cancels_the_start() -> None:
     assert shutdown.scope.cancelled_caught
 
 
-async def test_the_second_interrupt_leaves_at_once_and_a_second_term_waits() -> None:
-    leave, system = Exit(), System()
-    shutdown = Shutdown(leave=leave)
+async def test_a_second_sigint_exits_at_once_and_a_second_sigterm_waits() -> None:
+    exit_process, system = Exit(), System()
+    shutdown = Shutdown(exit_process=exit_process)
     shutdown.running = system
 
     shutdown.receive(signal.SIGTERM)
     shutdown.receive(signal.SIGTERM)
-    assert leave.codes == []
+    assert exit_process.codes == []
     shutdown.receive(signal.SIGINT)
 
-    assert (system.stops, leave.codes) == (1, [INTERRUPTED])
+    assert (system.stops, exit_process.codes) == (1, [INTERRUPTED])
 
 
 @pytest.mark.usefixtures("real_time")
-async def test_a_drain_that_never_ends_is_ended_from_outside_the_loop() -> None:
-    """The loop is blocked the whole time: only a thread can help."""
-    leave = Exit()
-    shutdown = Shutdown(guard_s=0.05, leave=leave)
+async def test_the_guard_thread_ends_an_endless_drain() -> None:
+    """The event loop is blocked: only a thread can exit the process."""
+    exit_process = Exit()
+    shutdown = Shutdown(guard_s=0.05, exit_process=exit_process)
     shutdown.running = System()
 
     shutdown.receive(signal.SIGTERM)
 
-    assert leave.called.wait(120.0)
-    assert leave.codes == [FAILED]
+    assert exit_process.called.wait(120.0)
+    assert exit_process.codes == [FAILED]

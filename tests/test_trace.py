@@ -1,4 +1,4 @@
-"""Trace context as the W3C recommendation has it, and what a line of work knows about it."""
+"""W3C trace context: parsing, derivation, propagation."""
 
 import anyio
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from airy import trace
-from airy.trace import KNOWN_FLAGS, NO_SPAN, NO_TRACE, Trace, begun, continued, parse
+from airy.trace import KNOWN_FLAGS, NO_SPAN, NO_TRACE, Trace, from_request, new_trace, parse
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
@@ -18,7 +18,7 @@ def hexadecimal(length: int) -> some.SearchStrategy[str]:
 
 
 @given(hexadecimal(32), hexadecimal(16), some.integers(0, KNOWN_FLAGS))
-def test_what_is_written_is_read_again(trace_id: str, span_id: str, flags: int) -> None:
+def test_a_trace_header_round_trips(trace_id: str, span_id: str, flags: int) -> None:
     made = Trace(trace_id, span_id, flags)
 
     assert parse(made.header) == made
@@ -46,11 +46,11 @@ def test_what_is_written_is_read_again(trace_id: str, span_id: str, flags: int) 
         f"00-{'٤' * 32}-{SPAN_ID}-01",  # digits, but not hexadecimal ones
     ],
 )
-def test_what_is_not_valid_is_no_trace(text: str) -> None:
+def test_an_invalid_header_is_no_trace(text: str) -> None:
     assert parse(text) is None
 
 
-def test_a_later_version_is_read_as_far_as_it_is_known_and_passed_on_as_ours() -> None:
+def test_a_later_version_is_parsed_and_propagated_as_version_00() -> None:
     for later in (f"01-{TRACE_ID}-{SPAN_ID}-ff", f"cc-{TRACE_ID}-{SPAN_ID}-ff-what-comes-next"):
         read = parse(later)
 
@@ -58,7 +58,7 @@ def test_a_later_version_is_read_as_far_as_it_is_known_and_passed_on_as_ours() -
         assert read.header == f"00-{TRACE_ID}-{SPAN_ID}-03"
 
 
-def test_a_child_keeps_the_trace_and_is_a_step_of_its_own_the_same_for_the_same_name() -> None:
+def test_a_child_keeps_the_trace_id_and_derives_its_span_from_the_name() -> None:
     parent = Trace(TRACE_ID, SPAN_ID, 1)
     one, again, two = parent.child("a:1"), parent.child("a:1"), parent.child("a:2")
 
@@ -68,20 +68,20 @@ def test_a_child_keeps_the_trace_and_is_a_step_of_its_own_the_same_for_the_same_
     assert parse(one.header) == one
 
 
-def test_a_trace_goes_on_unless_there_is_none_or_more_than_one() -> None:
-    assert continued([GIVEN.encode()], "r").trace_id == TRACE_ID
+def test_a_trace_continues_only_from_exactly_one_header() -> None:
+    assert from_request([GIVEN.encode()], "r").trace_id == TRACE_ID
     for given_ in ([], [b"\xff"], [GIVEN.encode(), GIVEN.encode()]):
-        fresh = continued(given_, "r")
-        assert fresh == begun("r")
+        fresh = from_request(given_, "r")
+        assert fresh == new_trace("r")
         assert parse(fresh.header) == fresh
-    assert begun("r").trace_id != begun("s").trace_id
+    assert new_trace("r").trace_id != new_trace("s").trace_id
 
 
-def test_work_under_a_trace_writes_its_header_and_afterwards_none() -> None:
+def test_records_in_an_attached_trace_carry_its_header() -> None:
     assert trace.headers() == ()
-    with trace.under(GIVEN):
+    with trace.attach(GIVEN):
         assert trace.headers() == (("traceparent", GIVEN.encode()),)
-        with trace.under(""):
+        with trace.attach(""):
             assert trace.headers() == ()
         assert trace.current() == GIVEN
     assert trace.current() == ""
@@ -91,7 +91,7 @@ async def test_tasks_at_the_same_time_keep_their_traces_apart() -> None:
     seen: dict[str, str] = {}
 
     async def work(name: str) -> None:
-        with trace.under(begun(name).header):
+        with trace.attach(new_trace(name).header):
             await anyio.sleep(1)
             seen[name] = trace.current()
 
@@ -99,9 +99,9 @@ async def test_tasks_at_the_same_time_keep_their_traces_apart() -> None:
         for name in ("a", "b"):
             tasks.start_soon(work, name)
 
-    assert seen == {name: begun(name).header for name in ("a", "b")}
+    assert seen == {name: new_trace(name).header for name in ("a", "b")}
 
 
-def test_the_trace_id_of_nonsense_is_empty() -> None:
+def test_the_trace_id_of_an_invalid_header_is_empty() -> None:
     assert trace.trace_id_of(GIVEN) == TRACE_ID
     assert trace.trace_id_of("") == trace.trace_id_of("nonsense") == ""

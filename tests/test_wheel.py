@@ -1,4 +1,4 @@
-"""The wheel is the product: built, installed on its own somewhere else, it runs."""
+"""The built wheel, installed in a clean environment, runs."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Its output; a failure shows what it said."""
+    """Its output; a failure shows it."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "AIRY_"))}
     words = list(map(str, command))
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=500)
@@ -29,7 +29,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The directory of a clean environment with the wheel and nothing but locked packages."""
+    """The directory of a clean environment with the wheel and the locked packages."""
     directory = tmp_path
     pip = ("-m", "pip", "--disable-pip-version-check")
     alone = ("--no-build-isolation", "--no-deps", "--no-index")
@@ -44,7 +44,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def test_the_installed_program_has_its_reference_configuration_starts_serves_and_stops(installed: Path) -> None:
-    """One test, so that nobody installs it twice."""
+    """One test, because the installation is slow."""
     assert run(installed / "env/bin/airy", "version", cwd=installed) == f"airy {airy.__version__}\n"
     (shipped,) = installed.glob("env/lib/python3*/site-packages/airy/airy.yaml")
     assert shipped.read_text() == (ROOT / "airy.yaml").read_text()
@@ -62,11 +62,11 @@ def test_the_installed_program_has_its_reference_configuration_starts_serves_and
 
 
 def wait_until_ready(url: str, child: subprocess.Popen[bytes]) -> bool:
-    """The test's time-out is the bound."""
+    """Bounded by the test's time-out."""
     while child.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 return bool(answer.status == 200)
-        except OSError:  # refused, not ready, or silent for long
-            time.sleep(0.1)  # another process: there is nothing to wait on
+        except OSError:  # refused, not ready, or timed out
+            time.sleep(0.1)  # another process: there is no event to wait for
     return False

@@ -1,6 +1,6 @@
-"""The composition root, the only package that knows all others: `up` runs an installation, `verify` proves it."""
+"""The composition root, the only package that imports all others: `up` runs Airy, `verify` checks its stores."""
 
-from airy.app.up import Running, up
+from airy.app.up import RunningSystem, up
 from airy.app.verify import verify
 
-__all__ = ["Running", "up", "verify"]
+__all__ = ["RunningSystem", "up", "verify"]

@@ -1,58 +1,67 @@
-"""Builds the HTTP edge of a process: provider callbacks, the API, probes and metrics, on one server."""
+"""Builds the HTTP edge of a process: provider webhooks, the API, probes and metrics, in one ASGI application."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
 from airy import __version__
-from airy.app.parts import Parts
-from airy.app.status import TreeStatus
+from airy.app.services import Services
+from airy.app.tree_status import TreeStatus
 from airy.config import Config, system_token
 from airy.http import metrics
-from airy.http.app import Front, application
-from airy.http.auth import Authenticator, Guard, OpenMode, Tokens
-from airy.http.bodies import BodyLimits, BodyReader
-from airy.http.cors import Cors
-from airy.http.ingress import Gate, GateLimits, Ingress
-from airy.http.ports import Edge
+from airy.http.admission import AdmissionControl, AdmissionLimits
+from airy.http.app import RootAsgiApp, litestar_app
+from airy.http.auth import Authenticator, Guard, OpenAccess, TokenAuthenticator
+from airy.http.cors import CorsPolicy
+from airy.http.ingress import Ingress
+from airy.http.ports import ApiContext
+from airy.http.request_bodies import BodyLimits, BodyReader
 from airy.secret import Secret
 
 SYSTEM = "system"  # the name of the configured or generated token
 
+ReadSamples = Callable[[], Awaitable[metrics.Samples]]
 
-Read = Callable[[], Awaitable[metrics.Samples]]
 
-
-def front(parts: Parts, running: frozenset[str], status: TreeStatus, read: Read) -> tuple[Front, list[Ingress]]:
-    """The ASGI application of this process, and the provider endpoints in it."""
-    config = parts.config
+def build_edge(
+    services: Services, running: frozenset[str], status: TreeStatus, read_samples: ReadSamples
+) -> tuple[RootAsgiApp, list[Ingress]]:
+    """The ASGI application, and the provider endpoints in it."""
+    config, ports = services.config, services.ports
     reader = BodyReader(BodyLimits(bytes_max=config.http.body_bytes_max))
-    gate = Gate(GateLimits(in_flight_max=config.http.in_flight_max))
+    admission = AdmissionControl(AdmissionLimits(in_flight_max=config.http.in_flight_max))
     ingresses = {
-        f"/{name}": Ingress(source, parts.bus, clock=parts.clock, ids=parts.ids, gate=gate, reader=reader)
-        for name, source in parts.sources.items()
+        f"/{name}": Ingress(
+            source,
+            ports.bus,
+            clock=ports.clock,
+            ids=ports.ids,
+            admission=admission,
+            reader=reader,
+        )
+        for name, source in services.sources.items()
         if f"sources-{name}" in running
     }
-    edge = Edge(
-        commands=parts.commands,
-        store=parts.store,
-        queue=parts.queue,
-        reached=parts.follower.reached,
-        status=status,
-        clock=parts.clock,
-        ids=parts.ids,
+    context = ApiContext(
+        commands=services.commands,
+        store=ports.store,
+        queue=ports.queue,
+        wait_for_position=services.projector.wait_for_position,
+        health=status,
+        clock=ports.clock,
+        ids=ports.ids,
         version=__version__,
-        caught_up=lambda: parts.follower.caught_up,
+        caught_up=lambda: services.projector.caught_up,
     )
-    app = application(edge, reader, Guard([authenticator(config)]), running, [metrics.route(read)])
-    cors = Cors(config.http.allowed_origins)
-    return Front(app, ingresses, cors=cors, ids=parts.ids), list(ingresses.values())
+    app = litestar_app(context, reader, Guard([authenticator(config)]), running, [metrics.route(read_samples)])
+    cors = CorsPolicy(config.http.allowed_origins)
+    return RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids), list(ingresses.values())
 
 
 def authenticator(config: Config) -> Authenticator:
     if config.security.open:
-        return OpenMode()
-    return Tokens(tokens(config))
+        return OpenAccess()
+    return TokenAuthenticator(tokens(config))
 
 
 def tokens(config: Config) -> Mapping[str, Secret]:
-    given = system_token(config)
-    return {**config.security.tokens, **({SYSTEM: given} if given else {})}
+    system = system_token(config)
+    return {**config.security.tokens, **({SYSTEM: system} if system else {})}

@@ -1,11 +1,11 @@
-"""Where an installation keeps things: the log, which is the truth, and caches of it, which may be deleted."""
+"""Paths and locks below the data directory: the journal, which is the source of truth, and its caches (deletable)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airy.bus.lock import FileLock, InUse
 from airy.config import Config, data_directory
+from airy.file_lock import FileLock, InUse
 from airy.seal import Sealer, load_or_create_key
 
 STORES_MAX = 64
@@ -20,7 +20,7 @@ def store_path(config: Config) -> Path:
 
 
 def store_paths(config: Config) -> list[Path]:
-    """The files stores of this log may be in: one beside a journal, one for each process beside a cluster's log."""
+    """Candidate store files of this log: one with a journal, one per process with a cluster."""
     if config.bus.kind != "kafka":
         return [store_path(config)]
     prefix = "-".join(filter(None, ("store", config.bus.kafka.namespace)))  # another namespace is another log
@@ -29,9 +29,9 @@ def store_paths(config: Config) -> list[Path]:
 
 @contextmanager
 def claimed_store(config: Config) -> Iterator[Path]:
-    """A store file no other process has: several may share a data directory, and with it the token and the key.
+    """Locks a free store file. Processes may share a data directory, and with it the token and the sealing key.
 
-    A store is a cache, so it does not matter which of them a process gets; it goes on from where that one is.
+    A store is a cache, so any free one will do; the process continues from its position.
     """
     data_directory(config).mkdir(parents=True, exist_ok=True)
     for path in store_paths(config):
@@ -49,7 +49,7 @@ def claimed_store(config: Config) -> Iterator[Path]:
 
 @contextmanager
 def locked(store: Path) -> Iterator[None]:
-    """Raises `InUse`, when a process has it."""
+    """Raises `InUse` while a process holds the store."""
     lock = FileLock(store.with_suffix(".lock"))
     try:
         yield
@@ -62,8 +62,8 @@ def queue_path(config: Config) -> Path:
 
 
 def sealer(config: Config) -> Sealer:
-    """Made on the first start, unless the configuration names a key file."""
-    given = config.security.key_file
-    path = Path(given).expanduser() if given else data_directory(config) / "sealing.key"
+    """Loads the sealing key; creates it at the first start if the configuration names no key file."""
+    configured = config.security.key_file
+    path = Path(configured).expanduser() if configured else data_directory(config) / "sealing.key"
     path.parent.mkdir(parents=True, exist_ok=True)
     return Sealer(load_or_create_key(path))

@@ -1,4 +1,4 @@
-"""What the configuration says about Kafka, as the bus takes it."""
+"""Maps the configuration to the Kafka bus's settings."""
 
 from pathlib import Path
 
@@ -7,22 +7,22 @@ from airy.config import Config
 
 
 def kafka_settings(config: Config) -> KafkaSettings:
-    given = config.bus.kafka
+    section = config.bus.kafka
     return KafkaSettings(
-        bootstrap=given.bootstrap,
-        namespace=given.namespace,
-        tls=given.tls,
-        ca_file=_path(given.ca_file),
-        cert_file=_path(given.cert_file),
-        key_file=_path(given.key_file),
-        sasl=given.sasl,
-        username=given.username,
-        password=given.password,
-        compression=given.compression,
-        session_s=given.session_s,
-        rebalance_s=given.rebalance_s,
+        bootstrap=section.bootstrap,
+        namespace=section.namespace,
+        tls=section.tls,
+        ca_file=_path(section.ca_file),
+        cert_file=_path(section.cert_file),
+        key_file=_path(section.key_file),
+        sasl=section.sasl,
+        username=section.username,
+        password=section.password,
+        compression=section.compression,
+        session_s=section.session_s,
+        rebalance_s=section.rebalance_s,
     )
 
 
-def _path(given: str | None) -> str | None:
-    return str(Path(given).expanduser()) if given else None
+def _path(path: str | None) -> str | None:
+    return str(Path(path).expanduser()) if path else None

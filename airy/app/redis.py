@@ -1,37 +1,37 @@
-"""What the configuration says about Redis, as the queue takes it; and what an access list of Redis has to hold."""
+"""Maps the configuration to the Redis queue's settings; prints the ACL the queue needs in Redis."""
 
 import sys
 from pathlib import Path
 
-from airy.actors.webhooks.queue_redis import Server, permissions
-from airy.actors.webhooks.queue_redis.keys import Names
 from airy.config import Config
 from airy.errors import Refused
+from airy.queue.redis import RedisSettings, permissions
+from airy.queue.redis.keys import KeyNames
 
 OK = 0
 
 
-def redis_server(config: Config) -> Server:
-    given = config.queue.redis
-    if given.url is None:
+def redis_server(config: Config) -> RedisSettings:
+    section = config.queue.redis
+    if section.url is None:
         raise Refused("no redis is configured: set queue.redis.url, or AIRY_REDIS", field="queue.redis.url")
-    return Server(
-        url=given.url,
-        cluster=given.cluster,
-        sentinels=given.sentinels,
-        ca_file=_path(given.ca_file),
-        cert_file=_path(given.cert_file),
-        key_file=_path(given.key_file),
+    return RedisSettings(
+        url=section.url,
+        cluster=section.cluster,
+        sentinels=section.sentinels,
+        ca_file=_path(section.ca_file),
+        cert_file=_path(section.cert_file),
+        key_file=_path(section.key_file),
     )
 
 
 def show_acl(config: Config, user: str) -> int:
-    """The command that makes the user of the queue, but for its password."""
-    given = config.queue.redis
-    words = " ".join(permissions.rules(Names(given.namespace), cluster=given.cluster))
-    sys.stdout.write(f"ACL SETUSER {user} on >PASSWORD {words}\n")
+    """Prints the command that creates the queue's user; the password is a placeholder."""
+    section = config.queue.redis
+    rules = " ".join(permissions.rules(KeyNames(section.namespace), cluster=section.cluster))
+    sys.stdout.write(f"ACL SETUSER {user} on >PASSWORD {rules}\n")
     return OK
 
 
-def _path(given: str | None) -> str | None:
-    return str(Path(given).expanduser()) if given else None
+def _path(path: str | None) -> str | None:
+    return str(Path(path).expanduser()) if path else None

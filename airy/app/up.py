@@ -1,48 +1,34 @@
-"""Runs an installation in this process: opens what is on disk, builds the tree, runs it until told to stop."""
+"""Runs Airy in this process: opens its services, builds the tree, and runs it until `stop` or a failure."""
 
 import platform
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import anyio
 import structlog
 
-from airy import access, components, topics
+from airy import components
 from airy.actors.runtime import Context, run_tree
-from airy.actors.webhooks.queue_redis import RedisQueue
-from airy.actors.webhooks.queue_sqlite import SqliteQueue
-from airy.addresses import ANYWHERE
-from airy.app import files, provision
-from airy.app.demo import prepared
-from airy.app.edge import front
-from airy.app.kafka import kafka_settings
-from airy.app.parts import Parts, assemble, webhook_reach
-from airy.app.plan import plan
-from airy.app.presence import Reporter
-from airy.app.redis import redis_server
-from airy.app.samples import Samples
-from airy.app.status import TreeStatus
-from airy.bus.journal import open_journal
-from airy.bus.kafka import KafkaBus
-from airy.bus.kafka.producer import codec
-from airy.bus.memory import MemoryBus
-from airy.clock import Clock, RandomIds, SystemClock
+from airy.app.demo import start_demo
+from airy.app.edge import build_edge
+from airy.app.metrics_source import MetricsSource
+from airy.app.open_services import open_services
+from airy.app.status_reporter import StatusReporter
+from airy.app.tree import build_tree
+from airy.app.tree_status import TreeStatus
+from airy.clock import SystemClock
 from airy.config import Config, system_token
 from airy.errors import Refused
-from airy.fetch_aiohttp import AiohttpFetch
 from airy.http.server import HttpServer
 from airy.secret import Secret
-from airy.store.sqlite import SqliteStore
 
 STOPPED = 0
-DRAIN_S = 30.0  # for everything; what is slower is cancelled, and cleans up before `airy.shutdown` loses patience
+DRAIN_S = 30.0  # for the whole tree; after it actors are cancelled and clean up within `airy.shutdown.GUARD_S`
 HOST = platform.node() or "localhost"
-WEBHOOKS = frozenset({"webhook-publisher", "webhook-consumer"})
 
 
-class Running:
-    """What whoever started the system may know and do."""
+class RunningSystem:
+    """The running process, as its starter may use it."""
 
     def __init__(self, url: str, token: Secret | None, stop: anyio.Event, status: TreeStatus) -> None:
         self.url = url
@@ -51,7 +37,7 @@ class Running:
         self._stop = stop
 
     def stop(self) -> None:
-        """Start to drain. Called in the event loop's thread."""
+        """Start to drain. Call it in the event loop's thread."""
         self._stop.set()
 
 
@@ -61,114 +47,47 @@ async def up(
     components: frozenset[str] | None,
     ephemeral: bool,
     demo: bool,
-    on_started: Callable[[Running], None],
+    on_started: Callable[[RunningSystem], None],
 ) -> int:
-    """Returns 0 when it was told to stop and did; raises `TreeFailed` when bugs were more than the tree bears."""
+    """Returns 0 after a requested stop. Raises `TreeFailed` when bugs exceed the root's restart intensity."""
     clock, stop = SystemClock(), anyio.Event()
     async with AsyncExitStack() as held:
-        show = await held.enter_async_context(prepared(config)) if demo else None
-        config = show.config if show else config
-        running = _running(config, components)
-        parts = await held.enter_async_context(opened(config, running, clock, ephemeral=ephemeral))
-        samples = Samples(parts)
-        status = TreeStatus(parts, running, samples.totals)
-        samples.counters = status.counters
-        app, ingresses = front(parts, running, status, samples.read)
-        samples.watch(app, ingresses)
+        simulation = await held.enter_async_context(start_demo(config)) if demo else None
+        config = simulation.config if simulation else config
+        running = _components_to_run(config, components)
+        services = await held.enter_async_context(open_services(config, running, clock, ephemeral=ephemeral))
+        metrics = MetricsSource(services)
+        status = TreeStatus(services, running, metrics.totals)
+        metrics.counters = status.counters
+        app, ingresses = build_edge(services, running, status, metrics.read)
+        metrics.attach(app, ingresses)
         server = HttpServer(app, host=config.http.host, port=config.http.port)
-        report = Reporter(parts, status, host=HOST, where=lambda: _reachable(server))
-        announce = _Once(lambda: on_started(Running(_url(server), system_token(config), stop, status)))
-        guests = show.guests(parts, lambda: _url(server)) if show else ()
-        await run_tree(
-            plan(parts, running, edge=lambda: _Edge(server), report=report, on_folded=announce, guests=guests),
-            clock=clock,
-            stop=stop,
-            drain_s=DRAIN_S,
-            log=structlog.get_logger("airy"),
-            on_start=status.started,
+        tree = build_tree(
+            services,
+            running,
+            http_server=lambda: _HttpActor(server),
+            read_status=StatusReporter(services, status, host=HOST, url=lambda: _public_url(server)),
+            on_folded=_Once(lambda: on_started(RunningSystem(_local_url(server), system_token(config), stop, status))),
+            extra_children=simulation.children(services, lambda: _local_url(server)) if simulation else (),
         )
+        log = structlog.get_logger("airy")
+        await run_tree(tree, clock=clock, stop=stop, drain_s=DRAIN_S, log=log, on_start=status.started)
     return STOPPED
 
 
-def _running(config: Config, chosen: frozenset[str] | None) -> frozenset[str]:
+def _components_to_run(config: Config, chosen: frozenset[str] | None) -> frozenset[str]:
     enabled = components.enabled(config)
     if chosen is None:
         return enabled
-    if off := chosen - enabled:
-        names = ", ".join(sorted(off))
+    if disabled := chosen - enabled:
+        names = ", ".join(sorted(disabled))
         raise Refused(f"not enabled in the configuration: {names}; give it its section under components", field=names)
     return chosen | {"http"}
 
 
-@asynccontextmanager
-async def opened(config: Config, running: frozenset[str], clock: Clock, *, ephemeral: bool) -> AsyncIterator[Parts]:
-    """The real ports: a log, files, sockets."""
-    _check(config)
-    async with AsyncExitStack() as held:
-        bus, place = await _log(config, running, clock, held, ephemeral=ephemeral)
-        store = SqliteStore(place or ":memory:")
-        await store.open()
-        held.push_async_callback(store.close)
-        queue = await _queue(config, held, durable=place is not None)
-        yield assemble(
-            config,
-            clock=clock,
-            ids=RandomIds(),
-            bus=bus,
-            store=store,
-            queue=queue,
-            sealer=files.sealer(config),
-            provider_fetch=await held.enter_async_context(AiohttpFetch(ANYWHERE)),
-            webhook_fetch=await held.enter_async_context(AiohttpFetch(webhook_reach(config))),
-            arrived=queue.arrived,
-            kept=store if place else None,
-        )
-
-
-def _check(config: Config) -> None:
-    """What one key cannot tell alone, and only matters to who runs it."""
-    if config.bus.kind == "kafka" and config.queue.kind == "embedded" and components.enabled(config) & WEBHOOKS:
-        raise Refused(
-            "webhook deliveries of a cluster wait in Redis, where every process finds them: set queue.kind: redis "
-            "and queue.redis.url, or --redis redis://host:port/0; or disable webhook-publisher and webhook-consumer",
-            field="queue.kind",
-        )
-
-
-async def _log(
-    config: Config, running: frozenset[str], clock: Clock, held: AsyncExitStack, *, ephemeral: bool
-) -> tuple[MemoryBus | KafkaBus, Path | None]:
-    """The log, and the file its store is kept in, if anything is kept."""
-    if config.bus.kind == "kafka":
-        settings = kafka_settings(config)
-        codec(settings)
-        kafka = config.bus.kafka
-        await provision.verify_topics(
-            settings, access.used(running), replication=kafka.replication, min_in_sync=kafka.min_in_sync
-        )
-        place = held.enter_context(files.claimed_store(config))
-        return KafkaBus(topics.ALL, settings), None if ephemeral else place
-    if ephemeral or config.bus.kind == "memory":
-        return MemoryBus(topics.ALL, clock=clock), None
-    journal = held.enter_context(open_journal(files.journal_path(config)))
-    return MemoryBus(topics.ALL, clock=clock, journal=journal), files.store_path(config)
-
-
-async def _queue(config: Config, held: AsyncExitStack, *, durable: bool) -> SqliteQueue | RedisQueue:
-    given = config.queue
-    if given.kind == "redis":
-        shared = RedisQueue(redis_server(config), namespace=given.redis.namespace, jobs_max=given.jobs_max)
-        await shared.open()
-        held.push_async_callback(shared.close)
-        return shared
-    queue = SqliteQueue(files.queue_path(config) if durable else ":memory:", jobs_max=given.jobs_max)
-    await queue.open()
-    await queue.take_back_leases()  # the journal's lock keeps every other process out
-    held.push_async_callback(queue.close)
-    return queue
-
-
 class _Once:
+    """Calls a function at its first call only: the fold barrier may be restarted."""
+
     def __init__(self, call: Callable[[], None]) -> None:
         self._call: Callable[[], None] | None = call
 
@@ -178,8 +97,8 @@ class _Once:
             call()
 
 
-class _Edge:
-    """The server as an actor."""
+class _HttpActor:
+    """Runs the HTTP server."""
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
@@ -188,19 +107,19 @@ class _Edge:
         await self._server.run(ctx)
 
 
-def _url(server: HttpServer) -> str:
-    """As this machine reaches it."""
+def _local_url(server: HttpServer) -> str:
+    """The address for clients on this machine."""
     host, port = server.address or ("127.0.0.1", 0)
-    return _http({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
+    return _http_url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)  # noqa: S104
 
 
-def _reachable(server: HttpServer) -> str | None:
-    """As others do, if they can at all."""
+def _public_url(server: HttpServer) -> str | None:
+    """The address for other machines; None until the server listens."""
     if server.address is None:
         return None
     host, port = server.address
-    return _http({"0.0.0.0": HOST, "::": HOST}.get(host, host), port)  # noqa: S104
+    return _http_url({"0.0.0.0": HOST, "::": HOST}.get(host, host), port)  # noqa: S104
 
 
-def _http(host: str, port: int) -> str:
+def _http_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

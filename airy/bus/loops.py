@@ -1,7 +1,7 @@
-"""The loop of a transform: records in, records out, and the position only after the output is durable.
+"""The loop of a transform: records in, records out; offsets are committed after the outputs are durable.
 
-A step decides and waits for nothing. What it cannot use goes to a dead letter with its bytes, so that one poison
-record delays nobody. Crashing anywhere repeats some steps; their outputs carry the same ids, so nothing else does.
+A step is a pure function. A record it cannot use becomes a dead letter with its bytes, so that one poison record
+delays no other. A crash at any point repeats some steps; their outputs carry the same ids, so readers drop them.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -11,28 +11,29 @@ from typing import Any, Final
 import anyio
 from anyio.lowlevel import checkpoint
 
-from airy.bus.api import Bus, Fenced, Pulse, Subscription
-from airy.bus.idle import idling
-from airy.bus.record import Emit, Record, TopicPartition
+from airy.bus.api import Bus, Fenced, Subscription
+from airy.bus.draining_fetch import draining_fetch
+from airy.bus.record import ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
+from airy.lifecycle import Lifecycle
 
-Step = Callable[[Record], Sequence[Emit]]
-"""Pure. Raises `Refused` for what can never be used, `Unavailable` when it cannot know yet."""
+Step = Callable[[Record], Sequence[ProducerRecord]]
+"""Pure. Raises `Refused` for a record that can never be used, `Unavailable` for one that cannot be judged yet."""
 
-DeadLetter = Callable[[Record, str, int], Emit]
-"""The record, why, and how often it was tried, as a record of its dead letter topic: see `origin`."""
+DeadLetter = Callable[[Record, str, int], ProducerRecord]
+"""From a record, the reason and the number of attempts: the record for its dead letter topic."""
 
-After = Callable[[], Awaitable[Sequence[Emit] | None]]
-"""Called when the outputs of a batch are durable; what it returns is published too, before the commit."""
+After = Callable[[], Awaitable[Sequence[ProducerRecord] | None]]
+"""Called when the outputs of a batch are durable. Records it returns are published too, before the commit."""
 
 REASON_BYTES_MAX: Final = 1_024
-TRIES_MAX: Final = 3
-YIELD_RECORDS: Final = 100
+ATTEMPTS_MAX: Final = 3
+YIELD_RECORDS: Final = 100  # steps between two yields to the event loop
 
 
-def origin(record: Record, reason: str, attempts: int) -> tuple[tuple[str, bytes], ...]:
-    """The headers of a dead letter: its own, why it died, and where it is."""
+def dead_letter_headers(record: Record, reason: str, attempts: int) -> tuple[tuple[str, bytes], ...]:
+    """The record's own headers, its position, the reason and the number of attempts."""
     return (
         *record.headers,
         ("topic", record.topic.encode()),
@@ -45,7 +46,7 @@ def origin(record: Record, reason: str, attempts: int) -> tuple[tuple[str, bytes
 
 async def transform(
     bus: Bus,
-    pulse: Pulse,
+    lifecycle: Lifecycle,
     topics: Sequence[Topic[Any]],
     *,
     group: str,
@@ -54,31 +55,34 @@ async def transform(
     after: After | None = None,
     records_max: int = 500,
     bytes_max: int = 4_194_304,
-    idle_s: float = 5.0,
+    fetch_wait_s: float = 5.0,
     commit_s: float = 1.0,
     commit_records_max: int = 1_000,
 ) -> None:
-    """Until draining. Raises `Unavailable` with nothing of the batch committed: run it again later."""
-    ledger = Ledger()
-    async with bus.subscribe(topics, group=group, ownership=ledger) as subscription, idling(pulse) as idle:
-        ledger.subscription = subscription
-        pulse.ready()
-        while not pulse.draining.is_set():
-            wait_s = max(0.0, min(idle_s, ledger.dirty_since + commit_s - anyio.current_time()))
-            records = await idle.fetch(subscription, records_max=records_max, bytes_max=bytes_max, wait_s=wait_s)
+    """Runs until draining. Raises `Unavailable` with nothing of the batch committed: run it again later."""
+    tracker = OffsetTracker()
+    async with (
+        bus.subscribe(topics, group=group, listener=tracker) as subscription,
+        draining_fetch(lifecycle) as fetcher,
+    ):
+        tracker.subscription = subscription
+        lifecycle.ready()
+        while not lifecycle.draining.is_set():
+            wait_s = max(0.0, min(fetch_wait_s, tracker.oldest_at + commit_s - anyio.current_time()))
+            records = await fetcher.fetch(subscription, records_max=records_max, bytes_max=bytes_max, wait_s=wait_s)
             if records:
                 await _publish(bus, await _outputs(records, step, dead_letter), dead_letter)
                 if after is not None and (more := await after()):
                     await bus.publish(more)
-                ledger.finished(records)
-            if ledger.due(commit_s, commit_records_max):
-                await ledger.commit()
-            pulse.progress()
-        await ledger.commit()
+                tracker.finish(records)
+            if tracker.due(commit_s, commit_records_max):
+                await tracker.commit()
+            lifecycle.progress()
+        await tracker.commit()
 
 
-class Ledger:
-    """What is finished and not committed yet. On a rebalance it is committed before the partitions go.
+class OffsetTracker:
+    """Offsets that are finished and not committed yet. On a rebalance they are committed before partitions are revoked.
 
     A batch is fetched in order and finished as a whole, so its end is always the end of a contiguous prefix.
     """
@@ -86,35 +90,35 @@ class Ledger:
     subscription: Subscription
 
     def __init__(self) -> None:
-        self.dirty_since = float("inf")
+        self.oldest_at = float("inf")
         self._offsets: dict[TopicPartition, int] = {}
         self._records = 0
 
-    def finished(self, records: Sequence[Record]) -> None:
+    def finish(self, records: Sequence[Record]) -> None:
         if not self._offsets:
-            self.dirty_since = anyio.current_time()
-        self._offsets |= {record.where: record.offset + 1 for record in records}
+            self.oldest_at = anyio.current_time()
+        self._offsets |= {record.topic_partition: record.offset + 1 for record in records}
         self._records += len(records)
 
     def due(self, commit_s: float, records_max: int) -> bool:
-        return self._records >= records_max or anyio.current_time() >= self.dirty_since + commit_s
+        return self._records >= records_max or anyio.current_time() >= self.oldest_at + commit_s
 
     async def commit(self) -> None:
         offsets = self._offsets
-        self._offsets, self._records, self.dirty_since = {}, 0, float("inf")
+        self._offsets, self._records, self.oldest_at = {}, 0, float("inf")
         if offsets:
-            with suppress(Fenced):  # the new owner repeats what we finished, under the same ids
+            with suppress(Fenced):  # the new owner repeats these records, with the same ids
                 await self.subscription.commit(offsets)
 
-    async def assigned(self, _: Mapping[TopicPartition, int]) -> None: ...
-    async def revoked(self, _: Iterable[TopicPartition]) -> None:
-        with suppress(Unavailable):  # as above; and the rebalance must go on
+    async def on_assigned(self, _: Mapping[TopicPartition, int]) -> None: ...
+    async def on_revoked(self, _: Iterable[TopicPartition]) -> None:
+        with suppress(Unavailable):  # the new owner repeats these records; the rebalance must go on
             await self.commit()
 
 
 async def _outputs(
     records: Sequence[Record], step: Step, dead_letter: DeadLetter
-) -> list[tuple[Record, Sequence[Emit]]]:
+) -> list[tuple[Record, Sequence[ProducerRecord]]]:
     outputs = []
     for number, record in enumerate(records, 1):
         outputs.append((record, _try(record, step, dead_letter)))
@@ -123,8 +127,8 @@ async def _outputs(
     return outputs
 
 
-def _try(record: Record, step: Step, dead_letter: DeadLetter) -> Sequence[Emit]:
-    for attempt in range(1, TRIES_MAX + 1):
+def _try(record: Record, step: Step, dead_letter: DeadLetter) -> Sequence[ProducerRecord]:
+    for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             return step(record)
         except Unavailable:
@@ -133,16 +137,18 @@ def _try(record: Record, step: Step, dead_letter: DeadLetter) -> Sequence[Emit]:
             return [dead_letter(record, str(error), attempt)]
         except Exception as error:  # noqa: BLE001 - a bug in a step must not stop every conversation behind it
             reason = f"{type(error).__name__}: {error}"
-    return [dead_letter(record, reason, TRIES_MAX)]
+    return [dead_letter(record, reason, ATTEMPTS_MAX)]
 
 
-async def _publish(bus: Bus, outputs: Sequence[tuple[Record, Sequence[Emit]]], dead_letter: DeadLetter) -> None:
-    """All at once; when something of it is refused, one by one, so that only its cause becomes a dead letter."""
+async def _publish(
+    bus: Bus, outputs: Sequence[tuple[Record, Sequence[ProducerRecord]]], dead_letter: DeadLetter
+) -> None:
+    """All outputs at once. If that is refused, per input record, so that only the cause becomes a dead letter."""
     try:
-        await bus.publish([emit for _, emits in outputs for emit in emits])
+        await bus.publish([output for _, produced in outputs for output in produced])
     except Refused:
-        for record, emits in outputs:
+        for record, produced in outputs:
             try:
-                await bus.publish(emits)
+                await bus.publish(produced)
             except Refused as error:
                 await bus.publish([dead_letter(record, str(error), 1)])

@@ -1,8 +1,8 @@
-"""What topics should be like at a cluster, what was found, and the difference: values, decided without asking anyone.
+"""Compares the topics a cluster should have with those it has. Pure.
 
-A partition count never changes under keyed records: it decides where a key lives, and so order and ids. Replicas are
-moved by the cluster's own tools. Both are refused with what to do; every other setting is created or altered. Names
-here are those on the wire, because that is what whoever looks at the cluster sees.
+The partition count of a topic with keyed records never changes: it decides in which partition a key is, and so order
+and ids. Replicas are moved with Kafka's own tools. Both differences are reported with a remedy; every other setting is
+created or altered. Names are those on the wire, as Kafka's tools show them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -13,13 +13,13 @@ from msgspec import Struct
 from airy.bus.topic import Retention, Topic
 
 DAY_MS = 86_400_000
-TOMBSTONE_MS = 30 * DAY_MS  # a reader that was away for less sees what was deleted
-VERSIONS_MS = DAY_MS  # a reader that was away for less sees every version of a key
-BATCH_BYTES = 65_536  # what a batch with one record weighs besides the record, with a margin
+TOMBSTONE_MS = 30 * DAY_MS  # a reader that was stopped for less sees every deletion
+VERSIONS_MS = DAY_MS  # a reader that was stopped for less sees every version of a key
+BATCH_BYTES = 65_536  # overhead of a batch with one record, rounded up
 KEPT = "-1"
 
 _AT_LEAST = {"max.message.bytes", "delete.retention.ms", "min.compaction.lag.ms"}
-"""More of these harms nobody."""
+"""Settings for which a larger value is accepted."""
 
 _RETENTION: dict[Retention, dict[str, str]] = {
     "kept": {"cleanup.policy": "delete", "retention.ms": KEPT, "retention.bytes": KEPT},
@@ -32,60 +32,62 @@ _RETENTION: dict[Retention, dict[str, str]] = {
 }
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
-    """A topic as it should be."""
+class DesiredTopic(Struct, frozen=True, kw_only=True):
+    """A topic as declared."""
 
     name: str
     partitions: int
     replication: int
     config: Mapping[str, str]
-    retention: str  # in words
+    retention: str  # for people
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """A topic as it is."""
+class ActualTopic(Struct, frozen=True, kw_only=True):
+    """A topic as the cluster has it."""
 
     name: str
     partitions: int
-    replication: int  # of the partition that has fewest
+    replication: int  # of the partition with the fewest
     config: Mapping[str, str]
 
 
-class Alteration(Struct, frozen=True, kw_only=True):
+class ConfigChange(Struct, frozen=True, kw_only=True):
+    """A setting that is altered."""
+
     name: str
     key: str
-    found: str
-    wanted: str
+    actual: str
+    desired: str
 
 
-class Refusal(Struct, frozen=True, kw_only=True):
-    """A difference nothing here can mend."""
+class ManualChange(Struct, frozen=True, kw_only=True):
+    """A difference an operator has to resolve."""
 
     name: str
-    what: str
-    todo: str
+    difference: str
+    remedy: str
 
 
-class Plan(Struct, frozen=True, kw_only=True):
-    create: tuple[Wanted, ...]
-    alter: tuple[Alteration, ...]
-    refuse: tuple[Refusal, ...]
-    right: tuple[str, ...]
-    unknown: tuple[str, ...] = ()  # in our namespace, but not on our page: left alone
+class TopicPlan(Struct, frozen=True, kw_only=True):
+    create: tuple[DesiredTopic, ...]
+    alter: tuple[ConfigChange, ...]
+    refuse: tuple[ManualChange, ...]
+    unchanged: tuple[str, ...]
+    unknown: tuple[str, ...] = ()  # in our namespace but not declared: left alone
 
     @property
     def empty(self) -> bool:
         return not (self.create or self.alter or self.refuse)
 
 
-def desired(
+def desired_topics(
     topics: Iterable[Topic[Any]],
     *,
-    named: Callable[[str], str],
+    wire_name: Callable[[str], str],
     replication: int,
     min_in_sync: int,
     record_bytes_max: int,
-) -> list[Wanted]:
+) -> list[DesiredTopic]:
     always = {
         "min.insync.replicas": str(min_in_sync),
         "max.message.bytes": str(record_bytes_max + BATCH_BYTES),
@@ -94,11 +96,11 @@ def desired(
         "compression.type": "producer",
     }
     return [
-        Wanted(
-            name=named(topic.name),
+        DesiredTopic(
+            name=wire_name(topic.name),
             partitions=topic.partitions,
             replication=replication,
-            config=_retained(topic) | always,
+            config=_retention_config(topic) | always,
             retention=retention(topic),
         )
         for topic in topics
@@ -106,44 +108,46 @@ def desired(
 
 
 def retention(topic: Topic[Any]) -> str:
-    """How long records stay, in words."""
+    """How long records stay, for people."""
     if topic.retention == "time":
         days, rest = divmod(topic.retention_ms or 0, DAY_MS)
         return f"{topic.retention_ms} ms" if rest else f"{days} days"
     return {"kept": "for ever", "compacted": "newest of each key"}[topic.retention]
 
 
-def diff(wanted: Sequence[Wanted], found: Mapping[str, Found], seen: Collection[str] = ()) -> Plan:
-    """`found` by name; `seen` are the names of everything that is ours at the cluster."""
-    there = [(topic, found[topic.name]) for topic in wanted if topic.name in found]
-    refuse = [refusal for topic, is_ in there for refusal in _refusals(topic, is_)]
-    alter = [alteration for topic, is_ in there for alteration in _alterations(topic, is_)]
-    wrong = {refusal.name for refusal in refuse} | {alteration.name for alteration in alter}
-    return Plan(
-        create=tuple(topic for topic in wanted if topic.name not in found),
+def plan_topics(
+    desired: Sequence[DesiredTopic], actual: Mapping[str, ActualTopic], owned: Collection[str] = ()
+) -> TopicPlan:
+    """`actual` by name; `owned` are the names of all our topics at the cluster."""
+    existing = [(topic, actual[topic.name]) for topic in desired if topic.name in actual]
+    refuse = [change for topic, found in existing for change in _manual_changes(topic, found)]
+    alter = [change for topic, found in existing for change in _config_changes(topic, found)]
+    different = {change.name for change in refuse} | {change.name for change in alter}
+    return TopicPlan(
+        create=tuple(topic for topic in desired if topic.name not in actual),
         alter=tuple(alter),
         refuse=tuple(refuse),
-        right=tuple(topic.name for topic, _ in there if topic.name not in wrong),
-        unknown=tuple(sorted(set(seen) - {topic.name for topic in wanted})),
+        unchanged=tuple(topic.name for topic, _ in existing if topic.name not in different),
+        unknown=tuple(sorted(set(owned) - {topic.name for topic in desired})),
     )
 
 
-def ours(names: Iterable[str], topics: Iterable[Topic[Any]], namespace: str) -> list[str]:
-    """Of all names at a cluster, those that can only be ours: in our namespace, or, without one, in a family of the
-    page (`application.…`, `dlq.…`), where Kafka's own and other owners' are not.
+def owned_topics(names: Iterable[str], topics: Iterable[Topic[Any]], namespace: str) -> list[str]:
+    """Names of a cluster that can only be ours: those in our namespace or, without one, those with the first part of a
+    declared name (`application.…`, `dlq.…`).
     """
-    families = {f"{topic.name.partition('.')[0]}." for topic in topics}
-    prefixes = (f"{namespace}.",) if namespace else tuple(families)
-    return [name for name in names if name.startswith(prefixes)]
+    prefixes = {f"{topic.name.partition('.')[0]}." for topic in topics}
+    known = (f"{namespace}.",) if namespace else tuple(prefixes)
+    return [name for name in names if name.startswith(known)]
 
 
-def _retained(topic: Topic[Any]) -> dict[str, str]:
+def _retention_config(topic: Topic[Any]) -> dict[str, str]:
     timed = {"retention.ms": str(topic.retention_ms)} if topic.retention == "time" else {}
-    return _RETENTION[topic.retention] | timed | (_soon(topic.versions_ms) if topic.versions_ms else {})
+    return _RETENTION[topic.retention] | timed | (_short_segments(topic.versions_ms) if topic.versions_ms else {})
 
 
-def _soon(versions_ms: int) -> dict[str, str]:
-    """For keys that change all the time: what may be compacted is closed as often, for an open segment never is."""
+def _short_segments(versions_ms: int) -> dict[str, str]:
+    """For keys that change often. Only closed segments are compacted, so segments are closed as often."""
     return {
         "min.compaction.lag.ms": str(versions_ms),
         "segment.ms": str(versions_ms),
@@ -151,33 +155,34 @@ def _soon(versions_ms: int) -> dict[str, str]:
     }
 
 
-def _refusals(wanted: Wanted, found: Found) -> Iterable[Refusal]:
-    if found.partitions != wanted.partitions:
-        yield Refusal(
-            name=wanted.name,
-            what=f"has {_count(found.partitions, 'partition')}, must have {wanted.partitions}",
-            todo="the count says where a key lives and is never changed: use another bus.kafka.namespace, and move the "
-            "log with `airy log export` and `airy log import`; if the topic is empty, delete it and apply again",
+def _manual_changes(desired: DesiredTopic, actual: ActualTopic) -> Iterable[ManualChange]:
+    if actual.partitions != desired.partitions:
+        yield ManualChange(
+            name=desired.name,
+            difference=f"has {_count(actual.partitions, 'partition')}, must have {desired.partitions}",
+            remedy="the count decides the partition of a key and is never changed: use another bus.kafka.namespace, "
+            "and move the log with `airy log export` and `airy log import`; if the topic is empty, delete it and apply "
+            "again",
         )
-    if found.replication != wanted.replication:
-        yield Refusal(
-            name=wanted.name,
-            what=f"has {_count(found.replication, 'replica')}, must have {wanted.replication}",
-            todo="move replicas with Kafka's kafka-reassign-partitions.sh, or say so in bus.kafka.replication",
+    if actual.replication != desired.replication:
+        yield ManualChange(
+            name=desired.name,
+            difference=f"has {_count(actual.replication, 'replica')}, must have {desired.replication}",
+            remedy="move replicas with Kafka's kafka-reassign-partitions.sh, or set bus.kafka.replication",
         )
 
 
-def _alterations(wanted: Wanted, found: Found) -> Iterable[Alteration]:
-    for key, value in wanted.config.items():
-        is_ = found.config.get(key, "")
-        if not _satisfied(key, value, is_):
-            yield Alteration(name=wanted.name, key=key, found=is_, wanted=value)
+def _config_changes(desired: DesiredTopic, actual: ActualTopic) -> Iterable[ConfigChange]:
+    for key, value in desired.config.items():
+        found = actual.config.get(key, "")
+        if not _satisfied(key, value, found):
+            yield ConfigChange(name=desired.name, key=key, actual=found, desired=value)
 
 
-def _satisfied(key: str, wanted: str, found: str) -> bool:
-    if key in _AT_LEAST and found.isdecimal():
-        return int(found) >= int(wanted)
-    return found == wanted
+def _satisfied(key: str, desired: str, actual: str) -> bool:
+    if key in _AT_LEAST and actual.isdecimal():
+        return int(actual) >= int(desired)
+    return actual == desired
 
 
 def _count(number: int, noun: str) -> str:

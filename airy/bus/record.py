@@ -1,4 +1,4 @@
-"""Records, positions, and what a publisher hands in."""
+"""Records as they are written and read, and their positions."""
 
 from typing import NamedTuple
 from zlib import crc32
@@ -14,19 +14,19 @@ class TopicPartition(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a record is. Offsets grow within a partition; gaps are normal."""
+    """The place of a record. Offsets grow within a partition; gaps are normal."""
 
     topic: str
     partition: int
     offset: int
 
     @property
-    def where(self) -> TopicPartition:
+    def topic_partition(self) -> TopicPartition:
         return TopicPartition(self.topic, self.partition)
 
 
-class Emit(Struct, frozen=True, gc=False):
-    """One record to be written: encoded, its partition chosen. Made by `Topic.emit`."""
+class ProducerRecord(Struct, frozen=True, gc=False):
+    """A record to be written: encoded, its partition chosen. Made by `Topic.record`."""
 
     topic: str
     partition: int
@@ -46,7 +46,7 @@ class Record(Struct, frozen=True, gc=False):
     timestamp_ms: int
 
     @property
-    def where(self) -> TopicPartition:
+    def topic_partition(self) -> TopicPartition:
         return TopicPartition(self.topic, self.partition)
 
     @property
@@ -55,7 +55,7 @@ class Record(Struct, frozen=True, gc=False):
 
     @property
     def fingerprint(self) -> int:
-        """Of what was written and when; the same on every backend, and hardly ever another record's."""
+        """A checksum of key, value and time: equal on every backend, and rarely equal for two records."""
         return crc32(b"%d" % self.timestamp_ms, crc32(self.value or b"", crc32(self.key)))
 
     def header(self, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A topic is a value: name, what its records hold, how many partitions, how long they stay.
+"""A topic is a value: name, type of its values, number of partitions, retention.
 
 Keys are text everywhere. The partition of a key is CRC-32 modulo the partition count, which is librdkafka's
 `consistent` partitioner, so any Kafka tool can find a key; it is computed here for every backend alike.
@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-from airy.bus.record import Emit, Headers, Record, TopicPartition
+from airy.bus.record import Headers, ProducerRecord, Record, TopicPartition
 from airy.errors import Undecodable
 
 V = TypeVar("V")
@@ -22,7 +22,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 class Topic(Generic[V]):
-    """`value_type` bytes means the value is kept as it came, byte for byte."""
+    """With `value_type` bytes the value is kept unchanged, byte for byte."""
 
     def __init__(  # a plain class: msgspec structs cannot hold the encoder and stay frozen values
         self,
@@ -42,8 +42,8 @@ class Topic(Generic[V]):
         self.partitions = partitions
         self.retention = retention
         self.retention_ms = retention_ms
-        self.versions_ms = versions_ms  # of a compacted one: for so long every version stays, if not as usual
-        self.key = key  # what the key is, in words
+        self.versions_ms = versions_ms  # compacted topics: how long every version of a key stays; None: the default
+        self.key = key  # what the key is, for the docs
         self.writers = writers
         self.readers = readers
         self._raw = value_type is bytes
@@ -57,17 +57,19 @@ class Topic(Generic[V]):
         return partition_of(key.encode(), self.partitions)
 
     @property
-    def where(self) -> tuple[TopicPartition, ...]:
+    def topic_partitions(self) -> tuple[TopicPartition, ...]:
         return tuple(TopicPartition(self.name, number) for number in range(self.partitions))
 
-    def emit(self, key: str, value: V | None, *, headers: Headers = (), timestamp_ms: int | None = None) -> Emit:
-        """Encode here, so that a value that cannot be written fails where it was made."""
+    def record(
+        self, key: str, value: V | None, *, headers: Headers = (), timestamp_ms: int | None = None
+    ) -> ProducerRecord:
+        """A record to publish. Encodes now, so that a value that cannot be encoded fails at its origin."""
         encoded = key.encode()
         data = None if value is None else value if self._raw else self._encoder.encode(value)
-        return Emit(self.name, partition_of(encoded, self.partitions), encoded, data, headers, timestamp_ms)  # type: ignore[arg-type]
+        return ProducerRecord(self.name, partition_of(encoded, self.partitions), encoded, data, headers, timestamp_ms)  # type: ignore[arg-type]
 
     def decode(self, record: Record) -> V | None:
-        """The record's value; None is a tombstone. Raises `Undecodable`."""
+        """The value of a record; None is a tombstone. Raises `Undecodable`."""
         if record.value is None:
             return None
         if self._raw:
@@ -75,5 +77,7 @@ class Topic(Generic[V]):
         try:
             return self._decoder.decode(record.value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            message = f"{record.topic}[{record.partition}]@{record.offset} does not hold what its topic says: {error}"
+            message = (
+                f"{record.topic}[{record.partition}]@{record.offset} does not decode as its topic declares: {error}"
+            )
             raise Undecodable(message) from error

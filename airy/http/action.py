@@ -1,7 +1,7 @@
-"""An action: one `POST /<resource>.<verb>` as a value, and what happens around each of them.
+"""An action: one `POST /<resource>.<verb>` as a value, and the steps that are the same for every action.
 
-Handlers are plain functions from a typed body to an answer; reading and checking the body, waiting for a
-position, the position of the write and the id of the request are the same for all and live here.
+A handler is a function from a typed body to a `Reply`. This module reads and validates the body, waits for the
+positions the caller presents, and returns the position of the write.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,15 +13,15 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from airy import topics
-from airy.actors.commands import Cause
 from airy.bus.record import Position
+from airy.commands import RequestContext
 from airy.errors import Refused
-from airy.http import bodies
 from airy.http.asgi import RawHeaders, Receive
 from airy.http.auth import ANONYMOUS, PERMISSION, Permission
-from airy.http.ports import Edge
+from airy.http.json_response import json_response
+from airy.http.ports import ApiContext
 from airy.http.problems import unavailable
-from airy.http.reply import json_reply
+from airy.http.request_bodies import BodyReader, LongText, Text, convert, json_object
 
 B = TypeVar("B", bound=Struct)
 
@@ -31,41 +31,41 @@ POSITION_HEADER = "x-airy-position"
 KEY_HEADER = "idempotency-key"
 
 
-class Nothing(Struct, frozen=True):
-    """The body of an action that takes none."""
+class NoBody(Struct, frozen=True):
+    """The body of an action without parameters."""
 
 
-class Common(Struct, frozen=True):
-    """What any body may hold, besides headers of the same meaning."""
+class CommonFields(Struct, frozen=True):
+    """Fields that every body may have; headers of the same meaning exist."""
 
-    position: bodies.LongText | None = None
-    idempotency_key: bodies.Text | None = None
+    position: LongText | None = None
+    idempotency_key: Text | None = None
 
 
-class Answer(Struct, frozen=True):
-    """`body` None is an empty one; `position` is that of the write this answers, `also` those beside it."""
+class Reply(Struct, frozen=True):
+    """`body` None: an empty response. `position` and `more_positions` are those of the records the action wrote."""
 
     body: object = None
     position: Position | None = None
-    also: Sequence[Position] = ()
+    more_positions: Sequence[Position] = ()
 
 
-class Call(Struct, Generic[B], frozen=True):
-    """One request, read and checked."""
+class ActionRequest(Struct, Generic[B], frozen=True):
+    """A validated request."""
 
     body: B
-    cause: Cause
+    context: RequestContext
 
 
-Handler = Callable[[Edge, Call[B]], Awaitable[Answer]]
+Handler = Callable[[ApiContext, ActionRequest[B]], Awaitable[Reply]]
 
 
 class Action(Struct, frozen=True, kw_only=True):
-    paths: tuple[str, ...]  # the first is its name, the others older spellings
+    paths: tuple[str, ...]  # the first is the action's name, the others are older spellings
     permission: Permission
     status: int
     body: type[Struct]
-    returns: Any  # the shape of the answer's body; None: it has none
+    returns: Any  # the schema of the response body; None: it has none
     summary: str
     handler: Handler[Any]
 
@@ -77,7 +77,7 @@ def action(
     returns: Any = None,
     status: int = 200,
 ) -> Callable[[Handler[B]], Action]:
-    """Make an `Action` of a handler; its docstring becomes the summary."""
+    """Decorator: make an `Action` of a handler; its docstring becomes the summary."""
 
     def make(handler: Handler[B]) -> Action:
         summary = " ".join((handler.__doc__ or "").split())
@@ -94,47 +94,50 @@ def action(
     return make
 
 
-def route(of: Action, edge: Edge, reader: bodies.BodyReader) -> HTTPRouteHandler:
+def route(action: Action, api: ApiContext, reader: BodyReader) -> HTTPRouteHandler:
     """The Litestar handler of an action."""
 
     async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
         headers = cast("RawHeaders", request.scope["headers"])
         request_id = cast("str", request.scope["state"]["request_id"])
-        document = bodies.document(await reader.read(cast("Receive", request.receive), headers), headers)
-        body = bodies.convert(document, of.body)
-        common = bodies.convert(document, Common)
+        fields = json_object(await reader.read(cast("Receive", request.receive), headers), headers)
+        body = convert(fields, action.body)
+        common = convert(fields, CommonFields)
         caller = request.scope.get("user") or ANONYMOUS
-        cause = Cause(caller=caller.id, request_id=request_id, key=_key(headers, common))
-        await _catch_up(edge, _positions(headers, common))
-        return _response(await of.handler(edge, Call(body, cause)), of.status)
+        context = RequestContext(caller=caller.id, request_id=request_id, key=_idempotency_key(headers, common))
+        await _wait_for_positions(api, _position_tokens(headers, common))
+        return _response(await action.handler(api, ActionRequest(body, context)), action.status)
 
-    return post(list(of.paths), opt={PERMISSION: of.permission}, name=of.paths[0])(handle)
+    return post(list(action.paths), opt={PERMISSION: action.permission}, name=action.paths[0])(handle)
 
 
-def _response(answer: Answer, status: int) -> ASGIResponse:
-    positions = (*([answer.position] if answer.position else ()), *answer.also)
+def _response(reply: Reply, status: int) -> ASGIResponse:
+    positions = (*([reply.position] if reply.position else ()), *reply.more_positions)
     headers = {POSITION_HEADER: ",".join(map(topics.position_token, positions))} if positions else None
-    return json_reply(answer.body, status, headers)
+    return json_response(reply.body, status, headers)
 
 
-async def _catch_up(edge: Edge, tokens: list[str]) -> None:
-    """Wait until the store holds what the caller has already seen (G6); half a log answers nobody."""
-    if not edge.caught_up():
-        raise unavailable("this replica is folding the log, and does not know everything yet: ask again, or another")
+async def _wait_for_positions(api: ApiContext, tokens: list[str]) -> None:
+    """Return once the store holds every position the caller presents (G6).
+
+    Raises `Problem` 503 after `read_wait_s`, and at once while the store has not caught up since the start.
+    """
+    if not api.caught_up():
+        raise unavailable("this replica is still folding the log: retry, or ask another replica")
     for token in tokens:
         position = topics.parse_position_token(token)
-        if not await edge.reached(position, edge.read_wait_s):
-            raise unavailable(f"this replica has not reached position {token} within {edge.read_wait_s:g} s")
+        if not await api.wait_for_position(position, api.read_wait_s):
+            raise unavailable(f"this replica has not reached position {token} within {api.read_wait_s:g} s")
 
 
-def _positions(headers: RawHeaders, common: Common) -> list[str]:
+def _position_tokens(headers: RawHeaders, common: CommonFields) -> list[str]:
     tokens = [token.strip() for part in _values(headers, POSITION_HEADER, common.position) for token in part.split(",")]
     if len(tokens) > POSITIONS_MAX:
         raise Refused(f"at most {POSITIONS_MAX} positions", field="position")
     return [token for token in tokens if token]
 
 
-def _key(headers: RawHeaders, common: Common) -> str | None:
+def _idempotency_key(headers: RawHeaders, common: CommonFields) -> str | None:
     keys = set(_values(headers, KEY_HEADER, common.idempotency_key))
     if len(keys) > 1:
         raise Refused("two different idempotency keys", field="idempotency_key")
@@ -145,7 +148,7 @@ def _key(headers: RawHeaders, common: Common) -> str | None:
 
 
 def _values(headers: RawHeaders, name: str, in_body: str | None) -> list[str]:
-    """What was given under a header, however often, and in the body."""
-    wanted = name.encode()
-    given = [value.decode("latin-1") for header, value in headers if header == wanted]
-    return given if in_body is None else [*given, in_body]
+    """Every value of a header, and the body's field of the same meaning."""
+    encoded_name = name.encode()
+    values = [value.decode("latin-1") for header, value in headers if header == encoded_name]
+    return values if in_body is None else [*values, in_body]

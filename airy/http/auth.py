@@ -1,8 +1,7 @@
-"""Who calls, and what they may: tokens, permissions and the guard every route of the application stands
-behind.
+"""Authentication and authorisation: API tokens, permissions, and the guard of every route.
 
-Deny by default: a route that does not declare its permission cannot be called at all. Sessions, roles and
-source tokens will be further `Authenticator`s; routes and handlers only ever see a `Caller`.
+Deny by default: a route that declares no permission answers 403 to every caller. Each way to authenticate is an
+`Authenticator`; routes and handlers see a `Caller` only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,28 +19,28 @@ from airy.http.asgi import RawHeaders
 from airy.http.problems import Problem
 from airy.secret import Secret
 
-PERMISSION = "permission"  # the key under which a route declares it
+PERMISSION = "permission"  # the key of a route's `opt` that declares it
 BEARER = b"bearer "
 
 
 class Permission(StrEnum):
-    """What a route asks of its caller."""
+    """What a route requires of its caller."""
 
-    OPEN = "open"  # nothing: health probes, and callers proven in another way
-    READ = "read"  # see conversations, channels, settings
+    OPEN = "open"  # nothing: health probes, and routes that authenticate in another way
+    READ = "read"  # read conversations, channels, settings
     WRITE = "write"  # take part in conversations
     MANAGE = "manage"  # connect channels, subscribe webhooks
-    OPERATE = "operate"  # metrics
+    OPERATE = "operate"  # metrics and processes
 
 
-EVERYTHING = frozenset(Permission)
+ALL_PERMISSIONS = frozenset(Permission)
 
 
 class Caller(Struct, frozen=True):
-    """`id` goes into facts as the sender, so it never holds any part of a credential."""
+    """`id` is stored in facts as the sender, so it holds no part of a credential."""
 
     id: str
-    permissions: frozenset[Permission] = EVERYTHING
+    permissions: frozenset[Permission] = ALL_PERMISSIONS
 
 
 ANONYMOUS = Caller("airy-core-anonymous")
@@ -49,31 +48,30 @@ ANONYMOUS = Caller("airy-core-anonymous")
 
 class Authenticator(Protocol):
     def authenticate(self, headers: RawHeaders, /) -> Caller | None:
-        """Whose request this is; None if it proves nothing."""
+        """The caller that the headers authenticate; None if there is none."""
         ...
 
 
-class OpenMode:
-    """Everybody may do everything. Only ever chosen in so many words."""
+class OpenAccess:
+    """Grants every permission to every request. Used only if `security.open` is set."""
 
     def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
         return ANONYMOUS
 
 
-class Tokens:
+class TokenAuthenticator:
     """Static API tokens by name: `Authorization: Bearer <token>` or the bare token.
 
-    Only their hashes are kept, and all of them are compared in constant time, so neither memory nor timing
-    tells one.
+    Only hashes are kept, and every one is compared in constant time: neither memory nor timing reveals a token.
     """
 
     def __init__(self, tokens: Mapping[str, Secret], *, chars_min: int = 16) -> None:
         if not tokens:
-            raise Refused("no API token is configured: set security.systemToken, or security.open to do without")
+            raise Refused("no API token is configured: set security.systemToken, or security.open to run without one")
         for name, token in tokens.items():
             if len(token.reveal()) < chars_min:
-                raise Refused(f"the API token {name!r} is too easy to guess: give it at least {chars_min} characters")
-        self._known = [(Caller(caller_id(name)), _hash(token.reveal().encode())) for name, token in tokens.items()]
+                raise Refused(f"the API token {name!r} is too short: it needs at least {chars_min} characters")
+        self._callers = [(Caller(caller_id(name)), _hash(token.reveal().encode())) for name, token in tokens.items()]
 
     def authenticate(self, headers: RawHeaders) -> Caller | None:
         given = [value for name, value in headers if name == b"authorization"]
@@ -82,22 +80,20 @@ class Tokens:
         credential = given[0].strip()
         if credential[: len(BEARER)].lower() == BEARER:
             credential = credential[len(BEARER) :].strip()
-        hashed, found = _hash(credential), None
-        for caller, known in self._known:
-            if compare_digest(hashed, known):
+        given_hash, found = _hash(credential), None
+        for caller, token_hash in self._callers:
+            if compare_digest(given_hash, token_hash):
                 found = caller
         return found
 
 
 def caller_id(token_name: str) -> str:
-    """The original puts the token's first four characters behind the dash; a name identifies as well and
-    gives nothing away.
-    """
+    """The id of a token's caller. The original Airy uses the token's first four characters instead of its name."""
     return f"system-token-{token_name}"
 
 
 class Guard:
-    """Called by the application before each handler; the caller it finds is the request's `user`."""
+    """Litestar runs it before each handler. Stores the caller as the request's `user`; raises 403."""
 
     def __init__(self, authenticators: Iterable[Authenticator]) -> None:
         self._authenticators = tuple(authenticators)
@@ -116,7 +112,7 @@ class Guard:
 
 
 def forbidden() -> Problem:
-    """403, never 401: clients of the original go to the login page on 403. It does not say what was wrong."""
+    """403, never 401: clients of the original Airy open the login page on 403. The reason is not given."""
     return Problem(403, "forbidden")
 
 

@@ -2,26 +2,26 @@
 
 from msgspec import Struct
 
-from airy.actors.commands import Unknown
+from airy.commands import NotFound
 from airy.errors import Refused
-from airy.http import shapes
-from airy.http.action import Answer, Call, action
+from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.bodies import Id, LongText, Text
-from airy.http.ports import Edge
+from airy.http.ports import ApiContext
+from airy.http.request_bodies import Id, LongText, Text
+from airy.http.response_schemas import ChannelSchema, FacebookPageSchema, ListSchema
 from airy.model.render import render_channel
 from airy.secret import Secret
 
 
-class List(Struct, frozen=True):
+class ListChannels(Struct, frozen=True):
     source: Text | None = None
 
 
-class Reference(Struct, frozen=True):
+class ChannelReference(Struct, frozen=True):
     channel_id: Id
 
 
-class Update(Struct, frozen=True):
+class UpdateChannel(Struct, frozen=True):
     channel_id: Id
     name: Text | None = None
     image_url: LongText | None = None
@@ -36,41 +36,41 @@ class ConnectFacebook(Struct, frozen=True):
 
 class ExploreFacebook(Struct, frozen=True):
     auth_token: Secret | None = None
-    token: Secret | None = None  # what the original's JavaScript client calls it
+    token: Secret | None = None  # the field's name in the original Airy's JavaScript client
 
 
-@action("/channels.list", permission=Permission.READ, body=List, returns=shapes.Data[shapes.Channel])
-async def list_(edge: Edge, call: Call[List]) -> Answer:
+@action("/channels.list", permission=Permission.READ, body=ListChannels, returns=ListSchema[ChannelSchema])
+async def list_(api: ApiContext, request: ActionRequest[ListChannels]) -> Reply:
     """All connected channels, or those of one source."""
-    found = await edge.store.channels(source=call.body.source)
-    return Answer({"data": [render_channel(channel) for channel in found]})
+    found = await api.store.channels(source=request.body.source)
+    return Reply({"data": [render_channel(channel) for channel in found]})
 
 
-@action("/channels.info", permission=Permission.READ, body=Reference, returns=shapes.Channel)
-async def info(edge: Edge, call: Call[Reference]) -> Answer:
+@action("/channels.info", permission=Permission.READ, body=ChannelReference, returns=ChannelSchema)
+async def info(api: ApiContext, request: ActionRequest[ChannelReference]) -> Reply:
     """One connected channel."""
-    channel = await edge.store.channel(call.body.channel_id)
+    channel = await api.store.channel(request.body.channel_id)
     if channel is None or not channel.connected:
-        raise Unknown(f"there is no connected channel {call.body.channel_id}", field="channel_id")
-    return Answer(render_channel(channel))
+        raise NotFound(f"there is no connected channel {request.body.channel_id}", field="channel_id")
+    return Reply(render_channel(channel))
 
 
-@action("/channels.update", permission=Permission.MANAGE, body=Update, returns=shapes.Channel)
-async def update(edge: Edge, call: Call[Update]) -> Answer:
-    """Give a connected channel another name or picture."""
-    body = call.body
-    done = await edge.commands.channels.update(body.channel_id, name=body.name, image_url=body.image_url)
-    return Answer(render_channel(done.value), position=done.position)
+@action("/channels.update", permission=Permission.MANAGE, body=UpdateChannel, returns=ChannelSchema)
+async def update(api: ApiContext, request: ActionRequest[UpdateChannel]) -> Reply:
+    """Change the name or the picture of a connected channel."""
+    body = request.body
+    written = await api.commands.channels.update(body.channel_id, name=body.name, image_url=body.image_url)
+    return Reply(render_channel(written.value), position=written.position)
 
 
-@action("/channels.facebook.connect", permission=Permission.MANAGE, body=ConnectFacebook, returns=shapes.Channel)
-async def connect_facebook(edge: Edge, call: Call[ConnectFacebook]) -> Answer:
-    """Connect a Facebook page; the token is exchanged for a long-lived one and never shown again."""
-    body = call.body
-    done = await edge.commands.channels.connect_facebook(
+@action("/channels.facebook.connect", permission=Permission.MANAGE, body=ConnectFacebook, returns=ChannelSchema)
+async def connect_facebook(api: ApiContext, request: ActionRequest[ConnectFacebook]) -> Reply:
+    """Connect a Facebook page. The token is exchanged for a long-lived one, which no response contains."""
+    body = request.body
+    written = await api.commands.channels.connect_facebook(
         body.page_id, body.page_token, name=body.name, image_url=body.image_url
     )
-    return Answer(render_channel(done.value), position=done.position)
+    return Reply(render_channel(written.value), position=written.position)
 
 
 @action(
@@ -78,15 +78,15 @@ async def connect_facebook(edge: Edge, call: Call[ConnectFacebook]) -> Answer:
     "/facebook.channels.explore",
     permission=Permission.MANAGE,
     body=ExploreFacebook,
-    returns=shapes.Data[shapes.FacebookPage],
+    returns=ListSchema[FacebookPageSchema],
 )
-async def explore_facebook(edge: Edge, call: Call[ExploreFacebook]) -> Answer:
+async def explore_facebook(api: ApiContext, request: ActionRequest[ExploreFacebook]) -> Reply:
     """The Facebook pages a user token gives access to."""
-    token = call.body.auth_token or call.body.token
+    token = request.body.auth_token or request.body.token
     if token is None:
         raise Refused("is required", field="auth_token")
-    accounts = await edge.commands.channels.explore_facebook(token)
-    return Answer(
+    accounts = await api.commands.channels.explore_facebook(token)
+    return Reply(
         {
             "data": [
                 {
@@ -101,10 +101,10 @@ async def explore_facebook(edge: Edge, call: Call[ExploreFacebook]) -> Answer:
     )
 
 
-@action("/channels.facebook.disconnect", permission=Permission.MANAGE, body=Reference, status=204)
-async def disconnect_facebook(edge: Edge, call: Call[Reference]) -> Answer:
-    """Disconnect a channel, whatever its source; twice is once."""
-    return Answer(position=await edge.commands.channels.disconnect(call.body.channel_id))
+@action("/channels.facebook.disconnect", permission=Permission.MANAGE, body=ChannelReference, status=204)
+async def disconnect_facebook(api: ApiContext, request: ActionRequest[ChannelReference]) -> Reply:
+    """Disconnect a channel of any source. Idempotent."""
+    return Reply(position=await api.commands.channels.disconnect(request.body.channel_id))
 
 
 ACTIONS = (list_, info, update, connect_facebook, explore_facebook, disconnect_facebook)

@@ -1,9 +1,9 @@
-"""`/client.config`: what a user interface needs to know before it shows anything."""
+"""`/client.config`: the start configuration of a user interface."""
 
-from airy.http import shapes
-from airy.http.action import Answer, Call, Nothing, action
+from airy.http.action import ActionRequest, NoBody, Reply, action
 from airy.http.auth import Permission
-from airy.http.ports import Edge
+from airy.http.ports import ApiContext
+from airy.http.response_schemas import ClientConfigSchema
 
 
 def _color(value: str, background: str, position: int) -> dict[str, object]:
@@ -20,15 +20,15 @@ TAG_CONFIG = {
 }
 
 
-@action("/client.config", permission=Permission.READ, body=Nothing, returns=shapes.Config)
-async def config(edge: Edge, _call: Call[Nothing]) -> Answer:
+@action("/client.config", permission=Permission.READ, body=NoBody, returns=ClientConfigSchema)
+async def config(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
     """Services and their health, the colours of tags, the version."""
-    return Answer(
+    return Reply(
         {
-            "services": edge.status.services(),
-            "user_profile": None,  # a token is nobody
+            "services": api.health.services(),
+            "user_profile": None,  # API tokens have no user
             "tag_config": TAG_CONFIG,
-            "cluster_version": edge.version,
+            "cluster_version": api.version,
         }
     )
 

@@ -4,34 +4,34 @@ from typing import cast
 
 from msgspec import Struct
 
-from airy.actors.commands import Unknown
-from airy.http import shapes
-from airy.http.action import Answer, Call, action
+from airy.commands import NotFound
+from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.bodies import Id, LongText, Text
-from airy.http.paging import envelope
-from airy.http.ports import Edge
+from airy.http.pagination import page_body
+from airy.http.ports import ApiContext
+from airy.http.request_bodies import Id, LongText, Text
+from airy.http.response_schemas import ConversationSchema, PageSchema
 from airy.model.render import render_conversation
 from airy.store.api import ConversationView, Page
 from airy.store.cursors import page_size
 
 
-class List(Struct, frozen=True):
+class ListConversations(Struct, frozen=True):
     filters: LongText | None = None
     cursor: Text | None = None
     page_size: int | None = None
 
 
-class Reference(Struct, frozen=True):
+class ConversationReference(Struct, frozen=True):
     conversation_id: Id
 
 
-class Tagging(Struct, frozen=True):
+class ConversationTagReference(Struct, frozen=True):
     conversation_id: Id
     tag_id: Id
 
 
-class SetState(Struct, frozen=True):
+class SetConversationState(Struct, frozen=True):
     conversation_id: Id
     state: Text
 
@@ -41,76 +41,80 @@ class UpdateContact(Struct, frozen=True):
     display_name: Text
 
 
-@action("/conversations.list", permission=Permission.READ, body=List, returns=shapes.Page[shapes.Conversation])
-async def list_(edge: Edge, call: Call[List]) -> Answer:
-    """Conversations by latest activity, newest first; filtered, a page at a time."""
-    body = call.body
-    page = await edge.store.conversations(
+@action(
+    "/conversations.list", permission=Permission.READ, body=ListConversations, returns=PageSchema[ConversationSchema]
+)
+async def list_(api: ApiContext, request: ActionRequest[ListConversations]) -> Reply:
+    """A page of conversations that match a filter, latest activity first."""
+    body = request.body
+    page = await api.store.conversations(
         filters=body.filters, cursor=body.cursor or None, page_size=page_size(body.page_size)
     )
     if body.page_size == 0:  # only the count is wanted
         page = Page(items=[], previous_cursor=None, next_cursor=None, total=page.total)
-    return Answer(envelope(page, [_render(cast("ConversationView", item)) for item in page.items]))
+    return Reply(page_body(page, [_render(cast("ConversationView", item)) for item in page.items]))
 
 
-@action("/conversations.info", permission=Permission.READ, body=Reference, returns=shapes.Conversation)
-async def info(edge: Edge, call: Call[Reference]) -> Answer:
+@action("/conversations.info", permission=Permission.READ, body=ConversationReference, returns=ConversationSchema)
+async def info(api: ApiContext, request: ActionRequest[ConversationReference]) -> Reply:
     """One conversation."""
-    view = await edge.store.conversation(call.body.conversation_id)
+    view = await api.store.conversation(request.body.conversation_id)
     if view is None:
-        raise Unknown(f"there is no conversation {call.body.conversation_id}", field="conversation_id")
-    return Answer(_render(view))
+        raise NotFound(f"there is no conversation {request.body.conversation_id}", field="conversation_id")
+    return Reply(_render(view))
 
 
 @action(
     "/conversations.mark-read",
     "/conversations.markRead",
     permission=Permission.WRITE,
-    body=Reference,
+    body=ConversationReference,
     status=204,
 )
-async def mark_read(edge: Edge, call: Call[Reference]) -> Answer:
-    """Everything in the conversation so far has been read."""
-    return Answer(position=await edge.commands.conversations.mark_read(call.body.conversation_id, call.cause))
+async def mark_read(api: ApiContext, request: ActionRequest[ConversationReference]) -> Reply:
+    """Mark all messages of the conversation as read."""
+    return Reply(position=await api.commands.conversations.mark_read(request.body.conversation_id, request.context))
 
 
-@action("/conversations.tag", permission=Permission.WRITE, body=Tagging, status=204)
-async def tag(edge: Edge, call: Call[Tagging]) -> Answer:
-    """Put a tag on a conversation; twice is once."""
-    body = call.body
-    return Answer(position=await edge.commands.conversations.tag(body.conversation_id, body.tag_id, call.cause))
+@action("/conversations.tag", permission=Permission.WRITE, body=ConversationTagReference, status=204)
+async def tag(api: ApiContext, request: ActionRequest[ConversationTagReference]) -> Reply:
+    """Add a tag to a conversation. Idempotent."""
+    body = request.body
+    return Reply(position=await api.commands.conversations.tag(body.conversation_id, body.tag_id, request.context))
 
 
-@action("/conversations.untag", permission=Permission.WRITE, body=Tagging, status=204)
-async def untag(edge: Edge, call: Call[Tagging]) -> Answer:
-    """Take a tag off a conversation."""
-    body = call.body
-    return Answer(position=await edge.commands.conversations.untag(body.conversation_id, body.tag_id, call.cause))
+@action("/conversations.untag", permission=Permission.WRITE, body=ConversationTagReference, status=204)
+async def untag(api: ApiContext, request: ActionRequest[ConversationTagReference]) -> Reply:
+    """Remove a tag from a conversation."""
+    body = request.body
+    return Reply(position=await api.commands.conversations.untag(body.conversation_id, body.tag_id, request.context))
 
 
 @action(
     "/conversations.set-state",
     "/conversations.setState",
     permission=Permission.WRITE,
-    body=SetState,
+    body=SetConversationState,
     status=204,
 )
-async def set_state(edge: Edge, call: Call[SetState]) -> Answer:
-    """Set the state to any word; by convention OPEN or CLOSED."""
-    body = call.body
-    return Answer(position=await edge.commands.conversations.set_state(body.conversation_id, body.state, call.cause))
+async def set_state(api: ApiContext, request: ActionRequest[SetConversationState]) -> Reply:
+    """Set the state of a conversation: any text, by convention OPEN or CLOSED."""
+    body = request.body
+    return Reply(position=await api.commands.conversations.set_state(body.conversation_id, body.state, request.context))
 
 
 @action(
     "/conversations.remove-state",
     "/conversations.removeState",
     permission=Permission.WRITE,
-    body=Reference,
+    body=ConversationReference,
     status=204,
 )
-async def remove_state(edge: Edge, call: Call[Reference]) -> Answer:
-    """Remove the state."""
-    return Answer(position=await edge.commands.conversations.set_state(call.body.conversation_id, None, call.cause))
+async def remove_state(api: ApiContext, request: ActionRequest[ConversationReference]) -> Reply:
+    """Remove the state of a conversation."""
+    return Reply(
+        position=await api.commands.conversations.set_state(request.body.conversation_id, None, request.context)
+    )
 
 
 @action(
@@ -120,18 +124,20 @@ async def remove_state(edge: Edge, call: Call[Reference]) -> Answer:
     body=UpdateContact,
     status=204,
 )
-async def update_contact(edge: Edge, call: Call[UpdateContact]) -> Answer:
-    """Name the contact; the provider's name no longer replaces it."""
-    body = call.body
-    return Answer(
-        position=await edge.commands.conversations.name_contact(body.conversation_id, body.display_name, call.cause)
+async def update_contact(api: ApiContext, request: ActionRequest[UpdateContact]) -> Reply:
+    """Set the contact's name. Names from the provider no longer replace it."""
+    body = request.body
+    return Reply(
+        position=await api.commands.conversations.name_contact(body.conversation_id, body.display_name, request.context)
     )
 
 
-@action("/conversations.refetch", permission=Permission.WRITE, body=Reference, status=202)
-async def refetch(edge: Edge, call: Call[Reference]) -> Answer:
-    """Ask the provider for the contact's name and picture again."""
-    return Answer(position=await edge.commands.conversations.refetch_profile(call.body.conversation_id, call.cause))
+@action("/conversations.refetch", permission=Permission.WRITE, body=ConversationReference, status=202)
+async def refetch(api: ApiContext, request: ActionRequest[ConversationReference]) -> Reply:
+    """Fetch the contact's name and picture from the provider again."""
+    return Reply(
+        position=await api.commands.conversations.refetch_profile(request.body.conversation_id, request.context)
+    )
 
 
 def _render(view: ConversationView) -> dict[str, object]:

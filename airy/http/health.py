@@ -1,36 +1,34 @@
-"""Probes, open to anybody: `/livez` (would a restart help?), `/readyz` (may traffic come?),
-`/actuator/health`.
-"""
+"""Health probes without authentication: `/livez` (liveness), `/readyz` (readiness), `/actuator/health`."""
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from airy.http.auth import PERMISSION, Permission
-from airy.http.ports import Status
-from airy.http.reply import json_reply
+from airy.http.json_response import json_response
+from airy.http.ports import ProcessHealth
 
 OPEN = {PERMISSION: Permission.OPEN}
 PROBES = frozenset({"/livez", "/readyz", "/actuator/health"})
 
 
-def routes(status: Status) -> list[HTTPRouteHandler]:
+def routes(health: ProcessHealth) -> list[HTTPRouteHandler]:
     @get("/livez", opt=OPEN)
     async def livez() -> ASGIResponse:
-        """200 unless only a restart would help."""
-        alive = status.alive()
-        return json_reply({"alive": alive}, 200 if alive else 503)
+        """200; 503 if only a restart would help."""
+        alive = health.alive()
+        return json_response({"alive": alive}, 200 if alive else 503)
 
     @get("/readyz", opt=OPEN)
     async def readyz() -> ASGIResponse:
-        """200 when requests can be served; else what is waited for."""
-        waiting = dict(status.waiting_for())
-        return json_reply({"ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200)
+        """200 if the process can serve requests; else 503 and the reasons."""
+        waiting_for = dict(health.waiting_for())
+        return json_response({"ready": not waiting_for, "waiting_for": waiting_for}, 503 if waiting_for else 200)
 
     @get("/actuator/health", opt=OPEN)
-    async def health() -> ASGIResponse:
-        """The original's health page."""
-        up = status.alive() and not status.waiting_for()
-        return json_reply({"status": "UP" if up else "DOWN"}, 200 if up else 503)
+    async def actuator_health() -> ASGIResponse:
+        """The original Airy's health probe."""
+        up = health.alive() and not health.waiting_for()
+        return json_response({"status": "UP" if up else "DOWN"}, 200 if up else 503)
 
-    return [livez, readyz, health]
+    return [livez, readyz, actuator_health]

@@ -5,71 +5,71 @@ from typing import cast
 from msgspec import Struct
 from msgspec.structs import replace
 
-from airy.actors.commands import Unknown
-from airy.http import shapes
-from airy.http.action import Answer, Call, action
+from airy.commands import NotFound
+from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.bodies import Id, Json, Text
-from airy.http.paging import envelope
-from airy.http.ports import Edge
+from airy.http.pagination import page_body
+from airy.http.ports import ApiContext
+from airy.http.request_bodies import Id, Json, Text
+from airy.http.response_schemas import MessageSchema, PageSchema
 from airy.model.conversation import Message
 from airy.model.render import render_message
 from airy.store.cursors import page_size
 
 
-class List(Struct, frozen=True):
+class ListMessages(Struct, frozen=True):
     conversation_id: Id
     cursor: Text | None = None
     page_size: int | None = None
 
 
-class Send(Struct, frozen=True):
+class SendMessage(Struct, frozen=True):
     message: Json
     conversation_id: Id | None = None
     channel_id: Id | None = None
     source_recipient_id: Text | None = None
-    id: Text | None = None  # an idempotency key, as well
+    id: Text | None = None  # used as idempotency key if the request has none
 
 
-class Reference(Struct, frozen=True):
+class MessageReference(Struct, frozen=True):
     message_id: Id
 
 
-@action("/messages.list", permission=Permission.READ, body=List, returns=shapes.Page[shapes.Message])
-async def list_(edge: Edge, call: Call[List]) -> Answer:
-    """The messages of a conversation, newest first, a page at a time."""
-    body = call.body
-    view = await edge.store.conversation(body.conversation_id)
+@action("/messages.list", permission=Permission.READ, body=ListMessages, returns=PageSchema[MessageSchema])
+async def list_(api: ApiContext, request: ActionRequest[ListMessages]) -> Reply:
+    """A page of a conversation's messages, newest first."""
+    body = request.body
+    view = await api.store.conversation(body.conversation_id)
     if view is None:
-        raise Unknown(f"there is no conversation {body.conversation_id}", field="conversation_id")
-    page = await edge.store.messages(
+        raise NotFound(f"there is no conversation {body.conversation_id}", field="conversation_id")
+    page = await api.store.messages(
         body.conversation_id, cursor=body.cursor or None, page_size=page_size(body.page_size)
     )
     read = view.conversation.read_sequence
-    return Answer(envelope(page, [render_message(cast("Message", item), read_sequence=read) for item in page.items]))
+    return Reply(page_body(page, [render_message(cast("Message", item), read_sequence=read) for item in page.items]))
 
 
-@action("/messages.send", permission=Permission.WRITE, body=Send, returns=shapes.Message)
-async def send(edge: Edge, call: Call[Send]) -> Answer:
-    """Say something in a conversation, or start one by naming a channel and a recipient; delivery follows."""
-    body, cause = call.body, call.cause
-    if cause.key is None and body.id is not None:
-        cause = replace(cause, key=body.id)
-    done = await edge.commands.messages.send(
+@action("/messages.send", permission=Permission.WRITE, body=SendMessage, returns=MessageSchema)
+async def send(api: ApiContext, request: ActionRequest[SendMessage]) -> Reply:
+    """Send a message in a conversation, or to a recipient of a channel. Delivery is asynchronous."""
+    body, context = request.body, request.context
+    if context.key is None and body.id is not None:
+        context = replace(context, key=body.id)
+    written = await api.commands.messages.send(
         body.message.raw,
-        cause,
+        context,
         conversation_id=body.conversation_id,
         channel_id=body.channel_id,
         recipient_id=body.source_recipient_id,
     )
-    return Answer(render_message(done.value), position=done.position)
+    return Reply(render_message(written.value), position=written.position)
 
 
-@action("/messages.resend", permission=Permission.WRITE, body=Reference)
-async def resend(edge: Edge, call: Call[Reference]) -> Answer:
-    """Try a failed message again."""
-    done = await edge.commands.messages.resend(call.body.message_id, call.cause)
-    return Answer(position=done.position)
+@action("/messages.resend", permission=Permission.WRITE, body=MessageReference)
+async def resend(api: ApiContext, request: ActionRequest[MessageReference]) -> Reply:
+    """Send a failed message again."""
+    written = await api.commands.messages.resend(request.body.message_id, request.context)
+    return Reply(position=written.position)
 
 
 ACTIONS = (list_, send, resend)

@@ -1,8 +1,8 @@
-"""`/metrics` in Prometheus' format: numbers others count anyway, read when asked for.
+"""`/metrics` in the Prometheus text format: samples are read from the parts of the process at each scrape.
 
-No counters of its own on any hot path and no global registry, so two edges in one process do not mix. What each number
-means is a contract with whoever watches: `MEANING` lists them, and tests compare it with what a running system shows,
-with the alerts and with the dashboard.
+No counters on a hot path and no global registry, so several applications in one process do not share metrics. Metric
+names are a contract with operators: `DESCRIPTIONS` lists all of them, and tests compare it with the metrics of a
+running system, with the alerts and with the dashboard.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -20,116 +20,117 @@ from airy.http.auth import PERMISSION, Permission
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "airy_"
-TOTAL = "_total"  # names that end so are counters; what is a `Measured` is a histogram, and all others gauges
+TOTAL = "_total"  # suffix of counters; a `LabelledHistograms` is a histogram, everything else a gauge
 
-MEANING = {  # name without its prefix; a counter starts at 0 with the process
+DESCRIPTIONS = {  # by name without the prefix; a counter starts at 0 with the process
     "actors": "leaves of the supervision tree",
     "build_info": "1; version, and the components that run in this process",
-    "changes": "changes that are kept for those who act on them",
+    "changes": "changes the store keeps for their readers",
     "channels": "channels, connected or not",
-    "component_processes_ready": "processes in which a component is known to be ready; each with the API tells all",
-    "component_ready": "1 if every actor of a component is ready; `airy` are those that every process has",
-    "consumer_lag": "offsets a consumer group has yet to commit, by topic; the same from each of its members",
-    "conversations": "conversations that are listed",
-    "event_loop_delay_seconds": "how late the event loop was, at worst in the last minute",
+    "component_processes_ready": "processes in which a component is ready; the same from every API process",
+    "component_ready": "1 if every actor of a component is ready; `airy` stands for the actors of every process",
+    "consumer_lag": "offsets a consumer group has yet to commit, by topic; the same from each member",
+    "conversations": "listed conversations",
+    "dead_deliveries": "webhook deliveries that were dead-lettered and can be replayed",
+    "event_loop_delay_seconds": "longest delay of the event loop in the last minute",
     "facts_total": "facts the fold accepted",
-    "fold_age_seconds": "how long the oldest record that is not folded has been in the log",
-    "fold_lag": "offsets of the log that are not folded here",
+    "fold_age_seconds": "time since the oldest record that is not folded was appended",
+    "fold_lag": "offsets of the log that this process has not folded",
     "fold_position": "sum of the next offsets to fold, by topic",
-    "ingress_total": "provider webhooks by what became of them at the door",
-    "log_questions_failed_total": "questions about lag that the log did not answer",
-    "log_reading_age_seconds": "how old lag, fold lag and fold age are",
-    "messages": "messages that are listed",
-    "process_resident_memory_bytes": "memory of the process, by the components in it",
-    "processes": "processes of the installation that are known; each with the API tells the same",
-    "processes_silent": "those of them that have said nothing for three beats",
-    "provider_webhooks_total": "provider webhooks by what became of them behind the door",
-    "publish_seconds": "histogram: how long it took until what was appended to the log was durable, or given up",
-    "ready": "1 if this process is ready, as /readyz says",
-    "rebalances_total": "times partitions of a consumer group were dealt out to this process",
+    "ingress_total": "requests of providers by their outcome at ingress, and the accepted bytes",
+    "lag_measurement_age_seconds": "age of consumer lag, fold lag and fold age",
+    "log_queries_failed_total": "failed queries of offsets for lag",
+    "messages": "listed messages",
+    "process_resident_memory_bytes": "resident memory of the process, by its components",
+    "processes": "known processes of the installation; the same from every API process",
+    "processes_stale": "known processes without a heartbeat for three intervals",
+    "provider_webhooks_total": "provider webhooks by what the router did with them",
+    "publish_seconds": "histogram: time until records were durable in the log, or the publish failed",
+    "ready": "1 if this process is ready, as in /readyz",
+    "rebalances_total": "times partitions of a consumer group were assigned to this process",
     "records_dead_lettered_total": "records of the log that could not be folded",
-    "responses_total": "HTTP answers of the API by class of status; probes are not counted",
+    "responses_total": "HTTP responses of the API by status class, without probes",
     "restarts_total": "restarts of actors",
-    "send_pending": "messages to send that wait, or are under way",
-    "send_unknown": "messages to send whose answer was lost",
+    "send_pending": "messages to send that wait or are in flight",
+    "send_unknown": "messages to send whose response was lost",
     "store_caught_up": "1 if everything that was in the log at the start is folded",
-    "webhook_queue_up": "1 if the webhook queue answered this scrape; else its numbers are the latest known",
-    "webhooks_dead": "deliveries that were given up and can be replayed",
-    "webhooks_delivered_total": "deliveries that an endpoint took",
-    "webhooks_delivery_seconds": "histogram: how old a change was, by its timestamp, when an endpoint took it",
-    "webhooks_failed_attempts_total": "attempts to deliver that failed",
-    "webhooks_leased": "deliveries under way",
+    "webhook_queue_up": "1 if the webhook queue answered this scrape; else its metrics are the last known",
+    "webhooks_delivered_total": "deliveries that an endpoint acknowledged",
+    "webhooks_delivery_seconds": "histogram: age of a change, by its timestamp, when an endpoint acknowledged it",
+    "webhooks_failed_attempts_total": "failed delivery attempts",
+    "webhooks_leased": "deliveries in flight",
     "webhooks_oldest_age_seconds": "age of the oldest change that waits in the queue",
     "webhooks_waiting": "deliveries that wait in the queue",
-    "webhooks_waiting_max": "what the queue may hold; above it the log holds the rest",
+    "webhooks_waiting_max": "capacity of the queue; further deliveries wait in the log",
 }
 
 
-class Labelled(Struct, frozen=True):
-    """Values by their labels."""
+class LabelledValues(Struct, frozen=True):
+    """Numbers by the values of their labels."""
 
     labels: tuple[str, ...]
     values: Mapping[tuple[str, ...], float]
 
 
-class Measured(Struct, frozen=True):
-    """Histograms by their labels."""
+class LabelledHistograms(Struct, frozen=True):
+    """Histograms by the values of their labels."""
 
     labels: tuple[str, ...]
     values: Mapping[tuple[str, ...], Histogram]
 
 
-Value = float | Mapping[str, float] | Labelled | Measured
+Value = float | Mapping[str, float] | LabelledValues | LabelledHistograms
 Samples = Mapping[str, Value]
-"""Values by name; a mapping holds one value for each `what`."""
+"""By metric name. A mapping of numbers becomes one metric with the label `kind`."""
 
 
-class Collector:
-    """One scrape's samples, for a registry of its own."""
+class SampleCollector:
+    """The samples of one scrape, as a Prometheus collector."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
 
     def collect(self) -> Iterable[Metric]:
         for name, value in sorted(self._samples.items()):
-            bare = name.removesuffix(TOTAL)
-            if isinstance(value, Measured):
+            base_name = name.removesuffix(TOTAL)
+            if isinstance(value, LabelledHistograms):
                 yield _histogram(name, value)
                 continue
-            kind = CounterMetricFamily if name.endswith(TOTAL) else GaugeMetricFamily
-            found = _labelled(value)
-            family = kind(PREFIX + bare, MEANING.get(name, bare.replace("_", " ")), labels=found.labels)
-            for labels, number in sorted(found.values.items()):
+            family_type = CounterMetricFamily if name.endswith(TOTAL) else GaugeMetricFamily
+            labelled = _labelled(value)
+            description = DESCRIPTIONS.get(name, base_name.replace("_", " "))
+            family = family_type(PREFIX + base_name, description, labels=labelled.labels)
+            for labels, number in sorted(labelled.values.items()):
                 family.add_metric(labels, number)
             yield family
 
 
-def _histogram(name: str, value: Measured) -> Metric:
-    family = HistogramMetricFamily(PREFIX + name, MEANING.get(name, name.replace("_", " ")), labels=value.labels)
+def _histogram(name: str, value: LabelledHistograms) -> Metric:
+    family = HistogramMetricFamily(PREFIX + name, DESCRIPTIONS.get(name, name.replace("_", " ")), labels=value.labels)
     for labels, histogram in sorted(value.values.items()):
         bounds = (*map(repr, histogram.bounds_s), "+Inf")
         family.add_metric(labels, [*zip(bounds, accumulate(histogram.counts), strict=True)], histogram.sum_s)
     return family
 
 
-def _labelled(value: float | Mapping[str, float] | Labelled) -> Labelled:
-    if isinstance(value, Labelled):
+def _labelled(value: float | Mapping[str, float] | LabelledValues) -> LabelledValues:
+    if isinstance(value, LabelledValues):
         return value
     if isinstance(value, Mapping):
-        return Labelled(("what",), {(what,): number for what, number in value.items()})
-    return Labelled((), {(): value})
+        return LabelledValues(("kind",), {(kind,): number for kind, number in value.items()})
+    return LabelledValues((), {(): value})
 
 
 def exposition(samples: Samples) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(samples))
+    registry.register(SampleCollector(samples))
     return generate_latest(registry)
 
 
 def route(read: Callable[[], Awaitable[Samples]]) -> HTTPRouteHandler:
     @get("/metrics", opt={PERMISSION: Permission.OPERATE})
     async def metrics() -> ASGIResponse:
-        """Everything that is counted or measured here."""
+        """The metrics of this process."""
         return ASGIResponse(body=exposition(await read()), media_type=CONTENT_TYPE)
 
     return metrics

@@ -1,9 +1,10 @@
-"""`/schema/openapi.json`, made from the same values the routes are made of, so it cannot say anything else.
+"""`/schema/openapi.json`, generated from the same `Action` values as the routes, so both always agree.
 
-Not the framework's generator: bodies are read by ours, which the framework does not see.
+Litestar's generator is not used, because it does not see the request bodies, which `request_bodies` decodes.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,64 +12,87 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from airy.http import shapes
 from airy.http.action import Action
 from airy.http.auth import PERMISSION, Permission
-from airy.http.bodies import Id, Json, Text
-from airy.http.reply import json_reply
+from airy.http.json_response import json_response
+from airy.http.request_bodies import Id, Json, Text
+from airy.http.response_schemas import ProblemSchema
 from airy.secret import Secret
 
 Document = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
 PROBLEMS = {
-    400: "a field is wrong",
-    403: "no valid token, or not allowed",
-    503: "not now: try again after `retry-after` seconds",
+    400: "invalid fields",
+    403: "no valid token, or the permission is missing",
+    503: "temporarily unavailable: retry after `retry-after` seconds",
 }
 
 
-def describe(actions: Sequence[Action], version: str) -> Document:
-    types = [each.body for each in actions] + [each.returns for each in actions if each.returns] + [shapes.Problem]
-    references, components = msgspec.json.schema_components(types, schema_hook=_custom, ref_template=REFERENCE)
-    known = dict(zip(map(str, types), references, strict=True))
-    return {
+def openapi_document(actions: Sequence[Action], version: str) -> Document:
+    types = [each.body for each in actions] + [each.returns for each in actions if each.returns] + [ProblemSchema]
+    references, components = msgspec.json.schema_components(types, schema_hook=_custom_type, ref_template=REFERENCE)
+    names = {name: component_name(name) for name in components}
+    assert len(set(names.values())) == len(names), f"component names are not unique: {sorted(names.values())}"
+    schemas = dict(zip(map(str, types), references, strict=True))
+    document: Document = {
         "openapi": "3.1.0",
         "info": {"title": "Airy Core API", "version": version},
         "security": [{"token": []}],
-        "paths": {path: {"post": _operation(each, path, known)} for each in actions for path in each.paths},
+        "paths": {path: {"post": _operation(each, path, schemas)} for each in actions for path in each.paths},
         "components": {
-            "schemas": components,
+            "schemas": {names[name]: {**schema, "title": names[name]} for name, schema in sorted(components.items())},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+    renamed: Document = _rename_references(document, {_reference(old): _reference(new) for old, new in names.items()})
+    return renamed
 
 
-def _operation(of: Action, path: str, known: dict[str, Document]) -> Document:
-    answer: Document = {"description": of.summary}
-    if of.returns:
-        answer["content"] = {"application/json": {"schema": known[str(of.returns)]}}
-    problem = {"application/json": {"schema": known[str(shapes.Problem)]}}
-    needed = any(field.required for field in msgspec.structs.fields(of.body))
+def component_name(name: str) -> str:
+    """`TagSchema` is `Tag`, `ListSchema[Tag]` is `TagList`, `PageSchema[Tag]` is `TagPage`; msgspec writes [] as _."""
+    generic = re.fullmatch(r"(List|Page)Schema_(\w+)Schema_", name)
+    return generic[2] + generic[1] if generic else name.removesuffix("Schema")
+
+
+def _reference(name: str) -> str:
+    return REFERENCE.format(name=name)
+
+
+def _rename_references(value: Any, references: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: references[item] if key == "$ref" and isinstance(item, str) else _rename_references(item, references)
+            for key, item in value.items()
+        }
+    return [_rename_references(item, references) for item in value] if isinstance(value, list) else value
+
+
+def _operation(action: Action, path: str, schemas: Mapping[str, Document]) -> Document:
+    success: Document = {"description": action.summary}
+    if action.returns:
+        success["content"] = {"application/json": {"schema": schemas[str(action.returns)]}}
+    problem = {"application/json": {"schema": schemas[str(ProblemSchema)]}}
+    required = any(field.required for field in msgspec.structs.fields(action.body))
     return {
         "operationId": path.removeprefix("/"),
-        "summary": of.summary,
+        "summary": action.summary,
         "tags": [path.removeprefix("/").partition(".")[0]],
-        "deprecated": path != of.paths[0],
-        "x-permission": of.permission.value,
-        "requestBody": {"required": needed, "content": {"application/json": {"schema": known[str(of.body)]}}},
+        "deprecated": path != action.paths[0],
+        "x-permission": action.permission.value,
+        "requestBody": {"required": required, "content": {"application/json": {"schema": schemas[str(action.body)]}}},
         "responses": {
-            str(of.status): answer,
+            str(action.status): success,
             **{str(status): {"description": text, "content": problem} for status, text in PROBLEMS.items()},
         },
     }
 
 
-def _custom(kind: type) -> Document:
+def _custom_type(kind: type) -> Document:
     if kind is Id:
         return {"type": "string", "format": "uuid"}
     if kind is Json:
-        return {"description": "any JSON but null"}
+        return {"description": "any JSON value but null"}
     if kind is Secret:
         return {"type": "string", "format": "password"}
     if issubclass(kind, Text):
@@ -77,11 +101,11 @@ def _custom(kind: type) -> Document:
 
 
 def route(actions: Sequence[Action], version: str) -> HTTPRouteHandler:
-    document = describe(actions, version)
+    document = openapi_document(actions, version)
 
     @get("/schema/openapi.json", opt={PERMISSION: Permission.READ})
     async def schema() -> ASGIResponse:
-        """The description of every action, its body and its answer."""
-        return json_reply(document)
+        """Every action with the schemas of its request body and its response."""
+        return json_response(document)
 
     return schema

@@ -1,20 +1,19 @@
-"""What the edge needs from the rest of the process, as protocols and values; whoever composes the process
-provides them.
-"""
+"""What the HTTP API needs from the rest of the process, as protocols and values. `airy.app` provides them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import anyio
 from msgspec import Struct
 
-from airy.actors.commands import Commands, Reached
-from airy.actors.webhooks.queue import WebhookQueue
 from airy.clock import Clock, Ids
+from airy.commands import Commands, WaitForPosition
 from airy.components import Service
 from airy.http.asgi import RawHeaders
-from airy.model.process import ProcessStatus
+from airy.lifecycle import Lifecycle
+from airy.model.fleet import FleetStatus
+from airy.queue.api import WebhookQueue
 from airy.sources.api import Accepted, Denied
 from airy.store.api import Store
 
@@ -28,63 +27,37 @@ class Verifier(Protocol):
     def verify(self, headers: RawHeaders, body: bytes) -> Accepted | Denied: ...
 
 
-class Lifetime(Protocol):
-    """What the server needs from whoever supervises it; an actor's context fits."""
+class ServerLifecycle(Lifecycle, Protocol):
+    """What the server needs from its supervisor; an actor's context implements it."""
 
-    @property
-    def draining(self) -> anyio.Event: ...
-    def ready(self) -> None: ...
-    def waiting(self) -> AbstractContextManager[None]: ...
     def cleanup(self) -> AbstractContextManager[anyio.CancelScope]: ...
 
 
-class Known(Struct, frozen=True):
-    """What a process said last, and how long ago; `silent`: for so long that it counts for nothing."""
-
-    status: ProcessStatus
-    age_s: float
-    silent: bool
-
-
-class Share(Struct, frozen=True):
-    """In how many processes a component runs, and in how many of them it is known to be ready."""
-
-    processes: int
-    ready: int
-
-
-class Fleet(Struct, frozen=True):
-    """Every process of the installation, and what becomes of each component."""
-
-    processes: Sequence[Known] = ()
-    components: Mapping[str, Share] = {}
-
-
-class Status(Protocol):
-    """How the process is, and the installation it is of."""
+class ProcessHealth(Protocol):
+    """Health of this process and of the installation."""
 
     def alive(self) -> bool:
-        """Whether restarting the process would not help."""
+        """False: only a restart would help."""
         ...
 
     def waiting_for(self) -> Mapping[str, str]:
-        """What keeps it from serving, by name and reason; empty: it is ready."""
+        """Reasons why the process is not ready, by the name of the part; empty: it is ready."""
         ...
 
     def services(self) -> Mapping[str, Service]: ...
-    def fleet(self) -> Fleet: ...
+    def fleet(self) -> FleetStatus: ...
 
 
-class Edge(Struct, frozen=True, kw_only=True):
-    """The ports, bundled: what every handler gets."""
+class ApiContext(Struct, frozen=True, kw_only=True):
+    """The ports as one value, passed to every handler."""
 
     commands: Commands
     store: Store
     queue: WebhookQueue
-    reached: Reached
-    status: Status
+    wait_for_position: WaitForPosition
+    health: ProcessHealth
     clock: Clock
     ids: Ids
     version: str
     read_wait_s: float = 5.0
-    caught_up: Callable[[], bool] = lambda: True  # whether the store has what was in the log at the start
+    caught_up: Callable[[], bool] = lambda: True  # whether everything that was in the log at the start is folded

@@ -1,8 +1,7 @@
-"""Every error the edge answers with, in one shape, rendered in one place.
+"""Error responses of the HTTP API: one format, rendered in one place.
 
-`{"message": …, "code": …, "fields": [{"field": …, "message": …}]}`: the message is for people, the code for
-programs, the fields say what to mend. Nothing else in the edge builds an error body, so no error can look
-different or leak more.
+`{"message": …, "code": …, "fields": [{"field": …, "message": …}]}`: the message is for people, the code for programs,
+`fields` names each invalid field. No other module builds an error body, so no error differs in format or reveals more.
 """
 
 import math
@@ -14,8 +13,9 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from airy import topics
-from airy.actors.commands import Conflict, Forbidden, Unconfirmed, Unknown
+from airy.commands import Conflict, Forbidden, NotFound, WriteUnconfirmed
 from airy.errors import AiryError, Refused, Unavailable
+from airy.http.asgi import Send
 
 RETRY_AFTER_S = 1.0
 JSON = b"application/json"
@@ -37,62 +37,68 @@ CODES = {
 }
 
 
-class Fault(Struct, frozen=True):
-    """One field that is wrong, as a dotted path into the body, and why."""
+class FieldError(Struct, frozen=True):
+    """An invalid field, as a dotted path into the body, and the reason."""
 
     field: str
     message: str
 
 
 class Problem(AiryError):
-    """An answer that is an error. `headers` are added to it."""
+    """An error response. `headers` are added to it."""
 
     def __init__(
         self,
         status: int,
         message: str,
         *,
-        faults: Sequence[Fault] = (),
+        fields: Sequence[FieldError] = (),
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.faults = tuple(faults)
+        self.fields = tuple(fields)
         self.headers = tuple(headers)
 
 
-class _Body(Struct, frozen=True):
+class _ProblemBody(Struct, frozen=True):
     message: str
     code: str
-    fields: tuple[Fault, ...]
+    fields: tuple[FieldError, ...]
 
 
 def problem_of(error: Exception) -> Problem:
-    """What the caller is told about `error`. An error nobody foresaw says nothing about itself."""
+    """The response for `error`. The response to an unexpected error holds nothing of it."""
     match error:
         case Problem():
             return error
         case Refused():
-            faults = [Fault(error.field, str(error))] if error.field else []
-            return Problem(_status_of(error), str(error), faults=faults)
-        case Unconfirmed():
+            fields = [FieldError(error.field, str(error))] if error.field else []
+            return Problem(_status_of(error), str(error), fields=fields)
+        case WriteUnconfirmed():
             position = topics.position_token(error.position).encode()
             return Problem(503, str(error), headers=[_retry_after(error), (b"x-airy-position", position)])
         case Unavailable():
             return Problem(503, str(error), headers=[_retry_after(error)])
         case HTTPException():
-            return Problem(error.status_code, _http_message(error), headers=_encoded(error.headers or {}))
+            return Problem(error.status_code, _http_message(error), headers=_raw_headers(error.headers or {}))
         case _:
-            return Problem(500, "something failed here; the log has the reason under this request id")
+            return Problem(500, "internal error; the server's log has the reason under this request id")
 
 
 def render(problem: Problem) -> tuple[int, Headers, bytes]:
     code = CODES.get(problem.status, "error")
-    faults = tuple(Fault(_clean(fault.field), _clean(fault.message)) for fault in problem.faults)
-    body = msgspec.json.encode(_Body(_clean(problem.message), code, faults))
+    fields = tuple(FieldError(_encodable(each.field), _encodable(each.message)) for each in problem.fields)
+    body = msgspec.json.encode(_ProblemBody(_encodable(problem.message), code, fields))
     headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *problem.headers]
     return problem.status, headers, body
+
+
+async def send_problem(send: Send, problem: Problem) -> None:
+    status, headers, body = render(problem)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def unavailable(message: str, retry_after_s: float = RETRY_AFTER_S) -> Problem:
@@ -101,7 +107,7 @@ def unavailable(message: str, retry_after_s: float = RETRY_AFTER_S) -> Problem:
 
 def _status_of(error: Refused) -> int:
     match error:
-        case Unknown():
+        case NotFound():
             return 404
         case Conflict():
             return 409
@@ -119,16 +125,16 @@ def _retry_after(error: Unavailable) -> tuple[bytes, bytes]:
 def _http_message(error: HTTPException) -> str:
     match error.status_code:
         case 404:
-            return "no such path; /schema/openapi.json lists them all"
+            return "no such path; /schema/openapi.json lists all paths"
         case 405:
-            return "this path does not take that method; the allow header lists those it takes"
+            return "method not allowed on this path; the allow header lists the allowed ones"
         case status if status >= 500:
-            return "something failed here"
+            return "internal error"
         case status:
             return error.detail or HTTPStatus(status).phrase.lower()
 
 
-def _encoded(headers: dict[str, str]) -> Headers:
+def _raw_headers(headers: dict[str, str]) -> Headers:
     skipped = {"content-type", "content-length"}
     return [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
@@ -137,6 +143,6 @@ def _encoded(headers: dict[str, str]) -> Headers:
     ]
 
 
-def _clean(text: str) -> str:
-    """Lone surrogates, which JSON cannot carry, shown as their escapes."""
+def _encodable(text: str) -> str:
+    """`text` with unpaired surrogates, which JSON cannot carry, as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()

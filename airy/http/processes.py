@@ -1,37 +1,38 @@
-"""`/processes.list`: every process of the installation, as it said in the log itself."""
+"""`/processes.list`: every process of the installation, by the heartbeats in the log."""
 
-from airy.http import shapes
-from airy.http.action import Answer, Call, Nothing, action
+from airy.http.action import ActionRequest, NoBody, Reply, action
 from airy.http.auth import Permission
-from airy.http.ports import Edge, Known
+from airy.http.ports import ApiContext
+from airy.http.response_schemas import ProcessListSchema
+from airy.model.fleet import ProcessInfo
 from airy.model.render import timestamp
 
 
-@action("/processes.list", permission=Permission.OPERATE, body=Nothing, returns=shapes.Fleet)
-async def list_(edge: Edge, _call: Call[Nothing]) -> Answer:
-    """Every process that is known, how long ago it said how it was, and in how many each component is ready."""
-    fleet = edge.status.fleet()
-    return Answer({"data": [_render(each) for each in fleet.processes], "components": fleet.components})
+@action("/processes.list", permission=Permission.OPERATE, body=NoBody, returns=ProcessListSchema)
+async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+    """Every known process with its last heartbeat, and the number of processes in which each component is ready."""
+    fleet = api.health.fleet()
+    return Reply({"data": [_render(each) for each in fleet.processes], "components": fleet.components})
 
 
-def _render(known: Known) -> dict[str, object]:
-    said = known.status
+def _render(process: ProcessInfo) -> dict[str, object]:
+    status = process.status
     return {
-        "instance": said.instance,
-        "url": said.url,
-        "version": said.version,
-        "started_at": timestamp(said.started_at_ms),
-        "age_s": round(known.age_s, 3),
-        "silent": known.silent,
-        "ready": said.ready and not known.silent,
-        "waiting_for": said.waiting_for,
+        "instance": status.instance,
+        "url": status.url,
+        "version": status.version,
+        "started_at": timestamp(status.started_at_ms),
+        "age_s": round(process.age_s, 3),
+        "stale": process.stale,
+        "ready": status.ready and not process.stale,
+        "waiting_for": status.waiting_for,
         "components": {
             name: {"ready": each.ready, "restarts": each.restarts, "lag": each.lag, "rebalances": each.rebalances}
-            for name, each in said.components.items()
+            for name, each in status.components.items()
         },
-        "memory_bytes": said.memory_bytes,
-        "event_loop_delay_s": said.loop_delay_ms / 1000,
-        "fold": {"lag": said.fold_lag, "age_s": said.fold_age_ms / 1000, "caught_up": said.caught_up},
+        "memory_bytes": status.memory_bytes,
+        "event_loop_delay_s": status.loop_delay_ms / 1000,
+        "fold": {"lag": status.fold_lag, "age_s": status.fold_age_ms / 1000, "caught_up": status.caught_up},
     }
 
 

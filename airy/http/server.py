@@ -1,7 +1,6 @@
-"""The HTTP server as an actor: listens, serves an ASGI application, drains when told to.
+"""The HTTP server as an actor: listens, serves an ASGI application, drains on request.
 
-Not the application and not its routes. uvicorn does the work; its signal handlers, logging set-up and
-`sys.exit` stay out, because a supervisor owns this actor.
+Runs uvicorn without its signal handlers, logging set-up and `sys.exit`, because a supervisor owns the actor.
 """
 
 import asyncio
@@ -13,12 +12,12 @@ import uvicorn
 
 from airy.errors import Refused
 from airy.http.asgi import AsgiApp
-from airy.http.connection import Connection, Limits
-from airy.http.ports import Lifetime
+from airy.http.connection import ConnectionLimits, HttpConnection
+from airy.http.ports import ServerLifecycle
 
 
 class HttpServer:
-    """`address` is the bound one while it runs: with port 0 the system chooses."""
+    """`address` is the bound address while the server runs; with port 0 the operating system chooses one."""
 
     def __init__(
         self,
@@ -26,26 +25,26 @@ class HttpServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         drain_s: float = 10.0,
         backlog: int = 2_048,
     ) -> None:
         self._app = app
         self._host = host
         self._port = port
-        self._limits = limits or Limits()
+        self._limits = limits or ConnectionLimits()
         self._drain_s = drain_s
         self._backlog = backlog
-        self._server: _Server | None = None
+        self._server: _UvicornServer | None = None
         self.address: tuple[str, int] | None = None
 
     @property
     def connections(self) -> int:
         return len(self._server.server_state.connections) if self._server else 0
 
-    async def run(self, ctx: Lifetime) -> None:
+    async def run(self, ctx: ServerLifecycle) -> None:
         listener = self._listen()
-        self._server = server = _Server(self._config())
+        self._server = server = _UvicornServer(self._config())
         try:
             await server.startup([listener])
             self.address = listener.getsockname()[:2]
@@ -59,7 +58,7 @@ class HttpServer:
         finally:
             self.address = self._server = None
             with ctx.cleanup():
-                await server.end(listener)
+                await server.close(listener)
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -68,14 +67,14 @@ class HttpServer:
         except OSError as error:
             reason = error.strerror or str(error)
             raise Refused(
-                f"cannot listen on {self._host}:{self._port}: {reason.lower()}; free it or choose another"
+                f"cannot listen on {self._host}:{self._port}: {reason.lower()}; free the port or configure another one"
             ) from error
 
     def _config(self) -> uvicorn.Config:
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http=partial(Connection, limits=self._limits),  # type: ignore[arg-type]
+            http=partial(HttpConnection, limits=self._limits),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             loop="none",
@@ -91,21 +90,22 @@ class HttpServer:
         return config
 
 
-class _Server(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.lifespan = config.lifespan_class(config)
         self.servers = []
 
     async def on_tick(self, counter: int) -> bool:
-        await asyncio.sleep(0)  # what came while this process stood still is read before anybody is called slow
+        # After a stall of the event loop, read what has arrived meanwhile before any client counts as slow.
+        await asyncio.sleep(0)
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
             connection.expire(now)  # type: ignore[union-attr]
         return await super().on_tick(counter)
 
-    async def end(self, listener: socket.socket) -> None:
-        """Leave nothing behind: whatever a drain did not finish is cut here."""
+    async def close(self, listener: socket.socket) -> None:
+        """Close the listener, abort the connections and cancel the tasks that a drain left."""
         for server in self.servers:
             server.close()
         listener.close()

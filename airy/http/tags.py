@@ -2,54 +2,54 @@
 
 from msgspec import Struct
 
-from airy.http import shapes
-from airy.http.action import Answer, Call, Nothing, action
+from airy.http.action import ActionRequest, NoBody, Reply, action
 from airy.http.auth import Permission
-from airy.http.bodies import Id, Text
-from airy.http.ports import Edge
+from airy.http.ports import ApiContext
+from airy.http.request_bodies import Id, Text
+from airy.http.response_schemas import ListSchema, TagSchema
 from airy.model.entity import Color
 from airy.model.render import render_tag
 
 
-class Create(Struct, frozen=True):
+class CreateTag(Struct, frozen=True):
     name: Text
     color: Color
 
 
-class Update(Struct, frozen=True):
+class UpdateTag(Struct, frozen=True):
     id: Id
     name: Text | None = None
     color: Color | None = None
 
 
-class Reference(Struct, frozen=True):
+class TagReference(Struct, frozen=True):
     id: Id
 
 
-@action("/tags.create", permission=Permission.WRITE, body=Create, returns=shapes.Tag, status=201)
-async def create(edge: Edge, call: Call[Create]) -> Answer:
-    """A new tag."""
-    done = await edge.commands.tags.create(call.body.name, call.body.color, call.cause)
-    return Answer(render_tag(done.value), position=done.position)
+@action("/tags.create", permission=Permission.WRITE, body=CreateTag, returns=TagSchema, status=201)
+async def create(api: ApiContext, request: ActionRequest[CreateTag]) -> Reply:
+    """Create a tag."""
+    written = await api.commands.tags.create(request.body.name, request.body.color, request.context)
+    return Reply(render_tag(written.value), position=written.position)
 
 
-@action("/tags.list", permission=Permission.READ, body=Nothing, returns=shapes.Data[shapes.Tag])
-async def list_(edge: Edge, _call: Call[Nothing]) -> Answer:
+@action("/tags.list", permission=Permission.READ, body=NoBody, returns=ListSchema[TagSchema])
+async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
     """All tags."""
-    return Answer({"data": [render_tag(tag) for tag in await edge.store.tags()]})
+    return Reply({"data": [render_tag(tag) for tag in await api.store.tags()]})
 
 
-@action("/tags.update", permission=Permission.WRITE, body=Update, status=204)
-async def update(edge: Edge, call: Call[Update]) -> Answer:
-    """Rename or recolour a tag."""
-    done = await edge.commands.tags.update(call.body.id, call.body.name, call.body.color)
-    return Answer(position=done.position)
+@action("/tags.update", permission=Permission.WRITE, body=UpdateTag, status=204)
+async def update(api: ApiContext, request: ActionRequest[UpdateTag]) -> Reply:
+    """Change the name or the colour of a tag."""
+    written = await api.commands.tags.update(request.body.id, request.body.name, request.body.color)
+    return Reply(position=written.position)
 
 
-@action("/tags.delete", permission=Permission.WRITE, body=Reference, status=204)
-async def delete(edge: Edge, call: Call[Reference]) -> Answer:
-    """Delete a tag; conversations keep its id."""
-    return Answer(position=await edge.commands.tags.delete(call.body.id))
+@action("/tags.delete", permission=Permission.WRITE, body=TagReference, status=204)
+async def delete(api: ApiContext, request: ActionRequest[TagReference]) -> Reply:
+    """Delete a tag. Conversations keep its id."""
+    return Reply(position=await api.commands.tags.delete(request.body.id))
 
 
 ACTIONS = (create, list_, update, delete)

@@ -2,74 +2,74 @@
 
 from msgspec import Struct
 
-from airy.actors.commands import Unknown
-from airy.http import shapes
-from airy.http.action import Answer, Call, action
+from airy.commands import NotFound
+from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.bodies import Id, Json, Text
-from airy.http.ports import Edge
+from airy.http.ports import ApiContext
+from airy.http.request_bodies import Id, Json, Text
+from airy.http.response_schemas import ListSchema, TemplateSchema
 from airy.model.render import render_template
 
 
-class Create(Struct, frozen=True):
+class CreateTemplate(Struct, frozen=True):
     name: Text
     source: Text
     content: Json
 
 
-class List(Struct, frozen=True):
+class ListTemplates(Struct, frozen=True):
     source: Text
     name: Text | None = None
 
 
-class Update(Struct, frozen=True):
+class UpdateTemplate(Struct, frozen=True):
     id: Id
     name: Text | None = None
     source: Text | None = None
     content: Json | None = None
 
 
-class Reference(Struct, frozen=True):
+class TemplateReference(Struct, frozen=True):
     id: Id
 
 
-@action("/templates.create", permission=Permission.WRITE, body=Create, returns=shapes.Template, status=201)
-async def create(edge: Edge, call: Call[Create]) -> Answer:
-    """A new template."""
-    body = call.body
-    done = await edge.commands.templates.create(body.name, body.source, body.content.raw, call.cause)
-    return Answer(render_template(done.value), position=done.position)
+@action("/templates.create", permission=Permission.WRITE, body=CreateTemplate, returns=TemplateSchema, status=201)
+async def create(api: ApiContext, request: ActionRequest[CreateTemplate]) -> Reply:
+    """Create a template."""
+    body = request.body
+    written = await api.commands.templates.create(body.name, body.source, body.content.raw, request.context)
+    return Reply(render_template(written.value), position=written.position)
 
 
-@action("/templates.info", permission=Permission.READ, body=Reference, returns=shapes.Template)
-async def info(edge: Edge, call: Call[Reference]) -> Answer:
+@action("/templates.info", permission=Permission.READ, body=TemplateReference, returns=TemplateSchema)
+async def info(api: ApiContext, request: ActionRequest[TemplateReference]) -> Reply:
     """One template."""
-    template = await edge.store.template(call.body.id)
+    template = await api.store.template(request.body.id)
     if template is None:
-        raise Unknown(f"there is no template {call.body.id}", field="id")
-    return Answer(render_template(template))
+        raise NotFound(f"there is no template {request.body.id}", field="id")
+    return Reply(render_template(template))
 
 
-@action("/templates.list", permission=Permission.READ, body=List, returns=shapes.Data[shapes.Template])
-async def list_(edge: Edge, call: Call[List]) -> Answer:
-    """The templates of a source; with `name`, those whose name contains it."""
-    found = await edge.store.templates(call.body.source)
-    return Answer({"data": [render_template(each) for each in found if (call.body.name or "") in each.name]})
+@action("/templates.list", permission=Permission.READ, body=ListTemplates, returns=ListSchema[TemplateSchema])
+async def list_(api: ApiContext, request: ActionRequest[ListTemplates]) -> Reply:
+    """The templates of a source; with `name`, only those whose name contains it."""
+    found = await api.store.templates(request.body.source)
+    return Reply({"data": [render_template(each) for each in found if (request.body.name or "") in each.name]})
 
 
-@action("/templates.update", permission=Permission.WRITE, body=Update, returns=shapes.Template)
-async def update(edge: Edge, call: Call[Update]) -> Answer:
-    """Change a template; what is not given stays."""
-    body = call.body
+@action("/templates.update", permission=Permission.WRITE, body=UpdateTemplate, returns=TemplateSchema)
+async def update(api: ApiContext, request: ActionRequest[UpdateTemplate]) -> Reply:
+    """Change a template. Absent fields stay as they are."""
+    body = request.body
     content = body.content.raw if body.content else None
-    done = await edge.commands.templates.update(body.id, name=body.name, source=body.source, content=content)
-    return Answer(render_template(done.value), position=done.position)
+    written = await api.commands.templates.update(body.id, name=body.name, source=body.source, content=content)
+    return Reply(render_template(written.value), position=written.position)
 
 
-@action("/templates.delete", permission=Permission.WRITE, body=Reference, status=204)
-async def delete(edge: Edge, call: Call[Reference]) -> Answer:
+@action("/templates.delete", permission=Permission.WRITE, body=TemplateReference, status=204)
+async def delete(api: ApiContext, request: ActionRequest[TemplateReference]) -> Reply:
     """Delete a template."""
-    return Answer(position=await edge.commands.templates.delete(call.body.id))
+    return Reply(position=await api.commands.templates.delete(request.body.id))
 
 
 ACTIONS = (create, info, list_, update, delete)

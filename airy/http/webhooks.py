@@ -5,16 +5,23 @@ from typing import Annotated
 import structlog
 from msgspec import Meta, Struct
 
-from airy.actors.commands import Conflict, Subscription, Unknown
-from airy.actors.commands.dead import AT_ONCE_MAX
+from airy.commands import Conflict, NotFound, WebhookChanges
+from airy.commands.dead_deliveries import AT_ONCE_MAX
 from airy.errors import Refused
-from airy.http import shapes
-from airy.http.action import Answer, Call, Nothing, action
+from airy.http.action import ActionRequest, NoBody, Reply, action
 from airy.http.auth import Permission
-from airy.http.bodies import Id, LongText, Text
-from airy.http.paging import envelope
-from airy.http.ports import Edge
-from airy.model.dead import DeadDelivery
+from airy.http.pagination import page_body
+from airy.http.ports import ApiContext
+from airy.http.request_bodies import Id, LongText, Text
+from airy.http.response_schemas import (
+    DeadDeliverySchema,
+    ListSchema,
+    PageSchema,
+    ReplayResultSchema,
+    SignedWebhookSchema,
+    WebhookSchema,
+)
+from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Webhook, WebhookStatus
 from airy.model.render import render_webhook, timestamp
 from airy.secret import Secret
@@ -27,10 +34,10 @@ log = structlog.get_logger("airy.http")
 Events = Annotated[list[Text], Meta(max_length=EVENTS_MAX)]
 
 
-DELIVERING = ("webhook-publisher", "webhook-consumer")
+DELIVERY_COMPONENTS = ("webhook-publisher", "webhook-consumer")
 
 
-class Subscribe(Struct, frozen=True):
+class SubscribeWebhook(Struct, frozen=True):
     url: LongText
     id: Id | None = None
     name: Text | None = None
@@ -39,7 +46,7 @@ class Subscribe(Struct, frozen=True):
     signature_key: Secret | None = None
 
 
-class Update(Struct, frozen=True):
+class UpdateWebhook(Struct, frozen=True):
     id: Id
     url: LongText | None = None
     name: Text | None = None
@@ -49,48 +56,48 @@ class Update(Struct, frozen=True):
     status: WebhookStatus | None = None
 
 
-class Reference(Struct, frozen=True):
+class WebhookReference(Struct, frozen=True):
     id: Id
 
 
-class DeadLetters(Struct, frozen=True):
-    id: Id | None = None  # of a webhook; none: of all
+class ListDeadDeliveries(Struct, frozen=True):
+    id: Id | None = None  # of a webhook; None: of every webhook
     cursor: Text | None = None
-    page_size: int | None = None  # none: as many as are replayed at once
+    page_size: int | None = None  # None: the number that one replay may have
 
 
-class Replay(Struct, frozen=True):
-    """One dead delivery by its own id, or those of a webhook."""
+class ReplayDeadDeliveries(Struct, frozen=True):
+    """Either one dead delivery by its id, or those of a webhook."""
 
     delivery_id: Text | None = None
     id: Id | None = None
 
 
-@action("/webhooks.subscribe", permission=Permission.MANAGE, body=Subscribe, returns=shapes.SignedWebhook)
-async def subscribe(edge: Edge, call: Call[Subscribe]) -> Answer:
-    """Send events to a URL from now on. The signing secret is in this answer and in no other."""
-    _delivers(edge)
-    body = call.body
-    given = Subscription(
+@action("/webhooks.subscribe", permission=Permission.MANAGE, body=SubscribeWebhook, returns=SignedWebhookSchema)
+async def subscribe(api: ApiContext, request: ActionRequest[SubscribeWebhook]) -> Reply:
+    """Subscribe a URL to events. Only this response contains the signing secret."""
+    _require_delivery(api)
+    body = request.body
+    changes = WebhookChanges(
         url=body.url,
         name=body.name,
         events=body.events,
         headers=body.headers,
         signature_key=body.signature_key,
     )
-    done = await edge.commands.webhooks.subscribe(given, call.cause, body.id)
-    return Answer(
-        {**_render(edge, done.value.webhook), "signing_secret": done.value.signing_secret},
-        position=done.position,
+    written = await api.commands.webhooks.subscribe(changes, request.context, body.id)
+    return Reply(
+        {**_render(api, written.value.webhook), "signing_secret": written.value.signing_secret},
+        position=written.position,
     )
 
 
-@action("/webhooks.update", permission=Permission.MANAGE, body=Update, returns=shapes.Webhook)
-async def update(edge: Edge, call: Call[Update]) -> Answer:
-    """Change a webhook; what is not given stays."""
-    _delivers(edge)
-    body = call.body
-    given = Subscription(
+@action("/webhooks.update", permission=Permission.MANAGE, body=UpdateWebhook, returns=WebhookSchema)
+async def update(api: ApiContext, request: ActionRequest[UpdateWebhook]) -> Reply:
+    """Change a webhook. Absent fields stay as they are."""
+    _require_delivery(api)
+    body = request.body
+    changes = WebhookChanges(
         url=body.url,
         name=body.name,
         events=body.events,
@@ -98,50 +105,50 @@ async def update(edge: Edge, call: Call[Update]) -> Answer:
         signature_key=body.signature_key,
         status=body.status,
     )
-    done = await edge.commands.webhooks.update(body.id, given)
-    return Answer(_render(edge, done.value), position=done.position)
+    written = await api.commands.webhooks.update(body.id, changes)
+    return Reply(_render(api, written.value), position=written.position)
 
 
-@action("/webhooks.unsubscribe", permission=Permission.MANAGE, body=Reference, returns=shapes.Webhook)
-async def unsubscribe(edge: Edge, call: Call[Reference]) -> Answer:
-    """Stop sending; the webhook is kept and can be subscribed again."""
-    done = await edge.commands.webhooks.unsubscribe(call.body.id)
-    return Answer(_render(edge, done.value), position=done.position)
+@action("/webhooks.unsubscribe", permission=Permission.MANAGE, body=WebhookReference, returns=WebhookSchema)
+async def unsubscribe(api: ApiContext, request: ActionRequest[WebhookReference]) -> Reply:
+    """Stop the deliveries to a webhook. It is kept and can be subscribed again."""
+    written = await api.commands.webhooks.unsubscribe(request.body.id)
+    return Reply(_render(api, written.value), position=written.position)
 
 
-@action("/webhooks.delete", permission=Permission.MANAGE, body=Reference, status=204)
-async def delete(edge: Edge, call: Call[Reference]) -> Answer:
-    """Forget a webhook and what is still to be sent to it."""
-    position = await edge.commands.webhooks.delete(call.body.id)
-    await edge.queue.drop_webhook(call.body.id)
-    return Answer(position=position)
+@action("/webhooks.delete", permission=Permission.MANAGE, body=WebhookReference, status=204)
+async def delete(api: ApiContext, request: ActionRequest[WebhookReference]) -> Reply:
+    """Delete a webhook and its queued deliveries."""
+    position = await api.commands.webhooks.delete(request.body.id)
+    await api.queue.drop_webhook(request.body.id)
+    return Reply(position=position)
 
 
-@action("/webhooks.info", permission=Permission.READ, body=Reference, returns=shapes.Webhook)
-async def info(edge: Edge, call: Call[Reference]) -> Answer:
+@action("/webhooks.info", permission=Permission.READ, body=WebhookReference, returns=WebhookSchema)
+async def info(api: ApiContext, request: ActionRequest[WebhookReference]) -> Reply:
     """One webhook."""
-    return Answer(_render(edge, await _known(edge, call.body.id)))
+    return Reply(_render(api, await _find_webhook(api, request.body.id)))
 
 
-@action("/webhooks.list", permission=Permission.READ, body=Nothing, returns=shapes.Data[shapes.Webhook])
-async def list_(edge: Edge, _call: Call[Nothing]) -> Answer:
-    """All webhooks, unsubscribed ones too."""
-    return Answer({"data": [_render(edge, webhook) for webhook in await edge.store.webhooks()]})
+@action("/webhooks.list", permission=Permission.READ, body=NoBody, returns=ListSchema[WebhookSchema])
+async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+    """All webhooks, including unsubscribed ones."""
+    return Reply({"data": [_render(api, webhook) for webhook in await api.store.webhooks()]})
 
 
 @action(
     "/webhooks.rotate-secret",
     "/webhooks.rotateSecret",
     permission=Permission.MANAGE,
-    body=Reference,
-    returns=shapes.SignedWebhook,
+    body=WebhookReference,
+    returns=SignedWebhookSchema,
 )
-async def rotate_secret(edge: Edge, call: Call[Reference]) -> Answer:
-    """A new signing secret, shown once; the previous one keeps signing beside it."""
-    done = await edge.commands.webhooks.rotate_secret(call.body.id)
-    return Answer(
-        {**_render(edge, done.value.webhook), "signing_secret": done.value.signing_secret},
-        position=done.position,
+async def rotate_secret(api: ApiContext, request: ActionRequest[WebhookReference]) -> Reply:
+    """Create a new signing secret, which only this response contains. The previous secret keeps signing as well."""
+    written = await api.commands.webhooks.rotate_secret(request.body.id)
+    return Reply(
+        {**_render(api, written.value.webhook), "signing_secret": written.value.signing_secret},
+        position=written.position,
     )
 
 
@@ -149,43 +156,43 @@ async def rotate_secret(edge: Edge, call: Call[Reference]) -> Answer:
     "/webhooks.dead-letters",
     "/webhooks.deadLetters",
     permission=Permission.READ,
-    body=DeadLetters,
-    returns=shapes.Page[shapes.DeadLetter],
+    body=ListDeadDeliveries,
+    returns=PageSchema[DeadDeliverySchema],
 )
-async def dead_letters(edge: Edge, call: Call[DeadLetters]) -> Answer:
-    """Deliveries that were given up and are not being made again, newest first, with the reason."""
-    body = call.body
-    page = await edge.store.dead_deliveries(
+async def dead_deliveries(api: ApiContext, request: ActionRequest[ListDeadDeliveries]) -> Reply:
+    """A page of dead deliveries that are not being replayed, newest first, with the reason."""
+    body = request.body
+    page = await api.store.dead_deliveries(
         webhook_id=body.id, cursor=body.cursor or None, page_size=page_size(body.page_size or AT_ONCE_MAX)
     )
-    return Answer(envelope(page, [_render_dead(dead) for dead in page.items if isinstance(dead, DeadDelivery)]))
+    return Reply(page_body(page, [_render_dead(dead) for dead in page.items if isinstance(dead, DeadDelivery)]))
 
 
-@action("/webhooks.replay", permission=Permission.MANAGE, body=Replay, returns=shapes.Replayed)
-async def replay(edge: Edge, call: Call[Replay]) -> Answer:
-    """Send dead deliveries again: the same ids, the same bytes."""
-    body = call.body
+@action("/webhooks.replay", permission=Permission.MANAGE, body=ReplayDeadDeliveries, returns=ReplayResultSchema)
+async def replay(api: ApiContext, request: ActionRequest[ReplayDeadDeliveries]) -> Reply:
+    """Send dead deliveries again, with the same ids and the same bytes."""
+    body = request.body
     if (body.delivery_id is None) == (body.id is None):
         raise Refused("name one delivery_id, or the id of a webhook", field="delivery_id")
-    dead = edge.commands.dead
+    dead = api.commands.dead_deliveries
     if body.delivery_id is not None:
-        done = await dead.replay(edge.queue, body.delivery_id)
+        replayed = await dead.replay(api.queue, body.delivery_id)
     else:
-        done = await dead.replay_of(edge.queue, body.id or "")
-    return Answer({"replayed": done.deliveries}, also=done.positions)
+        replayed = await dead.replay_of(api.queue, body.id or "")
+    return Reply({"replayed": replayed.deliveries}, more_positions=replayed.positions)
 
 
-async def _known(edge: Edge, webhook_id: str) -> Webhook:
-    webhook = await edge.store.webhook(webhook_id)
+async def _find_webhook(api: ApiContext, webhook_id: str) -> Webhook:
+    webhook = await api.store.webhook(webhook_id)
     if webhook is None:
-        raise Unknown(f"there is no webhook {webhook_id}", field="id")
+        raise NotFound(f"there is no webhook {webhook_id}", field="id")
     return webhook
 
 
-def _render(edge: Edge, webhook: Webhook) -> dict[str, object]:
+def _render(api: ApiContext, webhook: Webhook) -> dict[str, object]:
     try:
-        headers = edge.commands.webhooks.masked_headers(webhook)
-    except Refused as error:  # the sealing key is gone: show the rest, so that new headers can be set
+        headers = api.commands.webhooks.masked_headers(webhook)
+    except Refused as error:  # the sealing key is missing: return the rest, so that new headers can be set
         log.warning("webhook.headers_unreadable", webhook=webhook.id, error=str(error))
         headers = {}
     return render_webhook(webhook, headers)
@@ -205,12 +212,12 @@ def _render_dead(dead: DeadDelivery) -> dict[str, object]:
     }
 
 
-ACTIONS = (subscribe, update, unsubscribe, delete, info, list_, rotate_secret, dead_letters, replay)
+ACTIONS = (subscribe, update, unsubscribe, delete, info, list_, rotate_secret, dead_deliveries, replay)
 
 
-def _delivers(edge: Edge) -> None:
-    """Raises `Conflict` where nothing would ever be delivered, as the original does."""
-    services = edge.status.services()
-    off = [name for name in DELIVERING if name in services and not services[name]["enabled"]]
-    if off:
-        raise Conflict(f"no webhook would be delivered here: enable {' and '.join(off)} first")
+def _require_delivery(api: ApiContext) -> None:
+    """Raises `Conflict` if a component that delivery needs is not enabled, as in the original Airy."""
+    services = api.health.services()
+    disabled = [name for name in DELIVERY_COMPONENTS if name in services and not services[name]["enabled"]]
+    if disabled:
+        raise Conflict(f"webhooks are not delivered: enable {' and '.join(disabled)} first")

@@ -1,6 +1,6 @@
-"""Changes: what the fold tells the outside. One definition for webhooks, websocket and bots.
+"""A change: one event that webhooks, websocket and bots receive, produced by the fold.
 
-A change carries the exact body its subscribers get, made once when the fact was folded, so retries, replays
+A change carries the exact body its subscribers receive, encoded once when the fact is folded, so retries, replays
 and rebuilt queues send the same bytes. Its id depends on conversation and sequence, or on the write of an entity,
 never on a backend's offsets.
 """
@@ -23,10 +23,10 @@ class ChangeKind(StrEnum):
 class Change(Struct, frozen=True, kw_only=True, gc=False):
     id: str
     kind: ChangeKind
-    lane: str  # what order is kept within: the conversation's id, or the entity's
-    sequence: int  # grows within the lane; of an entity, it is the time of the write
+    lane: str  # ordering key: changes of one lane are delivered in order; the conversation's or the entity's id
+    sequence: int  # grows within the lane; for an entity, the time of the write in ms
     at_ms: int  # `timestamp` of the body
     body: bytes  # {"id","type","timestamp","sequence","payload"} as JSON
     source: str = ""
     channel_id: str = ""
-    from_contact: bool = False  # message changes: whether a contact wrote it
+    from_contact: bool = False  # of a message change: whether the contact wrote the message

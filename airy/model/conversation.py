@@ -2,31 +2,30 @@
 
 from msgspec import Raw, Struct, field
 
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.raw import NULL
 
-PARKED_MAX = 64  # messages per conversation whose news came before they did; the oldest are dropped beyond
-REACTIONS_MAX = 64  # actors per message; the oldest reactions are dropped beyond
+PENDING_REPORTS_MAX = 64  # per conversation, messages with reports that are not folded yet; the oldest are dropped
+REACTIONS_MAX = 64  # actors per message; the oldest reactions are dropped
 
 
 class Reaction(Struct):
-    emoji: str | None  # None: taken back; kept so that an older event cannot revive it
+    emoji: str | None  # None: removed; kept so that an older event cannot restore it
     at_ms: int
 
 
-class Parked(Struct, kw_only=True, omit_defaults=True):
-    """What the provider said about a message that has not been folded yet: receipts, edits, reactions, its
-    deletion.
+class PendingReports(Struct, kw_only=True, omit_defaults=True):
+    """The provider's reports about a message that has not been folded yet: receipts, edits, reactions, deletion.
 
-    Summed up rather than listed: the fields mean what they mean in `Message`, and join it when it arrives.
+    Merged into one value: each field means the same as in `Message` and is applied to the message when it is folded.
     """
 
     provider_id: str
-    reported: Delivery | None = None
+    reported: DeliveryState | None = None
     failed_at_ms: int = 0
     error: str = ""
     error_code: str = ""
-    content: Raw = NULL  # of the edit
+    content: Raw = NULL  # of the latest edit
     revision: int = 0
     edited_at_ms: int = 0
     reactions: dict[str, Reaction] = field(default_factory=dict)
@@ -40,15 +39,15 @@ class Conversation(Struct, kw_only=True, omit_defaults=True):
     participant_id: str | None = None
     created_at_ms: int  # the earliest message's time
     updated_at_ms: int
-    sequence: int = 0  # how many facts were accepted
-    message_count: int = 0  # messages ever folded, deleted ones too
+    sequence: int = 0  # number of accepted facts
+    message_count: int = 0  # messages ever folded, deleted ones included
     unread_count: int = 0
-    read_sequence: int = 0  # inbound messages up to here were read by an agent
+    read_sequence: int = 0  # inbound messages up to this sequence were read by an agent
     state: str | None = None
     tags: list[str] = field(default_factory=list)  # in the order they were added
     metadata: dict[str, Raw] = field(default_factory=dict)  # dotted key to JSON value; see model.metadata
-    profile_keys: list[str] = field(default_factory=list)  # metadata keys whose value is the provider's word
-    last_message_id: str | None = None  # greatest sent_at; ties go to the later fold
+    profile_keys: list[str] = field(default_factory=list)  # metadata keys whose value came from the provider's profile
+    last_message_id: str | None = None  # greatest sent_at; the message folded later wins a tie
     last_message_at_ms: int = 0
     window_until_ms: int | None = None
     delivered_until_ms: int = 0  # watermarks the provider reported
@@ -56,11 +55,12 @@ class Conversation(Struct, kw_only=True, omit_defaults=True):
     handover_owner: str | None = None
     handover_at_ms: int = 0
     referral_at_ms: int = 0
-    parked: dict[str, Parked] = field(default_factory=dict)  # by provider id, in order of arrival
+    pending_reports: dict[str, PendingReports] = field(default_factory=dict, name="parked")
+    # by provider id, in order of arrival
 
     @property
     def visible(self) -> bool:
-        """Whether anybody is shown it: news about messages we never saw makes a row, not a conversation."""
+        """Whether clients see it. Reports about messages that were never folded make a row, not a conversation."""
         return self.message_count > 0
 
 
@@ -75,7 +75,7 @@ class Message(Struct, kw_only=True, omit_defaults=True):
     sender_id: str
     sent_at_ms: int
     updated_at_ms: int
-    delivery: Delivery
+    delivery: DeliveryState
     provider_id: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Raw] = field(default_factory=dict)
@@ -85,21 +85,19 @@ class Message(Struct, kw_only=True, omit_defaults=True):
     deleted: bool = False
     reply_to: str | None = None  # provider id
     standby: bool = False  # another app owns the thread
-    # ours only
-    echoed: bool = False  # first seen in an echo: nobody here queued it
-    reported: Delivery | None = None  # the strongest thing the provider said about this very message
-    failed_at_ms: int = 0  # when it reported a failure, if that is what it said
+    # outbound messages only
+    echoed: bool = False  # first folded from an echo: it was not queued here
+    reported: DeliveryState | None = None  # the strongest report of the provider about this message
+    failed_at_ms: int = 0  # time of the failure, if `reported` is failed
     recipient_id: str | None = None
-    attempt: int = 0  # grows with every attempt and resend: no earlier claim can become valid again
+    attempt: int = 0  # raised by every attempt and resend, so that no earlier claim can become valid again
     attempt_count: int = 0  # attempts that were started
     attempt_at_ms: int = 0
-    worker: str | None = None  # whose attempt is open: no outcome of it was recorded
+    worker: str | None = None  # owner of the open attempt: one without a recorded outcome
     retry_at_ms: int = 0
     expires_at_ms: int | None = None
 
     @property
-    def out_at_ms(self) -> int:
-        """When it left us, for comparing with a provider's watermark: the last attempt, or the time of its
-        echo.
-        """
+    def dispatched_at_ms(self) -> int:
+        """Time of the last attempt, or of the echo; compared with a provider's watermark."""
         return self.attempt_at_ms or self.sent_at_ms

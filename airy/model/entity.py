@@ -1,6 +1,6 @@
-"""Entities: small things with an id, one record each in a compacted topic; the latest record is the truth.
+"""Entities: small objects with an id, one record each in a compacted topic; the latest record is the current state.
 
-Secret fields hold sealed text (`airy.model` never sees the clear one). A tombstone deletes.
+Secret fields hold sealed text; `airy.model` never handles clear text. A tombstone deletes the entity.
 """
 
 from typing import Literal
@@ -58,10 +58,10 @@ class Webhook(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: WebhookStatus
     name: str | None = None
     events: tuple[str, ...] = ()  # empty: all
-    headers: str | None = None  # sealed JSON object; values may be secrets
+    headers: str | None = None  # sealed JSON object, because values may be secrets
     signature_key: str | None = None  # sealed; for X-Airy-Content-Signature
-    secrets: tuple[str, ...] = ()  # sealed whsec_ secrets, newest first; two while one is rotated out
+    secrets: tuple[str, ...] = ()  # sealed whsec_ secrets, newest first; two during rotation
     subscribed_at_ms: int = 0
-    since: dict[str, tuple[int, ...]] = {}  # topic to the ends of its partitions when it subscribed
+    since: dict[str, tuple[int, ...]] = {}  # topic to the end offset of each partition at subscription
     disabled_reason: str | None = None
     updated_at_ms: int = 0

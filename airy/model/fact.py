@@ -1,15 +1,15 @@
-"""Facts: what happened to a conversation, appended to the log by whoever saw it.
+"""Facts: events of a conversation, appended to the log by the actor that observed them.
 
-A fact's `id` is a pure function of its cause, so the same cause told twice is one fact. Facts never carry
-state, only news; the fold alone turns them into state. Schemas only grow: new fields have defaults, nothing
-is renamed or retyped.
+A fact's `id` is a pure function of its cause, so a cause reported twice is one fact. A fact carries an event, never
+state; the fold alone turns facts into state. Schemas only grow: new fields have defaults, nothing is renamed or
+retyped.
 """
 
 from typing import Literal
 
 from msgspec import Raw, Struct
 
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.raw import NULL
 
 Subject = Literal["conversation", "message"]
@@ -31,29 +31,29 @@ class FactBase(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field=
     conversation_id: str
     channel_id: str
     source: str
-    at_ms: int  # when the cause happened, by the clock of whoever saw it: data, never order
+    at_ms: int  # time of the cause, by the clock of the observer: data, never order
     cause: str = ""  # request id or record position, for tracing
 
 
 class MessageReceived(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.received"):
-    """A contact wrote. `at_ms` is the provider's time."""
+    """A contact wrote a message. `at_ms` is the provider's time."""
 
     message_id: str
     participant_id: str
     content: Raw  # the provider's own event, JSON
     provider_id: str | None = None
     headers: dict[str, str] = {}
-    window_until_ms: int | None = None  # until when the provider lets us answer freely
+    window_until_ms: int | None = None  # end of the messaging window
     reply_to: str | None = None  # provider id
-    standby: bool = False  # another app owns the thread: bots stay silent
+    standby: bool = False  # another app owns the thread: bots do not reply
 
 
 class MessageEchoed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.echoed"):
-    """The provider shows us a message sent from our side: our own (`our_message_id`) or somebody else's."""
+    """The provider reports an outbound message: one sent by Airy (`our_message_id`) or by another app."""
 
-    message_id: str  # the id it gets if it is not one of ours
-    participant_id: str  # the contact it went to
-    sender_id: str  # who wrote it, e.g. "facebook:inbox"
+    message_id: str  # id of the new message, if Airy did not send it
+    participant_id: str  # the recipient
+    sender_id: str  # the author, e.g. "facebook:inbox"
     provider_id: str
     content: Raw
     our_message_id: str | None = None
@@ -61,13 +61,13 @@ class MessageEchoed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class MessageQueued(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.queued"):
-    """Somebody on our side wants to say something."""
+    """A client of the API asks for a message to be sent."""
 
     message_id: str
     sender_id: str
     content: Raw
     recipient_id: str | None = None  # participant at the provider; None: the conversation's
-    expires_at_ms: int | None = None  # still pending then: failed with kind "expired"
+    expires_at_ms: int | None = None  # a message still pending then fails with kind "expired"
 
 
 class ResendRequested(
@@ -84,11 +84,11 @@ class ResendRequested(
 
 
 class SendStarted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="send.started"):
-    """The intent of attempt number `attempt`. The log decides between rivals: only the first is accepted."""
+    """Claims attempt number `attempt`. Of competing claims, the first in the log is accepted."""
 
     message_id: str
     attempt: int
-    worker: str  # who may call the provider if this is accepted
+    worker: str  # the worker that may call the provider if the claim is accepted
 
 
 class SendSucceeded(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="send.succeeded"):
@@ -98,21 +98,19 @@ class SendSucceeded(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class SendFailed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="send.failed"):
-    """A recorded failure: the provider did not take it. With `retry_at_ms` it may be tried again from then
-    on.
-    """
+    """A recorded failure: the provider did not accept the message. It may be retried from `retry_at_ms` on, if set."""
 
     message_id: str
     attempt: int
     error_kind: ErrorKind
     error: str  # for a human
     error_code: str = ""
-    detail: Raw = NULL  # the provider's answer, JSON
+    detail: Raw = NULL  # the provider's response, JSON
     retry_at_ms: int | None = None
 
 
 class SendUnknown(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="send.unknown"):
-    """The provider was called and nobody knows whether it took the message."""
+    """The provider was called, and whether it accepted the message is not known."""
 
     message_id: str
     attempt: int
@@ -120,9 +118,9 @@ class SendUnknown(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="
 
 
 class ReceiptReported(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="receipt.reported"):
-    """`provider_ids`, or all our messages sent up to `watermark_ms`, reached `state`."""
+    """`provider_ids`, or all outbound messages sent up to `watermark_ms`, reached `state`."""
 
-    state: Delivery  # sent, delivered, read or failed
+    state: DeliveryState  # sent, delivered, read or failed
     provider_ids: tuple[str, ...] = ()
     watermark_ms: int | None = None
     error: str = ""
@@ -132,7 +130,7 @@ class ReceiptReported(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
 class MessageEdited(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.edited"):
     provider_id: str
     content: Raw
-    revision: int  # the provider's count of edits: forward only
+    revision: int  # the provider's edit count: forward only
 
 
 class MessageDeleted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.deleted"):
@@ -140,9 +138,7 @@ class MessageDeleted(FactBase, frozen=True, kw_only=True, omit_defaults=True, ta
 
 
 class ReactionChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="reaction.changed"):
-    """`emoji` None takes the reaction back. A reaction older than the actor's last one on that message
-    changes nothing.
-    """
+    """`emoji` None removes the reaction. A reaction older than the actor's last one on the message is rejected."""
 
     provider_id: str
     actor: str
@@ -159,9 +155,7 @@ class MetadataChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class ProfileResolved(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="profile.resolved"):
-    """What the provider says about the contact; `found` False means it says nothing. Never overwrites what a
-    person set.
-    """
+    """The contact's profile at the provider; `found` False: it has none. Never overwrites a value a client set."""
 
     found: bool
     display_name: str | None = None
@@ -175,7 +169,7 @@ class ProfileRefetchRequested(
     omit_defaults=True,
     tag="profile.refetch_requested",
 ):
-    """Somebody wants the provider to be asked again."""
+    """A client asks for the profile to be fetched again."""
 
 
 class ConversationRead(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="conversation.read"):
@@ -191,15 +185,13 @@ class TagRemoved(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="t
 
 
 class StateChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="state.changed"):
-    """Any word; by convention OPEN or CLOSED. None removes it."""
+    """Any text; by convention OPEN or CLOSED. None removes the state."""
 
     state: str | None = None
 
 
 class HandoverChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="handover.changed"):
-    """Another app took or gave the thread. `owner` is its provider-side id, None where the provider does not
-    say.
-    """
+    """The thread changed between apps. `owner` is the app's id at the provider, None where the provider omits it."""
 
     action: str  # pass, take, request or roles
     owner: str | None = None
@@ -207,9 +199,7 @@ class HandoverChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class EventNoted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="event.noted"):
-    """Anything else a provider told us about this conversation: referral, opt-in, account, unsupported. Kept,
-    with its kind.
-    """
+    """Any other provider event of the conversation: referral, opt-in, account, unsupported. Kept with its kind."""
 
     kind_at_source: str
     content: Raw

@@ -1,8 +1,7 @@
 """The fold: the one function that turns facts into conversations, messages and changes.
 
-It depends on the state and the fact only, so whoever folds a log gets the same, bit for bit. A fact is
-accepted, and then numbered, or it makes no difference; told again, at any later point, it makes no difference
-either.
+It depends on the state and the fact only, so every process that folds a log gets the same result, bit for bit. A fact
+is accepted, and then numbered, or rejected without effect. A duplicate has no effect, however late it arrives.
 """
 
 from collections.abc import Callable
@@ -14,8 +13,8 @@ from airy.model import fact as facts
 from airy.model import fold_conversation, fold_message, fold_receipt, fold_send
 from airy.model.change import Change
 from airy.model.fact import Fact
-from airy.model.state import FoldState
-from airy.model.step import Step, fresh
+from airy.model.fold_context import FoldContext, new_conversation
+from airy.model.fold_state import FoldState
 
 
 class Folded(Struct, frozen=True, gc=False):
@@ -29,60 +28,60 @@ F = TypeVar("F", bound=Fact)
 
 
 class Rule(NamedTuple):
-    apply: Callable[[Step, Fact], bool]  # decides, changes, and returns whether it accepts
-    opens: bool  # may be the first we hear of a conversation
+    apply: Callable[[FoldContext, Fact], bool]  # returns whether it accepts; changes nothing before it has decided
+    may_create: bool  # whether the fact may be the first of a conversation
 
 
-def _rule(apply: Callable[[Step, F], bool], *, opens: bool) -> Rule:
-    return Rule(cast("Callable[[Step, Fact], bool]", apply), opens)  # the table's key sees to the kind
+def _rule(apply: Callable[[FoldContext, F], bool], *, may_create: bool) -> Rule:
+    return Rule(cast("Callable[[FoldContext, Fact], bool]", apply), may_create)  # the key in `RULES` fixes the kind
 
 
 RULES: dict[type[Fact], Rule] = {
-    facts.MessageReceived: _rule(fold_message.received, opens=True),
-    facts.MessageEchoed: _rule(fold_message.echoed, opens=True),
-    facts.MessageQueued: _rule(fold_message.queued, opens=True),
-    facts.ResendRequested: _rule(fold_send.resend_requested, opens=False),
-    facts.SendStarted: _rule(fold_send.started, opens=False),
-    facts.SendSucceeded: _rule(fold_send.succeeded, opens=False),
-    facts.SendFailed: _rule(fold_send.failed, opens=False),
-    facts.SendUnknown: _rule(fold_send.unknown, opens=False),
-    facts.ReceiptReported: _rule(fold_receipt.reported, opens=True),
-    facts.MessageEdited: _rule(fold_message.edited, opens=True),
-    facts.MessageDeleted: _rule(fold_message.deleted, opens=True),
-    facts.ReactionChanged: _rule(fold_message.reacted, opens=True),
-    facts.MetadataChanged: _rule(fold_conversation.metadata_changed, opens=False),
-    facts.ProfileResolved: _rule(fold_conversation.profile_resolved, opens=False),
-    facts.ProfileRefetchRequested: _rule(fold_conversation.profile_refetch_requested, opens=False),
-    facts.ConversationRead: _rule(fold_conversation.read, opens=False),
-    facts.TagAdded: _rule(fold_conversation.tag_added, opens=False),
-    facts.TagRemoved: _rule(fold_conversation.tag_removed, opens=False),
-    facts.StateChanged: _rule(fold_conversation.state_changed, opens=False),
-    facts.HandoverChanged: _rule(fold_conversation.handover_changed, opens=True),
-    facts.EventNoted: _rule(fold_conversation.event_noted, opens=True),
+    facts.MessageReceived: _rule(fold_message.received, may_create=True),
+    facts.MessageEchoed: _rule(fold_message.echoed, may_create=True),
+    facts.MessageQueued: _rule(fold_message.queued, may_create=True),
+    facts.ResendRequested: _rule(fold_send.resend_requested, may_create=False),
+    facts.SendStarted: _rule(fold_send.started, may_create=False),
+    facts.SendSucceeded: _rule(fold_send.succeeded, may_create=False),
+    facts.SendFailed: _rule(fold_send.failed, may_create=False),
+    facts.SendUnknown: _rule(fold_send.unknown, may_create=False),
+    facts.ReceiptReported: _rule(fold_receipt.reported, may_create=True),
+    facts.MessageEdited: _rule(fold_message.edited, may_create=True),
+    facts.MessageDeleted: _rule(fold_message.deleted, may_create=True),
+    facts.ReactionChanged: _rule(fold_message.reacted, may_create=True),
+    facts.MetadataChanged: _rule(fold_conversation.metadata_changed, may_create=False),
+    facts.ProfileResolved: _rule(fold_conversation.profile_resolved, may_create=False),
+    facts.ProfileRefetchRequested: _rule(fold_conversation.profile_refetch_requested, may_create=False),
+    facts.ConversationRead: _rule(fold_conversation.read, may_create=False),
+    facts.TagAdded: _rule(fold_conversation.tag_added, may_create=False),
+    facts.TagRemoved: _rule(fold_conversation.tag_removed, may_create=False),
+    facts.StateChanged: _rule(fold_conversation.state_changed, may_create=False),
+    facts.HandoverChanged: _rule(fold_conversation.handover_changed, may_create=True),
+    facts.EventNoted: _rule(fold_conversation.event_noted, may_create=True),
 }
 
 
 def fold(state: FoldState, fact: Fact) -> Folded:
     """Fold one fact into the conversation that `state` holds."""
-    memorable = _memorable(fact)
-    if memorable and state.seen(fact.id):
+    deduplicated = _deduplicated_by_id(fact)
+    if deduplicated and state.seen(fact.id):
         return REJECTED
     rule = RULES[type(fact)]
     conversation = state.conversation()
-    allowed = rule.opens or (conversation is not None and conversation.visible)
-    step = Step(state, conversation or fresh(fact), fact.at_ms)
-    accepted = allowed and rule.apply(step, fact)
-    if memorable:
-        state.remember(fact.id, accepted=accepted)
-    return Folded(accepted, step.finish()) if accepted else REJECTED
+    allowed = rule.may_create or (conversation is not None and conversation.visible)
+    context = FoldContext(state, conversation or new_conversation(fact), fact.at_ms)
+    accepted = allowed and rule.apply(context, fact)
+    if deduplicated:
+        state.mark_seen(fact.id, accepted=accepted)
+    return Folded(accepted, context.finish()) if accepted else REJECTED
 
 
-def _memorable(fact: Fact) -> bool:
-    """Whether its id has to be kept. Not for facts that carry their own memory: they are by far the most."""
+def _deduplicated_by_id(fact: Fact) -> bool:
+    """Whether the fact's id has to be stored. Saves rows for the frequent kinds that are idempotent without it."""
     if isinstance(fact, facts.MessageReceived):
-        return False  # its message stays
+        return False  # its message is stored under an id of its own
     if isinstance(fact, facts.ReceiptReported):
-        return bool(fact.provider_ids)  # watermarks only rise
+        return bool(fact.provider_ids)  # a watermark only rises
     if isinstance(fact, facts.EventNoted):
         return fact.referral is not None
     return True

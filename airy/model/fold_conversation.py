@@ -1,7 +1,6 @@
-"""Rules for the conversation itself: metadata, profile, reading, tags, state, and who owns the thread.
+"""Rules for the conversation itself: metadata, profile, reading, tags, state, and the owner of the thread.
 
-What a client asks for needs a conversation that clients can see; what a provider tells may be the first we
-hear of it.
+A client's request needs a conversation that clients can see; a provider's event may create one.
 """
 
 from airy.model import metadata
@@ -16,25 +15,25 @@ from airy.model.fact import (
     TagAdded,
     TagRemoved,
 )
-from airy.model.step import Step
+from airy.model.fold_context import FoldContext
 
 NAME = "contact.display_name"
 AVATAR = "contact.avatar_url"
 FETCH_STATE = "contact.fetch_state"
 REFERRAL = "source.referral"
-TAGS_MAX = 200  # of one conversation
-DERIVED = frozenset({"unread_count", "tags", "state"})  # shown as metadata, but not set as metadata
+TAGS_MAX = 200  # per conversation
+DERIVED = frozenset({"unread_count", "tags", "state"})  # rendered as metadata, not set as metadata
 DERIVED_OF_MESSAGES = frozenset({"error", "source", "reaction", "user_read"})
 
 
-def metadata_changed(step: Step, fact: MetadataChanged) -> bool:
+def metadata_changed(context: FoldContext, fact: MetadataChanged) -> bool:
     if any(map(metadata.too_long, fact.set)):
         return False
-    return _of_message(step, fact) if fact.subject == "message" else _of_conversation(step, fact)
+    return _of_message(context, fact) if fact.subject == "message" else _of_conversation(context, fact)
 
 
-def _of_message(step: Step, fact: MetadataChanged) -> bool:
-    message = step.state.message(fact.subject_id)
+def _of_message(context: FoldContext, fact: MetadataChanged) -> bool:
+    message = context.state.message(fact.subject_id)
     if message is None or message.deleted:
         return False
     wanted = {key: raw for key, raw in fact.set.items() if _top(key) not in DERIVED_OF_MESSAGES}
@@ -42,13 +41,13 @@ def _of_message(step: Step, fact: MetadataChanged) -> bool:
     after = metadata.changed(message.metadata, wanted, unwanted)
     if after is None or len(after) > metadata.KEYS_MAX:
         return False
-    step.annotate(message)
+    context.before_metadata_change(message)
     message.metadata = after
     return True
 
 
-def _of_conversation(step: Step, fact: MetadataChanged) -> bool:
-    conversation = step.conversation
+def _of_conversation(context: FoldContext, fact: MetadataChanged) -> bool:
+    conversation = context.conversation
     if fact.subject_id != conversation.id:
         return False
     wanted = {key: raw for key, raw in fact.set.items() if _top(key) not in DERIVED}
@@ -56,12 +55,12 @@ def _of_conversation(step: Step, fact: MetadataChanged) -> bool:
     final = conversation.metadata if after is None else after
     if len(final) > metadata.KEYS_MAX:
         return False
-    # a value that a person set, even to what it was, is theirs from now on
+    # a value a client set, even unchanged, is not overwritten by the provider's profile any more
     kept = [key for key in conversation.profile_keys if key in final and key not in wanted]
     if after is None and kept == conversation.profile_keys:
         return False
     conversation.metadata, conversation.profile_keys = final, kept
-    step.metadata_changed = after is not None
+    context.metadata_changed = after is not None
     return True
 
 
@@ -69,93 +68,93 @@ def _top(key: str) -> str:
     return key.partition(".")[0]
 
 
-def profile_resolved(step: Step, fact: ProfileResolved) -> bool:
-    conversation = step.conversation
-    said = {NAME: fact.display_name, AVATAR: fact.avatar_url} if fact.found else {}
-    news = {
+def profile_resolved(context: FoldContext, fact: ProfileResolved) -> bool:
+    conversation = context.conversation
+    profile = {NAME: fact.display_name, AVATAR: fact.avatar_url} if fact.found else {}
+    settings = {
         key: metadata.value(text)
-        for key, text in said.items()
+        for key, text in profile.items()
         if text is not None and (key in conversation.profile_keys or key not in conversation.metadata)
     }
-    news[FETCH_STATE] = metadata.value("ok" if fact.found else "failed")
-    after = metadata.changed(conversation.metadata, news, ())
+    settings[FETCH_STATE] = metadata.value("ok" if fact.found else "failed")
+    after = metadata.changed(conversation.metadata, settings, ())
     if after is None:
         return False
     conversation.metadata = after
     conversation.profile_keys = [
-        key for key in (NAME, AVATAR) if key in news or (key in conversation.profile_keys and key in after)
+        key for key in (NAME, AVATAR) if key in settings or (key in conversation.profile_keys and key in after)
     ]
-    step.metadata_changed = True
+    context.metadata_changed = True
     return True
 
 
-def profile_refetch_requested(step: Step, _fact: ProfileRefetchRequested) -> bool:
-    return _replace_metadata(step, {}, (FETCH_STATE,))
+def profile_refetch_requested(context: FoldContext, _fact: ProfileRefetchRequested) -> bool:
+    return _replace_metadata(context, {}, (FETCH_STATE,))
 
 
-def read(step: Step, _fact: ConversationRead) -> bool:
-    conversation = step.conversation
+def read(context: FoldContext, _fact: ConversationRead) -> bool:
+    conversation = context.conversation
     if conversation.unread_count == 0:
         return False
     conversation.unread_count = 0
-    conversation.read_sequence = step.sequence
-    step.metadata_changed = True
+    conversation.read_sequence = context.sequence
+    context.metadata_changed = True
     return True
 
 
-def tag_added(step: Step, fact: TagAdded) -> bool:
-    if fact.tag_id in step.conversation.tags or len(step.conversation.tags) >= TAGS_MAX:
+def tag_added(context: FoldContext, fact: TagAdded) -> bool:
+    if fact.tag_id in context.conversation.tags or len(context.conversation.tags) >= TAGS_MAX:
         return False
-    step.conversation.tags.append(fact.tag_id)
-    step.metadata_changed = True
+    context.conversation.tags.append(fact.tag_id)
+    context.metadata_changed = True
     return True
 
 
-def tag_removed(step: Step, fact: TagRemoved) -> bool:
-    if fact.tag_id not in step.conversation.tags:
+def tag_removed(context: FoldContext, fact: TagRemoved) -> bool:
+    if fact.tag_id not in context.conversation.tags:
         return False
-    step.conversation.tags.remove(fact.tag_id)
-    step.metadata_changed = True
+    context.conversation.tags.remove(fact.tag_id)
+    context.metadata_changed = True
     return True
 
 
-def state_changed(step: Step, fact: StateChanged) -> bool:
-    if fact.state == step.conversation.state:
+def state_changed(context: FoldContext, fact: StateChanged) -> bool:
+    if fact.state == context.conversation.state:
         return False
-    step.conversation.state = fact.state
-    step.metadata_changed = True
+    context.conversation.state = fact.state
+    context.metadata_changed = True
     return True
 
 
-def handover_changed(step: Step, fact: HandoverChanged) -> bool:
-    """Only passing and taking change who owns the thread; the latest by the provider's time counts."""
-    conversation = step.conversation
+def handover_changed(context: FoldContext, fact: HandoverChanged) -> bool:
+    """Only `pass` and `take` change the owner of the thread; the latest by the provider's time wins."""
+    conversation = context.conversation
     if fact.action not in {"pass", "take"}:
         return False
-    now = (conversation.handover_at_ms, conversation.handover_owner or "")
-    if (fact.at_ms, fact.owner or "") <= now:
+    current = (conversation.handover_at_ms, conversation.handover_owner or "")
+    if (fact.at_ms, fact.owner or "") <= current:
         return False
     conversation.handover_at_ms, conversation.handover_owner = fact.at_ms, fact.owner
     return True
 
 
-def event_noted(step: Step, fact: EventNoted) -> bool:
-    """Everything stays in the log; only a referral becomes state, the latest by the provider's time."""
-    conversation = step.conversation
+def event_noted(context: FoldContext, fact: EventNoted) -> bool:
+    """Only a referral becomes state, the latest by the provider's time; everything else is kept in the log alone."""
+    conversation = context.conversation
     if fact.referral is None:
         return False
-    held = metadata.text(conversation.metadata, REFERRAL) or ""
-    if (fact.at_ms, fact.referral) <= (conversation.referral_at_ms, held):
+    current = metadata.text(conversation.metadata, REFERRAL) or ""
+    if (fact.at_ms, fact.referral) <= (conversation.referral_at_ms, current):
         return False
     conversation.referral_at_ms = fact.at_ms
-    _replace_metadata(step, {REFERRAL: metadata.value(fact.referral)}, ())
+    _replace_metadata(context, {REFERRAL: metadata.value(fact.referral)}, ())
     return True
 
 
-def _replace_metadata(step: Step, settings: metadata.Flat, removals: tuple[str, ...]) -> bool:
-    after = metadata.changed(step.conversation.metadata, settings, removals)
+def _replace_metadata(context: FoldContext, settings: metadata.Flat, removals: tuple[str, ...]) -> bool:
+    after = metadata.changed(context.conversation.metadata, settings, removals)
     if after is None:
         return False
-    step.conversation.metadata = after
-    step.metadata_changed = True
+    context.conversation.metadata = after
+    context.metadata_changed = True
     return True

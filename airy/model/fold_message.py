@@ -1,8 +1,9 @@
-"""Rules for messages: they arrive, are echoed, queued, edited, deleted and reacted to."""
+"""Rules for messages: received, echoed, queued, edited, deleted, reacted to."""
 
-from airy.model import join, window
-from airy.model.conversation import Conversation, Message, Parked, Reaction
-from airy.model.delivery import Delivery
+from airy.model import messaging_window
+from airy.model import provider_reports as reports
+from airy.model.conversation import Conversation, Message, PendingReports, Reaction
+from airy.model.delivery_state import DeliveryState
 from airy.model.fact import (
     MessageDeleted,
     MessageEchoed,
@@ -11,29 +12,29 @@ from airy.model.fact import (
     MessageReceived,
     ReactionChanged,
 )
-from airy.model.step import Step
+from airy.model.fold_context import FoldContext
 
 
-def received(step: Step, fact: MessageReceived) -> bool:
-    if step.state.message(fact.message_id) is not None:
+def received(context: FoldContext, fact: MessageReceived) -> bool:
+    if context.state.message(fact.message_id) is not None:
         return False
-    conversation = step.conversation
-    _meet(conversation, fact.participant_id)
-    conversation.window_until_ms = window.extended(conversation, fact.window_until_ms)
-    _bring(
-        step,
+    conversation = context.conversation
+    _set_participant(conversation, fact.participant_id)
+    conversation.window_until_ms = messaging_window.extended(conversation, fact.window_until_ms)
+    _add_message(
+        context,
         Message(
             id=fact.message_id,
             conversation_id=conversation.id,
             channel_id=fact.channel_id,
             source=fact.source,
-            sequence=step.sequence,
+            sequence=context.sequence,
             content=fact.content,
             from_contact=True,
             sender_id=fact.participant_id,
             sent_at_ms=fact.at_ms,
             updated_at_ms=fact.at_ms,
-            delivery=Delivery.DELIVERED,
+            delivery=DeliveryState.DELIVERED,
             provider_id=fact.provider_id,
             headers=fact.headers,
             reply_to=fact.reply_to,
@@ -43,31 +44,31 @@ def received(step: Step, fact: MessageReceived) -> bool:
     return True
 
 
-def echoed(step: Step, fact: MessageEchoed) -> bool:
-    known = _known(step, fact)
+def echoed(context: FoldContext, fact: MessageEchoed) -> bool:
+    known = _echoed_message(context, fact)
     if known is not None:
-        step.touch(known)
-        bound = join.bind(step, known, fact.provider_id)
-        sent = Parked(provider_id=fact.provider_id, reported=Delivery.SENT)
-        return join.report(step, known, sent) or bound
-    if step.state.message(fact.message_id) is not None:
+        context.before_change(known)
+        bound = reports.bind_provider_id(context, known, fact.provider_id)
+        echo = PendingReports(provider_id=fact.provider_id, reported=DeliveryState.SENT)
+        return reports.apply_report(context, known, echo) or bound
+    if context.state.message(fact.message_id) is not None:
         return False
-    _meet(step.conversation, fact.participant_id)
-    _bring(
-        step,
+    _set_participant(context.conversation, fact.participant_id)
+    _add_message(
+        context,
         Message(
             id=fact.message_id,
-            conversation_id=step.conversation.id,
+            conversation_id=context.conversation.id,
             channel_id=fact.channel_id,
             source=fact.source,
-            sequence=step.sequence,
+            sequence=context.sequence,
             content=fact.content,
             from_contact=False,
             sender_id=fact.sender_id,
             sent_at_ms=fact.at_ms,
             updated_at_ms=fact.at_ms,
-            delivery=Delivery.SENT,
-            reported=Delivery.SENT,
+            delivery=DeliveryState.SENT,
+            reported=DeliveryState.SENT,
             provider_id=fact.provider_id,
             headers=fact.headers,
             echoed=True,
@@ -77,35 +78,37 @@ def echoed(step: Step, fact: MessageEchoed) -> bool:
     return True
 
 
-def _known(step: Step, fact: MessageEchoed) -> Message | None:
-    """The message of ours that is echoed; not one that has another id there: that was sent twice."""
+def _echoed_message(context: FoldContext, fact: MessageEchoed) -> Message | None:
+    """The message that is echoed, if there is one. A message bound to another provider id is not it: the provider
+    holds two copies, because the message was sent twice.
+    """
     if fact.our_message_id is not None:
-        ours = step.state.message(fact.our_message_id)
+        ours = context.state.message(fact.our_message_id)
         if ours is not None and not ours.from_contact and ours.provider_id in {None, fact.provider_id}:
             return ours
-    return step.state.message_by_provider_id(fact.provider_id)
+    return context.state.message_by_provider_id(fact.provider_id)
 
 
-def queued(step: Step, fact: MessageQueued) -> bool:
-    conversation = step.conversation
+def queued(context: FoldContext, fact: MessageQueued) -> bool:
+    conversation = context.conversation
     recipient_id = fact.recipient_id or conversation.participant_id
-    if recipient_id is None or step.state.message(fact.message_id) is not None:
+    if recipient_id is None or context.state.message(fact.message_id) is not None:
         return False
-    _meet(conversation, recipient_id)
-    _bring(
-        step,
+    _set_participant(conversation, recipient_id)
+    _add_message(
+        context,
         Message(
             id=fact.message_id,
             conversation_id=conversation.id,
             channel_id=fact.channel_id,
             source=fact.source,
-            sequence=step.sequence,
+            sequence=context.sequence,
             content=fact.content,
             from_contact=False,
             sender_id=fact.sender_id,
             sent_at_ms=fact.at_ms,
             updated_at_ms=fact.at_ms,
-            delivery=Delivery.PENDING,
+            delivery=DeliveryState.PENDING,
             recipient_id=recipient_id,
             expires_at_ms=fact.expires_at_ms,
         ),
@@ -113,57 +116,57 @@ def queued(step: Step, fact: MessageQueued) -> bool:
     return True
 
 
-def _meet(conversation: Conversation, participant_id: str) -> None:
+def _set_participant(conversation: Conversation, participant_id: str) -> None:
     if conversation.participant_id is None:
         conversation.participant_id = participant_id
 
 
-def _bring(step: Step, message: Message) -> None:
-    step.created = message
-    conversation = step.conversation
-    if conversation.parked and message.provider_id is not None:
-        entry = conversation.parked.pop(message.provider_id, None)
-        if entry is not None:
-            join.join(step, message, entry)
-    join.settle_by_watermark(message, conversation)
-    step.admit()
+def _add_message(context: FoldContext, message: Message) -> None:
+    context.created = message
+    conversation = context.conversation
+    if conversation.pending_reports and message.provider_id is not None:
+        pending = conversation.pending_reports.pop(message.provider_id, None)
+        if pending is not None:
+            reports.apply_pending(context, message, pending)
+    reports.apply_watermark(message, conversation)
+    context.count_in()
 
 
-def edited(step: Step, fact: MessageEdited) -> bool:
-    message = step.state.message_by_provider_id(fact.provider_id)
+def edited(context: FoldContext, fact: MessageEdited) -> bool:
+    message = context.state.message_by_provider_id(fact.provider_id)
     if message is not None:
-        step.touch(message)
-        return join.edit(message, fact.content, fact.revision, fact.at_ms)
-    entry = join.parked(step.conversation, fact.provider_id)
-    if not join.edit(entry, fact.content, fact.revision, fact.at_ms):
+        context.before_change(message)
+        return reports.edit(message, fact.content, fact.revision, fact.at_ms)
+    pending = reports.pending_for(context.conversation, fact.provider_id)
+    if not reports.edit(pending, fact.content, fact.revision, fact.at_ms):
         return False
-    join.park(step.conversation, entry)
+    reports.keep_pending(context.conversation, pending)
     return True
 
 
-def deleted(step: Step, fact: MessageDeleted) -> bool:
-    message = step.state.message_by_provider_id(fact.provider_id)
+def deleted(context: FoldContext, fact: MessageDeleted) -> bool:
+    message = context.state.message_by_provider_id(fact.provider_id)
     if message is not None:
-        step.touch(message)
-        if not join.erase(message):
+        context.before_change(message)
+        if not reports.erase(message):
             return False
-        step.delete(message)
+        context.count_out(message)
         return True
-    entry = join.parked(step.conversation, fact.provider_id)
-    if not join.erase(entry):
+    pending = reports.pending_for(context.conversation, fact.provider_id)
+    if not reports.erase(pending):
         return False
-    join.park(step.conversation, entry)
+    reports.keep_pending(context.conversation, pending)
     return True
 
 
-def reacted(step: Step, fact: ReactionChanged) -> bool:
+def reacted(context: FoldContext, fact: ReactionChanged) -> bool:
     reaction = Reaction(emoji=fact.emoji, at_ms=fact.at_ms)
-    message = step.state.message_by_provider_id(fact.provider_id)
+    message = context.state.message_by_provider_id(fact.provider_id)
     if message is not None:
-        step.touch(message)
-        return join.react(message, fact.actor, reaction)
-    entry = join.parked(step.conversation, fact.provider_id)
-    if not join.react(entry, fact.actor, reaction):
+        context.before_change(message)
+        return reports.react(message, fact.actor, reaction)
+    pending = reports.pending_for(context.conversation, fact.provider_id)
+    if not reports.react(pending, fact.actor, reaction):
         return False
-    join.park(step.conversation, entry)
+    reports.keep_pending(context.conversation, pending)
     return True

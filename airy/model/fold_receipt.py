@@ -1,50 +1,50 @@
-"""Rules for receipts: about messages the provider names, and about everything up to a time."""
+"""Rules for receipts: for messages the provider names, and for all messages up to a watermark."""
 
-from airy.model import join
-from airy.model.conversation import Parked
-from airy.model.delivery import STRENGTH, Delivery
+from airy.model import provider_reports as reports
+from airy.model.conversation import PendingReports
+from airy.model.delivery_state import REPORT_STRENGTH, DeliveryState
 from airy.model.fact import ReceiptReported
-from airy.model.step import Step
+from airy.model.fold_context import FoldContext
 
 
-def reported(step: Step, fact: ReceiptReported) -> bool:
-    if fact.state not in STRENGTH:
+def reported(context: FoldContext, fact: ReceiptReported) -> bool:
+    if fact.state not in REPORT_STRENGTH:
         return False
-    news = [_named(step, fact, provider_id) for provider_id in fact.provider_ids]
+    accepted = [_apply_to_message(context, fact, provider_id) for provider_id in fact.provider_ids]
     if fact.watermark_ms is not None:
-        news.append(_watermark(step, fact.state, fact.watermark_ms))
-    return any(news)
+        accepted.append(_apply_watermark(context, fact.state, fact.watermark_ms))
+    return any(accepted)
 
 
-def _named(step: Step, fact: ReceiptReported, provider_id: str) -> bool:
-    said = Parked(provider_id=provider_id, reported=fact.state)
-    if fact.state is Delivery.FAILED:
-        said.failed_at_ms, said.error, said.error_code = fact.at_ms, fact.error, fact.error_code
-    message = step.state.message_by_provider_id(provider_id)
+def _apply_to_message(context: FoldContext, fact: ReceiptReported, provider_id: str) -> bool:
+    receipt = PendingReports(provider_id=provider_id, reported=fact.state)
+    if fact.state is DeliveryState.FAILED:
+        receipt.failed_at_ms, receipt.error, receipt.error_code = fact.at_ms, fact.error, fact.error_code
+    message = context.state.message_by_provider_id(provider_id)
     if message is not None:
-        return join.report(step, message, said)
-    entry = join.parked(step.conversation, provider_id)
-    if not join.park_report(entry, said):
+        return reports.apply_report(context, message, receipt)
+    pending = reports.pending_for(context.conversation, provider_id)
+    if not reports.merge_report(pending, receipt):
         return False
-    join.park(step.conversation, entry)
+    reports.keep_pending(context.conversation, pending)
     return True
 
 
-def _watermark(step: Step, state: Delivery, until_ms: int) -> bool:
-    conversation = step.conversation
-    if state not in {Delivery.DELIVERED, Delivery.READ}:
+def _apply_watermark(context: FoldContext, state: DeliveryState, until_ms: int) -> bool:
+    conversation = context.conversation
+    if state not in {DeliveryState.DELIVERED, DeliveryState.READ}:
         return False
-    passed_ms = conversation.read_until_ms  # what was read was delivered
-    if state is Delivery.DELIVERED:
+    passed_ms = conversation.read_until_ms  # a message that was read was delivered
+    if state is DeliveryState.DELIVERED:
         passed_ms = max(passed_ms, conversation.delivered_until_ms)
     if until_ms <= passed_ms:
         return False
-    if state is Delivery.READ:
+    if state is DeliveryState.READ:
         conversation.read_until_ms = until_ms
     else:
         conversation.delivered_until_ms = until_ms
-    for message in step.state.ours_up_to(until_ms, above_ms=passed_ms):
-        if join.watermarked(message, conversation) is not None:
-            step.touch(message)
-            join.settle_by_watermark(message, conversation)
+    for message in context.state.outbound_up_to(until_ms, above_ms=passed_ms):
+        if reports.watermark_state(message, conversation) is not None:
+            context.before_change(message)
+            reports.apply_watermark(message, conversation)
     return True

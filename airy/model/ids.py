@@ -22,7 +22,7 @@ def channel_id(source: str, source_channel_id: str) -> str:
 
 
 def conversation_id(channel: str, source_conversation_id: str) -> str:
-    """One rule for conversations the contact starts and those the API starts."""
+    """The same rule for conversations started by the contact and by the API."""
     return derive(channel, source_conversation_id)
 
 
@@ -32,7 +32,7 @@ def message_id(channel: str, provider_id: str) -> str:
 
 
 def change_id(conversation: str, sequence: int, nth: int) -> str:
-    """The `nth` change caused by the accepted fact number `sequence`; independent of backend and offset."""
+    """The change at index `nth` of the accepted fact number `sequence`; independent of backend and offset."""
     return derive(conversation, f":{sequence}:{nth}")
 
 

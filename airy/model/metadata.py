@@ -1,9 +1,8 @@
-"""Metadata: a flat map from dotted key to JSON text, shown as a nested document.
+"""Metadata: a flat map from dotted key to JSON text, rendered as a nested document.
 
-The invariant is that no key is a dotted prefix of another, so that the flat map always is exactly one
-document: whatever is set later wins over what stood in its way, above or below. Values are kept as the JSON
-they arrived as, so numbers keep their digits. An object is only structure: an empty one is nothing. An array
-is one value.
+Invariant: no key is a dotted prefix of another, so the flat map is exactly one document. A value set later replaces
+every key above or below it. Values are kept as the JSON they arrived as, so numbers keep their digits. An object is
+only structure: an empty one is not stored. An array is one value.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,9 +14,9 @@ from airy.errors import Refused
 
 Flat = dict[str, Raw]
 
-DEPTH_MAX = 32  # nesting of one document
-PARTS_MAX = 64  # of one key: dots in names are structure too
-KEYS_MAX = 500  # of one subject
+DEPTH_MAX = 32  # levels of nesting in one document
+PARTS_MAX = 64  # dot-separated parts of one key
+KEYS_MAX = 500  # per conversation or message
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _ANY = msgspec.json.Decoder(Raw)
@@ -31,9 +30,9 @@ def value(content: object) -> Raw:
 
 
 def flatten(document: Raw | bytes | Mapping[str, object], prefix: str = "") -> Flat:
-    """The leaves of a nested document, below `prefix`. What is not an object has none.
+    """The leaves of a nested document, below `prefix`. Anything but an object has none.
 
-    Raises `Refused` for what is not JSON, too deep or too large.
+    Raises `Refused` if the document is not JSON, too deep or too large.
     """
     text = msgspec.json.encode(document) if isinstance(document, Mapping) else bytes(document)
     try:
@@ -50,25 +49,25 @@ def _collect(flat: Flat, text: bytes, path: str | None, levels: int) -> None:
     if levels == 0:
         raise Refused(f"metadata is nested more than {DEPTH_MAX} levels deep", field="data")
     for key, raw in _OBJECT.decode(text).items():
-        where = key if path is None else f"{path}.{key}"
+        inner_path = key if path is None else f"{path}.{key}"
         inner = bytes(raw).strip(_BLANK)
         if inner.startswith(b"{"):
-            _collect(flat, inner, where, levels - 1)
+            _collect(flat, inner, inner_path, levels - 1)
         else:
-            if too_long(where):
+            if too_long(inner_path):
                 raise Refused(f"a metadata key has more than {PARTS_MAX} parts", field="data")
-            put(flat, where, Raw(inner))
+            put(flat, inner_path, Raw(inner))
             if len(flat) > KEYS_MAX:
                 raise Refused(f"metadata has more than {KEYS_MAX} keys", field="data")
 
 
 def too_long(key: str) -> bool:
-    """Whether a key would nest deeper than anybody can be asked to read."""
+    """Whether a key has more parts than a document may nest."""
     return key.count(".") >= PARTS_MAX
 
 
 def put(flat: Flat, key: str, content: Raw) -> None:
-    """Set one key; whatever is in its way, above or below, goes."""
+    """Set one key, removing keys above and below it."""
     if key not in flat:
         _clear_below(flat, key)
         above, dot, _ = key.rpartition(".")
@@ -92,7 +91,7 @@ def _clear_below(flat: Flat, key: str) -> None:
 
 
 def changed(flat: Flat, settings: Mapping[str, Raw], removals: Iterable[str]) -> Flat | None:
-    """A copy with `removals` taken out and then `settings` put in; None if that makes no difference."""
+    """A copy with `removals` removed and then `settings` set; None if nothing differs."""
     after = dict(flat)
     for key in removals:
         drop(after, key)
@@ -102,7 +101,7 @@ def changed(flat: Flat, settings: Mapping[str, Raw], removals: Iterable[str]) ->
 
 
 def nest(flat: Mapping[str, Raw]) -> dict[str, object]:
-    """The nested document. Its leaves are still JSON text."""
+    """The nested document. Its leaves are JSON text."""
     document: dict[str, object] = {}
     for key, content in flat.items():
         *path, last = key.split(".")
@@ -117,7 +116,7 @@ def nest(flat: Mapping[str, Raw]) -> dict[str, object]:
 
 
 def section(document: dict[str, object], name: str) -> dict[str, object]:
-    """The object called `name` in a nested document; made, in place of a plain value too, if need be."""
+    """The object called `name` in a nested document. Created if missing, replacing a plain value."""
     inner = document.get(name)
     if not isinstance(inner, dict):
         inner = document[name] = {}
@@ -125,7 +124,7 @@ def section(document: dict[str, object], name: str) -> dict[str, object]:
 
 
 def text(flat: Mapping[str, Raw], key: str) -> str | None:
-    """The value of `key` if it is text."""
+    """The value of `key` if it is a string."""
     raw = flat.get(key)
     if raw is None:
         return None
@@ -136,5 +135,5 @@ def text(flat: Mapping[str, Raw], key: str) -> str | None:
 
 
 def conflicts(flat: Mapping[str, Raw]) -> list[str]:
-    """Keys that stand above another key: always none."""
+    """Keys that are a dotted prefix of another key. Empty while the invariant holds."""
     return [key for key in flat if any(other.startswith(key + ".") for other in flat)]

@@ -1,8 +1,8 @@
-"""How nouns look outside: one definition for the HTTP API, webhooks and the websocket.
+"""Renders the model as API documents: one definition for the HTTP API, webhooks and the websocket.
 
-Functions return plain dictionaries to be encoded by msgspec; message contents and metadata values pass
-through as the JSON they are. Secrets have no way in: a channel's token is not rendered, and the keys that
-once carried tokens are left out.
+Functions return plain dictionaries to be encoded by msgspec; message contents and metadata values are passed through
+as the JSON they are. Secrets are not rendered: neither a channel's token nor the metadata keys that once carried
+tokens.
 """
 
 from datetime import UTC, datetime
@@ -13,13 +13,13 @@ from msgspec import Raw
 
 from airy.model import metadata
 from airy.model.conversation import Conversation, Message, Reaction
-from airy.model.delivery import FINE, WIRE
+from airy.model.delivery_state import API_STATE, DETAILED_STATE
 from airy.model.entity import Channel, Tag, Template, User, Webhook
 
 Document = dict[str, object]
 
 SECRET_KEYS = frozenset({"page_token", "token", "access_token", "auth_token", "api_secret", "api_key"})
-LAST_MS = 253_402_300_799_999  # the end of year 9999: a provider's nonsense must not stop a conversation
+LAST_MS = 253_402_300_799_999  # end of the year 9999; an absurd provider time must not make a conversation unreadable
 _STRUCTURED = (b"{", b"[", b'"')
 _RAW = msgspec.json.Decoder(Raw)
 
@@ -30,7 +30,7 @@ def _second(seconds: int) -> str:
 
 
 def timestamp(at_ms: int) -> str:
-    """`2024-03-05T07:08:09.120Z`; times out of range become the nearest that has a text."""
+    """`2024-03-05T07:08:09.120Z`; times out of range are clamped."""
     if not 0 <= at_ms <= LAST_MS:
         at_ms = 0 if at_ms < 0 else LAST_MS
     seconds, millis = divmod(at_ms, 1000)
@@ -38,7 +38,7 @@ def timestamp(at_ms: int) -> str:
 
 
 def content(raw: Raw) -> object:
-    """JSON as it is; anything else as one string."""
+    """Valid JSON unchanged; anything else as one string."""
     text = bytes(raw)
     if text.startswith(_STRUCTURED):
         return raw
@@ -49,12 +49,12 @@ def content(raw: Raw) -> object:
 
 
 def render_message(message: Message, *, read_sequence: int = 0, user: User | None = None) -> Document:
-    """`read_sequence` is the conversation's; `user` is the sender, where it is one of Airy's users."""
+    """`read_sequence` is the conversation's; `user` is the sender, if it is a user of Airy."""
     return {
         "id": message.id,
         "content": content(message.content),
         "sent_at": timestamp(message.sent_at_ms),
-        "delivery_state": WIRE[message.delivery],
+        "delivery_state": API_STATE[message.delivery],
         "from_contact": message.from_contact,
         "source": message.source,
         "metadata": message_metadata(message, read_sequence),
@@ -67,7 +67,7 @@ def render_message(message: Message, *, read_sequence: int = 0, user: User | Non
 
 
 def message_metadata(message: Message, read_sequence: int = 0) -> Document:
-    """What was set on a message, with what its state adds."""
+    """Metadata set on the message, plus the keys derived from its state."""
     document = metadata.nest(message.metadata) if message.metadata else {}
     at_source: Document = {}
     if message.provider_id is not None:
@@ -79,8 +79,8 @@ def message_metadata(message: Message, read_sequence: int = 0) -> Document:
     if message.from_contact:
         if message.sequence <= read_sequence:
             document["user_read"] = message.sent_at_ms
-    elif (fine := FINE[message.delivery]) is not None:
-        at_source["delivery_state"] = fine
+    elif (detailed := DETAILED_STATE[message.delivery]) is not None:
+        at_source["delivery_state"] = detailed
     if at_source:
         metadata.section(document, "source").update(at_source)
     if message.reactions and (reaction := latest_reaction(message)) is not None:
@@ -89,14 +89,14 @@ def message_metadata(message: Message, read_sequence: int = 0) -> Document:
 
 
 def latest_reaction(message: Message) -> Reaction | None:
-    """The one that is shown: the original knows one reaction per message."""
-    given = message.reactions
-    standing = [(reaction.at_ms, actor) for actor, reaction in given.items() if reaction.emoji is not None]
-    return given[max(standing)[1]] if standing else None
+    """The reaction that is rendered: the API has one per message."""
+    reactions = message.reactions
+    present = [(reaction.at_ms, actor) for actor, reaction in reactions.items() if reaction.emoji is not None]
+    return reactions[max(present)[1]] if present else None
 
 
 def conversation_metadata(conversation: Conversation) -> Document:
-    """What was set on a conversation, with what its state adds, without defaults."""
+    """Metadata set on the conversation, plus the keys derived from its state, without defaults."""
     document = metadata.nest(conversation.metadata)
     if conversation.tags:
         document["tags"] = dict.fromkeys(conversation.tags, "")
@@ -112,7 +112,7 @@ def default_contact_name(conversation: Conversation) -> str:
     return f"{word[:1].upper()}{word[1:]} {conversation.id[31:]}"
 
 
-def _shown_metadata(conversation: Conversation) -> Document:
+def _metadata_with_defaults(conversation: Conversation) -> Document:
     document = conversation_metadata(conversation)
     metadata.section(document, "contact").setdefault("display_name", default_contact_name(conversation))
     return document
@@ -123,7 +123,7 @@ def render_conversation(
     channel: Channel,
     last_message: Message | None,
 ) -> Document:
-    """As the HTTP API shows it."""
+    """The form of the HTTP API."""
     last = None
     if last_message is not None:
         last = render_message(last_message, read_sequence=conversation.read_sequence)
@@ -131,20 +131,20 @@ def render_conversation(
         "id": conversation.id,
         "created_at": timestamp(conversation.created_at_ms),
         "channel": render_channel(channel),
-        "metadata": _shown_metadata(conversation),
+        "metadata": _metadata_with_defaults(conversation),
         "last_message": last,
     }
 
 
 def render_conversation_event(conversation: Conversation, last_message: object) -> Document:
-    """As `conversation.updated` shows it: the channel by its id, and no key without a value.
+    """The form of `conversation.updated`: the channel by its id, and no key without a value.
 
     `last_message` is already rendered, or None.
     """
     document: Document = {
         "id": conversation.id,
         "created_at": timestamp(conversation.created_at_ms),
-        "metadata": _shown_metadata(conversation),
+        "metadata": _metadata_with_defaults(conversation),
         "channel_id": conversation.channel_id,
     }
     if last_message is not None:
@@ -184,7 +184,7 @@ def render_template(template: Template) -> Document:
 
 
 def render_webhook(webhook: Webhook, headers: dict[str, str]) -> Document:
-    """`headers` in clear, as its owner gave them; the signature key and secrets are never shown."""
+    """`headers` in clear text, as the client gave them; the signature key and secrets are never rendered."""
     return {
         "id": webhook.id,
         "name": webhook.name,

@@ -1,25 +1,23 @@
-"""A bot as somebody outside would write it: a webhook endpoint that answers every contact through the API.
+"""The demo bot: an external program with a webhook endpoint that replies to every contact through the API.
 
-It knows Airy only by what is documented. Both signatures are checked here from scratch, because a
-demonstration that shared the sender's code would prove nothing. The delivery's id is the idempotency key of
-the answer, so a delivery that comes twice is answered once.
+It uses documented interfaces only. It verifies both signatures with its own code, because shared code would hide a
+defect. The delivery's id is the idempotency key of the reply_text, so a repeated delivery gets one reply_text.
 """
 
 import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
-import anyio
 import msgspec
 import structlog
 from aiohttp import web
 from msgspec import Struct
 
-from airy.client import Client
+from airy.api_client import ApiClient
 from airy.clock import Clock
 from airy.errors import Refused, Unavailable
+from airy.lifecycle import Lifecycle
 from airy.model.ids import derive
 
 PATH = "/webhook"
@@ -27,18 +25,9 @@ NAME = "demo bot"
 BODY_BYTES_MAX = 2_097_152
 TOLERANCE_S = 300
 STOP_S = 2.0
-SIGNATURE_KEY = "demo-signature-key"  # signs on loopback between two halves of one process
+SIGNATURE_KEY = "demo-signature-key"  # for requests on loopback within one process
 
 log = structlog.get_logger("airy.sim")
-
-
-class Lifetime(Protocol):
-    """What an actor here needs from whoever supervises it."""
-
-    @property
-    def draining(self) -> anyio.Event: ...
-    def ready(self) -> None: ...
-    def waiting(self) -> AbstractContextManager[None]: ...
 
 
 class Subscribed(Struct, frozen=True):
@@ -46,15 +35,15 @@ class Subscribed(Struct, frozen=True):
 
 
 class Bot:
-    """An actor. `answered` counts; the endpoint listens on a free port of loopback while it runs."""
+    """An actor. `replied` counts replies; the endpoint listens on a free port of loopback while it runs."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
-        self.answered = 0
+    def __init__(self, client: ApiClient, clock: Clock) -> None:
+        self.replied = 0
         self._client = client
         self._clock = clock
         self._secret = ""
 
-    async def run(self, life: Lifetime) -> None:
+    async def run(self, lifecycle: Lifecycle) -> None:
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post(PATH, self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
@@ -62,14 +51,14 @@ class Bot:
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             self._secret = await self._subscribe(runner.addresses[0][1])
-            life.ready()
-            with life.waiting():
-                await life.draining.wait()
+            lifecycle.ready()
+            with lifecycle.waiting():
+                await lifecycle.draining.wait()
         finally:
             await runner.cleanup()
 
     async def _subscribe(self, port: int) -> str:
-        """Under the same id each time, so that a restart moves the subscription instead of adding one."""
+        """Always with the same id, so that a restart updates the subscription instead of adding one."""
         body = {
             "id": derive("demo", "bot"),
             "url": f"http://127.0.0.1:{port}{PATH}",
@@ -81,31 +70,31 @@ class Bot:
 
     async def _handle(self, request: web.Request) -> web.Response:
         body = await request.read()
-        wrong = verify(request.headers, body, self._secret, SIGNATURE_KEY, self._clock.now_ms() // 1000)
-        if wrong:
-            log.warning("bot.denied", reason=wrong)
-            return web.json_response({"message": wrong}, status=401)
-        answer = answer_to(msgspec.json.decode(body))
-        if answer is None:
+        reason = verify(request.headers, body, self._secret, SIGNATURE_KEY, self._clock.now_ms() // 1000)
+        if reason:
+            log.warning("bot.delivery_rejected", reason=reason)
+            return web.json_response({"message": reason}, status=401)
+        message_body = reply_to(msgspec.json.decode(body))
+        if message_body is None:
             return web.Response(status=204)
-        return await self._send(answer, request.headers["webhook-id"])
+        return await self._send(message_body, request.headers["webhook-id"])
 
-    async def _send(self, answer: dict[str, object], key: str) -> web.Response:
+    async def _send(self, message_body: dict[str, object], key: str) -> web.Response:
         headers = {"Idempotency-Key": key}
         try:
-            await self._client.call("/messages.send", answer, dict[str, Any], headers=headers)
+            await self._client.call("/messages.send", message_body, dict[str, Any], headers=headers)
         except Unavailable as error:
-            log.info("bot.postponed", error=str(error))
+            log.info("bot.send_unavailable", error=str(error))
             return web.json_response({"message": str(error)}, status=503)
         except Refused as error:
-            log.warning("bot.refused", error=str(error))
-            return web.Response(status=204)  # it would be refused again: nothing to retry
-        self.answered += 1
+            log.warning("bot.send_refused", error=str(error))
+            return web.Response(status=204)  # a retry would be refused too
+        self.replied += 1
         return web.Response(status=204)
 
 
-def answer_to(event: dict[str, Any]) -> dict[str, object] | None:
-    """The body of `messages.send`, or None for what a bot leaves alone: its own words, and standby."""
+def reply_to(event: dict[str, Any]) -> dict[str, object] | None:
+    """The body of `messages.send`; None for outbound messages and standby."""
     payload = event.get("payload") or {}
     message = payload.get("message") or {}
     if event.get("type") != "message.created" or not message.get("from_contact"):
@@ -114,18 +103,18 @@ def answer_to(event: dict[str, Any]) -> dict[str, object] | None:
         return None
     return {
         "conversation_id": payload["conversation_id"],
-        "message": {"text": reply(said(message.get("content")))},
+        "message": {"text": reply_text(text_of(message.get("content")))},
     }
 
 
-def said(content: object) -> str:
-    """What a contact wrote, as far as it is text."""
+def text_of(content: object) -> str:
+    """The text of a contact's message; empty for other content."""
     inner = content.get("message", content) if isinstance(content, dict) else {}
     text = inner.get("text") if isinstance(inner, dict) else None
     return text if isinstance(text, str) else ""
 
 
-def reply(text: str) -> str:
+def reply_text(text: str) -> str:
     words = text.strip()
     if not words:
         return "Thank you, I got that. I only read text, though."
@@ -135,15 +124,15 @@ def reply(text: str) -> str:
 
 
 def verify(headers: Mapping[str, str], body: bytes, secret: str, key: str, now_s: int) -> str | None:
-    """What is wrong with a delivery; None: nothing. Any one of several standard signatures has to match."""
+    """The reason to reject a delivery, or None. One of several standard signatures must match."""
     message_id, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not message_id or not at.isdigit() or abs(now_s - int(at)) > TOLERANCE_S:
         return "webhook-id or webhook-timestamp is missing or too old"
     signed = f"{message_id}.{at}.".encode() + body
     mac = hmac.digest(b64decode(secret.removeprefix("whsec_")), signed, "sha256")
     expected = f"v1,{b64encode(mac).decode()}"
-    given = headers.get("webhook-signature", "").split()
-    if not any(hmac.compare_digest(expected.encode(), each.encode()) for each in given):
+    signatures = headers.get("webhook-signature", "").split()
+    if not any(hmac.compare_digest(expected.encode(), each.encode()) for each in signatures):
         return "webhook-signature does not match"
     content = hmac.digest(key.encode(), body, "sha256").hex()
     if not hmac.compare_digest(content.encode(), headers.get("X-Airy-Content-Signature", "").encode()):

@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec import Raw, Struct
 
 from airy.bus.record import Record
-from airy.fetch import Answer, Fetch
+from airy.http_client import HttpClient, Response
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
 from airy.model.fact import ErrorKind, Fact
@@ -106,7 +106,7 @@ class Source(Protocol):
         ...
 
     def encode(self, message: Message, conversation: Conversation | None, token: str, now_ms: int) -> Call | Failed: ...
-    def interpret(self, answer: Answer, now_ms: int) -> Outcome: ...
-    async def profile(self, fetch: Fetch, participant_id: str, token: str) -> Profile:
+    def interpret(self, answer: Response, now_ms: int) -> Outcome: ...
+    async def profile(self, fetch: HttpClient, participant_id: str, token: str) -> Profile:
         """Raises `Unavailable` when it is worth asking again."""
         ...

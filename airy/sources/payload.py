@@ -1,7 +1,7 @@
 """What a provider sent, made readable: bounded in depth, sliced without re-encoding, repaired where it can
 be.
 
-Every source decodes through here. A webhook was acknowledged before anybody parsed it, so a lone surrogate, a
+Every source decodes through here. A webhook was acknowledged before it was parsed, so a lone surrogate, a
 byte that is not UTF-8 or a depth bomb in one element must not lose its neighbours. Slices are the sender's
 own bytes, so key order, escapes and large numbers survive. Not a validator: which members an event needs is
 the source's business.
@@ -180,7 +180,7 @@ def _escape_controls(match: re.Match[bytes]) -> bytes:
 
 
 def _is_not(wanted: str, part: Raw | bytes) -> str:
-    """Says what `part` is instead, without quoting what somebody wrote in it."""
+    """Names the JSON type of `part`, without quoting its content."""
     found = bytes(part).lstrip()
     if found == _CUT:
         return _CUT.strip(b'"').decode()

@@ -1,10 +1,10 @@
-"""The store: the read model of the log. Protocol, with the promises every engine keeps.
+"""The store: the read model of the log. The port, with the guarantees every engine keeps.
 
 R-1  `apply` is one transaction: rows, changes and offsets commit together or not at all.
 R-2  Applying a record twice, or a prefix and then the rest, equals applying the whole once (`digest` proves it).
 R-3  Every accepted fact yields its changes exactly once, in log order, under the position of its record.
-R-4  A wiped store, folded again, answers the same and has no effects.
-R-5  Queries are bounded: pages have a limit, no query scans without an index or a cap.
+R-4  A wiped store that is folded again answers the same, and folding has no side effects.
+R-5  Queries are bounded: pages have a limit, and no query scans without an index or a cap.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from msgspec import Struct
 from airy.bus.record import Position, Record, TopicPartition
 from airy.model.change import Change
 from airy.model.conversation import Conversation, Message
-from airy.model.dead import DeadDelivery
+from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
 
 T = TypeVar("T")
@@ -23,10 +23,10 @@ WorkKind = Literal["send", "profile"]
 
 
 class Page(Struct, frozen=True):
-    """`total` counts everything that matches. Cursors are opaque; None: no such page.
+    """`total` is the number of all matches. Cursors are opaque; None: no such page.
 
-    With `complete` False, a filter without an index met more rows than a query may look at: `total` is what was counted
-    until then, and a page shorter than asked for goes on at its `next_cursor`.
+    `complete` is False when a filter without an index reached the cap on scanned rows: `total` is the count up to
+    there, and a page shorter than requested continues at its `next_cursor`.
     """
 
     items: list[object]
@@ -37,17 +37,17 @@ class Page(Struct, frozen=True):
 
 
 class ConversationView(Struct, frozen=True):
-    """A conversation with what is shown around it. Exists only once its channel does."""
+    """A conversation with its channel and last message. It exists once its channel has a record."""
 
     conversation: Conversation
     channel: Channel
     last_message: Message | None
 
 
-class Published(Struct, frozen=True, gc=False):
-    """A change and the position of the fact it came from; `nth` orders the changes of one fact.
+class StoredChange(Struct, frozen=True, gc=False):
+    """A change and the position of the fact that caused it; `nth` is its index among the changes of that fact.
 
-    `trace` is the `traceparent` of that record: told to whoever acts on the change, and no part of what is folded.
+    `trace` is the `traceparent` of that record, for readers of the change; it is not part of the folded state.
     """
 
     position: Position
@@ -57,7 +57,7 @@ class Published(Struct, frozen=True, gc=False):
 
 
 class Work(Struct, frozen=True):
-    """Something a connector has to do, derived from the log: gone as soon as a fact says it is done."""
+    """Pending work of a connector, derived from the log: it is gone once a fact records that it is done."""
 
     kind: WorkKind
     source: str
@@ -67,20 +67,20 @@ class Work(Struct, frozen=True):
     due_ms: int
     state: str  # for "send": pending or sending
     channel_id: str = ""
-    trace: str = ""  # for "send": the `traceparent` of the record that asked for it
+    trace: str = ""  # for "send": the `traceparent` of the record that requested it
 
 
-class Landmark(Struct, frozen=True):
-    """Which record was the last of EVENTS that was applied: in another log there is another one at its place."""
+class LastApplied(Struct, frozen=True):
+    """The last applied record of EVENTS. Identifies the log: another log has another record at that position."""
 
     position: Position
-    fingerprint: int  # as the record says it
+    fingerprint: int  # `Record.fingerprint`
 
 
 class Applied(Struct, frozen=True):
     facts: int  # accepted
     changes: int
-    bad: list[tuple[Record, str]]  # records that could not be decoded, with the reason; their offsets are passed
+    unprocessable: list[tuple[Record, str]]  # records that could not be decoded or folded, with the reason; skipped
 
 
 class Store(Protocol):
@@ -89,36 +89,36 @@ class Store(Protocol):
 
     # --- folding
     async def positions(self) -> dict[TopicPartition, int]:
-        """Per partition of FOLDED, the next offset to apply; missing: from the start."""
+        """The next offset to apply, per partition of FOLDED; a missing partition starts at the beginning."""
         ...
 
-    async def landmark(self) -> Landmark | None:
-        """None: nothing of EVENTS was applied."""
+    async def last_applied(self) -> LastApplied | None:
+        """None: no record of EVENTS was applied."""
         ...
 
     async def apply(self, records: Sequence[Record]) -> Applied:
-        """R-1..R-3. Records of one partition come in order; those below the store's position are ignored."""
+        """R-1..R-3. Records of one partition are given in order; those below the store's position are ignored."""
         ...
 
     async def wipe(self) -> None: ...
     async def digest(self, *, changes: bool = False) -> str:
         """A hash over the whole read model, independent of engine, batch sizes and partition interleaving.
 
-        With `changes`, also over the ids and bodies of those that were not forgotten.
+        With `changes`, also over the ids and bodies of changes that were not pruned.
         """
         ...
 
-    # --- acting
-    async def changes(self, where: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[Published]:
+    # --- changes and pending work
+    async def changes(self, tp: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[StoredChange]:
         """Changes with (offset, nth) greater than `after`, in order."""
         ...
 
-    async def forget_changes(self, below: Mapping[TopicPartition, int]) -> int:
-        """Prune changes of facts below the low-water mark of all readers; returns how many went."""
+    async def prune_changes(self, below: Mapping[TopicPartition, int]) -> int:
+        """Delete changes of facts below these offsets: the lowest position of all readers. Returns how many."""
         ...
 
-    async def forgotten(self) -> dict[TopicPartition, int]:
-        """Per partition, below which offset changes may be gone; missing: none are, as after a wipe."""
+    async def pruned_below(self) -> dict[TopicPartition, int]:
+        """Per partition, the offset below which changes may be deleted; missing: none are, as after a wipe."""
         ...
 
     async def work(
@@ -129,23 +129,23 @@ class Store(Protocol):
         partitions: Sequence[int],
         due_until_ms: int,
         work_max: int,
-        channel_max: int | None = None,
-        not_channels: Collection[str] = (),
+        per_channel_max: int | None = None,
+        excluded_channels: Collection[str] = (),
     ) -> list[Work]:
         """At most one per conversation, soonest due first.
 
-        Of "send", at most `channel_max` of one channel and none of `not_channels`: what a channel that is held back
-        has waiting neither hides the others nor is read.
+        "send" returns at most `per_channel_max` of one channel and none of `excluded_channels`, so that the backlog of
+        a throttled channel neither hides other channels nor is read.
 
-        "send": its oldest message that is sending, or pending and due, unless an older one is pending or sending
-        (order within a conversation holds across retries; unknown and failed ones hold nobody up). A sending one is
-        due at once.
+        "send" is the conversation's oldest message that is sending, or pending and due, unless an older one is pending
+        or sending: order within a conversation holds across retries, and unknown and failed messages do not block.
+        A sending message is due at once.
         """
         ...
 
     async def accepted(self, conversation_id: str, fact_id: str) -> bool: ...
 
-    # --- asking
+    # --- queries
     async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]: ...
     async def channel(self, channel_id: str) -> Channel | None: ...
     async def conversation(self, conversation_id: str) -> ConversationView | None: ...
@@ -165,26 +165,26 @@ class Store(Protocol):
     async def webhooks(self) -> list[Webhook]: ...
     async def webhook(self, webhook_id: str) -> Webhook | None: ...
     async def dead_deliveries(self, *, webhook_id: str | None = None, cursor: str | None, page_size: int) -> Page:
-        """Deliveries that were given up and are not being made again, newest first; items are DeadDelivery.
+        """Dead deliveries without a pending replay, newest first; items are DeadDelivery.
 
-        One for each delivery, its newest burial. A bad cursor raises `Refused`.
+        One per delivery: its newest record. A bad cursor raises `Refused`.
         """
         ...
 
-    async def burials(self, delivery_id: str) -> list[DeadDelivery]:
-        """All of one delivery, newest first; the newest says how it stands."""
+    async def dead_deliveries_of(self, delivery_id: str) -> list[DeadDelivery]:
+        """All records of one delivery, newest first; the newest is its state."""
         ...
 
-    async def replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
-        """Deliveries that are to be made again and that nobody has made yet, by (since when, id), from `after` on."""
+    async def pending_replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        """Dead deliveries with a replay request that is not fulfilled, after `after`, by (requested at, id)."""
         ...
 
-    async def old_burials(self, *, keep_max: int, before_ms: int, burials_max: int) -> list[str]:
-        """Ids of burials that nobody has to keep: before a time, or beyond the newest so many; oldest first."""
+    async def expired_dead_deliveries(self, *, keep_max: int, before_ms: int, deliveries_max: int) -> list[str]:
+        """Ids of records past retention: older than `before_ms`, or beyond the newest `keep_max`; oldest first."""
         ...
 
     async def counts(self) -> dict[str, int]:
-        """conversations, messages, channels, changes, send_pending, send_unknown, webhooks_dead: for metrics and
-        status.
+        """For metrics and status: conversations, messages, channels, changes, send_pending, send_unknown,
+        dead_deliveries.
         """
         ...

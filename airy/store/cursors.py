@@ -1,4 +1,4 @@
-"""Cursors and page sizes: what clients may ask for. Opaque to them, so that pages can follow keys instead of counts."""
+"""Cursors and page sizes of list requests. Cursors are opaque, so that pages follow keys instead of offsets."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
@@ -11,35 +11,35 @@ PAGE_SIZE_DEFAULT = 20
 PAGE_SIZE_MAX = 500
 OFFSET_DIGITS_MAX = 12
 
-Place = tuple[int, str]  # activity and id of the first conversation of a page
+CursorKey = tuple[int, str]  # sort key of the first item of a page: time in ms, and id
 
-_MARK = "k"  # no old cursor begins with it: those are numbers
-_encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(Place)
-
-
-def page_size(asked: int | None) -> int:
-    """Nonsense means the default; more than the bound means the bound."""
-    return min(asked, PAGE_SIZE_MAX) if asked is not None and asked > 0 else PAGE_SIZE_DEFAULT
+_KEY_PREFIX = "k"  # offset cursors of former versions are numbers
+_encode_key = msgspec.msgpack.Encoder().encode
+_decode_key = msgspec.msgpack.Decoder(CursorKey).decode
 
 
-def write(place: Place) -> str:
-    return _MARK + urlsafe_b64encode(_encode(place)).decode().rstrip("=")
+def page_size(requested: int | None) -> int:
+    """The default for None and values below 1; clamped to `PAGE_SIZE_MAX`."""
+    return min(requested, PAGE_SIZE_MAX) if requested is not None and requested > 0 else PAGE_SIZE_DEFAULT
 
 
-def read(cursor: str | None) -> Place | int | None:
-    """A place, an old cursor's offset, or None for the first page. Raises `Refused`."""
+def encode(key: CursorKey) -> str:
+    return _KEY_PREFIX + urlsafe_b64encode(_encode_key(key)).decode().rstrip("=")
+
+
+def decode(cursor: str | None) -> CursorKey | int | None:
+    """A key, the offset of a numeric cursor, or None for the first page. Raises `Refused`."""
     text = (cursor or "").strip()
     if not text:
         return None
     if text.isascii() and text.isdigit() and len(text) <= OFFSET_DIGITS_MAX:
         return int(text)
-    if text.startswith(_MARK):
+    if text.startswith(_KEY_PREFIX):
         try:
-            encoded = text[len(_MARK) :].encode("ascii")
-            place: Place = _decoder.decode(urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
-            if -(1 << 63) <= place[0] < 1 << 63:
-                return place
+            encoded = text[len(_KEY_PREFIX) :].encode("ascii")
+            key: CursorKey = _decode_key(urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
+            if -(1 << 63) <= key[0] < 1 << 63:
+                return key
         except (Base64Error, UnicodeEncodeError, msgspec.MsgspecError):
             pass
-    raise Refused(f"not a cursor: {text[:64]!r}; pass back what the last page gave you", field="cursor")
+    raise Refused(f"not a cursor: {text[:64]!r}; pass a cursor of the previous response", field="cursor")

@@ -1,8 +1,7 @@
-"""A fingerprint of a read model that does not depend on the order its rows come in.
+"""A digest of a read model that does not depend on the order of its rows.
 
-Each row is hashed by itself and the hashes are added up, modulo 2^256: engines need not sort, a part can be added or
-taken away later, and two stores agree exactly if they hold the same rows. It guards against mistakes, not against an
-adversary.
+Each row is hashed on its own and the hashes are added modulo 2^256: engines need not sort, rows can be added or
+removed later, and equal digests mean equal rows. It detects mistakes; it does not resist an adversary.
 """
 
 from hashlib import sha256
@@ -16,7 +15,7 @@ class Digest:
         self.rows = 0
 
     def add(self, kind: str, *parts: str | bytes | int | None) -> None:
-        """One row: what it is, and everything that identifies and describes it."""
+        """Add one row: its kind and all its columns."""
         row = sha256(kind.encode())
         for part in parts:
             text = b"-" if part is None else part if isinstance(part, bytes) else str(part).encode()

@@ -1,12 +1,12 @@
-"""The filter language of `conversations.list`, as a tree of conditions. No SQL here, and no data.
+"""Parses the filter language of `conversations.list` into a tree of conditions, independent of SQL.
 
 It is the classic Lucene syntax: default field `id`, default operator OR, and clauses that are required, optional or
-prohibited rather than a boolean algebra (`a OR b AND c` requires b and c; a filter of prohibitions alone matches
-nothing). luqum parses; its tree is flattened back into the list of clauses that syntax means.
+prohibited rather than boolean algebra (`a OR b AND c` requires b and c; a filter of prohibitions alone matches
+nothing). luqum parses; its tree is flattened into the list of clauses that the syntax means.
 
 Differences to the original: braces exclude their bound, lower bounds may be open, numbers have 64 bits,
-`metadata.state` is compared as a whole, what was typed into the inbox's search box is taken as it is, and what is not
-supported is refused by name instead of matching nothing.
+`metadata.state` is compared as a whole, text typed into the inbox's search box is taken literally, and unsupported
+syntax is refused by name instead of matching nothing.
 """
 
 import re
@@ -18,7 +18,7 @@ from luqum.thread import parse as parse_lucene
 from msgspec import Struct
 
 from airy.errors import Refused
-from airy.store.words import Pattern, escaped, pattern
+from airy.store.search_text import Pattern, escape, parse_pattern
 
 TEXT_CHARS_MAX = 65_536
 CLAUSES_MAX = 1024
@@ -32,15 +32,15 @@ _ALIASES = {"*": "id", "metadata.state": "state", "metadata.unread_count": "unre
 
 
 class Term(Struct, frozen=True):
-    """A word, phrase or pattern in a field. `text` is the pattern as it was written, lower case, escapes kept."""
+    """A word, phrase or pattern in a field. `text` is the pattern as written, in lower case, escapes kept."""
 
     field: str
     pattern: Pattern
     text: str
 
 
-class Span(Struct, frozen=True):
-    """A number between two bounds, both included; None is open."""
+class NumberRange(Struct, frozen=True):
+    """A number between two inclusive bounds; None is open."""
 
     field: str
     low: int | None
@@ -48,7 +48,7 @@ class Span(Struct, frozen=True):
 
 
 class Clauses(Struct, frozen=True):
-    """All of `must` (or one of `should`, if there is no `must`) and none of `must_not`. Without either: nothing."""
+    """All of `must` (or one of `should`, if `must` is empty) and none of `must_not`. Without both: no match."""
 
     must: tuple["Condition", ...] = ()
     should: tuple["Condition", ...] = ()
@@ -56,46 +56,46 @@ class Clauses(Struct, frozen=True):
 
     @property
     def required(self) -> tuple["Condition", ...]:
-        """What certainly holds for every match."""
+        """The conditions that hold for every match."""
         return self.must or (self.should if len(self.should) == 1 else ())
 
 
-Condition = Term | Span | Clauses
+Condition = Term | NumberRange | Clauses
 
 
 def parse(text: str) -> Clauses:
     """Raises `Refused` with field `filters`."""
     if not text.strip():
-        raise _refused("filters are empty; leave them out to list everything")
+        raise _refused("filters are empty; omit them to list everything")
     if len(text) > TEXT_CHARS_MAX:
         raise _refused(f"filters are longer than {TEXT_CHARS_MAX} characters")
-    reader = _Reader()
-    return Clauses(must=(reader.clauses(_tree(_search_box(text)), "id", DEPTH_MAX),))
+    reader = _ClauseReader()
+    return Clauses(must=(reader.clauses(_tree(_escape_search_box(text)), "id", DEPTH_MAX),))
 
 
 def _refused(message: str) -> Refused:
     return Refused(message, field="filters")
 
 
-# --- text before it is parsed
+# --- preprocessing of the text
 
-_SIGNS = re.compile(r"""\\. | "(?:[^\\"]|\\.)*" | && | \|\| | (?<![^\s(:+\-!])!""", re.VERBOSE | re.DOTALL)
-_SPELLED = {"&&": " AND ", "||": " OR ", "!": " NOT "}
-_BOX = re.compile(r"\bdisplay_name:\*(.*?)\*(?= AND | OR |\s*\)|\s*$)", re.DOTALL)
-_BOX_LOOSE = re.compile(r"\bdisplay_name:\*(.*?)\*(?= AND |\s*$)", re.DOTALL)
+_OPERATOR_SYMBOLS = re.compile(r"""\\. | "(?:[^\\"]|\\.)*" | && | \|\| | (?<![^\s(:+\-!])!""", re.VERBOSE | re.DOTALL)
+_OPERATOR_WORDS = {"&&": " AND ", "||": " OR ", "!": " NOT "}
+_SEARCH_BOX = re.compile(r"\bdisplay_name:\*(.*?)\*(?= AND | OR |\s*\)|\s*$)", re.DOTALL)
+_SEARCH_BOX_LOOSE = re.compile(r"\bdisplay_name:\*(.*?)\*(?= AND |\s*$)", re.DOTALL)
 _NOT_WORD, _ESCAPED = re.compile(r"(\W)"), r"\\\1"
-_WRITTEN = re.compile(  # by somebody who knows the language, rather than typed into a box
+_FILTER_SYNTAX = re.compile(  # text written in the filter language rather than typed into the search box
     r"[\\*]|(?:^|\s)(?:AND|OR|NOT|&&|\|\|)(?:\s|$)"
     r"|\b(?:id|channel_id|source|display_name|tag_ids|created_at|unread_count|last_message_at|metadata\.[^\s:]+):"
 )
 
 
-def _search_box(text: str) -> str:
-    """The inbox writes what was typed between two stars as it is: words typed there belong together."""
-    return _BOX.sub(lambda box: box[0] if _WRITTEN.search(box[1]) else _literal_box(box), text)
+def _escape_search_box(text: str) -> str:
+    """The inbox inserts typed text unescaped between two stars; escape it, so that its words stay together."""
+    return _SEARCH_BOX.sub(lambda box: box[0] if _FILTER_SYNTAX.search(box[1]) else _escaped_box(box), text)
 
 
-def _literal_box(box: re.Match[str]) -> str:
+def _escaped_box(box: re.Match[str]) -> str:
     typed = " ".join(box[1].split())
     return f"display_name:*{_NOT_WORD.sub(_ESCAPED, typed)}*" if typed else "display_name:*"
 
@@ -104,7 +104,7 @@ def _tree(text: str) -> lucene.Item:
     try:
         return _parse(text)
     except luqum.exceptions.ParseError as error:
-        typed_operators = _BOX_LOOSE.sub(_literal_box, text)
+        typed_operators = _SEARCH_BOX_LOOSE.sub(_escaped_box, text)
         if typed_operators != text:
             try:
                 return _parse(typed_operators)
@@ -115,7 +115,7 @@ def _tree(text: str) -> lucene.Item:
 
 def _parse(text: str) -> lucene.Item:
     try:
-        return parse_lucene(_SIGNS.sub(lambda sign: _SPELLED.get(sign[0], sign[0]), text))
+        return parse_lucene(_OPERATOR_SYMBOLS.sub(lambda symbol: _OPERATOR_WORDS.get(symbol[0], symbol[0]), text))
     except RecursionError as error:
         raise _refused(f"filters are nested more than {DEPTH_MAX} levels deep") from error
 
@@ -126,7 +126,7 @@ _OPERATIONS = {lucene.AndOperation: "AND", lucene.OrOperation: "OR", lucene.Unkn
 
 
 def _flat(item: lucene.Item) -> Iterator[tuple[str, lucene.Item]]:
-    """The clauses as they were written, each with the word before it."""
+    """The clauses in the order written, each with the operator before it."""
     stack: list[tuple[str, lucene.Item]] = [("", item)]
     while stack:
         word, node = stack.pop()
@@ -139,12 +139,12 @@ def _flat(item: lucene.Item) -> Iterator[tuple[str, lucene.Item]]:
         stack.append((word, first))
 
 
-class _Reader:
+class _ClauseReader:
     def __init__(self) -> None:
         self._clauses = 0
 
     def clauses(self, item: lucene.Item, field: str, levels: int) -> Clauses:
-        """The classic rule: AND requires both its neighbours, + requires, - and NOT prohibit, the rest is optional."""
+        """Lucene's rule: AND requires both neighbours, + requires, - and NOT prohibit, the rest is optional."""
         if levels == 0:
             raise _refused(f"filters are nested more than {DEPTH_MAX} levels deep")
         found: list[tuple[str, Condition]] = []
@@ -170,14 +170,14 @@ class _Reader:
             case lucene.BaseGroup():
                 return self.clauses(node.expr, field, levels - 1)
             case lucene.Prohibit() if field in NUMBERS:  # `created_at:-5`
-                return _span(node, field)
+                return _number_range(node, field)
             case lucene.Not() | lucene.Prohibit() | lucene.Plus():  # `id:-a`, or a sign after a sign
                 return self.clauses(node, field, levels - 1)
             case _:
-                return _span(node, field) if field in NUMBERS else _term(node, field)
+                return _number_range(node, field) if field in NUMBERS else _term(node, field)
 
 
-_NAMES = {
+_UNSUPPORTED = {
     lucene.Fuzzy: "fuzzy matching (~)",
     lucene.Proximity: "a phrase with slop (~)",
     lucene.Regex: "a regular expression",
@@ -203,27 +203,27 @@ def _field(name: str) -> str:
     if name.startswith(METADATA) and name != METADATA:
         return name
     known = ", ".join(sorted({*KEYWORDS, *NUMBERS, "display_name"} - {"state"}))
-    raise _refused(f"unknown field {name[:64]!r} in filters; known are {known} and metadata.<key>")
+    raise _refused(f"unknown field {name[:64]!r} in filters; known fields are {known} and metadata.<key>")
 
 
 def _unsupported(node: lucene.Item) -> Refused:
-    name = _NAMES.get(type(node), type(node).__name__)
+    name = _UNSUPPORTED.get(type(node), type(node).__name__)
     return _refused(f"{name} is not supported in filters: {str(node).strip()[:64]!r}")
 
 
 def _term(node: lucene.Item, field: str) -> Term:
     match node:
         case lucene.Phrase():
-            text = escaped(re.sub(r"\\(.)", r"\1", node.value[1:-1], flags=re.DOTALL))
+            text = escape(re.sub(r"\\(.)", r"\1", node.value[1:-1], flags=re.DOTALL))
         case lucene.Word():
             text = re.sub(r"\\(\s)", r"\1", node.value)
         case _:
             raise _unsupported(node)
     text = " ".join(text.lower().split())
-    return Term(field, pattern(text), text)
+    return Term(field, parse_pattern(text), text)
 
 
-def _span(node: lucene.Item, field: str) -> Condition:
+def _number_range(node: lucene.Item, field: str) -> Condition:
     low: int | None
     high: int | None
     match node:
@@ -243,7 +243,7 @@ def _span(node: lucene.Item, field: str) -> Condition:
     high = high - 1 if high is not None and not high_in else high
     if (low is not None and low >= INT64) or (high is not None and high < -INT64):
         return Clauses()
-    return Span(field, low, high)
+    return NumberRange(field, low, high)
 
 
 def _bound(node: lucene.Item, field: str) -> int | None:

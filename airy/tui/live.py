@@ -1,7 +1,7 @@
-"""The live view: what `make run` and `airy status --watch` show. A client of the HTTP API, nothing else.
+"""The live view of `make run` and `airy status --watch`: a client of the HTTP API.
 
-In a terminal it redraws in place, only when something changed; elsewhere it appends plain lines, one for
-each message and each step of its delivery. What is to be pasted is printed once, above, in whole lines.
+On a terminal it redraws in place when something changed; elsewhere it appends a plain line for each message and each
+change of its state. Example commands are printed once, above, in whole lines.
 """
 
 import shutil
@@ -16,77 +16,77 @@ import anyio
 from anyio import CancelScope
 from anyio.abc import TaskStatus
 
-from airy.addresses import Reach
-from airy.client import Client
-from airy.fetch_aiohttp import AiohttpFetch
+from airy.api_client import ApiClient
+from airy.egress import EgressPolicy
+from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
-from airy.tui.picture import Picture, news
 from airy.tui.poll import Poller, first_conversation
-from airy.tui.screen import curls, draw, state_words
+from airy.tui.screen import curl_examples, draw, state_words
+from airy.tui.view_model import ViewModel, changed_messages
 
-BUSY_S = 0.25  # between polls while something happens
-IDLE_S = 2.0  # and when nothing has for a while
-SLOWER = 1.5
+BUSY_S = 0.25  # between polls while the model changes
+IDLE_S = 2.0  # at most, while it does not
+PAUSE_GROWTH = 1.5
 PLAIN_MESSAGES_MAX = 20  # of a conversation between two polls; a terminal shows fewer
-TOLD_MAX = 2_000
-ANYWHERE = Reach(ports=(), http=True, private=True)  # the instance is where the operator says it is
+SHOWN_STATES_MAX = 2_000
+UNRESTRICTED = EgressPolicy(ports=(), http=True, private=True)  # the operator chose the address
 
 
-class Surface(Protocol):
-    """Where pictures go."""
+class View(Protocol):
+    """Where view models are shown."""
 
-    def show(self, picture: Picture) -> None: ...
-    def tell(self, line: str) -> None:
-        """One line that stays."""
+    def show(self, model: ViewModel) -> None: ...
+    def write_line(self, line: str) -> None:
+        """Write a line that stays."""
         ...
 
 
 async def watch(url: str, token: Secret | None, log_file: Path | None = None, out: TextIO | None = None) -> None:
     """Show the instance until cancelled."""
     out = out or sys.stdout
-    async with AiohttpFetch(ANYWHERE) as fetch:
-        client = Client(fetch, url, token)
+    async with AiohttpClient(UNRESTRICTED) as http:
+        client = ApiClient(http, url, token)
         with ExitStack() as held:
             if out.isatty():
-                surface: Surface = held.enter_context(Screen(out, where_to_look(url, log_file)))
+                surface: View = held.enter_context(Screen(out, footer_text(url, log_file)))
                 poller = Poller(client)
             else:
                 surface, poller = Plain(out), Poller(client, messages_max=PLAIN_MESSAGES_MAX)
-                surface.tell(f"# {where_to_look(url, log_file)}")
-            await follow(poller, surface, lambda talk: curls(url, token, talk))
+                surface.write_line(f"# {footer_text(url, log_file)}")
+            await follow(poller, surface, lambda conversation: curl_examples(url, token, conversation))
 
 
 async def watch_until_stopped(url: str, token: Secret | None) -> int:
-    """`watch` as a program of its own: a signal ends it, and that is fine."""
+    """`watch` as a program: SIGINT and SIGTERM end it with exit code 0."""
     async with anyio.create_task_group() as tasks:
         await tasks.start(_cancel_on_signal, tasks.cancel_scope)
         await watch(url, token)
     return 0
 
 
-async def follow(poller: Poller, surface: Surface, paste: Callable[[str], list[tuple[str, str]]]) -> None:
-    """Poll, faster while something happens, and show what changed."""
-    shown: Picture | None = None
-    told = False
+async def follow(poller: Poller, surface: View, paste: Callable[[str], list[tuple[str, str]]]) -> None:
+    """Poll, faster while the model changes, and show each change."""
+    shown: ViewModel | None = None
+    pasted = False
     pause_s = BUSY_S
     while True:
-        picture = await poller.poll()
-        first = first_conversation(picture.talks)
-        if first is not None and not told:
+        model = await poller.poll()
+        first = first_conversation(model.rows)
+        if first is not None and not pasted:
             for label, line in paste(first):
-                surface.tell(f"# {label}\n{line}\n")
-            told = True
-        if picture != shown:
-            surface.show(picture)
+                surface.write_line(f"# {label}\n{line}\n")
+            pasted = True
+        if model != shown:
+            surface.show(model)
             pause_s = BUSY_S
         else:
-            pause_s = min(pause_s * SLOWER, IDLE_S)
-        shown = picture
+            pause_s = min(pause_s * PAUSE_GROWTH, IDLE_S)
+        shown = model
         await anyio.sleep(pause_s)
 
 
-def where_to_look(url: str, log_file: Path | None) -> str:
-    """The last line of the screen: what else there is."""
+def footer_text(url: str, log_file: Path | None) -> str:
+    """The last line of the screen."""
     places = ["Ctrl-C stops", f"API {url}/schema", "more: airy status", *([f"log {log_file}"] if log_file else [])]
     return " · ".join(places)
 
@@ -96,28 +96,28 @@ class Plain:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._before = Picture()
-        self._told: dict[str, str] = {}  # message to the state told last; the oldest go first
+        self._before = ViewModel()
+        self._shown_states: dict[str, str] = {}  # by message id; the oldest are dropped
 
-    def tell(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         self._write(line)
 
-    def show(self, picture: Picture) -> None:
-        before, self._before = self._before, picture
-        if picture.lost != before.lost and picture.lost:
-            self._write(f"not reachable: {picture.lost}")
-        if picture.health != before.health:
-            self._write(f"{'ready' if picture.health.ready else 'not ready'} {picture.health.words}".rstrip())
-        for talk, line in news(self._told, picture):
+    def show(self, model: ViewModel) -> None:
+        before, self._before = self._before, model
+        if model.unreachable != before.unreachable and model.unreachable:
+            self._write(f"not reachable: {model.unreachable}")
+        if model.health != before.health:
+            self._write(f"{'ready' if model.health.ready else 'not ready'} {model.health.reasons}".rstrip())
+        for conversation, line in changed_messages(self._shown_states, model):
             self._remember(line.id, line.state)
             arrow, state = ("→", "") if line.inbound else ("←", f"  {state_words(line)}")
-            self._write(f"{line.at} {arrow} {talk.name}: {line.text}{state}")
+            self._write(f"{line.at} {arrow} {conversation.name}: {line.text}{state}")
 
     def _remember(self, message_id: str, state: str) -> None:
-        self._told.pop(message_id, None)
-        self._told[message_id] = state
-        if len(self._told) > TOLD_MAX:
-            del self._told[next(iter(self._told))]
+        self._shown_states.pop(message_id, None)
+        self._shown_states[message_id] = state
+        if len(self._shown_states) > SHOWN_STATES_MAX:
+            del self._shown_states[next(iter(self._shown_states))]
 
     def _write(self, line: str) -> None:
         self._out.write(line + "\n")
@@ -142,14 +142,14 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def tell(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         from rich.text import Text  # noqa: PLC0415
 
         self._console.print(Text(line), soft_wrap=True)
 
-    def show(self, picture: Picture) -> None:
+    def show(self, model: ViewModel) -> None:
         width, height = shutil.get_terminal_size()
-        self._live.update(draw(picture, width=width, height=height - 1, foot=self._foot), refresh=True)
+        self._live.update(draw(model, width=width, height=height - 1, foot=self._foot), refresh=True)
 
 
 async def _cancel_on_signal(scope: CancelScope, *, task_status: TaskStatus[None]) -> None:

@@ -1,7 +1,7 @@
-"""Asks the API for what has changed and keeps the picture; holds nothing beyond what is shown.
+"""Polls the API for changes and maintains the view model; keeps nothing beyond what is shown.
 
-One list of conversations a round; messages only of those whose entry is not what it was, byte for byte, or
-that show a message of ours which a receipt may still move; counts, which cost the store more, less often.
+One list of conversations per round. Messages only of conversations whose entry changed, byte for byte, or whose shown
+outbound messages may still change state. Counts less often, because they cost the store more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,77 +10,79 @@ from typing import Any
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from airy.client import Client
+from airy.api_client import ApiClient
 from airy.errors import Refused, Unavailable
-from airy.tui import picture
-from airy.tui.picture import CONVERSATIONS_MAX, MESSAGES_MAX, Envelope, Health, Line, Picture
+from airy.tui import view_model
+from airy.tui.view_model import CONVERSATIONS_MAX, MESSAGES_MAX, ListPage, MessageRow, ReadinessView, ViewModel
 
-COUNTS = {  # what `/metrics` calls it, and what a person does
+COUNTS = {  # metric: its label on the screen
     "airy_messages": "messages",
     "airy_webhooks_delivered_total": "webhooks delivered",
     "airy_webhooks_waiting": "webhooks waiting",
-    "airy_webhooks_dead": "dead",
+    "airy_dead_deliveries": "dead",
 }
-OF_MANY = {"airy_processes": "processes", "airy_processes_silent": "silent"}  # told where there are several
+FLEET_COUNTS = {"airy_processes": "processes", "airy_processes_stale": "stale"}  # shown for several processes
 COUNTS_EVERY = 4  # rounds
 
 
-class Ready(Struct, frozen=True):
+class Readiness(Struct, frozen=True):
     ready: bool = False
     waiting_for: dict[str, Any] = {}
 
 
 class Poller:
-    """`picture` is the latest; `poll` brings it up to date."""
+    """`model` is the latest view model; `poll` updates it."""
 
-    def __init__(self, client: Client, *, messages_max: int = MESSAGES_MAX) -> None:
-        self.picture = Picture()
+    def __init__(self, client: ApiClient, *, messages_max: int = MESSAGES_MAX) -> None:
+        self.model = ViewModel()
         self._client = client
         self._messages_max = messages_max
         self._round = 0
-        self._seen: dict[str, tuple[bytes, tuple[Line, ...]]] = {}  # by conversation: its bytes, its lines
+        self._seen: dict[
+            str, tuple[bytes, tuple[MessageRow, ...]]
+        ] = {}  # by conversation: its encoded entry and its messages
 
-    async def poll(self) -> Picture:
-        """Never raises for an instance that is down or says no: the picture tells."""
+    async def poll(self) -> ViewModel:
+        """Never raises for an instance that is down or refuses: the model says so."""
         try:
             health = await self._health()
-            page = await self._client.call("/conversations.list", {"page_size": CONVERSATIONS_MAX}, Envelope)
-            talks = [picture.talk(raw, await self._lines(raw)) for raw in page.data[:CONVERSATIONS_MAX]]
-            counts = self.picture.counts if self._round % COUNTS_EVERY else await self._counts()
+            page = await self._client.call("/conversations.list", {"page_size": CONVERSATIONS_MAX}, ListPage)
+            rows = [view_model.conversation_row(raw, await self._lines(raw)) for raw in page.data[:CONVERSATIONS_MAX]]
+            counts = self.model.counts if self._round % COUNTS_EVERY else await self._counts()
             self._round += 1
         except (Unavailable, Refused) as error:
-            self.picture = replace(self.picture, lost=picture.clean(str(error)))
-            return self.picture
-        shown = {talk.id for talk in talks}
+            self.model = replace(self.model, unreachable=view_model.clean(str(error)))
+            return self.model
+        shown = {conversation.id for conversation in rows}
         self._seen = {key: value for key, value in self._seen.items() if key in shown}
-        self.picture = Picture(tuple(talks), page.total, health, counts)
-        return self.picture
+        self.model = ViewModel(tuple(rows), page.total, health, counts)
+        return self.model
 
-    async def _lines(self, raw: Raw) -> tuple[Line, ...]:
-        conversation_id = picture.identity(raw)
+    async def _lines(self, raw: Raw) -> tuple[MessageRow, ...]:
+        conversation_id = view_model.conversation_id(raw)
         before, lines = self._seen.get(conversation_id, (b"", ()))
-        if before == bytes(raw) and not picture.unsettled(lines):
+        if before == bytes(raw) and not view_model.may_change(lines):
             return lines
         body = {"conversation_id": conversation_id, "page_size": self._messages_max}
-        page = await self._client.call("/messages.list", body, Envelope)
-        newest_first = [picture.line(message) for message in page.data[: self._messages_max]]
+        page = await self._client.call("/messages.list", body, ListPage)
+        newest_first = [view_model.message_row(message) for message in page.data[: self._messages_max]]
         lines = tuple(reversed(newest_first))
         self._seen[conversation_id] = (bytes(raw), lines)
         return lines
 
-    async def _health(self) -> Health:
-        ready = await self._client.get("/readyz", Ready, may_fail=True)
+    async def _health(self) -> ReadinessView:
+        ready = await self._client.get("/readyz", Readiness, may_fail=True)
         words = ", ".join(f"{name}: {reason}" for name, reason in ready.waiting_for.items())
-        return Health(ready.ready, picture.clean(words))
+        return ReadinessView(ready.ready, view_model.clean(words))
 
     async def _counts(self) -> tuple[tuple[str, int], ...]:
         samples = parse_metrics(await self._client.text("/metrics"))
-        told = COUNTS | OF_MANY if samples.get("airy_processes", 1.0) > 1 else COUNTS
-        return tuple((label, int(samples[name])) for name, label in told.items() if name in samples)
+        labels = COUNTS | FLEET_COUNTS if samples.get("airy_processes", 1.0) > 1 else COUNTS
+        return tuple((label, int(samples[name])) for name, label in labels.items() if name in samples)
 
 
 def parse_metrics(text: str) -> Mapping[str, float]:
-    """Sample name with its labels, as the exposition spells it, to value."""
+    """Values by sample name with labels, as spelled in the exposition format."""
     samples: dict[str, float] = {}
     for each in text.splitlines():
         name, _, value = each.rpartition(" ")
@@ -89,5 +91,5 @@ def parse_metrics(text: str) -> Mapping[str, float]:
     return samples
 
 
-def first_conversation(talks: Sequence[picture.Talk]) -> str | None:
-    return talks[0].id if talks else None
+def first_conversation(rows: Sequence[view_model.ConversationRow]) -> str | None:
+    return rows[0].id if rows else None

@@ -1,7 +1,7 @@
-"""Draws a picture into a terminal of a given size. Pure: the same picture and size give the same lines.
+"""Renders a view model for a terminal of a given size. Pure: equal models and sizes give equal lines.
 
-State is told twice, by a symbol and by a word, so that colour is never the only bearer. All text is
-`rich.text.Text` and never markup: what a contact writes cannot style the screen.
+A state is shown as a symbol and a word, so that colour is never the only sign. All text is `rich.text.Text` and never
+markup: text from contacts cannot style the screen.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from airy.secret import Secret
-from airy.tui.picture import Line, Picture, Talk
+from airy.tui.view_model import ConversationRow, MessageRow, ViewModel
 
 STATES: dict[str, tuple[str, str]] = {  # word: symbol and style
     "pending": ("…", "yellow"),
@@ -26,12 +26,12 @@ HEAD_ROWS = 2
 FOOT_ROWS = 2
 
 
-def draw(picture: Picture, *, width: int, height: int, foot: str = "") -> Text:
+def draw(model: ViewModel, *, width: int, height: int, foot: str = "") -> Text:
     """At most `height` lines, none wider than `width`."""
     width = max(WIDTH_MIN, min(width, WIDTH_MAX))
-    body = list(_body(picture, width))
+    body = list(_body(model, width))
     room = max(1, height - HEAD_ROWS - FOOT_ROWS)
-    lines = [_head(picture), Text(""), *body[:room]]
+    lines = [_head(model), Text(""), *body[:room]]
     if foot:
         lines += [Text(""), Text(foot, style="dim")]
     for line in lines:
@@ -39,8 +39,8 @@ def draw(picture: Picture, *, width: int, height: int, foot: str = "") -> Text:
     return Text("\n").join(lines)
 
 
-def curls(url: str, token: Secret | None, conversation_id: str) -> list[tuple[str, str]]:
-    """What to paste into another terminal: a label and one line for each."""
+def curl_examples(url: str, token: Secret | None, conversation_id: str) -> list[tuple[str, str]]:
+    """Example commands for another terminal, as label and one line."""
     secret = f" -H 'Authorization: Bearer {token.reveal()}'" if token else ""
 
     def curl(path: str, body: dict[str, object]) -> str:
@@ -60,39 +60,41 @@ def curls(url: str, token: Secret | None, conversation_id: str) -> list[tuple[st
     ]
 
 
-def state_words(line: Line) -> str:
-    """Symbol and word of a message of ours."""
+def state_words(line: MessageRow) -> str:
+    """Symbol and word of an outbound message."""
     symbol = STATES.get(line.state, ("·", ""))[0]
     return f"{symbol} {line.state}{f': {line.error}' if line.error else ''}"
 
 
-def _head(picture: Picture) -> Text:
-    if picture.lost:
-        return Text.assemble(("Airy ", "bold"), ("not reachable: ", "bold red"), picture.lost)
-    ready = ("ready", "bold green") if picture.health.ready else ("not ready", "bold red")
-    head = Text.assemble(("Airy ", "bold"), ready, f" {picture.health.words}".rstrip())
-    for name, count in (("conversations", picture.conversations), *picture.counts):
+def _head(model: ViewModel) -> Text:
+    if model.unreachable:
+        return Text.assemble(("Airy ", "bold"), ("not reachable: ", "bold red"), model.unreachable)
+    ready = ("ready", "bold green") if model.health.ready else ("not ready", "bold red")
+    head = Text.assemble(("Airy ", "bold"), ready, f" {model.health.reasons}".rstrip())
+    for name, count in (("conversations", model.conversations), *model.counts):
         head.append(" · ", style="dim").append(f"{count:,}").append(f" {name}", style="dim")
     return head
 
 
-def _body(picture: Picture, width: int) -> Iterable[Text]:
-    if not picture.talks:
+def _body(model: ViewModel, width: int) -> Iterable[Text]:
+    if not model.rows:
         yield Text("no conversation yet", style="dim")
-    for talk in picture.talks:
-        yield _title(talk)
-        for line in talk.lines:
+    for conversation in model.rows:
+        yield _title(conversation)
+        for line in conversation.lines:
             yield _message(line, width)
 
 
-def _title(talk: Talk) -> Text:
-    title = Text.assemble((talk.at, "dim"), "  ", (talk.name, "bold"), ("  " + talk.source, "dim"))
-    if talk.unread:
-        title.append(f"  {talk.unread} unread", style="bold yellow")
+def _title(conversation: ConversationRow) -> Text:
+    title = Text.assemble(
+        (conversation.at, "dim"), "  ", (conversation.name, "bold"), ("  " + conversation.source, "dim")
+    )
+    if conversation.unread:
+        title.append(f"  {conversation.unread} unread", style="bold yellow")
     return title
 
 
-def _message(line: Line, width: int) -> Text:
+def _message(line: MessageRow, width: int) -> Text:
     """The state stays visible whatever the length of the text."""
     arrow, style = ("→", "") if line.inbound else ("←", "blue")
     start = f"  {line.at}  {arrow} "

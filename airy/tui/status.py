@@ -1,7 +1,7 @@
-"""`airy status`: one look at an installation, for people or for programs.
+"""`airy status`: the status of an installation, as text or JSON.
 
-One process is asked, and answers for all where it has the API: what each of them said in the log. Or each of several is
-asked itself, which needs no log and shows its every number.
+Queries one process, which reports all processes from the registry if it runs the API; or queries several processes
+directly, which needs no log and shows all of their metrics.
 """
 
 import json
@@ -14,81 +14,81 @@ from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from airy.client import Client
+from airy.api_client import ApiClient
 from airy.config import TOKEN_FILE, Config, data_directory, read_token
 from airy.errors import Refused, Unavailable
-from airy.fetch_aiohttp import AiohttpFetch
+from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
-from airy.tui.live import ANYWHERE
-from airy.tui.poll import Ready, parse_metrics
+from airy.tui.live import UNRESTRICTED
+from airy.tui.poll import Readiness, parse_metrics
 
 OK = 0
 NOT_READY = 75
-DEMO = "demo"  # where `airy demo` keeps its data, below the configured directory
+DEMO = "demo"  # the data directory of `airy demo`, below the configured one
 MIB = 1_048_576
 HEADINGS = ("PROCESS", "COMPONENT", "STATE", "RESTARTS", "LAG", "REBALANCES", "MEMORY")
-TEXT_COLUMNS = 3  # the others are numbers
+TEXT_COLUMNS = 3  # the other columns are numbers, right-aligned
 
 Instance = tuple[str, Secret | None]
 Report = dict[str, Any]
 Numbers = Mapping[tuple[str, ...], float]
 
 
-class Services(Struct, frozen=True):
+class ServiceList(Struct, frozen=True):
     services: dict[str, dict[str, Any]] = {}
 
 
-class Fleet(Struct, frozen=True):
-    """Every process the asked one knows of, and of each component in how many it is ready."""
+class FleetReport(Struct, frozen=True):
+    """The response of `/processes.list`: all known processes, and counts by component."""
 
     data: list[Report]
     components: dict[str, dict[str, int]]
 
     @property
-    def away(self) -> list[str]:
-        return [name for name, share in self.components.items() if not share["ready"]]
+    def not_ready(self) -> list[str]:
+        return [name for name, count in self.components.items() if not count["ready"]]
 
 
-async def show(where: Sequence[Instance], as_json: bool, out: TextIO | None = None) -> int:
-    """Print how these are; the exit code says whether all is ready. One alone that is away raises."""
-    async with AiohttpFetch(ANYWHERE) as fetch:
-        clients = [Client(fetch, url, token) for url, token in where]
-        text, ready = await look(clients, as_json)
+async def show(instances: Sequence[Instance], as_json: bool, out: TextIO | None = None) -> int:
+    """Print the status. Returns the exit code: ready or not. A single instance that is down raises."""
+    async with AiohttpClient(UNRESTRICTED) as http:
+        clients = [ApiClient(http, url, token) for url, token in instances]
+        text, ready = await read_status(clients, as_json)
     (out or sys.stdout).write(text + "\n")
     return OK if ready else NOT_READY
 
 
-async def look(clients: Sequence[Client], as_json: bool) -> tuple[str, bool]:
-    """What is to be printed, and whether all is ready: the asked processes, and of every component at least one."""
+async def read_status(clients: Sequence[ApiClient], as_json: bool) -> tuple[str, bool]:
+    """The output, and whether all is ready: the queried processes, and at least one process of every component."""
     if len(clients) > 1:
-        reports = await ask_all(clients)
+        reports = await read_reports(clients)
         ready = all(report["ready"] for report in reports)
-        return _json({"ready": ready, "processes": reports}) if as_json else words(reports), ready
-    report, fleet = await ask(clients[0]), await ask_for_all(clients[0])
+        return _json({"ready": ready, "processes": reports}) if as_json else format_processes(reports), ready
+    report, fleet = await read_report(clients[0]), await read_fleet(clients[0])
     if fleet is None:
-        return _json(report) if as_json else words([report]), report["ready"]
-    ready = report["ready"] and not fleet.away
+        return _json(report) if as_json else format_processes([report]), report["ready"]
+    ready = report["ready"] and not fleet.not_ready
     if as_json:
         whole = {"ready": ready, "processes": fleet.data, "component_processes": fleet.components}
         return _json(report | whole), ready
-    return fleet_words(report, fleet), ready
+    return format_fleet(report, fleet), ready
 
 
-async def ask_for_all(client: Client) -> Fleet | None:
-    """None where nobody can say: a process without the API, of an older version, or one that still folds the log."""
+async def read_fleet(client: ApiClient) -> FleetReport | None:
+    """None if the process cannot report: it lacks the API, is of an older version, or still folds the log."""
     try:
-        return await client.call("/processes.list", {}, Fleet)
+        return await client.call("/processes.list", {}, FleetReport)
     except (Refused, Unavailable):
         return None
 
 
-async def ask_all(clients: Sequence[Client]) -> list[Report]:
-    """At the same time; one that does not answer is a report that says so."""
+async def read_reports(clients: Sequence[ApiClient]) -> list[Report]:
+    """Concurrently; an instance that does not respond gets a report with its error."""
     reports: dict[int, Report] = {}
 
-    async def one(number: int, client: Client) -> None:
+    async def one(number: int, client: ApiClient) -> None:
         try:
-            reports[number] = await ask(client)
+            reports[number] = await read_report(client)
         except (Unavailable, Refused) as error:
             reports[number] = {"url": client.url, "ready": False, "error": str(error)}
 
@@ -98,8 +98,8 @@ async def ask_all(clients: Sequence[Client]) -> list[Report]:
     return [reports[number] for number in range(len(clients))]
 
 
-async def ask(client: Client) -> Report:
-    ready = await client.get("/readyz", Ready, may_fail=True)
+async def read_report(client: ApiClient) -> Report:
+    ready = await client.get("/readyz", Readiness, may_fail=True)
     text = await client.text("/metrics")
     return {
         "url": client.url,
@@ -107,22 +107,22 @@ async def ask(client: Client) -> Report:
         "waiting_for": ready.waiting_for,
         "services": (await _services(client)).services,
         "counts": dict(parse_metrics(text)),
-        **process(text),
+        **parse_process(text),
     }
 
 
-async def _services(client: Client) -> Services:
-    """What an API process says of all components; a process without the API has no such page."""
+async def _services(client: ApiClient) -> ServiceList:
+    """The services of `/client.config`; none if the process lacks the API."""
     try:
-        return await client.call("/client.config", {}, Services)
+        return await client.call("/client.config", {}, ServiceList)
     except Refused:
-        return Services()
+        return ServiceList()
 
 
-# --- one process, from its metrics
+# --- a process, from its metrics
 
 
-def process(text: str) -> Report:
+def parse_process(text: str) -> Report:
     numbers: dict[str, dict[tuple[str, ...], float]] = {}
     for sample in _samples(text):
         labels = tuple(value for _, value in sorted(sample.labels.items()))
@@ -153,7 +153,7 @@ def process(text: str) -> Report:
             "waiting": one("webhooks_waiting"),
             "leased": one("webhooks_leased"),
             "waiting_max": one("webhooks_waiting_max"),
-            "dead": one("webhooks_dead"),
+            "dead": one("dead_deliveries"),
             "oldest_s": one("webhooks_oldest_age_seconds"),
         },
     }
@@ -163,38 +163,38 @@ def _samples(text: str) -> list[Sample]:
     try:
         return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     except ValueError as error:
-        raise Refused(f"/metrics did not answer what it should: {error}") from error
+        raise Refused(f"/metrics returned invalid metrics: {error}") from error
 
 
 def _components(ready: Numbers, restarts: Numbers, lags: Numbers, rebalances: Numbers) -> dict[str, Report]:
-    """By name. A component without consumer groups has neither lag nor rebalances."""
+    """By name. `lag` and `rebalances` are None for a component without consumer groups."""
     found: dict[str, Report] = {}
-    for (name,), well in ready.items():
+    for (name,), is_ready in ready.items():
         lag = [value for (group, _), value in lags.items() if _belongs(group, name)]
-        dealt = [value for (group,), value in rebalances.items() if _belongs(group, name)]
+        counts = [value for (group,), value in rebalances.items() if _belongs(group, name)]
         found[name] = {
-            "ready": bool(well),
+            "ready": bool(is_ready),
             "restarts": sum(value for (_, component), value in restarts.items() if component == name),
             "lag": sum(lag) if lag else None,
-            "rebalances": sum(dealt) if dealt else None,
+            "rebalances": sum(counts) if counts else None,
         }
     return found
 
 
 def _belongs(group: str, component: str) -> bool:
-    """Groups are named after their component, with dots where it has dashes and more may follow."""
+    """A group is named after its component, with a dot for the first dash, and may have a suffix."""
     return group == component or group.startswith(component.replace("-", ".", 1) + ".")
 
 
-# --- for a person
+# --- as text
 
 
-def words(reports: Sequence[Report]) -> str:
-    """One table, a row for each component of each process; then what waits, the store and the queue."""
+def format_processes(reports: Sequence[Report]) -> str:
+    """A table with a row per component and process; then waiting reasons, stores and the queue."""
     lines = _table_of(reports, ready=all(report["ready"] for report in reports))
     for report in reports:
         if "error" in report:
-            lines.append(f"{_host(report)} does not answer: {report['error']}")
+            lines.append(f"{_host(report)} does not respond: {report['error']}")
         lines += _waits(report)
     answered = [report for report in reports if "error" not in report]
     lines += [_fold(report) for report in answered]
@@ -203,14 +203,14 @@ def words(reports: Sequence[Report]) -> str:
     return "\n".join(lines)
 
 
-def fleet_words(asked: Report, fleet: Fleet) -> str:
-    """The same of processes that were not asked themselves. Of a silent one the last that is known."""
-    lines = _table_of(fleet.data, ready=asked["ready"] and not fleet.away)
-    lines += [f"no ready process runs {name}" for name in fleet.away]
-    speaking = [report for report in fleet.data if not report["silent"]]
-    waits = [line for report in speaking for line in _waits(report)]
-    lines += waits or _waits(asked)  # it knows of itself before the log does
-    return "\n".join([*lines, *(_fold(report) for report in speaking), _queue(asked["queue"])])
+def format_fleet(own: Report, fleet: FleetReport) -> str:
+    """Processes from the registry; stale ones show their last report. `own`: the report of the queried process."""
+    lines = _table_of(fleet.data, ready=own["ready"] and not fleet.not_ready)
+    lines += [f"no ready process runs {name}" for name in fleet.not_ready]
+    live = [report for report in fleet.data if not report["stale"]]
+    waits = [line for report in live for line in _waits(report)]
+    lines += waits or _waits(own)  # it is newer than its heartbeat
+    return "\n".join([*lines, *(_fold(report) for report in live), _queue(own["queue"])])
 
 
 def _table_of(reports: Sequence[Report], *, ready: bool) -> list[str]:
@@ -230,7 +230,7 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, component in sorted(report["components"].items()):
         numbers = (component["restarts"], component["lag"], component["rebalances"])
-        state = _silence(report) or ("ready" if component["ready"] else "not ready")
+        state = _stale_text(report) or ("ready" if component["ready"] else "not ready")
         first = not rows
         rows.append(
             (
@@ -241,12 +241,12 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
                 memory if first else "",
             )
         )
-    state = _silence(report) or ("ready" if report["ready"] else "not ready")
+    state = _stale_text(report) or ("ready" if report["ready"] else "not ready")
     return rows or [(_host(report), "-", state, "-", "-", "-", memory)]
 
 
-def _silence(report: Report) -> str:
-    return f"silent for {report['age_s']:.0f} s" if report.get("silent") else ""
+def _stale_text(report: Report) -> str:
+    return f"stale for {report['age_s']:.0f} s" if report.get("stale") else ""
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -269,7 +269,7 @@ def _fold(report: Report) -> str:
 
 
 def _queue(queue: Report) -> str:
-    state = "" if queue["up"] else " (it does not answer: these are the latest known)"
+    state = "" if queue["up"] else " (it does not respond: these are the latest known)"
     return (
         f"webhook queue: {queue['waiting']:.0f} of {queue['waiting_max']:.0f} waiting, {queue['leased']:.0f} under way,"
         f" {queue['dead']:.0f} dead, oldest {queue['oldest_s']:.1f} s{state}"
@@ -280,25 +280,25 @@ def _host(report: Report) -> str:
     return str(report.get("instance") or str(report["url"]).partition("://")[2].rstrip("/"))
 
 
-def _json(told: Report) -> str:
-    return json.dumps(told, indent=2, sort_keys=True)
+def _json(report: Report) -> str:
+    return json.dumps(report, indent=2, sort_keys=True)
 
 
-# --- where
+# --- instances
 
 
 def instances(config: Config, urls: Sequence[str], token: str | None) -> list[Instance]:
-    """Each of these processes, or the configured one."""
+    """These URLs, or the configured instance."""
     return [instance(config, url, token) for url in urls] or [instance(config, None, token)]
 
 
 def instance(config: Config, url: str | None, token: str | None) -> Instance:
-    """Where the instance is and the token for it. Another instance than ours never gets ours."""
+    """Its URL and token. The configured token is never sent to another URL."""
     if url:
         return url, Secret(token) if token else None
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.http.host, config.http.host)  # noqa: S104
-    where = f"http://{f'[{host}]' if ':' in host else host}:{config.http.port}"
-    return where, Secret(token) if token else _known_token(config)
+    local = f"http://{f'[{host}]' if ':' in host else host}:{config.http.port}"
+    return local, Secret(token) if token else _known_token(config)
 
 
 def _known_token(config: Config) -> Secret | None:

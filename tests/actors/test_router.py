@@ -5,8 +5,8 @@ import msgspec
 from msgspec.structs import replace
 
 from airy import topics
+from airy.actors.parked_replayer import ParkedReplayer
 from airy.actors.router import Router
-from airy.actors.unpark import Unpark
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Record
 from airy.clock import SystemClock
@@ -14,7 +14,7 @@ from airy.model import ids
 from airy.model.entity import Channel
 from airy.sim.messenger.options import DEMO_PAGE
 from airy.sources.facebook import Facebook, FacebookConfig
-from tests.kit.house import House
+from tests.kit.harness import Harness
 
 RAW = topics.source_events("facebook")
 PARKED = topics.parked_events("facebook")
@@ -33,120 +33,120 @@ def webhook(mid: str, text: str, page: str = DEMO_PAGE.id) -> bytes:
     )
 
 
-async def come(house: House, *bodies: bytes, account: str = DEMO_PAGE.id) -> None:
-    await house.bus.publish([RAW.emit(account, body) for body in bodies])
+async def come(harness: Harness, *bodies: bytes, account: str = DEMO_PAGE.id) -> None:
+    await harness.bus.publish([RAW.record(account, body) for body in bodies])
 
 
-async def held(house: House, topic: topics.Topic[bytes]) -> list[Record]:
-    starts, ends = await house.bus.starts([topic]), await house.bus.ends([topic])
+async def held(harness: Harness, topic: topics.Topic[bytes]) -> list[Record]:
+    starts, ends = await harness.bus.beginning_offsets([topic]), await harness.bus.end_offsets([topic])
     found: list[Record] = []
-    async with house.bus.tail(starts) as tail:
-        while any(tail.position(where) < end for where, end in ends.items()):
+    async with harness.bus.tail(starts) as tail:
+        while any(tail.position(tp) < end for tp, end in ends.items()):
             found += await tail.fetch(records_max=1000, wait_s=0.0)
     return found
 
 
-async def message_of(house: House, mid: str, within_s: float = 60.0) -> str | None:
-    """The text of a message, once it is there; None if it does not come."""
+async def message_of(harness: Harness, mid: str, within_s: float = 60.0) -> str | None:
+    """The text of a message once it is stored; None if it is not stored in time."""
     with anyio.move_on_after(within_s):
-        while (message := await house.store.message(ids.message_id(house.channel.id, mid))) is None:
-            await house.follower.progressed(house.follower.version, 1.0)
+        while (message := await harness.store.message(ids.message_id(harness.channel.id, mid))) is None:
+            await harness.projector.wait_for_progress(harness.projector.version, 1.0)
         return str(msgspec.json.decode(message.content)["message"]["text"])
     return None
 
 
-async def test_a_webhook_becomes_one_message_however_often_it_comes() -> None:
-    house = House()
-    async with house.open(router=lambda: Router(house.bus, house.source)):
-        await house.connect()
-        await come(house, *[webhook("m1", "hello")] * 5)
+async def test_a_repeated_webhook_becomes_one_message() -> None:
+    harness = Harness()
+    async with harness.open(router=lambda: Router(harness.bus, harness.source)):
+        await harness.connect()
+        await come(harness, *[webhook("m1", "hello")] * 5)
 
-        assert await message_of(house, "m1") == "hello"
+        assert await message_of(harness, "m1") == "hello"
         await anyio.sleep(5)
-        assert (await house.store.counts())["messages"] == 1
+        assert (await harness.store.counts())["messages"] == 1
 
 
 async def test_webhooks_of_an_unknown_page_are_parked_and_replayed_when_it_is_connected() -> None:
-    house = House()
-    async with house.open(
-        router=lambda: Router(house.bus, house.source), unpark=lambda: Unpark(house.bus, house.source)
+    harness = Harness()
+    async with harness.open(
+        router=lambda: Router(harness.bus, harness.source), replayer=lambda: ParkedReplayer(harness.bus, harness.source)
     ):
-        await come(house, webhook("m1", "anybody there?"), webhook("m2", "hello?"))
+        await come(harness, webhook("m1", "are you open?"), webhook("m2", "hello?"))
         await anyio.sleep(5)
-        assert len(await held(house, PARKED)) == 2
-        assert (await house.store.counts())["messages"] == 0
-        await house.connect()
+        assert len(await held(harness, PARKED)) == 2
+        assert (await harness.store.counts())["messages"] == 0
+        await harness.connect()
 
-        assert await message_of(house, "m1") == "anybody there?"
-        assert await message_of(house, "m2") == "hello?"
+        assert await message_of(harness, "m1") == "are you open?"
+        assert await message_of(harness, "m2") == "hello?"
 
 
-async def test_no_webhook_slips_between_parking_and_connecting() -> None:
-    """Whatever the moment of the connect, relative to the webhook."""
+async def test_no_webhook_is_lost_between_parking_and_connecting() -> None:
+    """For any time of the connect relative to the webhook."""
     for delay_s in (0.0, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0):
-        house = House()
-        house.faults.script("publish", "delay", delay_s=0.01, times=20)
-        async with house.open(
-            router=lambda h=house: Router(h.bus, h.source), unpark=lambda h=house: Unpark(h.bus, h.source)
+        harness = Harness()
+        harness.faults.script("publish", "delay", delay_s=0.01, times=20)
+        async with harness.open(
+            router=lambda h=harness: Router(h.bus, h.source), replayer=lambda h=harness: ParkedReplayer(h.bus, h.source)
         ):  # type: ignore[misc]
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(come, house, webhook("m1", "early bird"))
+                tasks.start_soon(come, harness, webhook("m1", "early bird"))
                 await anyio.sleep(delay_s)
-                tasks.start_soon(house.connect)
+                tasks.start_soon(harness.connect)
 
-            assert await message_of(house, "m1") == "early bird", delay_s
+            assert await message_of(harness, "m1") == "early bird", delay_s
 
 
-async def test_other_pages_parked_webhooks_stay_parked() -> None:
-    house = House()
-    async with house.open(
-        router=lambda: Router(house.bus, house.source), unpark=lambda: Unpark(house.bus, house.source)
+async def test_parked_webhooks_of_other_pages_stay_parked() -> None:
+    harness = Harness()
+    async with harness.open(
+        router=lambda: Router(harness.bus, harness.source), replayer=lambda: ParkedReplayer(harness.bus, harness.source)
     ):
-        await come(house, webhook("m9", "not for you", page="999"), account="999")
-        await house.connect()
-        await come(house, webhook("m1", "for you"))
+        await come(harness, webhook("m9", "not for you", page="999"), account="999")
+        await harness.connect()
+        await come(harness, webhook("m1", "for you"))
 
-        assert await message_of(house, "m1") == "for you"
+        assert await message_of(harness, "m1") == "for you"
         await anyio.sleep(10)
-        assert (await house.store.counts())["messages"] == 1
+        assert (await harness.store.counts())["messages"] == 1
 
 
-async def test_bytes_nobody_can_read_are_dead_letters_and_the_rest_flows() -> None:
-    house = House()
-    async with house.open(router=lambda: Router(house.bus, house.source)):
-        await house.connect()
-        await come(house, b"\x00 not json", b"[" * 5000, webhook("m1", "still here"))
+async def test_undecodable_webhooks_are_dead_lettered_and_the_rest_is_routed() -> None:
+    harness = Harness()
+    async with harness.open(router=lambda: Router(harness.bus, harness.source)):
+        await harness.connect()
+        await come(harness, b"\x00 not json", b"[" * 5000, webhook("m1", "still here"))
 
-        assert await message_of(house, "m1") == "still here"
-        dead = await held(house, DEAD)
+        assert await message_of(harness, "m1") == "still here"
+        dead = await held(harness, DEAD)
         assert sorted(record.value or b"" for record in dead) == sorted([b"\x00 not json", b"[" * 5000])
         assert all(record.header("reason") and record.header("offset") for record in dead)
 
 
 async def test_a_crash_between_publishing_and_committing_changes_nothing() -> None:
-    house = House()
-    async with house.open(router=lambda: Router(house.bus, house.source)):
-        await house.connect()
-        house.faults.script("commit", "crash", times=2)
-        await come(house, webhook("m1", "once"))
+    harness = Harness()
+    async with harness.open(router=lambda: Router(harness.bus, harness.source)):
+        await harness.connect()
+        harness.faults.script("commit", "crash", times=2)
+        await come(harness, webhook("m1", "once"))
 
-        assert await message_of(house, "m1") == "once"
+        assert await message_of(harness, "m1") == "once"
         await anyio.sleep(60)
-        assert (await house.store.counts())["messages"] == 1
-        assert ("commit", "crash") in house.faults.struck
+        assert (await harness.store.counts())["messages"] == 1
+        assert ("commit", "crash") in harness.faults.injected
 
 
-def test_a_channel_is_heard_of_one_at_a_time_and_forgotten_when_it_goes() -> None:
+def test_channel_records_update_the_accounts_incrementally() -> None:
     router = Router(MemoryBus([], clock=SystemClock()), Facebook(FacebookConfig("1", ("secret",), "word")))
     one, two = (
         Channel(id=ids.channel_id("facebook", name), source="facebook", source_channel_id=name, connected=True)
         for name in ("100", "200")
     )
     for each in (one, two):
-        router._heard(each.id, each)
+        router._on_channel(each.id, each)
     assert router._accounts == {"100": one, "200": two}
-    router._heard(one.id, replace(one, connected=False))
+    router._on_channel(one.id, replace(one, connected=False))
     assert router._accounts == {"200": two}
-    router._heard(one.id, one)
-    router._heard(two.id, None)
+    router._on_channel(one.id, one)
+    router._on_channel(two.id, None)
     assert router._accounts == {"100": one}

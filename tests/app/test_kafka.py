@@ -1,4 +1,4 @@
-"""Whatever can be said about Kafka reaches the bus."""
+"""The mapping of the Kafka section to the bus's settings."""
 
 from msgspec.structs import asdict
 

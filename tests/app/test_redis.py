@@ -1,15 +1,15 @@
-"""What an operator is told to type into Redis is what the queue asks for, and the page has it."""
+"""The printed Redis ACL permits what the queue uses, and the documentation shows it."""
 
 from pathlib import Path
 
 import pytest
 
-from airy.actors.webhooks.queue_redis import Server, permissions
-from airy.actors.webhooks.queue_redis.keys import Names
 from airy.app.redis import redis_server
 from airy.cli import main
 from airy.config import load
 from airy.errors import Refused
+from airy.queue.redis import RedisSettings, permissions
+from airy.queue.redis.keys import KeyNames
 from airy.secret import Secret
 
 PAGE = (Path(__file__).parents[2] / "docs/cluster.md").read_text()
@@ -22,15 +22,13 @@ def printed(capsys: pytest.CaptureFixture[str], folder: Path, text: str = "") ->
     return capsys.readouterr().out
 
 
-def test_the_page_has_the_line_that_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_documentation_shows_the_printed_acl(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     line = printed(capsys, tmp_path)
     assert line.startswith("ACL SETUSER airy on >PASSWORD resetkeys ~{airy}:* ~{airy:* resetchannels ")
     assert f"```\n{line}```\n" in PAGE
 
 
-def test_a_cluster_asks_for_more_and_a_namespace_for_other_keys(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_cluster_and_namespace_change_the_acl(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = printed(capsys, tmp_path, "queue: {redis: {cluster: true, namespace: shop}}").split()
     assert {"~{shop}:*", "~{shop:*", "&shop:arrivals"} <= set(words)
     alone, together = ({*permissions.commands(cluster=cluster)} for cluster in (False, True))
@@ -38,8 +36,8 @@ def test_a_cluster_asks_for_more_and_a_namespace_for_other_keys(
     assert {"+cluster|slots", "+command"} <= set(words)
 
 
-def test_every_command_is_tried_on_what_it_is_for() -> None:
-    words = list(permissions.trials(Names(""), cluster=True))
+def test_the_acl_permits_every_command_on_its_keys() -> None:
+    words = list(permissions.probes(KeyNames(""), cluster=True))
     assert dict(zip(words[::2], words[1::2], strict=True)).items() >= {
         ("XADD", "{airy}:shards"),
         ("PUBLISH", "airy:arrivals"),
@@ -48,13 +46,13 @@ def test_every_command_is_tried_on_what_it_is_for() -> None:
     assert words[::2] == permissions.commands(cluster=True)
 
 
-def test_the_configuration_becomes_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_maps_to_redis_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     file = tmp_path / "airy.yaml"
     file.write_text(
         "queue: {redis: {url: rediss://main/0, caFile: ~/ca.pem, certFile: a.crt, keyFile: a.key, sentinels: 'a:1,b'}}"
     )
-    assert redis_server(load(file, {})) == Server(
+    assert redis_server(load(file, {})) == RedisSettings(
         url=Secret("rediss://main/0"),
         sentinels=("a:1", "b"),
         ca_file=str(tmp_path / "ca.pem"),

@@ -1,15 +1,15 @@
-"""One trace from the request that came in to the requests that go out, through the composition as it runs."""
+"""Traces from received requests to outbound ones, through a full process."""
 
 from collections.abc import Mapping
 
 import msgspec
 
 from airy import topics
-from airy.bus.record import Emit, Record
+from airy.bus.record import ProducerRecord, Record
 from airy.model.fact import SendStarted, SendSucceeded
 from airy.store.sqlite import SqliteStore
 from airy.trace import Trace, parse
-from tests.kit.composition import Composition
+from tests.kit.in_process import InProcessAiry
 
 GIVEN = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1)
 EVENTS = topics.source_events("facebook")
@@ -30,8 +30,8 @@ def untraced(record: Record) -> Record:
     return msgspec.structs.replace(record, headers=kept)
 
 
-async def test_a_webhook_that_is_delivered_is_in_the_trace_of_the_one_that_came_in() -> None:
-    async with Composition().open() as here:
+async def test_a_delivered_webhook_continues_the_trace_of_the_received_one() -> None:
+    async with InProcessAiry().open() as here:
         await here.connect()
         await here.subscribe("message.created")
         assert (await here.says("one", traceparent=GIVEN.header)).status == 200
@@ -40,14 +40,14 @@ async def test_a_webhook_that_is_delivered_is_in_the_trace_of_the_one_that_came_
 
         assert (trace.trace_id, trace.flags) == (GIVEN.trace_id, GIVEN.flags)
         assert trace.span_id != GIVEN.span_id
-        assert b"4bf92f" not in delivered.body  # the trace is of the call, never of the event
+        assert b"4bf92f" not in delivered.body  # the trace belongs to the request, not to the event
         assert traces(await here.records(EVENTS)) == {GIVEN.trace_id}
         received = [record for record in await here.records(topics.EVENTS) if b"message.received" in record.value]  # type: ignore[operator]
         assert traces(received) == {GIVEN.trace_id}
 
 
-async def test_a_webhook_without_a_trace_begins_one_and_two_begin_two() -> None:
-    async with Composition().open() as here:
+async def test_webhooks_without_a_trace_start_separate_traces() -> None:
+    async with InProcessAiry().open() as here:
         await here.connect()
         await here.subscribe("message.created")
         await here.says("one")
@@ -59,13 +59,11 @@ async def test_a_webhook_without_a_trace_begins_one_and_two_begin_two() -> None:
         assert {read(each.headers).trace_id for each in here.endpoint.accepted} == came
 
 
-async def test_what_a_client_asks_for_is_in_its_trace_up_to_the_news_that_it_was_sent_and_the_provider_sees_none() -> (
-    None
-):
-    async with Composition().open() as here:
+async def test_a_send_keeps_its_callers_trace_which_the_provider_does_not_see() -> None:
+    async with InProcessAiry().open() as here:
         await here.connect()
         await here.says("hello")
-        await here.until(lambda: here.parts.follower.facts)
+        await here.until(lambda: here.services.projector.facts)
         conversation = (await here.asked("/conversations.list", {}))["data"][0]["id"]
         await here.subscribe("message.created", "message.updated")
         answer = await here.post(
@@ -87,8 +85,8 @@ async def test_what_a_client_asks_for_is_in_its_trace_up_to_the_news_that_it_was
         assert not any("traceparent" in headers for headers in here.provider_calls)
 
 
-async def test_a_tag_that_is_changed_is_told_in_the_trace_of_who_changed_it() -> None:
-    async with Composition().open() as here:
+async def test_a_tag_change_is_delivered_in_its_callers_trace() -> None:
+    async with InProcessAiry().open() as here:
         await here.subscribe("tag.updated")
         await here.asked("/tags.create", {"name": "vip", "color": "tag-red"}, traceparent=GIVEN.header)
         [delivered] = await here.until(lambda: here.endpoint.accepted)
@@ -96,14 +94,14 @@ async def test_a_tag_that_is_changed_is_told_in_the_trace_of_who_changed_it() ->
         assert read(delivered.headers).trace_id == GIVEN.trace_id
 
 
-async def test_each_attempt_is_a_step_of_its_own_and_a_log_line_that_names_what_it_is_about() -> None:
-    async with Composition().open() as here:
+async def test_each_delivery_attempt_has_its_own_span_and_a_log_line_with_ids() -> None:
+    async with InProcessAiry().open() as here:
         await here.connect()
         await here.subscribe("message.created")
-        here.endpoint.trouble = 1.0
+        here.endpoint.failure_rate = 1.0
         await here.says("one", traceparent=GIVEN.header)
-        await here.until(lambda: here.parts.deliveries["failed"])
-        here.endpoint.trouble = 0.0
+        await here.until(lambda: here.services.counters.deliveries.attempts["failed"])
+        here.endpoint.failure_rate = 0.0
         await here.until(lambda: here.endpoint.answered)
         line = here.line("delivery.failed")
         assert line is not None
@@ -115,8 +113,8 @@ async def test_each_attempt_is_a_step_of_its_own_and_a_log_line_that_names_what_
         assert line["attempt"] == 1
 
 
-async def test_what_is_parked_is_said_with_its_trace_and_told_in_it_once_its_page_is_connected() -> None:
-    async with Composition().open() as here:
+async def test_a_parked_webhook_keeps_its_trace_until_it_is_replayed() -> None:
+    async with InProcessAiry().open() as here:
         await here.subscribe("message.created")
         await here.says("too early", traceparent=GIVEN.header)
         line = await here.until(lambda: here.line("webhooks.parked"))
@@ -128,26 +126,26 @@ async def test_what_is_parked_is_said_with_its_trace_and_told_in_it_once_its_pag
         assert read(delivered.headers).trace_id == GIVEN.trace_id
 
 
-async def test_what_nobody_can_read_is_said_with_its_trace_and_counted() -> None:
-    async with Composition().open() as here:
+async def test_a_dead_lettered_record_is_logged_with_its_trace_and_counted() -> None:
+    async with InProcessAiry().open() as here:
         assert (await here.posts(b"[1, 2", traceparent=GIVEN.header)).status == 200
         line = await here.until(lambda: here.line("webhooks.dead_lettered"))
         assert line["trace_id"] == GIVEN.trace_id
         assert line["reason"]
 
-        await here.bus.publish([Emit(topics.EVENTS.name, 0, b"x", b"not a fact")])
-        await here.until(lambda: here.parts.follower.bad)
+        await here.bus.publish([ProducerRecord(topics.EVENTS.name, 0, b"x", b"not a fact")])
+        await here.until(lambda: here.services.projector.unprocessable)
         text = (await here.get("/metrics")).body.decode()
-        assert 'airy_provider_webhooks_total{what="dead_lettered"} 1.0' in text
+        assert 'airy_provider_webhooks_total{kind="dead_lettered"} 1.0' in text
         assert "airy_records_dead_lettered_total 1.0" in text
 
 
-async def test_traces_change_nothing_in_what_is_folded() -> None:
-    """Two logs that differ in their traces alone have the same store, changes and all."""
-    async with Composition().open() as here:
+async def test_traces_do_not_change_the_fold() -> None:
+    """Two logs that differ only in traces fold to equal stores and changes."""
+    async with InProcessAiry().open() as here:
         await here.connect()
         await here.says("one", traceparent=GIVEN.header)
-        await here.until(lambda: here.parts.follower.facts)
+        await here.until(lambda: here.services.projector.facts)
         records = [each for topic in topics.FOLDED for each in await here.records(topic)]
 
     digests = []

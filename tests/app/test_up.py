@@ -1,4 +1,4 @@
-"""What a start refuses before anything is opened."""
+"""Configurations that are refused before anything is opened."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from airy.actors.runtime import Child, Supervision
 from airy.app import up
-from airy.config import BusConfig, Components, Config, ConsumerComponent, Data, KafkaConfig, PublisherComponent
+from airy.config import BusConfig, Components, Config, ConsumerComponent, DataConfig, KafkaConfig, PublisherComponent
 from airy.errors import Refused
 from airy.shutdown import GUARD_S
 
@@ -22,12 +22,12 @@ async def start(config: Config, **options: Any) -> None:
 
 
 def on_kafka(directory: Path) -> Config:
-    """At an address where nobody is: a start that gets so far as to connect is `Unavailable`, not `Refused`."""
+    """At an unused address: a start that connects raises `Unavailable`, not `Refused`."""
     bus = BusConfig(kind="kafka", kafka=KafkaConfig(bootstrap=("127.0.0.1:1",)))
-    return replace(Config(), bus=bus, data=Data(directory=str(directory)))
+    return replace(Config(), bus=bus, data=DataConfig(directory=str(directory)))
 
 
-async def test_a_cluster_whose_deliveries_would_wait_in_one_process_is_refused(tmp_path: Path) -> None:
+async def test_a_cluster_with_an_embedded_queue_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"queue\.kind: redis"):
         await start(on_kafka(tmp_path))
     with pytest.raises(Refused, match=r"queue\.kind: redis"):
@@ -43,26 +43,28 @@ async def test_without_webhooks_a_cluster_needs_no_shared_queue(tmp_path: Path) 
     assert not isinstance(caught.value, Refused)
 
 
-async def test_a_component_that_is_off_cannot_be_run(tmp_path: Path) -> None:
-    config = replace(Config(), data=Data(directory=str(tmp_path)))
+async def test_a_disabled_component_cannot_be_run(tmp_path: Path) -> None:
+    config = replace(Config(), data=DataConfig(directory=str(tmp_path)))
 
     with pytest.raises(Refused, match="sources-facebook"):
         await start(config, components=frozenset({"sources-facebook"}))
 
 
-async def test_draining_ends_well_before_the_process_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_draining_ends_before_the_guard_exits_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: dict[str, Any] = {}
 
-    async def run_tree(plan: Supervision, **options: Any) -> None:
-        told.update(options, plan=plan)
+    async def run_tree(root: Supervision, **options: Any) -> None:
+        told.update(options, root=root)
 
     monkeypatch.setattr(sys.modules["airy.app.up"], "run_tree", run_tree)
-    await start(replace(Config(), data=Data(directory=str(tmp_path))), ephemeral=True)
+    await start(replace(Config(), data=DataConfig(directory=str(tmp_path))), ephemeral=True)
 
-    slowest = max(cleanup_s(child) for child in told["plan"].children)
+    slowest = max(cleanup_s(child) for child in told["root"].children)
     assert told["drain_s"] + slowest < GUARD_S
 
 
-def cleanup_s(plan: Child | Supervision) -> float:
-    """At most, of one actor in it."""
-    return plan.cleanup_s if isinstance(plan, Child) else max(cleanup_s(child) for child in plan.children)
+def cleanup_s(node: Child | Supervision) -> float:
+    """The longest clean-up of one actor in the tree."""
+    return node.cleanup_s if isinstance(node, Child) else max(cleanup_s(child) for child in node.children)

@@ -1,4 +1,4 @@
-"""What a newcomer types first: the targets are there, explained, and install nothing twice."""
+"""The make targets exist, are explained, and install dependencies once."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def test_every_public_target_is_explained() -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A checkout whose interpreter only says what it was asked."""
+    """A checkout whose programs only record their arguments."""
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock", "requirements-build.lock"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     binaries = tmp_path / ".venv/bin"
@@ -54,7 +54,7 @@ def test_run_installs_with_hashes_once_and_starts_the_demonstration(clone: Path)
     assert calls(clone) == ["airy up --demo"]
 
 
-def test_test_runs_every_judge(clone: Path) -> None:
+def test_test_runs_every_checker(clone: Path) -> None:
     make("test", cwd=clone)
     calls(clone)
     make("test", cwd=clone)

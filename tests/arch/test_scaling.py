@@ -1,4 +1,4 @@
-"""What docs/scaling.md says of topics and bounds is what the code has, and its arithmetic follows from its units."""
+"""Topics and limits in docs/scaling.md equal those of the code, and its figures follow from its unit costs."""
 
 import inspect
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from airy import topics
 from airy.actors.connector import Connector
-from airy.actors.webhooks.publisher import TOPICS as QUEUED
+from airy.actors.publisher import TOPICS as QUEUED
 from airy.config import Config
 from airy.sources.facebook import FacebookConfig
 
@@ -34,7 +34,7 @@ def test_the_page_has_every_topic_with_its_partitions() -> None:
     assert told == {topic.name: str(topic.partitions) for topic in topics.ALL}
 
 
-def test_the_page_counts_partitions_right() -> None:
+def test_the_page_counts_partitions_correctly() -> None:
     whole, folded, queued = (sum(one.partitions for one in some) for some in (topics.ALL, topics.FOLDED, QUEUED))
 
     assert f"Those are {whole}; a store folds the {folded} of the first eight rows" in PAGE
@@ -43,7 +43,7 @@ def test_the_page_counts_partitions_right() -> None:
     assert f"{ceil(100_000 / 3_000)} × {whole} = {34 * whole:,} partitions" in PAGE
 
 
-def test_the_page_reckons_with_the_bounds_there_are() -> None:
+def test_the_page_calculates_with_the_limits_of_the_code() -> None:
     config, source = Config(), FacebookConfig(app_id="1", app_secrets=("s",), verify_token="v")
     consumer = config.components.webhook_consumer
     workers = inspect.signature(Connector.__init__).parameters["workers_max"].default
@@ -56,11 +56,11 @@ def test_the_page_reckons_with_the_bounds_there_are() -> None:
 
 
 @pytest.mark.parametrize(("column", "rate"), [(2, 1_000), (3, 3_000), (4, 4_000)])
-def test_the_worked_shapes_follow_from_the_units(column: int, rate: int) -> None:
+def test_the_examples_follow_from_the_unit_costs(column: int, rate: int) -> None:
     fold_s = unit_s("f")
     left = BUSY - rate * fold_s
     work_s = unit_s("i") + unit_s("r"), unit_s("q"), unit_s("d")
-    processes = [ceil(round(rate * each / left, 6)) for each in work_s]  # 6.0 is six, not seven
+    processes = [ceil(round(rate * each / left, 6)) for each in work_s]  # ceil(6.0 + rounding error) must be 6
     whole = sum(max(2, count) for count in processes) + 2
 
     assert float(cells("folding, cores of **each**")[column]) == pytest.approx(rate * fold_s, abs=0.006)

@@ -1,4 +1,4 @@
-"""A transform loses no record and commits nothing before its outputs are durable, whatever goes wrong."""
+"""A transform loses no record and commits nothing before its outputs are durable, under any injected fault."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -7,14 +7,14 @@ from typing import Any
 import anyio
 import pytest
 
-from airy.bus import Bus, Emit, Faults, MemoryBus, Record, Topic, origin, transform
-from airy.bus.api import Pulse
-from airy.bus.faults import Crashed
-from airy.bus.loops import TRIES_MAX
+from airy.bus import Bus, ProducerRecord, Record, Topic, dead_letter_headers, transform
+from airy.bus.loops import ATTEMPTS_MAX
+from airy.bus.memory import Faults, GroupTimeouts, InjectedCrash, MemoryBus, MemoryLimits
 from airy.clock import LoopClock
 from airy.errors import Refused, Unavailable
+from airy.lifecycle import Lifecycle
 from tests.kit.bus import read
-from tests.kit.pulse import LonePulse
+from tests.kit.lifecycle import RecordingLifecycle
 
 RAW: Topic[Any] = Topic("raw", bytes, partitions=3, retention="kept")
 OUT: Topic[Any] = Topic("out", bytes, partitions=2, retention="kept")
@@ -26,32 +26,32 @@ def make_bus(faults: Faults | None = None, **options: Any) -> MemoryBus:
     return MemoryBus([RAW, OUT, DEAD], clock=LoopClock(), faults=faults, **options)
 
 
-def copy(record: Record) -> list[Emit]:
-    return [OUT.emit(record.key.decode(), record.value)]
+def copy(record: Record) -> list[ProducerRecord]:
+    return [OUT.record(record.key.decode(), record.value)]
 
 
-def bury(record: Record, reason: str, attempts: int) -> Emit:
-    return DEAD.emit("", record.value, headers=origin(record, reason, attempts))
+def dead_letter(record: Record, reason: str, attempts: int) -> ProducerRecord:
+    return DEAD.record("", record.value, headers=dead_letter_headers(record, reason, attempts))
 
 
-def route(step: Callable[[Record], Sequence[Emit]] = copy, **options: Any) -> Callable[[Bus, Pulse], Any]:
-    async def run(bus: Bus, pulse: Pulse) -> None:
-        await transform(bus, pulse, [RAW], group=GROUP, step=step, dead_letter=bury, **options)
+def route(step: Callable[[Record], Sequence[ProducerRecord]] = copy, **options: Any) -> Callable[[Bus, Lifecycle], Any]:
+    async def run(bus: Bus, lifecycle: Lifecycle) -> None:
+        await transform(bus, lifecycle, [RAW], group=GROUP, step=step, dead_letter=dead_letter, **options)
 
     return run
 
 
-async def until_idle(bus: MemoryBus, run: Callable[[Bus, Pulse], Any]) -> None:
-    """Runs it for a while of virtual time and drains it."""
-    pulse = LonePulse()
+async def until_idle(bus: MemoryBus, run: Callable[[Bus, Lifecycle], Any]) -> None:
+    """Run the loop for a while of virtual time, then drain it."""
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run, bus, pulse)
+        tasks.start_soon(run, bus, lifecycle)
         await anyio.sleep(20)
-        pulse.draining.set()
+        lifecycle.draining.set()
 
 
 async def values(bus: MemoryBus, topic: Topic[Any]) -> list[bytes]:
-    async with bus.tail(await bus.starts([topic])) as tail:
+    async with bus.tail(await bus.beginning_offsets([topic])) as tail:
         return sorted(record.value or b"" for record in await tail.fetch(records_max=10_000, wait_s=0))
 
 
@@ -60,39 +60,39 @@ def numbers(count: int) -> list[bytes]:
 
 
 async def publish(bus: MemoryBus, count: int) -> None:
-    await bus.publish([RAW.emit(f"key-{number}", b"%d" % number) for number in range(count)])
+    await bus.publish([RAW.record(f"key-{number}", b"%d" % number) for number in range(count)])
 
 
-async def test_every_record_is_stepped_published_and_committed() -> None:
+async def test_every_record_is_transformed_published_and_committed() -> None:
     bus = make_bus()
     await publish(bus, 1_200)
     await until_idle(bus, route())
     assert await values(bus, OUT) == numbers(1_200)
-    assert await bus.committed(GROUP, [RAW]) == await bus.ends([RAW])
+    assert await bus.committed(GROUP, [RAW]) == await bus.end_offsets([RAW])
 
 
-async def test_the_order_of_a_partition_is_the_order_of_its_outputs() -> None:
+async def test_outputs_keep_the_order_of_their_partition() -> None:
     bus = make_bus()
-    await bus.publish([RAW.emit("a", b"%d" % number) for number in range(100)])
+    await bus.publish([RAW.record("a", b"%d" % number) for number in range(100)])
     await until_idle(bus, route(records_max=7))
-    async with bus.tail(await bus.starts([OUT])) as tail:
+    async with bus.tail(await bus.beginning_offsets([OUT])) as tail:
         assert [int(record.value or b"") for record in await read(tail, 100)] == list(range(100))
 
 
-# --- poison
+# --- poison records
 
 
-async def test_what_is_refused_becomes_a_dead_letter_and_delays_nobody() -> None:
-    def step(record: Record) -> list[Emit]:
+async def test_a_refused_record_becomes_a_dead_letter_and_delays_no_other() -> None:
+    def step(record: Record) -> list[ProducerRecord]:
         if record.value == b"3":
             raise Refused("no account in it")
         return copy(record)
 
     bus = make_bus()
-    await bus.publish([RAW.emit("key", b"%d" % number, headers=(("id", b"x"),)) for number in range(6)])
+    await bus.publish([RAW.record("key", b"%d" % number, headers=(("id", b"x"),)) for number in range(6)])
     await until_idle(bus, route(step))
     assert await values(bus, OUT) == [b"0", b"1", b"2", b"4", b"5"]
-    async with bus.tail(await bus.starts([DEAD])) as tail:
+    async with bus.tail(await bus.beginning_offsets([DEAD])) as tail:
         (dead,) = await read(tail, 1)
     assert dead.value == b"3"
     headers = {name: dead.header(name) for name in ("id", "topic", "partition", "offset", "reason", "attempts")}
@@ -105,14 +105,14 @@ async def test_what_is_refused_becomes_a_dead_letter_and_delays_nobody() -> None
         "attempts": "1",
     }
     assert await bus.committed(GROUP, [RAW]) == {
-        where: 6 for where in RAW.where if where.partition == RAW.partition("key")
+        tp: 6 for tp in RAW.topic_partitions if tp.partition == RAW.partition("key")
     }
 
 
-async def test_a_bug_is_tried_again_and_then_buried() -> None:
+async def test_a_record_a_step_crashes_on_is_retried_and_then_dead_lettered() -> None:
     calls = []
 
-    def step(record: Record) -> list[Emit]:
+    def step(record: Record) -> list[ProducerRecord]:
         if record.value == b"3":
             calls.append(record)
             raise ZeroDivisionError("by zero")
@@ -121,19 +121,19 @@ async def test_a_bug_is_tried_again_and_then_buried() -> None:
     bus = make_bus()
     await publish(bus, 6)
     await until_idle(bus, route(step))
-    assert len(calls) == TRIES_MAX
+    assert len(calls) == ATTEMPTS_MAX
     assert await values(bus, OUT) == [b"0", b"1", b"2", b"4", b"5"]
-    async with bus.tail(await bus.starts([DEAD])) as tail:
+    async with bus.tail(await bus.beginning_offsets([DEAD])) as tail:
         (dead,) = await read(tail, 1)
-    assert (dead.header("reason"), dead.header("attempts")) == ("ZeroDivisionError: by zero", str(TRIES_MAX))
+    assert (dead.header("reason"), dead.header("attempts")) == ("ZeroDivisionError: by zero", str(ATTEMPTS_MAX))
 
 
-async def test_a_bug_that_passes_leaves_no_trace() -> None:
+async def test_a_step_that_succeeds_on_a_retry_leaves_no_dead_letter() -> None:
     calls = []
 
-    def step(record: Record) -> list[Emit]:
+    def step(record: Record) -> list[ProducerRecord]:
         calls.append(record)
-        if len(calls) < TRIES_MAX:
+        if len(calls) < ATTEMPTS_MAX:
             raise KeyError("not there yet")
         return copy(record)
 
@@ -144,11 +144,11 @@ async def test_a_bug_that_passes_leaves_no_trace() -> None:
     assert await values(bus, DEAD) == []
 
 
-async def test_an_output_that_is_refused_buries_only_its_cause() -> None:
-    def step(record: Record) -> list[Emit]:
-        return [OUT.emit("a", bytes(2_000) if record.value == b"3" else record.value)]
+async def test_a_refused_output_dead_letters_only_its_input() -> None:
+    def step(record: Record) -> list[ProducerRecord]:
+        return [OUT.record("a", bytes(2_000) if record.value == b"3" else record.value)]
 
-    bus = make_bus(record_bytes_max=1_000)
+    bus = make_bus(limits=MemoryLimits(record_bytes_max=1_000))
     await publish(bus, 6)
     await until_idle(bus, route(step))
     assert await values(bus, OUT) == [b"0", b"1", b"2", b"4", b"5"]
@@ -156,51 +156,51 @@ async def test_an_output_that_is_refused_buries_only_its_cause() -> None:
 
 
 async def test_the_largest_record_fits_as_a_dead_letter() -> None:
-    def step(record: Record) -> list[Emit]:
+    def step(record: Record) -> list[ProducerRecord]:
         raise Refused("x" * 100_000)
 
-    bus = make_bus(record_bytes_max=1_000)
-    await bus.publish([RAW.emit("", bytes(1_000))])
+    bus = make_bus(limits=MemoryLimits(record_bytes_max=1_000))
+    await bus.publish([RAW.record("", bytes(1_000))])
     await until_idle(bus, route(step))
     assert await values(bus, DEAD) == [bytes(1_000)]
 
 
-# --- what is not available
+# --- unavailable dependencies
 
 
-async def test_a_step_that_cannot_know_yet_commits_nothing() -> None:
-    def step(record: Record) -> list[Emit]:
+async def test_a_step_that_raises_unavailable_commits_nothing() -> None:
+    def step(record: Record) -> list[ProducerRecord]:
         raise Unavailable("channels are not read yet")
 
     bus = make_bus()
     await publish(bus, 3)
     with pytest.raises(Unavailable, match="not read yet"):
-        await route(step)(bus, LonePulse())
+        await route(step)(bus, RecordingLifecycle())
     assert await bus.committed(GROUP, [RAW]) == {}
     await until_idle(bus, route())
     assert await values(bus, OUT) == numbers(3)
 
 
-async def test_publishing_that_fails_commits_nothing() -> None:
+async def test_a_failed_publish_commits_nothing() -> None:
     faults = Faults()
     bus = make_bus(faults)
     await publish(bus, 3)
     faults.script("publish", "unavailable")
     with pytest.raises(Unavailable):
-        await route()(bus, LonePulse())
+        await route()(bus, RecordingLifecycle())
     assert await bus.committed(GROUP, [RAW]) == {}
     await until_idle(bus, route())
     assert await values(bus, OUT) == numbers(3)
 
 
-async def test_what_comes_after_is_published_before_the_commit() -> None:
+async def test_records_of_the_after_hook_are_published_before_the_commit() -> None:
     bus = make_bus()
     committed_then = []
 
-    async def after() -> list[Emit]:
+    async def after() -> list[ProducerRecord]:
         assert await values(bus, OUT) == numbers(3)
         committed_then.append(await bus.committed(GROUP, [RAW]))
-        return [OUT.emit("a", b"more")]
+        return [OUT.record("a", b"more")]
 
     await publish(bus, 3)
     await until_idle(bus, route(after=after))
@@ -208,21 +208,21 @@ async def test_what_comes_after_is_published_before_the_commit() -> None:
     assert await values(bus, OUT) == [*numbers(3), b"more"]
 
 
-# --- crashes, and the test of the test
+# --- crashes, and a planted bug
 
 
-async def committed_before_published(bus: Bus, pulse: Pulse) -> None:
-    """A transform with the bug this module is about."""
+async def committed_before_published(bus: Bus, lifecycle: Lifecycle) -> None:
+    """A transform that commits before it has published."""
     async with bus.subscribe([RAW], group=GROUP) as subscription:
-        while not pulse.draining.is_set():
+        while not lifecycle.draining.is_set():
             records = await subscription.fetch(records_max=50, wait_s=1)
             if records:
-                await subscription.commit({record.where: record.offset + 1 for record in records})
-                await bus.publish([emit for record in records for emit in copy(record)])
+                await subscription.commit({record.topic_partition: record.offset + 1 for record in records})
+                await bus.publish([each for record in records for each in copy(record)])
 
 
-async def survivors(run: Callable[[Bus, Pulse], Any], seed: int) -> list[bytes]:
-    """What is in the output after crashes, lost answers and rebalances, followed by a calm while."""
+async def survivors(run: Callable[[Bus, Lifecycle], Any], seed: int) -> list[bytes]:
+    """The output after crashes, lost replies and rebalances, followed by a run without faults."""
     faults = Faults(
         Random(seed),
         rates={
@@ -237,14 +237,14 @@ async def survivors(run: Callable[[Bus, Pulse], Any], seed: int) -> list[bytes]:
         },
         delay_s_max=3.0,
     )
-    bus = make_bus(faults, session_s=2.0, rebalance_s=2.0)
+    bus = make_bus(faults, timeouts=GroupTimeouts(session_s=2.0, rebalance_s=2.0))
     supply = make_supply(bus)
 
     async def worker() -> None:
         while True:
             try:
-                await run(bus, LonePulse())
-            except (Unavailable, Crashed):
+                await run(bus, RecordingLifecycle())
+            except (Unavailable, InjectedCrash):
                 await anyio.sleep(0.5)
 
     async with anyio.create_task_group() as tasks:
@@ -253,7 +253,7 @@ async def survivors(run: Callable[[Bus, Pulse], Any], seed: int) -> list[bytes]:
             tasks.start_soon(worker)
         await anyio.sleep(60)
         tasks.cancel_scope.cancel()
-    faults.calm()
+    faults.clear()
     await until_idle(bus, run)
     return sorted(set(await values(bus, OUT)))
 
@@ -263,9 +263,9 @@ def make_supply(bus: MemoryBus) -> Callable[[], Any]:
         for number in range(60):
             while True:
                 try:
-                    await bus.publish([RAW.emit(f"key-{number}", b"%d" % number)])
+                    await bus.publish([RAW.record(f"key-{number}", b"%d" % number)])
                     break
-                except (Unavailable, Crashed):
+                except (Unavailable, InjectedCrash):
                     continue
             await anyio.sleep(0.7)
 
@@ -277,61 +277,61 @@ async def test_nothing_is_lost_through_crashes_and_rebalances(seed: int, number:
     assert await survivors(route(records_max=5), seed + number) == numbers(60)
 
 
-async def test_committing_before_publishing_is_found_out(seed: int) -> None:
+async def test_committing_before_publishing_is_detected(seed: int) -> None:
     assert any([await survivors(committed_before_published, seed + number) != numbers(60) for number in range(3)])
 
 
-# --- draining, and being seen
+# --- draining and progress
 
 
 async def test_draining_interrupts_the_wait_and_commits() -> None:
     bus = make_bus()
-    pulse = LonePulse()
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(route(idle_s=1_000, commit_s=1_000), bus, pulse)
-        await pulse.is_ready.wait()
+        tasks.start_soon(route(fetch_wait_s=1_000, commit_s=1_000), bus, lifecycle)
+        await lifecycle.is_ready.wait()
         await publish(bus, 5)
         await anyio.sleep(1)
-        assert pulse.waits == 1
+        assert lifecycle.waits == 1
         before = anyio.current_time()
-        pulse.draining.set()
+        lifecycle.draining.set()
     assert anyio.current_time() - before < 0.1
-    assert pulse.waits == 0
-    assert pulse.beats > 0
+    assert lifecycle.waits == 0
+    assert lifecycle.progress_calls > 0
     assert sum((await bus.committed(GROUP, [RAW])).values()) > 0
     assert await values(bus, OUT) == numbers(5)
 
 
-async def test_commits_are_few() -> None:
+async def test_commits_are_batched() -> None:
     bus = make_bus(faults := Faults())
     faults.script("committed", "delay", times=1_000)
-    pulse = LonePulse()
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(route(), bus, pulse)
+        tasks.start_soon(route(), bus, lifecycle)
         for number in range(100):
-            await bus.publish([RAW.emit("a", b"%d" % number)])
+            await bus.publish([RAW.record("a", b"%d" % number)])
             await anyio.sleep(0.05)
         await anyio.sleep(2)
-        pulse.draining.set()
+        lifecycle.draining.set()
     assert await bus.committed(GROUP, [RAW]) == {
-        where: 100 for where in RAW.where if where.partition == RAW.partition("a")
+        tp: 100 for tp in RAW.topic_partitions if tp.partition == RAW.partition("a")
     }
-    assert 4 <= len(faults.struck) <= 7
+    assert 4 <= len(faults.injected) <= 7
 
 
-async def test_a_rebalance_commits_what_is_finished() -> None:
+async def test_a_rebalance_commits_finished_offsets() -> None:
     bus = make_bus()
     seen: list[Record] = []
 
-    def step(record: Record) -> list[Emit]:
+    def step(record: Record) -> list[ProducerRecord]:
         seen.append(record)
         return copy(record)
 
-    pulse = LonePulse()
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
         for _ in range(2):
-            tasks.start_soon(route(step, commit_s=1_000, idle_s=1), bus, pulse)
+            tasks.start_soon(route(step, commit_s=1_000, fetch_wait_s=1), bus, lifecycle)
             await publish(bus, 20)
             await anyio.sleep(5)
-        pulse.draining.set()
+        lifecycle.draining.set()
     assert len(seen) == 40

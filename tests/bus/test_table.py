@@ -1,4 +1,4 @@
-"""A table is the latest value of each key, and says when it has caught up."""
+"""A table holds the latest value of each key, and is ready once it has caught up."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ import anyio
 import pytest
 from msgspec import Struct
 
-from airy.bus import Emit, MemoryBus, Table, Topic, Truncated
+from airy.bus import OffsetOutOfRange, ProducerRecord, Table, Topic
+from airy.bus.memory import MemoryBus
 from tests.kit.bus import StepClock
-from tests.kit.pulse import LonePulse
+from tests.kit.lifecycle import RecordingLifecycle
 
 
 class Tag(Struct, frozen=True):
@@ -19,108 +20,110 @@ TAGS: Topic[Any] = Topic("tags", Tag, partitions=3, retention="compacted")
 LINES: Topic[Any] = Topic("lines", bytes, partitions=1, retention="time", retention_ms=1_000)
 
 
-async def test_it_is_ready_when_it_has_read_what_was_there() -> None:
+async def test_a_table_is_ready_once_it_has_read_to_the_end() -> None:
     bus = MemoryBus([TAGS], clock=StepClock())
-    await bus.publish([TAGS.emit(f"{number % 7}", Tag(f"tag {number}")) for number in range(70)])
+    await bus.publish([TAGS.record(f"{number % 7}", Tag(f"tag {number}")) for number in range(70)])
     table: Table[Tag] = Table(TAGS, records_max=10)
-    pulse = LonePulse()
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(table.run, bus, pulse)
-        await pulse.is_ready.wait()
+        tasks.start_soon(table.run, bus, lifecycle)
+        await lifecycle.is_ready.wait()
         assert dict(table.items()) == {f"{number}": Tag(f"tag {63 + number}") for number in range(7)}
-        assert (len(table), table.get("3"), table.get("nobody")) == (7, Tag("tag 66"), None)
-        pulse.draining.set()
+        assert (len(table), table.get("3"), table.get("unknown")) == (7, Tag("tag 66"), None)
+        lifecycle.draining.set()
 
 
-async def test_it_is_ready_at_once_when_nothing_is_there() -> None:
-    pulse = LonePulse()
+async def test_a_table_of_an_empty_topic_is_ready_at_once() -> None:
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Table(TAGS).run, MemoryBus([TAGS], clock=StepClock()), pulse)
-        await pulse.is_ready.wait()
+        tasks.start_soon(Table(TAGS).run, MemoryBus([TAGS], clock=StepClock()), lifecycle)
+        await lifecycle.is_ready.wait()
         assert anyio.current_time() < 1
-        pulse.draining.set()
+        lifecycle.draining.set()
 
 
-async def test_it_follows_and_tells_its_listener() -> None:
+async def test_a_table_follows_its_topic_and_calls_its_listener() -> None:
     bus = MemoryBus([TAGS], clock=StepClock())
     heard: list[tuple[str, Tag | None]] = []
     table: Table[Tag] = Table(TAGS, listener=lambda key, value: heard.append((key, value)))
-    pulse = LonePulse()
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(table.run, bus, pulse)
+        tasks.start_soon(table.run, bus, lifecycle)
         for value in (Tag("one"), Tag("two"), None):
-            await bus.publish([TAGS.emit("a", value)])
-            await table.caught_up_to(await bus.ends([TAGS]))
+            await bus.publish([TAGS.record("a", value)])
+            await table.wait_until(await bus.end_offsets([TAGS]))
             assert table.get("a") == value
         assert heard == [("a", Tag("one")), ("a", Tag("two")), ("a", None)]
         assert len(table) == 0
-        pulse.draining.set()
+        lifecycle.draining.set()
 
 
-async def test_catching_up_waits_for_the_run() -> None:
+async def test_wait_until_waits_for_the_run() -> None:
     bus = MemoryBus([TAGS], clock=StepClock())
-    await bus.publish([TAGS.emit("a", Tag("one"))])
+    await bus.publish([TAGS.record("a", Tag("one"))])
     table: Table[Tag] = Table(TAGS)
     with anyio.move_on_after(5) as waited:
-        await table.caught_up_to(await bus.ends([TAGS]))
+        await table.wait_until(await bus.end_offsets([TAGS]))
     assert waited.cancelled_caught
 
 
-async def test_what_nobody_can_read_leaves_the_last_that_could_be() -> None:
+async def test_an_undecodable_value_leaves_the_previous_one_in_place() -> None:
     bus = MemoryBus([TAGS], clock=StepClock())
-    where = TAGS.partition("a")
-    await bus.publish([TAGS.emit("a", Tag("one")), Emit("tags", where, b"a", b"{"), TAGS.emit("b", Tag("b"))])
+    tp = TAGS.partition("a")
+    await bus.publish(
+        [TAGS.record("a", Tag("one")), ProducerRecord("tags", tp, b"a", b"{"), TAGS.record("b", Tag("b"))]
+    )
     table: Table[Tag] = Table(TAGS)
-    pulse = LonePulse()
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(table.run, bus, pulse)
-        await table.caught_up_to(await bus.ends([TAGS]))
+        tasks.start_soon(table.run, bus, lifecycle)
+        await table.wait_until(await bus.end_offsets([TAGS]))
         assert (table.get("a"), table.get("b")) == (Tag("one"), Tag("b"))
-        assert "does not hold" in table.unreadable["a"]
-        await bus.publish([TAGS.emit("a", Tag("two"))])
-        await table.caught_up_to(await bus.ends([TAGS]))
-        assert (table.get("a"), table.unreadable) == (Tag("two"), {})
-        pulse.draining.set()
+        assert "does not decode" in table.undecodable["a"]
+        await bus.publish([TAGS.record("a", Tag("two"))])
+        await table.wait_until(await bus.end_offsets([TAGS]))
+        assert (table.get("a"), table.undecodable) == (Tag("two"), {})
+        lifecycle.draining.set()
 
 
-async def test_a_second_run_goes_on_where_the_first_stopped() -> None:
+async def test_a_second_run_continues_where_the_first_stopped() -> None:
     bus = MemoryBus([TAGS], clock=StepClock())
     heard: list[str] = []
     table: Table[Tag] = Table(TAGS, listener=lambda key, _: heard.append(key))
     for key in ("a", "b"):
-        await bus.publish([TAGS.emit(key, Tag(key))])
-        pulse = LonePulse()
+        await bus.publish([TAGS.record(key, Tag(key))])
+        lifecycle = RecordingLifecycle()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(table.run, bus, pulse)
-            await pulse.is_ready.wait()
+            tasks.start_soon(table.run, bus, lifecycle)
+            await lifecycle.is_ready.wait()
             tasks.cancel_scope.cancel()
     assert heard == ["a", "b"]
 
 
-async def test_after_a_truncation_it_starts_again_from_nothing() -> None:
+async def test_after_offset_out_of_range_a_table_starts_from_nothing() -> None:
     clock = StepClock()
     bus = MemoryBus([LINES], clock=clock)
     table: Table[bytes] = Table(LINES)
-    await bus.publish([LINES.emit("old", b"1")])
+    await bus.publish([LINES.record("old", b"1")])
     with anyio.move_on_after(1):
-        await table.run(bus, LonePulse())
+        await table.run(bus, RecordingLifecycle())
     assert table.get("old") == b"1"
-    await bus.publish([LINES.emit("missed", b"2")])
+    await bus.publish([LINES.record("missed", b"2")])
     clock.ms += 1_001
-    await bus.upkeep()
-    with pytest.raises(Truncated):
-        await table.run(bus, LonePulse())
-    await bus.publish([LINES.emit("new", b"3")])
+    await bus.run_retention()
+    with pytest.raises(OffsetOutOfRange):
+        await table.run(bus, RecordingLifecycle())
+    await bus.publish([LINES.record("new", b"3")])
     with anyio.move_on_after(1):
-        await table.run(bus, LonePulse())
+        await table.run(bus, RecordingLifecycle())
     assert dict(table.items()) == {"new": b"3"}
 
 
 async def test_draining_interrupts_the_wait() -> None:
-    pulse = LonePulse()
+    lifecycle = RecordingLifecycle()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Table(TAGS, idle_s=1_000).run, MemoryBus([TAGS], clock=StepClock()), pulse)
+        tasks.start_soon(Table(TAGS, fetch_wait_s=1_000).run, MemoryBus([TAGS], clock=StepClock()), lifecycle)
         await anyio.sleep(10)
-        assert pulse.waits == 1
-        pulse.draining.set()
+        assert lifecycle.waits == 1
+        lifecycle.draining.set()
     assert anyio.current_time() < 11

@@ -1,4 +1,4 @@
-"""Alerts and dashboard name only what a running Airy shows, and every alert says what to do."""
+"""Alerts and dashboard use only exported metrics, and every alert has a runbook."""
 
 import json
 import re
@@ -10,8 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from airy.http.metrics import MEANING, PREFIX
-from tests.kit.composition import Composition
+from airy.http.metrics import DESCRIPTIONS, PREFIX
+from tests.kit.in_process import InProcessAiry
 
 ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "charts/monitoring/rules.yaml").read_text())
@@ -24,7 +24,7 @@ GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(
 SELECTOR = re.compile(r"(airy_\w+)\s*\{([^}]*)\}")
 MATCHER = re.compile(r"(\w+)\s*(=~|!=|!~|=)\s*\"([^\"]*)\"")
 HISTOGRAM = re.compile("(?<=_seconds)_(bucket|count|sum)$")
-ADDED = {"job", "instance"}  # by Prometheus, to every sample
+ADDED = {"job", "instance"}  # added by Prometheus to every sample
 
 Shown = dict[str, list[dict[str, str]]]
 
@@ -46,13 +46,13 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 async def shown() -> Shown:
-    """Labels of every sample, by name, of a house where something has happened."""
-    async with Composition().open() as here:
+    """Labels of every sample by name, of a process with some activity."""
+    async with InProcessAiry().open() as here:
         await here.connect()
         await here.subscribe("message.created")
         assert (await here.says("one")).status == 200
         await here.until(lambda: here.endpoint.answered)
-        await here.parts.watch.refresh({})
+        await here.services.lag_monitor.refresh({})
         answer = await here.get("/metrics")
     samples: Shown = {}
     for family in text_string_to_metric_families(answer.body.decode()):
@@ -61,8 +61,8 @@ async def shown() -> Shown:
     return samples
 
 
-def test_what_is_looked_for_is_found() -> None:
-    """The patterns below would pass for an empty page otherwise."""
+def test_the_checks_of_this_file_find_their_patterns() -> None:
+    """Otherwise the patterns below would pass for an empty page."""
     names = [name for _, text in expressions() for name in NAME.findall(TEXT.sub('""', text))]
 
     assert len(names) > 50
@@ -70,11 +70,11 @@ def test_what_is_looked_for_is_found() -> None:
     assert "airy:consumer_lag:max" in names
 
 
-async def test_a_running_house_shows_exactly_what_has_a_meaning(shown: Shown) -> None:
+async def test_a_running_process_exports_exactly_the_described_metrics(shown: Shown) -> None:
     exposed = {HISTOGRAM.sub("", name.removeprefix(PREFIX)) for name in shown}
 
-    assert exposed - MEANING.keys() == set(), "say in airy.http.metrics what it means"
-    assert MEANING.keys() - exposed - {"consumer_lag"} == set(), "nobody shows it"
+    assert exposed - DESCRIPTIONS.keys() == set(), "say in airy.http.metrics what it means"
+    assert DESCRIPTIONS.keys() - exposed - {"consumer_lag"} == set(), "not exposed"
 
 
 async def test_alerts_and_panels_name_only_metrics_that_exist(shown: Shown) -> None:
@@ -130,7 +130,7 @@ async def test_groupings_and_legends_use_labels_that_some_metric_of_the_expressi
             assert used <= known(target["expr"]), panel["title"]
 
 
-def test_every_alert_has_a_severity_a_summary_and_a_section_that_says_what_to_do() -> None:
+def test_every_alert_has_a_severity_a_summary_and_a_runbook_section() -> None:
     sections = {heading.lower(): heading for heading in re.findall(r"^#+ (\w+)$", PAGE, re.MULTILINE)}
 
     for rule in rules("alert"):

@@ -1,4 +1,4 @@
-"""`airy topics …` against a real broker: planned, applied, checked, and refused where that cannot be."""
+"""`airy topics …` against a real broker: plan, apply, check, and refusal."""
 
 import json
 import time
@@ -12,10 +12,10 @@ import anyio
 import pytest
 
 from airy import process, topics
-from airy.app.provision import apply, verify_topics
+from airy.app.topic_admin import apply, verify_topics
 from airy.bus.kafka import KafkaSettings
-from airy.bus.kafka.admin import Admin, administration
-from airy.bus.provision import Found, Wanted
+from airy.bus.kafka.admin import Admin, open_admin
+from airy.bus.provision import ActualTopic, DesiredTopic
 from airy.cli import main
 from airy.config import load
 from airy.errors import Refused, Unavailable
@@ -30,7 +30,7 @@ NOTHING: dict[str, str] = {}
 T = TypeVar("T")
 
 
-class Place:
+class Namespace:
     """A namespace of its own, configured in the working directory."""
 
     def __init__(self, kafka: SharedKafka, folder: Path) -> None:
@@ -46,53 +46,53 @@ class Place:
         self._file.write_text(json.dumps({"bus": {"kind": "kafka", "kafka": kafka}}))
 
     def wire(self, name: str) -> str:
-        return self.settings.named(name)
+        return self.settings.wire_name(name)
 
     def ask(self, question: Callable[[Admin], Awaitable[T]]) -> T:
         async def inside() -> T:
-            async with administration(self.settings) as admin:
+            async with open_admin(self.settings) as admin:
                 return await question(admin)
 
         return anyio.run(inside)
 
     def make(self, name: str, partitions: int, **config: str) -> None:
-        """A topic as somebody else would make it."""
-        topic = Wanted(name=self.wire(name), partitions=partitions, replication=1, config=config, retention="")
-        self.ask(lambda admin: admin.create([topic]))
-        self.ask(lambda admin: admin.visible({topic.name: partitions}))
+        """Create a topic that differs from the declared one."""
+        topic = DesiredTopic(name=self.wire(name), partitions=partitions, replication=1, config=config, retention="")
+        self.ask(lambda admin: admin.create_topics([topic]))
+        self.ask(lambda admin: admin.wait_until_visible({topic.name: partitions}))
 
     def alter(self, name: str, **config: str) -> None:
-        """As somebody else would; done when the cluster shows it, which is a moment after it agreed."""
+        """Alter a topic without Airy. Returns once the cluster reports the change, a moment after it accepted it."""
         settings = {key.replace("_", "."): value for key, value in config.items()}
-        self.ask(lambda admin: admin.alter({self.wire(name): settings}))
+        self.ask(lambda admin: admin.alter_topics({self.wire(name): settings}))
         while (found := self.look(name, *settings)) is None or found.config != settings:
             time.sleep(0.02)  # the test's time-out is the bound
 
-    def look(self, name: str, *keys: str) -> Found | None:
-        return self.ask(lambda admin: admin.found([self.wire(name)], keys)).get(self.wire(name))
+    def look(self, name: str, *keys: str) -> ActualTopic | None:
+        return self.ask(lambda admin: admin.describe_topics([self.wire(name)], keys)).get(self.wire(name))
 
     def exist(self) -> set[str]:
-        return {name for name in self.ask(lambda admin: admin.names()) if name.startswith(f"{self.namespace}.")}
+        return {name for name in self.ask(lambda admin: admin.topic_names()) if name.startswith(f"{self.namespace}.")}
 
 
 @pytest.fixture
-def place(kafka: SharedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def cluster(kafka: SharedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(process, "configure_log", lambda _: None)  # it is the whole process's
+    monkeypatch.setattr(process, "configure_log", lambda _: None)  # it would affect the whole process
     for name in ("AIRY_CONFIG", "AIRY_KAFKA", "AIRY_REDIS", "AIRY_DATA"):
         monkeypatch.delenv(name, raising=False)
-    return Place(kafka, tmp_path)
+    return Namespace(kafka, tmp_path)
 
 
-def test_plan_apply_check_and_again(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_apply_and_check_are_repeatable(cluster: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["topics", "check"]) == 78
-    assert f"+  {place.wire(topics.EVENTS.name)}" in capsys.readouterr().err
+    assert f"+  {cluster.wire(topics.EVENTS.name)}" in capsys.readouterr().err
     assert main(["topics", "plan"]) == 2
-    assert place.exist() == set(), "planning makes nothing"
+    assert cluster.exist() == set(), "planning makes nothing"
 
     assert main(["topics", "apply", "--yes"]) == 0
 
-    assert place.exist() == {place.wire(topic.name) for topic in topics.ALL}
+    assert cluster.exist() == {cluster.wire(topic.name) for topic in topics.ALL}
     capsys.readouterr()
     assert main(["topics", "plan"]) == 0
     assert main(["topics", "check"]) == 0
@@ -100,12 +100,12 @@ def test_plan_apply_check_and_again(place: Place, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == f"=  {OF_EACH} right\n" * 3
 
 
-def test_topics_are_made_as_their_page_says(place: Place) -> None:
+def test_topics_are_created_as_declared(cluster: Namespace) -> None:
     main(["topics", "apply", "--yes"])
 
     keys = ("cleanup.policy", "retention.ms", "min.insync.replicas")
-    events, tags = place.look(topics.EVENTS.name, *keys), place.look(topics.TAGS.name, *keys)
-    raw = place.look("source.facebook.events", *keys)
+    events, tags = cluster.look(topics.EVENTS.name, *keys), cluster.look(topics.TAGS.name, *keys)
+    raw = cluster.look("source.facebook.events", *keys)
     assert events is not None and tags is not None and raw is not None
     assert (events.partitions, events.replication) == (16, 1)
     assert events.config == {"cleanup.policy": "delete", "retention.ms": "-1", "min.insync.replicas": "1"}
@@ -113,72 +113,74 @@ def test_topics_are_made_as_their_page_says(place: Place) -> None:
     assert raw.config["retention.ms"] == str(14 * topics.DAY_MS)
 
 
-def test_drift_is_shown_and_mended_and_an_operators_own_settings_stay(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_drift_is_reported_and_repaired_and_other_settings_stay(
+    cluster: Namespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["topics", "apply", "--yes"])
-    wire = place.wire(topics.EVENTS.name)
-    place.alter(topics.EVENTS.name, retention_ms="1000", segment_bytes="123456789")
+    wire = cluster.wire(topics.EVENTS.name)
+    cluster.alter(topics.EVENTS.name, retention_ms="1000", segment_bytes="123456789")
     capsys.readouterr()
 
     assert main(["topics", "plan", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["alter"] == [
-        {"name": wire, "key": "retention.ms", "found": "1000", "wanted": "-1"}
+        {"name": wire, "key": "retention.ms", "actual": "1000", "desired": "-1"}
     ]
     assert main(["topics", "check"]) == 78
     assert "retention.ms" in capsys.readouterr().err
     assert main(["topics", "apply", "--yes"]) == 0
 
-    events = place.look(topics.EVENTS.name, "retention.ms", "segment.bytes")
+    events = cluster.look(topics.EVENTS.name, "retention.ms", "segment.bytes")
     assert events is not None
     assert events.config == {"retention.ms": "-1", "segment.bytes": "123456789"}
 
 
-def test_a_wrong_partition_count_refuses_everything(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    place.make(topics.EVENTS.name, 8)
+def test_a_different_partition_count_refuses_the_whole_plan(
+    cluster: Namespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.make(topics.EVENTS.name, 8)
 
     assert main(["topics", "plan"]) == 78
     assert "has 8 partitions, must have 16" in capsys.readouterr().out
     assert main(["topics", "apply", "--yes"]) == 78
 
     assert "nothing was changed" in capsys.readouterr().err
-    assert place.exist() == {place.wire(topics.EVENTS.name)}
-    found = place.look(topics.EVENTS.name)
+    assert cluster.exist() == {cluster.wire(topics.EVENTS.name)}
+    found = cluster.look(topics.EVENTS.name)
     assert found is not None
     assert found.partitions == 8
 
 
-def test_wrong_replication_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_different_replication_is_refused(cluster: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     main(["topics", "apply", "--yes"])
-    place.configure(replication=2, minInSync=1)
+    cluster.configure(replication=2, minInSync=1)
 
     assert main(["topics", "check"]) == 78
 
     assert "has 1 replica, must have 2" in capsys.readouterr().err
 
 
-def test_more_replicas_than_brokers_is_refused_in_the_clusters_words(
-    place: Place, capsys: pytest.CaptureFixture[str]
+def test_more_replicas_than_brokers_is_refused_with_the_clusters_message(
+    cluster: Namespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place.configure(replication=9, minInSync=1)
+    cluster.configure(replication=9, minInSync=1)
 
     assert main(["topics", "apply", "--yes"]) == 78
 
     assert "only 1 broker" in capsys.readouterr().err
 
 
-def test_what_nobody_knows_is_told_and_left_alone(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    place.make("old.things", 1)
+def test_an_undeclared_topic_is_reported_and_left_alone(cluster: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.make("old.things", 1)
     main(["topics", "apply", "--yes"])
     capsys.readouterr()
 
     assert main(["topics", "plan"]) == 0
 
-    assert f"?  {place.wire('old.things')}  unknown" in capsys.readouterr().out
-    assert place.look("old.things") is not None
+    assert f"?  {cluster.wire('old.things')}  unknown" in capsys.readouterr().out
+    assert cluster.look("old.things") is not None
 
 
-async def both(place: Place) -> list[int]:
+async def both(cluster: Namespace) -> list[int]:
     codes: list[int] = []
 
     async def one() -> None:
@@ -190,20 +192,20 @@ async def both(place: Place) -> list[int]:
     return codes
 
 
-def test_two_who_apply_at_once_are_both_right(place: Place) -> None:
-    assert anyio.run(both, place) == [0, 0]
+def test_two_concurrent_applies_both_succeed(cluster: Namespace) -> None:
+    assert anyio.run(both, cluster) == [0, 0]
 
 
-def test_apply_without_anybody_to_ask_wants_to_be_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_apply_without_a_terminal_needs_confirmation(cluster: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["topics", "apply"]) == 64
 
     assert "--yes" in capsys.readouterr().err
-    assert place.exist() == set()
+    assert cluster.exist() == set()
 
 
-def test_a_start_is_refused_with_the_difference(place: Place) -> None:
+def test_a_start_with_different_topics_is_refused_with_the_difference(cluster: Namespace) -> None:
     async def verify(replication: int = 1) -> None:
-        await verify_topics(place.settings, topics.ALL, replication=replication, min_in_sync=1)
+        await verify_topics(cluster.settings, topics.ALL, replication=replication, min_in_sync=1)
 
     with pytest.raises(Refused, match=r"(?s)\+  \S+communication.events.*run `airy topics apply`"):
         anyio.run(verify)
@@ -213,7 +215,7 @@ def test_a_start_is_refused_with_the_difference(place: Place) -> None:
         anyio.run(verify, 3)
 
 
-def test_a_cluster_that_is_away_is_a_matter_of_time(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_cluster_is_unavailable(cluster: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     away = KafkaSettings(bootstrap=("127.0.0.1:1",))
 
     with pytest.raises(Unavailable, match="check the address"):
@@ -222,20 +224,20 @@ def test_a_cluster_that_is_away_is_a_matter_of_time(place: Place, capsys: pytest
     assert "check the address" in capsys.readouterr().err
 
 
-def test_a_cluster_without_access_lists_says_so(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cluster_without_an_authorizer_refuses_acls(cluster: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["topics", "acls", "http", "--apply"]) == 78
 
     assert "No Authorizer" in capsys.readouterr().err
 
 
-def test_looking_makes_nothing_even_where_asking_could(
-    kafka_cluster_factory: ClusterFactory, tmp_path: Path, place: Place
+def test_plan_and_check_create_no_topic_with_auto_creation(
+    kafka_cluster_factory: ClusterFactory, tmp_path: Path, cluster: Namespace
 ) -> None:
-    """On a cluster that makes a topic whenever somebody asks about one."""
+    """On a cluster that creates a topic when metadata of it is requested."""
     kafka = kafka_cluster_factory(changed={"auto.create.topics.enable": "true"}, session_s=60.0)
-    generous = Place(SharedKafka(kafka.bootstrap), tmp_path)
+    generous = Namespace(SharedKafka(kafka.bootstrap), tmp_path)
 
     assert main(["topics", "plan"]) == 2
 
-    generous.make("later", 1)  # the cluster makes topics in turn: one that was asked for is there by then
+    generous.make("later", 1)  # the cluster creates topics in order: an earlier one would exist by then
     assert generous.exist() == {generous.wire("later")}

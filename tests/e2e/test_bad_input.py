@@ -1,6 +1,6 @@
 """Everything a running Airy may be sent by mistake or in bad faith: answered precisely, and nothing is lost.
 
-One process stands it all at once, because what must not suffer is everybody else's requests.
+All of it is sent to one process at once, because other requests must not be affected.
 """
 
 import hmac
@@ -18,17 +18,17 @@ import pytest
 
 from airy import config as configuration
 from airy import topics
-from airy.app.moving.log import opened
+from airy.app.log_transfer.open_log import open_log
 from airy.bus.record import Record
 from airy.model import ids
 from airy.sim.messenger.options import DEMO_PAGE
-from tests.kit.process import TOKEN, AiryProcess, connect, messenger, visitor
+from tests.kit.process import TOKEN, AiryProcess, connect, http_session, messenger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 PSID = "7301184455660001"
 SENT_MS = 1_767_225_600_000
-WITHIN_S = 240.0  # against hanging
+WITHIN_S = 240.0  # bounds a hang
 DRIP_S = 0.4  # between two bytes of a slow client
 FLOOD_BYTES = 20_000_000
 DRIPPED_BYTES = 1_000_000
@@ -39,11 +39,11 @@ SIGNED = "x-hub-signature-256"
 LISTED = {"mid", "mid-surrogate", "mid-nul", "mid-nul-escaped", "mid-twice", "mid-neighbour", "mid-last"}
 
 
-# --- what is sent to the provider's endpoint
+# --- webhooks
 
 
 def _element(mid: str, text: str) -> str:
-    """One message of a webhook; `text` is the inside of a JSON string, as it is."""
+    """One message of a webhook; `text` is inserted into a JSON string unchanged."""
     people = f'"sender":{{"id":"{PSID}"}},"recipient":{{"id":"{DEMO_PAGE.id}"}}'
     return f'{{{people},"timestamp":{SENT_MS},"message":{{"mid":"{mid}","text":"{text}"}}}}'
 
@@ -54,7 +54,7 @@ def _webhook(*elements: str) -> bytes:
 
 
 def _webhook_that_hides_its_page(element: str) -> bytes:
-    """The page's id comes last, so that a glance does not find it: stored where the unreadable ones are."""
+    """The page's id is last, where the key extraction does not find it, so it is stored as unreadable."""
     return f'{{"object":"page","entry":[{{"messaging":[{element}],"id":"{DEMO_PAGE.id}"}}]}}'.encode()
 
 
@@ -80,7 +80,7 @@ UNREADABLE = {
     "another object": b'{"object":"user","entry":[]}',
     "no entry": b'{"object":"page","object":"page"}',
 }
-HALF_READABLE = {  # the neighbour becomes a message, and the whole is kept for what nobody can read
+HALF_READABLE = {  # the valid event becomes a message, and the webhook is dead-lettered for the other
     "5,000 levels in one message": _webhook(
         f'{{"sender":{{"id":"{PSID}"}},"message":{_deep(5_000)}}}',
         _element("mid-neighbour", "still here"),
@@ -89,35 +89,35 @@ HALF_READABLE = {  # the neighbour becomes a message, and the whole is kept for 
 
 
 class Client:
-    """Talks to one Airy: well, or in raw bytes."""
+    """A client of one process, with valid requests and raw bytes."""
 
     def __init__(self, airy: AiryProcess, session: aiohttp.ClientSession) -> None:
         self.airy = airy
         self.session = session
         self.port = int(airy.url.rpartition(":")[2])
-        self.held = 0  # slow clients that have begun a body, and have heard nothing yet
+        self.held = 0  # slow clients that send a body and have no response yet
 
     async def post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         async with self.session.post(f"{self.airy.url}{path}", data=body, headers=headers) as answer:
             return answer.status, await answer.read()
 
     async def hook(self, body: bytes, **headers: str) -> int:
-        """A webhook with the right signature."""
+        """Posts a signed webhook."""
         status, _ = await self.post("/facebook", body, {**JSON, SIGNED: _signature(body), **headers})
         return status
 
     async def api(self, path: str, body: bytes, **headers: str) -> tuple[int, Any]:
-        """With the token; the answer's document."""
+        """Calls an action with the token. Returns the decoded response."""
         headers = {name.replace("_", "-"): text for name, text in headers.items()}
         status, answer = await self.post(path, body, {"authorization": f"Bearer {TOKEN}", **JSON, **headers})
         return status, msgspec.json.decode(answer) if answer else None
 
     async def raw(self, *parts: bytes, hang_up: bool = False) -> bytes:
-        """What is answered to these bytes, until the server closes."""
+        """The response to these bytes, until the server closes."""
         return await self.said(parts, hang_up=hang_up)
 
     async def said(self, parts: Iterable[bytes], *, hang_up: bool = False, wait_s: float = 0.0) -> bytes:
-        """Likewise, with pauses between them."""
+        """Likewise, with pauses between the parts."""
         received = bytearray()
         async with await anyio.connect_tcp("127.0.0.1", self.port) as stream, anyio.create_task_group() as tasks:
 
@@ -136,7 +136,7 @@ class Client:
                     if wait_s:
                         await anyio.sleep(wait_s)
             except anyio.BrokenResourceError:
-                pass  # the server has had enough; what it said is in `received`
+                pass  # the server closed; its response is in `received`
         return bytes(received)
 
 
@@ -154,7 +154,7 @@ def _status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-# --- the attacks
+# --- attacks
 
 
 async def unproven_webhooks_are_refused(client: Client) -> None:
@@ -174,7 +174,7 @@ async def whatever_is_signed_is_taken(client: Client) -> None:
     assert await client.hook(_webhook_that_hides_its_page(_element("mid-last", "that was all"))) == 200
 
 
-async def bodies_that_end_early_disturb_nobody(client: Client) -> None:
+async def bodies_that_end_early_affect_no_other_request(client: Client) -> None:
     body = _webhook(_element("mid-cut", "never compl"))
     for path, proof in (("/facebook", f"{SIGNED}: {_signature(body)}"), ("/tags.list", f"authorization: {TOKEN}")):
         await client.raw(_head(path, proof, "content-length: 100000") + body, hang_up=True)
@@ -191,7 +191,7 @@ async def floods_are_refused_before_they_are_read(client: Client) -> None:
         assert _status(said) == 413
         chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
         said = await client.raw(_head(path, header, "transfer-encoding: chunked"), *[chunk] * (FLOOD_BYTES // 65_536))
-        assert not said or _status(said) == 413  # a reset may overtake the answer: the client never stopped
+        assert not said or _status(said) == 413  # a reset may discard the response, because the client keeps sending
     said = await client.raw(_head("/messages.send", f"content-length: {FLOOD_BYTES}", "connection: close") + part)
     assert _status(said) == 403
     assert _status(await client.raw(b"GET /livez HTTP/1.1\r\n" + b"x-filler: y\r\n" * 5_000)) == 431
@@ -208,7 +208,7 @@ async def other_kinds_of_body_are_named(client: Client) -> None:
     assert await client.hook(body, **{"content-encoding": "gzip"}) == 415
 
 
-UUID = ids.derive("nobody").encode()
+UUID = ids.derive("unknown").encode()
 AT_FIELDS = [
     ("/conversations.info", b'{"conversation_id": "42"}', {"conversation_id": "must be a UUID"}),
     ("/conversations.info", b"{}", {"conversation_id": "is required"}),
@@ -225,7 +225,7 @@ AT_FIELDS = [
     (
         "/messages.send",
         b'{"conversation_id": "%s", "message": {"text": "a \\ud83d"}}' % UUID,
-        {"message.text": "holds half a surrogate pair, which is not text"},
+        {"message.text": "contains an unpaired surrogate, which is not text"},
     ),
     ("/messages.send", b'{"conversation_id": 1, "conversation_id": 2}', {"conversation_id": "is given twice"}),
     (
@@ -250,8 +250,8 @@ AT_FIELDS = [
 ]
 AS_A_WHOLE = [
     (b'{"message": %s}' % _deep(5_000).encode(), "the body nests deeper than 64 levels"),
-    (b'{"message": NaN}', "the body is not JSON: NaN is no number"),
-    (b'{"message": -Infinity}', "the body is not JSON: -Infinity is no number"),
+    (b'{"message": NaN}', "the body is not JSON: NaN is not a JSON number"),
+    (b'{"message": -Infinity}', "the body is not JSON: -Infinity is not a JSON number"),
     (b'{"message": 1e999}', "the number 1e999 is out of range"),
     (b'{"message": %s}' % (b"9" * 5_000), f"the number {'9' * 32} is out of range: whole numbers have at most 64 bits"),
     (b'{"message": "\xff"}', "the body is not UTF-8 at byte 13"),
@@ -274,7 +274,7 @@ async def every_field_at_fault_is_named(client: Client) -> None:
 
 
 async def drip_headers(client: Client) -> None:
-    """For ever, if it is let: that it is ended shows a limit, and how long that is shows a test in virtual time."""
+    """Endless unless the server ends it; a test in virtual time checks the time limit."""
     drops = [b"POST /facebook HTTP/1.1\r\n"]
     assert _status(await client.said(chain(drops, repeat(b"x")), wait_s=DRIP_S)) == 408
 
@@ -300,8 +300,8 @@ async def ordinary_requests(client: Client, name: str) -> None:
     assert (await client.api("/conversations.list", b"{}"))[0] == 200
 
 
-async def everybody_else_is_served(client: Client, done: anyio.Event) -> None:
-    """Until the others have had their fun; some of it while all who could hold the server were still at it."""
+async def other_requests_are_served(client: Client, done: anyio.Event) -> None:
+    """Ordinary requests until the attacks end, partly while all slow clients are connected."""
     number, meanwhile = 0, 0
     while not done.is_set():
         before = client.held
@@ -314,23 +314,23 @@ async def everybody_else_is_served(client: Client, done: anyio.Event) -> None:
 # --- the test
 
 
-async def test_bad_input_is_answered_precisely_and_loses_nothing(tmp_path: Path) -> None:
+async def test_bad_input_gets_precise_errors_and_loses_no_data(tmp_path: Path) -> None:
     attacks: list[Callable[[Client], Awaitable[None]]] = [
         unproven_webhooks_are_refused,
         whatever_is_signed_is_taken,
-        bodies_that_end_early_disturb_nobody,
+        bodies_that_end_early_affect_no_other_request,
         floods_are_refused_before_they_are_read,
         other_kinds_of_body_are_named,
         every_field_at_fault_is_named,
     ]
-    async with messenger() as (_, graph_url), visitor() as session:
+    async with messenger() as (_, graph_url), http_session() as session:
         with closing(AiryProcess(tmp_path, graph_url)) as airy:
             airy.start()
             await airy.ready(session)
             await connect(airy, session)
             client, done = Client(airy, session), anyio.Event()
             async with anyio.create_task_group() as others:
-                others.start_soon(everybody_else_is_served, client, done)
+                others.start_soon(other_requests_are_served, client, done)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(drip_body, client, "/facebook", f"{SIGNED}: sha256={'0' * 64}")
                     tasks.start_soon(drip_body, client, "/tags.list", f"authorization: Bearer {TOKEN}")
@@ -349,10 +349,10 @@ async def test_bad_input_is_answered_precisely_and_loses_nothing(tmp_path: Path)
     assert texts["mid-twice"] == "second"
     assert texts["mid-neighbour"] == "still here"
     assert [mid for mid in texts if mid not in LISTED and not mid.startswith("mid-usual-")] == []
-    assert metrics.get('airy_responses_total{what="5xx"}', 0.0) == 0.0
-    assert metrics['airy_responses_total{what="4xx"}'] > 20
-    assert metrics['airy_ingress_total{what="failed"}'] == 0.0
-    assert metrics['airy_ingress_total{what="denied"}'] == 8.0
+    assert metrics.get('airy_responses_total{kind="5xx"}', 0.0) == 0.0
+    assert metrics['airy_responses_total{kind="4xx"}'] > 20
+    assert metrics['airy_ingress_total{kind="failed"}'] == 0.0
+    assert metrics['airy_ingress_total{kind="denied"}'] == 8.0
     assert _complaints(airy.log) == []
 
     letters = await _dead_letters(tmp_path)
@@ -361,13 +361,13 @@ async def test_bad_input_is_answered_precisely_and_loses_nothing(tmp_path: Path)
 
 
 async def _texts(client: Client) -> dict[str, str]:
-    """The texts of the one conversation by the provider's message id, once all that can become messages are."""
+    """The texts of the conversation by the provider's message id, once all valid messages are folded."""
     with anyio.fail_after(WITHIN_S):
         while True:
             texts = await _listed(client)
             if texts.keys() >= LISTED:
                 return texts
-            await anyio.sleep(0.02)  # another process is waited for
+            await anyio.sleep(0.02)  # real time: waits for another process
 
 
 async def _listed(client: Client) -> dict[str, str]:
@@ -386,7 +386,7 @@ async def _metrics(client: Client) -> dict[str, float]:
 
 
 def _complaints(log: Path) -> list[bytes]:
-    """Lines that tell of a bug: nothing a stranger sends may make one."""
+    """Log lines of unexpected errors: no input may cause one."""
     lines = log.read_bytes().splitlines()
     assert lines
     return [line for line in lines if b'"level":"info"' not in line and b'"level":"warning"' not in line]
@@ -395,5 +395,5 @@ def _complaints(log: Path) -> list[bytes]:
 async def _dead_letters(directory: Path) -> list[Record]:
     config = configuration.load(directory / "airy.yaml", {"AIRY_DATA": str(directory / "data")})
     topic = topics.dead_letters(topics.source_events("facebook").name)
-    async with opened(config) as bus, bus.tail(await bus.starts([topic])) as tail:
+    async with open_log(config) as bus, bus.tail(await bus.beginning_offsets([topic])) as tail:
         return await tail.fetch(records_max=1_000, wait_s=0)

@@ -16,11 +16,11 @@ import pytest
 
 from airy.clock import SystemClock
 from tests.kit.cluster.cluster import At, Cluster
-from tests.kit.cluster.endpoint import Moody
-from tests.kit.cluster.faults import FAULTS, IN_CI, THREE, Fault, Rig
+from tests.kit.cluster.endpoint import FailingEndpoint
+from tests.kit.cluster.faults import FAULTS, IN_CI, THREE, ClusterFault, FaultContext
 from tests.kit.cluster.stores import Stores, stores_of
-from tests.kit.load import POSTERS, Load, delivered, introduce, nothing_amiss
-from tests.kit.process import Subscriber, connect, insist, messenger, visitor
+from tests.kit.load import POSTERS, LoadGenerator, add_people, assert_intact, wait_until_delivered
+from tests.kit.process import Subscriber, call_retrying, connect, http_session, messenger
 from tests.kit.servers.fixtures import ClusterFactory
 from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.redis import RedisServer
@@ -31,8 +31,8 @@ CHOSEN = EVERY if WANTED == "all" else [name for name in WANTED.split(",") if na
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 BEFORE_S = 1.0
 AFTER_S = 1.0
-SETTLE_S = 600.0  # a delivery that failed twice, on a busy machine, is tried again after five minutes
-LIGHT = {"rolling-restart": 2}  # eight starts are load enough
+SETTLE_S = 600.0  # the third attempt of a delivery is five minutes after the second
+LIGHT = {"rolling-restart": 2}  # eight starts are enough load
 ANSWER_EVERY_S = 0.1
 
 assert set(CHOSEN) <= set(EVERY), f"there are: all, {', '.join(EVERY)}"
@@ -60,10 +60,10 @@ async def test_three_brokers(tmp_path: Path, kafka_cluster_factory: ClusterFacto
 
 
 async def _broken(
-    directory: Path, kafka: KafkaCluster, redis: RedisServer, faults: Mapping[str, Fault], random: Random
+    directory: Path, kafka: KafkaCluster, redis: RedisServer, faults: Mapping[str, ClusterFault], random: Random
 ) -> None:
-    subscriber = Moody()
-    async with messenger() as (sim, graph_url), subscriber.serving(), visitor() as session:
+    subscriber = FailingEndpoint()
+    async with messenger() as (sim, graph_url), subscriber.serving(), http_session() as session:
         cluster = Cluster(
             directory / "airy",
             kafka=kafka.bootstrap,
@@ -73,13 +73,13 @@ async def _broken(
         )
         async with cluster.up(), stores_of(cluster) as stores:
             now_ms = SystemClock().now_ms()
-            introduce(sim.core, now_ms)
+            add_people(sim.core, now_ms)
             sim.target_url = f"{cluster.url}/facebook"
             channel_id = await connect(cluster, session)
             hook = {"url": subscriber.url, "events": ["message.created"]}
-            await insist(cluster, session, "/webhooks.subscribe", hook)
-            load = Load(cluster, session, random, answer_every_s=ANSWER_EVERY_S, first_ms=now_ms)
-            rig = Rig(cluster, kafka, redis, session, random, sim, subscriber)
+            await call_retrying(cluster, session, "/webhooks.subscribe", hook)
+            load = LoadGenerator(cluster, session, random, answer_every_s=ANSWER_EVERY_S, first_ms=now_ms)
+            rig = FaultContext(cluster, kafka, redis, session, random, sim, subscriber)
             for name in [name for _ in range(ROUNDS) for name in faults]:
                 await _one(name, faults[name], rig, load, channel_id, subscriber, stores)
             await stores.sends_are_settled(load, sim.core.journal)
@@ -89,9 +89,15 @@ async def _broken(
 
 
 async def _one(
-    name: str, fault: Fault, rig: Rig, load: Load, channel_id: str, subscriber: Subscriber, stores: Stores
+    name: str,
+    fault: ClusterFault,
+    rig: FaultContext,
+    load: LoadGenerator,
+    channel_id: str,
+    subscriber: Subscriber,
+    stores: Stores,
 ) -> None:
-    """Load, the fault in the middle of it, load; then everything has to arrive and be right."""
+    """Runs load with the fault in the middle, then checks that everything arrives."""
     posted, refused = len(load.acknowledged), load.refused
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(load.run, channel_id, posters=LIGHT.get(name, POSTERS)))
@@ -102,11 +108,11 @@ async def _one(
         await anyio.sleep(AFTER_S)
         tasks.cancel_scope.cancel()
     settling = time.perf_counter()
-    await delivered(subscriber, load, channel_id, within_s=SETTLE_S)
+    await wait_until_delivered(subscriber, load, channel_id, within_s=SETTLE_S)
     settled = time.perf_counter()
     await rig.cluster.ready(rig.session)
     for url in rig.cluster.urls("api"):
-        await nothing_amiss(At(url), rig.session, load, subscriber, channel_id)
+        await assert_intact(At(url), rig.session, load, subscriber, channel_id)
     compared = time.perf_counter()
     await stores.are_the_fold()
     print(  # noqa: T201 - what the run measured, shown with -s

@@ -22,17 +22,17 @@ from airy.bus.kafka import KafkaBus, KafkaSettings
 from tests.kit.builders import Chat
 from tests.kit.bus import running
 from tests.kit.cluster.cluster import COMPONENTS, Cluster, Replica
-from tests.kit.process import TOKEN, connect, messenger, visitor
+from tests.kit.process import TOKEN, connect, http_session, messenger
 from tests.kit.servers.redis import RedisServer
 from tests.kit.servers.shared import SharedKafka
-from tests.sim.clients import Ask, Client, Told
+from tests.sim.api_clients import ApiClient, ApiResponse, Ask
 from tests.sim.history import Operation, violations
 
 RUNS = int(os.environ.get("HISTORY_RUNS", "20"))
-AT_ONCE = 5  # runs that share one trouble
+AT_ONCE = 5  # runs per fault
 CHATS, CLIENTS, STEPS, RECEIVES = 2, 3, 12, 4
-SETTLE_S = 240.0  # against hanging
-CALL_S = 120.0  # of the provider who writes to the log: whether it is there has to be known
+SETTLE_S = 240.0  # bounds a hang
+CALL_S = 120.0  # of the provider's appends, whose outcome must be known
 
 pytestmark = [
     pytest.mark.e2e,
@@ -43,7 +43,7 @@ pytestmark = [
 
 
 class Run:
-    """One history: conversations of its own, clients, and a provider that goes on writing."""
+    """One history with its own conversations, clients, and a provider that keeps writing."""
 
     def __init__(self, number: int, asks: Mapping[str, Ask], bus: KafkaBus, seed: int) -> None:
         self.history: list[Operation] = []
@@ -53,7 +53,7 @@ class Run:
         self._chats = [Chat(number * CHATS + each) for each in range(CHATS)]
         self._names = [chat.conversation_id for chat in self._chats]
         self._clients = [
-            Client(f"c{each}", asks, self._names, Random(f"client {each} of run {number}"), self.history)
+            ApiClient(f"c{each}", asks, self._names, Random(f"client {each} of run {number}"), self.history)
             for each in range(CLIENTS)
         ]
 
@@ -66,7 +66,7 @@ class Run:
             acting.start_soon(self._receive_more)
 
     async def read_finally(self) -> None:
-        """At the end of the log, once it stands: what nobody knows the outcome of may come to be there late."""
+        """Reads at the end of a quiet log: writes with an unknown outcome may appear late."""
         before, begun = None, len(self.history)
         with anyio.fail_after(SETTLE_S):
             while before != (ends := await self._ends()):
@@ -77,10 +77,10 @@ class Run:
                     await self._read_all(replica)
 
     async def _ends(self) -> dict[int, int]:
-        """Where the next record of our conversations will be, by partition."""
+        """End offsets of the partitions of our conversations."""
         ours = {topics.EVENTS.partition(name) for name in self._names}
-        ends = await self._bus.ends([topics.EVENTS])
-        return {where.partition: end for where, end in ends.items() if where.partition in ours}
+        ends = await self._bus.end_offsets([topics.EVENTS])
+        return {tp.partition: end for tp, end in ends.items() if tp.partition in ours}
 
     async def _read_all(self, replica: str) -> None:
         reader = self._clients[0]
@@ -96,9 +96,9 @@ class Run:
             await self._receive(self._random.choice(self._chats), number)
 
     async def _receive(self, chat: Chat, number: int) -> None:
-        """A message of a contact, as a router would write it."""
+        """A fact of a received message, as the router writes it."""
         fact, begin = chat.received(f"r{number}"), anyio.current_time()
-        (position,) = await self._bus.publish([topics.EVENTS.emit(fact.conversation_id, fact)])
+        (position,) = await self._bus.publish([topics.EVENTS.record(fact.conversation_id, fact)])
         self.history.append(
             Operation(
                 client="provider",
@@ -119,7 +119,7 @@ async def test_histories_of_two_replicas_are_linear(
 ) -> None:
     random = Random(seed)
     parts = {name: COMPONENTS[name] for name in ("api", "sources-facebook")}
-    async with messenger() as (_, graph_url), visitor() as session:
+    async with messenger() as (_, graph_url), http_session() as session:
         cluster = Cluster(
             tmp_path, kafka=kafka.bootstrap, redis=redis_server.url, graph_url=graph_url, components=parts
         )
@@ -143,7 +143,7 @@ async def _with_trouble(runs: Sequence[Run], cluster: Cluster, session: aiohttp.
         for run in runs:
             tasks.start_soon(run.go)
         await anyio.sleep(random.uniform(0.5, 1.5))
-        replica = random.choice(list(cluster.processes.values()))  # an API replica, or a member whose group rebalances
+        replica = random.choice(list(cluster.processes.values()))  # an API replica, or a process whose group rebalances
         if random.random() < 0.5:
             replica.kill()
         else:
@@ -156,16 +156,16 @@ async def _with_trouble(runs: Sequence[Run], cluster: Cluster, session: aiohttp.
 
 
 def _ask(session: aiohttp.ClientSession, replica: Replica) -> Ask:
-    async def ask(path: str, body: Mapping[str, object], headers: Mapping[str, str]) -> Told:
+    async def ask(path: str, body: Mapping[str, object], headers: Mapping[str, str]) -> ApiResponse:
         sent = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json", **headers}
         try:
             async with session.post(f"{replica.url}{path}", data=msgspec.json.encode(body), headers=sent) as answer:
                 text = await answer.read()
-                told = {name.lower(): value for name, value in answer.headers.items()}
+                response = {name.lower(): value for name, value in answer.headers.items()}
                 document: Any = msgspec.json.decode(text) if text else None
-                return Told(answer.status, told, document)
+                return ApiResponse(answer.status, response, document)
         except (aiohttp.ClientError, TimeoutError):
             await anyio.sleep(0.05)
-            return Told(0, {})
+            return ApiResponse(0, {})
 
     return ask

@@ -1,4 +1,4 @@
-"""The journey of docs/tour.md with every component in processes of its own, two of each, on Kafka and Redis."""
+"""The steps of docs/tour.md with two processes of every component, on Kafka and Redis."""
 
 import sys
 import time
@@ -15,7 +15,16 @@ from anyio.to_thread import run_sync
 
 from tests.kit.cluster import Cluster
 from tests.kit.cluster.cluster import At
-from tests.kit.process import TOKEN, Subscriber, caught_up, connect, insist, messenger, position_of, visitor
+from tests.kit.process import (
+    TOKEN,
+    Subscriber,
+    call_retrying,
+    connect,
+    http_session,
+    list_when_caught_up,
+    messenger,
+    position_of,
+)
 from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.redis import RedisServer
 
@@ -26,7 +35,7 @@ pytestmark = [
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),
 ]
 
-WITHIN_S = 240.0  # against hanging
+WITHIN_S = 240.0  # bounds a hang
 
 
 @asynccontextmanager
@@ -35,33 +44,33 @@ async def installed(
 ) -> AsyncIterator[tuple[Cluster, aiohttp.ClientSession, Any, Subscriber]]:
     async with messenger() as (sim, graph_url), Subscriber().serving() as subscriber:
         cluster = Cluster(directory, kafka=kafka.bootstrap, redis=redis.url, graph_url=graph_url)
-        async with cluster.up(), visitor() as session:
+        async with cluster.up(), http_session() as session:
             sim.target_url = f"{cluster.url}/facebook"
             yield cluster, session, sim, subscriber
             assert set((await run_sync(cluster.stop)).values()) == {0}
 
 
-async def test_the_journey_through_eight_processes(
+async def test_a_message_and_its_reply_pass_through_eight_processes(
     tmp_path: Path, kafka: KafkaCluster, redis_server: RedisServer
 ) -> None:
     async with installed(tmp_path, kafka, redis_server) as (cluster, session, sim, subscriber):
         hook = {"url": subscriber.url, "events": ["message.created"]}
-        await insist(cluster, session, "/webhooks.subscribe", hook)
+        await call_retrying(cluster, session, "/webhooks.subscribe", hook)
         await connect(cluster, session)
         people = [sim.core.person() for _ in range(6)]
         for number, psid in enumerate(people):
             sim.core.says(psid, f"question {number}", time.time_ns() // 1_000_000)
 
         async def listed() -> list[Any]:
-            """At each replica, because any of them may be asked to send."""
-            each = [await insist(At(url), session, "/conversations.list", {}) for url in cluster.urls("api")]
+            """At each replica, because any may receive the send."""
+            each = [await call_retrying(At(url), session, "/conversations.list", {}) for url in cluster.urls("api")]
             return each[0]["data"] if all(len(found["data"]) == len(people) for found in each) else []
 
         conversations = await eventually(listed)
         replies = {}
         for conversation in conversations:
             body = {"conversation_id": conversation["id"], "message": {"text": "an answer"}}
-            replies[conversation["id"]] = (await insist(cluster, session, "/messages.send", body))["id"]
+            replies[conversation["id"]] = (await call_retrying(cluster, session, "/messages.send", body))["id"]
 
         async def delivered() -> bool:
             return len({id_ for id_, _, _ in subscriber.received}) >= 2 * len(people)
@@ -70,16 +79,16 @@ async def test_the_journey_through_eight_processes(
         assert all("traceparent" in headers for _, _, headers in subscriber.received)
 
         async def sent() -> bool:
-            return all(len(sim.core.journal.sendings_of(reply)) == 1 for reply in replies.values())
+            return all(len(sim.core.journal.sends_of(reply)) == 1 for reply in replies.values())
 
         await eventually(sent)
         assert sim.core.journal.violations() == []
 
 
-async def test_replicas_know_what_was_written_at_another_and_how_every_process_is(
+async def test_replicas_see_each_others_writes_and_the_status_of_every_process(
     tmp_path: Path, kafka: KafkaCluster, redis_server: RedisServer
 ) -> None:
-    """Two stories in one installation: starting one costs more than either."""
+    """Two scenarios in one installation, because the start is expensive."""
     async with installed(tmp_path, kafka, redis_server) as (cluster, session, _, _):
         await a_write_at_one_replica_is_read_at_the_other(cluster, session)
         await one_api_process_tells_of_all_eight_and_of_those_that_were_killed(cluster, session)
@@ -91,26 +100,28 @@ async def a_write_at_one_replica_is_read_at_the_other(cluster: Cluster, session:
         headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
         body = msgspec.json.encode({"name": f"tag {number}", "color": "tag-red"})
         headers["x-airy-position"] = await position_of(session, f"{writer}/tags.create", body, headers)
-        assert len(await caught_up(session, f"{reader}/tags.list", headers)) == number + 1
+        assert len(await list_when_caught_up(session, f"{reader}/tags.list", headers)) == number + 1
 
 
 async def one_api_process_tells_of_all_eight_and_of_those_that_were_killed(
     cluster: Cluster, session: aiohttp.ClientSession
 ) -> None:
-    """Whoever is alive may be taken for silent for a moment on a busy machine: what is waited for comes and stays."""
+    """A live process may be stale for a moment on a busy machine, so the test waits for the expected state."""
     api, ports = At(cluster.urls("api")[0]), {port_of(each.url) for each in cluster.processes.values()}
     first, last = cluster.of("webhook-consumer")
     stopped = cluster.of("webhook-publisher")[0]
 
     async def listed() -> dict[str, bool]:
-        told = (await insist(api, session, "/processes.list", {}))["data"]
-        return {port_of(each["instance"]): each["silent"] for each in told}
+        told = (await call_retrying(api, session, "/processes.list", {}))["data"]
+        return {port_of(each["instance"]): each["stale"] for each in told}
 
     async def first_is_silent() -> bool:
         return (await listed())[port_of(first.url)]
 
     async def consumer_is_healthy() -> bool:
-        return bool((await insist(api, session, "/client.config", {}))["services"]["webhook-consumer"]["healthy"])
+        return bool(
+            (await call_retrying(api, session, "/client.config", {}))["services"]["webhook-consumer"]["healthy"]
+        )
 
     async def consumer_is_not() -> bool:
         return not await consumer_is_healthy()
@@ -127,14 +138,14 @@ async def one_api_process_tells_of_all_eight_and_of_those_that_were_killed(
 
     first.kill()
     await eventually(first_is_silent)
-    await eventually(consumer_is_healthy)  # the other one does it
+    await eventually(consumer_is_healthy)  # the other consumer
     last.kill()
     await eventually(consumer_is_not)
 
     async def that_is_told() -> bool:
         code, text = await status(cluster, api.url)
         assert code == 75
-        return text.count("silent for ") >= 2 and "no ready process runs webhook-consumer" in text
+        return text.count("stale for ") >= 2 and "no ready process runs webhook-consumer" in text
 
     await eventually(that_is_told)
 

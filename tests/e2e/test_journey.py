@@ -1,4 +1,4 @@
-"""The journey of docs/tour.md over real HTTP: in by webhook, into the API, out to a subscriber, and the reply back."""
+"""The steps of docs/tour.md over real HTTP: webhook in, API, delivery to a subscriber, reply."""
 
 import base64
 import hmac
@@ -18,17 +18,17 @@ from tests.kit.process import (
     TOKEN,
     AiryProcess,
     Subscriber,
-    caught_up,
+    call_retrying,
     connect,
-    insist,
+    http_session,
+    list_when_caught_up,
     messenger,
     position_of,
-    visitor,
 )
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(360), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
-WITHIN_S = 240.0  # against hanging
+WITHIN_S = 240.0  # bounds a hang
 
 
 class Installation:
@@ -41,7 +41,7 @@ class Installation:
         self.subscriber = subscriber
 
     async def call(self, path: str, body: object, **headers: str) -> Any:
-        return await insist(self.airy, self.session, path, body, **headers)
+        return await call_retrying(self.airy, self.session, path, body, **headers)
 
     def say(self, text: str, psid: str | None = None) -> str:
         person = psid or self.sim.core.person()
@@ -54,7 +54,7 @@ async def installed(directory: Path) -> AsyncIterator[Installation]:
     async with (
         messenger() as (sim, graph_url),
         Subscriber().serving() as subscriber,
-        visitor() as session,
+        http_session() as session,
     ):
         with closing(AiryProcess(directory, graph_url)) as airy:
             airy.start()
@@ -65,7 +65,7 @@ async def installed(directory: Path) -> AsyncIterator[Installation]:
 
 
 async def eventually(look: Callable[[], Awaitable[Any]]) -> Any:
-    """What `look` finds, once it finds something; another process is waited for, so this is the machine's time."""
+    """Polls `look` in real time until it returns a truthy value."""
     with anyio.fail_after(WITHIN_S):
         while not (found := await look()):
             await anyio.sleep(0.02)
@@ -111,17 +111,17 @@ async def test_a_message_in_and_the_reply_back_with_its_receipts(tmp_path: Path)
 
         message = await eventually(read)
         assert message["delivery_state"] == "delivered"
-        (sending,) = here.sim.core.journal.sendings_of(sent["id"])
+        (sending,) = here.sim.core.journal.sends_of(sent["id"])
         assert sending.recipient_id == psid
         assert sending.text == "yes, from Thursday on"
 
 
-async def test_webhooks_that_came_before_the_page_was_connected_appear_when_it_is(tmp_path: Path) -> None:
+async def test_webhooks_received_before_the_page_was_connected_appear_afterwards(tmp_path: Path) -> None:
     async with installed(tmp_path) as here:
         here.say("too early?")
 
         async def taken() -> Any:
-            return here.sim.core.journal.postings and here.sim.core.pending == 0
+            return here.sim.core.journal.webhook_attempts and here.sim.core.pending == 0
 
         await eventually(taken)
         assert (await here.call("/conversations.list", {}))["data"] == []
@@ -135,7 +135,7 @@ async def test_webhooks_that_came_before_the_page_was_connected_appear_when_it_i
 
 async def test_a_disconnected_page_is_unsubscribed_at_the_provider(tmp_path: Path) -> None:
     async with installed(tmp_path) as here:
-        page = here.sim.core.world.pages[DEMO_PAGE.id]
+        page = here.sim.core.state.pages[DEMO_PAGE.id]
         channel_id = await connect(here.airy, here.session)
         assert page.fields is not None
         assert "messages" in page.fields
@@ -151,7 +151,7 @@ async def test_a_read_with_the_position_of_a_write_never_misses_it(tmp_path: Pat
             headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
             create = f"{here.airy.url}/tags.create"
             headers["x-airy-position"] = await position_of(here.session, create, body, headers)
-            assert len(await caught_up(here.session, f"{here.airy.url}/tags.list", headers)) == number + 1
+            assert len(await list_when_caught_up(here.session, f"{here.airy.url}/tags.list", headers)) == number + 1
 
 
 async def test_no_secret_is_readable_on_disk_in_logs_or_in_metrics(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every provider event five times, shuffled, across restarts: nothing changes (G2)."""
+"""Every provider event five times, shuffled, across restarts (G2)."""
 
 import hmac
 from contextlib import closing, suppress
@@ -14,19 +14,19 @@ import pytest
 
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.options import ROUGH, SimOptions
-from tests.kit.process import AiryProcess, Subscriber, connect, insist, messenger, visitor
+from tests.kit.process import AiryProcess, Subscriber, call_retrying, connect, http_session, messenger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(360), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 START_MS = 1_767_225_600_000
 PEOPLE = 4
 LAST = ("that was all", "that was all again")
-WITHIN_S = 240.0  # against hanging
+WITHIN_S = 240.0  # bounds a hang
 
 
 def webhooks(seed: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """What a page with a few people would post: text, images, edits, deletions, reactions, receipts, inbox echoes. And
-    twice a last word of everybody, that is shown once everything that was taken before it is.
+    two final messages of each contact, which are visible once everything accepted before them is.
     """
     core = MessengerCore(SimOptions(seed=seed, behaviour=ROUGH), now_ms=START_MS)
     people = [core.person() for _ in range(PEOPLE)]
@@ -56,17 +56,17 @@ def last_words(core: MessengerCore, people: list[str], word: str, now_ms: int) -
 
 
 def posted(core: MessengerCore, now_ms: int) -> list[bytes]:
-    return [post.body for post in core.advance(now_ms + 10_000_000) if not post.copy]
+    return [post.body for post in core.advance(now_ms + 10_000_000) if not post.duplicate]
 
 
 async def post_all(airy: AiryProcess, session: aiohttp.ClientSession, bodies: list[bytes]) -> None:
-    """Each until it is taken, as Meta does."""
+    """Retries each until it is acknowledged, as Meta does."""
 
     async def post(body: bytes) -> None:
         signature = hmac.new(b"app-secret", body, sha256).hexdigest()
         headers = {"content-type": "application/json", "x-hub-signature-256": f"sha256={signature}"}
         while True:  # the test's time-out is the bound
-            with suppress(aiohttp.ClientConnectionError):  # the server may close what it takes for idle
+            with suppress(aiohttp.ClientConnectionError):  # the server may close an idle connection
                 async with session.post(f"{airy.url}/facebook", data=body, headers=headers) as answer:
                     assert answer.status in {200, 503}
                     if answer.status == 200:
@@ -79,14 +79,14 @@ async def post_all(airy: AiryProcess, session: aiohttp.ClientSession, bodies: li
 
 
 async def seen(airy: AiryProcess, session: aiohttp.ClientSession, word: str) -> dict[str, object]:
-    """Everything the API shows, except in which order facts were numbered, and the last words. Nothing, before each
-    conversation shows `word`, and what became of the question for a name: nobody knows when that is answered.
+    """Everything the API shows, except the order of facts and the final messages. Empty until each conversation shows
+    `word` and the outcome of its profile request, which has no defined time.
     """
     shown: dict[str, object] = {}
-    for conversation in (await insist(airy, session, "/conversations.list", {}))["data"]:
+    for conversation in (await call_retrying(airy, session, "/conversations.list", {}))["data"]:
         about = {"conversation_id": conversation["id"]}
-        messages = (await insist(airy, session, "/messages.list", {**about, "page_size": 500}))["data"]
-        metadata = (await insist(airy, session, "/conversations.info", about))["metadata"]
+        messages = (await call_retrying(airy, session, "/messages.list", {**about, "page_size": 500}))["data"]
+        metadata = (await call_retrying(airy, session, "/conversations.info", about))["metadata"]
         words = [text(message) for message in messages if text(message) in LAST]
         if word not in words or "fetch_state" not in metadata["contact"]:
             return {}
@@ -106,16 +106,16 @@ async def settled(airy: AiryProcess, session: aiohttp.ClientSession, word: str) 
     return shown
 
 
-async def test_five_times_shuffled_across_restarts_changes_nothing(tmp_path: Path, seed: int) -> None:
+async def test_events_repeated_and_shuffled_across_restarts_change_nothing(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     bodies, first, second = webhooks(seed)
-    async with messenger() as (_, graph_url), Subscriber().serving() as subscriber, visitor() as session:
+    async with messenger() as (_, graph_url), Subscriber().serving() as subscriber, http_session() as session:
         with closing(AiryProcess(tmp_path, graph_url)) as airy:
             airy.start()
             await airy.ready(session)
             await connect(airy, session)
             hook = {"url": subscriber.url, "events": ["message.created"]}
-            await insist(airy, session, "/webhooks.subscribe", hook)
+            await call_retrying(airy, session, "/webhooks.subscribe", hook)
             await post_all(airy, session, bodies)
             await post_all(airy, session, first)
             once = await settled(airy, session, LAST[0])

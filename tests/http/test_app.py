@@ -1,4 +1,4 @@
-"""What is the same for every route: who may call, what errors look like, probes, metrics, the description."""
+"""Everything common to all routes: permissions, errors, CORS, probes, metrics and the OpenAPI document."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,12 +10,13 @@ from structlog.testing import capture_logs
 from airy.errors import Refused
 from airy.http.app import ACTIONS
 from airy.http.asgi import RawHeaders
-from airy.http.auth import ANONYMOUS, PERMISSION, Caller, Guard, OpenMode, Permission, Tokens
-from airy.http.cors import Cors
+from airy.http.auth import ANONYMOUS, PERMISSION, Caller, Guard, OpenAccess, Permission, TokenAuthenticator
+from airy.http.cors import CorsPolicy
+from airy.http.openapi import component_name, openapi_document
 from airy.http.problems import Problem
 from airy.secret import Secret
+from tests.kit.api import ORIGIN, TOKEN, api_harness
 from tests.kit.asgi import call
-from tests.kit.edge import ORIGIN, TOKEN, desk
 from tests.kit.signing import signature
 
 PATHS = [path for each in ACTIONS for path in each.paths]
@@ -26,9 +27,9 @@ OPEN_PATHS = {"/livez", "/readyz", "/actuator/health"}
 
 
 async def test_every_route_declares_its_permission_and_only_probes_are_open() -> None:
-    async with desk() as edge:
+    async with api_harness() as api:
         declared: dict[str, Permission | None] = {}
-        for route in edge.front.app.routes:
+        for route in api.app.app.routes:
             for handler in cast("HTTPRoute", route).route_handlers:
                 if handler.http_methods != {"OPTIONS"}:
                     declared[route.path] = handler.opt.get(PERMISSION)
@@ -37,14 +38,14 @@ async def test_every_route_declares_its_permission_and_only_probes_are_open() ->
         assert set(PATHS) < declared.keys()
 
 
-async def test_a_route_without_a_permission_cannot_be_called_by_anybody() -> None:
+async def test_a_route_without_a_permission_rejects_every_caller() -> None:
     handler, connection = SimpleNamespace(opt={}), SimpleNamespace(scope={"headers": []})
     with pytest.raises(Problem, match="forbidden"):
-        await Guard([OpenMode()])(connection, handler)  # type: ignore[arg-type]
+        await Guard([OpenAccess()])(connection, handler)  # type: ignore[arg-type]
 
 
-async def test_without_a_valid_token_every_action_is_a_403_that_does_nothing() -> None:
-    wrong: list[list[tuple[str, str]]] = [
+async def test_without_a_valid_token_every_action_answers_403_and_changes_nothing() -> None:
+    invalid: list[list[tuple[str, str]]] = [
         [],
         [("authorization", "")],
         [("authorization", "Bearer")],
@@ -53,11 +54,11 @@ async def test_without_a_valid_token_every_action_is_a_403_that_does_nothing() -
         [("authorization", f"Basic {TOKEN}")],
         [("authorization", TOKEN), ("authorization", TOKEN)],
     ]
-    async with desk() as edge:
+    async with api_harness() as api:
         for path in PATHS:
-            for headers in wrong if path == "/tags.create" else wrong[:1]:
+            for headers in invalid if path == "/tags.create" else invalid[:1]:
                 answer = await call(
-                    edge.front,
+                    api.app,
                     "POST",
                     path,
                     headers=[*headers, ("content-type", "application/json")],
@@ -65,188 +66,186 @@ async def test_without_a_valid_token_every_action_is_a_403_that_does_nothing() -
                 )
                 assert answer.status == 403, path
                 assert answer.json() == {"message": "forbidden", "code": "forbidden", "fields": []}
-        assert (await edge.asked("/tags.list"))["data"] == []
+        assert (await api.call("/tags.list"))["data"] == []
 
 
 @pytest.mark.parametrize("given", [TOKEN, f"Bearer {TOKEN}", f"bearer  {TOKEN} "])
-async def test_a_token_may_come_bare_or_as_a_bearer(given: str) -> None:
-    async with desk() as edge:
-        assert (await edge.post("/tags.list", authorization=given)).status == 200
+async def test_a_token_is_accepted_bare_or_as_bearer(given: str) -> None:
+    async with api_harness() as api:
+        assert (await api.post("/tags.list", authorization=given)).status == 200
 
 
-async def test_tokens_have_names_and_no_part_of_them_gets_out() -> None:
-    tokens = Tokens({"crm": Secret("first-token-of-a-crm"), "bot": Secret("other-token-of-a-bot")})
+async def test_a_caller_id_holds_the_name_and_no_part_of_the_token() -> None:
+    tokens = TokenAuthenticator({"crm": Secret("first-token-of-a-crm"), "bot": Secret("other-token-of-a-bot")})
     assert tokens.authenticate([(b"authorization", b"other-token-of-a-bot")]) == Caller("system-token-bot")
     assert tokens.authenticate([(b"authorization", b"first-token-of-a-bot")]) is None
     assert "token-of" not in repr(vars(tokens))
 
 
 @pytest.mark.parametrize("tokens", [{}, {"short": Secret("12345")}])
-def test_no_token_and_guessable_ones_are_refused(tokens: dict[str, Secret]) -> None:
-    with pytest.raises(Refused, match=r"no API token|easy to guess"):
-        Tokens(tokens)
+def test_no_token_and_short_tokens_are_rejected(tokens: dict[str, Secret]) -> None:
+    with pytest.raises(Refused, match=r"no API token|too short"):
+        TokenAuthenticator(tokens)
 
 
-async def test_open_mode_lets_everybody_in_under_one_name() -> None:
-    async with desk(authenticators=[OpenMode()]) as edge:
-        assert (await call(edge.front, "POST", "/tags.list")).status == 200
-    assert OpenMode().authenticate([]) == ANONYMOUS
+async def test_open_access_authenticates_every_request_as_one_caller() -> None:
+    async with api_harness(authenticators=[OpenAccess()]) as api:
+        assert (await call(api.app, "POST", "/tags.list")).status == 200
+    assert OpenAccess().authenticate([]) == ANONYMOUS
 
 
-async def test_a_caller_may_do_only_what_they_are_permitted() -> None:
+async def test_a_caller_may_call_only_actions_of_its_permissions() -> None:
     class Reader:
         def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
             return Caller("reader", frozenset({Permission.READ}))
 
-    async with desk(authenticators=[Reader()]) as edge:
+    async with api_harness(authenticators=[Reader()]) as api:
         for each in ACTIONS:
-            answer = await call(edge.front, "POST", each.paths[0], headers=[("content-type", "application/json")])
+            answer = await call(api.app, "POST", each.paths[0], headers=[("content-type", "application/json")])
             assert (answer.status == 403) == (each.permission is not Permission.READ), each.paths
 
 
-# --- errors, in one shape
+# --- errors
 
 
-async def test_unknown_paths_and_wrong_methods_are_problems_too() -> None:
-    async with desk() as edge:
-        assert await edge.asked("/tags.nope", status=404) == {
-            "message": "no such path; /schema/openapi.json lists them all",
+async def test_unknown_paths_and_wrong_methods_are_answered_with_a_problem() -> None:
+    async with api_harness() as api:
+        assert await api.call("/tags.nope", status=404) == {
+            "message": "no such path; /schema/openapi.json lists all paths",
             "code": "not_found",
             "fields": [],
         }
-        assert (await edge.post("/Tags.list")).status == 404
-        answer = await call(edge.front, "GET", "/tags.list", headers=[("authorization", TOKEN)])
+        assert (await api.post("/Tags.list")).status == 404
+        answer = await call(api.app, "GET", "/tags.list", headers=[("authorization", TOKEN)])
         assert (answer.status, answer.json()["code"]) == (405, "method_not_allowed")
         assert "POST" in answer.headers["allow"]
 
 
 @pytest.mark.parametrize("path", ["/tags.list/", "/tags.list"])
 async def test_a_trailing_slash_makes_no_difference(path: str) -> None:
-    async with desk() as edge:
-        assert (await edge.post(path)).status == 200
+    async with api_harness() as api:
+        assert (await api.post(path)).status == 200
 
 
 async def test_a_body_that_is_too_large_is_a_413() -> None:
-    async with desk() as edge:
-        answer = await edge.post("/tags.create", b" " * 1_048_577)
+    async with api_harness() as api:
+        answer = await api.post("/tags.create", b" " * 1_048_577)
         assert (answer.status, answer.json()["code"]) == (413, "too_large")
 
 
-async def test_a_bug_is_a_500_that_tells_nothing_but_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with desk(following=False) as edge:
-        monkeypatch.setattr(edge.store, "tags", None)
+async def test_an_unexpected_error_is_a_500_with_the_request_id_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with api_harness(projecting=False) as api:
+        monkeypatch.setattr(api.store, "tags", None)
         with capture_logs() as logged:
-            answer = await edge.post("/tags.list", x_request_id="look-here")
+            answer = await api.post("/tags.list", x_request_id="request-1")
         assert answer.status == 500
-        assert answer.headers["x-request-id"] == "look-here"
+        assert answer.headers["x-request-id"] == "request-1"
         assert answer.json()["code"] == "internal"
         assert b"NoneType" not in answer.body
-        assert [(line["event"], line["request_id"]) for line in logged] == [("request.failed", "look-here")]
+        assert [(line["event"], line["request_id"]) for line in logged] == [("request.failed", "request-1")]
 
 
-async def test_a_store_that_cannot_serve_is_a_503_to_be_tried_again() -> None:
-    async with desk(following=False) as edge:
-        await edge.store.close()
-        answer = await edge.post("/tags.list")
+async def test_an_unavailable_store_is_a_503_with_retry_after() -> None:
+    async with api_harness(projecting=False) as api:
+        await api.store.close()
+        answer = await api.post("/tags.list")
         assert (answer.status, answer.headers["retry-after"], answer.json()["code"]) == (503, "1", "unavailable")
 
 
-async def test_every_answer_carries_its_request_id() -> None:
-    async with desk() as edge:
-        given = await edge.post("/tags.list", x_request_id="abc-1")
+async def test_every_response_has_a_request_id() -> None:
+    async with api_harness() as api:
+        given = await api.post("/tags.list", x_request_id="abc-1")
         assert given.headers["x-request-id"] == "abc-1"
-        made = [(await edge.post("/tags.list", x_request_id="no\tgood")).headers["x-request-id"] for _ in "ab"]
-        assert len(set(made)) == 2
+        new_ids = [(await api.post("/tags.list", x_request_id="no\tgood")).headers["x-request-id"] for _ in "ab"]
+        assert len(set(new_ids)) == 2
 
 
-# --- pages of other origins
+# --- CORS
 
 
-async def test_allowed_pages_get_their_origin_back_and_others_nothing() -> None:
-    async with desk() as edge:
-        allowed = await edge.post("/tags.list", origin=ORIGIN)
+async def test_an_allowed_origin_is_echoed_and_other_origins_are_rejected() -> None:
+    async with api_harness() as api:
+        allowed = await api.post("/tags.list", origin=ORIGIN)
         assert allowed.status == 200
         assert allowed.headers["access-control-allow-origin"] == ORIGIN
         assert allowed.headers["access-control-allow-credentials"] == "true"
         assert "x-airy-position" in allowed.headers["access-control-expose-headers"]
         for origin in ("https://inboxXexample.net", "https://inbox.example.net.evil.org", "null", ORIGIN + ":444"):
-            refused = await edge.post("/tags.create", {"name": "x", "color": "tag-red"}, origin=origin)
+            refused = await api.post("/tags.create", {"name": "x", "color": "tag-red"}, origin=origin)
             assert refused.status == 403
             assert "access-control-allow-origin" not in refused.headers
-        assert (await edge.asked("/tags.list"))["data"] == []
+        assert (await api.call("/tags.list"))["data"] == []
 
 
-async def test_a_page_of_the_server_itself_needs_no_permission() -> None:
-    async with desk() as edge:
-        assert (await edge.post("/tags.list", origin="https://airy.example.net", host="airy.example.net")).status == 200
+async def test_a_same_origin_request_needs_no_cors_configuration() -> None:
+    async with api_harness() as api:
+        assert (await api.post("/tags.list", origin="https://airy.example.net", host="airy.example.net")).status == 200
 
 
-async def test_preflights_of_allowed_pages_are_answered_without_a_token() -> None:
-    async with desk() as edge:
+async def test_preflights_of_allowed_origins_need_no_token() -> None:
+    async with api_harness() as api:
         asked = [("access-control-request-method", "POST"), ("access-control-request-headers", "content-type")]
-        answer = await call(edge.front, "OPTIONS", "/tags.list", headers=[("origin", ORIGIN), *asked])
+        answer = await call(api.app, "OPTIONS", "/tags.list", headers=[("origin", ORIGIN), *asked])
         assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, ORIGIN)
         assert "authorization" in answer.headers["access-control-allow-headers"]
-        assert (
-            await call(edge.front, "OPTIONS", "/tags.list", headers=[("origin", "https://x.y"), *asked])
-        ).status == 403
+        assert (await call(api.app, "OPTIONS", "/tags.list", headers=[("origin", "https://x.y"), *asked])).status == 403
 
 
-def test_a_star_is_not_an_origin() -> None:
-    with pytest.raises(Refused, match="names each origin"):
-        Cors(["*"])
+def test_a_wildcard_origin_is_rejected() -> None:
+    with pytest.raises(Refused, match="list each origin"):
+        CorsPolicy(["*"])
 
 
 # --- probes, metrics
 
 
-async def test_probes_are_open_and_say_what_they_know() -> None:
-    async with desk() as edge:
+async def test_probes_need_no_token_and_report_health() -> None:
+    async with api_harness() as api:
         for path, document in (
             ("/livez", {"alive": True}),
             ("/readyz", {"ready": True, "waiting_for": {}}),
             ("/actuator/health", {"status": "UP"}),
         ):
-            answer = await call(edge.front, "GET", path)
+            answer = await call(api.app, "GET", path)
             assert (answer.status, answer.json()) == (200, document)
-        edge.status.waiting = {"store": "folding the log"}
-        ready = await call(edge.front, "GET", "/readyz")
+        api.health.waiting = {"store": "folding the log"}
+        ready = await call(api.app, "GET", "/readyz")
         assert (ready.status, ready.json()) == (503, {"ready": False, "waiting_for": {"store": "folding the log"}})
-        assert (await call(edge.front, "GET", "/actuator/health")).json() == {"status": "DOWN"}
-        assert (await call(edge.front, "GET", "/livez")).status == 200
-        edge.status.is_alive = False
-        assert (await call(edge.front, "GET", "/livez")).status == 503
-        assert edge.front.responses == {}, "a probe's 503 is no request that failed"
+        assert (await call(api.app, "GET", "/actuator/health")).json() == {"status": "DOWN"}
+        assert (await call(api.app, "GET", "/livez")).status == 200
+        api.health.is_alive = False
+        assert (await call(api.app, "GET", "/livez")).status == 503
+        assert api.app.responses == {}, "a probe's 503 does not count as a failed request"
 
 
-async def test_metrics_need_a_token_and_show_what_is_counted() -> None:
-    async with desk() as edge:
-        await edge.post("/tags.list")
-        await edge.post("/tags.nope")
-        assert (await call(edge.front, "GET", "/metrics")).status == 403
-        answer = await call(edge.front, "GET", "/metrics", headers=[("authorization", TOKEN)])
+async def test_metrics_need_a_token_and_are_in_the_prometheus_format() -> None:
+    async with api_harness() as api:
+        await api.post("/tags.list")
+        await api.post("/tags.nope")
+        assert (await call(api.app, "GET", "/metrics")).status == 403
+        answer = await call(api.app, "GET", "/metrics", headers=[("authorization", TOKEN)])
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         lines = answer.body.decode().splitlines()
-        assert 'airy_responses_total{what="2xx"} 1.0' in lines
-        assert 'airy_responses_total{what="4xx"} 2.0' in lines
+        assert 'airy_responses_total{kind="2xx"} 1.0' in lines
+        assert 'airy_responses_total{kind="4xx"} 2.0' in lines
         assert "# TYPE airy_responses_total counter" in lines
         assert "airy_send_pending 3.0" in lines
 
 
-async def test_provider_callbacks_are_dispatched_in_front_and_need_no_token() -> None:
-    async with desk() as edge:
+async def test_provider_webhooks_bypass_litestar_and_need_no_token() -> None:
+    async with api_harness() as api:
         for path in ("/facebook", "/facebook/"):
             headers = [("x-hub-signature-256", signature(b"{}").decode())]
-            assert (await call(edge.front, "POST", path, body=b"{}", headers=headers)).status == 200
-        assert (await call(edge.front, "POST", "/facebook", body=b"{}")).status == 403
+            assert (await call(api.app, "POST", path, body=b"{}", headers=headers)).status == 200
+        assert (await call(api.app, "POST", "/facebook", body=b"{}")).status == 403
 
 
-# --- the description
+# --- the OpenAPI document
 
 
-async def test_the_description_names_every_action_and_resolves() -> None:
-    async with desk() as edge:
-        answer = await call(edge.front, "GET", "/schema/openapi.json", headers=[("authorization", TOKEN)])
+async def test_the_openapi_document_has_every_action_and_its_references_resolve() -> None:
+    async with api_harness() as api:
+        answer = await call(api.app, "GET", "/schema/openapi.json", headers=[("authorization", TOKEN)])
         document = answer.json()
     assert set(document["paths"]) == set(PATHS)
     assert document["info"] == {"title": "Airy Core API", "version": "1.2.3"}
@@ -260,6 +259,21 @@ async def test_the_description_names_every_action_and_resolves() -> None:
     assert all(path["post"]["summary"] for path in document["paths"].values())
 
 
+def test_component_names_of_the_openapi_document_tell_what_they_are() -> None:
+    assert [
+        component_name(name)
+        for name in (
+            "CreateTag",
+            "TagSchema",
+            "ListSchema_TagSchema_",
+            "PageSchema_MessageSchema_",
+            "ProcessListSchema",
+        )
+    ] == ["CreateTag", "Tag", "TagList", "MessagePage", "ProcessList"]
+    schemas = openapi_document(ACTIONS, "1.2.3")["components"]["schemas"]
+    assert [name for name, schema in schemas.items() if not name.isalpha() or schema["title"] != name] == []
+
+
 def _collect(node: Any, references: list[str]) -> None:
     if isinstance(node, dict):
         references += [node["$ref"]] if isinstance(node.get("$ref"), str) else []
@@ -270,7 +284,7 @@ def _collect(node: Any, references: list[str]) -> None:
             _collect(inner, references)
 
 
-def test_actions_are_named_like_the_original_and_have_summaries() -> None:
+def test_actions_have_summaries_and_the_names_of_the_original() -> None:
     assert len(PATHS) == len(set(PATHS))
     for each in ACTIONS:
         assert each.summary, each.paths

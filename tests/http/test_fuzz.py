@@ -1,4 +1,4 @@
-"""Whatever is sent to any action, the answer is a success or a 4xx in the one problem shape; never a 5xx."""
+"""Any request to any action is answered with success or a 4xx problem, never with a 5xx."""
 
 import json
 from typing import Any
@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from airy.http import shapes
 from airy.http.app import ACTIONS
+from airy.http.response_schemas import ProblemSchema
 from airy.model import ids
+from tests.kit.api import api_harness
 from tests.kit.builders import Chat, channel
-from tests.kit.edge import desk
-from tests.kit.shapes import held
-from tests.kit.world import run_seeded
+from tests.kit.event_loops import run_seeded
+from tests.kit.response_schemas import validated
 
 KNOWN = Chat()
 REAL = {
@@ -53,7 +53,7 @@ values = st.recursive(
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[str, dict[str, object]]:
-    """A known-good body for some action, with a few fields replaced by nonsense."""
+    """A valid body of some action with a few fields replaced by arbitrary values."""
     each = draw(st.sampled_from(ACTIONS))
     body: dict[str, object] = {field: REAL[field] for field in each.body.__struct_fields__ if field in REAL}
     for field in draw(st.lists(st.sampled_from([*each.body.__struct_fields__, *FIELDS]), max_size=3)):
@@ -61,24 +61,24 @@ def requests(draw: st.DrawFn) -> tuple[str, dict[str, object]]:
     return draw(st.sampled_from(each.paths)), body
 
 
-async def _ask(all_requests: list[tuple[str, bytes]]) -> None:
-    async with desk(wait_s=0.5) as edge:
-        await edge.happen(channel(), KNOWN.received("hello"), Chat().queued("ours"))
+async def _send_all(all_requests: list[tuple[str, bytes]]) -> None:
+    async with api_harness(wait_s=0.5) as api:
+        await api.append(channel(), KNOWN.received("hello"), Chat().queued("ours"))
         with capture_logs() as logged:
             for path, body in all_requests:
-                answer = await edge.post(path, body)
-                if answer.status == 503:  # only a position that is not there yet may be waited for in vain
+                answer = await api.post(path, body)
+                if answer.status == 503:  # only for a position that the store does not reach in time
                     assert b"has not reached position" in answer.body, (path, body)
                 else:
                     assert answer.status < 500, (path, body, answer.body, logged)
                 if answer.status >= 400:
-                    assert held(shapes.Problem, answer.json()).message, (path, body)
+                    assert validated(ProblemSchema, answer.json()).message, (path, body)
 
 
 @given(st.lists(requests(), min_size=20, max_size=40))
 @settings(max_examples=8)
-def test_known_fields_with_any_values(asked: list[tuple[str, dict[str, object]]]) -> None:
-    run_seeded(0, _ask, [(path, json.dumps(body).encode()) for path, body in asked])
+def test_known_fields_with_any_values_never_cause_a_5xx(asked: list[tuple[str, dict[str, object]]]) -> None:
+    run_seeded(0, _send_all, [(path, json.dumps(body).encode()) for path, body in asked])
 
 
 @given(
@@ -89,15 +89,15 @@ def test_known_fields_with_any_values(asked: list[tuple[str, dict[str, object]]]
     )
 )
 @settings(max_examples=4)
-def test_any_bytes_at_all(asked: list[tuple[str, bytes]]) -> None:
-    run_seeded(0, _ask, asked)
+def test_any_bytes_never_cause_a_5xx(asked: list[tuple[str, bytes]]) -> None:
+    run_seeded(0, _send_all, asked)
 
 
 @pytest.mark.parametrize("each", ACTIONS, ids=lambda each: each.paths[0])
-def test_every_action_survives_the_usual_poison(each: Any) -> None:
+def test_no_action_fails_on_hostile_values(each: Any) -> None:
     fields = each.body.__struct_fields__ or ("x",)
     good = {field: REAL[field] for field in fields if field in REAL}
-    poison: list[bytes] = [
+    hostile: list[bytes] = [
         b"[" * 5_000,
         b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
         b"\xff\xfe",
@@ -119,21 +119,21 @@ def test_every_action_survives_the_usual_poison(each: Any) -> None:
             "%00",
             "' OR 1=1",
         ):
-            poison.append(json.dumps({**good, field: value}).encode())  # noqa: PERF401
-        poison.append(json.dumps(good).encode()[:-1] + b',"%s":1,"%s":2}' % (field.encode(), field.encode()))
-    run_seeded(0, _ask, [(each.paths[0], body) for body in poison])
+            hostile.append(json.dumps({**good, field: value}).encode())  # noqa: PERF401
+        hostile.append(json.dumps(good).encode()[:-1] + b',"%s":1,"%s":2}' % (field.encode(), field.encode()))
+    run_seeded(0, _send_all, [(each.paths[0], body) for body in hostile])
 
 
-def test_the_good_bodies_of_these_tests_are_good() -> None:
-    """Otherwise everything above would only ever see the first check fail."""
+def test_the_valid_bodies_of_these_tests_succeed() -> None:
+    """Otherwise the tests above would only ever reach the first check."""
 
     async def good() -> set[str]:
         passed: set[str] = set()
-        async with desk() as edge:
-            await edge.happen(channel(), KNOWN.received("hello"), Chat().queued("ours"))
+        async with api_harness() as api:
+            await api.append(channel(), KNOWN.received("hello"), Chat().queued("ours"))
             for each in sorted(ACTIONS, key=lambda each: "disconnect" in each.paths[0]):
                 body = {field: REAL[field] for field in each.body.__struct_fields__ if field in REAL}
-                if (await edge.post(each.paths[0], body)).status < 300:
+                if (await api.post(each.paths[0], body)).status < 300:
                     passed.add(each.paths[0])
         return passed
 

@@ -1,4 +1,4 @@
-"""What a provider posts is durable before it is acknowledged, and refused before it is too much (G1, G9)."""
+"""Ingress acknowledges a webhook only when it is durable (G1), and sheds overload before it is stored (G9)."""
 
 from collections.abc import Sequence
 
@@ -7,59 +7,65 @@ import pytest
 from structlog.testing import capture_logs
 
 from airy import topics
-from airy.bus.memory import MemoryBus
-from airy.bus.record import Emit, Position, Record
+from airy.bus.memory import MemoryBus, MemoryLimits
+from airy.bus.record import Position, ProducerRecord, Record
 from airy.clock import LoopClock, RandomIds
 from airy.errors import Unavailable
-from airy.http.bodies import BodyLimits, BodyReader
-from airy.http.ingress import Gate, GateLimits, Ingress
-from airy.http.sharing import SharedPublish
+from airy.http.admission import AdmissionControl, AdmissionLimits
+from airy.http.ingress import Ingress
+from airy.http.publish_batcher import PublishBatcher
+from airy.http.request_bodies import BodyLimits, BodyReader
 from airy.sources.api import Accepted
 from airy.trace import Trace, parse
-from tests.kit.asgi import Drip, Response, call
+from tests.kit.asgi import AsgiResponse, DelayedPart, call
 from tests.kit.signing import SigningSource, signature
 
 BODY = b'{"object":"page","entry":[{"id":"page"}]}'
 TOPIC = topics.source_events("facebook")
 
 
-class HeldBus(MemoryBus):
-    """Publishes once it is let go; fails as it is told."""
+class PausableBus(MemoryBus):
+    """Publishes once `resume` is set; raises `error` if there is one."""
 
     def __init__(self, record_bytes_max: int = 1_000_000) -> None:
-        super().__init__([TOPIC], clock=LoopClock(), record_bytes_max=record_bytes_max)
-        self.go = anyio.Event()
-        self.go.set()
-        self.fault: Exception | None = None
+        super().__init__([TOPIC], clock=LoopClock(), limits=MemoryLimits(record_bytes_max=record_bytes_max))
+        self.resume = anyio.Event()
+        self.resume.set()
+        self.error: Exception | None = None
         self.publishes = 0
 
-    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
+    async def publish(self, records: Sequence[ProducerRecord]) -> list[Position]:
         self.publishes += 1
-        await self.go.wait()
-        if self.fault is not None:
-            raise self.fault
-        return await super().publish(emits)
+        await self.resume.wait()
+        if self.error is not None:
+            raise self.error
+        return await super().publish(records)
 
     async def records(self) -> list[Record]:
-        async with self.tail(await self.starts([TOPIC])) as tail:
+        async with self.tail(await self.beginning_offsets([TOPIC])) as tail:
             return await tail.fetch(records_max=10_000, wait_s=0)
 
 
-def ingress(bus: HeldBus, gate: Gate | None = None, limits: BodyLimits | None = None) -> Ingress:
+def ingress(bus: PausableBus, admission: AdmissionControl | None = None, limits: BodyLimits | None = None) -> Ingress:
     return Ingress(
-        SigningSource(), bus, clock=LoopClock(), ids=RandomIds(), gate=gate or Gate(), reader=BodyReader(limits)
+        SigningSource(),
+        bus,
+        clock=LoopClock(),
+        ids=RandomIds(),
+        admission=admission or AdmissionControl(),
+        reader=BodyReader(limits),
     )
 
 
-async def post(app: Ingress, body: bytes = BODY, *, signed: bytes | None = None, **headers: str) -> Response:
+async def post(app: Ingress, body: bytes = BODY, *, signed: bytes | None = None, **headers: str) -> AsgiResponse:
     given = [("x-hub-signature-256", (signed or signature(body)).decode())]
     return await call(
         app, "POST", "/facebook", body=body, headers=[*given, *((k.replace("_", "-"), v) for k, v in headers.items())]
     )
 
 
-async def test_a_signed_post_is_in_the_log_as_it_came_and_answered_200() -> None:
-    bus = HeldBus()
+async def test_a_signed_webhook_is_stored_unchanged_and_answered_200() -> None:
+    bus = PausableBus()
     body = b"\xff not even text"
     answer = await post(ingress(bus), body, content_type="application/json", authorization="secret")
     assert (answer.status, answer.body) == (200, b"")
@@ -72,8 +78,8 @@ async def test_a_signed_post_is_in_the_log_as_it_came_and_answered_200() -> None
 
 
 @pytest.mark.parametrize("given", ["00-x", "", f"00-{'0' * 32}-00f067aa0ba902b7-01"])
-async def test_a_webhook_without_a_valid_trace_begins_one(given: str) -> None:
-    bus = HeldBus()
+async def test_a_webhook_without_a_valid_traceparent_starts_a_trace(given: str) -> None:
+    bus = PausableBus()
     app = ingress(bus)
     await post(app)
     await post(app, traceparent=given)
@@ -81,8 +87,8 @@ async def test_a_webhook_without_a_valid_trace_begins_one(given: str) -> None:
     assert len({trace.trace_id for trace in traces if trace}) == 2
 
 
-async def test_a_webhook_with_a_trace_goes_on_with_it_one_step_further() -> None:
-    bus = HeldBus()
+async def test_a_webhook_with_a_traceparent_continues_its_trace() -> None:
+    bus = PausableBus()
     given = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1)
     await post(ingress(bus), traceparent=given.header)
     [record] = await bus.records()
@@ -92,17 +98,17 @@ async def test_a_webhook_with_a_trace_goes_on_with_it_one_step_further() -> None
     assert kept.span_id != given.span_id
 
 
-async def test_every_request_has_an_id_of_its_own() -> None:
-    bus = HeldBus()
+async def test_every_webhook_gets_a_unique_request_id() -> None:
+    bus = PausableBus()
     app, again = ingress(bus), ingress(bus)
     for each in (app, app, again):
         await post(each)
     assert len({record.header("request-id") for record in await bus.records()}) == 3
 
 
-async def test_it_is_answered_only_once_it_is_durable() -> None:
-    bus = HeldBus()
-    bus.go = anyio.Event()
+async def test_a_webhook_is_acknowledged_only_when_it_is_durable() -> None:
+    bus = PausableBus()
+    bus.resume = anyio.Event()
     answers: list[int] = []
 
     async def poster() -> None:
@@ -112,13 +118,13 @@ async def test_it_is_answered_only_once_it_is_durable() -> None:
         tasks.start_soon(poster)
         await anyio.wait_all_tasks_blocked()
         assert answers == []
-        bus.go.set()
+        bus.resume.set()
     assert answers == [200]
 
 
 @pytest.mark.parametrize("flipped", range(0, 71, 7))
-async def test_a_wrong_signature_leaves_nothing_in_the_log(flipped: int) -> None:
-    bus = HeldBus()
+async def test_a_webhook_with_a_wrong_signature_is_not_stored(flipped: int) -> None:
+    bus = PausableBus()
     wrong = bytearray(signature(BODY))
     wrong[flipped] ^= 1
     answer = await post(ingress(bus), signed=bytes(wrong))
@@ -127,33 +133,33 @@ async def test_a_wrong_signature_leaves_nothing_in_the_log(flipped: int) -> None
     assert await bus.records() == []
 
 
-async def test_when_the_log_cannot_take_it_the_provider_is_asked_to_try_again() -> None:
-    bus = HeldBus()
-    bus.fault = Unavailable("no leader", retry_after_s=2.5)
+async def test_an_unavailable_log_is_a_503_with_retry_after() -> None:
+    bus = PausableBus()
+    bus.error = Unavailable("no leader", retry_after_s=2.5)
     app = ingress(bus)
     answer = await post(app)
     assert (answer.status, answer.headers["retry-after"]) == (503, "3")
-    assert app.counts.unavailable == 1
+    assert app.counters.unavailable == 1
 
 
-async def test_a_bug_is_a_500_that_tells_nothing_and_gives_its_place_back() -> None:
-    bus = HeldBus()
-    bus.fault = ZeroDivisionError("secret detail")
-    gate = Gate(GateLimits(in_flight_max=1))
-    app = ingress(bus, gate)
+async def test_an_unexpected_error_is_a_500_without_details_and_releases_admission() -> None:
+    bus = PausableBus()
+    bus.error = ZeroDivisionError("secret detail")
+    admission = AdmissionControl(AdmissionLimits(in_flight_max=1))
+    app = ingress(bus, admission)
     with capture_logs() as logged:
         for _ in range(2):
             answer = await post(app)
             assert answer.status == 500
             assert b"secret detail" not in answer.body
     assert [line["event"] for line in logged] == ["ingress.failed"] * 2
-    assert app.counts.failed == 2
+    assert app.counters.failed == 2
 
 
-async def test_beyond_what_is_in_flight_posts_wait_shortly_and_are_then_shed() -> None:
-    bus = HeldBus()
-    bus.go = anyio.Event()
-    app = ingress(bus, Gate(GateLimits(in_flight_max=2, queue_max=3, queue_s=0.25)))
+async def test_webhooks_beyond_the_in_flight_limit_wait_and_are_then_shed() -> None:
+    bus = PausableBus()
+    bus.resume = anyio.Event()
+    app = ingress(bus, AdmissionControl(AdmissionLimits(in_flight_max=2, queue_max=3, queue_s=0.25)))
     answers: list[tuple[float, int]] = []
 
     async def poster() -> None:
@@ -166,15 +172,15 @@ async def test_beyond_what_is_in_flight_posts_wait_shortly_and_are_then_shed() -
             tasks.start_soon(poster)
         await anyio.sleep(1)
         assert sorted(answers) == [(0, 503)] * 2 + [(0.25, 503)] * 3
-        bus.go.set()
+        bus.resume.set()
     assert [status for _, status in answers].count(200) == 2
-    assert app.counts.shed == 5
+    assert app.counters.shed == 5
     assert len(await bus.records()) == 2
     assert (await post(app)).status == 200
 
 
-async def test_posts_that_arrive_together_share_one_publish_and_are_all_there() -> None:
-    bus = HeldBus()
+async def test_concurrent_webhooks_are_published_in_batches() -> None:
+    bus = PausableBus()
     app = ingress(bus)
     bodies = [b"%d" % number for number in range(300)]
     async with anyio.create_task_group() as tasks:
@@ -184,9 +190,9 @@ async def test_posts_that_arrive_together_share_one_publish_and_are_all_there() 
     assert bus.publishes == 3  # one, then 256, then the rest
 
 
-async def test_when_a_shared_publish_fails_everybody_is_asked_to_try_again() -> None:
-    bus = HeldBus()
-    bus.fault = Unavailable("no leader")
+async def test_every_webhook_of_a_failed_batch_is_a_503() -> None:
+    bus = PausableBus()
+    bus.error = Unavailable("no leader")
     statuses: list[int] = []
     app = ingress(bus)
 
@@ -197,11 +203,11 @@ async def test_when_a_shared_publish_fails_everybody_is_asked_to_try_again() -> 
         for _ in range(5):
             tasks.start_soon(poster)
     assert (statuses, bus.publishes) == ([503] * 5, 2)
-    assert app.counts.unavailable == 5
+    assert app.counters.unavailable == 5
 
 
-async def test_a_record_the_log_refuses_takes_nobody_with_it() -> None:
-    bus = HeldBus(record_bytes_max=1_000)
+async def test_a_record_the_log_rejects_does_not_fail_the_rest_of_its_batch() -> None:
+    bus = PausableBus(record_bytes_max=1_000)
     app = ingress(bus)
     statuses: dict[bytes, int] = {}
 
@@ -215,19 +221,19 @@ async def test_a_record_the_log_refuses_takes_nobody_with_it() -> None:
     assert sorted(record.value or b"" for record in await bus.records()) == [b"a", b"c"]
 
 
-@pytest.mark.parametrize("under_way", [False, True], ids=["waiting for its turn", "publishing"])
-async def test_when_the_first_of_a_batch_is_cancelled_the_others_are_told_to_try_again(under_way: bool) -> None:
-    bus = HeldBus()
-    bus.go = anyio.Event()
-    shared = SharedPublish(bus)
-    told: list[str] = []
+@pytest.mark.parametrize("publishing", [False, True], ids=["waiting", "publishing"])
+async def test_the_rest_of_a_batch_is_unavailable_when_its_leader_is_cancelled(publishing: bool) -> None:
+    bus = PausableBus()
+    bus.resume = anyio.Event()
+    batcher = PublishBatcher(bus)
+    outcomes: list[str] = []
 
     async def publish(name: str) -> None:
         try:
-            await shared.publish(TOPIC.emit("page", name.encode()))
-            told.append(f"{name} is durable")
+            await batcher.publish(TOPIC.record("page", name.encode()))
+            outcomes.append(f"{name} is durable")
         except Unavailable as error:
-            told.append(f"{name}: {error}")
+            outcomes.append(f"{name}: {error}")
 
     leader = anyio.CancelScope()
 
@@ -242,63 +248,63 @@ async def test_when_the_first_of_a_batch_is_cancelled_the_others_are_told_to_try
         await anyio.wait_all_tasks_blocked()
         tasks.start_soon(publish, "second")
         await anyio.wait_all_tasks_blocked()
-        if under_way:
-            go, bus.go = bus.go, anyio.Event()
-            go.set()
+        if publishing:
+            resume, bus.resume = bus.resume, anyio.Event()
+            resume.set()
             await anyio.wait_all_tasks_blocked()
         leader.cancel()
         await anyio.wait_all_tasks_blocked()
-        bus.go.set()
-    assert sorted(told) == ["alone is durable", "second: the server is stopping"]
+        bus.resume.set()
+    assert sorted(outcomes) == ["alone is durable", "second: the server is stopping"]
     with anyio.fail_after(1):
-        await shared.publish(TOPIC.emit("page", b"later"))
+        await batcher.publish(TOPIC.record("page", b"later"))
 
 
-async def test_who_waits_is_let_in_in_order_when_a_place_is_free() -> None:
-    gate = Gate(GateLimits(in_flight_max=1, queue_s=10))
-    entered: list[str] = []
+async def test_waiting_requests_are_admitted_in_order() -> None:
+    admission = AdmissionControl(AdmissionLimits(in_flight_max=1, queue_s=10))
+    admitted: list[str] = []
 
-    async def enter(name: str) -> None:
-        assert await gate.enter()
-        entered.append(name)
+    async def acquire(name: str) -> None:
+        assert await admission.try_acquire()
+        admitted.append(name)
 
-    assert await gate.enter()
+    assert await admission.try_acquire()
     async with anyio.create_task_group() as tasks:
         for name in "abc":
-            tasks.start_soon(enter, name)
+            tasks.start_soon(acquire, name)
             await anyio.wait_all_tasks_blocked()
         for _ in "abc":
-            gate.leave()
+            admission.release()
             await anyio.wait_all_tasks_blocked()
-    assert entered == ["a", "b", "c"]
+    assert admitted == ["a", "b", "c"]
 
 
-async def test_a_place_handed_to_somebody_who_is_cancelled_is_not_lost() -> None:
-    async def pass_through(gate: Gate) -> None:
-        if await gate.enter():
-            gate.leave()
+async def test_a_permit_granted_to_a_cancelled_request_is_not_lost() -> None:
+    async def pass_through(admission: AdmissionControl) -> None:
+        if await admission.try_acquire():
+            admission.release()
 
-    gate = Gate(GateLimits(in_flight_max=1, queue_s=10))
-    assert await gate.enter()
+    admission = AdmissionControl(AdmissionLimits(in_flight_max=1, queue_s=10))
+    assert await admission.try_acquire()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(pass_through, gate)
+        tasks.start_soon(pass_through, admission)
         await anyio.wait_all_tasks_blocked()
-        gate.leave()
+        admission.release()
         tasks.cancel_scope.cancel()
-    assert await gate.enter()
+    assert await admission.try_acquire()
 
 
-async def test_a_dripped_body_is_a_408_and_leaves_nothing() -> None:
-    bus = HeldBus()
+async def test_a_body_that_arrives_too_slowly_is_a_408_and_not_stored() -> None:
+    bus = PausableBus()
     app = ingress(bus, limits=BodyLimits(arrive_s=15))
     began = anyio.current_time()
-    answer = await call(app, "POST", "/facebook", body=[b"{", *(Drip(b" ", 4) for _ in range(100))])
+    answer = await call(app, "POST", "/facebook", body=[b"{", *(DelayedPart(b" ", 4) for _ in range(100))])
     assert (answer.status, anyio.current_time() - began) == (408, 15)
     assert await bus.records() == []
 
 
-async def test_bodies_over_the_cap_and_compressed_ones_are_refused() -> None:
-    bus = HeldBus()
+async def test_bodies_over_the_limit_and_compressed_bodies_are_rejected() -> None:
+    bus = PausableBus()
     app = ingress(bus, limits=BodyLimits(bytes_max=64))
     assert (await post(app, b"x" * 65)).status == 413
     assert (await post(app, b"x" * 64)).status == 200
@@ -306,14 +312,14 @@ async def test_bodies_over_the_cap_and_compressed_ones_are_refused() -> None:
     assert len(await bus.records()) == 1
 
 
-async def test_a_client_that_leaves_half_way_leaves_nothing() -> None:
-    bus = HeldBus()
+async def test_an_incomplete_body_is_not_stored() -> None:
+    bus = PausableBus()
     await call(ingress(bus), "POST", "/facebook", body=[b'{"a'], complete=False)
     assert await bus.records() == []
 
 
-async def test_the_handshake_echoes_the_challenge_only_for_the_right_token() -> None:
-    app = ingress(HeldBus())
+async def test_the_subscription_challenge_is_echoed_for_the_right_token_only() -> None:
+    app = ingress(PausableBus())
     right = await call(app, "GET", "/facebook", query="token=yes&challenge=1158201444")
     assert (right.status, right.body, right.headers["content-type"]) == (
         200,
@@ -324,11 +330,11 @@ async def test_the_handshake_echoes_the_challenge_only_for_the_right_token() -> 
     assert (await call(app, "GET", "/facebook", query="&".join(["a=1"] * 40))).status == 400
 
 
-async def test_other_methods_are_a_405_that_says_which_are_taken() -> None:
-    answer = await call(ingress(HeldBus()), "PUT", "/facebook")
+async def test_other_methods_are_a_405_with_the_allowed_methods() -> None:
+    answer = await call(ingress(PausableBus()), "PUT", "/facebook")
     assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
 
 
-def test_the_signing_source_of_these_tests_is_one() -> None:
+def test_the_source_of_these_tests_accepts_its_own_signature() -> None:
     headers = [(b"x-hub-signature-256", signature(BODY))]
     assert SigningSource().verify(headers, BODY) == Accepted("page")

@@ -1,21 +1,21 @@
-"""`/processes.list`: what every process said of itself, for who may operate."""
+"""`/processes.list`: the last report of every process, for callers with the operate permission."""
 
-from airy.http import shapes
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
-from airy.http.ports import Fleet, Known, Share
-from airy.model.process import ComponentStatus, ProcessStatus
+from airy.http.response_schemas import ProcessListSchema
+from airy.model.fleet import ComponentCount, FleetStatus, ProcessInfo
+from airy.model.process_status import ComponentStatus, ProcessStatus
+from tests.kit.api import api_harness
 from tests.kit.builders import START_MS
-from tests.kit.edge import desk
-from tests.kit.shapes import held
+from tests.kit.response_schemas import validated
 
-SAID = ProcessStatus(
+STATUS = ProcessStatus(
     instance="one:8081",
     url="http://one:8081",
     version="1.2.3",
     started_at_ms=START_MS,
     at_ms=START_MS + 60_000,
-    beat_ms=5_000,
+    heartbeat_interval_ms=5_000,
     ready=True,
     waiting_for={"airy/webhooks/publisher": "redis is away"},
     components={
@@ -31,18 +31,21 @@ SAID = ProcessStatus(
 
 
 class Reader:
-    """Lets everybody in who may do no more than read."""
+    """Authenticates every request as a caller with every permission but operate."""
 
     def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
         return Caller("reader", frozenset(Permission) - {Permission.OPERATE})
 
 
-async def test_a_process_is_told_with_all_it_said_and_how_long_ago_that_was() -> None:
-    async with desk() as edge:
-        edge.status.told = Fleet([Known(SAID, 1.23456, False)], {"http": Share(1, 1), "webhook-publisher": Share(1, 0)})
-        answer = await edge.asked("/processes.list")
+async def test_a_process_is_listed_with_its_last_report_and_its_age() -> None:
+    async with api_harness() as api:
+        api.health.fleet_status = FleetStatus(
+            [ProcessInfo(STATUS, 1.23456, False)],
+            {"http": ComponentCount(1, 1), "webhook-publisher": ComponentCount(1, 0)},
+        )
+        answer = await api.call("/processes.list")
 
-    held(shapes.Fleet, answer)
+    validated(ProcessListSchema, answer)
     assert answer["data"] == [
         {
             "instance": "one:8081",
@@ -50,7 +53,7 @@ async def test_a_process_is_told_with_all_it_said_and_how_long_ago_that_was() ->
             "version": "1.2.3",
             "started_at": "2026-01-01T00:00:00.000Z",
             "age_s": 1.235,
-            "silent": False,
+            "stale": False,
             "ready": True,
             "waiting_for": {"airy/webhooks/publisher": "redis is away"},
             "components": {
@@ -68,15 +71,15 @@ async def test_a_process_is_told_with_all_it_said_and_how_long_ago_that_was() ->
     }
 
 
-async def test_who_is_silent_is_not_ready_whatever_it_said() -> None:
-    async with desk() as edge:
-        edge.status.told = Fleet([Known(SAID, 42.0, True)], {})
-        (one,) = (await edge.asked("/processes.list"))["data"]
+async def test_a_stale_process_is_never_ready() -> None:
+    async with api_harness() as api:
+        api.health.fleet_status = FleetStatus([ProcessInfo(STATUS, 42.0, True)], {})
+        (one,) = (await api.call("/processes.list"))["data"]
 
-    assert (one["ready"], one["silent"], one["age_s"]) == (False, True, 42.0)
+    assert (one["ready"], one["stale"], one["age_s"]) == (False, True, 42.0)
 
 
-async def test_who_may_not_operate_sees_no_processes() -> None:
-    async with desk(authenticators=[Reader()]) as edge:
-        assert (await edge.post("/processes.list", {})).status == 403
-        assert (await edge.post("/client.config", {})).status == 200
+async def test_listing_processes_needs_the_operate_permission() -> None:
+    async with api_harness(authenticators=[Reader()]) as api:
+        assert (await api.post("/processes.list", {})).status == 403
+        assert (await api.post("/client.config", {})).status == 200

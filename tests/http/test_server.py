@@ -1,6 +1,6 @@
-"""The server over real sockets: what it serves, what it refuses, and how it stops."""
+"""`HttpServer` over real sockets: requests, limits on clients, draining."""
 
-from asyncio import Transport  # noqa: TID251 - what the server's protocol is handed
+from asyncio import Transport  # noqa: TID251 - the argument of the server's protocol
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -15,23 +15,23 @@ from airy.actors.runtime import Context
 from airy.clock import SystemClock
 from airy.errors import Refused
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
-from airy.http.bodies import BodyReader, Disconnected
-from airy.http.connection import Connection, Limits
-from airy.http.server import HttpServer, _Server
+from airy.http.connection import ConnectionLimits, HttpConnection
+from airy.http.request_bodies import BodyReader, ClientDisconnected
+from airy.http.server import HttpServer, _UvicornServer
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
-QUICK = Limits(header_s=0.2, request_s=0.4, keep_alive_s=1, stalled_s=0.3, connections_max=8)
-PATIENCE_S = 120.0  # for what must come: the machine may be busy
-PATIENT = Limits(header_s=600, request_s=600, keep_alive_s=600, stalled_s=600, connections_max=8)
+QUICK = ConnectionLimits(header_s=0.2, request_s=0.4, keep_alive_s=1, stalled_s=0.3, connections_max=8)
+PATIENCE_S = 120.0  # for events that must happen: the machine may be busy
+PATIENT = ConnectionLimits(header_s=600, request_s=600, keep_alive_s=600, stalled_s=600, connections_max=8)
 
 
 class Echo:
-    """Answers with the body's size; `/hold` waits for `go`; `/much` answers with megabytes."""
+    """Responds with the body's size; `/hold` waits for `resume`; `/large` responds with 20 MB."""
 
     def __init__(self) -> None:
-        self.go = anyio.Event()
-        self.began = anyio.Event()
+        self.resume = anyio.Event()
+        self.started = anyio.Event()
         self.ended: list[str] = []
         self._reader = BodyReader()
 
@@ -39,14 +39,14 @@ class Echo:
         try:
             body = await self._reader.read(receive, scope["headers"])
             if scope["path"] == "/hold":
-                self.began.set()
-                await self.go.wait()
-            answer = b"x" * 20_000_000 if scope["path"] == "/much" else b"%d" % len(body)
+                self.started.set()
+                await self.resume.wait()
+            answer = b"x" * 20_000_000 if scope["path"] == "/large" else b"%d" % len(body)
             headers = [(b"content-length", b"%d" % len(answer))]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": answer})
-            self.ended.append("answered")
-        except Disconnected:
+            self.ended.append("responded")
+        except ClientDisconnected:
             self.ended.append("disconnected")
         except BaseException as error:
             self.ended.append(type(error).__name__)
@@ -55,7 +55,7 @@ class Echo:
 
 @asynccontextmanager
 async def serving(
-    app: AsgiApp, limits: Limits = PATIENT, drain_s: float = 0.5
+    app: AsgiApp, limits: ConnectionLimits = PATIENT, drain_s: float = 0.5
 ) -> AsyncIterator[tuple[int, Context, HttpServer]]:
     ready = anyio.Event()
     ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
@@ -87,7 +87,7 @@ async def exchange(port: int, *parts: bytes, gap_s: float = 0.0) -> bytes:
 
 
 async def too_slow(port: int, *parts: bytes) -> bytes:
-    """What a slow client is told. One that was so slow that it had not begun is told nothing, and tries again."""
+    """The response to a slow client. A client too slow to begin a request gets none, and connects again."""
     while not (answer := await exchange(port, *parts, gap_s=0.05)):
         pass
     return answer
@@ -116,7 +116,7 @@ def problem_of(answer: bytes) -> dict[str, object]:
 CLOSE = b"Host: x\r\nConnection: close\r\n"
 
 
-async def test_it_serves_on_the_port_it_says() -> None:
+async def test_the_server_listens_on_the_address_it_reports() -> None:
     async with serving(Echo()) as (port, *_):
         answer = await exchange(port, b"POST /a HTTP/1.1\r\n" + CLOSE + b"Content-Length: 3\r\n\r\nabc")
         assert status_of(answer) == 200
@@ -132,7 +132,7 @@ async def test_one_connection_carries_many_requests() -> None:
         assert (await exchange(port, request, last, gap_s=0.3)).count(b"HTTP/1.1 200 OK") == 2
 
 
-async def test_a_taken_port_is_refused_in_words() -> None:
+async def test_a_port_in_use_is_a_refused_error_with_the_reason() -> None:
     async with serving(Echo()) as (port, ctx, _):
         with pytest.raises(Refused, match=f"cannot listen on 127.0.0.1:{port}: address already in use"):
             await HttpServer(Echo(), port=port).run(ctx)
@@ -141,26 +141,26 @@ async def test_a_taken_port_is_refused_in_words() -> None:
 # --- slow clients
 
 
-async def test_a_connection_that_says_nothing_is_closed() -> None:
+async def test_a_connection_without_a_request_is_closed() -> None:
     async with serving(Echo(), QUICK) as (port, *_):
         assert await exchange(port) == b""
 
 
-async def test_an_idle_connection_that_only_mutters_is_closed_all_the_same() -> None:
-    """Any byte ends the wait for the next request, and a line break begins none."""
-    async with serving(Echo(), Limits(header_s=0.6, keep_alive_s=600)) as (port, *_):
+async def test_an_idle_connection_that_sends_only_line_breaks_is_closed() -> None:
+    """Any byte ends the keep-alive time, but a line break does not begin a request."""
+    async with serving(Echo(), ConnectionLimits(header_s=0.6, keep_alive_s=600)) as (port, *_):
         answer = await too_slow(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n")
         assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
-async def test_dripped_headers_are_cut_off() -> None:
+async def test_headers_that_arrive_too_slowly_are_a_408() -> None:
     async with serving(Echo(), QUICK) as (port, *_):
         answer = await too_slow(port, b"GET / HTTP/1.1\r\n", *(b"X: y\r\n" for _ in range(40)))
         assert status_of(answer) == 408
         assert problem_of(answer)["code"] == "timed_out"
 
 
-async def test_a_dripped_body_is_cut_off_and_its_handler_ends() -> None:
+async def test_a_body_that_arrives_too_slowly_is_a_408_and_its_handler_ends() -> None:
     app = Echo()
     async with serving(app, replace(QUICK, header_s=600)) as (port, *_):
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
@@ -170,7 +170,7 @@ async def test_a_dripped_body_is_cut_off_and_its_handler_ends() -> None:
 
 
 class Unflushed(Transport):
-    """A connection whose peer takes nothing: closing it does not end it yet."""
+    """A transport whose peer does not read: `close` does not end the connection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,10 +189,10 @@ class Unflushed(Transport):
         return 0
 
 
-async def test_a_handler_ends_at_once_even_if_the_refusal_cannot_be_delivered() -> None:
+async def test_a_handler_ends_at_once_even_if_the_408_cannot_be_delivered() -> None:
     app = Echo()
-    server = _Server(HttpServer(app)._config())
-    connection = Connection(server.config, server.server_state, {}, limits=QUICK)
+    server = _UvicornServer(HttpServer(app)._config())
+    connection = HttpConnection(server.config, server.server_state, {}, limits=QUICK)
     transport = Unflushed()
     connection.connection_made(transport)
     connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
@@ -203,25 +203,25 @@ async def test_a_handler_ends_at_once_even_if_the_refusal_cannot_be_delivered() 
     assert transport.written.startswith(b"HTTP/1.1 408")
 
 
-async def test_a_handler_that_takes_its_time_is_not_the_clients_fault() -> None:
+async def test_a_slow_handler_does_not_count_against_the_client() -> None:
     app = Echo()
     async with serving(app, replace(QUICK, header_s=600)) as (port, *_), anyio.create_task_group() as tasks:
 
-        async def let_go() -> None:
+        async def resume() -> None:
             await anyio.sleep(0.6)
-            app.go.set()
+            app.resume.set()
 
-        tasks.start_soon(let_go)
+        tasks.start_soon(resume)
         answer = await exchange(port, b"POST /hold HTTP/1.1\r\n" + CLOSE + b"Content-Length: 1\r\n\r\na")
         assert status_of(answer) == 200
 
 
-async def test_a_client_that_does_not_read_its_answer_is_dropped() -> None:
+async def test_a_client_that_does_not_read_the_response_is_disconnected() -> None:
     limits = replace(QUICK, header_s=600, request_s=600)
     async with serving(Echo(), limits) as (port, _, server), await anyio.connect_tcp("127.0.0.1", port) as stream:
         while not server.connections:
             await anyio.sleep(0.01)
-        await stream.send(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         while server.connections:
             await anyio.sleep(0.05)
         received = bytearray()
@@ -229,7 +229,7 @@ async def test_a_client_that_does_not_read_its_answer_is_dropped() -> None:
         assert len(received) < 20_000_000
 
 
-# --- greedy clients
+# --- limits on size
 
 
 @pytest.mark.parametrize(
@@ -248,20 +248,20 @@ async def test_too_many_or_too_large_headers_are_a_431(head: bytes) -> None:
         assert problem_of(answer)["code"] == "too_large"
 
 
-async def test_a_huge_url_is_refused() -> None:
+async def test_a_huge_url_is_a_431() -> None:
     async with serving(Echo()) as (port, *_):
         assert status_of(await exchange(port, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")) == 431
 
 
-async def test_endless_trailers_are_refused() -> None:
+async def test_endless_trailers_are_a_431() -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
     async with serving(Echo()) as (port, *_):
         answer = await exchange(port, head + b"X: ", *(b"y" * 8_000 for _ in range(10)), gap_s=0.001)
         assert status_of(answer) == 431
 
 
-async def test_headers_up_to_the_limits_and_large_bodies_pass() -> None:
-    limits = Limits(headers_max=64, header_bytes_max=16_384)
+async def test_headers_up_to_the_limits_and_large_bodies_are_accepted() -> None:
+    limits = ConnectionLimits(headers_max=64, header_bytes_max=16_384)
     headers = b"".join(b"X-%d: %s\r\n" % (number, b"y" * 200) for number in range(60))
     body = b"z" * 500_000
     async with serving(Echo(), limits) as (port, *_):
@@ -271,7 +271,7 @@ async def test_headers_up_to_the_limits_and_large_bodies_pass() -> None:
         assert answer.endswith(b"500000")
 
 
-async def test_connections_beyond_the_cap_are_told_so() -> None:
+async def test_connections_beyond_the_limit_are_a_503() -> None:
     limits = replace(PATIENT, connections_max=2)
     async with serving(Echo(), limits) as (port, *_):
         async with await anyio.connect_tcp("127.0.0.1", port), await anyio.connect_tcp("127.0.0.1", port):
@@ -283,7 +283,7 @@ async def test_connections_beyond_the_cap_are_told_so() -> None:
                 pass
 
 
-# --- deceitful clients
+# --- request smuggling
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ async def test_connections_beyond_the_cap_are_told_so() -> None:
     ],
     ids=["cl-te", "te-cl", "cl-cl", "chunk", "name", "folded", "tls", "text"],
 )
-async def test_requests_two_servers_could_read_differently_are_a_400_and_closed(request_bytes: bytes) -> None:
+async def test_ambiguous_requests_are_a_400_and_close_the_connection(request_bytes: bytes) -> None:
     async with serving(Echo()) as (port, *_):
         answer = await exchange(port, request_bytes)
         assert status_of(answer) == 400
@@ -311,7 +311,7 @@ async def test_requests_two_servers_could_read_differently_are_a_400_and_closed(
 # --- stopping
 
 
-async def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> None:
+async def test_draining_finishes_open_requests_and_accepts_no_new_ones() -> None:
     app = Echo()
     answers: list[bytes] = []
     async with serving(app, drain_s=PATIENCE_S) as (port, ctx, server), anyio.create_task_group() as tasks:
@@ -320,7 +320,7 @@ async def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> No
             answers.append(await exchange(port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"))
 
         tasks.start_soon(ask)
-        await app.began.wait()
+        await app.started.wait()
         idle = await anyio.connect_tcp("127.0.0.1", port)
         while server.connections < 2:
             await anyio.sleep(0.01)
@@ -330,21 +330,21 @@ async def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> No
         await idle.aclose()
         with pytest.raises(OSError, match=r"refused|failed"):
             await anyio.connect_tcp("127.0.0.1", port)
-        app.go.set()
+        app.resume.set()
     assert status_of(answers[0]) == 200
     assert b"connection: close" in answers[0]
 
 
-async def test_a_drain_ends_after_its_time_whoever_is_still_there() -> None:
+async def test_a_drain_ends_at_its_deadline_and_cancels_open_requests() -> None:
     app = Echo()
     async with serving(app) as (port, ctx, _), anyio.create_task_group() as tasks:
         tasks.start_soon(exchange, port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
-        await app.began.wait()
+        await app.started.wait()
         ctx.draining.set()
     assert app.ended == ["CancelledError"]
 
 
-async def test_cancelling_it_leaves_no_task_and_no_socket() -> None:
+async def test_cancelling_the_server_leaves_no_task_and_no_socket() -> None:
     app = Echo()
     ready = anyio.Event()
     ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
@@ -355,7 +355,7 @@ async def test_cancelling_it_leaves_no_task_and_no_socket() -> None:
         assert server.address is not None
         port = server.address[1]
         outer.start_soon(exchange, port, b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
-        await app.began.wait()
+        await app.started.wait()
         tasks.cancel_scope.cancel()
     assert app.ended == ["CancelledError"]
     assert server.address is None

@@ -1,7 +1,7 @@
-"""An ASGI application called without a server: one request in, one response out.
+"""Calls an ASGI application without a server: one request, one response.
 
-Faithful where it matters: messages come in the parts given, then a disconnect; what the application sends
-is checked for order, and it must answer exactly once.
+The body arrives in the given parts, then `http.disconnect`. The order of the sent messages is checked, and the
+application must respond exactly once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,10 +11,10 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from airy.http.asgi import AsgiApp, Message
+from airy.http.asgi import AsgiApp, AsgiMessage
 
 
-class Response(Struct):
+class AsgiResponse(Struct):
     status: int
     headers: dict[str, str]
     body: bytes
@@ -23,8 +23,8 @@ class Response(Struct):
         return msgspec.json.decode(self.body)
 
 
-class Drip(Struct, frozen=True):
-    """A body part that arrives so many seconds after the one before."""
+class DelayedPart(Struct, frozen=True):
+    """A body part that arrives `after_s` seconds after the previous one."""
 
     part: bytes
     after_s: float
@@ -35,12 +35,12 @@ async def call(
     method: str,
     path: str,
     *,
-    body: bytes | Sequence[bytes | Drip] = b"",
+    body: bytes | Sequence[bytes | DelayedPart] = b"",
     headers: Iterable[tuple[str, str]] = (),
     query: str = "",
     complete: bool = True,
-) -> Response:
-    """`complete` False: the client leaves after the last part."""
+) -> AsgiResponse:
+    """`complete` False: the client disconnects after the last part."""
     parts = [body] if isinstance(body, bytes) else list(body)
     scope = {
         "type": "http",
@@ -57,18 +57,18 @@ async def call(
         "state": {},
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
     }
-    sent: list[Message] = []
+    sent: list[AsgiMessage] = []
 
-    async def receive() -> Message:
+    async def receive() -> AsgiMessage:
         if not parts:
             return {"type": "http.disconnect"}
         part = parts.pop(0)
-        if isinstance(part, Drip):
+        if isinstance(part, DelayedPart):
             await anyio.sleep(part.after_s)
             part = part.part
         return {"type": "http.request", "body": part, "more_body": bool(parts) or not complete}
 
-    async def send(message: Message) -> None:
+    async def send(message: AsgiMessage) -> None:
         sent.append(message)
 
     await app(scope, receive, send)
@@ -77,4 +77,4 @@ async def call(
     assert all(message["type"] == "http.response.body" for message in rest), sent
     assert not rest[-1].get("more_body"), "the response never ended"
     named = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
-    return Response(start["status"], named, b"".join(message.get("body", b"") for message in rest))
+    return AsgiResponse(start["status"], named, b"".join(message.get("body", b"") for message in rest))

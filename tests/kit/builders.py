@@ -1,7 +1,7 @@
-"""Facts and entities with defaults that make sense together, and seeded logs of them.
+"""Builders of facts and entities with consistent defaults, and seeded logs of them.
 
-`Chat` speaks for one conversation: every method makes the next fact of it, with an id of its own and a clock
-that moves one second per fact. Nothing here draws from anything but the seed it was given.
+`Chat` builds the facts of one conversation: every method returns the next one, with its own id and a time one
+second later. All randomness comes from the given seed.
 """
 
 from random import Random
@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from airy.model import ids
-from airy.model.dead import DeadDelivery
-from airy.model.delivery import Delivery
+from airy.model.dead_delivery import DeadDelivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel, Color, Tag, Template, Webhook
 from airy.model.fact import (
     ConversationRead,
@@ -99,10 +99,10 @@ def dead(
     *,
     died_at_ms: int = START_MS,
     reason: str = "10 attempts failed",
-    replayed_at_ms: int | None = None,
+    replay_requested_at_ms: int | None = None,
     body: bytes | None = None,
 ) -> DeadDelivery:
-    """A delivery that was given up."""
+    """A dead delivery."""
     return DeadDelivery(
         delivery_id=f"event {number}:{webhook_id}",
         webhook_id=webhook_id,
@@ -115,13 +115,13 @@ def dead(
         attempts=10,
         reason=reason,
         died_at_ms=died_at_ms,
-        replayed_at_ms=replayed_at_ms,
+        replay_requested_at_ms=replay_requested_at_ms,
         body=Raw(body if body is not None else b'{"id":"event %d"}' % number),
     )
 
 
 class Chat:
-    """One conversation's facts. `seed` only names it: two chats with one seed are the same conversation."""
+    """Builds facts of one conversation. Two chats with the same `seed` are the same conversation."""
 
     def __init__(self, seed: int = 0, *, source: str = "facebook", source_channel_id: str = PAGE) -> None:
         self.source = source
@@ -147,11 +147,11 @@ class Chat:
         return f"m_{self._seed}_{name}"
 
     def inbound_id(self, name: object) -> str:
-        """The message id of what `received(name)` makes."""
+        """The message id of `received(name)`."""
         return ids.message_id(self.channel_id, self.provider_id(name))
 
     def outbound_id(self, name: object) -> str:
-        """The message id of what `queued(name)` makes."""
+        """The message id of `queued(name)`."""
         return ids.derive(self.conversation_id, f":ours:{name}")
 
     def received(
@@ -187,7 +187,7 @@ class Chat:
         ours: object = None,
         sender_id: str = "facebook:inbox",
     ) -> MessageEchoed:
-        """`ours` names the queued message it carries the id of."""
+        """`ours`: the name of the queued message whose id it carries."""
         provider_id = self.provider_id(name)
         return MessageEchoed(
             **self._base(at_ms, fact_id or ids.derive(self.conversation_id, f":echoed:{name}:{ours}")),
@@ -256,7 +256,7 @@ class Chat:
         provider: object = None,
         at_ms: int | None = None,
     ) -> SendSucceeded:
-        """`provider` names the provider id it got."""
+        """`provider`: the name of the provider id it received."""
         return SendSucceeded(
             **self._base(at_ms, None),
             message_id=self.outbound_id(name),
@@ -297,7 +297,7 @@ class Chat:
 
     def receipt(
         self,
-        state: Delivery,
+        state: DeliveryState,
         *names: object,
         watermark_ms: int | None = None,
         error: str = "",
@@ -435,7 +435,7 @@ def seeded_log(seed: int, *, facts: int, conversations: int = 20, repeats: float
 
 
 class _Writer:
-    """One conversation's plausible next fact."""
+    """Generates a plausible next fact of one conversation."""
 
     def __init__(self, chat: Chat, random: Random) -> None:
         self._chat = chat
@@ -493,7 +493,7 @@ class _Writer:
             case 4:
                 plan += [chat.failed(name)]
             case _:
-                plan += [chat.succeeded(name, provider=name), chat.receipt(Delivery.DELIVERED, name)]
+                plan += [chat.succeeded(name, provider=name), chat.receipt(DeliveryState.DELIVERED, name)]
         if random.random() < 0.5:
-            plan.append(chat.receipt(Delivery.READ, watermark_ms=chat.now_ms))
+            plan.append(chat.receipt(DeliveryState.READ, watermark_ms=chat.now_ms))
         return plan

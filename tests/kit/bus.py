@@ -1,4 +1,4 @@
-"""A bus to test with, and the clock it goes by."""
+"""A running bus for tests, and its clock."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,16 +8,16 @@ import anyio
 
 from airy.bus.api import Bus, Reader
 from airy.bus.record import Record
-from airy.bus.worker import task_group
-from tests.kit.pulse import LonePulse
+from airy.task_group import task_group
+from tests.kit.lifecycle import RecordingLifecycle
 
-READ_S = 120.0  # for what must come: the machine may be busy
+READ_S = 120.0  # for records that must come: the machine may be busy
 
 B = TypeVar("B", bound=Bus)
 
 
 class StepClock:
-    """Wall time that goes only where it is told to."""
+    """Wall time that a test sets."""
 
     def __init__(self, ms: int = 1_767_225_600_000) -> None:
         self.ms = ms
@@ -28,17 +28,17 @@ class StepClock:
 
 @asynccontextmanager
 async def running(bus: B) -> AsyncIterator[B]:
-    """Alive inside, drained afterwards."""
-    pulse = LonePulse()
+    """Runs inside the block, drained afterwards."""
+    lifecycle = RecordingLifecycle()
     async with task_group() as tasks:
-        tasks.start_soon(bus.run, pulse)
-        await pulse.is_ready.wait()
+        tasks.start_soon(bus.run, lifecycle)
+        await lifecycle.is_ready.wait()
         yield bus
-        pulse.draining.set()
+        lifecycle.draining.set()
 
 
 async def read(reader: Reader, count: int, *, records_max: int = 10_000) -> list[Record]:
-    """So many records; fails when they do not come."""
+    """This many records; fails when they do not come."""
     records: list[Record] = []
     with anyio.fail_after(READ_S):
         while len(records) < count:

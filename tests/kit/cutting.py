@@ -1,4 +1,4 @@
-"""A TCP proxy that loses the answer to the n-th request: all of it, or the end. The request was served."""
+"""A TCP proxy that drops the response to the n-th request, all of it or its end. The request itself is served."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ CHUNK_BYTES = 1_048_576
 
 
 class CuttingProxy:
-    """Requests are counted over all connections, as the client writes them: a pipeline is one."""
+    """Requests are counted over all connections, per write of the client: a pipeline is one."""
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
@@ -22,12 +22,12 @@ class CuttingProxy:
         self._keep_bytes = 0
 
     def cut(self, after_requests: int, *, keep_bytes: int = 0) -> None:
-        """From here on, let so many requests pass, and give only so much of the answer to the next one."""
+        """From now on, pass this many requests, then only this many bytes of the next response."""
         self._cut = self.requests + after_requests
         self._keep_bytes = keep_bytes
 
     def disarm(self) -> bool:
-        """Let everything pass from here on; whether an answer was lost."""
+        """Pass everything from now on; returns whether a response was dropped."""
         cut, self._cut = self._cut is None, None
         return cut
 

@@ -1,12 +1,13 @@
-"""A publisher and a dispatcher at work on a real queue, while something happens to it: what must have arrived then."""
+"""A publisher and a dispatcher on a real queue while failures are injected, and what must be delivered afterwards."""
 
 from collections.abc import Awaitable, Callable
 
 import anyio
 
-from airy.actors.webhooks.dispatcher import Dispatcher
-from airy.actors.webhooks.publisher import Publisher
-from airy.actors.webhooks.queue_redis import RedisQueue
+from airy.actors.delivery import DeliveryTimeouts
+from airy.actors.dispatcher import Dispatcher, DispatcherLimits
+from airy.actors.publisher import Publisher, PublisherLimits
+from airy.queue.redis import RedisQueue
 from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, lanes, logged
 
 CHANGES = 60
@@ -16,9 +17,8 @@ GIVE_UP_S = 120.0
 
 
 def publisher(outbox: Outbox, queue: RedisQueue) -> Publisher:
-    return Publisher(
-        outbox.bus, outbox, outbox, queue, forget=outbox.forget_changes, idle_s=0.05, audit_s=0.1, commit_s=0.1
-    )
+    limits = PublisherLimits(idle_s=0.05, position_check_s=0.1, commit_s=0.1)
+    return Publisher(outbox.bus, outbox, outbox, queue, prune_changes=outbox.prune_changes, limits=limits)
 
 
 def dispatcher(outbox: Outbox, queue: RedisQueue, endpoints: Endpoints) -> Dispatcher:
@@ -29,15 +29,15 @@ def dispatcher(outbox: Outbox, queue: RedisQueue, endpoints: Endpoints) -> Dispa
         queue,
         endpoints,
         sealer=SEALER,
-        switch_off=outbox.switch_off,
-        arrived=queue.arrived,
-        poll_s=0.2,
-        total_s=1.0,
+        disable_webhook=outbox.disable_webhook,
+        wait_for_arrival=queue.wait_for_arrival,
+        limits=DispatcherLimits(poll_s=0.2),
+        timeouts=DeliveryTimeouts(total_s=1.0),
     )
 
 
 async def delivered_through(queue: RedisQueue, at: dict[int, Callable[[], Awaitable[object]]]) -> Endpoints:
-    """Changes all the time, and at some numbers something that happens to Redis."""
+    """Publishes changes, runs a failure of Redis after some of them, and waits until every change is delivered."""
     endpoints = Endpoints()
     await queue.open()
     try:

@@ -15,8 +15,8 @@ Change = tuple[int, bytes | None]
 """Offset and bytes of a write; size and None of a truncation."""
 
 
-class Platter:
-    """One file: what is surely on it, and what was only written."""
+class FileImage:
+    """One file: its synced content, and writes that are not synced yet."""
 
     def __init__(self, content: bytes) -> None:
         self.synced = bytearray(content)
@@ -50,12 +50,12 @@ def apply(content: bytearray, change: Change) -> None:
 
 
 class Disk(apsw.VFS):
-    """Register it by making one; `open_journal(..., vfs=disk.name)` writes to it."""
+    """Registered by its constructor; `open_journal(..., vfs=disk.name)` writes to it."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "")
         self.name = name
-        self.platters: dict[str, Platter] = {}
+        self.images: dict[str, FileImage] = {}
         self.failing_syncs = False
         self.full = False
         self.reads = 0
@@ -67,10 +67,10 @@ class Disk(apsw.VFS):
 
     def xDelete(self, name: str, sync_directory: bool) -> None:  # noqa: N802
         super().xDelete(name, sync_directory)
-        self.platters.pop(name, None)
+        self.images.pop(name, None)
 
     def cut_at(self, step: int, then: Callable[[], None]) -> None:
-        """The power goes just before this write or sync: `then` looks at what that leaves behind."""
+        """Cut the power just before this write or sync; `then` checks what is left."""
         self._cut = (step, then)
 
     def step(self) -> None:
@@ -79,14 +79,14 @@ class Disk(apsw.VFS):
         self.steps += 1
 
     def syncs(self, suffix: str) -> int:
-        return sum(platter.syncs for name, platter in self.platters.items() if name.endswith(suffix))
+        return sum(image.syncs for name, image in self.images.items() if name.endswith(suffix))
 
     def power_loss(self, chance: Random, directory: Path) -> None:
-        """What is found after the lights are back on, as files in a fresh directory."""
+        """The files after the power cut, in a new directory."""
         directory.mkdir()
-        for name, platter in self.platters.items():
+        for name, image in self.images.items():
             if not name.endswith("-journal"):
-                (directory / Path(name).name).write_bytes(platter.after_power_loss(chance))
+                (directory / Path(name).name).write_bytes(image.after_power_loss(chance))
 
 
 class DiskFile(apsw.VFSFile):
@@ -94,8 +94,8 @@ class DiskFile(apsw.VFSFile):
         super().__init__("", name, flags)
         self._disk = disk
         self._name = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
-        if self._name not in disk.platters:
-            disk.platters[self._name] = Platter(Path(self._name).read_bytes())
+        if self._name not in disk.images:
+            disk.images[self._name] = FileImage(Path(self._name).read_bytes())
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
         self._disk.reads += 1
@@ -106,15 +106,15 @@ class DiskFile(apsw.VFSFile):
         if self._disk.full:
             raise apsw.FullError
         super().xWrite(data, offset)
-        self._disk.platters[self._name].pending.append((offset, bytes(data)))
+        self._disk.images[self._name].pending.append((offset, bytes(data)))
 
     def xTruncate(self, size: int) -> None:  # noqa: N802
         super().xTruncate(size)
-        self._disk.platters[self._name].pending.append((size, None))
+        self._disk.images[self._name].pending.append((size, None))
 
     def xSync(self, flags: int) -> None:  # noqa: N802
         self._disk.step()
         if self._disk.failing_syncs:
             raise apsw.IOError
         super().xSync(flags)
-        self._disk.platters[self._name].sync()
+        self._disk.images[self._name].sync()

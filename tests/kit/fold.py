@@ -1,7 +1,6 @@
-"""The reference: a fold over dictionaries, with no store, no batches and no cleverness to be wrong in.
+"""The reference fold: the fold over dictionaries, without store, batches or caches. Every store must agree with it.
 
-What it answers is what every store must answer. Keeps encoded copies, so that nothing is shared by accident
-and every fold goes through what a restart would read back.
+It keeps encoded copies, so that no struct is shared by accident and every fold reads what a restart would read.
 """
 
 from collections.abc import Iterable
@@ -11,16 +10,14 @@ import msgspec
 
 from airy.model.change import Change
 from airy.model.conversation import Conversation, Message
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import WATERMARK_STATES
 from airy.model.fact import Fact
 from airy.model.fold import Folded, fold
 
-_IN_REACH = frozenset({Delivery.UNKNOWN, Delivery.SENT, Delivery.DELIVERED})
 
-
-def in_reach(message: Message, above_ms: int, at_ms: int) -> bool:
-    ours = message.delivery in _IN_REACH and not message.from_contact
-    return ours and above_ms < message.out_at_ms <= at_ms
+def under_watermark(message: Message, above_ms: int, at_ms: int) -> bool:
+    outbound = message.delivery in WATERMARK_STATES and not message.from_contact
+    return outbound and above_ms < message.dispatched_at_ms <= at_ms
 
 
 def latest(messages: Iterable[Message], excluding: str) -> Message | None:
@@ -34,7 +31,7 @@ class DictState:
     def __init__(self) -> None:
         self._conversation: bytes | None = None
         self._messages: dict[str, bytes] = {}
-        self.memory: dict[str, bool] = {}
+        self.seen_facts: dict[str, bool] = {}
 
     def conversation(self) -> Conversation | None:
         encoded = self._conversation
@@ -55,8 +52,8 @@ class DictState:
     def message_by_provider_id(self, provider_id: str) -> Message | None:
         return next((message for message in self.messages() if message.provider_id == provider_id), None)
 
-    def ours_up_to(self, at_ms: int, *, above_ms: int) -> Iterable[Message]:
-        return [message for message in self.messages() if in_reach(message, above_ms, at_ms)]
+    def outbound_up_to(self, at_ms: int, *, above_ms: int) -> Iterable[Message]:
+        return [message for message in self.messages() if under_watermark(message, above_ms, at_ms)]
 
     def latest_message(self, *, excluding: str) -> Message | None:
         return latest(self.messages(), excluding)
@@ -67,39 +64,39 @@ class DictState:
         self._messages[message.id] = msgspec.json.encode(message)
 
     def seen(self, fact_id: str) -> bool:
-        return fact_id in self.memory
+        return fact_id in self.seen_facts
 
-    def remember(self, fact_id: str, *, accepted: bool) -> None:
-        assert fact_id not in self.memory, f"{fact_id} was remembered twice"
-        self.memory[fact_id] = accepted
+    def mark_seen(self, fact_id: str, *, accepted: bool) -> None:
+        assert fact_id not in self.seen_facts, f"{fact_id} was marked as seen twice"
+        self.seen_facts[fact_id] = accepted
 
     def snapshot(self) -> bytes:
-        """Everything, as one encoded value: equal snapshots are equal states."""
+        """The whole state as one encoded value: equal snapshots are equal states."""
         return msgspec.json.encode(
-            [self._conversation, sorted(self._messages.items()), sorted(self.memory.items())],
+            [self._conversation, sorted(self._messages.items()), sorted(self.seen_facts.items())],
         )
 
     @classmethod
     def restored(cls, snapshot: bytes) -> "DictState":
-        conversation, messages, memory = msgspec.json.decode(
+        conversation, messages, seen_facts = msgspec.json.decode(
             snapshot,
             type=tuple[bytes | None, list[tuple[str, bytes]], list[tuple[str, bool]]],
         )
         state = cls()
         state._conversation = conversation
         state._messages = dict(messages)
-        state.memory = dict(memory)
+        state.seen_facts = dict(seen_facts)
         return state
 
 
 class LiveState:
-    """`FoldState` over the structs themselves: what a store has in memory within a batch, and the cheapest there is."""
+    """`FoldState` over the structs themselves, as a store holds them within a batch; the cheapest implementation."""
 
     def __init__(self) -> None:
         self._conversation: Conversation | None = None
         self._messages: dict[str, Message] = {}
         self._by_provider_id: dict[str, Message] = {}
-        self._memory: dict[str, bool] = {}
+        self._seen_facts: dict[str, bool] = {}
 
     def conversation(self) -> Conversation | None:
         return self._conversation
@@ -114,8 +111,8 @@ class LiveState:
         message = self._by_provider_id.get(provider_id)
         return message if message is not None and message.provider_id == provider_id else None
 
-    def ours_up_to(self, at_ms: int, *, above_ms: int) -> Iterable[Message]:
-        return [message for message in self._messages.values() if in_reach(message, above_ms, at_ms)]
+    def outbound_up_to(self, at_ms: int, *, above_ms: int) -> Iterable[Message]:
+        return [message for message in self._messages.values() if under_watermark(message, above_ms, at_ms)]
 
     def latest_message(self, *, excluding: str) -> Message | None:
         return latest(self._messages.values(), excluding)
@@ -126,29 +123,29 @@ class LiveState:
             self._by_provider_id[message.provider_id] = message
 
     def seen(self, fact_id: str) -> bool:
-        return fact_id in self._memory
+        return fact_id in self._seen_facts
 
-    def remember(self, fact_id: str, *, accepted: bool) -> None:
-        self._memory[fact_id] = accepted
+    def mark_seen(self, fact_id: str, *, accepted: bool) -> None:
+        self._seen_facts[fact_id] = accepted
 
-    def frozen(self) -> DictState:
-        """The same, encoded."""
+    def encoded(self) -> DictState:
+        """A copy with encoded structs."""
         state = DictState()
         if self._conversation is not None:
             state.put_conversation(self._conversation)
         for message in self._messages.values():
             state.put_message(message)
-        state.memory = dict(self._memory)
+        state.seen_facts = dict(self._seen_facts)
         return state
 
 
-class Reference:
+class ReferenceFold:
     """The fold of a log of many conversations."""
 
     def __init__(self) -> None:
         self.states: dict[str, DictState] = {}
         self.changes: list[Change] = []
-        self.accepted: dict[str, bool] = {}  # by fact id; the first answer counts
+        self.accepted: dict[str, bool] = {}  # by fact id; of duplicates, the first
 
     def fold(self, fact: Fact) -> Folded:
         folded = fold(self.state(fact.conversation_id), fact)
@@ -156,7 +153,7 @@ class Reference:
         self.accepted.setdefault(fact.id, folded.accepted)
         return folded
 
-    def fold_all(self, facts: Iterable[Fact]) -> "Reference":
+    def fold_all(self, facts: Iterable[Fact]) -> "ReferenceFold":
         for fact in facts:
             self.fold(fact)
         return self
@@ -175,12 +172,12 @@ class Reference:
         return message
 
     def digest(self) -> str:
-        """Over all states, whatever the order in which conversations came."""
+        """Over all states, independent of the order of conversations."""
         whole = sha256()
         for conversation_id in sorted(self.states):
             whole.update(self.states[conversation_id].snapshot())
         return whole.hexdigest()
 
 
-def fold_all(facts: Iterable[Fact]) -> Reference:
-    return Reference().fold_all(facts)
+def fold_all(facts: Iterable[Fact]) -> ReferenceFold:
+    return ReferenceFold().fold_all(facts)

@@ -1,4 +1,4 @@
-"""A process that publishes to a journal and says what was acknowledged, until somebody kills it."""
+"""A process that publishes to a journal and prints acknowledged records, until it is killed."""
 
 import os
 import sys
@@ -7,9 +7,10 @@ from typing import Any
 
 import anyio
 
-from airy.bus import Bus, MemoryBus, Topic, open_journal
+from airy.bus import Bus, Topic
+from airy.bus.memory import MemoryBus, open_journal
 from airy.clock import SystemClock
-from tests.kit.pulse import LonePulse
+from tests.kit.lifecycle import RecordingLifecycle
 
 TOPIC: Topic[Any] = Topic("facts", bytes, partitions=4, retention="kept")
 
@@ -17,11 +18,11 @@ TOPIC: Topic[Any] = Topic("facts", bytes, partitions=4, retention="kept")
 async def publish(bus: Bus, cycle: str, name: int) -> None:
     number = 0
     while True:
-        emits = [TOPIC.emit(f"{name}", b"%s-%d-%d-%d" % (cycle.encode(), name, number, n)) for n in range(3)]
-        positions = await bus.publish(emits)
+        records = [TOPIC.record(f"{name}", b"%s-%d-%d-%d" % (cycle.encode(), name, number, n)) for n in range(3)]
+        positions = await bus.publish(records)
         lines = [
-            b"%d %d %s\n" % (position.partition, position.offset, emit.value or b"")
-            for position, emit in zip(positions, emits, strict=True)
+            b"%d %d %s\n" % (position.partition, position.offset, record.value or b"")
+            for position, record in zip(positions, records, strict=True)
         ]
         os.write(1, b"".join(lines))
         number += 1
@@ -31,7 +32,7 @@ async def main(directory: Path, cycle: str) -> None:
     with open_journal(directory) as journal:
         bus = MemoryBus([TOPIC], clock=SystemClock(), journal=journal)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(bus.run, LonePulse())
+            tasks.start_soon(bus.run, RecordingLifecycle())
             for name in range(8):
                 tasks.start_soon(publish, bus, cycle, name)
 

@@ -1,4 +1,4 @@
-"""`airy log import` of a file, with the configuration of this directory, killed after so many publishes of the many."""
+"""`airy log import` of a file in this directory, killed after a number of publishes."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airy.bus.kafka import KafkaBus
-from airy.bus.record import Emit, Position
+from airy.bus.record import Position, ProducerRecord
 from airy.cli import main
 
 PUBLISHES = 12
@@ -18,10 +18,10 @@ def run(path: Path) -> None:
     publish: Any = KafkaBus.publish
     done = 0
 
-    async def counted(bus: KafkaBus, emits: Sequence[Emit]) -> Sequence[Position]:
+    async def counted(bus: KafkaBus, records: Sequence[ProducerRecord]) -> Sequence[Position]:
         nonlocal done
         done += 1
-        positions: Sequence[Position] = await publish(bus, emits)
+        positions: Sequence[Position] = await publish(bus, records)
         if done == PUBLISHES:
             os.kill(os.getpid(), signal.SIGKILL)
         return positions

@@ -1,4 +1,4 @@
-"""Traffic under which things are broken, and the proof: nothing lost, nothing doubled, everything in order."""
+"""Load for fault tests, and the checks afterwards: nothing lost, nothing duplicated, everything in order."""
 
 import hmac
 from collections import Counter
@@ -13,32 +13,32 @@ import msgspec
 from airy.model import ids
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.options import DEMO_PAGE
-from airy.sim.messenger.world import Person
-from tests.kit.process import Subscriber, insist
+from airy.sim.messenger.state import Person
+from tests.kit.process import Subscriber, call_retrying
 
 PEOPLE = 8
 POSTERS = 6
 FIRST_MS = 1_767_225_600_000
-LISTED_WITHIN_S = 120.0  # by a replica that was told later than others
+LISTED_WITHIN_S = 120.0  # the slowest replica lists a message this late at most
 
 
-class Instance(Protocol):
-    """One process, or a front before several."""
+class AiryServer(Protocol):
+    """One process, or a load balancer in front of several."""
 
     @property
     def url(self) -> str: ...
     async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any: ...
 
 
-class Load:
-    """Signed webhooks, as fast as they are taken, and agents' answers, one every so often.
+class LoadGenerator:
+    """Posts signed webhooks as fast as they are accepted, and sends agents' answers every `answer_every_s`.
 
-    What was acknowledged is remembered.
+    Records what was acknowledged.
     """
 
     def __init__(
         self,
-        airy: Instance,
+        airy: AiryServer,
         session: aiohttp.ClientSession,
         random: Random,
         *,
@@ -52,7 +52,7 @@ class Load:
         self._session = session
         self._random = random
         self._answer_every_s = answer_every_s
-        self._first_ms = first_ms  # when the first one wrote: who wrote long ago cannot be answered
+        self._first_ms = first_ms  # time of the first message: the reply window starts with it
         self._count = 0
 
     async def run(self, channel_id: str, *, posters: int = POSTERS) -> None:
@@ -67,7 +67,7 @@ class Load:
             await self.run(channel_id)
 
     async def _post(self) -> None:
-        """One person writes; the same webhook again until it is taken, as Meta does."""
+        """One person writes; a webhook is repeated until it is accepted, and sometimes after that, as Meta does."""
         while True:
             self._count += 1
             mid, text = f"m_{self._count}", f"message {self._count}"
@@ -82,24 +82,24 @@ class Load:
             entry = {"id": DEMO_PAGE.id, "time": at_ms, "messaging": [element]}
             body = msgspec.json.encode({"object": "page", "entry": [entry]})
             for _ in range(self._random.choice((1, 1, 1, 3))):
-                if await self._taken(body):
+                if await self._is_accepted(body):
                     self.acknowledged[mid] = text
 
-    async def _taken(self, body: bytes) -> bool:
+    async def _is_accepted(self, body: bytes) -> bool:
         signature = hmac.new(b"app-secret", body, sha256).hexdigest()
         headers = {"content-type": "application/json", "x-hub-signature-256": f"sha256={signature}"}
         try:
             async with self._session.post(f"{self._airy.url}/facebook", data=body, headers=headers) as answer:
-                taken = answer.status == 200
+                accepted = answer.status == 200
         except (aiohttp.ClientError, TimeoutError):
-            taken = False
-        if not taken:
+            accepted = False
+        if not accepted:
             self.refused += 1
             await anyio.sleep(0.01)
-        return taken
+        return accepted
 
     async def _answer(self, channel_id: str) -> None:
-        """Agents write too; each answer once, under a key."""
+        """Agents answer too; each answer with its own idempotency key."""
         while True:
             self._count += 1
             key = f"answer {self._count}"
@@ -113,14 +113,16 @@ class Load:
                 await anyio.sleep(0.05)
 
 
-def introduce(core: MessengerCore, now_ms: int) -> None:
-    """The people who will write, to a simulated Messenger that would refuse to send to strangers."""
+def add_people(core: MessengerCore, now_ms: int) -> None:
+    """Register the writing people at the simulated Messenger, which refuses sends to unknown recipients."""
     for number in range(PEOPLE):
         psid = _psid(number)
-        core.world.people[psid] = Person(psid, DEMO_PAGE.id, f"Person {number}", wrote_at_ms=now_ms)
+        core.state.people[psid] = Person(psid, DEMO_PAGE.id, f"Person {number}", wrote_at_ms=now_ms)
 
 
-async def delivered(subscriber: Subscriber, load: Load, channel_id: str, *, within_s: float) -> None:
+async def wait_until_delivered(
+    subscriber: Subscriber, load: LoadGenerator, channel_id: str, *, within_s: float
+) -> None:
     """Wait until every acknowledged message has reached the endpoint."""
     expected = _acknowledged(load, channel_id)
     with anyio.move_on_after(within_s) as limit:
@@ -129,23 +131,23 @@ async def delivered(subscriber: Subscriber, load: Load, channel_id: str, *, with
     assert not limit.cancelled_caught, f"{len(missing)} of {len(expected)} acknowledged messages were never delivered"
 
 
-async def nothing_amiss(
-    airy: Instance, session: aiohttp.ClientSession, load: Load, subscriber: Subscriber, channel_id: str
+async def assert_intact(
+    airy: AiryServer, session: aiohttp.ClientSession, load: LoadGenerator, subscriber: Subscriber, channel_id: str
 ) -> None:
     listed = await _listed(airy, session, _acknowledged(load, channel_id), channel_id)
     by_id = Counter(message["id"] for message in listed)
     assert by_id.most_common(1)[0][1] == 1, "a message is listed twice"
     said = Counter(msgspec.json.encode(_text(message)) for message in listed)
-    assert said.most_common(1)[0][1] == 1, f"two messages are one: {said.most_common(1)[0][0].decode()}"
+    assert said.most_common(1)[0][1] == 1, f"one text is listed twice: {said.most_common(1)[0][0].decode()}"
     texts = {message["id"]: message["content"] for message in listed}
     for mid, text in load.acknowledged.items():
         assert texts[ids.message_id(channel_id, mid)]["message"]["text"] == text
     for message_id, text in load.answered.items():
         assert texts[message_id] == {"text": text}
-    in_order(subscriber)
+    assert_in_order(subscriber)
 
 
-def in_order(subscriber: Subscriber) -> None:
+def assert_in_order(subscriber: Subscriber) -> None:
     """Every event has one body, and the first arrivals of a conversation are in its order."""
     bodies: dict[str, bytes] = {}
     order: dict[str, list[int]] = {}
@@ -158,33 +160,33 @@ def in_order(subscriber: Subscriber) -> None:
         assert sequences == sorted(sequences), f"deliveries of {conversation_id} are out of order"
 
 
-def _acknowledged(load: Load, channel_id: str) -> set[str]:
+def _acknowledged(load: LoadGenerator, channel_id: str) -> set[str]:
     return {ids.message_id(channel_id, mid) for mid in load.acknowledged} | load.answered.keys()
 
 
 async def _listed(
-    airy: Instance, session: aiohttp.ClientSession, expected: set[str], channel_id: str
+    airy: AiryServer, session: aiohttp.ClientSession, expected: set[str], channel_id: str
 ) -> list[dict[str, Any]]:
-    """Everything that is listed, once all that is expected is: a replica may know less than who delivered it."""
+    """All listed messages, once the expected ones are among them: a replica may lag behind the one that delivered."""
     with anyio.move_on_after(LISTED_WITHIN_S):
         while True:
             listed = [each for number in range(PEOPLE) for each in await _messages(airy, session, channel_id, number)]
             missing = expected - {message["id"] for message in listed}
             if not missing:
                 return listed
-            await anyio.sleep(0.2)  # the machine's clock: another process is waited for
+            await anyio.sleep(0.2)  # real time: waits for another process
     raise AssertionError(f"{len(missing)} of {len(expected)} acknowledged messages are not listed")
 
 
 async def _messages(
-    airy: Instance, session: aiohttp.ClientSession, channel_id: str, number: int
+    airy: AiryServer, session: aiohttp.ClientSession, channel_id: str, number: int
 ) -> list[dict[str, Any]]:
     conversation_id = ids.conversation_id(channel_id, _psid(number))
     found: list[dict[str, Any]] = []
     cursor = None
     while True:
         body = {"conversation_id": conversation_id, "page_size": 200, "cursor": cursor}
-        page = await insist(airy, session, "/messages.list", body)
+        page = await call_retrying(airy, session, "/messages.list", body)
         found += page["data"]
         cursor = page["pagination_data"]["next_cursor"]
         if cursor is None:
@@ -192,7 +194,7 @@ async def _messages(
 
 
 def _text(message: dict[str, Any]) -> Any:
-    """What was said, by a contact or by us; every text of a load is its own."""
+    """The text of a message; unique within a load."""
     return message["content"].get("message", message["content"])["text"]
 
 

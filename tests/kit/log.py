@@ -1,13 +1,13 @@
-"""A log in memory for those who read one: gives records their offsets, as a bus would, and keeps them."""
+"""A log in memory for tests of readers: assigns offsets, as a bus does, and keeps the records."""
 
 from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any, TypeVar
 
 from airy import topics
-from airy.bus.record import Emit, Record, TopicPartition
+from airy.bus.record import ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
-from airy.model.dead import DeadDelivery
+from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.model.fact import Fact
 
@@ -18,7 +18,7 @@ _TOPICS: dict[type, Topic[Any]] = {topic.value_type: topic for topic in topics.F
 
 
 class Log:
-    """`gap` offsets are left out before every record, as transactions and compaction do."""
+    """Skips `gap` offsets before every record, as transactions and compaction do."""
 
     def __init__(self, *, gap: int = 0) -> None:
         self.records: list[Record] = []
@@ -27,24 +27,26 @@ class Log:
 
     def append(self, *noted: Fact | Entity) -> list[Record]:
         """Records of facts and entities, in their topics."""
-        return [self.emit(_emit(one)) for one in noted]
+        return [self.append_record(_record_of(one)) for one in noted]
 
     def remove(self, topic: Topic[V], entity_id: str) -> Record:
-        return self.emit(topic.emit(entity_id, None))
+        return self.append_record(topic.record(entity_id, None))
 
     def raw(self, topic: Topic[V], key: str, value: bytes | None) -> Record:
-        """Whatever bytes somebody wrote."""
-        return self.emit(Emit(topic.name, topic.partition(key), key.encode(), value))
+        """A record of arbitrary bytes."""
+        return self.append_record(ProducerRecord(topic.name, topic.partition(key), key.encode(), value))
 
     def traced(self, fact: Fact, trace: str) -> Record:
         """A fact written under a `traceparent`."""
-        return self.emit(topics.EVENTS.emit(fact.conversation_id, fact, headers=(("traceparent", trace.encode()),)))
+        return self.append_record(
+            topics.EVENTS.record(fact.conversation_id, fact, headers=(("traceparent", trace.encode()),))
+        )
 
-    def emit(self, emit: Emit) -> Record:
-        where = TopicPartition(emit.topic, emit.partition)
-        offset = self._ends.get(where, 0) + self._gap
-        self._ends[where] = offset + 1
-        record = Record(emit.topic, emit.partition, offset, emit.key, emit.value, emit.headers, 0)
+    def append_record(self, written: ProducerRecord) -> Record:
+        tp = TopicPartition(written.topic, written.partition)
+        offset = self._ends.get(tp, 0) + self._gap
+        self._ends[tp] = offset + 1
+        record = Record(written.topic, written.partition, offset, written.key, written.value, written.headers, 0)
         self.records.append(record)
         return record
 
@@ -52,13 +54,13 @@ class Log:
         """The same partitions, read in another order."""
         lanes: dict[TopicPartition, list[Record]] = {}
         for record in reversed(self.records):
-            lanes.setdefault(record.where, []).append(record)
+            lanes.setdefault(record.topic_partition, []).append(record)
         mixed: list[Record] = []
         while lanes:
-            where = random.choice(sorted(lanes))
-            mixed.append(lanes[where].pop())
-            if not lanes[where]:
-                del lanes[where]
+            tp = random.choice(sorted(lanes))
+            mixed.append(lanes[tp].pop())
+            if not lanes[tp]:
+                del lanes[tp]
         return mixed
 
 
@@ -71,8 +73,8 @@ def cut(records: Sequence[Record], random: Random, *, longest: int = 40) -> Iter
         start = end
 
 
-def _emit(noted: Fact | Entity) -> Emit:
+def _record_of(noted: Fact | Entity) -> ProducerRecord:
     topic = _TOPICS.get(type(noted))
     if topic is not None:
-        return topic.emit(noted.id, noted)
-    return topics.EVENTS.emit(noted.conversation_id, noted)  # type: ignore[arg-type, union-attr]  # not an entity: a fact
+        return topic.record(noted.id, noted)
+    return topics.EVENTS.record(noted.conversation_id, noted)  # type: ignore[arg-type, union-attr]  # not an entity: a fact

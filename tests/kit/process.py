@@ -1,4 +1,4 @@
-"""A real Airy as a child process, and what stands around it: a simulated Messenger and a subscriber's endpoint."""
+"""Airy as a child process, with a simulated Messenger and a webhook endpoint."""
 
 import os
 import secrets
@@ -21,12 +21,12 @@ from airy.sim.messenger.server import MessengerSim
 from tests.kit.servers.ports import Port
 
 TOKEN = "a-token-for-tests-0123456789"
-READY_S = 240.0  # of a process that starts beside others on a busy machine
-STOP_S = 120.0  # against hanging: a process has a bound of its own
+READY_S = 240.0  # generous: processes start in parallel on a busy machine
+STOP_S = 120.0  # guard against a hang; the process has its own bound
 CALL_S = 60.0  # for one request
-PATIENCE_S = 120.0  # while we are told to ask later
-KEPT_S = 1.0  # a connection: servers that stand still close those that were idle for five, whatever has come meanwhile
-LATER = frozenset({502, 503})
+RETRY_S = 120.0  # how long 502, 503 and lost answers are retried
+KEEP_ALIVE_S = 1.0  # below the 5 s after which a server closes an idle connection, even one with a request in flight
+RETRYABLE_STATUSES = frozenset({502, 503})
 LOG_CHARS = 4_000
 CONFIG = """\
 http: {{port: {port}}}
@@ -45,7 +45,7 @@ components:
 
 
 class AiryProcess:
-    """`airy up` on a data directory of its own. May be killed and started again."""
+    """`airy up` with its own data directory. Can be killed and started again."""
 
     def __init__(self, directory: Path, graph_url: str, port: int = 0) -> None:
         self.directory = directory
@@ -71,7 +71,7 @@ class AiryProcess:
         return [sys.executable, "-m", "airy", *verb.split(), "--config", str(self._config), *words]
 
     def run(self, verb: str, *words: str) -> str:
-        """One command of ours, to its end; what it wrote. It has to succeed."""
+        """Run a command of the CLI to its end; its output. It must succeed."""
         done = subprocess.run(
             self.command(verb, *words),
             capture_output=True,
@@ -85,7 +85,7 @@ class AiryProcess:
         return done.stdout
 
     async def ready(self, session: aiohttp.ClientSession) -> float:
-        """Wait until it serves; how long that took, in seconds."""
+        """Wait until it is ready; the seconds that took."""
         began = time.perf_counter()
         while time.perf_counter() - began < READY_S:
             assert self._child is not None
@@ -97,23 +97,23 @@ class AiryProcess:
                         return time.perf_counter() - began
             except (aiohttp.ClientError, TimeoutError):
                 pass
-            await anyio.sleep(0.02)  # the machine's clock: another process is waited for
+            await anyio.sleep(0.02)  # real time: waits for another process
         raise AssertionError(f"not ready: {self.tail()}")
 
     def kill(self) -> None:
-        """As a power cut: no goodbye."""
+        """SIGKILL, as a power cut."""
         assert self._child is not None
         self._child.send_signal(signal.SIGKILL)
         self._child.wait()
 
     def stop(self) -> int:
-        """As an operator would; the exit code."""
+        """SIGTERM; the exit code."""
         assert self._child is not None
         self._child.send_signal(signal.SIGTERM)
         return self._child.wait(timeout=STOP_S)
 
     def close(self) -> None:
-        """A test that failed has left it running: that ends, and the failure shows the end of its log."""
+        """Kill it if a failed test left it running, and print the end of its log."""
         if self._child is not None and self._child.poll() is None:
             self.kill()
             print(f"the end of {self.log}:\n{self.tail()}")  # noqa: T201 - shown with what failed
@@ -136,11 +136,11 @@ def _environment() -> dict[str, str]:
 
 
 class Subscriber:
-    """An endpoint that keeps what it was sent, and is away now and then."""
+    """A webhook endpoint that records deliveries; `refusing` makes it answer 503."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes, dict[str, str]]] = []
-        self.arrived: dict[str, float] = {}  # message id → when, for those who measure
+        self.arrived: dict[str, float] = {}  # message id → time of the first delivery
         self.refusing = False
         self.url = ""
 
@@ -178,8 +178,8 @@ async def messenger(
         yield sim, url
 
 
-async def caught_up(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> list[Any]:
-    """What is listed there; asked again while we are told to ask later: a position that was not reached is no miss."""
+async def list_when_caught_up(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> list[Any]:
+    """The listed items; repeated while the answer is 503, because the replica has not reached the position yet."""
     while True:  # the test's time-out is the bound
         async with session.post(url, headers=headers) as answer:
             if answer.status != 503:
@@ -188,7 +188,7 @@ async def caught_up(session: aiohttp.ClientSession, url: str, headers: Mapping[s
 
 
 async def position_of(session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]) -> str:
-    """Where a write that makes something has come to be; under one key, as often as we are told to ask later."""
+    """The position of a creating write; repeated with one idempotency key while the answer is 503."""
     sent = {**headers, "idempotency-key": secrets.token_hex(8)}
     while True:  # the test's time-out is the bound
         async with session.post(url, data=body, headers=sent) as answer:
@@ -198,36 +198,36 @@ async def position_of(session: aiohttp.ClientSession, url: str, body: bytes, hea
         await anyio.sleep(0.1)
 
 
-class Api(Protocol):
-    """Whatever has an API: one process, or a cluster."""
+class AiryApi(Protocol):
+    """One process, or a cluster."""
 
     async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any: ...
 
 
-def visitor(total_s: float = CALL_S) -> aiohttp.ClientSession:
-    """A client that may be kept waiting, and sends nothing over a connection its server may be about to close."""
-    connector = aiohttp.TCPConnector(keepalive_timeout=KEPT_S)
+def http_session(total_s: float = CALL_S) -> aiohttp.ClientSession:
+    """A session with long time-outs that does not reuse connections the server may be about to close."""
+    connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S)
     return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=total_s))
 
 
-async def insist(airy: Api, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any:
-    """What is answered in the end: asked again, under one key, while we are told to ask later or told nothing."""
+async def call_retrying(airy: AiryApi, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any:
+    """The final answer; 502, 503 and lost answers are retried with one idempotency key, for `RETRY_S`."""
     headers = {"idempotency-key": secrets.token_hex(8), **headers}
-    until = time.perf_counter() + PATIENCE_S
+    until = time.perf_counter() + RETRY_S
     while True:
         try:
             return await airy.call(session, path, body, **headers)
         except aiohttp.ClientResponseError as error:
-            if error.status not in LATER or time.perf_counter() > until:
+            if error.status not in RETRYABLE_STATUSES or time.perf_counter() > until:
                 raise
         except (aiohttp.ClientError, TimeoutError):
             if time.perf_counter() > until:
                 raise
-        await anyio.sleep(0.1)  # the machine's clock: another process is waited for
+        await anyio.sleep(0.1)  # real time: waits for another process
 
 
-async def connect(airy: Api, session: aiohttp.ClientSession) -> str:
+async def connect(airy: AiryApi, session: aiohttp.ClientSession) -> str:
     """Connect the simulated page; the channel's id."""
     body = {"page_id": DEMO_PAGE.id, "page_token": DEMO_PAGE.token}
-    channel = await insist(airy, session, "/channels.facebook.connect", body)
+    channel = await call_retrying(airy, session, "/channels.facebook.connect", body)
     return str(channel["id"])

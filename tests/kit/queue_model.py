@@ -1,7 +1,7 @@
 """A webhook queue in plain Python lists, and random histories that compare a real one with it.
 
-The model does not choose what a claim hands out: it checks that the queue's choice was allowed and complete, and takes
-it over. Whether a lease that ran out, but was not claimed again, still counts is left to the queue.
+The model does not choose what a claim leases: it checks that the queue's choice was allowed and complete, and adopts
+it. Whether an expired lease that was not claimed again still counts is left to the queue.
 """
 
 from typing import Protocol
@@ -9,7 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from airy.actors.webhooks.queue import NOTHING, Entry, EntryId, Full, Job, Shard, Stale, WebhookQueue
+from airy.queue.api import NO_ENTRY, EntryId, Job, PositionConflict, QueueEntry, QueueFull, Shard, WebhookQueue
 
 LEASE_MS = 1_000
 SHARDS = (Shard("events", 0), Shard("events", 1))
@@ -22,16 +22,16 @@ class Rig(Protocol):
     queue: WebhookQueue
 
     async def reopen(self) -> None:
-        """Close it and open it again, with what it holds."""
+        """Closes and opens it, keeping what it holds."""
         ...
 
     async def wipe(self) -> None:
-        """Lose everything it holds, while it is open."""
+        """Loses everything while it is open."""
         ...
 
 
 class Action(Struct, frozen=True):
-    """One step; numbers are taken modulo what there is to choose from."""
+    """One step; numbers are taken modulo the number of choices."""
 
     verb: int
     which: int
@@ -42,13 +42,13 @@ class Waiting(Struct, eq=False):
     """A delivery in the model."""
 
     shard: Shard | None  # None: replayed
-    entry: Entry
+    entry: QueueEntry
     webhook_id: str
     due_ms: int = 0
     attempt: int = 0
     leased_until_ms: int | None = None
     token: str | None = None
-    lapsed: str | None = None  # the token of a lease that ran out, as long as nobody has claimed it again
+    lapsed: str | None = None  # token of an expired lease, until the job is claimed again
 
     @property
     def lane(self) -> tuple[str, str]:
@@ -69,11 +69,11 @@ class History:
         self._rig = rig
         self._jobs_max = jobs_max
         self._now_ms = 0
-        self._offset = 0  # of the log: never goes back
-        self._last = dict.fromkeys(SHARDS, NOTHING)
+        self._offset = 0  # of the log; never decreases
+        self._last = dict.fromkeys(SHARDS, NO_ENTRY)
         self._jobs: list[Waiting] = []  # in order of arrival
-        self._buried: list[Waiting] = []
-        self._handed: list[Job] = []  # every job ever seen, with valid and with stale tokens
+        self._dead: list[Waiting] = []
+        self._leased: list[Job] = []  # every job ever leased, with valid and with old tokens
         verbs = (
             self._put,
             self._put,
@@ -87,7 +87,7 @@ class History:
             self._sleep,
             self._replay,
             self._drop,
-            self._stale,
+            self._conflict,
             self._reopen,
             self._wipe,
         )
@@ -102,20 +102,20 @@ class History:
         await self._compare()
 
     async def finish(self) -> None:
-        """Deliver everything: each lane in order, nothing missing, nothing twice."""
+        """Delivers everything: each lane in order, nothing missing, nothing twice."""
         expected = {lane: [job for job in self._jobs if job.lane == lane] for lane in {job.lane for job in self._jobs}}
-        delivered: dict[tuple[str, str], list[Entry]] = {lane: [] for lane in expected}
+        delivered: dict[tuple[str, str], list[QueueEntry]] = {lane: [] for lane in expected}
         self._now_ms += 1_000_000
         while jobs := await self._queue.claim(now_ms=self._now_ms, lease_ms=LEASE_MS, jobs_max=5, per_webhook_max=2):
             for job in jobs:
                 delivered[job.webhook_id, job.entry.lane].append(job.entry)
-                assert await self._queue.done(job)
+                assert await self._queue.complete(job)
         for lane, entries in delivered.items():
             assert [entry.id for entry in entries] == [job.entry.id for job in expected[lane]]
         self._jobs = []
         await self._compare()
 
-    # --- what can happen
+    # --- actions
 
     async def _put(self, which: int, how: int) -> None:
         shard = SHARDS[which % len(SHARDS)]
@@ -123,7 +123,7 @@ class History:
         try:
             await self._queue.put(shard, entries, after=self._last[shard])
             put = entries
-        except Full:
+        except QueueFull:
             last = await self._queue.last(shard)
             put = [entry for entry in entries if entry.id <= last]
             assert len(put) < len(entries)
@@ -133,21 +133,21 @@ class History:
             self._last[shard] = entry.id
             self._jobs += [Waiting(shard, entry, name) for name in entry.webhook_ids]
 
-    def _entry(self, shard: Shard, which: int, how: int) -> Entry:
+    def _entry(self, shard: Shard, which: int, how: int) -> QueueEntry:
         """A lane belongs to a shard, as a conversation to a partition."""
         self._offset += 1 + which % 2
         webhook_ids = tuple(name for bit, name in enumerate(WEBHOOKS) if how >> bit & 1)
         id_: EntryId = (self._offset, which % 3)
         lane = f"lane {shard.partition}.{which % 2}"
-        return Entry(id_, webhook_ids, lane, f"event {id_}", "message.created", b"{}", 0, "")
+        return QueueEntry(id_, webhook_ids, lane, f"event {id_}", "message.created", b"{}", 0, "")
 
-    async def _stale(self, which: int, how: int) -> None:
+    async def _conflict(self, which: int, how: int) -> None:
         shard = SHARDS[which % len(SHARDS)]
         last = self._last[shard]
-        after = NOTHING if last != NOTHING and how % 2 else (self._offset, 7)
+        after = NO_ENTRY if last != NO_ENTRY and how % 2 else (self._offset, 7)
         try:
             await self._queue.put(shard, [self._entry(shard, which + 2, 7)], after=after)
-        except Stale as stale:
+        except PositionConflict as stale:
             assert stale.last == last
         else:
             raise AssertionError(f"{after} is not where the queue is: {last}")
@@ -160,7 +160,7 @@ class History:
             lease_ms=LEASE_MS,
             jobs_max=jobs_max,
             per_webhook_max=per_webhook_max,
-            not_webhooks=left_out,
+            exclude_webhooks=left_out,
         )
         for one in self._jobs:
             if one.leased_until_ms is not None and one.leased_until_ms <= self._now_ms:
@@ -184,15 +184,15 @@ class History:
             waiting.lapsed = None
             assert (job.attempt, job.entry.body) == (waiting.attempt, waiting.entry.body)
         assert min(rooms.values(), default=0) >= 0
-        self._handed += claimed
+        self._leased += claimed
 
     async def _settle(self, which: int, how: int) -> None:
-        if not self._handed:
+        if not self._leased:
             return
-        job = self._handed[which % len(self._handed)]
+        job = self._leased[which % len(self._leased)]
         held = [one for one in self._jobs if job.token in (one.token, one.lapsed)]
         due_ms = self._now_ms + how % 3_000
-        answer = await self._say(job, how % 4, due_ms)
+        answer = await self._report(job, how % 4, due_ms)
         if not held:
             assert not answer
             return
@@ -208,32 +208,32 @@ class History:
         else:
             self._jobs.remove(waiting)
             if how % 4 == 3:
-                self._buried.append(waiting)
+                self._dead.append(waiting)
 
-    async def _say(self, job: Job, how: int, due_ms: int) -> bool:
+    async def _report(self, job: Job, how: int, due_ms: int) -> bool:
         if how == 0:
-            return await self._queue.done(job)
+            return await self._queue.complete(job)
         if how == 1:
             return await self._queue.retry(job, due_ms=due_ms, reason="no")
         if how == 2:
             return await self._queue.release(job)
-        return await self._queue.bury(job, now_ms=self._now_ms)
+        return await self._queue.dead_letter(job, now_ms=self._now_ms)
 
     async def _sleep(self, which: int, how: int) -> None:
         self._now_ms += which % 700 + how % 700
 
     async def _replay(self, which: int, how: int) -> None:
-        """What was buried, or is made again already; whether the queue has lost everything since or not."""
-        if not self._buried:
+        """A dead delivery, possibly replayed already, whether the queue has lost everything since or not."""
+        if not self._dead:
             return
-        one = self._buried[which % len(self._buried)]
+        one = self._dead[which % len(self._dead)]
         entry = replace(one.entry, webhook_ids=(one.webhook_id,))
         waits = any(job.shard is None and job.delivery == one.delivery for job in self._jobs)
         assert await self._queue.replay(one.home, entry, now_ms=self._now_ms) is not waits
         if not waits:
             self._jobs.append(Waiting(None, one.entry, one.webhook_id))
         elif how % 2:
-            self._buried.remove(one)
+            self._dead.remove(one)
 
     async def _drop(self, which: int, _how: int) -> None:
         name = WEBHOOKS[which % len(WEBHOOKS)]
@@ -246,9 +246,9 @@ class History:
     async def _wipe(self, _which: int, _how: int) -> None:
         await self._rig.wipe()
         self._jobs = []
-        self._last = dict.fromkeys(SHARDS, NOTHING)
+        self._last = dict.fromkeys(SHARDS, NO_ENTRY)
 
-    # --- what can be seen
+    # --- comparison
 
     def _heads(self) -> list[Waiting]:
         heads: dict[tuple[str, str], Waiting] = {}
@@ -259,14 +259,14 @@ class History:
     async def _compare(self) -> None:
         for shard, last in self._last.items():
             undelivered = [job.entry.id for job in self._jobs if job.shard == shard]
-            low = min(undelivered) if undelivered else (last[0], last[1] + 1) if last != NOTHING else NOTHING
+            low = min(undelivered) if undelivered else (last[0], last[1] + 1) if last != NO_ENTRY else NO_ENTRY
             assert (await self._queue.last(shard), await self._queue.low_water(shard)) == (last, low)
         stats = await self._queue.stats()
         assert stats.waiting + stats.leased == len(self._jobs)
         await self._compare_due()
 
     async def _compare_due(self) -> None:
-        """What is due at once may say any time that has passed."""
+        """For a job that is due already, any time in the past is correct."""
         due_ms = await self._queue.next_due_ms()
         expected = [job.leased_until_ms if job.leased_until_ms is not None else job.due_ms for job in self._heads()]
         if expected:

@@ -1,4 +1,6 @@
-"""The Redis queue under test: on servers that are flushed before, and everything that Redis wrote, to be told again."""
+"""The Redis queue under test: servers that are flushed before each test, and the contents of an append-only file for
+replay.
+"""
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -11,7 +13,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from airy.actors.webhooks.queue_redis import RedisQueue, Server
+from airy.queue.redis import RedisQueue, RedisSettings
 from airy.secret import Secret
 from tests.kit.servers.redis import RedisServer
 
@@ -40,19 +42,21 @@ def flush(server: RedisServer) -> None:
             raise AssertionError(answer)
 
 
-def patient(at: Server | str, *, cluster: bool = False, **options: Any) -> RedisQueue:
-    """A queue that waits for its answers: a machine that stands still for some seconds is no Redis that is away."""
-    server = Server(url=Secret(at), cluster=cluster) if isinstance(at, str) else at
+def patient_queue(at: RedisSettings | str, *, cluster: bool = False, **options: Any) -> RedisQueue:
+    """A queue with long time-outs: a machine that pauses for some seconds is not an unreachable Redis."""
+    server = RedisSettings(url=Secret(at), cluster=cluster) if isinstance(at, str) else at
     queue = RedisQueue(replace(server, connect_s=PATIENCE_S), **options)
-    queue._wire._socket_s = queue._wire._call_s = PATIENCE_S
+    queue._connection._socket_s = queue._connection._call_s = PATIENCE_S
     return queue
 
 
 @asynccontextmanager
-async def opened(server: RedisServer, *, url: Server | str = "", jobs_max: int = 1_000) -> AsyncIterator[RedisRig]:
-    """A queue on servers that are empty."""
+async def opened(
+    server: RedisServer, *, url: RedisSettings | str = "", jobs_max: int = 1_000
+) -> AsyncIterator[RedisRig]:
+    """A queue on empty servers."""
     flush(server)
-    queue = patient(url or server.url, cluster=server.nodes > 1, jobs_max=jobs_max)
+    queue = patient_queue(url or server.url, cluster=server.nodes > 1, jobs_max=jobs_max)
     await queue.open()
     try:
         yield RedisRig(queue, server)
@@ -61,25 +65,25 @@ async def opened(server: RedisServer, *, url: Server | str = "", jobs_max: int =
 
 
 async def listening(server: RedisServer, queue: RedisQueue) -> str:
-    """The id of the connection it listens on, once the server has its subscription and no other one: that it was asked
-    for is not enough to hear what others say.
+    """The id of the connection it listens on, once the server has its subscription and no other one; a requested
+    subscription is not yet active.
     """
     with anyio.fail_after(PATIENCE_S):
         while True:
             lines = server.ask("CLIENT", "LIST", "TYPE", "pubsub").splitlines()[1:]
-            if len(lines) == 1 and f" addr={_ear_of(queue)} " in lines[0]:
+            if len(lines) == 1 and f" addr={_listener_address(queue)} " in lines[0]:
                 return lines[0].split()[0]
             await anyio.sleep(0.01)
 
 
-def _ear_of(queue: RedisQueue) -> str:
-    connection = getattr(queue._ear._subscribed, "connection", None)
+def _listener_address(queue: RedisQueue) -> str:
+    connection = getattr(queue._arrivals._subscription, "connection", None)
     writer = getattr(connection, "_writer", None)
     return "{}:{}".format(*writer.get_extra_info("sockname")) if writer else "nowhere"
 
 
 class Written:
-    """What a server writes to its append-only file, from now on. What one script did is one group."""
+    """What a server writes to its append-only file from now on. The effects of one script are one group."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -95,10 +99,10 @@ class Written:
         return self._server.aof_files()[-1].stat().st_size
 
 
-def tell(server: RedisServer, commands: Iterable[Command]) -> None:
-    """As a server tells itself when it loads what it wrote."""
+def replay_commands(server: RedisServer, commands: Iterable[Command]) -> None:
+    """Replays commands as a server does when it loads its file."""
     address = urlsplit(server.url)
-    waits: dict[str, Any] = {"socket_timeout": PATIENCE_S, "retry": Retry(NoBackoff(), 0)}  # nothing is told twice
+    waits: dict[str, Any] = {"socket_timeout": PATIENCE_S, "retry": Retry(NoBackoff(), 0)}  # nothing is sent twice
     with Redis(host=address.hostname or "", port=address.port or 0, **waits) as client:
         pipeline = client.pipeline(transaction=False)
         for command in commands:

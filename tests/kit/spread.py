@@ -1,7 +1,7 @@
-"""How work spreads: keys of a given distribution over partitions, partitions over the members of a real group.
+"""Measures load balance: keys of a given distribution over partitions, partitions over the members of a group.
 
-The bus is the memory backend; its partitioner and its group protocol are those of the cluster. Nothing waits, so a
-spread is measured in virtual time as well as in none. A member's work is the records of the partitions it was dealt.
+The bus is the memory backend; its partitioner and its group protocol are those of the cluster. Virtual and
+real time give the same result. A member's load is the number of records of its partitions.
 """
 
 from bisect import bisect
@@ -15,7 +15,7 @@ import anyio
 from msgspec import Struct
 
 from airy.bus.memory import MemoryBus
-from airy.bus.record import Emit
+from airy.bus.record import ProducerRecord
 from airy.bus.topic import Topic
 from airy.clock import LoopClock
 from airy.model import ids
@@ -32,7 +32,7 @@ BATCH = 1_000
 
 
 class Spread(Struct, frozen=True, kw_only=True):
-    """What each member and each partition got."""
+    """Records per member and per partition."""
 
     keys: str
     partitions: int
@@ -43,7 +43,7 @@ class Spread(Struct, frozen=True, kw_only=True):
 
     @property
     def skew(self) -> float:
-        """The busiest member against the mean: how much longer the last one takes than a perfect deal would."""
+        """Load of the busiest member divided by the mean."""
         return max(self.by_member) * self.members / (sum(self.by_member) or 1)
 
     @property
@@ -52,7 +52,7 @@ class Spread(Struct, frozen=True, kw_only=True):
 
     @property
     def idle(self) -> int:
-        """Members that have nothing to do."""
+        """The number of members without records."""
         return self.by_member.count(0)
 
 
@@ -61,7 +61,7 @@ def conversations(keys: Keys, records: int, seed: int) -> Iterator[str]:
     random = Random(f"{keys} {seed}")
     names = [_name(number) for number in range(CONVERSATIONS)]
     weights = list(accumulate(1 / (rank + 1) ** ZIPF for rank in range(CONVERSATIONS)))
-    huge = names[: CONVERSATIONS // 2]  # a huge channel has many conversations: that is what makes it huge
+    huge = names[: CONVERSATIONS // 2]  # a huge channel has many conversations
     for _ in range(records):
         if keys == "zipf":
             yield names[bisect(weights, random.random() * weights[-1])]
@@ -74,7 +74,7 @@ def conversations(keys: Keys, records: int, seed: int) -> Iterator[str]:
 
 
 def _name(number: int) -> str:
-    """As ids of conversations are made: from a channel and a contact."""
+    """A real conversation id, derived from a channel and a contact."""
     return ids.conversation_id(ids.channel_id("facebook", f"page-{number % CHANNELS}"), f"contact-{number}")
 
 
@@ -82,10 +82,10 @@ async def spread(keys: Keys, *, partitions: int, members: int, records: int, see
     topic: Topic[bytes] = Topic("work", bytes, partitions=partitions, retention="kept")
     bus = MemoryBus([topic], clock=LoopClock())
     hottest: Counter[str] = Counter()
-    batch: list[Emit] = []
+    batch: list[ProducerRecord] = []
     for name in conversations(keys, records, seed):
         hottest[name] += 1
-        batch.append(topic.emit(name, b""))
+        batch.append(topic.record(name, b""))
         if len(batch) == BATCH:
             await bus.publish(batch)
             batch = []
@@ -114,7 +114,7 @@ def _measured(keys: Keys, partitions: int, work: Mapping[int, Counter[int]], hot
 
 
 async def _member(bus: MemoryBus, topic: Topic[bytes], done: Counter[int]) -> None:
-    """Works on nothing until everybody is there: who comes first would else have done it all."""
+    """Fetches no records until all members have joined; the first would otherwise take all partitions."""
     async with bus.subscribe([topic], group="spread") as membership:
         with anyio.move_on_after(1.0):
             while True:

@@ -1,4 +1,4 @@
-"""What tests ask a store and the reference fold, in one word each."""
+"""Helpers that query a store and the reference fold."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -8,14 +8,14 @@ from airy.bus.record import TopicPartition
 from airy.model.change import Change
 from airy.model.conversation import Conversation, Message
 from airy.model.fact import Fact
-from airy.store.api import ConversationView, Page, Published, Store, Work
+from airy.store.api import ConversationView, Page, Store, StoredChange, Work
 from tests.kit.builders import START_MS, Chat, channel, seeded_log
-from tests.kit.fold import Reference
+from tests.kit.fold import ReferenceFold
 from tests.kit.log import Log
 
 EVERY_PARTITION = range(topics.EVENT_PARTITIONS)
 SEEDS = range(5)
-NOTHING_YET = (-1, -1)
+BEFORE_ALL = (-1, -1)
 FAR_MS = START_MS * 2
 
 
@@ -44,15 +44,17 @@ def message_ids(page: Page) -> list[str]:
     return [message.id for message in cast("list[Message]", page.items)]
 
 
-async def all_changes(store: Store, wheres: Iterable[TopicPartition] = topics.EVENTS.where) -> list[Published]:
-    found: list[Published] = []
-    for where in wheres:
-        found += await store.changes(where, after=NOTHING_YET, changes_max=100_000)
+async def all_changes(
+    store: Store, tps: Iterable[TopicPartition] = topics.EVENTS.topic_partitions
+) -> list[StoredChange]:
+    found: list[StoredChange] = []
+    for tp in tps:
+        found += await store.changes(tp, after=BEFORE_ALL, changes_max=100_000)
     return found
 
 
 async def everything(store: Store, log: Log) -> list[object]:
-    """All a store answers about a log, in one value."""
+    """All answers of a store about a log, in one value."""
     names = sorted({fact.conversation_id for fact in facts_of(log)})
     return [
         [await store.conversation(name) for name in names],
@@ -72,13 +74,13 @@ async def open_work(store: Store, source: str, *, due_until_ms: int = FAR_MS) ->
     ) + await store.work("profile", source, partitions=EVERY_PARTITION, due_until_ms=due_until_ms, work_max=1000)
 
 
-def reference_list(reference: Reference) -> list[Conversation]:
-    """What the fold says is there, newest activity first; ties in any order the store likes."""
+def reference_list(reference: ReferenceFold) -> list[Conversation]:
+    """The visible conversations of the reference fold, in no particular order."""
     found = [state.conversation() for state in reference.states.values()]
     return [conversation for conversation in found if conversation is not None and conversation.visible]
 
 
-def reference_messages(reference: Reference, conversation_id: str) -> list[Message]:
+def reference_messages(reference: ReferenceFold, conversation_id: str) -> list[Message]:
     there = [message for message in reference.state(conversation_id).messages() if not message.deleted]
     return sorted(there, key=lambda message: (-message.sent_at_ms, message.id))
 
@@ -87,8 +89,8 @@ async def digest_of(store: Store) -> str:
     return await store.digest(changes=True)
 
 
-def by_partition(reference: Reference) -> list[Change]:
-    """The reference's changes as a store gives them: partition by partition."""
+def by_partition(reference: ReferenceFold) -> list[Change]:
+    """The changes of the reference fold in the order of a store: partition by partition."""
     lanes: dict[int, list[Change]] = {}
     for change in reference.changes:
         lanes.setdefault(topics.EVENTS.partition(change.lane), []).append(change)
@@ -96,7 +98,7 @@ def by_partition(reference: Reference) -> list[Change]:
 
 
 def crowd(size: int) -> Log:
-    """So many conversations of one channel, each with a message at a time of its own or its neighbour's."""
+    """`size` conversations of one channel, each with one message; two share each time."""
     log = Log()
     log.append(channel())
     for number in range(size):

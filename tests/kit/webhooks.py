@@ -1,5 +1,5 @@
-"""Everything around the webhook engine, in memory: a log with its folded changes, endpoints that behave as told, a run
-that ends with the test.
+"""Webhook delivery in memory: a log with its folded changes, scripted endpoints, actors that run until the test
+ends.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -12,41 +12,43 @@ import structlog
 from msgspec import Struct
 
 from airy import topics
+from airy.actors.attempt_log import DeliveryAttempt
 from airy.actors.runtime import Actor, Context
-from airy.actors.webhooks.attempts import Attempt
-from airy.actors.webhooks.matching import subscribed_from
-from airy.actors.webhooks.queue import Job, WebhookQueue
 from airy.bus.memory import MemoryBus
-from airy.bus.record import Emit, Position, TopicPartition
+from airy.bus.record import Position, ProducerRecord, TopicPartition
 from airy.clock import LoopClock
 from airy.errors import Unavailable
-from airy.fetch import Answer, NotSent, Unanswered
+from airy.http_client import ConnectFailed, Response, ResponseLost
 from airy.model import ids
 from airy.model.change import Change, ChangeKind
-from airy.model.dead import DeadDelivery
+from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Webhook
+from airy.queue.api import Job, WebhookQueue
 from airy.seal import Sealer
-from airy.store.api import Published
+from airy.store.api import StoredChange
+from airy.webhooks.matching import subscription_start
 
 SEALER = Sealer({"k1": bytes(32)})
 
 
 class Outbox:
-    """A log and a store that has folded it; both the store and the progress that the engine asks for."""
+    """A log and a store that has folded it; implements the store and the progress that publisher and dispatcher
+    need.
+    """
 
     def __init__(self, bus: MemoryBus, clock: LoopClock) -> None:
         self.bus = bus
         self.clock = clock
         self.version = 0
-        self.changed: dict[TopicPartition, list[Published]] = {}
+        self.changed: dict[TopicPartition, list[StoredChange]] = {}
         self.known: dict[str, Webhook] = {}
-        self.forgotten: dict[TopicPartition, int] = {}
-        self.buried: dict[str, DeadDelivery] = {}
+        self.pruned_below: dict[TopicPartition, int] = {}
+        self.dead: dict[str, DeadDelivery] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._advanced = anyio.Event()
         self._sequences: dict[str, int] = {}
 
-    # --- what a test does
+    # --- called by tests
 
     async def happens(
         self,
@@ -56,7 +58,7 @@ class Outbox:
         changes: int = 1,
         at_ms: int | None = None,
     ) -> list[str]:
-        """A fact is written and folded; returns the ids of its changes."""
+        """Publishes and folds a fact; returns the ids of its changes."""
         (position,) = await self.bus.publish([fact(lane)])
         return self.fold(position, lane, kind=kind, changes=changes, at_ms=at_ms)
 
@@ -81,13 +83,13 @@ class Outbox:
                 body=body,
                 at_ms=self.clock.now_ms() if at_ms is None else at_ms,
             )
-            self.changed.setdefault(position.where, []).append(Published(position, nth, change))
+            self.changed.setdefault(position.topic_partition, []).append(StoredChange(position, nth, change))
         self.advance(position)
         return made
 
     async def subscribes(self, name: str, *, folded: bool = True, **more: object) -> Webhook:
-        """A webhook from here on, as the API makes it."""
-        since = subscribed_from(await self.bus.ends(topics.FOLDED))
+        """A webhook that starts now, as the API creates it."""
+        since = subscription_start(await self.bus.end_offsets(topics.FOLDED))
         webhook = msgspec.structs.replace(
             Webhook(id=name, url=f"https://{name}.example.com/", status="Subscribed", since=since), **more
         )
@@ -95,7 +97,7 @@ class Outbox:
         return webhook
 
     async def writes(self, webhook: Webhook, *, folded: bool = True) -> Position:
-        (position,) = await self.bus.publish([topics.WEBHOOKS.emit(webhook.id, webhook)])
+        (position,) = await self.bus.publish([topics.WEBHOOKS.record(webhook.id, webhook)])
         if folded:
             self.fold_webhook(position, webhook)
         return position
@@ -105,28 +107,30 @@ class Outbox:
         self.advance(position)
 
     def advance(self, position: Position) -> None:
-        self._positions[position.where] = max(self._positions.get(position.where, 0), position.offset + 1)
+        self._positions[position.topic_partition] = max(
+            self._positions.get(position.topic_partition, 0), position.offset + 1
+        )
         self.version += 1
         self._advanced.set()
         self._advanced = anyio.Event()
 
-    async def switch_off(self, webhook_id: str, reason: str) -> None:
+    async def disable_webhook(self, webhook_id: str, reason: str) -> None:
         webhook = self.known[webhook_id]
         await self.writes(msgspec.structs.replace(webhook, status="Unsubscribed", disabled_reason=reason))
 
-    # --- what the engine asks
+    # --- called by publisher and dispatcher
 
     def positions(self) -> Mapping[TopicPartition, int]:
         return self._positions
 
-    async def progressed(self, since: int, within_s: float) -> int:
+    async def wait_for_progress(self, since: int, within_s: float) -> int:
         if self.version <= since:
             with anyio.move_on_after(within_s):
                 await self._advanced.wait()
         return self.version
 
-    async def changes(self, where: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[Published]:
-        found = [one for one in self.changed.get(where, []) if (one.position.offset, one.nth) > after]
+    async def changes(self, tp: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[StoredChange]:
+        found = [one for one in self.changed.get(tp, []) if (one.position.offset, one.nth) > after]
         return found[:changes_max]
 
     async def webhooks(self) -> list[Webhook]:
@@ -135,46 +139,50 @@ class Outbox:
     async def webhook(self, webhook_id: str) -> Webhook | None:
         return self.known.get(webhook_id)
 
-    async def burials(self, delivery_id: str) -> list[DeadDelivery]:
-        return [one for one in await self._buried() if one.delivery_id == delivery_id]
+    async def dead_deliveries_of(self, delivery_id: str) -> list[DeadDelivery]:
+        return [one for one in await self._dead() if one.delivery_id == delivery_id]
 
-    async def replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
-        newest = {one.delivery_id: one for one in reversed(await self._buried())}
-        wished = sorted((one.replayed_at_ms, one.id, one) for one in newest.values() if one.replayed_at_ms is not None)
+    async def pending_replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        newest = {one.delivery_id: one for one in reversed(await self._dead())}
+        wished = sorted(
+            (one.replay_requested_at_ms, one.id, one)
+            for one in newest.values()
+            if one.replay_requested_at_ms is not None
+        )
         return [one for at_ms, id_, one in wished if (at_ms, id_) > after][:replays_max]
 
-    async def old_burials(self, *, keep_max: int, before_ms: int, burials_max: int) -> list[str]:
-        burials = await self._buried()
-        old = [one.id for number, one in enumerate(burials) if number >= keep_max or one.died_at_ms < before_ms]
-        return old[::-1][:burials_max]
+    async def expired_dead_deliveries(self, *, keep_max: int, before_ms: int, deliveries_max: int) -> list[str]:
+        records = await self._dead()
+        old = [one.id for number, one in enumerate(records) if number >= keep_max or one.died_at_ms < before_ms]
+        return old[::-1][:deliveries_max]
 
-    async def _buried(self) -> list[DeadDelivery]:
-        """Newest first; folded when somebody asks."""
+    async def _dead(self) -> list[DeadDelivery]:
+        """Newest first; folded on demand."""
         topic = topics.DEAD_DELIVERIES
-        folded = {where: self._positions.get(where, 0) for where in topic.where}
-        if any(folded[where] < end for where, end in (await self.bus.ends([topic])).items()):
+        folded = {tp: self._positions.get(tp, 0) for tp in topic.topic_partitions}
+        if any(folded[tp] < end for tp, end in (await self.bus.end_offsets([topic])).items()):
             async with self.bus.tail(folded) as tail:
                 for record in await tail.fetch(records_max=100_000, wait_s=0):
                     self.advance(record.position)
                     one = topic.decode(record)
                     if one is None:
-                        self.buried.pop(record.key.decode(), None)
+                        self.dead.pop(record.key.decode(), None)
                     else:
-                        self.buried[one.id] = one
-        return sorted(self.buried.values(), key=lambda one: (one.died_at_ms, one.id), reverse=True)
+                        self.dead[one.id] = one
+        return sorted(self.dead.values(), key=lambda one: (one.died_at_ms, one.id), reverse=True)
 
-    async def forget_changes(self, below: Mapping[TopicPartition, int]) -> int:
-        for where, offset in below.items():
-            self.forgotten[where] = offset
-            self.changed[where] = [one for one in self.changed.get(where, []) if one.position.offset >= offset]
+    async def prune_changes(self, below: Mapping[TopicPartition, int]) -> int:
+        for tp, offset in below.items():
+            self.pruned_below[tp] = offset
+            self.changed[tp] = [one for one in self.changed.get(tp, []) if one.position.offset >= offset]
         return 0
 
 
-def fact(lane: str) -> Emit:
-    return Emit(topics.EVENTS.name, topics.EVENTS.partition(lane), lane.encode(), b"{}")
+def fact(lane: str) -> ProducerRecord:
+    return ProducerRecord(topics.EVENTS.name, topics.EVENTS.partition(lane), lane.encode(), b"{}")
 
 
-def where(lane: str) -> TopicPartition:
+def tp_of(lane: str) -> TopicPartition:
     return TopicPartition(topics.EVENTS.name, topics.EVENTS.partition(lane))
 
 
@@ -193,17 +201,17 @@ class Request(Struct, frozen=True):
         return str(msgspec.json.decode(self.body)["payload"]["lane"])
 
 
-Behaviour = Callable[[Request], Awaitable[Answer]]
+Behaviour = Callable[[Request], Awaitable[Response]]
 
 
 class Endpoints:
-    """`Fetch` that asks a script per URL, and remembers every request. Unknown ones answer 200 at once."""
+    """`HttpClient` with a script per URL that records every request. Unknown URLs answer 200 at once."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.behaviours: dict[str, Behaviour] = {}
         self.in_flight: dict[str, int] = {}
-        self.most: dict[str, int] = {}  # in flight at once, per URL and ("") in all
+        self.most: dict[str, int] = {}  # in flight at once, per URL and ("") in total
         self._called = anyio.Event()
 
     async def __call__(
@@ -216,7 +224,7 @@ class Endpoints:
         connect_s: float = 5.0,
         total_s: float = 15.0,
         body_bytes_max: int = 1_048_576,
-    ) -> Answer:
+    ) -> Response:
         assert method == "POST"
         request = Request(anyio.current_time(), url, dict(headers), body or b"")
         self.requests.append(request)
@@ -229,17 +237,17 @@ class Endpoints:
             with anyio.fail_after(total_s):
                 answer = await self.behaviours.get(url, answers(200))(request)
         except TimeoutError as error:
-            raise Unanswered("time-out") from error
+            raise ResponseLost("time-out") from error
         finally:
             for key in (url, ""):
                 self.in_flight[key] -= 1
-        return Answer(answer.status, answer.headers, answer.body[:body_bytes_max])
+        return Response(answer.status, answer.headers, answer.body[:body_bytes_max])
 
     def to(self, name: str) -> list[Request]:
         return [request for request in self.requests if request.url == f"https://{name}.example.com/"]
 
     async def reached(self, name: str, count: int, within_s: float) -> list[Request]:
-        """Once there were so many requests to it."""
+        """Returns once there were so many requests to it."""
         with anyio.fail_after(within_s):
             while len(self.to(name)) < count:
                 await self._called.wait()
@@ -250,16 +258,16 @@ class Endpoints:
 
 
 def answers(status: int, *, after_s: float = 0.0, body: bytes = b"", **headers: str) -> Behaviour:
-    async def behave(_request: Request) -> Answer:
+    async def behave(_request: Request) -> Response:
         await anyio.sleep(after_s)
-        return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+        return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
     return behave
 
 
 def refuses() -> Behaviour:
-    async def behave(_request: Request) -> Answer:
-        raise NotSent("connection refused")
+    async def behave(_request: Request) -> Response:
+        raise ConnectFailed("connection refused")
 
     return behave
 
@@ -269,10 +277,10 @@ def hangs() -> Behaviour:
 
 
 def in_turn(*behaviours: Behaviour) -> Behaviour:
-    """One after the other; the last one stays."""
+    """One after the other; the last one is repeated."""
     left = list(behaviours)
 
-    async def behave(request: Request) -> Answer:
+    async def behave(request: Request) -> Response:
         return await (left.pop(0) if len(left) > 1 else left[0])(request)
 
     return behave
@@ -280,7 +288,7 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 @asynccontextmanager
 async def logged() -> AsyncIterator[Outbox]:
-    """The log is not run: its housekeeping every few seconds would be most of what a test of days does."""
+    """The log is not run: its housekeeping every few seconds would dominate a test of days."""
     clock = LoopClock()
     yield Outbox(MemoryBus(topics.ALL, clock=clock), clock)
 
@@ -292,7 +300,7 @@ def context(name: str, *, clock: LoopClock, seed: int = 0) -> Context:
 
 @asynccontextmanager
 async def acting(*actors: Actor, clock: LoopClock, seed: int = 0) -> AsyncIterator[list[Context]]:
-    """The actors run inside and are drained at the end."""
+    """Runs the actors inside and drains them at the end."""
     contexts = [context(f"actor-{number}", clock=clock, seed=seed) for number in range(len(actors))]
     async with anyio.create_task_group() as tasks:
         for actor, ctx in zip(actors, contexts, strict=True):
@@ -308,18 +316,18 @@ async def until(condition: Callable[[], bool], *, within_s: float = 1_000_000.0,
             await anyio.sleep(step_s)
 
 
-async def attempts(bus: MemoryBus) -> list[Attempt]:
-    """Everything recorded so far."""
-    starts = await bus.starts([topics.ATTEMPTS])
-    found: list[Attempt] = []
+async def attempts(bus: MemoryBus) -> list[DeliveryAttempt]:
+    """Every attempt recorded so far."""
+    starts = await bus.beginning_offsets([topics.ATTEMPTS])
+    found: list[DeliveryAttempt] = []
     async with bus.tail(starts) as tail:
         while records := await tail.fetch(records_max=10_000, wait_s=0):
-            found += [msgspec.json.decode(record.value or b"", type=Attempt) for record in records]
+            found += [msgspec.json.decode(record.value or b"", type=DeliveryAttempt) for record in records]
     return sorted(found, key=lambda one: (one.at_ms, one.id, one.attempt))
 
 
 class Lossy:
-    """A queue whose answers get lost, and whose calls take their time, as a seed says."""
+    """A queue whose requests and answers are lost and delayed at random, by seed."""
 
     def __init__(self, queue: WebhookQueue, random: Random, *, loss: float, pause_s: float) -> None:
         self._queue = queue
@@ -343,16 +351,16 @@ class Lossy:
 
 
 async def deliver_all(queue: WebhookQueue, now_ms: int, done: Callable[[Job], None], *, jobs_max: int = 50) -> int:
-    """Claim what is due and report it done; returns how many."""
+    """Claims due jobs and completes them; returns how many."""
     jobs = await queue.claim(now_ms=now_ms, lease_ms=60_000, jobs_max=jobs_max, per_webhook_max=1_000)
     for job in jobs:
         done(job)
-        await queue.done(job)
+        await queue.complete(job)
     return len(jobs)
 
 
 def lanes(requests: Iterable[Request]) -> dict[str, list[str]]:
-    """Per lane, the ids in the order they were sent, each once."""
+    """Per lane, event ids in the order they were sent, without repetitions."""
     sent: dict[str, list[str]] = {}
     for request in requests:
         of_lane = sent.setdefault(request.lane, [])

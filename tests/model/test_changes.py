@@ -1,4 +1,4 @@
-"""What the fold tells the outside, body by body."""
+"""The changes the fold makes, and their bodies."""
 
 import hypothesis.strategies as st
 import msgspec
@@ -6,9 +6,9 @@ from hypothesis import given
 from msgspec.structs import replace
 
 from airy.model import ids, invariants
-from airy.model.announce import entity_change
 from airy.model.change import Change, ChangeKind
-from airy.model.delivery import Delivery
+from airy.model.change_builder import entity_change
+from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact
 from tests.kit.builders import START_MS, Chat, channel, raw, seeded_log, tag
 from tests.kit.fold import fold_all
@@ -18,13 +18,13 @@ def bodies(*facts: Fact) -> list[dict[str, object]]:
     return [msgspec.json.decode(change.body) for change in fold_all(facts).changes]
 
 
-def last_told(*facts: Fact) -> list[str]:
-    """The kinds of change the last of the facts caused."""
-    told = fold_all(facts[:-1])
-    return [change.kind.value for change in told.fold(facts[-1]).changes]
+def last_changes(*facts: Fact) -> list[str]:
+    """The kinds of the changes of the last fact."""
+    reference = fold_all(facts[:-1])
+    return [change.kind.value for change in reference.fold(facts[-1]).changes]
 
 
-def test_a_new_message_is_told_in_three_bodies() -> None:
+def test_a_new_message_makes_three_changes() -> None:
     chat = Chat()
     created, updated, metadata = bodies(chat.received("a", "hi", at_ms=1_709_622_489_120))
     conversation_id, message_id = chat.conversation_id, chat.inbound_id("a")
@@ -62,7 +62,7 @@ def test_a_new_message_is_told_in_three_bodies() -> None:
     }
 
 
-def test_a_deletion_is_told_by_id() -> None:
+def test_a_deletion_carries_the_message_id_only() -> None:
     chat = Chat()
     payload = bodies(chat.received("a"), chat.received("b"), chat.deleted("a"))[6]["payload"]
     assert payload == {
@@ -72,7 +72,7 @@ def test_a_deletion_is_told_by_id() -> None:
     }
 
 
-def test_a_change_says_where_it_belongs() -> None:
+def test_a_change_names_its_lane_channel_and_source() -> None:
     chat = Chat()
     created, updated, _ = fold_all([chat.received("a")]).changes
     assert (created.lane, created.channel_id, created.source) == (chat.conversation_id, chat.channel_id, "facebook")
@@ -81,52 +81,52 @@ def test_a_change_says_where_it_belongs() -> None:
     assert created.at_ms == START_MS + 1000
 
 
-def test_an_older_message_of_ours_changes_nothing_about_its_conversation() -> None:
-    """Unless it is the oldest of all."""
+def test_an_older_outbound_message_does_not_update_its_conversation() -> None:
+    """Unless it is the earliest of all messages."""
     chat = Chat()
     facts: list[Fact] = [chat.received("a", at_ms=1000), chat.received("b", at_ms=5000)]
-    assert last_told(*facts, chat.echoed("z", at_ms=3000)) == ["message.created"]
-    assert last_told(*facts, chat.echoed("z", at_ms=500)) == ["message.created", "conversation.updated"]
+    assert last_changes(*facts, chat.echoed("z", at_ms=3000)) == ["message.created"]
+    assert last_changes(*facts, chat.echoed("z", at_ms=500)) == ["message.created", "conversation.updated"]
 
 
-def test_an_update_of_an_older_message_is_no_update_of_the_conversation() -> None:
+def test_an_update_of_an_older_message_does_not_update_the_conversation() -> None:
     chat = Chat()
     facts: list[Fact] = [chat.received("a"), chat.received("b")]
-    assert last_told(*facts, chat.edited("a", "new")) == ["message.updated"]
-    assert last_told(*facts, chat.edited("b", "new")) == ["message.updated", "conversation.updated"]
+    assert last_changes(*facts, chat.edited("a", "new")) == ["message.updated"]
+    assert last_changes(*facts, chat.edited("b", "new")) == ["message.updated", "conversation.updated"]
 
 
-def test_an_edit_to_the_same_words_is_accepted_and_not_told() -> None:
+def test_an_edit_to_the_same_content_is_accepted_without_a_change() -> None:
     chat = Chat()
     facts: list[Fact] = [chat.received("a"), chat.edited("a", "new", 1)]
-    assert last_told(*facts, chat.edited("a", "new", 2)) == []
+    assert last_changes(*facts, chat.edited("a", "new", 2)) == []
     assert fold_all([*facts, chat.edited("a", "new", 3)]).conversation(chat.conversation_id).sequence == 3
 
 
-def test_one_watermark_tells_of_every_message_it_moves() -> None:
+def test_a_watermark_makes_a_change_for_every_message_it_moves() -> None:
     chat = Chat()
     facts: list[Fact] = [chat.echoed("x", at_ms=1000), chat.echoed("y", at_ms=2000), chat.echoed("z", at_ms=9000)]
-    told = fold_all(facts)
-    changes = told.fold(chat.receipt(Delivery.READ, watermark_ms=5000)).changes
+    reference = fold_all(facts)
+    changes = reference.fold(chat.receipt(DeliveryState.READ, watermark_ms=5000)).changes
     assert [change.kind.value for change in changes] == ["message.updated", "message.updated"]
     shown = [msgspec.json.decode(change.body)["payload"]["message"]["id"] for change in changes]
     assert shown == [chat.inbound_id("x"), chat.inbound_id("y")]
 
 
 @given(st.integers(0, 3))
-def test_two_folds_of_one_log_tell_the_same_bytes(seed: int) -> None:
+def test_two_folds_of_one_log_make_the_same_bytes(seed: int) -> None:
     one, other = fold_all(seeded_log(seed, facts=300)), fold_all(seeded_log(seed, facts=300))
     assert one.changes == other.changes
     assert len({change.id for change in one.changes}) == len(one.changes)
 
 
-def test_a_long_plausible_log_is_told_well() -> None:
-    told = fold_all(seeded_log(7, facts=2000))
-    for conversation_id, state in told.states.items():
-        changes = [change for change in told.changes if change.lane == conversation_id]
-        assert invariants.told_wrongly(changes) == []
-        assert invariants.broken(told.conversation(conversation_id), state.messages()) == []
-    assert {change.kind for change in told.changes} >= {
+def test_a_long_plausible_log_has_no_violations() -> None:
+    reference = fold_all(seeded_log(7, facts=2000))
+    for conversation_id, state in reference.states.items():
+        changes = [change for change in reference.changes if change.lane == conversation_id]
+        assert invariants.change_violations(changes) == []
+        assert invariants.violations(reference.conversation(conversation_id), state.messages()) == []
+    assert {change.kind for change in reference.changes} >= {
         ChangeKind.MESSAGE_CREATED,
         ChangeKind.MESSAGE_UPDATED,
         ChangeKind.MESSAGE_DELETED,
@@ -137,7 +137,7 @@ def test_a_long_plausible_log_is_told_well() -> None:
 # --- entities
 
 
-def test_a_channel_is_told_with_metadata_and_without_secrets() -> None:
+def test_a_channel_change_has_metadata_and_no_secrets() -> None:
     page = channel(page_token="clear")
     change = entity_change(ChangeKind.CHANNEL_UPDATED, page, at_ms=7, write_id="w1")
     assert msgspec.json.decode(change.body) == {
@@ -156,32 +156,32 @@ def test_a_channel_is_told_with_metadata_and_without_secrets() -> None:
     assert (change.lane, change.channel_id, change.source, change.sequence) == (page.id, page.id, "facebook", START_MS)
 
 
-def test_a_tag_is_told_as_it_is() -> None:
+def test_a_tag_change_carries_the_tag() -> None:
     change = entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None)
     assert msgspec.json.decode(change.body)["payload"] == {"id": tag().id, "name": "Urgent", "color": "tag-red"}
     assert (change.lane, change.at_ms) == (tag().id, START_MS)
 
 
-def test_every_write_of_an_entity_has_an_id_of_its_own() -> None:
+def test_every_write_of_an_entity_has_its_own_change_id() -> None:
     later = replace(tag(), updated_at_ms=START_MS + 1)
-    told = [
+    changes = [
         entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id="w1"),
         entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id="w2"),  # in the same millisecond
         entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None),
         entity_change(ChangeKind.TAG_UPDATED, later, at_ms=7, write_id=None),
     ]
-    assert len({change.id for change in told}) == len(told)
+    assert len({change.id for change in changes}) == len(changes)
 
 
-def test_an_entity_without_a_time_is_numbered_by_its_records() -> None:
+def test_an_entity_without_a_time_is_numbered_by_its_record() -> None:
     change = entity_change(ChangeKind.TAG_UPDATED, replace(tag(), updated_at_ms=0), at_ms=7, write_id=None)
     assert (change.sequence, change.at_ms) == (7, 0)
 
 
 def test_unusual_texts_stay_json() -> None:
     chat = Chat(source='odd"source\n')
-    told = fold_all([chat.received("a", 'quote " backslash \\ newline \n emoji 🍞')])
-    assert [msgspec.json.decode(change.body)["type"] for change in told.changes] == [
+    reference = fold_all([chat.received("a", 'quote " backslash \\ newline \n emoji 🍞')])
+    assert [msgspec.json.decode(change.body)["type"] for change in reference.changes] == [
         "message.created",
         "conversation.updated",
         "metadata.updated",

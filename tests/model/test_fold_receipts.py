@@ -1,15 +1,15 @@
-"""Receipts: about messages the provider names, and about everything up to a time."""
+"""Receipts: for messages the provider names, and for all messages up to a watermark."""
 
 import pytest
 
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact
 from airy.model.metadata import text
 from tests.kit.builders import START_MS, Chat
-from tests.kit.fold import Reference, fold_all
+from tests.kit.fold import ReferenceFold, fold_all
 
 SENT_AT = START_MS + 50_000
-STATES = [Delivery.SENT, Delivery.FAILED, Delivery.DELIVERED, Delivery.READ]
+STATES = [DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.DELIVERED, DeliveryState.READ]
 
 
 def sent(chat: Chat, name: str = "x", at_ms: int = SENT_AT) -> list[Fact]:
@@ -20,155 +20,162 @@ def sent(chat: Chat, name: str = "x", at_ms: int = SENT_AT) -> list[Fact]:
     ]
 
 
-def state_of(told: Reference, chat: Chat, name: str = "x") -> Delivery:
-    return told.message(chat.conversation_id, chat.outbound_id(name)).delivery
+def state_of(reference: ReferenceFold, chat: Chat, name: str = "x") -> DeliveryState:
+    return reference.message(chat.conversation_id, chat.outbound_id(name)).delivery
 
 
 @pytest.mark.parametrize("first", STATES)
 @pytest.mark.parametrize("second", STATES)
-def test_the_stronger_of_two_reports_stands(first: Delivery, second: Delivery) -> None:
+def test_the_stronger_of_two_reports_wins(first: DeliveryState, second: DeliveryState) -> None:
     chat = Chat()
-    told = fold_all([*sent(chat), chat.receipt(first, "x"), chat.receipt(second, "x")])
-    assert state_of(told, chat) is STATES[max(STATES.index(first), STATES.index(second))]
+    reference = fold_all([*sent(chat), chat.receipt(first, "x"), chat.receipt(second, "x")])
+    assert state_of(reference, chat) is STATES[max(STATES.index(first), STATES.index(second))]
 
 
 def test_a_report_that_adds_nothing_is_rejected() -> None:
     chat = Chat()
-    told = fold_all([*sent(chat), chat.receipt(Delivery.READ, "x")])
-    assert not told.fold(chat.receipt(Delivery.DELIVERED, "x")).accepted
-    assert not told.fold(chat.receipt(Delivery.READ, "x")).accepted
+    reference = fold_all([*sent(chat), chat.receipt(DeliveryState.READ, "x")])
+    assert not reference.fold(chat.receipt(DeliveryState.DELIVERED, "x")).accepted
+    assert not reference.fold(chat.receipt(DeliveryState.READ, "x")).accepted
 
 
-def test_sent_is_not_news_after_success_but_delivered_is() -> None:
+def test_sent_adds_nothing_after_success_but_delivered_does() -> None:
     chat = Chat()
-    told = fold_all(sent(chat))
-    assert told.fold(chat.receipt(Delivery.SENT, "x")).changes == ()
-    kinds = [change.kind for change in told.fold(chat.receipt(Delivery.DELIVERED, "x")).changes]
+    reference = fold_all(sent(chat))
+    assert reference.fold(chat.receipt(DeliveryState.SENT, "x")).changes == ()
+    kinds = [change.kind for change in reference.fold(chat.receipt(DeliveryState.DELIVERED, "x")).changes]
     assert kinds == ["message.updated", "conversation.updated"]
 
 
-def test_a_failure_after_acceptance_says_why_and_delivery_takes_it_back() -> None:
+def test_a_reported_failure_has_an_error_until_delivery_disproves_it() -> None:
     chat = Chat()
-    told = fold_all([*sent(chat), chat.receipt(Delivery.FAILED, "x", error="unreachable", error_code="131026")])
-    message = told.message(chat.conversation_id, chat.outbound_id("x"))
+    reference = fold_all(
+        [*sent(chat), chat.receipt(DeliveryState.FAILED, "x", error="unreachable", error_code="131026")]
+    )
+    message = reference.message(chat.conversation_id, chat.outbound_id("x"))
     assert (text(message.metadata, "error"), text(message.metadata, "source.error_code")) == ("unreachable", "131026")
-    told.fold(chat.receipt(Delivery.DELIVERED, "x"))
-    message = told.message(chat.conversation_id, chat.outbound_id("x"))
-    assert (message.delivery, message.metadata) == (Delivery.DELIVERED, {})
+    reference.fold(chat.receipt(DeliveryState.DELIVERED, "x"))
+    message = reference.message(chat.conversation_id, chat.outbound_id("x"))
+    assert (message.delivery, message.metadata) == (DeliveryState.DELIVERED, {})
 
 
-def test_of_two_failures_the_later_one_is_shown() -> None:
+def test_of_two_failures_the_later_one_wins() -> None:
     chat = Chat()
     early, late = (
-        chat.receipt(Delivery.FAILED, "x", error=error, at_ms=at) for error, at in (("early", 1), ("late", 2))
+        chat.receipt(DeliveryState.FAILED, "x", error=error, at_ms=at) for error, at in (("early", 1), ("late", 2))
     )
     for order in ([early, late], [late, early]):
         message = fold_all([*sent(chat), *order]).message(chat.conversation_id, chat.outbound_id("x"))
         assert text(message.metadata, "error") == "late"
 
 
-@pytest.mark.parametrize("state", [Delivery.PENDING, Delivery.SENDING, Delivery.UNKNOWN])
-def test_what_a_provider_cannot_know_is_rejected(state: Delivery) -> None:
+@pytest.mark.parametrize("state", [DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.UNKNOWN])
+def test_a_state_no_provider_reports_is_rejected(state: DeliveryState) -> None:
     chat = Chat()
     assert not fold_all(sent(chat)).fold(chat.receipt(state, "x", watermark_ms=SENT_AT)).accepted
 
 
-def test_receipts_do_not_touch_what_a_contact_wrote() -> None:
+def test_receipts_do_not_change_inbound_messages() -> None:
     chat = Chat()
-    told = fold_all([chat.received("a")])
-    assert not told.fold(chat.receipt(Delivery.FAILED, "a")).accepted
+    reference = fold_all([chat.received("a")])
+    assert not reference.fold(chat.receipt(DeliveryState.FAILED, "a")).accepted
 
 
 def test_one_receipt_may_name_many_messages() -> None:
     chat = Chat()
-    told = fold_all([*sent(chat, "x"), *sent(chat, "y"), chat.receipt(Delivery.DELIVERED, "x", "y", "z")])
-    assert state_of(told, chat, "x") is state_of(told, chat, "y") is Delivery.DELIVERED
-    assert list(told.conversation(chat.conversation_id).parked) == [chat.provider_id("z")]
+    reference = fold_all([*sent(chat, "x"), *sent(chat, "y"), chat.receipt(DeliveryState.DELIVERED, "x", "y", "z")])
+    assert state_of(reference, chat, "x") is state_of(reference, chat, "y") is DeliveryState.DELIVERED
+    assert list(reference.conversation(chat.conversation_id).pending_reports) == [chat.provider_id("z")]
 
 
 # --- watermarks
 
 
-@pytest.mark.parametrize(("watermark_ms", "state"), [(SENT_AT - 1, Delivery.SENT), (SENT_AT, Delivery.READ)])
-def test_a_watermark_covers_what_left_us_by_then(watermark_ms: int, state: Delivery) -> None:
-    """The time of the attempt counts, not that of the message."""
+@pytest.mark.parametrize(("watermark_ms", "state"), [(SENT_AT - 1, DeliveryState.SENT), (SENT_AT, DeliveryState.READ)])
+def test_a_watermark_covers_attempts_up_to_its_time(watermark_ms: int, state: DeliveryState) -> None:
+    """The watermark is compared with the time of the attempt, not of the message."""
     chat = Chat()
-    assert state_of(fold_all([*sent(chat), chat.receipt(Delivery.READ, watermark_ms=watermark_ms)]), chat) is state
+    assert state_of(fold_all([*sent(chat), chat.receipt(DeliveryState.READ, watermark_ms=watermark_ms)]), chat) is state
 
 
-def test_a_watermark_covers_what_is_settled_after_it() -> None:
-    chat = Chat()
-    begun = sent(chat)[:2]
-    watermark = chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT)
-    told = fold_all([*begun, watermark])
-    assert state_of(told, chat) is Delivery.SENDING
-    told.fold(chat.succeeded("x", provider="x"))
-    assert state_of(told, chat) is Delivery.DELIVERED
-
-
-def test_what_a_watermark_covers_later_is_measured_by_the_attempt_too() -> None:
-    """The message was written before the watermark and called for after it."""
-    chat = Chat()
-    watermarks = [chat.receipt(state, watermark_ms=SENT_AT - 1) for state in (Delivery.DELIVERED, Delivery.READ)]
-    assert state_of(fold_all([*watermarks, *sent(chat)]), chat) is Delivery.SENT
-
-
-def test_a_watermark_covers_what_an_echo_proves_sent() -> None:
+def test_a_watermark_covers_messages_settled_after_it() -> None:
     chat = Chat()
     begun = sent(chat)[:2]
-    told = fold_all([*begun, chat.receipt(Delivery.READ, watermark_ms=SENT_AT), chat.failed("x")])
-    assert state_of(told, chat) is Delivery.FAILED
-    told.fold(chat.echoed("x", ours="x"))
-    assert state_of(told, chat) is Delivery.READ
+    watermark = chat.receipt(DeliveryState.DELIVERED, watermark_ms=SENT_AT)
+    reference = fold_all([*begun, watermark])
+    assert state_of(reference, chat) is DeliveryState.SENDING
+    reference.fold(chat.succeeded("x", provider="x"))
+    assert state_of(reference, chat) is DeliveryState.DELIVERED
 
 
-def test_a_watermark_settles_what_is_unknown() -> None:
+def test_a_later_settled_message_is_covered_by_the_time_of_its_attempt() -> None:
+    """The message was queued before the watermark, and its attempt started after it."""
     chat = Chat()
-    facts = [*sent(chat)[:2], chat.unknown("x"), chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT)]
-    assert state_of(fold_all(facts), chat) is Delivery.DELIVERED
+    watermarks = [
+        chat.receipt(state, watermark_ms=SENT_AT - 1) for state in (DeliveryState.DELIVERED, DeliveryState.READ)
+    ]
+    assert state_of(fold_all([*watermarks, *sent(chat)]), chat) is DeliveryState.SENT
+
+
+def test_a_watermark_covers_a_message_that_an_echo_proves_sent() -> None:
+    chat = Chat()
+    begun = sent(chat)[:2]
+    reference = fold_all([*begun, chat.receipt(DeliveryState.READ, watermark_ms=SENT_AT), chat.failed("x")])
+    assert state_of(reference, chat) is DeliveryState.FAILED
+    reference.fold(chat.echoed("x", ours="x"))
+    assert state_of(reference, chat) is DeliveryState.READ
+
+
+def test_a_watermark_settles_an_unknown_message() -> None:
+    chat = Chat()
+    facts = [*sent(chat)[:2], chat.unknown("x"), chat.receipt(DeliveryState.DELIVERED, watermark_ms=SENT_AT)]
+    assert state_of(fold_all(facts), chat) is DeliveryState.DELIVERED
 
 
 @pytest.mark.parametrize("retry_at_ms", [None, 5])
-def test_a_recorded_failure_corrects_what_a_watermark_assumed(retry_at_ms: int | None) -> None:
-    """A watermark speaks of many; the worker's late answer is about this very call."""
+def test_a_recorded_failure_overrides_a_watermark(retry_at_ms: int | None) -> None:
+    """A watermark covers many messages; the late outcome is about this call."""
     chat = Chat()
-    facts = [*sent(chat)[:2], chat.unknown("x"), chat.receipt(Delivery.READ, watermark_ms=SENT_AT)]
-    told = fold_all([*facts, chat.failed("x", retry_at_ms=retry_at_ms)])
-    assert state_of(told, chat) is (Delivery.FAILED if retry_at_ms is None else Delivery.PENDING)
+    facts = [*sent(chat)[:2], chat.unknown("x"), chat.receipt(DeliveryState.READ, watermark_ms=SENT_AT)]
+    reference = fold_all([*facts, chat.failed("x", retry_at_ms=retry_at_ms)])
+    assert state_of(reference, chat) is (DeliveryState.FAILED if retry_at_ms is None else DeliveryState.PENDING)
 
 
 @pytest.mark.parametrize("watermark_first", [True, False])
-def test_a_failure_that_names_the_message_outweighs_a_watermark(watermark_first: bool) -> None:
+def test_a_reported_failure_outweighs_a_watermark(watermark_first: bool) -> None:
     chat = Chat()
-    news = [chat.receipt(Delivery.READ, watermark_ms=SENT_AT), chat.receipt(Delivery.FAILED, "x")]
-    told = fold_all([*sent(chat), *(news if watermark_first else reversed(news))])
-    assert state_of(told, chat) is Delivery.FAILED
+    receipts = [chat.receipt(DeliveryState.READ, watermark_ms=SENT_AT), chat.receipt(DeliveryState.FAILED, "x")]
+    reference = fold_all([*sent(chat), *(receipts if watermark_first else reversed(receipts))])
+    assert state_of(reference, chat) is DeliveryState.FAILED
 
 
-def test_a_watermark_does_not_touch_what_waits_or_failed() -> None:
+def test_a_watermark_does_not_change_pending_or_failed_messages() -> None:
     chat = Chat()
     facts: list[Fact] = [
         chat.queued("x", recipient_id="someone"),
         chat.queued("y"),
         chat.started("y", at_ms=SENT_AT),
         chat.failed("y"),
-        chat.receipt(Delivery.READ, watermark_ms=SENT_AT),
+        chat.receipt(DeliveryState.READ, watermark_ms=SENT_AT),
     ]
-    told = fold_all(facts)
-    assert (state_of(told, chat, "x"), state_of(told, chat, "y")) == (Delivery.PENDING, Delivery.FAILED)
+    reference = fold_all(facts)
+    assert (state_of(reference, chat, "x"), state_of(reference, chat, "y")) == (
+        DeliveryState.PENDING,
+        DeliveryState.FAILED,
+    )
 
 
-def test_watermarks_only_rise_and_reading_covers_delivery() -> None:
+def test_watermarks_only_rise_and_read_covers_delivered() -> None:
     chat = Chat()
-    told = fold_all([*sent(chat), chat.receipt(Delivery.READ, watermark_ms=SENT_AT)])
-    assert not told.fold(chat.receipt(Delivery.READ, watermark_ms=SENT_AT - 1)).accepted
-    assert not told.fold(chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT)).accepted
-    assert told.fold(chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT + 1)).accepted
-    assert not told.fold(chat.receipt(Delivery.DELIVERED, watermark_ms=SENT_AT + 1)).accepted
+    reference = fold_all([*sent(chat), chat.receipt(DeliveryState.READ, watermark_ms=SENT_AT)])
+    assert not reference.fold(chat.receipt(DeliveryState.READ, watermark_ms=SENT_AT - 1)).accepted
+    assert not reference.fold(chat.receipt(DeliveryState.DELIVERED, watermark_ms=SENT_AT)).accepted
+    assert reference.fold(chat.receipt(DeliveryState.DELIVERED, watermark_ms=SENT_AT + 1)).accepted
+    assert not reference.fold(chat.receipt(DeliveryState.DELIVERED, watermark_ms=SENT_AT + 1)).accepted
 
 
-@pytest.mark.parametrize("state", [Delivery.SENT, Delivery.FAILED])
-def test_only_delivery_and_reading_are_reported_by_time(state: Delivery) -> None:
+@pytest.mark.parametrize("state", [DeliveryState.SENT, DeliveryState.FAILED])
+def test_only_delivered_and_read_may_be_watermarks(state: DeliveryState) -> None:
     chat = Chat()
     assert not fold_all(sent(chat)).fold(chat.receipt(state, watermark_ms=SENT_AT)).accepted
 
@@ -176,21 +183,21 @@ def test_only_delivery_and_reading_are_reported_by_time(state: Delivery) -> None
 @pytest.mark.parametrize("at_ms", [0, -5])
 def test_a_message_without_a_time_is_covered_by_no_watermark(at_ms: int) -> None:
     chat = Chat()
-    echo, watermark = chat.echoed("z", at_ms=at_ms), chat.receipt(Delivery.READ, watermark_ms=9)
+    echo, watermark = chat.echoed("z", at_ms=at_ms), chat.receipt(DeliveryState.READ, watermark_ms=9)
     logs: list[list[Fact]] = [[echo], [echo, watermark], [watermark, echo]]
     for log in logs:
-        assert fold_all(log).message(chat.conversation_id, chat.inbound_id("z")).delivery is Delivery.SENT
+        assert fold_all(log).message(chat.conversation_id, chat.inbound_id("z")).delivery is DeliveryState.SENT
 
 
 def test_a_watermark_covers_echoes_too() -> None:
     chat = Chat()
-    told = fold_all([chat.receipt(Delivery.READ, watermark_ms=SENT_AT), chat.echoed("z", at_ms=SENT_AT)])
-    assert told.message(chat.conversation_id, chat.inbound_id("z")).delivery is Delivery.READ
+    reference = fold_all([chat.receipt(DeliveryState.READ, watermark_ms=SENT_AT), chat.echoed("z", at_ms=SENT_AT)])
+    assert reference.message(chat.conversation_id, chat.inbound_id("z")).delivery is DeliveryState.READ
 
 
-def test_a_watermark_needs_no_memory_and_a_named_receipt_does() -> None:
+def test_the_id_of_a_watermark_is_not_stored_and_of_a_named_receipt_is() -> None:
     chat = Chat()
-    blanket, named = chat.receipt(Delivery.READ, watermark_ms=SENT_AT), chat.receipt(Delivery.DELIVERED, "x")
-    told = fold_all([*sent(chat), blanket, named])
-    assert blanket.id not in told.state(chat.conversation_id).memory
-    assert told.state(chat.conversation_id).memory[named.id]
+    blanket, named = chat.receipt(DeliveryState.READ, watermark_ms=SENT_AT), chat.receipt(DeliveryState.DELIVERED, "x")
+    reference = fold_all([*sent(chat), blanket, named])
+    assert blanket.id not in reference.state(chat.conversation_id).seen_facts
+    assert reference.state(chat.conversation_id).seen_facts[named.id]

@@ -1,4 +1,4 @@
-"""Bytes that were written once are read for ever.
+"""Bytes that were written once stay decodable.
 
 `golden/` holds what this version writes, one file per kind. A field may be added; a file must not have to change.
 Run this file to write the ones that are missing.
@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from airy.model.change import Change
 from airy.model.conversation import Conversation, Message
-from airy.model.dead import DeadDelivery
-from airy.model.delivery import Delivery
+from airy.model.dead_delivery import DeadDelivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fact import Fact
-from airy.model.process import ComponentStatus, ProcessStatus
+from airy.model.process_status import ComponentStatus, ProcessStatus
 from tests.kit.builders import START_MS, Chat, channel, dead, raw, tag, template, webhook
 from tests.kit.fold import fold_all
 
@@ -26,7 +26,7 @@ DAY_MS = 86_400_000
 
 
 def facts() -> list[Fact]:
-    """One of each kind, with every field said."""
+    """One of each kind, with every field set."""
     chat = Chat(1)
     made: list[Fact] = [
         chat.received(
@@ -39,7 +39,7 @@ def facts() -> list[Fact]:
         chat.succeeded("x", 2, provider="z"),
         chat.failed("x", 2, detail={"error": {"code": 10}}, retry_at_ms=START_MS + 5000),
         chat.unknown("x", 2),
-        chat.receipt(Delivery.FAILED, "z", watermark_ms=START_MS, error="unreachable", error_code="131026"),
+        chat.receipt(DeliveryState.FAILED, "z", watermark_ms=START_MS, error="unreachable", error_code="131026"),
         chat.edited("a", "Is the rye bread back today?", 1),
         chat.deleted("a"),
         chat.reacted("a", "❤️"),
@@ -65,7 +65,7 @@ def state() -> tuple[Conversation, list[Message]]:
     """A conversation and messages with every field in use."""
     chat = Chat(1)
     first = chat.received("a", window_until_ms=START_MS + DAY_MS, reply_to="m_0", standby=True)
-    told = fold_all(
+    reference = fold_all(
         [
             msgspec.structs.replace(first, headers={"postback.payload": "HOURS"}),
             chat.reacted("a"),
@@ -85,12 +85,12 @@ def state() -> tuple[Conversation, list[Message]]:
             chat.started("w"),
             chat.failed("w", retry_at_ms=START_MS + 9000),
             chat.echoed("z"),
-            chat.receipt(Delivery.FAILED, "z", error="gone"),
-            chat.receipt(Delivery.READ, watermark_ms=START_MS + 500),
-            chat.receipt(Delivery.DELIVERED, watermark_ms=START_MS + 600),
+            chat.receipt(DeliveryState.FAILED, "z", error="gone"),
+            chat.receipt(DeliveryState.READ, watermark_ms=START_MS + 500),
+            chat.receipt(DeliveryState.DELIVERED, watermark_ms=START_MS + 600),
             chat.edited("later", "early"),
             chat.reacted("later"),
-            chat.receipt(Delivery.FAILED, "later", error="e", error_code="1"),
+            chat.receipt(DeliveryState.FAILED, "later", error="e", error_code="1"),
             chat.deleted("never"),
             chat.tag_added(tag().id),
             chat.state_changed("OPEN"),
@@ -99,7 +99,7 @@ def state() -> tuple[Conversation, list[Message]]:
             chat.metadata({"user_data.n": 1}, message_id=chat.inbound_id("a")),
         ]
     )
-    return told.conversation(chat.conversation_id), told.state(chat.conversation_id).messages()
+    return reference.conversation(chat.conversation_id), reference.state(chat.conversation_id).messages()
 
 
 def changes() -> list[Change]:
@@ -136,7 +136,7 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
             version="1.2.3",
             started_at_ms=1,
             at_ms=2,
-            beat_ms=5000,
+            heartbeat_interval_ms=5000,
             ready=False,
             url="http://one:8080",
             waiting_for={"store": "it is folding the log"},
@@ -148,7 +148,8 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
             components={"http": ComponentStatus(ready=True, restarts=1, lag=2, rebalances=3)},
         ),
         "deaddelivery": msgspec.structs.replace(
-            dead(1, died_at_ms=2, replayed_at_ms=3), trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+            dead(1, died_at_ms=2, replay_requested_at_ms=3),
+            trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         ),
         "user": User(id="github:ines", name="Ines", avatar_url="http://a/b", first_seen_at_ms=1, last_seen_at_ms=2),
     }
@@ -167,18 +168,18 @@ SAMPLES = samples()
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_golden_bytes_still_mean_what_they_meant(name: str) -> None:
+def test_golden_bytes_decode_to_the_same_values(name: str) -> None:
     value, as_type = SAMPLES[name]
     assert msgspec.json.decode((GOLDEN / f"{name}.json").read_bytes(), type=as_type) == value
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_what_is_written_today_is_still_the_golden_bytes(name: str) -> None:
-    """A new field that is not used writes nothing, so a difference here is a field that changed."""
+def test_values_encode_to_the_golden_bytes(name: str) -> None:
+    """A new field with its default is not encoded, so a difference means that a field changed."""
     assert msgspec.json.encode(SAMPLES[name][0]) == (GOLDEN / f"{name}.json").read_bytes()
 
 
-def test_every_kind_of_fact_and_entity_has_its_golden_bytes() -> None:
+def test_every_kind_of_fact_and_entity_has_golden_bytes() -> None:
     kinds = {f"fact.{kind.__struct_config__.tag}" for kind in get_args(Fact)}
     types = (Channel, Contact, DeadDelivery, ProcessStatus, Tag, Template, User, Webhook)
     entities = {f"entity.{kind.__name__.lower()}" for kind in types}
@@ -187,10 +188,10 @@ def test_every_kind_of_fact_and_entity_has_its_golden_bytes() -> None:
 
 
 def test_every_field_of_the_state_is_in_the_golden_bytes() -> None:
-    """Fields that keep their default are not written, so a golden file that leaves one out proves nothing about it."""
+    """Fields with their default are not encoded, so a golden file without a field proves nothing about it."""
     for name, kind in (("state.conversation", Conversation), ("state.messages", Message)):
         text = (GOLDEN / f"{name}.json").read_bytes()
-        missing = [field for field in kind.__struct_fields__ if f'"{field}"'.encode() not in text]
+        missing = [name for name in kind.__struct_encode_fields__ if f'"{name}"'.encode() not in text]
         assert missing == []
 
 

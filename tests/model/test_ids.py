@@ -1,4 +1,4 @@
-"""Ids are the original's, vector by vector."""
+"""Ids equal those of the original, by known vectors."""
 
 from uuid import RFC_4122, UUID
 
@@ -56,7 +56,7 @@ def test_channels_and_conversations_keep_their_ids(
     assert ids.conversation_id(channel, user) == conversation
 
 
-def test_a_message_is_named_after_its_providers_id() -> None:
+def test_a_message_id_derives_from_the_provider_id() -> None:
     assert ids.message_id(CHANNEL, "m_AbC-001") == "204dbadf-3875-5fa5-8c20-279c22b79554"
 
 
@@ -68,7 +68,7 @@ def test_every_id_is_a_canonical_version_5_uuid(namespace: str, name: str) -> No
     assert ids.canonical_uuid(made.upper()) == made
 
 
-def test_changes_of_one_fact_and_facts_of_one_conversation_have_ids_of_their_own() -> None:
+def test_change_ids_differ_by_index_and_by_sequence() -> None:
     made = {
         ids.change_id(conversation, sequence, nth) for conversation in "ab" for sequence in (1, 11) for nth in (0, 1)
     }
@@ -78,5 +78,5 @@ def test_changes_of_one_fact_and_facts_of_one_conversation_have_ids_of_their_own
 @pytest.mark.parametrize(
     "text", ["", "6f973ffe", "6f973ffe278a5633ab33c1b7e8e83f1d", "g" * 36, "{" + CHANNEL[:34] + "}"]
 )
-def test_what_is_not_a_uuid_is_refused(text: str) -> None:
+def test_text_that_is_not_a_uuid_is_refused(text: str) -> None:
     assert not ids.is_uuid(text)

@@ -1,4 +1,4 @@
-"""The laws of the fold, for any log Hypothesis can think of."""
+"""Properties of the fold, for any log that Hypothesis generates."""
 
 import hypothesis.strategies as st
 import msgspec
@@ -7,31 +7,31 @@ from msgspec import Raw
 
 from airy.model import invariants
 from airy.model.change import Change
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact
 from airy.model.fold import fold
 from airy.model.render import conversation_metadata, render_message
 from tests.kit.builders import START_MS, Chat
-from tests.kit.facts import REPORTS, TIMES, anything, logs, times
-from tests.kit.fold import DictState, LiveState, Reference, fold_all
+from tests.kit.fact_strategies import REPORTS, TIMES, anything, logs, times
+from tests.kit.fold import DictState, LiveState, ReferenceFold, fold_all
 
 STATES = st.sampled_from(REPORTS)
 
 
-def final(reference: Reference, chat: Chat) -> bytes:
+def final(reference: ReferenceFold, chat: Chat) -> bytes:
     return reference.state(chat.conversation_id).snapshot()
 
 
 @given(logs)
 def test_every_invariant_holds_after_every_fact(log: list[Fact]) -> None:
-    chat, state, told = Chat(), DictState(), list[Change]()
+    chat, state, changes = Chat(), DictState(), list[Change]()
     accepted = 0
     for fact in log:
         before = {message.id: message for message in state.messages()}
         snapshot = state.snapshot()
         folded = fold(state, fact)
         accepted += folded.accepted
-        told += folded.changes
+        changes += folded.changes
         conversation, messages = state.conversation(), state.messages()
         if not folded.accepted:
             assert not folded.changes
@@ -39,28 +39,28 @@ def test_every_invariant_holds_after_every_fact(log: list[Fact]) -> None:
         if conversation is not None:
             assert conversation.id == chat.conversation_id
             assert conversation.sequence == accepted
-            assert invariants.broken(conversation, messages) == []
-        assert all(invariants.moved_by_the_table(before.get(message.id), message) for message in messages)
+            assert invariants.violations(conversation, messages) == []
+        assert all(invariants.transition_allowed(before.get(message.id), message) for message in messages)
         assert all(change.sequence == accepted for change in folded.changes)
-    assert invariants.told_wrongly(told) == []
+    assert invariants.change_violations(changes) == []
 
 
 @given(logs)
 def test_the_fold_changes_nothing_it_does_not_put(log: list[Fact]) -> None:
-    """A store keeps the structs of a batch: a rejected fact must not have touched them, an accepted one must say so."""
+    """A store keeps structs across a batch: a rejected fact must not change them, an accepted one must put them."""
     live, encoded = LiveState(), DictState()
     for fact in log:
-        before = live.frozen()
+        before = live.encoded()
         fold(live, fact)
         folded = fold(encoded, fact)
-        assert live.frozen().snapshot() == encoded.snapshot()
+        assert live.encoded().snapshot() == encoded.snapshot()
         if not folded.accepted:
-            assert live.frozen().messages() == before.messages()
-            assert live.frozen().conversation() == before.conversation()
+            assert live.encoded().messages() == before.messages()
+            assert live.encoded().conversation() == before.conversation()
 
 
 @given(logs, st.data())
-def test_a_fact_told_again_at_any_later_point_changes_nothing(log: list[Fact], data: st.DataObject) -> None:
+def test_a_duplicate_fact_at_any_later_point_has_no_effect(log: list[Fact], data: st.DataObject) -> None:
     once = fold_all(log)
     repeated = list(log)
     for _ in range(data.draw(st.integers(1, 8))):
@@ -74,7 +74,7 @@ def test_a_fact_told_again_at_any_later_point_changes_nothing(log: list[Fact], d
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), anything), max_size=40), st.randoms(use_true_random=False))
-def test_conversations_do_not_know_of_each_other(made: list[tuple[int, object]], random: object) -> None:
+def test_conversations_are_independent(made: list[tuple[int, object]], random: object) -> None:
     chats = [Chat(number) for number in range(3)]
     log = [make(chats[number]) for number, make in made]  # type: ignore[operator]
     apart = fold_all(fact for chat in chats for fact in log if fact.conversation_id == chat.conversation_id)
@@ -84,10 +84,10 @@ def test_conversations_do_not_know_of_each_other(made: list[tuple[int, object]],
 
 
 @given(logs, st.integers(0, 40))
-def test_a_prefix_and_then_the_rest_is_the_whole(log: list[Fact], cut: int) -> None:
-    """With the state written down and read back in between."""
+def test_a_prefix_and_then_the_rest_equals_the_whole(log: list[Fact], cut: int) -> None:
+    """With the state encoded and decoded in between."""
     whole, first = fold_all(log), fold_all(log[:cut])
-    second = Reference()
+    second = ReferenceFold()
     second.states = {name: DictState.restored(state.snapshot()) for name, state in first.states.items()}
     second.fold_all(log[cut:])
     assert second.digest() == whole.digest()
@@ -95,23 +95,23 @@ def test_a_prefix_and_then_the_rest_is_the_whole(log: list[Fact], cut: int) -> N
 
 
 @given(logs)
-def test_what_the_log_carries_is_all_the_fold_sees(log: list[Fact]) -> None:
-    """Facts read back from their bytes give the same bytes out."""
+def test_the_fold_depends_on_the_encoded_facts_only(log: list[Fact]) -> None:
+    """Facts decoded from their bytes make changes with the same bytes."""
     carried = [msgspec.json.decode(msgspec.json.encode(fact), type=Fact) for fact in log]
     assert fold_all(carried).changes == fold_all(log).changes
 
 
-# --- the order law
+# --- independence of order
 
 
-def told_by_the_provider(data: st.DataObject, chat: Chat) -> list[Fact]:
-    """Events a provider can send without contradicting itself: each message once, everything else at will."""
+def provider_events(data: st.DataObject, chat: Chat) -> list[Fact]:
+    """Consistent events of a provider: each message once, everything else any number of times."""
     facts: list[Fact] = []
     for place, name in enumerate(("a", "b", "c")):
         if data.draw(st.booleans(), label=f"{name} arrives"):
             window = data.draw(st.none() | times)
             facts.append(chat.received(name, at_ms=START_MS + 10_000 * place + 1, window_until_ms=window))
-    for place, name in enumerate(("x", "y", "z")):  # x and y may be ours, z is somebody else's
+    for place, name in enumerate(("x", "y", "z")):  # x and y may be sent by Airy, z is sent by another app
         if data.draw(st.booleans(), label=f"{name} is echoed"):
             ours = name if name != "z" and data.draw(st.booleans(), label=f"{name} carries our id") else None
             facts.append(chat.echoed(name, at_ms=START_MS + 10_000 * place + 2, ours=ours))
@@ -136,8 +136,8 @@ def told_by_the_provider(data: st.DataObject, chat: Chat) -> list[Fact]:
     return facts
 
 
-def our_sends(data: st.DataObject, chat: Chat, name: str) -> tuple[list[Fact], list[Fact]]:
-    """A message of ours up to the call, and what may become of it, in the order it is recorded."""
+def outbound_sends(data: st.DataObject, chat: Chat, name: str) -> tuple[list[Fact], list[Fact]]:
+    """An outbound message up to the call, and its possible outcomes, in the order they are recorded."""
     begun: list[Fact] = [
         chat.queued(name, at_ms=START_MS + 100, recipient_id="someone"),
         chat.started(name, at_ms=data.draw(st.sampled_from(TIMES))),
@@ -159,8 +159,8 @@ def our_sends(data: st.DataObject, chat: Chat, name: str) -> tuple[list[Fact], l
     return begun, data.draw(st.sampled_from(ends))
 
 
-def outcome(reference: Reference, chat: Chat) -> object:
-    """What must not depend on order. Numbers of facts may, and so may copies of ours that nobody sees any more."""
+def outcome(reference: ReferenceFold, chat: Chat) -> object:
+    """The part of the state that must not depend on order. Sequences may, and so may erased copies of a message."""
     state = reference.state(chat.conversation_id)
     conversation = state.conversation()
     if conversation is None:
@@ -173,7 +173,7 @@ def outcome(reference: Reference, chat: Chat) -> object:
         (render_message(message), message.deleted, message.reported, sorted(message.reactions.items()), message.attempt)
         for message in messages
     ]
-    news = sorted(conversation.parked.items())
+    pending = sorted(conversation.pending_reports.items())
     facts_about = (
         conversation.unread_count,
         conversation.window_until_ms,
@@ -181,7 +181,7 @@ def outcome(reference: Reference, chat: Chat) -> object:
         conversation.handover_owner,
         conversation.last_message_at_ms,
     )
-    return msgspec.to_builtins((shown, news, facts_about, conversation_metadata(conversation)), enc_hook=_plain)
+    return msgspec.to_builtins((shown, pending, facts_about, conversation_metadata(conversation)), enc_hook=_plain)
 
 
 def _plain(value: object) -> object:
@@ -190,36 +190,36 @@ def _plain(value: object) -> object:
 
 
 @given(st.data())
-def test_what_the_provider_says_may_come_in_any_order_any_number_of_times(data: st.DataObject) -> None:
-    """After our own sends came to whatever they came to."""
+def test_provider_events_may_arrive_in_any_order_any_number_of_times(data: st.DataObject) -> None:
+    """After every possible outcome of the sends."""
     chat = Chat()
-    begun, ends = our_sends(data, chat, "x")
-    other_begun, other_ends = our_sends(data, chat, "y")
-    ours = begun + ends + other_begun + other_ends
-    told = told_by_the_provider(data, chat)
-    again = data.draw(st.lists(st.sampled_from(told), max_size=5)) if told else []
-    shuffled = data.draw(st.permutations(told + again))
-    assert outcome(fold_all(ours + shuffled), chat) == outcome(fold_all(ours + told), chat)
+    begun, ends = outbound_sends(data, chat, "x")
+    other_begun, other_ends = outbound_sends(data, chat, "y")
+    sends = begun + ends + other_begun + other_ends
+    events = provider_events(data, chat)
+    again = data.draw(st.lists(st.sampled_from(events), max_size=5)) if events else []
+    shuffled = data.draw(st.permutations(events + again))
+    assert outcome(fold_all(sends + shuffled), chat) == outcome(fold_all(sends + events), chat)
 
 
 @given(st.data())
-def test_what_the_provider_says_may_overtake_the_outcome_of_our_call(data: st.DataObject) -> None:
+def test_provider_events_may_arrive_before_the_outcome_of_the_call(data: st.DataObject) -> None:
     chat = Chat()
-    begun, ends = our_sends(data, chat, "x")
-    told = told_by_the_provider(data, chat)
-    mixed = data.draw(st.permutations(told))
+    begun, ends = outbound_sends(data, chat, "x")
+    events = provider_events(data, chat)
+    mixed = data.draw(st.permutations(events))
     for place, fact in zip(sorted(data.draw(st.integers(0, len(mixed))) for _ in ends), ends, strict=True):
         mixed.insert(place + ends.index(fact), fact)
-    assert outcome(fold_all(begun + mixed), chat) == outcome(fold_all(begun + ends + told), chat)
+    assert outcome(fold_all(begun + mixed), chat) == outcome(fold_all(begun + ends + events), chat)
 
 
-def test_the_order_law_can_fail() -> None:
-    """The view the law compares does tell a failed message from a sent one."""
+def test_the_comparison_of_outcomes_can_fail() -> None:
+    """The compared view differs between a failed and a sent message."""
     chat = Chat()
-    ours: list[Fact] = [
+    sends: list[Fact] = [
         chat.queued("x", recipient_id="someone"),
         chat.started("x"),
         chat.succeeded("x", provider="x"),
     ]
-    failed = [*ours, chat.receipt(Delivery.FAILED, "x")]
-    assert outcome(fold_all(ours), chat) != outcome(fold_all(failed), chat)
+    failed = [*sends, chat.receipt(DeliveryState.FAILED, "x")]
+    assert outcome(fold_all(sends), chat) != outcome(fold_all(failed), chat)

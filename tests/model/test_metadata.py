@@ -1,4 +1,4 @@
-"""Metadata: flat keys, nested documents, and no way to tell from which of the two you started."""
+"""Metadata: flat keys and nested documents, which convert into each other without loss."""
 
 import msgspec
 import pytest
@@ -40,12 +40,12 @@ def test_leaves_are_stored_under_dotted_keys() -> None:
     }
 
 
-def test_an_empty_object_writes_nothing() -> None:
+def test_an_empty_object_has_no_leaves() -> None:
     assert metadata.flatten({"a": {}, "b": {"c": {}}}) == {}
 
 
 @pytest.mark.parametrize("document", [b"[1]", b'"text"', b"null", b"5", b" [ ] "])
-def test_what_is_not_an_object_writes_nothing(document: bytes) -> None:
+def test_a_document_that_is_not_an_object_has_no_leaves(document: bytes) -> None:
     assert metadata.flatten(document) == {}
 
 
@@ -58,7 +58,7 @@ def test_numbers_keep_their_digits() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"a":nope}', b"{'a':1}", b"\xff"])
-def test_what_is_not_json_is_refused(text: bytes) -> None:
+def test_text_that_is_not_json_is_refused(text: bytes) -> None:
     with pytest.raises(Refused, match="not JSON"):
         metadata.flatten(text)
 
@@ -77,32 +77,32 @@ def test_depth_keys_and_parts_are_bounded() -> None:
         metadata.flatten(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
-def test_setting_a_value_removes_what_was_below_it() -> None:
+def test_setting_a_value_removes_the_keys_below_it() -> None:
     flat = flat_of(contact_address_line=1, contact_address_city=2, contact_name="I")
     metadata.put(flat, "contact.address", raw("X"))
     assert decoded(metadata.nest(flat)) == {"contact": {"name": "I", "address": "X"}}
 
 
-def test_setting_a_value_removes_what_stood_above_it() -> None:
+def test_setting_a_value_removes_the_keys_above_it() -> None:
     flat = flat_of(contact="X")
     metadata.put(flat, "contact.address.line", raw(1))
     assert decoded(metadata.nest(flat)) == {"contact": {"address": {"line": 1}}}
 
 
-def test_a_name_that_begins_alike_is_another_name() -> None:
+def test_a_key_with_a_common_prefix_is_another_key() -> None:
     flat = flat_of(contacts="X", con="Y")
     metadata.put(flat, "contact", raw(1))
     metadata.drop(flat, "contact")
     assert decoded(metadata.nest(flat)) == {"contacts": "X", "con": "Y"}
 
 
-def test_removing_takes_everything_below_along() -> None:
+def test_removing_a_key_removes_everything_below_it() -> None:
     flat = flat_of(a_b_c=1, a_b_d=2, a_e=3)
     metadata.drop(flat, "a.b")
     assert decoded(metadata.nest(flat)) == {"a": {"e": 3}}
 
 
-def test_changed_tells_whether_anything_is_different() -> None:
+def test_changed_is_none_if_nothing_differs() -> None:
     flat = flat_of(a=1)
     assert metadata.changed(flat, {"a": raw(1)}, ["b"]) is None
     assert metadata.changed(flat, {"a": raw(1)}, ["a"]) is None  # removals come first
@@ -113,7 +113,7 @@ def test_changed_tells_whether_anything_is_different() -> None:
 
 @given(writes)
 def test_no_sequence_of_writes_makes_a_conflict(made: list[tuple[bool, str, int]]) -> None:
-    """So the nested document has exactly the leaves of the flat map, and the newest write is one of them."""
+    """The nested document has exactly the leaves of the flat map, and the newest write is one of them."""
     flat: metadata.Flat = {}
     for setting, key, number in made:
         if setting:
@@ -139,7 +139,7 @@ def _pruned(document: object) -> object:
     return {key: inner for key, inner in pruned.items() if inner != {}}
 
 
-def test_text_is_only_text() -> None:
+def test_text_is_none_for_other_types() -> None:
     flat = flat_of(name="Ines", number=5, list=[1])
     assert metadata.text(flat, "name") == "Ines"
     assert metadata.text(flat, "number") is metadata.text(flat, "list") is metadata.text(flat, "gone") is None

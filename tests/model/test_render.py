@@ -1,4 +1,4 @@
-"""How nouns look outside."""
+"""The model rendered as API documents."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from airy.model import render
 from airy.model.conversation import Conversation, Message, Reaction
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel, User
 from tests.kit.builders import Chat, channel, raw, tag, template, webhook
 from tests.kit.fold import fold_all
@@ -34,7 +34,7 @@ def message(**changes: object) -> Message:
         "sender_id": "7f2e",
         "sent_at_ms": 1_709_622_489_120,
         "updated_at_ms": 0,
-        "delivery": Delivery.DELIVERED,
+        "delivery": DeliveryState.DELIVERED,
     }
     return Message(**(fields | changes))  # type: ignore[arg-type]
 
@@ -63,11 +63,11 @@ def test_every_time_agrees_with_the_calendar(at_ms: int) -> None:
 
 
 @pytest.mark.parametrize(("at_ms", "shown"), [(-1, "1970-01-01T00:00:00.000Z"), (10**30, "9999-12-31T23:59:59.999Z")])
-def test_a_nonsensical_time_stops_nobody(at_ms: int, shown: str) -> None:
+def test_a_time_out_of_range_is_clamped(at_ms: int, shown: str) -> None:
     assert render.timestamp(at_ms) == shown
 
 
-def test_a_message_has_exactly_the_keys_clients_know() -> None:
+def test_a_message_has_exactly_the_keys_of_the_api() -> None:
     assert decoded(render.render_message(message())) == {
         "id": "0d1c2b3a-4f5e-4a6b-8c7d-9e0f1a2b3c4d",
         "content": {"text": "Is the blue one in stock?"},
@@ -80,7 +80,7 @@ def test_a_message_has_exactly_the_keys_clients_know() -> None:
     }
 
 
-def test_a_sender_who_is_a_user_has_a_name() -> None:
+def test_a_sender_that_is_a_user_has_a_name() -> None:
     sender = decoded(render.render_message(message(), user=User(id="7f2e", name="Ines", avatar_url="http://a/b")))
     assert sender["sender"] == {"id": "7f2e", "name": "Ines", "avatar_url": "http://a/b"}  # type: ignore[index]
 
@@ -107,22 +107,22 @@ def test_content_that_is_not_json_is_one_string(content: bytes, shown: object) -
 @pytest.mark.parametrize(
     ("state", "word", "fine"),
     [
-        (Delivery.PENDING, "pending", None),
-        (Delivery.SENDING, "pending", None),
-        (Delivery.UNKNOWN, "pending", "unknown"),
-        (Delivery.SENT, "delivered", "sent"),
-        (Delivery.DELIVERED, "delivered", "delivered"),
-        (Delivery.READ, "delivered", "read"),
-        (Delivery.FAILED, "failed", "failed"),
+        (DeliveryState.PENDING, "pending", None),
+        (DeliveryState.SENDING, "pending", None),
+        (DeliveryState.UNKNOWN, "pending", "unknown"),
+        (DeliveryState.SENT, "delivered", "sent"),
+        (DeliveryState.DELIVERED, "delivered", "delivered"),
+        (DeliveryState.READ, "delivered", "read"),
+        (DeliveryState.FAILED, "failed", "failed"),
     ],
 )
-def test_the_finer_state_is_metadata(state: Delivery, word: str, fine: str | None) -> None:
+def test_the_detailed_state_is_metadata(state: DeliveryState, word: str, fine: str | None) -> None:
     shown = render.render_message(message(from_contact=False, delivery=state))
     assert shown["delivery_state"] == word
     assert shown["metadata"] == ({"source": {"delivery_state": fine}} if fine else {})
 
 
-def test_message_metadata_is_what_was_set_and_what_follows_from_state() -> None:
+def test_message_metadata_has_the_set_and_the_derived_keys() -> None:
     full = message(
         provider_id="m_1",
         reply_to="m_0",
@@ -138,7 +138,7 @@ def test_message_metadata_is_what_was_set_and_what_follows_from_state() -> None:
     }
 
 
-def test_only_messages_of_the_contact_are_read_by_a_user() -> None:
+def test_only_inbound_messages_are_read_by_a_user() -> None:
     assert "user_read" not in render.message_metadata(message(sequence=4), read_sequence=3)
     assert "user_read" in render.message_metadata(message(sequence=3), read_sequence=3)
     assert "user_read" not in render.message_metadata(message(sequence=3, from_contact=False), read_sequence=3)
@@ -147,11 +147,11 @@ def test_only_messages_of_the_contact_are_read_by_a_user() -> None:
 @pytest.mark.parametrize(
     ("source", "word"), [("twilio.sms", "Sms"), ("twilio.whatsapp", "Whatsapp"), ("chatplugin", "Chatplugin"), ("", "")]
 )
-def test_a_contact_without_a_name_is_called_after_the_source(source: str, word: str) -> None:
+def test_the_default_contact_name_derives_from_the_source(source: str, word: str) -> None:
     assert render.default_contact_name(conversation(source=source)) == f"{word} {CONVERSATION[31:]}"
 
 
-def test_a_conversation_has_exactly_the_keys_clients_know() -> None:
+def test_a_conversation_has_exactly_the_keys_of_the_api() -> None:
     shop = Channel(
         id="b0f6", source="chatplugin", source_channel_id="shop", connected=True, metadata={"name": raw("shop")}
     )
@@ -200,12 +200,12 @@ def test_an_empty_name_stays_empty() -> None:
     assert decoded(shown)["metadata"]["contact"] == {"display_name": ""}  # type: ignore[index]
 
 
-def test_a_channel_without_a_name_is_called_after_its_id() -> None:
+def test_the_default_channel_name_derives_from_its_id() -> None:
     bare = Channel(id="6f973ffe-278a-5633-ab33-c1b7e8e83f1d", source="facebook", source_channel_id="1", connected=True)
     assert render.render_channel(bare)["metadata"] == {"name": "facebook 83f1d"}
 
 
-def test_no_secret_of_a_channel_is_shown() -> None:
+def test_no_secret_of_a_channel_is_rendered() -> None:
     odd: dict[str, object] = {"token.inner": "clear", "user_data.token": "mine"}
     page = channel("facebook", "1", connected=True, page_token="clear", page_id="204918377001", **odd)
     text = msgspec.json.encode(render.render_channel(page))
@@ -218,7 +218,7 @@ def test_no_secret_of_a_channel_is_shown() -> None:
     }
 
 
-def test_tags_templates_and_webhooks_have_exactly_the_keys_clients_know() -> None:
+def test_tags_templates_and_webhooks_have_exactly_the_keys_of_the_api() -> None:
     hook = webhook(events=("message.created",), signature_key="sealed-key", headers="sealed-headers", name="crm")
     shown = render.render_webhook(hook, {"X-Team": "bakery"})
     assert render.render_tag(tag()) == {"id": tag().id, "name": "Urgent", "color": "tag-red"}
@@ -239,9 +239,9 @@ def test_tags_templates_and_webhooks_have_exactly_the_keys_clients_know() -> Non
     assert b"sealed" not in msgspec.json.encode(shown)
 
 
-def test_an_unread_message_becomes_read_in_the_conversation_that_shows_it() -> None:
+def test_a_message_is_rendered_as_read_once_its_conversation_is() -> None:
     chat = Chat()
-    told = fold_all([chat.received(1), chat.read()])
-    last = told.message(chat.conversation_id, chat.inbound_id(1))
-    shown = decoded(render.render_conversation(told.conversation(chat.conversation_id), channel(), last))
+    reference = fold_all([chat.received(1), chat.read()])
+    last = reference.message(chat.conversation_id, chat.inbound_id(1))
+    shown = decoded(render.render_conversation(reference.conversation(chat.conversation_id), channel(), last))
     assert shown["last_message"]["metadata"]["user_read"] == last.sent_at_ms  # type: ignore[index]

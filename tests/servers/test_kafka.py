@@ -1,4 +1,4 @@
-"""The test brokers are real: they keep what they acknowledged, and do what is done to them."""
+"""The test brokers: durability of acknowledged records, and their failures."""
 
 import logging
 import os
@@ -41,7 +41,7 @@ async def connected(client: Any) -> AsyncIterator[Any]:
 
 
 async def make_topic(bootstrap: list[str], name: str, *, copies: int = 1, **settings: str) -> None:
-    """Asked again while the cluster does not believe in enough of its brokers: one that stood still is left out."""
+    """Retried while too few brokers are in sync: a paused broker is fenced for a while."""
     async with connected(AIOKafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
         code = None
         while code not in {NoError.errno, TopicAlreadyExistsError.errno}:
@@ -70,7 +70,7 @@ async def everything(bootstrap: list[str], topic: str) -> list[bytes | None]:
         return found
 
 
-async def test_a_killed_broker_comes_back_at_its_address_with_what_it_acknowledged(
+async def test_a_restarted_broker_has_its_address_and_all_acknowledged_records(
     kafka_cluster_factory: ClusterFactory,
 ) -> None:
     kafka = await to_thread.run_sync(kafka_cluster_factory)
@@ -99,19 +99,19 @@ async def test_three_brokers_acknowledge_while_one_is_dead(kafka_cluster_factory
     await to_thread.run_sync(kafka.start, first)
     await to_thread.run_sync(kafka.in_sync)
 
-    while set(kafka.partition("events", 0).in_sync) != {1, 2, 3}:  # one that stood still since is let in again
+    while set(kafka.partition("events", 0).in_sync) != {1, 2, 3}:  # until the paused broker is in sync again
         await anyio.sleep(0.02)
     assert await everything(kafka.bootstrap, "events") == [b"before", b"without one"]
 
 
 async def led(kafka: KafkaCluster, *, not_by: int = -1) -> int:
-    """Who leads the topic: whoever is asked hears of it later than who leads; the test's time-out is the bound."""
+    """The leader of the topic; a broker's metadata may be late, so this is bounded by the test's time-out."""
     while (leader := kafka.leader_of("events", 0)) in {-1, not_by}:
         await anyio.sleep(0.02)
     return leader
 
 
-async def test_a_paused_broker_takes_connections_and_says_nothing(
+async def test_a_paused_broker_accepts_connections_and_never_responds(
     kafka_cluster_factory: ClusterFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.kit.servers.kafka_wire.ANSWER_S", 0.2)
@@ -123,7 +123,7 @@ async def test_a_paused_broker_takes_connections_and_says_nothing(
     kafka.resume(1)
 
     monkeypatch.undo()
-    while kafka.metadata().nodes != {1}:  # it may have been away for too long to be believed in
+    while kafka.metadata().nodes != {1}:  # it may have been fenced for its absence
         await anyio.sleep(0.02)
 
 
@@ -133,7 +133,7 @@ async def test_compaction_can_be_provoked(kafka: SharedKafka) -> None:
     await send(kafka.bootstrap, topic, b"first", b"second", b"third", key=b"key")
 
     found = await everything(kafka.bootstrap, topic)
-    while b"first" in found:  # the test's time-out is the bound: every try adds a record, so that segments close
+    while b"first" in found:  # bounded by the test's time-out; every try adds a record, so that segments close
         await send(kafka.bootstrap, topic, b"another", key=b"another")
         found = await everything(kafka.bootstrap, topic)
 
@@ -142,12 +142,12 @@ async def test_compaction_can_be_provoked(kafka: SharedKafka) -> None:
 
 @pytest.fixture
 def guarded(kafka_cluster_factory: ClusterFactory, caplog: pytest.LogCaptureFixture) -> KafkaCluster:
-    caplog.set_level(logging.CRITICAL, "aiokafka")  # refusals are the subject here
+    caplog.set_level(logging.CRITICAL, "aiokafka")  # refusals are expected here
     users = {"admin": "admin-secret", "alice": "alice-secret"}
     return kafka_cluster_factory(users=users, tls=True, acl=True)
 
 
-async def test_a_guarded_broker_lets_in_who_may(guarded: KafkaCluster) -> None:
+async def test_a_broker_with_authentication_accepts_valid_users_only(guarded: KafkaCluster) -> None:
     assert guarded.authority is not None
     await make_topic(guarded.bootstrap, "events")
     known = ssl.create_default_context(cafile=str(guarded.authority.ca_file))
@@ -186,6 +186,6 @@ async def test_a_guarded_broker_lets_in_who_may(guarded: KafkaCluster) -> None:
     assert await everything(guarded.bootstrap, "events") == [*[b"sasl", b"both"] * 3, b"tls"]
 
 
-async def test_a_broker_that_does_not_start_says_why(kafka: SharedKafka, tmp_path: Path) -> None:
+async def test_a_broker_that_fails_to_start_reports_its_log(kafka: SharedKafka, tmp_path: Path) -> None:
     with pytest.raises(NotStarted, match=r"(?s)node-1\.log.*num\.io\.threads"):
         KafkaCluster(tmp_path, changed={"num.io.threads": "many"}).__enter__()

@@ -1,4 +1,4 @@
-"""Only the jars we know are run."""
+"""Only jars with the pinned digests are used."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def artefacts() -> Artefacts:
 
 @pytest.fixture
 def copy(artefacts: Artefacts, tmp_path: Path) -> Path:
-    """A cache of the test's own."""
+    """A separate cache for the test."""
     libs = tmp_path / artefacts.folder.name / "libs"
     libs.mkdir(parents=True)
     for jar in (artefacts.folder / "libs").iterdir():
@@ -32,7 +32,7 @@ def test_the_cached_jars_are_the_listed_ones(artefacts: Artefacts) -> None:
     assert len(checksums()) > 40
 
 
-def test_untouched_copies_are_taken(copy: Path, tmp_path: Path) -> None:
+def test_intact_copies_are_used(copy: Path, tmp_path: Path) -> None:
     assert ready(tmp_path).folder == copy.parent
 
 
@@ -55,7 +55,7 @@ def test_a_missing_and_an_additional_jar_are_refused(copy: Path, tmp_path: Path)
         ready(tmp_path)
 
 
-def test_without_java_one_learns_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_java_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(Missing, match="apt-get install default-jre-headless"):

@@ -1,4 +1,4 @@
-"""`make kafka`: a broker for people, that goes when its program goes."""
+"""`make kafka`: a broker that ends with its program."""
 
 import signal
 import socket
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("sign", "code", "last"), [(signal.SIGTERM, 0, "stopped"), (signal.SIGKILL, -signal.SIGKILL, "stop       Ctrl-C")]
 )
-def test_the_program_takes_its_broker_along_even_when_it_is_killed(
+def test_the_broker_ends_with_its_program_even_when_that_is_killed(
     tmp_path: Path, sign: signal.Signals, code: int, last: str
 ) -> None:
     with needed():
@@ -35,12 +35,12 @@ def test_the_program_takes_its_broker_along_even_when_it_is_killed(
 
     assert program.returncode == code
     assert said.read_text().splitlines()[-1] == last
-    while runs(tmp_path / "kafka"):  # the test's time-out is the bound
+    while runs(tmp_path / "kafka"):  # bounded by the test's time-out
         time.sleep(0.02)
 
 
 def told(said: Path, program: "subprocess.Popen[bytes]") -> tuple[str, int]:
-    """The address it tells, once it has told everything."""
+    """The printed address, after the last line of output."""
     while "Ctrl-C" not in said.read_text():
         assert program.poll() is None
         time.sleep(0.02)
@@ -49,7 +49,7 @@ def told(said: Path, program: "subprocess.Popen[bytes]") -> tuple[str, int]:
 
 
 def runs(folder: Path) -> bool:
-    """Whether the broker of this folder does; its port may be somebody else's as soon as it does not."""
+    """Whether the broker of this folder runs; its port may be reused once it does not."""
     settings = str(folder / "node-1.properties").encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:

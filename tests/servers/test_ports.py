@@ -1,4 +1,4 @@
-"""A server's port stays its own while the server is down."""
+"""A server keeps its port while it is down."""
 
 import socket
 
@@ -7,7 +7,7 @@ import pytest
 from tests.kit.servers.ports import HOST, Port
 
 
-def test_a_reserved_port_takes_a_server_and_no_client_until_then() -> None:
+def test_a_reserved_port_can_be_bound_by_a_server_and_not_used_before() -> None:
     with Port() as port:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((HOST, port.number))
@@ -18,7 +18,7 @@ def test_a_reserved_port_takes_a_server_and_no_client_until_then() -> None:
             socket.create_connection((HOST, port.number)).close()
 
 
-def test_nobody_else_is_given_it() -> None:
-    """Without the reservation a client may be given the very port it connects to, and reach itself."""
+def test_a_reserved_port_is_never_assigned_elsewhere() -> None:
+    """Without the reservation a client may be assigned the port it connects to, and connect to itself."""
     with Port() as port, socket.socket() as client, pytest.raises(OSError, match="in use"):
         client.bind((HOST, port.number))

@@ -1,4 +1,4 @@
-"""The test's Redis is real: it keeps what it answered, and forms a real cluster."""
+"""The test's Redis servers: durability, truncation, cluster, clean-up."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def test_a_restart_keeps_address_and_data(redis_server: RedisServer, end: str) -
     assert redis_server.ask("FLUSHALL") == "+OK"
 
 
-def test_a_cut_append_only_file_loses_its_end_and_nothing_else(redis_server: RedisServer) -> None:
+def test_a_truncated_append_only_file_loses_only_its_end(redis_server: RedisServer) -> None:
     for number in range(3):
         redis_server.ask("SET", f"key {number}", "value")
     redis_server.kill()
@@ -41,7 +41,7 @@ def test_a_cut_append_only_file_loses_its_end_and_nothing_else(redis_server: Red
     assert redis_server.ask("FLUSHALL") == "+OK"
 
 
-def test_a_paused_one_takes_connections_and_says_nothing(
+def test_a_paused_server_accepts_connections_and_never_responds(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.kit.servers.redis.ANSWER_S", 0.1)
@@ -54,7 +54,7 @@ def test_a_paused_one_takes_connections_and_says_nothing(
     assert redis_server.ask("PING") == "+PONG"
 
 
-def test_a_cluster_shares_the_slots_and_outlives_a_restart_of_one(tmp_path: Path) -> None:
+def test_a_cluster_distributes_slots_and_survives_the_restart_of_a_node(tmp_path: Path) -> None:
     with needed(), RedisServer(tmp_path, cluster_nodes=3) as redis:
         answers = [redis.ask("SET", "key", "value", node=node) for node in range(redis.nodes)]
 
@@ -74,7 +74,7 @@ with RedisServer() as redis:
 """
 
 
-def test_a_server_dies_with_whoever_started_it(redis_server: RedisServer) -> None:
+def test_a_server_ends_with_its_parent_process(redis_server: RedisServer) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLDER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
         assert holder.stdout is not None
@@ -82,12 +82,12 @@ def test_a_server_dies_with_whoever_started_it(redis_server: RedisServer) -> Non
         assert alive(pid)
         holder.send_signal(signal.SIGKILL)
 
-    while alive(pid):  # the test's time-out is the bound
+    while alive(pid):  # bounded by the test's time-out
         time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
-    """A zombie whose new parent is slow to bury it is dead."""
+    """A zombie counts as ended, even if its new parent has not reaped it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except FileNotFoundError:

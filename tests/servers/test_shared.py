@@ -1,4 +1,4 @@
-"""The broker of a test run: started by the first, ended by the last."""
+"""The shared broker of a test run: started by its first user, stopped by its last."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ def answers(kafka: SharedKafka) -> bool:
         return False
 
 
-def test_it_lasts_as_long_as_somebody_needs_it_and_no_longer(tmp_path: Path) -> None:
+def test_a_shared_server_runs_while_it_has_users(tmp_path: Path) -> None:
     with needed():
         prepared()
     with shared_kafka(tmp_path) as first:
@@ -29,9 +29,9 @@ def test_it_lasts_as_long_as_somebody_needs_it_and_no_longer(tmp_path: Path) -> 
             assert second == first
         assert answers(first)
 
-    with shared_kafka(tmp_path) as next_one:  # the keeper has not noticed yet, or is about to end, or has ended
+    with shared_kafka(tmp_path) as next_one:  # the keeper runs, is about to end, or has ended
         assert answers(next_one)
-    while answers(next_one):  # the test's time-out is the bound
+    while answers(next_one):  # bounded by the test's time-out
         time.sleep(0.02)
 
     with shared_kafka(tmp_path) as later:

@@ -1,4 +1,4 @@
-"""A subscriber's endpoint that stores what it accepted and misbehaves by seed, behind the outbound HTTP port."""
+"""A webhook endpoint behind the outbound HTTP port that records deliveries and fails by seed."""
 
 from collections.abc import Mapping
 from random import Random
@@ -7,23 +7,23 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from airy.fetch import Answer, NotSent, Unanswered
+from airy.http_client import ConnectFailed, Response, ResponseLost
 
 
-class Received(Struct, frozen=True):
+class ReceivedDelivery(Struct, frozen=True):
     event_id: str
     body: bytes
     headers: dict[str, str]
 
 
-class Endpoint:
-    """`trouble` is the share of requests that fail in one of the ways endpoints fail."""
+class SimulatedEndpoint:
+    """`failure_rate` is the fraction of requests that fail, in one of the ways endpoints fail."""
 
-    def __init__(self, random: Random, *, trouble: float = 0.2) -> None:
+    def __init__(self, random: Random, *, failure_rate: float = 0.2) -> None:
         self._random = random
-        self.trouble = trouble
-        self.accepted: list[Received] = []  # in the order they were taken, lost answers included
-        self.answered: list[Received] = []  # those whose 2xx arrived
+        self.failure_rate = failure_rate
+        self.accepted: list[ReceivedDelivery] = []  # in the order they were taken, lost answers included
+        self.answered: list[ReceivedDelivery] = []  # those whose 2xx arrived
         self.requests = 0
 
     async def __call__(
@@ -36,34 +36,34 @@ class Endpoint:
         connect_s: float = 5.0,
         total_s: float = 15.0,
         body_bytes_max: int = 1_048_576,
-    ) -> Answer:
+    ) -> Response:
         assert method == "POST", url
         self.requests += 1
         lower = {name.lower(): value for name, value in headers.items()}
-        received = Received(lower["webhook-id"], body or b"", lower)
+        received = ReceivedDelivery(lower["webhook-id"], body or b"", lower)
         await anyio.sleep(self._random.choice((0.001, 0.01, 0.1, 1.0)))
-        if self._random.random() >= self.trouble:
+        if self._random.random() >= self.failure_rate:
             return self._take(received)
         match self._random.randrange(6):
             case 0:
-                raise NotSent("connection refused")
+                raise ConnectFailed("connection refused")
             case 1:
                 self.accepted.append(received)  # acted, and the answer was lost
-                raise Unanswered("no answer in time")
+                raise ResponseLost("no answer in time")
             case 2:
-                raise Unanswered("connection reset")
+                raise ResponseLost("connection reset")
             case 3:
-                return Answer(429, {"retry-after": "3"}, b"")
+                return Response(429, {"retry-after": "3"}, b"")
             case 4:
-                return Answer(503, {}, b"busy")
+                return Response(503, {}, b"busy")
             case _:
-                return Answer(302, {"location": "http://169.254.169.254/"}, b"")
+                return Response(302, {"location": "http://169.254.169.254/"}, b"")
 
-    def _take(self, received: Received) -> Answer:
+    def _take(self, received: ReceivedDelivery) -> Response:
         self.accepted.append(received)
         self.answered.append(received)
-        return Answer(200, {}, b"")
+        return Response(200, {}, b"")
 
 
-def payload_of(received: Received) -> dict[str, object]:
+def payload_of(received: ReceivedDelivery) -> dict[str, object]:
     return msgspec.json.decode(received.body, type=dict[str, object])

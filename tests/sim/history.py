@@ -1,4 +1,4 @@
-"""The history checker: what clients of several API replicas did and saw, judged. Pure: operations in, violations out.
+"""Checks histories of clients of several API replicas for consistency. Pure: operations in, violations out.
 
 Input: a list of `Operation`, one per HTTP request, in any order. Times are seconds of any one clock that all clients
 share. A write is placed by the offset in its `x-airy-position`. A request whose answer was lost, or was 503, is in
@@ -11,7 +11,7 @@ What is checked, for each conversation (which lives in one partition, so offsets
 - lower bound: a read contains every write at or below the positions it presented; every write that its own replica
   answered before the read began; and everything an earlier read of that replica showed;
 - prefix: a read that shows a write shows all writes before it in the log (no holes, no reordering);
-- no ghosts: nothing is shown that nobody had begun to write;
+- no phantom writes: nothing is shown whose write had not begun;
 - keys: one idempotency key is one message, whichever replicas were asked, and one content; it is shown once;
 - unread: the count is that of some place in the log that the other rules allow;
 - the end: final reads of all replicas are equal.
@@ -25,7 +25,7 @@ from typing import Literal
 from msgspec import Struct
 
 Kind = Literal["send", "set", "tag", "mark_read", "receive", "read_messages", "read_conversation"]
-Outcome = Literal["ok", "refused", "doubt"]
+OperationOutcome = Literal["ok", "refused", "doubt"]
 READS = frozenset({"read_messages", "read_conversation"})
 
 
@@ -36,7 +36,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     conversation: str
     begin: float
     end: float
-    outcome: Outcome
+    outcome: OperationOutcome
     position: int | None = None  # the offset in the answer to a write
     presented: int | None = None  # the highest offset of this conversation's partition that a read presented
     key: str = ""  # "send": the idempotency key; "set": the name
@@ -46,11 +46,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     data: dict[str, str] = {}  # what "read_conversation" showed: values by name
     tags: tuple[str, ...] = ()
     unread: int = 0
-    final: bool = False  # a read made when nothing else was going on any more
+    final: bool = False  # a read after all other operations
 
 
 def violations(history: Iterable[Operation]) -> list[str]:
-    """Everything that cannot have happened, in words; none: nothing."""
+    """Descriptions of everything that contradicts the rules."""
     conversations: dict[str, list[Operation]] = defaultdict(list)
     for one in history:
         conversations[one.conversation].append(one)
@@ -93,8 +93,8 @@ def _finals(reads: Sequence[Operation]) -> Iterator[str]:
             yield f"replicas differ in the end: {kind}"
 
 
-class _Write(Struct):
-    """Something a read can show, and where in the log it takes effect; `at` None: unknown."""
+class _Effect(Struct):
+    """Something a read can show, and the offset at which it takes effect; `at` None: unknown."""
 
     name: str
     register: str  # "" for what is added and stays
@@ -102,24 +102,24 @@ class _Write(Struct):
     at: int | None
 
 
-def _effects(writes: Sequence[Operation]) -> dict[str, _Write]:
-    """By what a read shows of them. One that was tried several times takes effect at the first: maybe unknown."""
-    effects: dict[str, _Write] = {}
+def _effects(writes: Sequence[Operation]) -> dict[str, _Effect]:
+    """Keyed by what a read shows. A send tried several times takes effect at the first, whose offset may be unknown."""
+    effects: dict[str, _Effect] = {}
     groups: dict[str, list[Operation]] = defaultdict(list)
     for one in writes:
         if one.kind == "set":
-            effects[f"set {one.key}={one.value}"] = _Write(_name(one), one.key, one.begin, one.position)
+            effects[f"set {one.key}={one.value}"] = _Effect(_name(one), one.key, one.begin, one.position)
         elif one.kind == "tag":
-            effects[f"tag {one.value}"] = _Write(_name(one), "", one.begin, one.position)
+            effects[f"tag {one.value}"] = _Effect(_name(one), "", one.begin, one.position)
         elif one.kind == "receive":
-            effects[f"message {one.message_id}"] = _Write(_name(one), "", one.begin, one.position)
+            effects[f"message {one.message_id}"] = _Effect(_name(one), "", one.begin, one.position)
         elif one.kind == "send":
             groups[one.key].append(one)
     for same in groups.values():
         if known := next((one.message_id for one in same if one.message_id), ""):
             sure = all(one.position is not None for one in same)
             at = min(one.position or 0 for one in same) if sure else None
-            effects[f"message {known}"] = _Write(_name(same[0]), "", min(one.begin for one in same), at)
+            effects[f"message {known}"] = _Effect(_name(same[0]), "", min(one.begin for one in same), at)
     return effects
 
 
@@ -130,9 +130,9 @@ def _reads(writes: Sequence[Operation], reads: Sequence[Operation]) -> Iterator[
     )
     newest: list[tuple[float, str, int]] = []  # end, replica, and the offset up to which that read had everything
     for read in reads:
-        shown, ghosts = _shown(read, effects)
+        shown, phantoms = _shown(read, effects)
         if not unnamed:
-            yield from (f"{_name(read)} shows {ghost}, which nobody wrote" for ghost in ghosts)
+            yield from (f"{_name(read)} shows {phantom}, which no client wrote" for phantom in phantoms)
         for one in shown:
             if one.begun > read.end:
                 yield f"{_name(read)} shows {one.name}, which began later"
@@ -159,7 +159,7 @@ def _reads(writes: Sequence[Operation], reads: Sequence[Operation]) -> Iterator[
             yield from _unread(read, writes, bound)
 
 
-def _shown(read: Operation, effects: dict[str, _Write]) -> tuple[list[_Write], list[str]]:
+def _shown(read: Operation, effects: dict[str, _Effect]) -> tuple[list[_Effect], list[str]]:
     if read.kind == "read_messages":
         names = [f"message {one}" for one in read.messages]
     else:
@@ -168,7 +168,7 @@ def _shown(read: Operation, effects: dict[str, _Write]) -> tuple[list[_Write], l
 
 
 def _missing(
-    read: Operation, effects: dict[str, _Write], shown: Sequence[_Write], least: int, seen: int
+    read: Operation, effects: dict[str, _Effect], shown: Sequence[_Effect], least: int, seen: int
 ) -> Iterator[str]:
     registers = {one.register: one for one in shown if one.register}
     about = ("message ",) if read.kind == "read_messages" else ("set ", "tag ")

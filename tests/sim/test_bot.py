@@ -1,4 +1,4 @@
-"""The demonstration's bot: believes only signed deliveries, answers each contact's message once, is told to retry."""
+"""The demonstration bot: accepts only signed deliveries, answers each contact's message once, asks for retries."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -9,19 +9,19 @@ import anyio
 import msgspec
 import pytest
 
-from airy.actors.webhooks import signing
-from airy.addresses import Reach
-from airy.client import Client
-from airy.fetch import Answer, NotSent
-from airy.fetch_aiohttp import AiohttpFetch
+from airy.api_client import ApiClient
+from airy.egress import EgressPolicy
+from airy.http_client import ConnectFailed, Response
+from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
-from airy.sim.bot import SIGNATURE_KEY, TOLERANCE_S, Bot, answer_to, reply, said, verify
+from airy.sim.bot import SIGNATURE_KEY, TOLERANCE_S, Bot, reply_text, reply_to, text_of, verify
+from airy.webhooks import signing
 
 NOW_S = 1_800_000_000
 KEY = b"k" * 32
 SECRET = signing.secret_text(KEY)
 PATIENCE_S = 120.0  # for an answer: the machine may be busy
-LOOPBACK = Reach(ports=(), http=True, private=True)
+LOOPBACK = EgressPolicy(ports=(), http=True, private=True)
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
         return NOW_S * 1000
 
 
-class Pulse:
+class FakeLifecycle:
     def __init__(self) -> None:
         self.draining = anyio.Event()
         self.is_ready = anyio.Event()
@@ -52,17 +52,17 @@ class Airy:
 
     async def __call__(
         self, method: str, url: str, *, headers: Mapping[str, str] = {}, body: bytes | None = None, **_: object
-    ) -> Answer:
+    ) -> Response:
         if self.down:
-            raise NotSent("refused")
+            raise ConnectFailed("refused")
         value = msgspec.json.decode(body or b"null")
         if self.status != 200:
-            return Answer(self.status, {}, b'{"message": "as told"}')
+            return Response(self.status, {}, b'{"message": "as told"}')
         if url.endswith("/webhooks.subscribe"):
             self.webhooks[value["id"]] = value
-            return Answer(200, {}, msgspec.json.encode({**value, "signing_secret": SECRET}))
+            return Response(200, {}, msgspec.json.encode({**value, "signing_secret": SECRET}))
         self.sent[headers["Idempotency-Key"]] = value
-        return Answer(200, {}, b"{}")
+        return Response(200, {}, b"{}")
 
 
 def event(text: str = "hello", *, from_contact: bool = True, kind: str = "message.created", **source: Any) -> bytes:
@@ -85,7 +85,7 @@ def signed(body: bytes, *, at_s: int = NOW_S, message_id: str = "e-1") -> dict[s
     }
 
 
-def test_what_the_publisher_signs_the_bot_believes() -> None:
+def test_the_bot_accepts_signatures_of_the_publisher() -> None:
     body = event()
 
     assert verify(signed(body), body, SECRET, SIGNATURE_KEY, NOW_S) is None
@@ -102,39 +102,39 @@ def test_what_the_publisher_signs_the_bot_believes() -> None:
         ({"X-Airy-Content-Signature": "00"}, event(), "X-Airy-Content-Signature does not match"),
     ],
 )
-def test_what_is_changed_on_the_way_is_not_believed(change: dict[str, str], body: bytes, reason: str) -> None:
+def test_a_modified_delivery_is_refused(change: dict[str, str], body: bytes, reason: str) -> None:
     found = verify({**signed(event()), **change}, body, SECRET, SIGNATURE_KEY, NOW_S)
 
     assert found is not None
     assert reason in found
 
 
-def test_the_bot_answers_contacts_and_nobody_else() -> None:
+def test_the_bot_answers_only_contacts() -> None:
     """Its own words would start a loop; in standby another application has the thread."""
-    assert answer_to(msgspec.json.decode(event("hi"))) == {
+    assert reply_to(msgspec.json.decode(event("hi"))) == {
         "conversation_id": "c",
         "message": {"text": "You said: hi"},
     }
-    assert answer_to(msgspec.json.decode(event(from_contact=False))) is None
-    assert answer_to(msgspec.json.decode(event(kind="message.updated"))) is None
-    assert answer_to(msgspec.json.decode(event(standby=True))) is None
+    assert reply_to(msgspec.json.decode(event(from_contact=False))) is None
+    assert reply_to(msgspec.json.decode(event(kind="message.updated"))) is None
+    assert reply_to(msgspec.json.decode(event(standby=True))) is None
 
 
 @pytest.mark.parametrize("content", [{"message": {"attachments": []}}, {"text": None}, "x", None, [], {"message": 3}])
-def test_what_is_no_text_is_answered_too(content: object) -> None:
-    assert said(content) == ""
-    assert reply("").startswith("Thank you")
+def test_messages_without_text_are_answered_too(content: object) -> None:
+    assert text_of(content) == ""
+    assert reply_text("").startswith("Thank you")
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_delivery_over_http_is_answered_once_under_its_own_id() -> None:
-    airy, pulse = Airy(), Pulse()
-    bot = Bot(Client(airy, "http://airy", Secret("t")), Clock())  # type: ignore[arg-type]
+    airy, lifecycle = Airy(), FakeLifecycle()
+    bot = Bot(ApiClient(airy, "http://airy", Secret("t")), Clock())  # type: ignore[arg-type]
 
-    async with anyio.create_task_group() as tasks, AiohttpFetch(LOOPBACK) as client:
+    async with anyio.create_task_group() as tasks, AiohttpClient(LOOPBACK) as client:
         fetch = partial(client, connect_s=PATIENCE_S, total_s=PATIENCE_S)
-        tasks.start_soon(bot.run, pulse)
-        await pulse.is_ready.wait()
+        tasks.start_soon(bot.run, lifecycle)
+        await lifecycle.is_ready.wait()
         (webhook,) = airy.webhooks.values()
         body = event("Is it there?")
 
@@ -145,7 +145,7 @@ async def test_a_delivery_over_http_is_answered_once_under_its_own_id() -> None:
         later = await fetch("POST", webhook["url"], headers=signed(body, message_id="e-2"), body=body)
         airy.status = 403
         never = await fetch("POST", webhook["url"], headers=signed(body, message_id="e-3"), body=body)
-        pulse.draining.set()
+        lifecycle.draining.set()
 
     assert [first.status, again.status, forged.status, later.status, never.status] == [204, 204, 401, 503, 204]
     assert list(airy.sent) == ["e-1"]
@@ -159,12 +159,12 @@ async def test_a_restart_moves_the_subscription_instead_of_adding_one() -> None:
     urls = set()
 
     for _ in range(2):
-        pulse = Pulse()
+        lifecycle = FakeLifecycle()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(Bot(Client(airy, "http://airy", None), Clock()).run, pulse)  # type: ignore[arg-type]
-            await pulse.is_ready.wait()
+            tasks.start_soon(Bot(ApiClient(airy, "http://airy", None), Clock()).run, lifecycle)  # type: ignore[arg-type]
+            await lifecycle.is_ready.wait()
             urls |= {webhook["url"] for webhook in airy.webhooks.values()}
-            pulse.draining.set()
+            lifecycle.draining.set()
 
     assert len(airy.webhooks) == 1
     assert len(urls) == 2

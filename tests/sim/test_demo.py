@@ -3,15 +3,15 @@
 import msgspec
 import pytest
 
-from airy.client import Client
+from airy.api_client import ApiClient
 from airy.config import Config, load
 from airy.errors import Unavailable
-from airy.fetch import Answer, NotSent
-from airy.sim.demo import PageConnector, settings
+from airy.http_client import ConnectFailed, Response
+from airy.sim.demo import PageConnector, demo_settings
 
 
 def test_the_demonstration_points_messenger_at_the_simulation_and_opens_loopback_to_webhooks() -> None:
-    config = settings(Config(), graph_url="http://127.0.0.1:9", app_id="1", app_secret="s" * 20, verify_token="v")
+    config = demo_settings(Config(), graph_url="http://127.0.0.1:9", app_id="1", app_secret="s" * 20, verify_token="v")
 
     facebook = config.components.sources_facebook
     assert facebook.enabled
@@ -23,14 +23,14 @@ def test_the_demonstration_points_messenger_at_the_simulation_and_opens_loopback
 
 def test_everything_else_stays_as_configured() -> None:
     before = load(None, {"AIRY_PORT": "9", "AIRY_SYSTEM_TOKEN": "a-token-of-some-length"})
-    after = settings(before, graph_url="http://x", app_id="1", app_secret="s", verify_token="v")
+    after = demo_settings(before, graph_url="http://x", app_id="1", app_secret="s", verify_token="v")
 
     assert (after.http, after.bus, after.data, after.log) == (before.http, before.bus, before.data, before.log)
     assert after.security.system_token == before.security.system_token
     assert not Config().security.webhooks.allow_private_addresses
 
 
-class Pulse:
+class FakeLifecycle:
     def __init__(self) -> None:
         self.times_ready = 0
 
@@ -41,19 +41,19 @@ class Pulse:
 async def test_a_page_is_connected_through_the_api_and_a_failure_is_left_to_the_supervisor() -> None:
     asked: list[dict[str, str]] = []
 
-    async def fetch(method: str, url: str, *, body: bytes | None = None, **_: object) -> Answer:
+    async def fetch(method: str, url: str, *, body: bytes | None = None, **_: object) -> Response:
         if not asked:
             asked.append({})
-            raise NotSent("not listening yet")
+            raise ConnectFailed("not listening yet")
         assert url == "http://airy/channels.facebook.connect"
         asked.append(msgspec.json.decode(body or b""))
-        return Answer(200, {}, b'{"id": "channel-1", "connected": true}')
+        return Response(200, {}, b'{"id": "channel-1", "connected": true}')
 
-    connector, pulse = PageConnector(Client(fetch, "http://airy", None), "page", "token"), Pulse()  # type: ignore[arg-type]
+    connector, lifecycle = PageConnector(ApiClient(fetch, "http://airy", None), "page", "token"), FakeLifecycle()  # type: ignore[arg-type]
 
     with pytest.raises(Unavailable):
-        await connector.run(pulse)  # type: ignore[arg-type]
-    await connector.run(pulse)  # type: ignore[arg-type]
+        await connector.run(lifecycle)  # type: ignore[arg-type]
+    await connector.run(lifecycle)  # type: ignore[arg-type]
 
     assert asked[1] == {"page_id": "page", "page_token": "token"}
-    assert (connector.channel_id, pulse.times_ready) == ("channel-1", 1)
+    assert (connector.channel_id, lifecycle.times_ready) == ("channel-1", 1)

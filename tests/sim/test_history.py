@@ -1,6 +1,6 @@
-"""Histories of clients over two API replicas: none may show what a single, linear log could not have.
+"""Histories of clients of two API replicas must be linearizable and read-your-writes.
 
-`HISTORY_SEEDS` says how many, `AIRY_SEED` where they begin. A failing history prints the command that replays it.
+`HISTORY_SEEDS` is the number of seeds, `AIRY_SEED` the first. A failing seed prints the command that replays it.
 """
 
 import os
@@ -12,13 +12,13 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
-from airy.actors.commands import Writer
-from airy.actors.follower import Follower
+from airy.actors.projector import Projector
+from airy.commands import Writer
 from airy.http import action
-from tests.kit.world import run_seeded
+from tests.kit.event_loops import run_seeded
 from tests.sim.history import Operation, violations
-from tests.sim.replicas import Replicas, ReplicaShape
-from tests.sim.world import DROP
+from tests.sim.replica_simulation import ReplicaSimulation, ReplicaSize
+from tests.sim.simulation import DROP
 
 SEEDS = int(os.environ.get("HISTORY_SEEDS", "500"))
 FIRST = int(os.environ.get("AIRY_SEED", "0"))
@@ -29,34 +29,34 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
+def _silent_logs() -> None:
     structlog.configure(processors=[DROP])
 
 
-def lived(seed: int) -> Replicas:
-    async def live() -> Replicas:
-        replicas = Replicas(seed, ReplicaShape())
-        await replicas.live()
+def simulate(seed: int) -> ReplicaSimulation:
+    async def run() -> ReplicaSimulation:
+        replicas = ReplicaSimulation(seed, ReplicaSize())
+        await replicas.run()
         return replicas
 
-    return run_seeded(seed, live)
+    return run_seeded(seed, run)
 
 
 @pytest.mark.parametrize("block", range(-(-SEEDS // BLOCK)))
 def test_every_history_is_linear_and_every_client_reads_its_writes(block: int) -> None:
     first = FIRST + block * BLOCK
     for seed in range(first, min(first + BLOCK, FIRST + SEEDS)):
-        replicas = lived(seed)
+        replicas = simulate(seed)
         replay = f"replay: AIRY_SEED={seed} HISTORY_SEEDS=1 pytest tests/sim/test_history.py"
 
-        assert replicas.peaceful, replay
+        assert replicas.quiescent, replay
         assert violations(replicas.history) == [], replay
 
 
-def test_the_stories_are_about_something() -> None:
-    """Writes in doubt, reads elsewhere than the write, repeated keys: what the rules are about does happen."""
-    stories = [lived(seed).history for seed in range(20)]
-    everything = [one for story in stories for one in story]
+def test_histories_contain_the_cases_the_rules_check() -> None:
+    """Writes with unknown outcome, reads at another replica than the write, repeated keys."""
+    histories = [simulate(seed).history for seed in range(20)]
+    everything = [one for history in histories for one in history]
 
     assert sum(one.outcome == "doubt" for one in everything) > 10
     assert sum(one.presented is not None for one in everything) > 200
@@ -64,47 +64,47 @@ def test_the_stories_are_about_something() -> None:
     assert len(keys) > len(set(keys)) + 20
 
 
-# --- bugs planted on purpose: the checker must find each of them
+# --- planted bugs: the checker must find each of them
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def read_without_waiting(patch: pytest.MonkeyPatch) -> None:
-    """The position a reader presents is not waited for."""
+    """A read does not wait for the position it presents."""
 
     async def hasty(*_: Any) -> None:
         return
 
-    patch.setattr(action, "_catch_up", hasty)
+    patch.setattr(action, "_wait_for_positions", hasty)
 
 
-def tell_before_the_effect(patch: pytest.MonkeyPatch) -> None:
-    """The fold says it is somewhere before the store has committed it."""
-    fold = Follower._fold
+def report_position_before_commit(patch: pytest.MonkeyPatch) -> None:
+    """The projector reports a position before the store has committed it."""
+    fold = Projector._fold
 
     async def boastful(self: Any, records: Any) -> None:
         for record in records:
-            self._next[record.where] = record.offset + 1
-        self._announce({record.where for record in records})
+            self._next[record.topic_partition] = record.offset + 1
+        self._notify({record.topic_partition for record in records})
         await anyio.sleep(0.2)
         await fold(self, records)
 
-    patch.setattr(Follower, "_fold", boastful)
+    patch.setattr(Projector, "_fold", boastful)
 
 
-def answer_from_elsewhere(patch: pytest.MonkeyPatch) -> None:
-    """A position of another partition is given out."""
-    told = Writer.tell
+def answer_with_wrong_position(patch: pytest.MonkeyPatch) -> None:
+    """The answer carries a position that is one too low."""
+    append_fact = Writer.append_fact
 
     async def careless(self: Any, fact: Any) -> Any:
-        position = await told(self, fact)
+        position = await append_fact(self, fact)
         return position._replace(offset=max(0, position.offset - 1))
 
-    patch.setattr(Writer, "tell", careless)
+    patch.setattr(Writer, "append_fact", careless)
 
 
-def forget_the_key(patch: pytest.MonkeyPatch) -> None:
-    """Each replica makes its own id for a key."""
+def ignore_idempotency_key(patch: pytest.MonkeyPatch) -> None:
+    """Each replica derives its own id from a key."""
     derived = Writer.id_for
 
     def own(self: Any, cause: Any, *scope: str) -> str:
@@ -115,7 +115,12 @@ def forget_the_key(patch: pytest.MonkeyPatch) -> None:
 
 PLANTED: Mapping[str, Plant] = {
     plant.__name__: plant
-    for plant in (read_without_waiting, tell_before_the_effect, answer_from_elsewhere, forget_the_key)
+    for plant in (
+        read_without_waiting,
+        report_position_before_commit,
+        answer_with_wrong_position,
+        ignore_idempotency_key,
+    )
 }
 
 
@@ -123,7 +128,7 @@ PLANTED: Mapping[str, Plant] = {
 def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     PLANTED[name](monkeypatch)
 
-    found = next((wrong for seed in range(PLANTED_SEEDS_MAX) if (wrong := violations(lived(seed).history))), [])
+    found = next((wrong for seed in range(PLANTED_SEEDS_MAX) if (wrong := violations(simulate(seed).history))), [])
 
     assert found, f"{name} was not found in {PLANTED_SEEDS_MAX} histories"
 
@@ -178,7 +183,7 @@ WRONG: Mapping[str, tuple[list[Operation], str]] = {
     "a hole": ([write(0, 4), write(2, 6, key="other"), read(5, data={"other": "v6"})], "before what it shows"),
     "a message that is missing": ([SENT, replace(LISTED, presented=3)], "misses send one"),
     "a message shown twice": ([SENT, replace(LISTED, messages=("m1", "m1"))], "twice"),
-    "a ghost": ([SENT, replace(LISTED, messages=("m1", "m9"))], "nobody wrote"),
+    "a phantom write": ([SENT, replace(LISTED, messages=("m1", "m9"))], "no client wrote"),
     "news from the future": ([write(9, 4), read(5, data={"k": "v4"})], "began later"),
     "two messages of one key": ([SENT, replace(SENT, position=8, message_id="m2")], "several messages"),
     "two contents of one key": ([SENT, replace(SENT, position=8, value="ho")], "several contents"),
@@ -200,7 +205,7 @@ def test_each_rule_is_enforced(name: str) -> None:
     assert any(words in line for line in violations(history))
 
 
-def test_what_may_have_been_is_no_violation() -> None:
+def test_a_possible_history_has_no_violations() -> None:
     history = [
         write(0, 4),
         write(2, 6),

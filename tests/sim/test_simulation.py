@@ -1,6 +1,6 @@
-"""The whole tree under seeded faults, many worlds: each must come to peace with every promise kept.
+"""The whole tree under seeded faults: each simulation must become quiescent with every guarantee kept.
 
-`SEEDS` says how many (CI: 500), `AIRY_SEED` where they begin. A failing world prints the command that replays it.
+`SEEDS` is the number of seeds (CI: 500), `AIRY_SEED` the first. A failing seed prints the command that replays it.
 """
 
 import os
@@ -8,48 +8,48 @@ import os
 import pytest
 import structlog
 
-from tests.kit.world import run_seeded
+from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems, trace
-from tests.sim.world import DROP, MILD, Shape, World
+from tests.sim.simulation import DROP, FAULT_FREE, Simulation, SimulationSize
 
 SEEDS = int(os.environ.get("SEEDS", "500" if os.environ.get("CI") else "60"))
 FIRST = int(os.environ.get("AIRY_SEED", "0"))
-BLOCK = 20  # worlds per test, so that they spread over processes
+BLOCK = 20  # seeds per test, so that tests spread over processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
+def _silent_logs() -> None:
     structlog.configure(processors=[DROP])
 
 
-def lived(seed: int, shape: Shape) -> tuple[list[str], str]:
-    """What is wrong with that world in the end, and its trace."""
+def simulate(seed: int, size: SimulationSize) -> tuple[list[str], str]:
+    """The violations of that simulation, and its trace."""
 
-    async def live() -> tuple[list[str], str]:
-        world = World(seed, shape)
-        await world.live()
-        return await problems(world), await trace(world)
+    async def run() -> tuple[list[str], str]:
+        simulation = Simulation(seed, size)
+        await simulation.run()
+        return await problems(simulation), await trace(simulation)
 
-    return run_seeded(seed, live)
+    return run_seeded(seed, run)
 
 
 @pytest.mark.parametrize("block", range(-(-SEEDS // BLOCK)))
-def test_every_world_keeps_every_promise(block: int) -> None:
+def test_every_simulation_keeps_every_guarantee(block: int) -> None:
     first = FIRST + block * BLOCK
     for seed in range(first, min(first + BLOCK, FIRST + SEEDS)):
-        wrong, _ = lived(seed, Shape())
+        wrong, _ = simulate(seed, SimulationSize())
 
         assert wrong == [], f"replay: AIRY_SEED={seed} SEEDS=1 pytest tests/sim/test_simulation.py"
 
 
-def test_a_world_without_faults_keeps_every_promise() -> None:
-    wrong, _ = lived(FIRST, MILD)
+def test_a_simulation_without_faults_keeps_every_guarantee() -> None:
+    wrong, _ = simulate(FIRST, FAULT_FREE)
 
     assert wrong == []
 
 
-def test_one_seed_is_one_story() -> None:
-    assert lived(7, Shape()) == lived(7, Shape())
-    assert lived(7, Shape())[1] != lived(8, Shape())[1]
+def test_one_seed_gives_one_trace() -> None:
+    assert simulate(7, SimulationSize()) == simulate(7, SimulationSize())
+    assert simulate(7, SimulationSize())[1] != simulate(8, SimulationSize())[1]

@@ -7,8 +7,8 @@ import pytest
 
 from airy import topics
 from airy.model import ids
+from tests.kit.event_loops import run_seeded
 from tests.kit.spread import HOT, KEYS, Spread, spread
-from tests.kit.world import run_seeded
 
 RECORDS = 40_000
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
@@ -24,13 +24,13 @@ def measured(keys: str, partitions: int, members: int, records: int = RECORDS) -
 
 
 @pytest.mark.parametrize("keys", KEYS)
-def test_the_page_tells_what_is_measured(keys: str) -> None:
-    told = re.search(rf"^\| {keys} \|(.+)\|$", PAGE.read_text(), re.MULTILINE)
-    assert told is not None
+def test_the_documentation_states_the_measured_values(keys: str) -> None:
+    response = re.search(rf"^\| {keys} \|(.+)\|$", PAGE.read_text(), re.MULTILINE)
+    assert response is not None
     found = [measured(keys, partitions, TOLD_MEMBERS, TOLD_RECORDS) for partitions in TOLD_PARTITIONS]
     forced = max(1.0, found[-1].hottest * TOLD_MEMBERS / TOLD_RECORDS)
 
-    assert [float(cell) for cell in told[1].split("|")] == pytest.approx(
+    assert [float(cell) for cell in response[1].split("|")] == pytest.approx(
         [*(one.skew for one in found), forced], abs=0.006
     )
 
@@ -55,7 +55,7 @@ def test_members_beyond_the_partitions_have_nothing_to_do() -> None:
     assert [measured("uniform", 1, members).idle for members in (1, 2, 8)] == [0, 1, 7]
 
 
-def test_a_hot_conversation_weighs_on_its_partition_and_on_no_other() -> None:
+def test_a_hot_conversation_loads_only_its_partition() -> None:
     """One member has it, and at most that much more than its share; the others are as even as without it."""
     hot = measured("hot conversation", 64, 8)
     others = sorted(hot.by_member)[:-1]
@@ -78,7 +78,7 @@ def test_finer_partitions_do_not_make_uneven_keys_even() -> None:
     assert sorted(fine.by_member) == sorted(coarse.by_member)
 
 
-def test_every_record_is_somebodys_once() -> None:
+def test_every_record_goes_to_exactly_one_member() -> None:
     one = measured("zipf", 16, 8)
 
     assert sum(one.by_member) == sum(one.by_partition) == RECORDS
@@ -92,7 +92,7 @@ def test_members_that_divide_both_counts_get_the_same_from_64_partitions_as_from
     assert sorted(fine.by_member) == sorted(coarse.by_member)
 
 
-def test_members_that_do_not_divide_the_partitions_get_a_more_even_deal_of_finer_ones() -> None:
+def test_more_partitions_spread_more_evenly_over_members_that_do_not_divide_them() -> None:
     """Five members of 16 have 4, 3, 3, 3 and 3."""
     coarse, fine = measured("uniform", 16, 5), measured("uniform", 64, 5)
 
@@ -100,8 +100,8 @@ def test_members_that_do_not_divide_the_partitions_get_a_more_even_deal_of_finer
     assert fine.skew == pytest.approx(13 * 5 / 64, abs=0.05)
 
 
-def test_a_deal_by_load_would_make_uneven_keys_even() -> None:
-    """The heaviest partition first, always to whoever has least."""
+def test_assignment_by_load_would_make_uneven_keys_even() -> None:
+    """The heaviest partition first, always to the member with the least load."""
     by_member = [0] * 8
     for records in sorted(measured("zipf", 64, 8).by_partition, reverse=True):
         by_member[by_member.index(min(by_member))] += records

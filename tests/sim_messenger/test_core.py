@@ -1,4 +1,4 @@
-"""The simulated Messenger decides like Meta, and the same seed always decides the same."""
+"""The simulated Messenger behaves like Meta's, and equal seeds give equal behaviour."""
 
 import hmac
 import json
@@ -14,15 +14,15 @@ from airy.sim.messenger import (
     DEMO_PAGE,
     ROUGH,
     Behaviour,
-    Fault,
     MessengerCore,
-    Post,
+    PendingWebhook,
+    SendFault,
+    SendOutcome,
     SimOptions,
-    Verdict,
 )
 from airy.sim.messenger.core import GIVE_UP_MS
 from airy.sim.messenger.events import Event
-from airy.sim.messenger.graph import Reply
+from airy.sim.messenger.graph import GraphReply
 
 START_MS = 1_767_225_600_000
 HOUR_MS = 3_600_000
@@ -36,34 +36,34 @@ def core(**options: Any) -> MessengerCore:
     return MessengerCore(replace(OPTIONS, **options), now_ms=START_MS)
 
 
-def send(sim: MessengerCore, psid: str, text: str = "x", *, now_ms: int = START_MS, **request: Any) -> Reply:
+def send(sim: MessengerCore, psid: str, text: str = "x", *, now_ms: int = START_MS, **request: Any) -> GraphReply:
     message = {"text": text, "metadata": request.pop("message_id", "ours-1"), **request.pop("message", {})}
     body = {"recipient": {"id": psid}, "messaging_type": "RESPONSE", "message": message, **request}
     return sim.call("POST", f"{GRAPH}/me/messages", SECRETS, msgspec.json.encode(body), now_ms)
 
 
-def said(reply: Reply) -> Any:
+def said(reply: GraphReply) -> Any:
     return msgspec.json.decode(reply.body)
 
 
-def code(reply: Reply) -> tuple[int, int, int | None]:
+def code(reply: GraphReply) -> tuple[int, int, int | None]:
     error = said(reply)["error"]
     return reply.status or 0, error["code"], error.get("error_subcode")
 
 
 def drain(
     sim: MessengerCore, *, until_ms: int = START_MS + 10 * HOUR_MS, status: int | None = 200
-) -> list[tuple[int, Post]]:
-    """Post everything that becomes due, in time's order, each answered with `status`."""
-    posted: list[tuple[int, Post]] = []
+) -> list[tuple[int, PendingWebhook]]:
+    """Send every webhook in the order of its due time, each acknowledged with `status`."""
+    posted: list[tuple[int, PendingWebhook]] = []
     while (due_ms := sim.next_due_ms()) is not None and due_ms <= until_ms:
         for post in sim.advance(due_ms):
-            sim.posted(post, status, due_ms)
+            sim.on_response(post, status, due_ms)
             posted.append((due_ms, post))
     return posted
 
 
-def elements(posted: list[tuple[int, Post]]) -> list[dict[str, Any]]:
+def elements(posted: list[tuple[int, PendingWebhook]]) -> list[dict[str, Any]]:
     return [
         element
         for _, post in posted
@@ -72,14 +72,14 @@ def elements(posted: list[tuple[int, Post]]) -> list[dict[str, Any]]:
     ]
 
 
-def kinds(posted: list[tuple[int, Post]]) -> list[str]:
+def kinds(posted: list[tuple[int, PendingWebhook]]) -> list[str]:
     return [event.kind for _, post in posted for event in post.events]
 
 
 # --- webhooks
 
 
-def test_what_somebody_writes_is_posted_and_signed_as_meta_does() -> None:
+def test_a_message_is_posted_and_signed_like_metas() -> None:
     sim = core()
     psid = sim.person()
     mid = sim.says(psid, "Grüße 🍞 / ok", START_MS)
@@ -94,7 +94,7 @@ def test_what_somebody_writes_is_posted_and_signed_as_meta_does() -> None:
     assert post.headers["x-hub-signature-256"] == f"sha256={digest}"
 
 
-def test_everything_people_do_is_an_event() -> None:
+def test_every_action_of_a_person_is_an_event() -> None:
     sim = core()
     psid = sim.person()
     mid = sim.says(psid, "hi", START_MS)
@@ -130,7 +130,7 @@ def test_everything_people_do_is_an_event() -> None:
     assert "standby" in json.loads(posted[-1][1].body)["entry"][0]
 
 
-def test_a_page_gets_only_what_it_is_subscribed_to() -> None:
+def test_a_page_gets_only_subscribed_events() -> None:
     sim = core(pages=(replace(DEMO_PAGE, subscribed=False),))
     psid = sim.person()
     sim.says(psid, "unheard", START_MS)
@@ -144,7 +144,7 @@ def test_a_page_gets_only_what_it_is_subscribed_to() -> None:
     assert drain(sim) == []
 
 
-def test_a_webhook_that_is_not_taken_comes_again_and_again_and_then_not() -> None:
+def test_an_unacknowledged_webhook_is_retried_until_it_is_given_up() -> None:
     sim = core()
     sim.says(sim.person(), "hi", START_MS)
     posted = drain(sim, until_ms=START_MS + 2 * GIVE_UP_MS, status=503)
@@ -156,24 +156,24 @@ def test_a_webhook_that_is_not_taken_comes_again_and_again_and_then_not() -> Non
     assert (sim.journal.given_up, sim.quiet) == (1, True)
 
 
-def test_no_answer_and_a_late_success_are_told_apart() -> None:
+def test_a_missing_response_and_a_later_success_are_recorded() -> None:
     sim = core()
     sim.says(sim.person(), "hi", START_MS)
     (post,) = sim.advance(START_MS + 10)
-    sim.posted(post, None, START_MS + 20)
+    sim.on_response(post, None, START_MS + 20)
     (again,) = sim.advance(START_MS + 20)
-    sim.posted(again, 204, START_MS + 30)
-    assert [(entry.attempt, entry.status) for entry in sim.journal.postings] == [(1, None), (2, 204)]
+    sim.on_response(again, 204, START_MS + 30)
+    assert [(entry.attempt, entry.status) for entry in sim.journal.webhook_attempts] == [(1, None), (2, 204)]
     assert sim.quiet
 
 
-def test_duplicates_tell_the_same_at_most_five_times() -> None:
+def test_duplicates_hold_the_same_events_at_most_five_times() -> None:
     sim = core(behaviour=replace(PROMPT, duplicated=1.0, copies_max=5, reordered_ms=1000))
     psid = sim.person()
     for number in range(40):
         sim.says(psid, f"message {number}", START_MS + number)
     posted = drain(sim)
-    copies: dict[str, list[Post]] = {}
+    copies: dict[str, list[PendingWebhook]] = {}
     for _, post in posted:
         copies.setdefault(post.events[0].mids[0], []).append(post)
     assert len(copies) == 40
@@ -203,7 +203,7 @@ def test_events_of_one_moment_are_batched() -> None:
 # --- sends
 
 
-def test_a_message_that_is_taken_is_echoed_delivered_and_read() -> None:
+def test_an_accepted_message_is_echoed_delivered_and_read() -> None:
     sim = core()
     psid = sim.person()
     sim.says(psid, "hi", START_MS)
@@ -233,7 +233,9 @@ def test_a_message_that_is_taken_is_echoed_delivered_and_read() -> None:
         (30 * 24 * HOUR_MS, {"messaging_type": "MESSAGE_TAG", "tag": "ACCOUNT_UPDATE"}, True),
     ],
 )
-def test_the_window(wrote_ago_ms: int | None, request_: dict[str, str], taken: bool) -> None:
+def test_sends_outside_the_messaging_window_are_refused(
+    wrote_ago_ms: int | None, request_: dict[str, str], taken: bool
+) -> None:
     sim = core()
     psid = sim.person()
     if wrote_ago_ms is not None:
@@ -242,7 +244,7 @@ def test_the_window(wrote_ago_ms: int | None, request_: dict[str, str], taken: b
     assert reply.status == 200 if taken else code(reply) == (400, 10, 2018278)
 
 
-def test_what_graph_refuses() -> None:
+def test_the_send_api_refuses_like_graph() -> None:
     sim = core()
     psid = sim.person()
     sim.says(psid, "hi", START_MS)
@@ -251,15 +253,15 @@ def test_what_graph_refuses() -> None:
     assert code(send(sim, psid, message={"text": None})) == (400, 100, 2018089)
     assert code(send(sim, psid, message={"quick_replies": [{}] * 14})) == (400, 100, None)
     assert code(send(sim, psid, message={"text": None, "attachment": {}})) == (400, 100, None)
-    sim.world.known(psid).blocked = True
+    sim.state.known(psid).blocked = True
     assert code(send(sim, psid)) == (400, 551, 1545041)
-    sim.world.known(psid).blocked = False
+    sim.state.known(psid).blocked = False
     assert send(sim, psid).status == 200
-    sim.world.pages[DEMO_PAGE.id].revoked = True
+    sim.state.pages[DEMO_PAGE.id].revoked = True
     assert code(send(sim, psid)) == (401, 190, 460)
 
 
-def test_a_page_may_send_so_fast_and_not_faster() -> None:
+def test_sends_above_the_rate_of_a_page_are_refused() -> None:
     sim = core(behaviour=replace(PROMPT, calls_per_s_max=2))
     psid = sim.person()
     sim.says(psid, "hi", START_MS)
@@ -269,20 +271,22 @@ def test_a_page_may_send_so_fast_and_not_faster() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "reached", "verdict"),
+    ("fault", "status", "reached", "outcome"),
     [
-        (Fault.RATE_LIMITED, 400, True, Verdict.REFUSED),
-        (Fault.BUSY, 500, True, Verdict.REFUSED),
-        (Fault.BLOCKED, 400, True, Verdict.REFUSED),
-        (Fault.OUTSIDE_WINDOW, 400, True, Verdict.REFUSED),
-        (Fault.TOKEN_EXPIRED, 401, True, Verdict.REFUSED),
-        (Fault.UNREACHABLE, None, False, Verdict.UNREACHED),
-        (Fault.TAKEN_SILENT, None, True, Verdict.TAKEN_UNTOLD),
-        (Fault.LOST_SILENT, None, True, Verdict.LOST_UNTOLD),
-        (Fault.GARBLED, 200, True, Verdict.TAKEN_UNTOLD),
+        (SendFault.RATE_LIMITED, 400, True, SendOutcome.REFUSED),
+        (SendFault.BUSY, 500, True, SendOutcome.REFUSED),
+        (SendFault.BLOCKED, 400, True, SendOutcome.REFUSED),
+        (SendFault.OUTSIDE_WINDOW, 400, True, SendOutcome.REFUSED),
+        (SendFault.TOKEN_EXPIRED, 401, True, SendOutcome.REFUSED),
+        (SendFault.UNREACHABLE, None, False, SendOutcome.UNREACHED),
+        (SendFault.ACCEPTED_UNANSWERED, None, True, SendOutcome.ACCEPTED_UNANSWERED),
+        (SendFault.DROPPED_UNANSWERED, None, True, SendOutcome.DROPPED_UNANSWERED),
+        (SendFault.GARBLED, 200, True, SendOutcome.ACCEPTED_UNANSWERED),
     ],
 )
-def test_every_fault_does_what_it_says(fault: Fault, status: int | None, reached: bool, verdict: Verdict) -> None:
+def test_every_fault_has_its_documented_effect(
+    fault: SendFault, status: int | None, reached: bool, outcome: SendOutcome
+) -> None:
     sim = core()
     psid = sim.person()
     sim.says(psid, "hi", START_MS)
@@ -292,46 +296,49 @@ def test_every_fault_does_what_it_says(fault: Fault, status: int | None, reached
     drain(sim)
     reply = send(sim, psid)
     assert (reply.status, reply.reached) == (status, reached)
-    assert sim.journal.sendings[-1].verdict == verdict
-    assert ("echo" in kinds(drain(sim))) is (verdict is Verdict.TAKEN_UNTOLD)
+    assert sim.journal.sends[-1].outcome == outcome
+    assert ("echo" in kinds(drain(sim))) is (outcome is SendOutcome.ACCEPTED_UNANSWERED)
     if status == 200:
         with pytest.raises(msgspec.DecodeError):
             said(reply)
     assert send(sim, psid).status == 200
 
 
-def test_a_gateway_hides_whether_a_message_was_taken() -> None:
-    sim = core(behaviour=replace(PROMPT, faults={Fault.GATEWAY: 1.0}))
+def test_a_gateway_error_hides_whether_a_message_was_accepted() -> None:
+    sim = core(behaviour=replace(PROMPT, faults={SendFault.GATEWAY: 1.0}))
     psid = sim.person()
     sim.says(psid, "hi", START_MS)
     for number in range(40):
         assert send(sim, psid, message_id=f"ours-{number}").status == 502
-    assert {sending.verdict for sending in sim.journal.sendings} == {Verdict.TAKEN_UNTOLD, Verdict.LOST_UNTOLD}
+    assert {send.outcome for send in sim.journal.sends} == {
+        SendOutcome.ACCEPTED_UNANSWERED,
+        SendOutcome.DROPPED_UNANSWERED,
+    }
 
 
-def test_chance_belongs_to_a_message_not_to_its_turn() -> None:
-    """Two orders of the same calls meet the same faults; a repeat meets its own."""
-    verdicts = []
+def test_draws_depend_on_the_message_and_not_on_the_order_of_calls() -> None:
+    """Two orders of the same calls meet the same faults; a repetition has its own draw."""
+    outcomes = []
     for order in (range(60), reversed(range(60))):
         sim = core(behaviour=replace(ROUGH, private=0.0))
         psid = sim.person()
         sim.says(psid, "hi", START_MS)
         for number in order:
             send(sim, psid, message_id=f"ours-{number}")
-        verdicts.append({sending.message_id: sending.verdict for sending in sim.journal.sendings})
-    assert verdicts[0] == verdicts[1]
-    assert len(set(verdicts[0].values())) == 5
+        outcomes.append({send.message_id: send.outcome for send in sim.journal.sends})
+    assert outcomes[0] == outcomes[1]
+    assert len(set(outcomes[0].values())) == 5
 
 
-# --- the directory
+# --- the Graph API
 
 
 def get(sim: MessengerCore, path: str, token: str = OPTIONS.user_token) -> Any:
     return said(sim.call("GET", f"{GRAPH}{path}", {"authorization": f"Bearer {token}"}, None, START_MS))
 
 
-def test_a_long_listing_goes_on_at_a_link_with_the_token_in_it() -> None:
-    """Careless, and Meta's way."""
+def test_a_paged_listing_continues_at_a_link_with_the_token() -> None:
+    """Unsafe, but as Meta does it."""
     pages = tuple(replace(DEMO_PAGE, id=str(number), token=f"EAAPage{number}") for number in range(30))
     sim = core(pages=pages)
     first = get(sim, "/me/accounts?fields=name,access_token&limit=100")
@@ -355,12 +362,12 @@ def test_a_long_listing_goes_on_at_a_link_with_the_token_in_it() -> None:
         ("/me?appsecret_proof=00", DEMO_PAGE.token, (400, 100, None)),
     ],
 )
-def test_what_the_directory_refuses(path: str, token: str | None, error: tuple[int, int, int | None]) -> None:
+def test_the_graph_api_refuses_like_graph(path: str, token: str | None, error: tuple[int, int, int | None]) -> None:
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     assert code(core().call("GET", f"{GRAPH}{path}", headers, None, START_MS)) == error
 
 
-def test_a_proof_may_be_required() -> None:
+def test_an_appsecret_proof_may_be_required() -> None:
     sim = core(proof_required=True)
     headers = {"authorization": f"Bearer {DEMO_PAGE.token}"}
     assert code(sim.call("GET", f"{GRAPH}/me", headers, None, START_MS)) == (400, 100, None)
@@ -369,7 +376,7 @@ def test_a_proof_may_be_required() -> None:
     assert said(reply) == {"name": "Corner Bakery", "id": DEMO_PAGE.id}
 
 
-def test_a_subscription_can_be_looked_at() -> None:
+def test_a_subscription_can_be_read() -> None:
     sim = core()
     path = f"{GRAPH}/{DEMO_PAGE.id}/subscribed_apps"
     sim.call("POST", path, SECRETS, b'{"subscribed_fields":"messages"}', START_MS)
@@ -381,24 +388,24 @@ def test_a_subscription_can_be_looked_at() -> None:
 # --- the journal
 
 
-def test_only_a_told_failure_may_be_followed_by_another_call() -> None:
+def test_a_second_send_without_a_reported_failure_is_a_violation() -> None:
     sim = core()
     psid = sim.person()
     sim.says(psid, "hi", START_MS)
-    for fault in (Fault.BUSY, Fault.UNREACHABLE, Fault.RATE_LIMITED):
+    for fault in (SendFault.BUSY, SendFault.UNREACHABLE, SendFault.RATE_LIMITED):
         sim.expect(fault)
         send(sim, psid, message_id="patient")
     send(sim, psid, message_id="patient")
     assert sim.journal.violations() == []
-    sim.expect(Fault.LOST_SILENT)
+    sim.expect(SendFault.DROPPED_UNANSWERED)
     for _ in range(2):
         send(sim, psid, message_id="hasty")
-    assert sim.journal.violations() == ["hasty: lost_untold, taken"]
+    assert sim.journal.violations() == ["hasty: dropped_unanswered, accepted"]
     for _ in range(2):
         send(sim, psid, message_id="forgetful")
-    assert sim.journal.violations()[1:] == ["forgetful: taken, taken"]
-    assert sim.journal.taken() == {"patient": 1, "hasty": 1, "forgetful": 2}
-    assert len(sim.journal.sendings_of("patient")) == 4
+    assert sim.journal.violations()[1:] == ["forgetful: accepted, accepted"]
+    assert sim.journal.accepted() == {"patient": 1, "hasty": 1, "forgetful": 2}
+    assert len(sim.journal.sends_of("patient")) == 4
 
 
 def test_the_journal_is_bounded() -> None:
@@ -408,10 +415,10 @@ def test_the_journal_is_bounded() -> None:
         sim.says(psid, "hi", START_MS)
         send(sim, psid, message_id=f"ours-{number}")
     drain(sim)
-    assert (len(sim.journal.sendings), len(sim.journal.postings)) == (5, 5)
+    assert (len(sim.journal.sends), len(sim.journal.webhook_attempts)) == (5, 5)
 
 
-def test_who_is_overrun_refuses_sends_as_busy() -> None:
+def test_too_many_pending_webhooks_refuse_sends_as_busy() -> None:
     sim = core(pending_max=10)
     psid = sim.person()
     for _ in range(10):
@@ -421,7 +428,7 @@ def test_who_is_overrun_refuses_sends_as_busy() -> None:
     assert send(sim, psid).status == 200
 
 
-# --- the same seed
+# --- seeds
 
 
 def story(seed: int) -> list[tuple[int, bytes]]:
@@ -430,7 +437,7 @@ def story(seed: int) -> list[tuple[int, bytes]]:
     for step in range(600):
         now_ms = START_MS + step * 100
         for post in sim.advance(now_ms):
-            sim.posted(post, 200 if step % 7 else 503, now_ms)
+            sim.on_response(post, 200 if step % 7 else 503, now_ms)
             posted.append((now_ms, post.body))
             if post.events[0].kind == "message":
                 psid = elements([(0, post)])[0]["sender"]["id"]
@@ -438,7 +445,7 @@ def story(seed: int) -> list[tuple[int, bytes]]:
     return posted
 
 
-def test_a_seed_is_a_story() -> None:
+def test_a_seed_determines_the_events() -> None:
     assert story(1) == story(1) != story(2)
     assert len(story(1)) > 20
 
@@ -446,16 +453,16 @@ def test_a_seed_is_a_story() -> None:
 # --- customers
 
 
-def test_customers_write_answer_and_come_back() -> None:
-    """They go on when they are answered, and rest between topics."""
+def test_customers_write_reply_and_return() -> None:
+    """They continue when the page replies, and rest between topics."""
     sim = core(customers=2, turns_ms=(100, 200), rest_ms=(10_000, 20_000))
     lines: list[str] = []
-    sim.overheard = lines.append
+    sim.transcript = lines.append
     now_ms = START_MS
     for _ in range(2_000):
         now_ms += 50
         for post in sim.advance(now_ms):
-            sim.posted(post, 200, now_ms)
+            sim.on_response(post, 200, now_ms)
             for event in post.events:
                 if event.kind in {"message", "postback"}:
                     psid = event.element["sender"]["id"]  # type: ignore[index]
@@ -468,7 +475,7 @@ def test_customers_write_answer_and_come_back() -> None:
     assert sim.journal.violations() == []
 
 
-def test_customers_take_what_they_are_offered() -> None:
+def test_customers_tap_offered_replies_and_buttons() -> None:
     replies = [{"content_type": "text", "title": "Tomorrow", "payload": "TOMORROW"}]
     button = {"type": "postback", "title": "Order", "payload": "ORDER"}
     card = {
@@ -487,16 +494,16 @@ def test_customers_take_what_they_are_offered() -> None:
     assert {"TOMORROW", "ORDER"} <= set(tapped)
 
 
-def test_customers_who_are_dismissed_say_no_more() -> None:
+def test_stopped_customers_write_no_more() -> None:
     sim = core(customers=3, turns_ms=(100, 200))
     assert len(drain(sim, until_ms=START_MS + 1_000)) == 3
-    sim.dismiss()
-    send(sim, next(iter(sim.world.people)), now_ms=START_MS + 1_000)
+    sim.stop_customers()
+    send(sim, next(iter(sim.state.people)), now_ms=START_MS + 1_000)
     assert set(kinds(drain(sim))) == {"echo", "delivery", "read"}
     assert sim.next_due_ms() is None
 
 
-def test_who_is_no_customer_stays_silent() -> None:
+def test_a_person_who_is_no_customer_never_acts_alone() -> None:
     sim = core()
     psid = sim.person()
     sim.says(psid, "hi", START_MS)
@@ -506,31 +513,33 @@ def test_who_is_no_customer_stays_silent() -> None:
     assert sim.next_due_ms() is None
 
 
-# --- what makes no sense
+# --- invalid input
 
 
-def test_nobody_speaks_who_does_not_exist() -> None:
+def test_unknown_people_and_pages_are_refused() -> None:
     sim = core()
-    with pytest.raises(Refused, match="nobody with the id 5"):
+    with pytest.raises(Refused, match="unknown psid 5"):
         sim.says("5", "hi", START_MS)
-    with pytest.raises(Refused, match="no page 5"):
+    with pytest.raises(Refused, match="unknown page 5"):
         sim.person("5")
 
 
-@pytest.mark.parametrize("wrong", [{"late": 1.5}, {"read": -0.1}, {"faults": {Fault.BUSY: 0.6, Fault.GATEWAY: 0.6}}])
-def test_a_chance_is_between_none_and_certain(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"late": 1.5}, {"read": -0.1}, {"faults": {SendFault.BUSY: 0.6, SendFault.GATEWAY: 0.6}}]
+)
+def test_a_probability_outside_0_to_1_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Refused, match="between 0 and 1"):
         Behaviour(**wrong)
 
 
-def test_options_that_cannot_work_are_refused() -> None:
-    with pytest.raises(Refused, match="without pages"):
+def test_invalid_options_are_refused() -> None:
+    with pytest.raises(Refused, match="pages is empty"):
         SimOptions(pages=())
-    with pytest.raises(Refused, match="nothing could be signed"):
+    with pytest.raises(Refused, match="webhooks could not be signed"):
         SimOptions(app_secret="")
 
 
-def test_receipts_can_be_late() -> None:
+def test_receipts_can_be_delayed() -> None:
     sim = core(behaviour=replace(PROMPT, late=1.0, late_ms=HOUR_MS))
     psid = sim.person()
     sim.says(psid, "hi", START_MS)

@@ -1,4 +1,4 @@
-"""The simulated Messenger over real sockets: a Graph API, webhooks, a handshake, and a steering API for tests."""
+"""The simulated Messenger over real sockets: Graph API, webhooks, handshake, control API."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from airy.sim.messenger import DEMO_PAGE, Behaviour, Fault, MessengerSim, SimOptions, server
+from airy.sim.messenger import DEMO_PAGE, Behaviour, MessengerSim, SendFault, SimOptions, server
 from airy.sources.api import Accepted, Denied
 from airy.sources.facebook import Facebook, FacebookConfig
 from tests.kit.contracts.source import conversation, outbound
@@ -22,13 +22,13 @@ from tests.kit.contracts.source import conversation, outbound
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 QUICK = SimOptions(behaviour=Behaviour(latency_ms=(0, 0), event_ms=(0, 0)))
-PATIENCE_S = 120.0  # for what must come: the machine may be busy
+PATIENCE_S = 120.0  # bounds waits on a busy machine
 SOURCE = Facebook(FacebookConfig("990011", ("app-secret",), "verify-me"))
 
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A webhook whose answer is late would be posted once more."""
+    """Long enough that no webhook is retried because of a slow response."""
     monkeypatch.setattr(server, "POST_S", PATIENCE_S)
 
 
@@ -37,7 +37,7 @@ class Target:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
-        self.statuses: list[int] = []  # of the next answers; then 200
+        self.statuses: list[int] = []  # of the next responses; then 200
         self.arrived = anyio.Event()
 
     @asynccontextmanager
@@ -92,7 +92,7 @@ async def send(session: aiohttp.ClientSession, url: str, psid: str) -> tuple[int
 
 
 async def test_a_conversation_over_http() -> None:
-    """Somebody writes, the page answers, and the echo carries the page's own message id."""
+    """A person writes, the page replies, and the echo has the page's message id."""
     target = Target()
     async with target.serving() as target_url, aiohttp.ClientSession() as session:
         sim = MessengerSim(replace(QUICK, target_url=target_url))
@@ -110,7 +110,7 @@ async def test_a_conversation_over_http() -> None:
             assert await ask(session, "GET", profile) == (200, {"first_name": "Ines", "id": said["psid"]})
 
 
-async def test_webhooks_wait_for_a_target_and_are_posted_again() -> None:
+async def test_webhooks_are_retried_until_a_target_acknowledges() -> None:
     target = Target()
     target.statuses = [503]
     sim = MessengerSim(QUICK)
@@ -120,14 +120,14 @@ async def test_webhooks_wait_for_a_target_and_are_posted_again() -> None:
         (message,) = await target.take(1)
         assert message["message"]["text"] == "hi"
     assert target.statuses == []
-    assert 503 in [posting.status for posting in sim.core.journal.postings]
+    assert 503 in [attempt.status for attempt in sim.core.journal.webhook_attempts]
 
 
-async def test_silence_is_silence_and_a_refused_connection_is_closed() -> None:
+async def test_unanswered_calls_hang_and_refused_connections_close() -> None:
     sim = MessengerSim(QUICK)
     async with sim.serving() as url, aiohttp.ClientSession() as session:
         _, said = await ask(session, "POST", f"{url}/sim/say", {"text": "hi"})
-        assert (await ask(session, "POST", f"{url}/sim/fault", {"fault": "taken_silent"}))[0] == 204
+        assert (await ask(session, "POST", f"{url}/sim/fault", {"fault": "accepted_unanswered"}))[0] == 204
         async with anyio.create_task_group() as tasks:
             answers: list[object] = []
 
@@ -136,27 +136,27 @@ async def test_silence_is_silence_and_a_refused_connection_is_closed() -> None:
 
             tasks.start_soon(wait_for_an_answer)
             with anyio.fail_after(PATIENCE_S):
-                while not sim.core.journal.sendings:
+                while not sim.core.journal.sends:
                     await anyio.sleep(0.01)
             await anyio.sleep(0.8)
             assert answers == []
             tasks.cancel_scope.cancel()
-        await ask(session, "POST", f"{url}/sim/fault", {"fault": Fault.UNREACHABLE})
+        await ask(session, "POST", f"{url}/sim/fault", {"fault": SendFault.UNREACHABLE})
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await send(session, url, said["psid"])
         _, journal = await ask(session, "GET", f"{url}/sim/journal")
-        assert [sending["verdict"] for sending in journal["sendings"]] == ["taken_untold", "unreached"]
-        assert journal["violations"] == [f"{outbound().id}: taken_untold, unreached"]
+        assert [send["outcome"] for send in journal["sends"]] == ["accepted_unanswered", "unreached"]
+        assert journal["violations"] == [f"{outbound().id}: accepted_unanswered, unreached"]
 
 
-async def test_what_goes_wrong_inside_comes_out_as_it_is() -> None:
-    """Not wrapped in a group: whoever tests against the simulation sees their own error."""
+async def test_an_error_inside_the_server_block_is_raised_unwrapped() -> None:
+    """Not wrapped in an exception group, so that a test sees its own error."""
     with pytest.raises(KeyError, match="mine"):
         async with MessengerSim(QUICK).serving():
             raise KeyError("mine")
 
 
-async def test_the_steering_api_tells_what_is_going_on() -> None:
+async def test_the_control_api_shows_state_and_journal() -> None:
     async with MessengerSim(QUICK).serving() as url, aiohttp.ClientSession() as session:
         _, said = await ask(session, "POST", f"{url}/sim/say", {"text": "hi", "name": "Ines"})
         _, state = await ask(session, "GET", f"{url}/sim/state")
@@ -168,7 +168,7 @@ async def test_the_steering_api_tells_what_is_going_on() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b'{"text":5}', b'{"text":"x","psid":"77"}', b'{"text":"x","page_id":"77"}']
 )
-async def test_steering_nonsense_is_explained(body: bytes) -> None:
+async def test_an_invalid_control_request_is_explained(body: bytes) -> None:
     async with (
         MessengerSim(QUICK).serving() as url,
         aiohttp.ClientSession() as session,
@@ -178,19 +178,19 @@ async def test_steering_nonsense_is_explained(body: bytes) -> None:
         assert (await answer.json())["message"]
 
 
-async def test_the_handshake_says_what_came_of_it() -> None:
+async def test_the_handshake_reports_its_result() -> None:
     target = Target()
     async with target.serving() as target_url:
         right = MessengerSim(replace(QUICK, target_url=target_url))
         wrong = MessengerSim(replace(QUICK, target_url=target_url, verify_token="guess"))
         assert await right.handshake() == f"{target_url} is subscribed"
         assert "403 to the handshake: check the verify token" in await wrong.handshake()
-    assert "does not answer" in await MessengerSim(replace(QUICK, target_url=target_url)).handshake()
+    assert "does not respond" in await MessengerSim(replace(QUICK, target_url=target_url)).handshake()
     assert "no target url" in await MessengerSim(QUICK).handshake()
 
 
-async def test_the_program_tells_where_it_is_and_stops_when_asked() -> None:
-    """Over a real process; it says what people say to each other."""
+async def test_the_program_prints_its_url_and_stops_on_a_signal() -> None:
+    """As a real process, which prints the messages."""
     program = (
         "from airy.sim.messenger import *; import sys;"
         "sys.exit(run_messenger_sim(SimOptions(customers=1, turns_ms=(1, 2))))"

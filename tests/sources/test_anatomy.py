@@ -1,4 +1,4 @@
-"""All sources are built alike, so who knows one knows all."""
+"""All sources have the same structure."""
 
 from importlib import import_module
 from pathlib import Path
@@ -22,11 +22,11 @@ def test_there_are_sources() -> None:
     assert "facebook" in [path.name for path in PACKAGES]
 
 
-def test_every_part_is_where_it_belongs(package: Path) -> None:
+def test_every_part_has_its_module(package: Path) -> None:
     assert [part for part in PARTS if not (package / f"{part}.py").exists()] == []
 
 
-def test_one_class_ties_the_parts_together(package: Path) -> None:
+def test_one_class_implements_the_source(package: Path) -> None:
     module = import_module(f"airy.sources.{package.name}")
     (source,) = (
         thing
@@ -43,7 +43,7 @@ def test_every_source_runs_the_contract_over_recorded_payloads(package: Path) ->
     assert len(load(folder / "fixtures")) >= 20
 
 
-def test_what_is_pure_imports_nothing_that_waits(package: Path) -> None:
+def test_pure_parts_do_not_await(package: Path) -> None:
     for part in PARTS[:-1]:
         text = (package / f"{part}.py").read_text()
         assert "async def" not in text, part

@@ -1,4 +1,4 @@
-"""A process that folds is killed in the middle of it; whoever opens the file goes on exactly where it was."""
+"""A folding process is killed; the next process that opens the file continues at the last commit."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from airy.store import SqliteStore
 from tests.kit.store import everything, seeded
 
 FACTS = 1200
-AHEAD = 10  # batches that a child may fold while nobody gets to kill it
+AHEAD = 10  # batches that the child may fold before the kill takes effect
 CHILD = f"""
 import sys
 import anyio
@@ -24,7 +24,7 @@ async def main():
     await store.open()
     records = seeded(21, facts={FACTS}).records
     done = await store.positions()
-    records = [record for record in records if record.offset >= done.get(record.where, 0)]
+    records = [record for record in records if record.offset >= done.get(record.topic_partition, 0)]
     for start in range(0, len(records), 7):
         sys.stdin.readline()
         await store.apply(records[start : start + 7])
@@ -38,7 +38,7 @@ anyio.run(main)
 
 
 def killed_after(path: Path, lines: int) -> str:
-    """Fold in a child until it has said so many lines, then kill it while it goes on. Returns its last line."""
+    """Fold in a child process and kill it once it has printed `lines` lines. Returns the last line read."""
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -58,7 +58,7 @@ def killed_after(path: Path, lines: int) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_killed_process_loses_and_repeats_nothing(tmp_path: Path) -> None:
+async def test_a_killed_process_resumes_at_its_last_commit(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     log = seeded(21, facts=FACTS)
     clean = SqliteStore(":memory:")
@@ -68,7 +68,7 @@ async def test_a_killed_process_loses_and_repeats_nothing(tmp_path: Path) -> Non
         store = SqliteStore(path)
         await store.open()
         positions = await store.positions()
-        known = [record for record in log.records if record.offset < positions.get(record.where, 0)]
+        known = [record for record in log.records if record.offset < positions.get(record.topic_partition, 0)]
         await clean.apply(known)
         assert known
         assert await store.digest(changes=True) == await clean.digest(changes=True)

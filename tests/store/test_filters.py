@@ -1,4 +1,4 @@
-"""The filter language as a tree, and patterns: what needs no store."""
+"""The parser of the filter language, and text patterns."""
 
 import re
 
@@ -7,12 +7,20 @@ import pytest
 from hypothesis import given
 
 from airy.errors import Refused
-from airy.store.filters import Clauses, Condition, Span, Term, parse
-from airy.store.words import any_word_matches, escaped, keyword, literal, matches, pattern, words
+from airy.store.filters import Clauses, Condition, NumberRange, Term, parse
+from airy.store.search_text import (
+    any_word_matches,
+    escape,
+    literal_text,
+    matches,
+    normalized_keyword,
+    normalized_words,
+    parse_pattern,
+)
 
 
 def term(text: str, field: str = "id") -> Term:
-    return Term(field, pattern(text), text)
+    return Term(field, parse_pattern(text), text)
 
 
 def tree(text: str) -> Condition:
@@ -42,8 +50,8 @@ a, b, c, d = (term(letter) for letter in "abcd")
         ("-a", Clauses(must_not=(a,))),
         ("(a b) AND (c d)", Clauses(must=(Clauses(should=(a, b)), Clauses(should=(c, d))))),
         ("a!b", Clauses(should=(term("a!b"),))),
-        (r"\!a", Clauses(should=(Term("id", pattern("!a"), r"\!a"),))),
-        (r"\&\&a", Clauses(should=(Term("id", pattern("&&a"), r"\&\&a"),))),
+        (r"\!a", Clauses(should=(Term("id", parse_pattern("!a"), r"\!a"),))),
+        (r"\&\&a", Clauses(should=(Term("id", parse_pattern("&&a"), r"\&\&a"),))),
         ('"a && !b"', Clauses(should=(term("a && !b"),))),
     ],
 )
@@ -73,14 +81,14 @@ def test_clauses_are_required_optional_or_prohibited(text: str, expected: Clause
         ("[-9223372036854775808 TO 9223372036854775807]", -(1 << 63), (1 << 63) - 1),
     ],
 )
-def test_numbers(text: str, low: int | None, high: int | None) -> None:
+def test_number_ranges(text: str, low: int | None, high: int | None) -> None:
     found = tree(f"created_at:{text}")
     assert isinstance(found, Clauses)
-    assert (*found.should, *found.must_not) == (Span("created_at", low, high),)
+    assert (*found.should, *found.must_not) == (NumberRange("created_at", low, high),)
 
 
 @given(st.text(min_size=1, max_size=40))
-def test_whatever_is_typed_into_the_search_box_is_searched_for_or_refused(typed: str) -> None:
+def test_text_typed_into_the_search_box_is_parsed_or_refused(typed: str) -> None:
     try:
         found = parse(f"unread_count:[1 TO *] AND display_name:*{typed}* AND source:(facebook)")
     except Refused as refused:
@@ -94,14 +102,14 @@ PLAIN = st.text(_CHARACTERS, min_size=1, max_size=12)
 
 
 @given(st.lists(PLAIN, min_size=1, max_size=3))
-def test_typed_text_without_wildcards_is_meant_as_it_is(typed: list[str]) -> None:
+def test_typed_text_without_wildcards_is_literal(typed: list[str]) -> None:
     if {"AND", "OR", "NOT", "&&", "||"} & set(typed) or any(":" in word for word in typed):
         return
     (box, unread) = parse(f"display_name:*{' '.join(typed)}* AND unread_count:0").must[0].must  # type: ignore[union-attr]
     assert isinstance(box, Term)
-    assert unread == Span("unread_count", 0, 0)
+    assert unread == NumberRange("unread_count", 0, 0)
     assert box.field == "display_name"
-    assert matches(box.pattern, f"so {keyword(' '.join(typed))} it is")
+    assert matches(box.pattern, f"so {normalized_keyword(' '.join(typed))} it is")
 
 
 # --- patterns
@@ -111,24 +119,24 @@ TEXTS = st.text("ab", max_size=12)
 
 
 @given(PIECES, TEXTS)
-def test_patterns_match_like_regular_expressions(asked: str, text: str) -> None:
-    expression = "".join({"*": ".*", "?": "."}.get(character, character) for character in asked)
-    assert matches(pattern(asked), text) == bool(re.fullmatch(expression, text))
+def test_patterns_match_like_regular_expressions(written: str, text: str) -> None:
+    expression = "".join({"*": ".*", "?": "."}.get(character, character) for character in written)
+    assert matches(parse_pattern(written), text) == bool(re.fullmatch(expression, text))
 
 
 @given(st.text(max_size=20))
-def test_escaped_text_stands_for_itself(text: str) -> None:
-    assert literal(pattern(escaped(text))) == text.lower()
+def test_escaped_text_matches_itself(text: str) -> None:
+    assert literal_text(parse_pattern(escape(text))) == text.lower()
 
 
-def test_hard_patterns_are_not_slow() -> None:
-    """A backtracking matcher would need longer than the universe."""
-    assert not matches(pattern("*a" * 40 + "b"), "a" * 5000)
+def test_matching_a_hard_pattern_does_not_backtrack() -> None:
+    """A backtracking matcher needs exponential time here."""
+    assert not matches(parse_pattern("*a" * 40 + "b"), "a" * 5000)
 
 
-def test_words_are_cut_on_white_space_and_lowered() -> None:
-    assert words("  Grace\t HOPPER\n") == " grace hopper "
-    assert words(" \t") == ""
-    assert keyword(" On   Hold ") == "on hold"
-    assert any_word_matches("h*r", words("Grace Hopper"))
-    assert not any_word_matches("g*r", words("Grace Hopper"))
+def test_words_are_split_on_white_space_and_lowered() -> None:
+    assert normalized_words("  Grace\t HOPPER\n") == " grace hopper "
+    assert normalized_words(" \t") == ""
+    assert normalized_keyword(" On   Hold ") == "on hold"
+    assert any_word_matches("h*r", normalized_words("Grace Hopper"))
+    assert not any_word_matches("g*r", normalized_words("Grace Hopper"))

@@ -1,4 +1,4 @@
-"""What is SQLite's own: the file, its connections, plans, caps, and what happens when it cannot serve."""
+"""SQLite in particular: the file, its connections, query plans, caps, and errors of the engine."""
 
 import sqlite3
 import stat
@@ -17,18 +17,18 @@ from structlog.testing import capture_logs
 
 from airy import topics
 from airy.errors import Refused, Unavailable
-from airy.model.announce import entity_change
 from airy.model.change import Change, ChangeKind
+from airy.model.change_builder import entity_change
 from airy.model.entity import Channel, Tag
 from airy.model.fact import Fact
 from airy.model.fold import fold
 from airy.store import SqliteStore
-from airy.store.sqlite import listing, project, schema
+from airy.store.sqlite import conversation_list, projection, schema
 from tests.kit.builders import START_MS, Chat, channel, seeded_log, tag
-from tests.kit.facts import logs
+from tests.kit.fact_strategies import logs
+from tests.kit.filter_cases import CHATS, filter_cases, filter_log
 from tests.kit.fold import fold_all
 from tests.kit.log import Log, cut
-from tests.kit.people import PEOPLE, filter_cases, people
 from tests.kit.store import all_changes, crowd, everything, listed, reference_messages, seeded
 
 
@@ -50,7 +50,7 @@ def path(tmp_path: Path) -> Path:
 # --- the file
 
 
-async def test_the_file_is_private_and_its_directory_is_made(path: Path) -> None:
+async def test_the_file_is_private_and_its_directory_is_created(path: Path) -> None:
     async with opened(path) as store:
         await store.apply(seeded(1).records)
         made = list(path.parent.iterdir())
@@ -58,32 +58,34 @@ async def test_the_file_is_private_and_its_directory_is_made(path: Path) -> None
         assert {stat.S_IMODE(one.stat().st_mode) for one in made} == {0o600}
 
 
-async def test_a_file_of_another_version_is_built_anew_and_the_log_says_so(path: Path) -> None:
+async def test_a_file_of_another_version_is_rebuilt_and_logged(path: Path) -> None:
     async with opened(path) as store:
         await store.apply(seeded(1).records)
         nothing = dict.fromkeys(await store.counts(), 0)
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA user_version = {schema.VERSION ^ 1}")
-    with capture_logs() as said:
+    with capture_logs() as logged:
         async with opened(path) as store:
             assert await store.positions() == {}
             assert await store.counts() == nothing
-    assert [(line["event"], line["reason"]) for line in said] == [("store.rebuild", "it was built by another version")]
+    assert [(line["event"], line["reason"]) for line in logged] == [
+        ("store.rebuild_started", "the file was built by another version")
+    ]
 
 
 @pytest.mark.parametrize("table", ["sqlite_schema", "offsets", "counters"])
-async def test_a_file_that_is_damaged_when_it_is_opened_is_built_anew(path: Path, table: str) -> None:
+async def test_a_file_that_is_damaged_when_opened_is_rebuilt(path: Path, table: str) -> None:
     async with opened(path) as store:
         await store.apply(seeded(1).records)
     damage(path, table)
-    with capture_logs() as said:
+    with capture_logs() as logged:
         async with opened(path) as store:
             assert await store.positions() == {}
-    assert "store.rebuild" in [line["event"] for line in said]
+    assert "store.rebuild_started" in [line["event"] for line in logged]
 
 
-async def test_a_file_of_zeros_is_built_anew(path: Path) -> None:
-    """What a power cut may leave of one that had just been made."""
+async def test_a_file_of_zeros_is_rebuilt(path: Path) -> None:
+    """A power cut may leave a new file like that."""
     async with opened(path) as store:
         await store.apply(seeded(1).records)
     path.write_bytes(bytes(path.stat().st_size))
@@ -93,7 +95,7 @@ async def test_a_file_of_zeros_is_built_anew(path: Path) -> None:
 
 
 def damage(path: Path, table: str) -> None:
-    """Overwrite the pages of one table, after the header of the file."""
+    """Overwrite the pages of one table, except the header of the file."""
     connection = apsw.Connection(str(path))
     pages = [row[0] for row in connection.execute("SELECT pageno FROM dbstat WHERE name = ?", (table,))]
     connection.close()
@@ -104,18 +106,18 @@ def damage(path: Path, table: str) -> None:
     path.write_bytes(content)
 
 
-async def test_a_file_damaged_in_service_is_built_anew(path: Path) -> None:
-    """Whoever folds comes back after the crash, asks for positions and finds that everything is to be read again."""
+async def test_a_file_damaged_while_open_is_rebuilt(path: Path) -> None:
+    """After the error, the projector asks for positions again and gets none: it reads the whole log."""
     log = seeded(1)
     async with opened(path) as store:
         await store.apply(log.records)
     damage(path, "messages_recent")
     async with opened(path) as store, opened() as clean:
         assert await store.positions() != {}
-        with pytest.raises(apsw.CorruptError), capture_logs() as said:
+        with pytest.raises(apsw.CorruptError), capture_logs() as logged:
             await store.messages(Chat().conversation_id, cursor=None, page_size=10)
-        assert [line["event"] for line in said] == ["store.damaged"]
-        with pytest.raises(Unavailable, match="built anew"):
+        assert [line["event"] for line in logged] == ["store.damaged"]
+        with pytest.raises(Unavailable, match="rebuilt"):
             await store.apply(log.records)
         assert await store.positions() == {}
         await store.apply(log.records)
@@ -124,7 +126,7 @@ async def test_a_file_damaged_in_service_is_built_anew(path: Path) -> None:
 
 
 @pytest.mark.parametrize("foreign", ["database", "text"])
-async def test_a_file_of_somebody_else_is_refused_and_kept(path: Path, foreign: str) -> None:
+async def test_a_file_of_another_application_is_refused_and_kept(path: Path, foreign: str) -> None:
     path.parent.mkdir()
     if foreign == "text":
         path.write_text("the recipe of rye bread\n" * 100)
@@ -166,7 +168,7 @@ async def test_a_locked_file_is_unavailable_and_loses_nothing(path: Path) -> Non
 
 
 @pytest.mark.usefixtures("real_time")
-async def test_a_checkpoint_lets_the_log_file_start_over(path: Path) -> None:
+async def test_a_checkpoint_lets_the_wal_restart(path: Path) -> None:
     log = seeded(3, facts=600)
     wal = path.with_name(path.name + "-wal")
     async with opened(path) as store:
@@ -198,16 +200,16 @@ async def test_closing_waits_for_a_checkpoint(path: Path) -> None:
                 tasks.start_soon(store.close)
 
 
-async def test_the_end_of_a_checkpoint_has_the_log_file_to_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_second_pass_of_a_checkpoint_blocks_the_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = []
     async with opened(path) as store:
-        monkeypatch.setattr(store._file, "checkpoint", lambda: alone.append(store._writing.locked()))
+        monkeypatch.setattr(store._file, "checkpoint", lambda: alone.append(store._write_lock.locked()))
         await store.checkpoint()
     assert alone == [False, True]
 
 
 @pytest.mark.usefixtures("real_time")
-async def test_folding_goes_on_beside_checkpoints(path: Path) -> None:
+async def test_folding_continues_during_checkpoints(path: Path) -> None:
     log = seeded(4)
     async with opened(path) as store, opened() as clean:
         await clean.apply(log.records)
@@ -223,38 +225,38 @@ async def test_folding_goes_on_beside_checkpoints(path: Path) -> None:
         assert await store.digest(changes=True) == await clean.digest(changes=True)
 
 
-async def test_nobody_checkpoints_and_the_log_file_stays_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airy.store.sqlite.file.WAL_PAGES_MAX", 200)
+async def test_the_wal_is_bounded_without_requested_checkpoints(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airy.store.sqlite.store_file.WAL_PAGES_MAX", 200)
     log = seeded(5, facts=1500)
     async with opened(path) as store:
-        with capture_logs() as said:
+        with capture_logs() as logged:
             for start in range(0, len(log.records), 50):
                 await store.apply(log.records[start : start + 50])
                 assert store.wal_pages < 600
-    assert {line["event"] for line in said} == {"store.checkpoint_overdue"}
+    assert {line["event"] for line in logged} == {"store.checkpoint_overdue"}
 
 
-async def test_closing_waits_for_a_query_under_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "STEP_ROWS", 2)
+async def test_closing_waits_for_a_running_query(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation_list, "STEP_ROWS", 2)
     pages = []
     async with opened(path) as store:
         await store.apply(crowd(30).records)
 
-        async def ask() -> None:
+        async def query() -> None:
             pages.append(await store.conversations(filters="created_at:[1 TO *]", cursor=None, page_size=5))
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask)
+            tasks.start_soon(query)
             await anyio.lowlevel.checkpoint()
             tasks.start_soon(store.close)
     assert pages[0].total == 30
 
 
-# --- one record that fails
+# --- a record that fails
 
 
-async def test_a_fold_that_crashes_spoils_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever it had changed in memory by then is undone."""
+async def test_a_fold_that_raises_affects_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its changes in memory are undone."""
     log, clean_log, chat = Log(), Log(), Chat()
     story: list[Fact] = [chat.received("a"), chat.queued("x")]
     broken = chat.started("x")
@@ -268,19 +270,19 @@ async def test_a_fold_that_crashes_spoils_one_record(monkeypatch: pytest.MonkeyP
             raise KeyError("no such thing")
         return folded
 
-    monkeypatch.setattr(project, "fold", crashing)
+    monkeypatch.setattr(projection, "fold", crashing)
     async with opened() as store, opened() as clean:
-        with capture_logs() as said:
+        with capture_logs() as logged:
             applied = await store.apply(log.records)
         await clean.apply(clean_log.records)
-        said_of = [(record.offset, reason) for record, reason in applied.bad]
-        assert said_of == [(2, "folding it failed: KeyError: 'no such thing'")]
+        reported = [(record.offset, reason) for record, reason in applied.unprocessable]
+        assert reported == [(2, "folding it failed: KeyError: 'no such thing'")]
         assert (applied.facts, await store.digest()) == (4, await clean.digest())
-        assert [line["event"] for line in said] == ["record.failed"]
+        assert [line["event"] for line in logged] == ["record.failed"]
         assert len(await all_changes(store)) == len(await all_changes(clean)) == applied.changes - 1
 
 
-async def test_what_a_failing_record_had_written_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rows_of_a_failing_record_are_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     log.append(tag(), channel(), Chat().received("a"))
 
@@ -289,16 +291,16 @@ async def test_what_a_failing_record_had_written_is_undone(monkeypatch: pytest.M
             raise KeyError(at_ms)
         return entity_change(kind, entity, at_ms=at_ms, write_id=write_id)
 
-    monkeypatch.setattr(project, "entity_change", crashing)
+    monkeypatch.setattr(projection, "entity_change", crashing)
     async with opened() as store:
         with capture_logs():
             applied = await store.apply(log.records)
-        assert [record for record, _ in applied.bad] == log.records[:1]
+        assert [record for record, _ in applied.unprocessable] == log.records[:1]
         assert await store.tags() == []
         assert await store.channels() == [channel()]
 
 
-async def test_a_crash_of_the_engine_is_no_bad_record(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_the_engine_marks_no_record_as_unprocessable(monkeypatch: pytest.MonkeyPatch) -> None:
     log = seeded(6)
 
     def full(state: object, fact: Fact) -> object:
@@ -308,18 +310,18 @@ async def test_a_crash_of_the_engine_is_no_bad_record(monkeypatch: pytest.Monkey
         await store.apply(log.records[:50])
         before = await store.digest(), await store.positions()
         with monkeypatch.context() as patch:
-            patch.setattr(project, "fold", full)
+            patch.setattr(projection, "fold", full)
             with pytest.raises(Unavailable, match="full"):
                 await store.apply(log.records[50:])
         assert (await store.digest(), await store.positions()) == before
-        assert (await store.apply(log.records[50:])).bad == []
+        assert (await store.apply(log.records[50:])).unprocessable == []
 
 
-# --- the fold over rows, for logs nobody would write
+# --- the fold over rows, for generated logs
 
 
 @given(logs)
-def test_rows_are_as_good_as_dictionaries(log: list[Fact]) -> None:
+def test_the_store_equals_the_reference_fold(log: list[Fact]) -> None:
     chat, reference, records = Chat(), fold_all(log), Log()
     records.append(channel(), *log)
 
@@ -340,7 +342,7 @@ def test_rows_are_as_good_as_dictionaries(log: list[Fact]) -> None:
             assert [published.change for published in await all_changes(whole)] == reference.changes
             for fact in log:
                 state = reference.state(chat.conversation_id)
-                assert await whole.accepted(chat.conversation_id, fact.id) == state.memory.get(fact.id, False)
+                assert await whole.accepted(chat.conversation_id, fact.id) == state.seen_facts.get(fact.id, False)
 
     anyio.run(both)
 
@@ -351,15 +353,15 @@ SCANNED = {"DRIVEN_ROWS_MAX": -1, "STEP_ROWS": 2, "STEP_ROWS_WITH_BODY": 1}
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_scan_and_an_index_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {chat.conversation_id: name for name, chat in PEOPLE.items()}
+async def test_a_scan_and_an_index_return_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {chat.conversation_id: name for name, chat in CHATS.items()}
     async with opened() as store:
-        await store.apply(people().records)
+        await store.apply(filter_log().records)
         for filters, expected in filter_cases():
             driven = await store.conversations(filters=filters, cursor=None, page_size=2)
             with monkeypatch.context() as patch:
                 for name, value in SCANNED.items():
-                    patch.setattr(listing, name, value)
+                    patch.setattr(conversation_list, name, value)
                 scanned = await store.conversations(filters=filters, cursor=None, page_size=2)
                 assert listed(scanned) == listed(driven), filters
                 assert (scanned.total, scanned.next_cursor) == (driven.total, driven.next_cursor), filters
@@ -374,9 +376,9 @@ async def test_a_scan_and_an_index_give_the_same(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
-async def test_a_scan_goes_back_the_way_it_came(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    monkeypatch.setattr(listing, "DRIVEN_ROWS_MAX", -1)
-    monkeypatch.setattr(listing, "STEP_ROWS", step)
+async def test_paging_backwards_returns_the_same_pages(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr(conversation_list, "DRIVEN_ROWS_MAX", -1)
+    monkeypatch.setattr(conversation_list, "STEP_ROWS", step)
     log = crowd(40)
     log.append(*(Chat(number).read() for number in range(0, 40, 3)))
     async with opened() as store:
@@ -390,9 +392,9 @@ async def test_a_scan_goes_back_the_way_it_came(monkeypatch: pytest.MonkeyPatch,
             assert listed(back) == listed(before)
 
 
-async def test_a_scan_that_meets_its_cap_says_so_and_where_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "STEP_ROWS", 5)
-    monkeypatch.setattr(listing, "SCAN_ROWS_MAX", 20)
+async def test_a_scan_that_reaches_its_cap_is_incomplete_and_has_a_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation_list, "STEP_ROWS", 5)
+    monkeypatch.setattr(conversation_list, "SCAN_ROWS_MAX", 20)
     needle = [Chat(number) for number in (3, 44, 45)]
     log = crowd(90)
     log.append(*(chat.metadata({"contact.display_name": "Needle"}) for chat in needle))
@@ -416,20 +418,22 @@ async def test_a_scan_that_meets_its_cap_says_so_and_where_to_go_on(monkeypatch:
         assert (whole.complete, whole.total) == (True, 90)
 
 
-async def test_a_long_query_sees_one_moment_and_holds_nobody_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "STEP_ROWS", 1)
+async def test_a_long_query_reads_one_snapshot_and_blocks_no_writer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_list, "STEP_ROWS", 1)
     log = crowd(40)
     pages, folded_meanwhile = [], 0
     async with opened(path) as store:
         await store.apply(log.records)
         done = anyio.Event()
 
-        async def ask() -> None:
+        async def query() -> None:
             pages.append(await store.conversations(filters="unread_count:[0 TO 1]", cursor=None, page_size=500))
             done.set()
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask)
+            tasks.start_soon(query)
             number = 0
             while not done.is_set():
                 await anyio.lowlevel.checkpoint()
@@ -441,11 +445,11 @@ async def test_a_long_query_sees_one_moment_and_holds_nobody_up(path: Path, monk
                 number += 1
                 folded_meanwhile += not done.is_set()
         assert folded_meanwhile > 10
-        assert len(set(listed(pages[0]))) in range(40 - 3, 41)  # those that moved before it began are out
+        assert len(set(listed(pages[0]))) in range(40 - 3, 41)  # those that changed before the query began are missing
         assert pages[0].total == len(listed(pages[0]))
 
 
-async def test_a_batch_is_never_seen_by_halves(path: Path) -> None:
+async def test_a_batch_becomes_visible_at_once(path: Path) -> None:
     """Another connection reads between the statements of a transaction."""
     log = seeded(7)
     async with opened(path) as store:
@@ -462,14 +466,14 @@ async def test_a_batch_is_never_seen_by_halves(path: Path) -> None:
         await reader.close()
 
 
-# --- plans
+# --- query plans
 
-FEW = {"subquery", "entities", "counters", "offsets", "profiles", "each", "CONSTANT"}  # walked on purpose
-INDEXES = ("conversations_unread", "conversation_tags")  # walked up to a limit
+FEW = {"subquery", "entities", "counters", "offsets", "profiles", "each", "CONSTANT"}  # small: scanned on purpose
+INDEXES = ("conversations_unread", "conversation_tags")  # scanned up to a limit
 
 
-async def test_no_statement_walks_a_table() -> None:
-    """Whatever folding, acting and asking run is planned over an index, or over a table that stays small."""
+async def test_no_statement_scans_a_table() -> None:
+    """Every statement is planned over an index, or over a table that stays small."""
     statements: set[str] = set()
 
     def note(_cursor: apsw.Cursor, sql: str, _bindings: object) -> bool:
@@ -479,7 +483,7 @@ async def test_no_statement_walks_a_table() -> None:
     async with opened() as store:
         connection = store._file.write
         connection.exec_trace = note
-        log = people()
+        log = filter_log()
         log.append(*seeded_log(9, facts=300))
         log.remove(topics.CHANNELS, Chat().channel_id)
         log.append(channel(connected=False))
@@ -492,7 +496,7 @@ async def test_no_statement_walks_a_table() -> None:
             page = await store.conversations(filters=filters, cursor=None, page_size=2)
             await store.conversations(filters=filters, cursor=page.next_cursor, page_size=2)
         await store.accepted(chat.conversation_id, "x")
-        await store.forget_changes(dict.fromkeys(topics.EVENTS.where, 3))
+        await store.prune_changes(dict.fromkeys(topics.EVENTS.topic_partitions, 3))
         connection.exec_trace = None
         walks = set()
         for sql in statements:
@@ -509,7 +513,7 @@ async def test_no_statement_walks_a_table() -> None:
 
 
 def _bound(connection: apsw.Connection, sql: str) -> int:
-    """How many bindings a statement takes."""
+    """The number of bindings of a statement."""
     try:
         connection.execute(f"EXPLAIN {sql}", ())
     except apsw.BindingsError as error:

@@ -1,4 +1,4 @@
-"""The live view: redraws only changes, slows down when idle, appends plain lines outside a terminal, hides nothing."""
+"""The live view: redraws only changes, polls less when idle, and appends plain lines outside a terminal."""
 
 import io
 import sys
@@ -7,36 +7,38 @@ from pathlib import Path
 import anyio
 import pytest
 
-from airy.client import Client
+from airy.api_client import ApiClient
 from airy.tui import live
-from airy.tui.live import IDLE_S, TOLD_MAX, Plain, Screen, follow, where_to_look
-from airy.tui.picture import Line, Picture, Talk
+from airy.tui.live import IDLE_S, SHOWN_STATES_MAX, Plain, Screen, follow, footer_text
 from airy.tui.poll import Poller
-from airy.tui.screen import curls
-from tests.kit.instance import Instance
+from airy.tui.screen import curl_examples
+from airy.tui.view_model import ConversationRow, MessageRow, ViewModel
+from tests.kit.fake_instance import FakeInstance
 
 URL = "http://127.0.0.1:8080"
 
 
-class Surface:
+class View:
     def __init__(self) -> None:
-        self.pictures: list[Picture] = []
+        self.pictures: list[ViewModel] = []
         self.told: list[str] = []
 
-    def show(self, picture: Picture) -> None:
-        self.pictures.append(picture)
+    def show(self, model: ViewModel) -> None:
+        self.pictures.append(model)
 
-    def tell(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         self.told.append(line)
 
 
-async def watched(instance: Instance, surface: live.Surface, seconds: float) -> None:
+async def watched(instance: FakeInstance, surface: live.View, seconds: float) -> None:
     with anyio.move_on_after(seconds):
-        await follow(Poller(Client(instance, URL, None)), surface, lambda talk: curls(URL, None, talk))
+        await follow(
+            Poller(ApiClient(instance, URL, None)), surface, lambda conversation: curl_examples(URL, None, conversation)
+        )
 
 
-async def test_only_changes_are_shown_and_an_idle_instance_is_asked_less_often() -> None:
-    instance, surface = Instance(), Surface()
+async def test_only_changes_are_shown_and_an_idle_instance_is_polled_less_often() -> None:
+    instance, surface = FakeInstance(), View()
     instance.conversation("a", "Ada")
 
     await watched(instance, surface, 60)
@@ -45,8 +47,8 @@ async def test_only_changes_are_shown_and_an_idle_instance_is_asked_less_often()
     assert 60 / IDLE_S <= instance.asked["/conversations.list"] <= 60 / IDLE_S + 8
 
 
-async def test_the_lines_to_paste_come_once_with_the_first_conversation() -> None:
-    instance, surface = Instance(), Surface()
+async def test_example_commands_are_printed_once_with_the_first_conversation() -> None:
+    instance, surface = FakeInstance(), View()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watched, instance, surface, 20)
@@ -61,8 +63,8 @@ async def test_the_lines_to_paste_come_once_with_the_first_conversation() -> Non
     assert '"conversation_id": "first"' in surface.told[1]
 
 
-async def test_a_pipe_gets_one_plain_line_for_each_message_and_each_step_of_its_delivery() -> None:
-    instance, out = Instance(), io.StringIO()
+async def test_a_pipe_gets_a_plain_line_per_message_and_state_change() -> None:
+    instance, out = FakeInstance(), io.StringIO()
     instance.conversation("a", "Ada")
     surface = Plain(out)
 
@@ -87,50 +89,50 @@ async def test_a_pipe_gets_one_plain_line_for_each_message_and_each_step_of_its_
     assert "\x1b" not in out.getvalue()
 
 
-def test_what_a_pipe_was_told_is_bounded_and_not_told_again() -> None:
+def test_a_pipe_gets_each_state_once_and_the_memory_of_it_is_bounded() -> None:
     out = io.StringIO()
     surface = Plain(out)
 
-    def shown(*ids: int) -> Picture:
-        lines = tuple(Line(str(each), inbound=True, text="x", state="", at="10:00:00") for each in ids)
-        return Picture((Talk("c", "Ada", "facebook", 0, "10:00:00", lines),))
+    def shown(*ids: int) -> ViewModel:
+        lines = tuple(MessageRow(str(each), inbound=True, text="x", state="", at="10:00:00") for each in ids)
+        return ViewModel((ConversationRow("c", "Ada", "facebook", 0, "10:00:00", lines),))
 
-    for number in range(TOLD_MAX * 2):
+    for number in range(SHOWN_STATES_MAX * 2):
         surface.show(shown(number))
     told = out.getvalue().count("→")
-    surface.show(shown(TOLD_MAX * 2 - 1, TOLD_MAX * 2 - 2))
+    surface.show(shown(SHOWN_STATES_MAX * 2 - 1, SHOWN_STATES_MAX * 2 - 2))
 
-    assert told == TOLD_MAX * 2 == out.getvalue().count("→")
-    assert len(surface._told) == TOLD_MAX
+    assert told == SHOWN_STATES_MAX * 2 == out.getvalue().count("→")
+    assert len(surface._shown_states) == SHOWN_STATES_MAX
 
 
-def test_a_terminal_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cursor comes back whatever ends the view; nothing is drawn outside it."""
+def test_the_terminal_is_restored_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor is restored however the view ends."""
     out = io.StringIO()
     monkeypatch.setattr(out, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
 
-    with pytest.raises(ValueError, match="ended"), Screen(out, where_to_look(URL, Path("airy.jsonl"))) as screen:
-        screen.tell("# list conversations\ncurl " + "x" * 300)
-        screen.show(Picture(conversations=3))
+    with pytest.raises(ValueError, match="ended"), Screen(out, footer_text(URL, Path("airy.jsonl"))) as screen:
+        screen.write_line("# list conversations\ncurl " + "x" * 300)
+        screen.show(ViewModel(conversations=3))
         raise ValueError("ended")
 
     text = out.getvalue()
     assert "\x1b[?25l" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
-    assert "curl " + "x" * 300 in text  # one line: what wraps hard cannot be pasted
+    assert "curl " + "x" * 300 in text  # one line: hard wraps would break pasting
     assert f"Ctrl-C stops · API {URL}/schema · more: airy status · log airy.jsonl" in text
     assert sys.stdout is not out
 
 
-def test_a_picture_is_drawn_once_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No timer redraws: a screen nobody changes stays as it is."""
+def test_a_view_model_is_drawn_only_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timer redraws an unchanged screen."""
     out = io.StringIO()
     monkeypatch.setattr(out, "isatty", lambda: True)
 
     with Screen(out) as screen:
-        screen.show(Picture(conversations=3))
+        screen.show(ViewModel(conversations=3))
         size = len(out.getvalue())
         assert screen._live.auto_refresh is False
         assert len(out.getvalue()) == size

@@ -1,17 +1,17 @@
-"""`airy status`: the same facts for people and programs, and our token for our instance only."""
+"""`airy status`: text and JSON output, and the token only for the configured instance."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from airy.client import Client
+from airy.api_client import ApiClient
 from airy.config import Config, load, system_token
 from airy.errors import Refused, Unavailable
-from airy.fetch import Answer
+from airy.http_client import Response
 from airy.secret import Secret
-from airy.tui.status import ask, ask_all, instance, instances, look, words
-from tests.kit.instance import Instance
+from airy.tui.status import format_processes, instance, instances, read_report, read_reports, read_status
+from tests.kit.fake_instance import FakeInstance
 
 URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-of-some-length"
@@ -40,13 +40,13 @@ FIGURES = {
     "airy_webhooks_waiting": 12.0,
     "airy_webhooks_waiting_max": 1_000_000.0,
     "airy_webhooks_leased": 3.0,
-    "airy_webhooks_dead": 1.0,
+    "airy_dead_deliveries": 1.0,
     "airy_webhooks_oldest_age_seconds": 1.5,
 }
 
 
-def there() -> Instance:
-    instance_ = Instance(token=TOKEN)
+def there() -> FakeInstance:
+    instance_ = FakeInstance(token=TOKEN)
     instance_.counts = dict(FIGURES)
     return instance_
 
@@ -54,9 +54,9 @@ def there() -> Instance:
 async def test_one_process_is_shown_component_by_component_with_the_store_and_the_queue() -> None:
     here = there()
     here.waiting_for = {"airy/webhooks/publisher": "redis is away"}
-    report = await ask(Client(here, URL, Secret(TOKEN)))
+    report = await read_report(ApiClient(here, URL, Secret(TOKEN)))
 
-    assert words([report]).splitlines() == [
+    assert format_processes([report]).splitlines() == [
         "Airy 1.2.3: not ready",
         "",
         "PROCESS         COMPONENT          STATE      RESTARTS  LAG  REBALANCES  MEMORY",
@@ -70,8 +70,8 @@ async def test_one_process_is_shown_component_by_component_with_the_store_and_th
     ]
 
 
-async def test_programs_get_the_same_and_every_number() -> None:
-    report = await ask(Client(there(), URL, Secret(TOKEN)))
+async def test_json_output_has_the_same_and_every_number() -> None:
+    report = await read_report(ApiClient(there(), URL, Secret(TOKEN)))
 
     assert (report["url"], report["ready"], report["version"]) == (URL, True, "1.2.3")
     assert report["counts"] == FIGURES
@@ -88,10 +88,10 @@ async def test_several_processes_are_one_table_and_one_that_is_down_has_a_row() 
     two.counts["airy_webhook_queue_up"] = one.counts["airy_store_caught_up"] = 0.0
     down.down = True
     urls = [f"http://127.0.0.1:{port}" for port in (8081, 8082, 8083)]
-    clients = [Client(instance_, url, Secret(TOKEN)) for instance_, url in zip((one, two, down), urls, strict=True)]
+    clients = [ApiClient(instance_, url, Secret(TOKEN)) for instance_, url in zip((one, two, down), urls, strict=True)]
 
-    reports = await ask_all(clients)
-    lines = words(reports).splitlines()
+    reports = await read_reports(clients)
+    lines = format_processes(reports).splitlines()
 
     assert [report["ready"] for report in reports] == [True, True, False]
     assert lines[0] == "Airy 1.2.3: not ready"
@@ -103,7 +103,7 @@ async def test_several_processes_are_one_table_and_one_that_is_down_has_a_row() 
         "127.0.0.1:8083",
     ]
     assert "unreachable" in table[-1]
-    assert "127.0.0.1:8083 does not answer: 127.0.0.1: connection refused" in lines
+    assert "127.0.0.1:8083 does not respond: 127.0.0.1: connection refused" in lines
     assert len(table) == 1 + 3 + 3 + 1
     assert len([line for line in lines if line.startswith("store of")]) == 2
     assert "still catching up" in next(line for line in lines if line.startswith("store of 127.0.0.1:8081"))
@@ -112,16 +112,16 @@ async def test_several_processes_are_one_table_and_one_that_is_down_has_a_row() 
     ]
 
 
-def said(port: int, *components: str, silent: bool = False, **more: object) -> dict[str, object]:
-    """A process as `/processes.list` has it."""
+def said(port: int, *components: str, stale: bool = False, **more: object) -> dict[str, object]:
+    """An entry of `/processes.list`."""
     return {
         "instance": f"host:{port}",
         "url": f"http://10.0.0.1:{port}",
         "version": "1.2.3",
         "started_at": "2026-01-01T00:00:00.000Z",
-        "age_s": 42.4 if silent else 1.0,
-        "silent": silent,
-        "ready": not silent,
+        "age_s": 42.4 if stale else 1.0,
+        "stale": stale,
+        "ready": not stale,
         "waiting_for": {},
         "memory_bytes": 88_080_384,
         "event_loop_delay_s": 0.0,
@@ -134,15 +134,15 @@ def said(port: int, *components: str, silent: bool = False, **more: object) -> d
     }
 
 
-def fleet() -> Instance:
-    """An API process that knows of itself, a publisher, and a consumer that was killed."""
+def fleet() -> FakeInstance:
+    """An API process whose registry has itself, a publisher, and a killed consumer."""
     api = there()
     waits = {"airy/webhooks/publisher": "redis is away"}
     api.fleet = {
         "data": [
             said(8080, "api-admin", "http"),
             said(8081, "webhook-publisher", ready=False, waiting_for=waits),
-            said(8082, "webhook-consumer", silent=True),
+            said(8082, "webhook-consumer", stale=True),
         ],
         "components": {
             "api-admin": {"processes": 1, "ready": 1},
@@ -153,18 +153,18 @@ def fleet() -> Instance:
     return api
 
 
-async def test_one_process_with_the_api_tells_of_all_and_who_is_silent_since_when() -> None:
-    text, ready = await look([Client(fleet(), URL, Secret(TOKEN))], as_json=False)
+async def test_an_api_process_reports_all_processes_and_the_age_of_stale_ones() -> None:
+    text, ready = await read_status([ApiClient(fleet(), URL, Secret(TOKEN))], as_json=False)
 
     assert not ready, "a component that no ready process runs"
     assert text.splitlines() == [
         "Airy 1.2.3: not ready",
         "",
-        "PROCESS    COMPONENT          STATE            RESTARTS  LAG  REBALANCES  MEMORY",
-        "host:8080  api-admin          ready                   1    -           -  84 MiB",
-        "           http               ready                   1    -           -",
-        "host:8081  webhook-publisher  ready                   1    7           -  84 MiB",
-        "host:8082  webhook-consumer   silent for 42 s         1    -           -  84 MiB",
+        "PROCESS    COMPONENT          STATE           RESTARTS  LAG  REBALANCES  MEMORY",
+        "host:8080  api-admin          ready                  1    -           -  84 MiB",
+        "           http               ready                  1    -           -",
+        "host:8081  webhook-publisher  ready                  1    7           -  84 MiB",
+        "host:8082  webhook-consumer   stale for 42 s         1    -           -  84 MiB",
         "",
         "no ready process runs webhook-consumer",
         "host:8081 waits for airy/webhooks/publisher: redis is away",
@@ -174,9 +174,9 @@ async def test_one_process_with_the_api_tells_of_all_and_who_is_silent_since_whe
     ]
 
 
-async def test_programs_get_every_process_beside_what_the_asked_one_says() -> None:
+async def test_json_output_has_every_process_and_the_queried_ones_report() -> None:
     api = fleet()
-    text, ready = await look([Client(api, URL, Secret(TOKEN))], as_json=True)
+    text, ready = await read_status([ApiClient(api, URL, Secret(TOKEN))], as_json=True)
     told = json.loads(text)
 
     assert api.fleet is not None
@@ -186,45 +186,48 @@ async def test_programs_get_every_process_beside_what_the_asked_one_says() -> No
     assert told["counts"] == FIGURES
 
 
-async def test_one_silent_process_of_two_is_no_reason_to_be_not_ready() -> None:
+async def test_one_stale_process_of_two_does_not_make_the_installation_unready() -> None:
     api = fleet()
     assert api.fleet is not None
     api.fleet["components"]["webhook-consumer"] = {"processes": 2, "ready": 1}
-    text, ready = await look([Client(api, URL, Secret(TOKEN))], as_json=False)
+    text, ready = await read_status([ApiClient(api, URL, Secret(TOKEN))], as_json=False)
 
     assert ready
     assert text.startswith("Airy 1.2.3: ready")
-    assert "silent for 42 s" in text
+    assert "stale for 42 s" in text
     assert "no ready process" not in text
 
 
-async def test_an_asked_process_that_is_not_ready_says_so_whatever_the_others_are() -> None:
+async def test_a_queried_process_that_is_not_ready_determines_the_result() -> None:
     api = fleet()
     assert api.fleet is not None
     api.fleet["components"] = {"api-admin": {"processes": 2, "ready": 1}}
     api.fleet["data"] = [said(8080, "api-admin")]
     api.waiting_for = {"store": "it is 31 s behind the log"}
-    text, ready = await look([Client(api, URL, Secret(TOKEN))], as_json=False)
+    text, ready = await read_status([ApiClient(api, URL, Secret(TOKEN))], as_json=False)
 
     assert not ready
     assert "127.0.0.1:8080 waits for store: it is 31 s behind the log" in text
 
 
-async def test_a_process_that_knows_of_no_other_is_shown_alone() -> None:
+async def test_a_process_without_a_registry_is_shown_alone() -> None:
     """Without the API, or of an older version."""
     old = there()
-    text, ready = await look([Client(old, URL, Secret(TOKEN))], as_json=False)
+    text, ready = await read_status([ApiClient(old, URL, Secret(TOKEN))], as_json=False)
 
     assert old.asked["/processes.list"] == 1
-    assert text == words([await ask(Client(old, URL, Secret(TOKEN)))])
+    assert text == format_processes([await read_report(ApiClient(old, URL, Secret(TOKEN)))])
     assert ready
-    assert "processes" not in json.loads((await look([Client(old, URL, Secret(TOKEN))], as_json=True))[0])
+    assert "processes" not in json.loads((await read_status([ApiClient(old, URL, Secret(TOKEN))], as_json=True))[0])
 
 
-async def test_several_urls_are_asked_themselves_and_nobody_about_others() -> None:
+async def test_several_urls_are_queried_directly() -> None:
     one, two = fleet(), fleet()
-    text, _ = await look(
-        [Client(one, "http://127.0.0.1:8081", Secret(TOKEN)), Client(two, "http://127.0.0.1:8082", Secret(TOKEN))],
+    text, _ = await read_status(
+        [
+            ApiClient(one, "http://127.0.0.1:8081", Secret(TOKEN)),
+            ApiClient(two, "http://127.0.0.1:8082", Secret(TOKEN)),
+        ],
         as_json=False,
     )
 
@@ -232,64 +235,64 @@ async def test_several_urls_are_asked_themselves_and_nobody_about_others() -> No
     assert "/processes.list" not in one.asked
 
 
-async def test_a_queue_that_does_not_answer_is_said() -> None:
+async def test_an_unavailable_queue_is_reported() -> None:
     here = there()
     here.counts["airy_webhook_queue_up"] = 0.0
 
-    assert "does not answer" in words([await ask(Client(here, URL, Secret(TOKEN)))])
+    assert "does not respond" in format_processes([await read_report(ApiClient(here, URL, Secret(TOKEN)))])
 
 
-async def test_a_process_without_the_api_is_shown_as_well() -> None:
+async def test_a_process_without_the_api_is_shown() -> None:
     here = there()
     here.pages.discard("/client.config")
-    report = await ask(Client(here, URL, Secret(TOKEN)))
+    report = await read_report(ApiClient(here, URL, Secret(TOKEN)))
 
     assert report["services"] == {}
     assert report["version"] == "1.2.3"
 
 
-async def test_what_is_no_exposition_is_refused() -> None:
+async def test_an_invalid_exposition_is_refused() -> None:
     here = there()
     here.counts = {"airy_messages{": 1.0}
 
     with pytest.raises(Refused, match="/metrics"):
-        await ask(Client(here, URL, Secret(TOKEN)))
+        await read_report(ApiClient(here, URL, Secret(TOKEN)))
 
 
 async def test_an_instance_that_is_down_is_unavailable_and_a_wrong_token_refused() -> None:
-    there = Instance(token=TOKEN)
+    there = FakeInstance(token=TOKEN)
     with pytest.raises(Refused, match="forbidden"):
-        await ask(Client(there, URL, Secret("wrong")))
+        await read_report(ApiClient(there, URL, Secret("wrong")))
     there.down = True
     with pytest.raises(Unavailable, match="connection refused"):
-        await ask(Client(there, URL, Secret(TOKEN)))
+        await read_report(ApiClient(there, URL, Secret(TOKEN)))
 
 
 @pytest.mark.parametrize(
     ("host", "url"),
     [("127.0.0.1", "http://127.0.0.1:9"), ("0.0.0.0", "http://127.0.0.1:9"), ("::", "http://[::1]:9")],
 )
-def test_the_instance_is_where_it_listens(host: str, url: str) -> None:
+def test_the_default_instance_is_at_the_configured_address(host: str, url: str) -> None:
     config = load(None, {"AIRY_HOST": host, "AIRY_PORT": "9", "AIRY_SYSTEM_TOKEN": TOKEN})
 
     assert instance(config, None, None) == (url, Secret(TOKEN))
     assert instance(config, None, "given") == (url, Secret("given"))
 
 
-def test_processes_are_those_that_are_named_or_the_configured_one() -> None:
+def test_instances_are_the_given_urls_or_the_configured_one() -> None:
     config = load(None, {"AIRY_PORT": "9", "AIRY_SYSTEM_TOKEN": TOKEN})
 
     assert instances(config, (), None) == [("http://127.0.0.1:9", Secret(TOKEN))]
     assert instances(config, ("http://a", "http://b"), "t") == [("http://a", Secret("t")), ("http://b", Secret("t"))]
 
 
-def test_another_instance_never_gets_our_token() -> None:
+def test_another_url_never_gets_the_configured_token() -> None:
     config = load(None, {"AIRY_SYSTEM_TOKEN": TOKEN})
 
     assert instance(config, "http://elsewhere.example", None) == ("http://elsewhere.example", None)
 
 
-def test_a_generated_token_is_found_also_that_of_the_demo_and_none_is_made(tmp_path: Path) -> None:
+def test_a_generated_token_is_found_and_never_created_by_status(tmp_path: Path) -> None:
     here = load(None, {"AIRY_DATA": str(tmp_path)})
     assert instance(here, None, None)[1] is None
     assert list(tmp_path.iterdir()) == []
@@ -302,27 +305,29 @@ def test_a_generated_token_is_found_also_that_of_the_demo_and_none_is_made(tmp_p
 
 
 class Odd:
-    """Answers what is given."""
+    """Returns the given response."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         self.answer = answer
 
-    async def __call__(self, method: str, url: str, **_: object) -> Answer:
+    async def __call__(self, method: str, url: str, **_: object) -> Response:
         return self.answer
 
 
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        (Answer(503, {"retry-after": "7"}, b'{"message": "full"}'), Unavailable, "/x answered 503: full"),
-        (Answer(429, {}, b""), Unavailable, "/x answered 429: without a reason"),
-        (Answer(400, {}, b'{"message": "no"}'), Refused, "/x answered 400: no"),
-        (Answer(200, {}, b"<html>"), Refused, "did not answer what it should"),
-        (Answer(200, {}, b""), Refused, "did not answer what it should"),
+        (Response(503, {"retry-after": "7"}, b'{"message": "full"}'), Unavailable, "/x answered 503: full"),
+        (Response(429, {}, b""), Unavailable, "/x answered 429: without a reason"),
+        (Response(400, {}, b'{"message": "no"}'), Refused, "/x answered 400: no"),
+        (Response(200, {}, b"<html>"), Refused, "returned an invalid response"),
+        (Response(200, {}, b""), Refused, "returned an invalid response"),
     ],
 )
-async def test_errors_keep_their_meaning_across_the_wire(answer: Answer, error: type[Exception], message: str) -> None:
-    client = Client(Odd(answer), URL, None)  # type: ignore[arg-type]
+async def test_errors_keep_their_meaning_across_the_wire(
+    answer: Response, error: type[Exception], message: str
+) -> None:
+    client = ApiClient(Odd(answer), URL, None)  # type: ignore[arg-type]
 
     with pytest.raises(error, match=message) as caught:
         await client.call("/x", {}, dict[str, int])

@@ -1,4 +1,4 @@
-"""The views over a real socket: what they ask for is what a server understands."""
+"""The views over a real socket."""
 
 import io
 import json
@@ -9,10 +9,10 @@ import anyio
 import pytest
 from aiohttp import web
 
-from airy import client
+from airy import api_client
 from airy.secret import Secret
 from airy.tui import live, status
-from tests.kit.instance import Instance
+from tests.kit.fake_instance import FakeInstance
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
@@ -21,13 +21,13 @@ TOKEN = "a-token-of-some-length"
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read from an answer is tested, and not how soon a busy machine gives it."""
+    """With long time-outs, so that a busy machine does not fail the test."""
     for limit in ("CONNECT_S", "TOTAL_S"):
-        monkeypatch.setattr(client, limit, 120.0)
+        monkeypatch.setattr(api_client, limit, 120.0)
 
 
 @asynccontextmanager
-async def serving(instance: Instance) -> AsyncIterator[str]:
+async def serving(instance: FakeInstance) -> AsyncIterator[str]:
     async def handle(request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         answer = await instance(request.method, str(request.url), headers=headers, body=await request.read() or None)
@@ -45,7 +45,7 @@ async def serving(instance: Instance) -> AsyncIterator[str]:
 
 
 class Out(io.StringIO):
-    """Tells when a message was written."""
+    """Signals when a message was written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class Out(io.StringIO):
         return super().write(text)
 
 
-async def test_watching_without_a_terminal_tells_where_to_look_and_what_happens() -> None:
-    instance, out = Instance(token=TOKEN), Out()
+async def test_watching_without_a_terminal_prints_the_footer_and_each_change() -> None:
+    instance, out = FakeInstance(token=TOKEN), Out()
     instance.conversation("c-1", "Ada")
     instance.message("c-1", "m-1", {"text": "hello"})
 
@@ -74,8 +74,8 @@ async def test_watching_without_a_terminal_tells_where_to_look_and_what_happens(
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-async def test_status_says_whether_it_is_ready(as_json: bool) -> None:
-    instance, out = Instance(token=TOKEN), io.StringIO()
+async def test_status_reports_readiness(as_json: bool) -> None:
+    instance, out = FakeInstance(token=TOKEN), io.StringIO()
     async with serving(instance) as url:
         assert await status.show([(url, Secret(TOKEN))], as_json, out) == status.OK
         instance.waiting_for = {"store": "folding"}

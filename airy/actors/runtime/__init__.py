@@ -1,15 +1,15 @@
-"""The actor kernel: trees of supervised actors, and mailboxes between them. This is its one public door."""
+"""Actor runtime: supervision trees, restarts, health and mailboxes. Import from here, not from its modules."""
 
 from airy.actors.runtime.actor import Actor
 from airy.actors.runtime.address import Address
 from airy.actors.runtime.backoff import Backoff
 from airy.actors.runtime.context import Context
 from airy.actors.runtime.failure import Crashed, TimedOut, TreeFailed
-from airy.actors.runtime.lifecycle import Phase
 from airy.actors.runtime.mailbox import Mailbox
-from airy.actors.runtime.plan import Child, Restart, Strategy, Supervision
+from airy.actors.runtime.phase import Phase
 from airy.actors.runtime.request import Request
 from airy.actors.runtime.snapshot import Snapshot
+from airy.actors.runtime.spec import Child, Restart, Strategy, Supervision
 from airy.actors.runtime.tree import Tree, run_tree
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""An actor: private state, one task, one owner.
+"""The actor protocol: private state, one task, one supervisor.
 
-Not a base class: anything with this method is an actor, and it needs nothing but its context. It learns of
-the world through `ctx`, of others through addresses and topics, and never handles its own restart.
+Not a base class: any object with this method is an actor. It reaches time, randomness and logging through `ctx`, other
+actors through addresses and topics, and never restarts itself.
 """
 
 from typing import Protocol
@@ -11,5 +11,5 @@ from airy.actors.runtime.context import Context
 
 class Actor(Protocol):
     async def run(self, ctx: Context) -> None:
-        """Return: done. Raise: crash. Cancelled: told to stop, after `ctx.draining` was given its time."""
+        """Return: done. Raise: crash. Cancelled: the supervisor stops it, `drain_s` after `ctx.draining` was set."""
         ...

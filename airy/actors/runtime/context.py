@@ -1,7 +1,7 @@
-"""Everything an actor may know about the world. There are no globals.
+"""What the runtime gives an actor: clock, random source, ids, log, health and stop signals. There are no globals.
 
-The kernel builds one for each incarnation. A test may build one by itself to run an actor without a
-supervisor: only what the actor uses has to be given.
+The runtime builds one for each run of an actor. A test may build one to run an actor without a supervisor; it passes
+only what the actor uses.
 """
 
 from collections.abc import Callable
@@ -12,21 +12,21 @@ import anyio
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from airy.actors.runtime.heart import Heart
+from airy.actors.runtime.progress import ProgressMark
 from airy.clock import Clock, Ids, RandomIds
 
 
-def _nobody_listens() -> None:
+def _do_nothing() -> None:
     pass
 
 
 class Context:
-    """`random` and `ids` go on through restarts, so a successor does not repeat its predecessor's ids."""
+    """`random` and `ids` continue across restarts, so a restarted actor does not repeat ids."""
 
     __slots__ = (
         "_cleanup_ends_at",
-        "_heart",
         "_on_ready",
+        "_progress_mark",
         "clock",
         "draining",
         "ids",
@@ -43,8 +43,8 @@ class Context:
         random: Random,
         log: FilteringBoundLogger | None = None,
         draining: anyio.Event | None = None,
-        heart: Heart | None = None,
-        on_ready: Callable[[], None] = _nobody_listens,
+        progress_mark: ProgressMark | None = None,
+        on_ready: Callable[[], None] = _do_nothing,
         cleanup_ends_at: Callable[[], float] | None = None,
     ) -> None:
         self.path = path
@@ -53,27 +53,23 @@ class Context:
         self.ids: Ids = RandomIds(random)
         self.log: FilteringBoundLogger = log or structlog.get_logger().bind(path=path)
         self.draining = draining or anyio.Event()
-        self._heart = heart or Heart()
+        self._progress_mark = progress_mark or ProgressMark()
         self._on_ready = on_ready
         self._cleanup_ends_at = cleanup_ends_at or (lambda: anyio.current_time() + 5.0)
 
     def ready(self) -> None:
-        """Start-up is over; the next sibling may start. Saying it again changes nothing."""
-        self._heart.beat()
+        """Start-up is done; the supervisor may start the next sibling. Idempotent."""
+        self._progress_mark.mark()
         self._on_ready()
 
     def progress(self) -> None:
-        """Not stuck. Loops say it once per batch."""
-        self._heart.beat()
+        """Resets the stall limit. Loops call it once per batch."""
+        self._progress_mark.mark()
 
     def waiting(self) -> AbstractContextManager[None]:
-        """Silence inside is on purpose: an idle source, back-pressure. Waiting for a mailbox says so by
-        itself.
-        """
-        return self._heart
+        """Suspends the stall limit: an idle source, back-pressure. Mailbox operations do this themselves."""
+        return self._progress_mark
 
     def cleanup(self) -> AbstractContextManager[anyio.CancelScope]:
-        """For `finally` blocks that must await: shielded from the cancellation, and cut off after
-        `cleanup_s`.
-        """
+        """For `finally` blocks that must await: shielded from the cancellation, cut off `cleanup_s` after it."""
         return anyio.CancelScope(deadline=self._cleanup_ends_at(), shield=True)

@@ -1,7 +1,7 @@
-"""Ways to fail, and the two questions asked of any of them: what was it, and whose fault is it?
+"""Errors of the runtime, and the classification of any error: bug or unavailable dependency.
 
-The verdict is by type, see `airy.errors`: `Unavailable` is the dependency's, everything else is a bug. This
-is the only place that takes exception groups apart.
+The type decides, see `airy.errors`: `Unavailable` is the dependency's failure, everything else is a bug. Exception
+groups are taken apart only here.
 """
 
 from collections.abc import Iterator
@@ -14,55 +14,55 @@ from airy.errors import AiryError, Unavailable
 
 
 class StrayCancellation(AiryError):
-    """An actor ended by a cancellation that nobody asked for."""
+    """An actor was cancelled, but not by its supervisor."""
 
 
 class Stalled(AiryError):
-    """An actor said nothing for longer than its limit, and did not say that it waits."""
+    """An actor made no progress for longer than `stall_s`, outside `ctx.waiting()`."""
 
 
 class NotReady(AiryError):
-    """An actor did not become ready within its limit."""
+    """An actor did not become ready within `ready_s`."""
 
 
 class EndedEarly(AiryError):
-    """A permanent actor returned though nobody told it to stop."""
+    """A permanent actor returned without being stopped."""
 
 
 class TooManyBugs(AiryError):
-    """A supervisor gives up on its children; the next one above decides."""
+    """More bugs than the restart intensity allows: a supervisor stops its children and fails to its own supervisor."""
 
 
 class TooManyAbandoned(AiryError):
-    """So many incarnations ignored their cancellation that only a new process gets rid of them."""
+    """So many actors ignored their cancellation and still run that only a new process removes them."""
 
 
 class TreeFailed(AiryError):
-    """The root gave up. The process should end with exit code 70."""
+    """The root supervisor failed. The process should end with exit code 70."""
 
     exit_code = 70
 
 
 class Crashed(Unavailable):
-    """The actor that had taken the question, or would have, has ended. Its successor may answer."""
+    """The actor ended after it received the request, or before. After its restart it may reply."""
 
 
 class TimedOut(Unavailable):
-    """The actor did not answer in time. It may still act on the question."""
+    """The actor did not reply in time. It may still act on the request."""
 
 
-Ending = Literal["returned", "stopped", "bug", "unavailable"]
+ExitKind = Literal["returned", "stopped", "bug", "unavailable"]
 
 
-class Outcome(Struct, frozen=True):
-    """How an incarnation ended. After `stopped` the error, if any, is one that came while stopping."""
+class ActorExit(Struct, frozen=True):
+    """How one run of an actor ended. The error of `stopped` is one raised while stopping."""
 
-    ending: Ending
+    kind: ExitKind
     error: Exception | None = None
 
 
-def crash(error: Exception) -> Outcome:
-    return Outcome("unavailable" if isinstance(error, Unavailable) else "bug", error)
+def crash(error: Exception) -> ActorExit:
+    return ActorExit("unavailable" if isinstance(error, Unavailable) else "bug", error)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -73,17 +73,15 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def essence(error: BaseException) -> Exception | None:
-    """The one error that decides: a bug before a dependency, the first before the others, cancellations not
-    at all.
+def primary_error(error: BaseException) -> Exception | None:
+    """The one error of a group that decides: the first bug, else the first `Unavailable`; cancellations are ignored.
 
-    None if nothing but cancellation is left. What is not an `Exception` (an interrupt, an exit) is raised
-    again.
+    None if there are only cancellations. A leaf that is not an `Exception` (interrupt, exit) raises the group again.
     """
     cancelled = anyio.get_cancelled_exc_class()
     found = [leaf for leaf in leaves(error) if not isinstance(leaf, cancelled)]
-    faults = [leaf for leaf in found if isinstance(leaf, Exception)]
-    if len(faults) < len(found):
+    errors = [leaf for leaf in found if isinstance(leaf, Exception)]
+    if len(errors) < len(found):
         raise error
-    bugs = [fault for fault in faults if not isinstance(fault, Unavailable)]
-    return next(iter(bugs or faults), None)
+    bugs = [each for each in errors if not isinstance(each, Unavailable)]
+    return next(iter(bugs or errors), None)

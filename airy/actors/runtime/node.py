@@ -1,7 +1,7 @@
-"""One seat in the tree, whether an actor or another supervisor sits there: start it, stop it, look at it.
+"""One node of the tree, an actor or a supervisor: start it, stop it, observe it.
 
-A node lives as long as the tree; incarnations come and go within it. That is why the counters and the random
-source are here and not in what a restart replaces.
+A node lives as long as the tree and may run many times. Counters and the random source are kept here, so a restart does
+not reset them.
 """
 
 from abc import ABC, abstractmethod
@@ -9,32 +9,32 @@ from collections.abc import Callable
 
 import anyio
 
-from airy.actors.runtime.bell import Bell
-from airy.actors.runtime.failure import Outcome
-from airy.actors.runtime.lifecycle import LIVE, Phase, move
-from airy.actors.runtime.run import Run
+from airy.actors.runtime.failure import ActorExit
+from airy.actors.runtime.phase import LIVE, Phase, move
 from airy.actors.runtime.snapshot import Snapshot
+from airy.actors.runtime.tree_state import TreeState
+from airy.actors.runtime.wakeup import WakeUp
 
 
 class Node(ABC):
-    """`changed` is called whenever the supervisor above may have something to do."""
+    """`on_change` is called whenever the supervisor above may have something to do."""
 
-    def __init__(self, path: str, run: Run, changed: Callable[[], None]) -> None:
+    def __init__(self, path: str, state: TreeState, on_change: Callable[[], None]) -> None:
         self.path = path
         self.phase: Phase = "stopped"
         self.starts = 0
         self.bugs = 0
         self.error: str | None = None
         self.unavailable: str | None = None
-        self.outcome: Outcome | None = None  # of an incarnation that has ended and is not judged yet
+        self.exit: ActorExit | None = None  # of a run that has ended and was not handled by the supervisor yet
         self.ready_at: float | None = None
-        self.run = run
-        self.random = run.random(path)
-        self.log = run.log.bind(path=path)
-        self._changed = changed
-        self._bell = Bell()
+        self.state = state
+        self.random = state.random(path)
+        self.log = state.log.bind(path=path)
+        self._on_change = on_change
+        self._wakeup = WakeUp()
         self._stop_at: float | None = None
-        self._hurry = False
+        self._immediate = False
 
     @property
     def restarts(self) -> int:
@@ -44,58 +44,57 @@ class Node(ABC):
     def live(self) -> bool:
         return self.phase in LIVE
 
-    def begin(self) -> None:
-        """Right before `incarnate` is scheduled: the node is live from the moment that was decided."""
+    def start(self) -> None:
+        """Call right before scheduling `run_once`: the node counts as live from the decision to start it."""
         self.phase = move(self.phase, "starting")
         self.starts += 1
         self.ready_at = None
         self._stop_at = None
-        self._hurry = False
-        self.log = self.run.log.bind(path=self.path, restart=self.restarts)
+        self._immediate = False
+        self.log = self.state.log.bind(path=self.path, restart=self.restarts)
 
-    async def incarnate(self) -> None:
-        """One incarnation, from start to end. How it ended is its outcome, never an exception."""
-        outcome = await self._live()
-        failed = outcome.ending in ("bug", "unavailable")
+    async def run_once(self) -> None:
+        """One run, from start to end. How it ended is stored in `exit`; it never raises."""
+        result = await self._run()
+        failed = result.kind in ("bug", "unavailable")
         self.phase = move(self.phase, "failed" if failed else "stopped")
-        self.bugs += outcome.ending == "bug"
-        if outcome.error is not None:
-            self.error = describe(outcome.error)
-        self.unavailable = self.error if outcome.ending == "unavailable" else None
-        self.outcome = outcome
-        self._changed()
+        self.bugs += result.kind == "bug"
+        if result.error is not None:
+            self.error = error_text(result.error)
+        self.unavailable = self.error if result.kind == "unavailable" else None
+        self.exit = result
+        self._on_change()
 
-    def stop(self, *, hurry: bool = False) -> None:
-        """Begin to end: drain, or with `hurry` cancel at once. The outcome follows within the limits."""
+    def stop(self, *, immediate: bool = False) -> None:
+        """Drain, or with `immediate` cancel at once. `exit` is set within the limits."""
         if not self.live:
             return
         if self._stop_at is None:
             self._stop_at = anyio.current_time()
             self.phase = move(self.phase, "draining")
-        self._hurry |= hurry
-        self._bell.ring()
+        self._immediate |= immediate
+        self._wakeup.set()
 
     def back_off(self) -> None:
         self.phase = move(self.phase, "backing_off")
 
-    def rest(self) -> None:
-        """Do not wait for a restart any more."""
+    def cancel_backoff(self) -> None:
         if self.phase == "backing_off":
             self.phase = move(self.phase, "stopped")
 
     @abstractmethod
-    async def _live(self) -> Outcome: ...
+    async def _run(self) -> ActorExit: ...
 
     @abstractmethod
-    def finish(self) -> None:
-        """No incarnation follows."""
+    def close(self) -> None:
+        """The node will not be started again."""
 
     @abstractmethod
     def snapshot(self) -> Snapshot: ...
 
     @abstractmethod
-    def on_time(self, now: float) -> bool:
-        """Whether the kernel still acts on this node's limits; False means that it is stuck itself."""
+    def responsive(self, now: float) -> bool:
+        """Whether the runtime still enforces this node's limits; False: the runtime itself is stuck."""
 
     def _become_ready(self) -> None:
         if self.phase != "starting":
@@ -103,9 +102,9 @@ class Node(ABC):
         self.phase = move(self.phase, "ready")
         self.ready_at = anyio.current_time()
         self.unavailable = None
-        self.log.debug("ready")
-        self._changed()
+        self.log.debug("actor.ready")
+        self._on_change()
 
 
-def describe(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""A message that expects an answer of a known type: `class CountUnread(Request[int], frozen=True): ...`."""
+"""A message with a typed reply: `class CountUnread(Request[int], frozen=True): ...`."""
 
 from typing import Generic, TypeVar
 

@@ -1,10 +1,10 @@
-"""Health of one node at one moment. Readiness, /health and the console all read this."""
+"""Health of one node at one moment, as read by readiness, /health and the console."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from airy.actors.runtime.lifecycle import Phase
+from airy.actors.runtime.phase import Phase
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -12,9 +12,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     phase: Phase
     restarts: int = 0
     bugs: int = 0
-    unavailable: str | None = None  # why a dependency keeps it from being ready
+    unavailable: str | None = None  # the error of the dependency that keeps it from being ready
     error: str | None = None  # the latest crash, kept after recovery
-    abandoned: int = 0  # incarnations that ignored their cancellation and still run
+    abandoned: int = 0  # runs that ignored their cancellation and still execute
     progress_age_s: float = 0.0
     mailbox_used: int = 0
     mailbox_capacity: int = 0

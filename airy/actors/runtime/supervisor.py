@@ -1,8 +1,8 @@
-"""Keeps the children of one supervision as its plan wants them.
+"""Starts, restarts and stops the children of one supervision.
 
-One loop that is told nothing: it looks at its seats, does the one thing that is due (judge an end, stop what
-must stop, start what may start) and waits for the next change or back-off. So an event that comes in the
-middle of another is only seen one turn later, and there is one order of things for every strategy.
+One loop without event handlers: each turn inspects all children, does the one thing that is due (handle an exit, stop
+what must stop, start what may start) and waits for the next change or back-off. An event that arrives during a turn is
+seen in the next one, so every strategy has the same order of operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,47 +11,47 @@ from math import inf
 import anyio
 from anyio.abc import TaskGroup
 
-from airy.actors.runtime.budget import Budget
-from airy.actors.runtime.failure import Outcome, TooManyAbandoned, TooManyBugs
+from airy.actors.runtime.child_state import ChildState
+from airy.actors.runtime.failure import ActorExit, TooManyAbandoned, TooManyBugs
 from airy.actors.runtime.node import Node
-from airy.actors.runtime.plan import Child, Supervision
-from airy.actors.runtime.run import ABANDONED_MAX, Run
-from airy.actors.runtime.seat import Seat
+from airy.actors.runtime.restart_intensity import RestartIntensity
 from airy.actors.runtime.snapshot import Snapshot
+from airy.actors.runtime.spec import Child, Supervision
+from airy.actors.runtime.tree_state import ABANDONED_MAX, TreeState
 from airy.actors.runtime.worker import Worker
 from airy.errors import Unavailable
 
 
 class Supervisor(Node):
-    def __init__(self, plan: Supervision, path: str, run: Run, changed: Callable[[], None]) -> None:
-        super().__init__(path, run, changed)
-        self._plan = plan
-        self._nodes = [self._build(child, f"{path}/{child.name}") for child in plan.children]
-        self._seats: list[Seat] = []
-        self._budget = Budget(bugs_max=plan.bugs_max, period_s=plan.bugs_period_s)
+    def __init__(self, spec: Supervision, path: str, state: TreeState, on_change: Callable[[], None]) -> None:
+        super().__init__(path, state, on_change)
+        self._spec = spec
+        self._nodes = [self._build(child, f"{path}/{child.name}") for child in spec.children]
+        self._children: list[ChildState] = []
+        self._intensity = RestartIntensity(bugs_max=spec.bugs_max, period_s=spec.bugs_period_s)
 
-    def begin(self) -> None:
-        """Nothing is kept of an earlier incarnation: neither its budget nor who was done."""
-        super().begin()
-        self._budget = Budget(bugs_max=self._plan.bugs_max, period_s=self._plan.bugs_period_s)
-        self._seats = [
-            Seat(node, temporary=isinstance(child, Child) and child.restart == "temporary")
-            for node, child in zip(self._nodes, self._plan.children, strict=True)
+    def start(self) -> None:
+        """A restarted supervisor keeps nothing of its earlier run: neither counted bugs nor ended children."""
+        super().start()
+        self._intensity = RestartIntensity(bugs_max=self._spec.bugs_max, period_s=self._spec.bugs_period_s)
+        self._children = [
+            ChildState(node, temporary=isinstance(child, Child) and child.restart == "temporary")
+            for node, child in zip(self._nodes, self._spec.children, strict=True)
         ]
         for node in self._nodes:
-            node.outcome = None
+            node.exit = None
 
     @property
     def settled(self) -> bool:
-        """Ready all the way down, now."""
+        """Everything below is ready or has ended for good."""
         return self.phase == "ready" and all(
-            seat.settled and (not isinstance(seat.node, Supervisor) or not seat.wanted or seat.node.settled)
-            for seat in self._seats
+            child.settled and (not isinstance(child.node, Supervisor) or not child.wanted or child.node.settled)
+            for child in self._children
         )
 
-    def finish(self) -> None:
+    def close(self) -> None:
         for node in self._nodes:
-            node.finish()
+            node.close()
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -63,118 +63,118 @@ class Supervisor(Node):
             children=tuple(node.snapshot() for node in self._nodes),
         )
 
-    def on_time(self, now: float) -> bool:
-        return all(node.on_time(now) for node in self._nodes)
+    def responsive(self, now: float) -> bool:
+        return all(node.responsive(now) for node in self._nodes)
 
-    async def _live(self) -> Outcome:
+    async def _run(self) -> ActorExit:
         async with anyio.create_task_group() as tasks:
-            failure = await self._govern(tasks)
+            failure = await self._supervise(tasks)
         if failure is not None:
-            return Outcome("bug", failure)
-        return Outcome("stopped" if self._stop_at is not None else "returned")
+            return ActorExit("bug", failure)
+        return ActorExit("stopped" if self._stop_at is not None else "returned")
 
-    async def _govern(self, tasks: TaskGroup) -> Exception | None:
-        """Until no child is left: stopped, all done, or given up with the reason."""
+    async def _supervise(self, tasks: TaskGroup) -> Exception | None:
+        """Until no child runs: stopped, all ended for good, or failed with the returned error."""
         while True:
-            failure = self._judge_ends()
+            failure = self._handle_exits()
             if failure is not None or self._stop_at is not None:
-                await self._stop_seats(self._seats)
+                await self._stop_children(self._children)
                 return failure
-            if any(seat.must_stop for seat in self._seats):
-                await self._stop_seats([seat for seat in self._seats if seat.must_stop])
+            if any(child.must_stop for child in self._children):
+                await self._stop_children([child for child in self._children if child.must_stop])
                 continue
-            if not any(seat.wanted for seat in self._seats):
+            if not any(child.wanted for child in self._children):
                 return None
             self._start_due(tasks)
-            if all(seat.settled for seat in self._seats):
+            if all(child.settled for child in self._children):
                 self._become_ready()
-            await self._bell.wait(until=self._next_due())
+            await self._wakeup.wait(until=self._next_start_at())
 
-    def _judge_ends(self) -> Exception | None:
-        """Decide about every child that has ended. An error: there were too many bugs."""
-        for seat in self._seats:
-            outcome, seat.node.outcome = seat.node.outcome, None
-            if outcome is None:
+    def _handle_exits(self) -> Exception | None:
+        """Decide about every child that has ended. Returns the error that ends this supervisor, if any."""
+        for child in self._children:
+            result, child.node.exit = child.node.exit, None
+            if result is None:
                 continue
-            if outcome.ending == "returned" or seat.temporary:
-                self._dismiss(seat, outcome)
-            elif outcome.ending != "stopped" and not self._schedule(seat, outcome):
-                return self._over_budget(seat.node, outcome)
-            if len(self.run.abandoned()) > ABANDONED_MAX:
-                return TooManyAbandoned(f"more than {ABANDONED_MAX} ignored their cancellation and still run")
+            if result.kind == "returned" or child.temporary:
+                self._end_for_good(child, result)
+            elif result.kind != "stopped" and not self._schedule_restart(child, result):
+                return self._intensity_exceeded(child.node, result)
+            if len(self.state.abandoned()) > ABANDONED_MAX:
+                return TooManyAbandoned(f"more than {ABANDONED_MAX} actors ignored their cancellation and still run")
         return None
 
-    def _over_budget(self, node: Node, outcome: Outcome) -> TooManyBugs:
+    def _intensity_exceeded(self, node: Node, result: ActorExit) -> TooManyBugs:
         failure = TooManyBugs(
-            f"more than {self._plan.bugs_max} bugs within {self._plan.bugs_period_s} s, "
+            f"more than {self._spec.bugs_max} bugs within {self._spec.bugs_period_s} s, "
             f"the latest in {node.path}: {node.error}"
         )
-        failure.__cause__ = outcome.error
+        failure.__cause__ = result.error
         return failure
 
-    def _dismiss(self, seat: Seat, outcome: Outcome) -> None:
-        seat.wanted = False
-        seat.node.finish()
-        if outcome.ending in ("bug", "unavailable"):
-            seat.node.log.error("crashed, is not restarted", exc_info=outcome.error)
+    def _end_for_good(self, child: ChildState, result: ActorExit) -> None:
+        child.wanted = False
+        child.node.close()
+        if result.kind in ("bug", "unavailable"):
+            child.node.log.error("actor.crashed", exc_info=result.error)
 
-    def _schedule(self, seat: Seat, outcome: Outcome) -> bool:
-        """Restart it after a back-off, with the siblings the strategy names. False: over budget."""
-        now, node, error = anyio.current_time(), seat.node, outcome.error
+    def _schedule_restart(self, child: ChildState, result: ActorExit) -> bool:
+        """Restart it after a back-off, with the siblings the strategy selects. False: restart intensity exceeded."""
+        now, node, error = anyio.current_time(), child.node, result.error
         up_s = now - node.ready_at if node.ready_at is not None else 0.0
-        seat.failures = 1 if up_s >= self._plan.backoff.reset_s else seat.failures + 1
-        wish_s = (error.retry_after_s or 0.0) if isinstance(error, Unavailable) else 0.0
-        delay_s = self._plan.backoff.delay_s(seat.failures, self.random, at_least_s=wish_s)
-        if outcome.ending == "unavailable":
-            node.log.warning("dependency unavailable, tries again", error=node.error, in_s=round(delay_s, 3))
-        elif self._budget.spend(now):
-            node.log.error("crashed, restarts", exc_info=error, in_s=round(delay_s, 3))
+        child.failures = 1 if up_s >= self._spec.backoff.reset_s else child.failures + 1
+        at_least_s = (error.retry_after_s or 0.0) if isinstance(error, Unavailable) else 0.0
+        delay_s = self._spec.backoff.delay_s(child.failures, self.random, at_least_s=at_least_s)
+        if result.kind == "unavailable":
+            node.log.warning("actor.dependency_unavailable", error=node.error, in_s=round(delay_s, 3))
+        elif self._intensity.record(now):
+            node.log.error("actor.restarting", exc_info=error, in_s=round(delay_s, 3))
         else:
-            node.log.error("crashed once too often", exc_info=error)
+            node.log.error("actor.restart_limit_exceeded", exc_info=error)
             return False
         node.back_off()
-        seat.due_at = now + delay_s
-        for other in self._affected_by(seat):
-            other.gated = True
-            other.due_at = max(other.due_at, seat.due_at)
+        child.start_at = now + delay_s
+        for other in self._restarted_with(child):
+            other.waits_for_earlier = True
+            other.start_at = max(other.start_at, child.start_at)
             other.must_stop = other.node.live
         return True
 
-    def _affected_by(self, seat: Seat) -> Sequence[Seat]:
-        """Itself, too, where it has to wait for elders again."""
-        if self._plan.strategy == "one_for_one":
+    def _restarted_with(self, child: ChildState) -> Sequence[ChildState]:
+        """The children to restart in order, `child` included; none if it restarts alone."""
+        if self._spec.strategy == "one_for_one":
             return ()
-        if self._plan.strategy == "one_for_all":
-            return self._seats
-        return self._seats[self._seats.index(seat) :]
+        if self._spec.strategy == "one_for_all":
+            return self._children
+        return self._children[self._children.index(child) :]
 
-    async def _stop_seats(self, seats: Sequence[Seat]) -> None:
-        """The youngest first, each to its end. Bounded by the limits of the children."""
-        for seat in reversed(seats):
-            seat.must_stop = False
-            seat.node.rest()
-            seat.node.stop(hurry=self._hurry)
-            while seat.node.live:
-                await self._bell.wait(until=inf)
-                if self._hurry:
-                    seat.node.stop(hurry=True)
+    async def _stop_children(self, children: Sequence[ChildState]) -> None:
+        """In reverse start order, each to its end. Bounded by the limits of the children."""
+        for child in reversed(children):
+            child.must_stop = False
+            child.node.cancel_backoff()
+            child.node.stop(immediate=self._immediate)
+            while child.node.live:
+                await self._wakeup.wait(until=inf)
+                if self._immediate:
+                    child.node.stop(immediate=True)
 
     def _start_due(self, tasks: TaskGroup) -> None:
-        now, elders_settled = anyio.current_time(), True
-        for seat in self._seats:
-            idle = seat.wanted and not seat.node.live
-            if idle and seat.due_at <= now and (elders_settled or not seat.gated):
-                seat.gated = False
-                seat.node.begin()
-                tasks.start_soon(seat.node.incarnate, name=seat.node.path)
-            elders_settled = elders_settled and seat.settled
+        now, earlier_settled = anyio.current_time(), True
+        for child in self._children:
+            idle = child.wanted and not child.node.live
+            if idle and child.start_at <= now and (earlier_settled or not child.waits_for_earlier):
+                child.waits_for_earlier = False
+                child.node.start()
+                tasks.start_soon(child.node.run_once, name=child.node.path)
+            earlier_settled = earlier_settled and child.settled
 
-    def _next_due(self) -> float:
+    def _next_start_at(self) -> float:
         now = anyio.current_time()
-        dues = [seat.due_at for seat in self._seats if seat.wanted and not seat.node.live]
-        return min((due for due in dues if due > now), default=inf)
+        starts = [child.start_at for child in self._children if child.wanted and not child.node.live]
+        return min((at for at in starts if at > now), default=inf)
 
-    def _build(self, plan: Child | Supervision, path: str) -> Node:
-        if isinstance(plan, Child):
-            return Worker(plan, path, self.run, self._bell.ring)
-        return Supervisor(plan, path, self.run, self._bell.ring)
+    def _build(self, spec: Child | Supervision, path: str) -> Node:
+        if isinstance(spec, Child):
+            return Worker(spec, path, self.state, self._wakeup.set)
+        return Supervisor(spec, path, self.state, self._wakeup.set)

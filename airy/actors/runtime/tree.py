@@ -1,4 +1,4 @@
-"""Runs a tree from its plan, and shows it while it runs."""
+"""Runs a tree from its specification and exposes its state while it runs."""
 
 from collections.abc import Callable
 from math import inf
@@ -9,45 +9,45 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from airy.actors.runtime.failure import TreeFailed
-from airy.actors.runtime.plan import Supervision
-from airy.actors.runtime.run import Run
 from airy.actors.runtime.snapshot import Snapshot
+from airy.actors.runtime.spec import Supervision
 from airy.actors.runtime.supervisor import Supervisor
+from airy.actors.runtime.tree_state import TreeState
 from airy.clock import Clock
 
 
 class Tree:
-    """A running tree, for health endpoints, the console and tests. Every call is cheap and none waits."""
+    """A running tree, for health endpoints, the console and tests. No method waits."""
 
-    def __init__(self, root: Supervisor, run: Run) -> None:
+    def __init__(self, root: Supervisor, state: TreeState) -> None:
         self._root = root
-        self._run = run
+        self._state = state
 
     def snapshot(self) -> Snapshot:
         return self._root.snapshot()
 
-    def stop(self, *, hurry: bool = False) -> None:
-        """Drain and end; `hurry` skips the draining. Asking twice changes nothing."""
-        self._root.stop(hurry=hurry)
+    def stop(self, *, immediate: bool = False) -> None:
+        """Drain and end; `immediate` skips the draining. Idempotent."""
+        self._root.stop(immediate=immediate)
 
     @property
     def ready(self) -> bool:
-        """All children are ready: none is starting, restarting or backing off for a dependency."""
+        """Every actor is ready or has ended for good: none is starting, restarting or backing off."""
         return self._root.settled
 
     @property
     def alive(self) -> bool:
-        """The kernel itself makes progress. Nothing about dependencies: restarting would not help those."""
-        return self._root.live and self._root.on_time(anyio.current_time())
+        """The runtime itself makes progress. Independent of dependencies: a restart would not help those."""
+        return self._root.live and self._root.responsive(anyio.current_time())
 
     @property
     def abandoned(self) -> list[str]:
-        """Paths of incarnations that ignored their cancellation and still run, once for each."""
-        return self._run.abandoned()
+        """Paths of actors that ignored their cancellation and still run, one entry for each run."""
+        return self._state.abandoned()
 
 
 async def run_tree(
-    plan: Supervision,
+    spec: Supervision,
     *,
     clock: Clock,
     seed: int | None = None,
@@ -56,42 +56,41 @@ async def run_tree(
     drain_s: float = inf,
     on_start: Callable[[Tree], None] | None = None,
 ) -> None:
-    """Until everything is done, or stopped, or the root gives up: `TreeFailed`.
+    """Runs until every child has ended, `stop` is set, or the root supervisor fails (`TreeFailed`).
 
-    `stop` drains, child after child and each within its own limit; after `drain_s` those that are left are not waited
-    for any more: they are cancelled, and clean up. Cancelling this call skips the draining and still cleans up within
-    the limits. Either way it returns in bounded time. What was abandoned then still runs; a process should end hard if
-    `Tree.abandoned` is not empty.
+    `stop` drains, child after child and each within its own limit; after `drain_s` the remaining ones are cancelled and
+    clean up. Cancelling this call skips the draining and still cleans up within the limits. Either way it returns in
+    bounded time. Abandoned actors then still run: a process should exit hard if `Tree.abandoned` is not empty.
     """
     run_seed = SystemRandom().getrandbits(128) if seed is None else seed
-    run = Run(clock=clock, seed=run_seed, log=log or structlog.get_logger())
-    root = Supervisor(plan, plan.name, run, changed=lambda: None)
-    root.begin()
+    state = TreeState(clock=clock, seed=run_seed, log=log or structlog.get_logger())
+    root = Supervisor(spec, spec.name, state, on_change=lambda: None)
+    root.start()
     if on_start is not None:
-        on_start(Tree(root, run))
+        on_start(Tree(root, state))
     async with anyio.create_task_group() as tasks:
         if stop is not None:
-            tasks.start_soon(_heed, stop, root, drain_s)
-        tasks.start_soon(_live, root, tasks.cancel_scope, name=plan.name)
+            tasks.start_soon(_stop_on, stop, root, drain_s)
+        tasks.start_soon(_run_root, root, tasks.cancel_scope, name=spec.name)
         try:
             await anyio.sleep_forever()
         finally:
-            root.stop(hurry=True)
-    root.finish()
-    if root.outcome is not None and root.outcome.ending == "bug":
-        raise TreeFailed(f"the root supervisor gave up: {root.outcome.error}") from root.outcome.error
+            root.stop(immediate=True)
+    root.close()
+    if root.exit is not None and root.exit.kind == "bug":
+        raise TreeFailed(f"the root supervisor failed: {root.exit.error}") from root.exit.error
 
 
-async def _live(root: Supervisor, everything: anyio.CancelScope) -> None:
-    """Shielded: a cancellation from outside must become a stop in order and within limits."""
+async def _run_root(root: Supervisor, everything: anyio.CancelScope) -> None:
+    """Shielded: a cancellation from outside becomes an ordered stop within the limits."""
     with anyio.CancelScope(shield=True):
-        await root.incarnate()
+        await root.run_once()
     everything.cancel()
 
 
-async def _heed(stop: anyio.Event, root: Supervisor, drain_s: float) -> None:
+async def _stop_on(stop: anyio.Event, root: Supervisor, drain_s: float) -> None:
     await stop.wait()
     root.stop()
     with anyio.move_on_after(drain_s):
         await anyio.sleep_forever()
-    root.stop(hurry=True)
+    root.stop(immediate=True)

@@ -1,4 +1,4 @@
-"""The bus on Apache Kafka. The only package that knows the client."""
+"""The bus on Apache Kafka. The only package that imports aiokafka."""
 
 from airy.bus.kafka.bus import KafkaBus
 from airy.bus.kafka.settings import KafkaSettings

@@ -1,7 +1,7 @@
-"""Looks at a cluster's topics, and makes, alters and opens them: small calls over the client's requests.
+"""Describes, creates and alters topics of a cluster, and creates ACLs: small calls over the client's requests.
 
-A broker says most of what went wrong inside its answer, per topic, and not as an error: every entry is looked at.
-Names are those on the wire. What should be is decided elsewhere.
+A broker reports most errors inside its response, per topic: every entry is checked. Names are those on the wire.
+`airy.bus.provision` decides what to change.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -15,21 +15,21 @@ from aiokafka.protocol.admin import CreateAclsRequest, CreateTopicsRequest, Desc
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.metadata import MetadataRequest
 
-from airy.bus.kafka.alter import TOPIC, IncrementalAlterConfigs
-from airy.bus.kafka.client import bounded, connection, dispose, started
-from airy.bus.kafka.failure import meaning
-from airy.bus.kafka.quiet import hush
+from airy.bus.kafka import log_throttle
+from airy.bus.kafka.alter_configs import TOPIC, IncrementalAlterConfigs
+from airy.bus.kafka.client import connect, connection_options, dispose, with_deadline
+from airy.bus.kafka.errors import translate
 from airy.bus.kafka.settings import KafkaSettings
-from airy.bus.provision import Found, Wanted
+from airy.bus.provision import ActualTopic, DesiredTopic
 from airy.errors import Refused, Unavailable
 
 OK = 0
-LOOK_S = 0.1  # between two looks for what was just made
+POLL_S = 0.1  # between two checks for topics just created
 ACL_RESOURCES = {"topic": 2, "group": 3}
 ACL_OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8, "DescribeConfigs": 10}
 LITERAL, ALLOW, ANY_HOST = 3, 3, "*"
 
-_NEVER = (
+_REFUSED = (
     errors.InvalidReplicationFactorError,
     errors.InvalidPartitionsError,
     errors.InvalidConfigurationError,
@@ -42,10 +42,10 @@ _FORBIDDEN = (errors.TopicAuthorizationFailedError, errors.ClusterAuthorizationF
 
 
 @asynccontextmanager
-async def administration(settings: KafkaSettings) -> AsyncIterator["Admin"]:
+async def open_admin(settings: KafkaSettings) -> AsyncIterator["Admin"]:
     """Raises `Unavailable` when the cluster cannot be reached."""
-    hush()
-    client = await started(lambda: _Client(settings), settings)
+    log_throttle.install()
+    client = await connect(lambda: _AdminConnection(settings), settings)
     try:
         yield Admin(client, settings)
     finally:
@@ -54,21 +54,21 @@ async def administration(settings: KafkaSettings) -> AsyncIterator["Admin"]:
 
 
 class Admin:
-    def __init__(self, client: "_Client", settings: KafkaSettings) -> None:
+    def __init__(self, client: "_AdminConnection", settings: KafkaSettings) -> None:
         self._client = client
         self._settings = settings
 
-    async def names(self) -> list[str]:
-        """Of every topic this user may see."""
-        answer = await self._ask(MetadataRequest(None, allow_auto_topic_creation=False), "listing the topics")
-        return [topic["topic"] for topic in answer["topics"]]
+    async def topic_names(self) -> list[str]:
+        """All topics this user may describe."""
+        response = await self._send(MetadataRequest(None, allow_auto_topic_creation=False), "listing the topics")
+        return [topic["topic"] for topic in response["topics"]]
 
-    async def found(self, names: Collection[str], keys: Collection[str]) -> dict[str, Found]:
-        """Of these topics, those that exist, with these settings of each."""
+    async def describe_topics(self, names: Collection[str], keys: Collection[str]) -> dict[str, ActualTopic]:
+        """Those of these topics that exist, with these settings of each."""
         there = {name: topic for name, topic in (await self._topics(names)).items() if topic["partitions"]}
         configs = await self._configs(there, keys)
         return {
-            name: Found(
+            name: ActualTopic(
                 name=name,
                 partitions=len(topic["partitions"]),
                 config=configs.get(name, {}),
@@ -78,41 +78,43 @@ class Admin:
             if name in configs
         }
 
-    async def create(self, topics: Sequence[Wanted]) -> None:
-        """A topic that somebody else has just made is left as it is. Raises `Refused`, `Unavailable`."""
+    async def create_topics(self, topics: Sequence[DesiredTopic]) -> None:
+        """A topic that exists already is left as it is. Raises `Refused`, `Unavailable`."""
         entries: list[tuple[Any, ...]] = [
             (topic.name, topic.partitions, topic.replication, [], list(topic.config.items())) for topic in topics
         ]
         request = CreateTopicsRequest(entries, round(self._settings.request_s * 1000), validate_only=False)
-        for entry in (await self._ask(request, "creating topics"))["topic_errors"]:
+        for entry in (await self._send(request, "creating topics"))["topic_errors"]:
             if entry["error_code"] != errors.TopicAlreadyExistsError.errno:
-                _judge(entry, f"creating {entry['topic']}", needs="Create and DescribeConfigs on topics")
+                _raise_for(entry, f"creating {entry['topic']}", needs="Create and DescribeConfigs on topics")
 
-    async def alter(self, topics: Mapping[str, Mapping[str, str]]) -> None:
-        """Set these settings, and touch no other. Raises `Refused`, `Unavailable`."""
+    async def alter_topics(self, topics: Mapping[str, Mapping[str, str]]) -> None:
+        """Set these settings and no others. Raises `Refused`, `Unavailable`."""
         request = IncrementalAlterConfigs({name: dict(config) for name, config in topics.items()})
-        for entry in (await self._ask(request, "altering topics"))["resources"]:
-            _judge(entry, f"altering {entry['resource_name']}", needs="AlterConfigs on topics")
+        for entry in (await self._send(request, "altering topics"))["resources"]:
+            _raise_for(entry, f"altering {entry['resource_name']}", needs="AlterConfigs on topics")
 
-    async def allow(self, principal: str, resource: str, name: str, operation: str) -> None:
-        """Add one line to the access list; where it is already, nothing changes. Raises `Refused`, `Unavailable`."""
+    async def create_acl(self, principal: str, resource: str, name: str, operation: str) -> None:
+        """Idempotent. Raises `Refused`, `Unavailable`."""
         request = CreateAclsRequest(
             ACL_RESOURCES[resource], name, LITERAL, principal, ANY_HOST, ACL_OPERATIONS[operation], ALLOW
         )
         doing = f"allowing {principal} {operation} on {resource} {name}"
-        for entry in (await self._ask(request, doing))["creation_responses"]:
-            _judge(entry, doing, needs="Alter on the cluster")
+        for entry in (await self._send(request, doing))["creation_responses"]:
+            _raise_for(entry, doing, needs="Alter on the cluster")
 
-    async def visible(self, wanted: Mapping[str, int]) -> None:
-        """Wait until every broker knows these topics with so many partitions, each led by somebody."""
+    async def wait_until_visible(self, wanted: Mapping[str, int]) -> None:
+        """Wait until every broker knows these topics with their partition counts and a leader of each partition."""
         with anyio.move_on_after(self._settings.call_s):
             while True:
                 if await self._all_led(wanted):
                     return
-                await anyio.sleep(LOOK_S)
-        raise Unavailable("the topics are made, but not every broker knows them yet: `airy topics check` looks again")
+                await anyio.sleep(POLL_S)
+        raise Unavailable(
+            "the topics are created, but not every broker knows them yet: `airy topics check` checks again"
+        )
 
-    # --- how it works
+    # --- implementation
 
     async def _all_led(self, wanted: Mapping[str, int]) -> bool:
         for broker in self._client.brokers():
@@ -124,50 +126,50 @@ class Admin:
 
     async def _topics(self, names: Iterable[str], broker: int | None = None) -> dict[str, dict[str, Any]]:
         request = MetadataRequest(sorted(names), allow_auto_topic_creation=False)
-        answer = await self._ask(request, "looking at the topics", broker)
-        mute = (OK, errors.UnknownTopicOrPartitionError.errno, errors.LeaderNotAvailableError.errno)
-        for topic in answer["topics"]:
-            if topic["error_code"] not in mute:
-                _judge(topic, f"looking at {topic['topic']}")
-        return {topic["topic"]: topic for topic in answer["topics"]}
+        response = await self._send(request, "describing the topics", broker)
+        expected = (OK, errors.UnknownTopicOrPartitionError.errno, errors.LeaderNotAvailableError.errno)
+        for topic in response["topics"]:
+            if topic["error_code"] not in expected:
+                _raise_for(topic, f"describing {topic['topic']}")
+        return {topic["topic"]: topic for topic in response["topics"]}
 
     async def _configs(self, names: Iterable[str], keys: Collection[str]) -> dict[str, dict[str, str]]:
         resources = [(TOPIC, name, sorted(keys)) for name in names]
         if not resources:
             return {}
         configs = {}
-        for entry in (await self._ask(DescribeConfigsRequest(resources), "reading the settings"))["resources"]:
+        for entry in (await self._send(DescribeConfigsRequest(resources), "reading the settings"))["resources"]:
             if entry["error_code"] != errors.UnknownTopicOrPartitionError.errno:  # deleted since
-                _judge(entry, f"reading the settings of {entry['resource_name']}")
+                _raise_for(entry, f"reading the settings of {entry['resource_name']}")
                 configs[entry["resource_name"]] = {
                     each["config_names"]: each["config_value"] or "" for each in entry["config_entries"]
                 }
         return configs
 
-    async def _ask(self, request: "Request[Any]", doing: str, broker: int | None = None) -> dict[str, Any]:
-        answer = await bounded(self._client.ask(request, broker), self._settings.call_s, doing)
-        fields: dict[str, Any] = answer.to_object()
+    async def _send(self, request: "Request[Any]", doing: str, broker: int | None = None) -> dict[str, Any]:
+        response = await with_deadline(self._client.send(request, broker), self._settings.call_s, doing)
+        fields: dict[str, Any] = response.to_object()
         return fields
 
 
-def _judge(entry: Mapping[str, Any], doing: str, *, needs: str = "") -> None:
-    """Raise what the code in a broker's answer means."""
+def _raise_for(entry: Mapping[str, Any], doing: str, *, needs: str = "") -> None:
+    """Raise the translated error of an entry of a response, if it has one."""
     if entry["error_code"] == OK:
         return
     kind = errors.for_code(entry["error_code"])
     error = kind(entry.get("error_message") or kind.description)
-    if isinstance(error, _NEVER):
-        raise Refused(f"{doing}: the cluster refuses: {error}")
+    if isinstance(error, _REFUSED):
+        raise Refused(f"{doing}: the cluster refuses it: {error}")
     if needs and isinstance(error, _FORBIDDEN):
-        raise Refused(f"{doing}: this user may not: an operator's user needs {needs}")
-    raise meaning(error, doing)
+        raise Refused(f"{doing}: this user may not: an operator needs {needs}")
+    raise translate(error, doing)
 
 
-class _Client:
-    """The client under the names of the others."""
+class _AdminConnection:
+    """Adapts the client to `Client`, and sends requests."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._client = AIOKafkaClient(**connection(settings))
+        self._client = AIOKafkaClient(**connection_options(settings))
 
     async def start(self) -> None:
         await self._client.bootstrap()
@@ -178,8 +180,8 @@ class _Client:
     def brokers(self) -> list[int]:
         return [broker.nodeId for broker in self._client.cluster.brokers()]
 
-    async def ask(self, request: "Request[Any]", broker: int | None) -> Any:
-        """The answer of `broker`, or of the controller: only it changes anything on older clusters."""
+    async def send(self, request: "Request[Any]", broker: int | None) -> Any:
+        """The response of `broker`, or of the controller: older clusters accept changes there only."""
         controller = self._client.cluster.controller
         if broker is None:
             broker = controller.nodeId if controller is not None else self._client.get_random_node()

@@ -1,7 +1,7 @@
-"""The bus on Apache Kafka: the same promises as in one process, kept by a cluster.
+"""The bus on Apache Kafka: the same promises as in one process.
 
-Nothing above `airy.bus` can tell it from the memory bus. Namespaces, security and every deadline are in the settings;
-topics are made by `airy topics apply`, never here.
+Callers cannot tell it from the in-process bus. Namespace, security and every time limit are in the settings; topics
+are created by `airy topics apply`, never here.
 """
 
 from collections import Counter
@@ -11,58 +11,59 @@ from typing import Any
 
 import anyio
 
-from airy.bus.api import Ownership, Pulse, Subscription, Tail
-from airy.bus.kafka.ends import Ends
+from airy.bus.api import RebalanceListener, Subscription, Tail
+from airy.bus.kafka import log_throttle
+from airy.bus.kafka.offsets import OffsetQueries
 from airy.bus.kafka.producer import Producer
-from airy.bus.kafka.quiet import hush
 from airy.bus.kafka.reader import KafkaTail
 from airy.bus.kafka.settings import KafkaSettings
 from airy.bus.kafka.subscription import KafkaSubscription
-from airy.bus.record import Emit, Position, TopicPartition
+from airy.bus.record import Position, ProducerRecord, TopicPartition
 from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
 from airy.histogram import SHORT_S, Histograms
+from airy.lifecycle import Lifecycle
 
 
 class KafkaBus:
-    """`Bus` over a cluster. `run` has to be running; calls wait for it."""
+    """`Bus` over a cluster. Calls wait until `run` has connected."""
 
     def __init__(self, topics: Sequence[Topic[Any]], settings: KafkaSettings) -> None:
         self._topics = {topic.name: topic for topic in topics}
         self._settings = settings
-        self._open: _Open | None = None
-        self._opened = anyio.Event()
+        self._connection: _Connection | None = None
+        self._connected = anyio.Event()
         self.rebalances: Counter[str] = Counter()  # by group, since this process started
-        self.appends = Histograms(SHORT_S)  # how long `publish` took, by topic
+        self.appends = Histograms(SHORT_S)  # duration of `publish`, by topic
 
-    async def run(self, pulse: Pulse) -> None:
-        hush()
-        opened = _Open(Producer(self._settings), Ends(self._settings))
+    async def run(self, lifecycle: Lifecycle) -> None:
+        log_throttle.install()
+        connection = _Connection(Producer(self._settings), OffsetQueries(self._settings))
         try:
-            await opened.producer.start()
-            self._open = opened
-            self._opened.set()
-            pulse.ready()
-            with pulse.waiting():
-                await pulse.draining.wait()
+            await connection.producer.start()
+            self._connection = connection
+            self._connected.set()
+            lifecycle.ready()
+            with lifecycle.waiting():
+                await lifecycle.draining.wait()
         finally:
-            self._open = None
-            if self._opened.is_set():  # those who wait for the first start go on waiting for the same
-                self._opened = anyio.Event()
+            self._connection = None
+            if self._connected.is_set():  # an event that callers still wait for is kept
+                self._connected = anyio.Event()
             with anyio.CancelScope(shield=True):
-                await opened.producer.close()
-                await opened.ends.close()
+                await connection.producer.close()
+                await connection.offsets.close()
 
-    async def publish(self, emits: Sequence[Emit]) -> Sequence[Position]:
-        if not emits:
+    async def publish(self, records: Sequence[ProducerRecord]) -> Sequence[Position]:
+        if not records:
             return []
-        for emit in emits:
-            self._check(emit.topic, emit.partition)
+        for record in records:
+            self._check(record.topic, record.partition)
         began = anyio.current_time()
         try:
-            return await (await self._ready()).producer.publish(emits)
+            return await (await self._ready()).producer.publish(records)
         finally:
-            self.appends.add({emit.topic for emit in emits}, anyio.current_time() - began)
+            self.appends.add({record.topic for record in records}, anyio.current_time() - began)
 
     @asynccontextmanager
     async def subscribe(
@@ -70,16 +71,16 @@ class KafkaBus:
         topics: Sequence[Topic[Any]],
         *,
         group: str,
-        ownership: Ownership | None = None,
+        listener: RebalanceListener | None = None,
     ) -> AsyncIterator[Subscription]:
         for topic in topics:
             self._check(topic.name, 0)
         subscription = KafkaSubscription(
             self._settings,
-            (await self._ready()).ends,
+            (await self._ready()).offsets,
             topics=topics,
             group=group,
-            ownership=ownership,
+            listener=listener,
             rebalances=self.rebalances,
         )
         await subscription.open()
@@ -90,41 +91,41 @@ class KafkaBus:
 
     @asynccontextmanager
     async def tail(self, start: Mapping[TopicPartition, int]) -> AsyncIterator[Tail]:
-        for where in start:
-            self._check(*where)
-        tail = KafkaTail(self._settings, (await self._ready()).ends)
+        for tp in start:
+            self._check(*tp)
+        tail = KafkaTail(self._settings, (await self._ready()).offsets)
         await tail.open(start)
         try:
             yield tail
         finally:
             await tail.close()
 
-    async def starts(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
-        return await (await self._ready()).ends.starts(self._partitions(topics))
+    async def beginning_offsets(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
+        return await (await self._ready()).offsets.beginning(self._partitions(topics))
 
-    async def ends(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
-        return await (await self._ready()).ends.of(self._partitions(topics))
+    async def end_offsets(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
+        return await (await self._ready()).offsets.end(self._partitions(topics))
 
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
-        return await (await self._ready()).ends.committed(group, self._partitions(topics))
+        return await (await self._ready()).offsets.committed(group, self._partitions(topics))
 
-    # --- how it works
+    # --- implementation
 
-    async def _ready(self) -> "_Open":
-        opened = self._open
-        if opened is not None:  # a time limit costs a quarter of a publish
-            return opened
+    async def _ready(self) -> "_Connection":
+        connection = self._connection
+        if connection is not None:  # before the time limit, which costs a quarter of a publish
+            return connection
         with anyio.move_on_after(self._settings.call_s):
-            while self._open is None:
-                await self._opened.wait()
-        if self._open is None:
+            while self._connection is None:
+                await self._connected.wait()
+        if self._connection is None:
             raise Unavailable("there is no connection to the cluster")
-        return self._open
+        return self._connection
 
     def _partitions(self, topics: Iterable[Topic[Any]]) -> list[TopicPartition]:
         for topic in topics:
             self._check(topic.name, 0)
-        return [where for topic in topics for where in topic.where]
+        return [tp for topic in topics for tp in topic.topic_partitions]
 
     def _check(self, name: str, partition: int) -> None:
         topic = self._topics.get(name)
@@ -134,9 +135,9 @@ class KafkaBus:
             raise Refused(f"{name} has no partition {partition}", field="partition")
 
 
-class _Open:
-    """What there is while `run` runs."""
+class _Connection:
+    """What exists while `run` runs."""
 
-    def __init__(self, producer: Producer, ends: Ends) -> None:
+    def __init__(self, producer: Producer, offsets: OffsetQueries) -> None:
         self.producer = producer
-        self.ends = ends
+        self.offsets = offsets

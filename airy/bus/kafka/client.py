@@ -1,8 +1,8 @@
-"""What all client objects of aiokafka share: how they connect, how they are started, and how they are thrown away.
+"""Connecting, calling and disposing of aiokafka's clients.
 
-A client is disposable. `start` that fails leaves tasks behind, `stop` can hang or raise a stray cancellation while a
-broker is away, and then ends nothing: so both run in a task of their own, under a deadline, nobody waits for more than
-that, and what is left is swept up.
+A client is disposable. A `start` that fails leaves tasks behind; `stop` can hang or raise a stray cancellation while a
+broker is away, and then ends nothing. So both run in a task of their own with a deadline, callers wait no longer than
+that, and leaked tasks are cancelled.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from airy.bus.kafka.failure import meaning
-from airy.bus.kafka.remains import sweep
+from airy.bus.kafka.errors import translate
+from airy.bus.kafka.leaked_tasks import cancel_leaked_tasks
 from airy.bus.kafka.settings import KafkaSettings
 from airy.errors import Unavailable
 
@@ -26,8 +26,8 @@ class Client(Protocol):
 C = TypeVar("C", bound=Client)
 
 
-def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """The keyword arguments every client of aiokafka takes to connect."""
+def connection_options(settings: KafkaSettings) -> dict[str, Any]:
+    """The keyword arguments to connect, common to all clients of aiokafka."""
     options: dict[str, Any] = {
         "bootstrap_servers": list(settings.bootstrap),
         "client_id": settings.client_id,
@@ -61,39 +61,41 @@ def _tls(settings: KafkaSettings) -> ssl.SSLContext:
     return context
 
 
-async def started(make: Callable[[], C], settings: KafkaSettings) -> C:
-    """A client that is connected. Raises `Unavailable`, and leaves nothing behind then."""
-    client = make()  # aiokafka's constructors want a running loop, and connect only in `start`
-    try:  # when it takes too long it is not cancelled, but swept up, with the connection it holds
-        await bounded(asyncio.shield(client.start()), settings.call_s, "connecting to Kafka")
+async def connect(make: Callable[[], C], settings: KafkaSettings) -> C:
+    """A connected client. Raises `Unavailable`, without leaking tasks."""
+    client = make()  # aiokafka's constructors need a running loop, and connect only in `start`
+    try:  # shielded: a late `start` ends in `dispose`, together with the connection it holds
+        await with_deadline(asyncio.shield(client.start()), settings.call_s, "connecting to Kafka")
     except BaseException:
         await dispose(client, settings)
         raise
     return client
 
 
-async def dispose(client: Client, settings: KafkaSettings, *, politely: bool = True) -> None:
-    """Stop it within `stop_s`, and end what it left. Whoever waits may be cancelled: it goes on without them."""
-    disposal = asyncio.ensure_future(_dispose(client, settings.stop_s if politely else 0.0))
+async def dispose(client: Client, settings: KafkaSettings, *, graceful: bool = True) -> None:
+    """Stop a client within `stop_s`, then cancel its leaked tasks. Continues when the caller is cancelled."""
+    disposal = asyncio.ensure_future(_dispose(client, settings.stop_s if graceful else 0.0))
     _DISPOSALS.add(disposal)
     disposal.add_done_callback(_DISPOSALS.discard)
     await asyncio.wait({disposal})
 
 
-_DISPOSALS: set["asyncio.Future[None]"] = set()  # the loop itself holds tasks weakly
+_DISPOSALS: set["asyncio.Future[None]"] = set()  # the event loop holds only weak references to tasks
 
 
 async def _dispose(client: Client, within_s: float) -> None:
     stopping = asyncio.ensure_future(client.stop())
-    await asyncio.wait({stopping}, timeout=within_s)  # even in no time it is marked as closed, and does not complain
+    await asyncio.wait(
+        {stopping}, timeout=within_s
+    )  # even with no time to wait the client is marked as closed, and logs no warning
     if stopping.done() and not stopping.cancelled():
-        stopping.exception()  # what it raises concerns nobody any more
+        stopping.exception()  # retrieved, so that asyncio does not log it
     stopping.cancel()
-    await sweep(client)
+    await cancel_leaked_tasks(client)
 
 
-async def bounded(call: Awaitable[T], within_s: float, doing: str) -> T:
-    """The result of a call to the client. Raises `Unavailable` after `within_s`, and for what may work later."""
+async def with_deadline(call: Awaitable[T], within_s: float, doing: str) -> T:
+    """The result of a call to the client. Raises `Unavailable` after `within_s`, and translated errors."""
     task = asyncio.ensure_future(call)
     try:
         done, _ = await asyncio.wait({task}, timeout=within_s)
@@ -103,15 +105,15 @@ async def bounded(call: Awaitable[T], within_s: float, doing: str) -> T:
     if not done:
         task.cancel()
         raise Unavailable(f"{doing} took more than {within_s:g} s: is the cluster up?")
-    if task.cancelled():  # by the client itself: nobody asked us to stop
-        raise Unavailable(f"{doing} was given up by the client")
+    if task.cancelled():  # by the client itself
+        raise Unavailable(f"{doing} was cancelled by the client")
     error = task.exception()
     if error is None:
         return task.result()
-    raise meaning(error, doing) from error
+    raise translate(error, doing) from error
 
 
-def cancelled() -> bool:
-    """Whether somebody wants this task to end. A cancellation nobody asked for is the client's own."""
+def cancel_requested() -> bool:
+    """Whether this task was asked to end. Otherwise a `CancelledError` comes from the client."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

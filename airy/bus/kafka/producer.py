@@ -1,8 +1,8 @@
-"""The producer of a process: idempotent, `acks=all`, every batch awaited, every call under a deadline.
+"""The producer of a process: idempotent, `acks=all`, every batch awaited, every call with a deadline.
 
-A client that failed a batch for good can never write to that partition again, and one whose batch is stuck waits for
-ever: both are thrown away, what was under way fails as "may have been written", and the next call makes a new one.
-Whoever publishes again uses the same ids, so an old batch that arrives late is ignored by the fold.
+A client that failed a batch for good can never write to that partition again, and one whose batch is stuck never
+finishes: both are replaced, their writes fail as "may have been written", and the next call connects a new client.
+Callers publish again with the same ids, so the fold ignores an old batch that arrives late.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 
 from airy.bus.api import RecordTooLarge
-from airy.bus.kafka.client import connection
-from airy.bus.kafka.failure import MAKE
-from airy.bus.kafka.kept import Kept
-from airy.bus.kafka.lanes import Lane, Part, Together
-from airy.bus.kafka.room import Room
+from airy.bus.kafka.client import connection_options
+from airy.bus.kafka.errors import APPLY_TOPICS
+from airy.bus.kafka.inflight import InFlightLimit
+from airy.bus.kafka.partition_writer import BatchRefused, PartitionWriter, PendingWrite
 from airy.bus.kafka.settings import KafkaSettings
-from airy.bus.record import Emit, Position, TopicPartition
+from airy.bus.kafka.shared_client import SharedClient
+from airy.bus.record import Position, ProducerRecord, TopicPartition
 from airy.errors import Refused, Unavailable
 
-RECORD_BYTES = 128  # what a record weighs on the wire besides what is in it, with a margin
+RECORD_BYTES = 128  # overhead of a record on the wire, rounded up
 
-_LATE = "writing took too long: it may have been written, or may yet be"
+_LATE = "writing took too long: the records may have been written, or may yet be"
 _TOO_LATE = Unavailable(_LATE)
 
 
@@ -31,98 +31,99 @@ class Producer:
     def __init__(self, settings: KafkaSettings) -> None:
         codec(settings)
         self._settings = settings
-        # what a broken one holds has failed for those who gave it: better it does not write it after all
-        self._generations = Kept(lambda: _Generation(settings), settings, politely=False)
-        self._room = Room(settings.publish_records_max, settings.publish_bytes_max)
+        # not graceful: the writes of a broken client have failed for their callers, so they should not be sent later
+        self._generations = SharedClient(lambda: _Generation(settings), settings, graceful=False)
+        self._in_flight = InFlightLimit(settings.publish_records_max, settings.publish_bytes_max)
 
-    async def publish(self, emits: Sequence[Emit]) -> list[Position]:
-        weight = sum(self._weight(emit) for emit in emits)
+    async def publish(self, records: Sequence[ProducerRecord]) -> list[Position]:
+        size = sum(self._size(record) for record in records)
         until = asyncio.get_running_loop().time() + self._settings.publish_s
-        if not await self._room.enter(len(emits), weight, until):
-            raise Unavailable("too much is being written already, and it does not get less: is the cluster up?")
+        if not await self._in_flight.acquire(len(records), size, until):
+            raise Unavailable("too many records are in flight, and none is acknowledged: is the cluster up?")
         try:
             try:
-                return await self._publish(emits, until, alone=False)
-            except Together:
-                return await self._publish(emits, until, alone=True)
+                return await self._publish(records, until, alone=False)
+            except BatchRefused:
+                return await self._publish(records, until, alone=True)
         finally:
-            self._room.leave(len(emits), weight)
+            self._in_flight.release(len(records), size)
 
     async def start(self) -> None:
         await self._generations.get(self._settings.call_s)
 
     async def close(self) -> None:
         if self._generations.client is not None:
-            self._give_up(self._generations.client)
+            self._replace(self._generations.client)
         await self._generations.close()
 
-    # --- how it works
+    # --- implementation
 
-    async def _publish(self, emits: Sequence[Emit], until: float, *, alone: bool) -> list[Position]:
+    async def _publish(self, records: Sequence[ProducerRecord], until: float, *, alone: bool) -> list[Position]:
         loop = asyncio.get_running_loop()
         generation = await self._generations.get(until - loop.time())
-        by_partition: dict[TopicPartition, list[Emit]] = {}
-        for emit in emits:
-            by_partition.setdefault(TopicPartition(emit.topic, emit.partition), []).append(emit)
-        parts = {where: Part(some, loop.create_future(), alone=alone) for where, some in by_partition.items()}
-        for where, part in parts.items():
-            generation.lane(where).add(part)
-        late = loop.call_at(until, _too_late, parts.values())
+        by_partition: dict[TopicPartition, list[ProducerRecord]] = {}
+        for record in records:
+            by_partition.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+        writes = {tp: PendingWrite(some, loop.create_future(), alone=alone) for tp, some in by_partition.items()}
+        for tp, write in writes.items():
+            generation.writer(tp).add(write)
+        deadline = loop.call_at(until, _fail_late, writes.values())
         try:
-            for part in parts.values():
-                await part.done
+            for write in writes.values():
+                await write.done
         finally:
-            late.cancel()
-            failure = self._failure(generation, parts)
+            deadline.cancel()
+            failure = self._failure(generation, writes)
         if failure is not None:
             raise failure
-        if len(parts) == 1:
-            return [Position(*where, offset) for where, part in parts.items() for offset in part.offsets]
-        offsets = {where: iter(part.offsets) for where, part in parts.items()}
-        return [Position(e.topic, e.partition, next(offsets[e.topic, e.partition])) for e in emits]  # type: ignore[index]
+        if len(writes) == 1:
+            return [Position(*tp, offset) for tp, write in writes.items() for offset in write.offsets]
+        offsets = {tp: iter(write.offsets) for tp, write in writes.items()}
+        return [Position(r.topic, r.partition, next(offsets[r.topic, r.partition])) for r in records]  # type: ignore[index]
 
-    def _failure(self, generation: "_Generation", parts: Mapping[TopicPartition, Part]) -> Exception | None:
-        """Why it failed, if it did. Nobody waits for it any more."""
+    def _failure(self, generation: "_Generation", writes: Mapping[TopicPartition, PendingWrite]) -> Exception | None:
+        """The most severe error of these writes, if any. Abandons late writes and replaces a broken client."""
         now = asyncio.get_running_loop().time()
         failures: list[Exception] = []
-        for where, part in parts.items():
-            lane = generation.lane(where)
-            error = part.done.result() if part.done.done() and not part.done.cancelled() else _TOO_LATE
+        for tp, write in writes.items():
+            writer = generation.writer(tp)
+            error = write.done.result() if write.done.done() and not write.done.cancelled() else _TOO_LATE
             if error is _TOO_LATE:
-                words = _LATE if lane.knows_topic() else f"there is no topic {where.topic}; {MAKE}"
-                failures.append(Unavailable(words))
-                if lane.sent_at is not None and now > lane.sent_at + self._settings.stall_s:
-                    self._give_up(generation)
-                lane.give_up(part)
+                text = _LATE if writer.knows_topic() else f"there is no topic {tp.topic}; {APPLY_TOPICS}"
+                failures.append(Unavailable(text))
+                if writer.sent_at is not None and now > writer.sent_at + self._settings.stall_s:
+                    self._replace(generation)
+                writer.abandon(write)
             elif error is not None:
                 failures.append(error)
         if generation.broken.done():
-            self._give_up(generation)
-        return min(failures, key=_gravity, default=None)
+            self._replace(generation)
+        return min(failures, key=_severity, default=None)
 
-    def _weight(self, emit: Emit) -> int:
-        weight = RECORD_BYTES + len(emit.key) + len(emit.value or b"")
-        weight += sum(len(name) + len(value) + 10 for name, value in emit.headers)
-        if weight - RECORD_BYTES > self._settings.record_bytes_max:
+    def _size(self, record: ProducerRecord) -> int:
+        size = RECORD_BYTES + len(record.key) + len(record.value or b"")
+        size += sum(len(name) + len(value) + 10 for name, value in record.headers)
+        if size - RECORD_BYTES > self._settings.record_bytes_max:
             limit = self._settings.record_bytes_max
-            raise RecordTooLarge(f"a record for {emit.topic} has {weight} bytes, and {limit} is the limit")
-        return weight
+            raise RecordTooLarge(f"a record for {record.topic} has {size} bytes, and {limit} is the limit")
+        return size
 
-    def _give_up(self, generation: "_Generation") -> None:
+    def _replace(self, generation: "_Generation") -> None:
+        """Fail what the client still has to write; the next publish connects a new one."""
         if not generation.broken.done():
             generation.broken.set_result(None)
         self._generations.drop(generation)
 
 
 class _Generation:
-    """One client and its lanes."""
+    """One client and its partition writers."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settings = settings
-        self._lanes: dict[TopicPartition, Lane] = {}
+        self._writers: dict[TopicPartition, PartitionWriter] = {}
         self._producer = AIOKafkaProducer(
-            **connection(settings),
+            **connection_options(settings),
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
@@ -137,33 +138,33 @@ class _Generation:
     async def stop(self) -> None:
         await self._producer.stop()
 
-    def lane(self, where: TopicPartition) -> Lane:
-        lane = self._lanes.get(where)
-        if lane is None:
-            lane = self._lanes[where] = Lane(self._producer, where, self._settings, self.broken)
-        return lane
+    def writer(self, tp: TopicPartition) -> PartitionWriter:
+        writer = self._writers.get(tp)
+        if writer is None:
+            writer = self._writers[tp] = PartitionWriter(self._producer, tp, self._settings, self.broken)
+        return writer
 
 
 def codec(settings: KafkaSettings) -> str | None:
-    """The client's name for the compression. Raises `Refused` where what it takes is not installed."""
+    """The client's name for the compression. Raises `Refused` when its library is not installed."""
     if settings.compression == "none":
         return None
     if not _INSTALLED[settings.compression]():
-        words = f"{settings.compression} needs the Python package cramjam: install it, or say gzip"
-        raise Refused(f"bus.kafka.compression: {words}", field="bus.kafka.compression")
+        text = f"{settings.compression} needs the Python package cramjam: install it, or say gzip"
+        raise Refused(f"bus.kafka.compression: {text}", field="bus.kafka.compression")
     return settings.compression
 
 
 _INSTALLED = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
 
 
-def _too_late(parts: Iterable[Part]) -> None:
-    for part in parts:
-        if not part.done.done():
-            part.done.set_result(_TOO_LATE)
+def _fail_late(writes: Iterable[PendingWrite]) -> None:
+    for write in writes:
+        if not write.done.done():
+            write.done.set_result(_TOO_LATE)
 
 
-def _gravity(error: Exception) -> int:
-    """A bug before a refusal before what may work later: a refusal makes everything beside it fail with it."""
-    kinds = (Refused, Together, Unavailable)
+def _severity(error: Exception) -> int:
+    """Lowest is most severe: a bug, then a refusal (which fails its whole batch), then what may succeed later."""
+    kinds = (Refused, BatchRefused, Unavailable)
     return next((at for at, kind in enumerate(kinds, 1) if isinstance(error, kind)), 0)

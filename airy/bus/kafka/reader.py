@@ -1,8 +1,8 @@
-"""Reading from Kafka: a tail. Also what a group's subscription is built on.
+"""Reading from Kafka: a tail, and the base of a group's subscription.
 
-Filling goes on beside `fetch`, into a shelf, so that a fetch that is cancelled loses nothing. A client that stands
-still although there is something to read is thrown away, and a new one goes on where the shelf is. Each partition is
-watched by itself: one connection may stand still while the others flow.
+A task beside `fetch` fills a buffer, so that a cancelled fetch loses no record. A client that returns nothing although
+there are records is replaced, and the new one continues where the buffer ends. Stalls are detected per partition,
+because one connection may be dead while the others deliver.
 """
 
 import asyncio
@@ -15,62 +15,62 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from anyio.lowlevel import checkpoint
 
-from airy.bus.api import Truncated
-from airy.bus.kafka.client import cancelled, connection, dispose, started
-from airy.bus.kafka.ends import Ends
-from airy.bus.kafka.failure import meaning
-from airy.bus.kafka.gathering import gathering
+from airy.bus.api import OffsetOutOfRange
+from airy.bus.kafka.client import cancel_requested, connect, connection_options, dispose
+from airy.bus.kafka.errors import translate
+from airy.bus.kafka.fetch_buffer import FetchBuffer
+from airy.bus.kafka.fetch_pacing import with_fetch_delay
+from airy.bus.kafka.offsets import OffsetQueries
 from airy.bus.kafka.settings import KafkaSettings
-from airy.bus.kafka.shelf import Shelf
 from airy.bus.record import Record, TopicPartition
 from airy.errors import Unavailable
 
-FILL_RECORDS = 500  # taken from the client at once: more at a time are slower, because memory is
-FILL_S = 0.25  # one wait for records; what a fetch leaves behind when it is cancelled
-LOOKS = 4  # at whether the client stands still, in the time it may
+POLL_RECORDS = 500  # taken from the client at once; larger polls are slower, because memory is
+POLL_S = 0.25  # one wait of the client for records, which outlives a cancelled fetch
+STALL_CHECKS = 4  # per `stall_s`
 
 
 class KafkaReader:
-    """`wire` names a partition as the cluster does. Whoever opens it closes it."""
+    """Its opener closes it."""
 
-    def __init__(self, settings: KafkaSettings, ends: Ends) -> None:
+    def __init__(self, settings: KafkaSettings, offsets: OffsetQueries) -> None:
         self._settings = settings
-        self._ends = ends
-        self._shelf = Shelf()
+        self._offsets = offsets
+        self._buffer = FetchBuffer()
         self._consumer: AIOKafkaConsumer | None = None
-        self._filling: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._polling: asyncio.Task[None] | None = None
+        self._wakeup = asyncio.Event()
         self._failure: Exception | None = None
         self._busy = False
         self._closing = False
-        self._asleep = False  # reads nothing, on purpose
-        self._quiet: dict[TopicPartition, float] = {}  # for how long we asked for it, and nothing came
-        self._asked_at = anyio.current_time()  # when the filling that goes on began
-        self._looked_at = self._asked_at
-        self._patience_s = FILL_S + settings.stall_s  # for one filling, which waits for the client whatever it was told
+        self._suspended = False  # a subscription that only keeps its membership alive
+        self._silent_s: dict[TopicPartition, float] = {}  # how long a partition was polled without a record
+        self._polled_at = anyio.current_time()  # when the current poll began
+        self._checked_at = self._polled_at
+        self._poll_s_max = POLL_S + settings.stall_s  # the client may ignore the time limit of a poll
 
-    # --- what a caller may do
+    # --- for callers
 
-    def position(self, where: TopicPartition) -> int:
-        return self._shelf.position(where)
+    def position(self, tp: TopicPartition) -> int:
+        return self._buffer.position(tp)
 
-    def seek(self, where: TopicPartition, offset: int) -> None:
-        self._shelf.seek(where, offset)
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self._buffer.seek(tp, offset)
         if self._consumer is not None:
-            self._consumer.seek(self.wire(where), offset)
+            self._consumer.seek(self.to_wire(tp), offset)
         self._failure = None
-        self._news.set()
+        self._wakeup.set()
 
-    def pause(self, where: Iterable[TopicPartition]) -> None:
-        known = self._shelf.pause(where)
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        known = self._buffer.pause(partitions)
         if known and self._consumer is not None:
-            self._consumer.pause(*map(self.wire, known))
+            self._consumer.pause(*map(self.to_wire, known))
 
-    def resume(self, where: Iterable[TopicPartition]) -> None:
-        known = self._shelf.resume(where)
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
+        known = self._buffer.resume(partitions)
         if known and self._consumer is not None:
-            self._consumer.resume(*map(self.wire, known))
-        self._news.set()
+            self._consumer.resume(*map(self.to_wire, known))
+        self._wakeup.set()
 
     async def fetch(self, *, records_max: int, bytes_max: int = 4_194_304, wait_s: float) -> list[Record]:
         if self._closing:
@@ -86,84 +86,84 @@ class KafkaReader:
 
     async def close(self) -> None:
         self._closing = True
-        self._news.set()
+        self._wakeup.set()
         await self._disconnect()
 
     async def _disconnect(self) -> None:
         consumer, self._consumer = self._consumer, None
-        filling, self._filling = self._filling, None
-        if filling is not None:
-            filling.cancel()
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
         if consumer is not None:
             with anyio.CancelScope(shield=True):
                 await dispose(consumer, self._settings)
 
-    # --- names
+    # --- partitions under their names on the wire
 
-    def wire(self, where: TopicPartition) -> KafkaPartition:
-        return KafkaPartition(self._settings.named(where.topic), where.partition)
+    def to_wire(self, tp: TopicPartition) -> KafkaPartition:
+        return KafkaPartition(self._settings.wire_name(tp.topic), tp.partition)
 
-    def bare(self, where: KafkaPartition) -> TopicPartition:
-        return TopicPartition(self._settings.bare(where.topic), where.partition)
+    def from_wire(self, tp: KafkaPartition) -> TopicPartition:
+        return TopicPartition(self._settings.local_name(tp.topic), tp.partition)
 
     # --- fetching
 
     async def _fetch(self, records_max: int, bytes_max: int, wait_s: float) -> list[Record]:
         until = anyio.current_time() + wait_s
         while True:
-            self._news.clear()
-            await self._settle()
+            self._wakeup.clear()
+            await self._before_take()
             if self._failure is not None:
-                raise self._complaint(self._failure)
+                raise self._taken_failure(self._failure)
             now = anyio.current_time()
-            if now >= self._looked_at + self._settings.stall_s / LOOKS:
-                await self._look(now)
-            records = self._shelf.take(records_max, bytes_max)
-            self._fill()
+            if now >= self._checked_at + self._settings.stall_s / STALL_CHECKS:
+                await self._check_stall(now)
+            records = self._buffer.take(records_max, bytes_max)
+            self._poll_if_needed()
             if records or now >= until or self._closing:
                 return records
-            await self._until_news(min(until, now + FILL_S))
+            await self._wait(min(until, now + POLL_S))
 
-    def _complaint(self, failure: Exception) -> Exception:
-        """What may work later is said once, and the next fetch tries; anything else until somebody seeks."""
+    def _taken_failure(self, failure: Exception) -> Exception:
+        """`Unavailable` is raised once, and the next fetch tries again; any other error until a `seek`."""
         if isinstance(failure, Unavailable):
             self._failure = None
         return failure
 
-    async def _settle(self) -> None:
-        """A group acts on rebalances here."""
+    async def _before_take(self) -> None:
+        """A subscription acts on rebalances here."""
 
-    async def _until_news(self, until: float) -> None:
+    async def _wait(self, until: float) -> None:
         with anyio.CancelScope(deadline=until):
-            await self._news.wait()
+            await self._wakeup.wait()
 
-    # --- filling
+    # --- polling the client
 
-    def _fill(self) -> None:
-        """See that somebody asks the client, unless the shelf has some of everything."""
-        if self._consumer is None or (self._filling is not None and not self._filling.done()):
+    def _poll_if_needed(self) -> None:
+        """Start a poll, unless one is running or the buffer has records of every partition."""
+        if self._consumer is None or (self._polling is not None and not self._polling.done()):
             return
-        wanted = self._shelf.wanted()
-        if wanted or self._shelf.idle:  # who asks for nothing still hears what is wrong with the group
-            self._asked_at = anyio.current_time()
-            self._filling = asyncio.ensure_future(self._fill_once(self._consumer, wanted))
+        wanted = self._buffer.wanted()
+        if wanted or self._buffer.idle:  # an idle poll still reports errors of the group
+            self._polled_at = anyio.current_time()
+            self._polling = asyncio.ensure_future(self._poll(self._consumer, wanted))
 
-    async def _fill_once(self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition]) -> None:
+    async def _poll(self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition]) -> None:
         try:
             found = await consumer.getmany(
-                *map(self.wire, wanted), timeout_ms=round(FILL_S * 1000), max_records=FILL_RECORDS
+                *map(self.to_wire, wanted), timeout_ms=round(POLL_S * 1000), max_records=POLL_RECORDS
             )
             if consumer is self._consumer:
                 self._keep(consumer, wanted, found)
         except NoOffsetForPartitionError:
-            pass  # the client wondered where to start before we told it
+            pass  # the client asked for a start offset before it was told one
         except OffsetOutOfRangeError as error:
             self._out_of_range(consumer, error.args[0])
-        except Exception as error:  # noqa: BLE001 - whoever fetches is told, be it the cluster's fault or a bug
-            self._fail(consumer, meaning(error, "reading"))
+        except Exception as error:  # noqa: BLE001 - `fetch` raises it, be it the cluster's fault or a bug
+            self._fail(consumer, translate(error, "reading"))
         except asyncio.CancelledError:
-            if self._consumer is consumer and not cancelled():
-                self._fail(consumer, Unavailable("reading was given up by the client"))
+            if self._consumer is consumer and not cancel_requested():
+                self._fail(consumer, Unavailable("reading was cancelled by the client"))
             raise
 
     def _keep(
@@ -172,111 +172,112 @@ class KafkaReader:
         wanted: list[TopicPartition],
         found: "Mapping[KafkaPartition, list[ConsumerRecord[bytes, bytes]]]",
     ) -> None:
-        asked_s = anyio.current_time() - self._asked_at
-        for where in () if self._asleep else wanted:
-            self._quiet[where] = self._quiet.get(where, 0.0) + asked_s
+        polled_s = anyio.current_time() - self._polled_at
+        for tp in () if self._suspended else wanted:
+            self._silent_s[tp] = self._silent_s.get(tp, 0.0) + polled_s
         for partition, records in found.items():
-            where = self.bare(partition)
-            self._quiet[where] = 0.0
-            topic, number = where
-            kept = self._shelf.put(
-                where,
+            tp = self.from_wire(partition)
+            self._silent_s[tp] = 0.0
+            topic, number = tp
+            kept = self._buffer.put(
+                tp,
                 [
                     Record(topic, number, r.offset, r.key or b"", r.value, tuple(r.headers), r.timestamp)
                     for r in records
                 ],
             )
-            if not kept and (tip := self._shelf.tip(where)) is not None:
-                consumer.seek(partition, tip)
+            if not kept and (offset := self._buffer.next_fetch_offset(tp)) is not None:
+                consumer.seek(partition, offset)
         if found:
-            self._news.set()
+            self._wakeup.set()
         else:
-            self._note_positions(consumer)
+            self._skip_empty_offsets(consumer)
 
     def _fail(self, consumer: AIOKafkaConsumer, error: Exception) -> None:
         if consumer is self._consumer:
             self._failure = error
-            self._news.set()
+            self._wakeup.set()
 
-    def _out_of_range(self, consumer: AIOKafkaConsumer, places: Mapping[KafkaPartition, int]) -> None:
-        """Loud where we want to read; where only the client did, it is told the place."""
-        gone = []
-        for partition, offset in places.items():
-            where = self.bare(partition)
-            tip = self._shelf.tip(where)
-            if tip == offset:
-                gone.append(f"{where.topic}[{where.partition}]@{offset}")
-            elif tip is not None:
-                consumer.seek(partition, tip)
-        if gone:
-            self._fail(consumer, Truncated(f"the log does not hold {', '.join(gone)}"))
+    def _out_of_range(self, consumer: AIOKafkaConsumer, offsets: Mapping[KafkaPartition, int]) -> None:
+        """Fails where the buffer wants the missing offset; elsewhere only the client's own position is corrected."""
+        missing = []
+        for partition, offset in offsets.items():
+            tp = self.from_wire(partition)
+            wanted = self._buffer.next_fetch_offset(tp)
+            if wanted == offset:
+                missing.append(f"{tp.topic}[{tp.partition}]@{offset}")
+            elif wanted is not None:
+                consumer.seek(partition, wanted)
+        if missing:
+            self._fail(consumer, OffsetOutOfRange(f"the log does not hold {', '.join(missing)}"))
 
-    def _note_positions(self, consumer: AIOKafkaConsumer) -> None:
-        """Where nothing came, the client may have passed what compaction emptied."""
+    def _skip_empty_offsets(self, consumer: AIOKafkaConsumer) -> None:
+        """Where no record came, the client may have passed offsets that compaction emptied."""
         assignment: Any = getattr(consumer._subscription.subscription, "assignment", None)  # noqa: SLF001 - `position()` waits for a position, which may never come
-        for where in self._shelf.wanted() if assignment is not None else ():
-            state = assignment.state_value(self.wire(where))
-            if state is not None and state.has_valid_position and state.position > self._shelf.position(where):
-                self._shelf.skipped_to(where, state.position)
-                self._news.set()
+        for tp in self._buffer.wanted() if assignment is not None else ():
+            state = assignment.state_value(self.to_wire(tp))
+            if state is not None and state.has_valid_position and state.position > self._buffer.position(tp):
+                self._buffer.skip_to(tp, state.position)
+                self._wakeup.set()
 
-    # --- watching
+    # --- watching for stalls
 
-    async def _look(self, now: float) -> None:
-        """Nothing for long: because there is nothing, or because the client died quietly."""
-        self._looked_at = now
-        if self._filling is not None and not self._filling.done() and now > self._asked_at + self._patience_s:
-            await self._renew("the client does not answer")
+    async def _check_stall(self, now: float) -> None:
+        """A partition without records for long has none, or its client has stalled without an error."""
+        self._checked_at = now
+        if self._polling is not None and not self._polling.done() and now > self._polled_at + self._poll_s_max:
+            await self._reconnect("the client does not answer")
             return
-        wanted = self._shelf.wanted()
-        quiet = [where for where in wanted if self._quiet.get(where, 0.0) >= self._settings.stall_s]
-        if not quiet:
+        silent = [tp for tp in self._buffer.wanted() if self._silent_s.get(tp, 0.0) >= self._settings.stall_s]
+        if not silent:
             return
         try:
-            ends = await self._ends.of(quiet)
+            ends = await self._offsets.end(silent)
         except Unavailable:
-            if len(quiet) == len(self._shelf.positions):
+            if len(silent) == len(self._buffer.positions):
                 raise
-            return  # the others flow: what ails these ails part of the cluster, and is looked at again
-        for where in quiet:
-            self._quiet[where] = 0.0
-        behind = [where for where in quiet if ends[where] > (self._shelf.tip(where) or 0)]
+            return  # other partitions deliver: part of the cluster is down, and these are checked again
+        for tp in silent:
+            self._silent_s[tp] = 0.0
+        behind = [tp for tp in silent if ends[tp] > (self._buffer.next_fetch_offset(tp) or 0)]
         if behind:
-            await self._renew(f"{behind[0].topic}[{behind[0].partition}] has records, and none came")
+            await self._reconnect(f"{behind[0].topic}[{behind[0].partition}] has records, and none came")
 
-    async def _renew(self, why: str) -> None:
+    async def _reconnect(self, why: str) -> None:
         raise Unavailable(f"{why}: connecting anew")
 
 
 class KafkaTail(KafkaReader):
     async def open(self, start: Mapping[TopicPartition, int]) -> None:
-        self._shelf.follow(start)
+        self._buffer.follow(start)
         await self._connect()
 
-    async def _settle(self) -> None:
+    async def _before_take(self) -> None:
         if self._consumer is None and not self._closing:
             await self._connect()
 
     async def _connect(self) -> None:
         settings = self._settings
-        consumer = await started(lambda: gathering(AIOKafkaConsumer(**reading(settings)), settings.gather_s), settings)
-        positions = self._shelf.positions
-        consumer.assign([self.wire(where) for where in positions])  # nothing too: who was told nothing waits for it
-        for where, offset in positions.items():
-            consumer.seek(self.wire(where), offset)
-        if paused := self._shelf.paused:
-            consumer.pause(*map(self.wire, paused))
+        consumer = await connect(
+            lambda: with_fetch_delay(AIOKafkaConsumer(**consumer_options(settings)), settings.fetch_delay_s), settings
+        )
+        positions = self._buffer.positions
+        consumer.assign([self.to_wire(tp) for tp in positions])  # even if empty: an unassigned client waits for it
+        for tp, offset in positions.items():
+            consumer.seek(self.to_wire(tp), offset)
+        if paused := self._buffer.paused:
+            consumer.pause(*map(self.to_wire, paused))
         self._consumer = consumer
-        self._quiet.clear()
+        self._silent_s.clear()
 
-    async def _renew(self, _: str) -> None:
+    async def _reconnect(self, _: str) -> None:
         await self._disconnect()
         await self._connect()
 
 
-def reading(settings: KafkaSettings) -> dict[str, object]:
+def consumer_options(settings: KafkaSettings) -> dict[str, object]:
     return {
-        **connection(settings),
+        **connection_options(settings),
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
         "fetch_max_bytes": settings.fetch_bytes_max,

@@ -1,4 +1,4 @@
-"""How to reach a Kafka cluster, and the limits every call to it has: a value."""
+"""How to connect to a Kafka cluster, and the limits of every call to it: a value."""
 
 from typing import Literal
 
@@ -7,12 +7,12 @@ from msgspec import Struct
 from airy.secret import Secret
 
 Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
-"""Of what we write. What is read says itself how it was compressed."""
+"""Of the batches we write. Batches that are read name their own compression."""
 
 
 class KafkaSettings(Struct, frozen=True, kw_only=True):
     bootstrap: tuple[str, ...]
-    namespace: str = ""  # before every topic and group on the wire, with a dot; nobody above the bus sees it
+    namespace: str = ""  # prefix of topics and groups on the wire, with a dot; invisible above the bus
     tls: bool = False
     ca_file: str | None = None
     cert_file: str | None = None
@@ -23,13 +23,13 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     client_id: str = "airy"
     compression: Compression = "zstd"
 
-    session_s: float = 45.0  # heartbeats run on our event loop: generous, because it may be busy
+    session_s: float = 45.0  # generous, because heartbeats run on our event loop, which may be busy
     rebalance_s: float = 60.0
     request_s: float = 10.0
-    publish_s: float = 10.0  # after it the outcome of a publish is unknown
+    publish_s: float = 10.0  # after that the outcome of a publish is unknown
     call_s: float = 15.0  # every other call
     stop_s: float = 3.0
-    stall_s: float = 30.0  # so long without a record although there are some: a new client
+    stall_s: float = 30.0  # a client that returns no records for so long, although there are some, is replaced
 
     record_bytes_max: int = 4_194_304
     batch_bytes_max: int = 262_144  # of one partition, unless a single record is larger
@@ -37,12 +37,12 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     publish_bytes_max: int = 33_554_432
     fetch_bytes_max: int = 8_388_608  # per broker and request
     partition_fetch_bytes_max: int = 524_288
-    gather_s: float = 0.02  # from a small answer with records to the next question, so that records come together
+    fetch_delay_s: float = 0.02  # from a small response with records to the next request: see `fetch_pacing`
 
-    def named(self, name: str) -> str:
-        """A topic's or group's name on the wire."""
+    def wire_name(self, name: str) -> str:
+        """The name of a topic or group on the wire."""
         return f"{self.namespace}.{name}" if self.namespace else name
 
-    def bare(self, name: str) -> str:
-        """The name without the namespace."""
+    def local_name(self, name: str) -> str:
+        """The name without the namespace, from the one on the wire."""
         return name.removeprefix(f"{self.namespace}.") if self.namespace else name

@@ -1,7 +1,7 @@
 """Membership of a consumer group. Rebalances are acted on inside `fetch`, never beside it.
 
-The client tells of them from a task of its own, and waits there for what `fetch` does about it; while it waits the
-old owner has its partitions, and when it waits too long the cluster goes on without us.
+The client reports a rebalance from a task of its own, which waits until `fetch` has acted on it. While it waits the
+member keeps its partitions; when it waits longer than the group allows, the group goes on without the member.
 """
 
 import asyncio
@@ -12,47 +12,46 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 
-from airy.bus.api import Fenced, Ownership
-from airy.bus.kafka.client import bounded, started
-from airy.bus.kafka.ends import Ends
-from airy.bus.kafka.failure import GONE, MAKE
-from airy.bus.kafka.gathering import gathering
-from airy.bus.kafka.patience import impatient
-from airy.bus.kafka.reader import KafkaReader, reading
+from airy.bus.api import Fenced, NoRebalanceListener, RebalanceListener
+from airy.bus.kafka.client import connect, with_deadline
+from airy.bus.kafka.errors import APPLY_TOPICS, FENCED
+from airy.bus.kafka.fetch_pacing import with_fetch_delay
+from airy.bus.kafka.offsets import OffsetQueries
+from airy.bus.kafka.reader import KafkaReader, consumer_options
+from airy.bus.kafka.request_timeouts import with_request_timeout
 from airy.bus.kafka.settings import KafkaSettings
-from airy.bus.record import TopicPartition
-from airy.bus.subscription import Nobody
+from airy.bus.record import Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
 
-HEARTBEATS = 10  # in a session
+HEARTBEATS = 10  # per session
 HEARTBEAT_S_MAX = 3.0
-NEVER_MS = 2**31 - 1  # the client's own watch on us: an interrupted read makes it believe we read for ever
+NEVER_MS = 2**31 - 1  # disables the client's own poll check, which an interrupted poll would trigger
 
 
 class KafkaSubscription(KafkaReader):
     def __init__(
         self,
         settings: KafkaSettings,
-        ends: Ends,
+        offsets: OffsetQueries,
         *,
         topics: Sequence[Topic[Any]],
         group: str,
-        ownership: Ownership | None,
+        listener: RebalanceListener | None,
         rebalances: Counter[str],
     ) -> None:
-        super().__init__(settings, ends)
+        super().__init__(settings, offsets)
         self._topics = topics
         self._group = group
-        self._ownership: Ownership = ownership or Nobody()
+        self._listener: RebalanceListener = listener or NoRebalanceListener()
         self._rebalances = rebalances
         self._owned: frozenset[TopicPartition] = frozenset()
-        self._letting_go: asyncio.Event | None = None  # the client waits for it
-        self._dealt: frozenset[TopicPartition] | None = None  # ours, but `fetch` has not said so yet
-        self._in_revoked = False
-        self._asleep = True  # nothing is read before the first fetch that wants something
-        self._patience_s = settings.rebalance_s + settings.stall_s  # no filling ends while members change
-        self._silence: asyncio.TimerHandle | None = None
+        self._revocation: asyncio.Event | None = None  # the client waits for it
+        self._assigned: frozenset[TopicPartition] | None = None  # by the group; `fetch` has not acted on it yet
+        self._in_on_revoked = False
+        self._suspended = True  # nothing is polled before the first fetch that wants records
+        self._poll_s_max = settings.rebalance_s + settings.stall_s  # polls do not return during a rebalance
+        self._session_timer: asyncio.TimerHandle | None = None
 
     @property
     def assignment(self) -> frozenset[TopicPartition]:
@@ -60,164 +59,166 @@ class KafkaSubscription(KafkaReader):
 
     async def open(self) -> None:
         settings, session_ms = self._settings, round(self._settings.session_s * 1000)
-        # the answer to a join comes when the slowest member has let go: who gives up before joins for ever
-        answers_ms = round((settings.rebalance_s + settings.request_s) * 1000)
+        # a join is answered when the slowest member has given up its partitions: a shorter time-out never joins
+        join_ms = round((settings.rebalance_s + settings.request_s) * 1000)
 
         def make() -> AIOKafkaConsumer:
             consumer = AIOKafkaConsumer(
-                **(reading(settings) | {"request_timeout_ms": answers_ms}),
-                group_id=settings.named(self._group),
+                **(consumer_options(settings) | {"request_timeout_ms": join_ms}),
+                group_id=settings.wire_name(self._group),
                 session_timeout_ms=session_ms,
                 heartbeat_interval_ms=round(min(HEARTBEAT_S_MAX * 1000, session_ms / HEARTBEATS)),
                 rebalance_timeout_ms=round(settings.rebalance_s * 1000),
                 max_poll_interval_ms=NEVER_MS,
             )
-            return gathering(impatient(consumer, settings.request_s), settings.gather_s)
+            return with_fetch_delay(with_request_timeout(consumer, settings.request_s), settings.fetch_delay_s)
 
-        consumer = self._consumer = await started(make, settings)
-        consumer.subscribe([settings.named(topic.name) for topic in self._topics], listener=_Listener(self))
+        consumer = self._consumer = await connect(make, settings)
+        consumer.subscribe([settings.wire_name(topic.name) for topic in self._topics], listener=_Listener(self))
 
     async def close(self) -> None:
         self._closing = True
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
-        if self._letting_go is not None:
-            self._letting_go.set()
+        self._disarm_session_timer()
+        if self._revocation is not None:
+            self._revocation.set()
         self._owned = frozenset()
-        self._shelf.follow({})
+        self._buffer.follow({})
         await super().close()
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if not offsets:
             return
         consumer = self._consumer
-        taken = self._letting_go is not None and not self._in_revoked
-        lost = offsets.keys() if taken or _expelled(consumer) else offsets.keys() - self._owned
+        revoked = self._revocation is not None and not self._in_on_revoked
+        lost = offsets.keys() if revoked or _expelled(consumer) else offsets.keys() - self._owned
         if lost or consumer is None:
-            names = ", ".join(f"{where.topic}[{where.partition}]" for where in sorted(lost))
+            names = ", ".join(f"{tp.topic}[{tp.partition}]" for tp in sorted(lost))
             raise Fenced(f"{names} belongs to another member of {self._group!r} now: stop acting on it")
-        for where, offset in offsets.items():
+        for tp, offset in offsets.items():
             if offset < 0:
-                raise Refused(f"{where.topic}[{where.partition}] has no offset {offset}", field="offset")
-        call = consumer.commit({self.wire(where): offset for where, offset in offsets.items()})
+                raise Refused(f"{tp.topic}[{tp.partition}] has no offset {offset}", field="offset")
+        call = consumer.commit({self.to_wire(tp): offset for tp, offset in offsets.items()})
         try:
-            await bounded(call, self._settings.call_s, f"committing for {self._group!r}")
+            await with_deadline(call, self._settings.call_s, f"committing for {self._group!r}")
         except Exception as error:
-            if isinstance(error.__cause__ or error, GONE):
-                raise Fenced(f"{self._group!r} went on without this member: stop acting on what it had") from error
+            if isinstance(error.__cause__ or error, FENCED):
+                raise Fenced(f"{self._group!r} went on without this member: stop acting on its partitions") from error
             raise
 
-    async def fetch(self, *, records_max: int, bytes_max: int = 4_194_304, wait_s: float) -> list[Any]:
-        if records_max > 0 and self._asleep:
-            self._asleep = False
-            self._set_awake()
-        self._hear_us(True)
+    async def fetch(self, *, records_max: int, bytes_max: int = 4_194_304, wait_s: float) -> list[Record]:
+        if records_max > 0 and self._suspended:
+            self._suspended = False
+            self._pause_or_resume()
+        self._disarm_session_timer()
         try:
             return await super().fetch(records_max=records_max, bytes_max=bytes_max, wait_s=wait_s)
         finally:
-            self._hear_us(False)
+            self._arm_session_timer()
 
-    def _hear_us(self, speaking: bool) -> None:
-        """Who does not fetch for a session is out, however well its heart beats beside it."""
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
-        if not speaking and not self._closing:
-            self._silence = asyncio.get_running_loop().call_later(self._settings.session_s, self._fall_silent)
+    def _arm_session_timer(self) -> None:
+        """Leave the group when `fetch` has not been called for `session_s`, even if heartbeats still succeed."""
+        self._disarm_session_timer()
+        if not self._closing:
+            loop = asyncio.get_running_loop()
+            self._session_timer = loop.call_later(self._settings.session_s, self._session_expired)
 
-    def _fall_silent(self) -> None:
-        if self._consumer is not None and self._letting_go is None:
-            self._consumer._coordinator.maybe_leave_group()  # noqa: SLF001 - the client has no other word for it
+    def _disarm_session_timer(self) -> None:
+        if self._session_timer is not None:
+            self._session_timer.cancel()
+            self._session_timer = None
 
-    # --- in `fetch`
+    def _session_expired(self) -> None:
+        if self._consumer is not None and self._revocation is None:
+            self._consumer._coordinator.maybe_leave_group()  # noqa: SLF001 - the client has no public call for it
 
-    async def _settle(self) -> None:
-        """Act on what the group decided, until there is nothing new. Interrupted, it is told again."""
+    # --- inside `fetch`
+
+    async def _before_take(self) -> None:
+        """Act on the decisions of the group until none is left. When interrupted, the listener is called again."""
         while True:
-            if self._letting_go is not None:
+            if self._revocation is not None:
                 if self._owned:
-                    self._in_revoked = True
+                    self._in_on_revoked = True
                     try:
-                        await self._ownership.revoked(sorted(self._owned))
+                        await self._listener.on_revoked(sorted(self._owned))
                     finally:
-                        self._in_revoked = False
+                        self._in_on_revoked = False
                 self._owned = frozenset()
-                self._shelf.follow({})
+                self._buffer.follow({})
                 self._failure = None
-                self._asked_at = asyncio.get_running_loop().time()  # the others may take as long as we did
-                letting_go, self._letting_go = self._letting_go, None
-                letting_go.set()
-            elif self._dealt is not None:
-                await self._take_over(self._dealt)
+                self._polled_at = asyncio.get_running_loop().time()  # other members may take as long as this one did
+                revocation, self._revocation = self._revocation, None
+                revocation.set()
+            elif self._assigned is not None:
+                await self._accept(self._assigned)
             else:
                 return
 
-    async def _take_over(self, dealt: frozenset[TopicPartition]) -> None:
-        """Ours from now on. Raises `Unavailable` while nobody says where to go on: the next fetch asks again."""
-        given = await self._positions(dealt)
+    async def _accept(self, assigned: frozenset[TopicPartition]) -> None:
+        """Own these from now on. Raises `Unavailable` while their offsets are unknown: the next fetch asks again."""
+        positions = await self._positions(assigned)
         consumer = self._consumer
         if consumer is None:
-            self._dealt = None
-        if self._dealt is not dealt or self._letting_go is not None or consumer is None:
-            return  # the group went on meanwhile
-        self._owned = dealt
-        self._shelf.follow(given)
-        for where, offset in given.items():  # what came before we knew was not kept
-            consumer.seek(self.wire(where), offset)
-        if given:
-            await self._ownership.assigned(given)
-        if self._dealt is dealt:
-            self._dealt = None
+            self._assigned = None
+        if self._assigned is not assigned or self._revocation is not None or consumer is None:
+            return  # another rebalance began meanwhile
+        self._owned = assigned
+        self._buffer.follow(positions)
+        for tp, offset in positions.items():  # records polled before this point were discarded
+            consumer.seek(self.to_wire(tp), offset)
+        if positions:
+            await self._listener.on_assigned(positions)
+        if self._assigned is assigned:
+            self._assigned = None
             self._rebalances[self._group] += 1
 
-    # --- in the client's task
+    # --- inside the client's task
 
-    async def take_back(self) -> None:
-        """Wait until `fetch` has let everything go. Not told more than once: the cluster's patience is the limit."""
-        self._dealt = None
+    async def on_revoked(self) -> None:
+        """Wait until `fetch` has given up all partitions. The group limits how long it waits for that."""
+        self._assigned = None
         if self._closing:
             return
-        if self._letting_go is None:
-            self._letting_go = asyncio.Event()
-            self._news.set()
-        await self._letting_go.wait()
+        if self._revocation is None:
+            self._revocation = asyncio.Event()
+            self._wakeup.set()
+        await self._revocation.wait()
 
-    async def hand_over(self, partitions: Collection[KafkaPartition]) -> None:
+    async def on_assigned(self, partitions: Collection[KafkaPartition]) -> None:
         consumer = self._consumer
         if consumer is None or self._closing:
             return
-        self._dealt = frozenset(self.bare(partition) for partition in partitions)
-        self._set_awake()
+        self._assigned = frozenset(self.from_wire(partition) for partition in partitions)
+        self._pause_or_resume()
         if not partitions and (unknown := self._unknown(consumer)):
-            self._failure = Unavailable(f"there is no topic {', '.join(unknown)}; {MAKE}")
-        self._news.set()
+            self._failure = Unavailable(f"there is no topic {', '.join(unknown)}; {APPLY_TOPICS}")
+        self._wakeup.set()
 
     def _unknown(self, consumer: AIOKafkaConsumer) -> list[str]:
-        named = self._settings.named
-        return [topic.name for topic in self._topics if consumer.partitions_for_topic(named(topic.name)) is None]
+        wire_name = self._settings.wire_name
+        return [topic.name for topic in self._topics if consumer.partitions_for_topic(wire_name(topic.name)) is None]
 
     async def _positions(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         wanted = sorted(partitions)
-        committed = await self._ends.committed(self._group, wanted)
-        new = [where for where in wanted if where not in committed]
-        return dict(sorted((committed | await self._ends.starts(new)).items()))
+        committed = await self._offsets.committed(self._group, wanted)
+        new = [tp for tp in wanted if tp not in committed]
+        return dict(sorted((committed | await self._offsets.beginning(new)).items()))
 
-    def _set_awake(self) -> None:
-        """Those that only keep membership alive read nothing."""
+    def _pause_or_resume(self) -> None:
+        """While suspended the client polls nothing; afterwards it polls what the caller has not paused."""
         if self._consumer is None or not (assigned := self._consumer.assignment()):
             return
-        if self._asleep:
+        if self._suspended:
             self._consumer.pause(*assigned)
         else:
-            awake = [one for one in assigned if self.bare(one) not in self._shelf.paused]
-            if awake:
-                self._consumer.resume(*awake)
+            active = [each for each in assigned if self.from_wire(each) not in self._buffer.paused]
+            if active:
+                self._consumer.resume(*active)
 
 
 def _expelled(consumer: AIOKafkaConsumer | None) -> bool:
-    """Whether the cluster has let us know that we are out: a commit then would pass as somebody without a group."""
-    return consumer is None or consumer._coordinator.generation < 0  # noqa: SLF001 - the client has no other word for it
+    """Whether the client has left the group: its commits would be accepted as those of a consumer without a group."""
+    return consumer is None or consumer._coordinator.generation < 0  # noqa: SLF001 - the client has no public call for it
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -225,7 +226,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._subscription = subscription
 
     async def on_partitions_revoked(self, _: Collection[KafkaPartition]) -> None:
-        await self._subscription.take_back()
+        await self._subscription.on_revoked()
 
     async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
-        await self._subscription.hand_over(assigned)
+        await self._subscription.on_assigned(assigned)

@@ -1,32 +1,31 @@
-"""A Messenger to talk to without Meta: the Graph API a source calls, and the webhooks a source receives.
+"""A simulated Messenger: the Graph API a source calls, and the webhooks it receives.
 
-`MessengerSim` serves it over HTTP; `MessengerCore` with `SimFetch` and `WebhookPump` is the same thing
-without sockets, in whatever time the caller's clock has. Nothing here shares code with the source: it is
-judged by the protocol alone.
+`MessengerSim` serves it over HTTP; `MessengerCore` with `SimHttpClient` and `WebhookSender` is the same without
+sockets, on the caller's clock. It shares no code with the source, so that tests check the protocol alone.
 """
 
-from airy.sim.messenger.core import MessengerCore, Post
-from airy.sim.messenger.fetch import SimFetch
-from airy.sim.messenger.journal import Journal, Posting, Sending, Verdict
-from airy.sim.messenger.options import DEMO_PAGE, ROUGH, Behaviour, Fault, Page, SimOptions
-from airy.sim.messenger.pump import WebhookPump
+from airy.sim.messenger.core import MessengerCore, PendingWebhook
+from airy.sim.messenger.http_client import SimHttpClient
+from airy.sim.messenger.journal import SendCall, SendOutcome, SimJournal, WebhookAttempt
+from airy.sim.messenger.options import DEMO_PAGE, ROUGH, Behaviour, SendFault, SimOptions, SimPage
 from airy.sim.messenger.server import MessengerSim, run_messenger_sim
+from airy.sim.messenger.webhook_sender import WebhookSender
 
 __all__ = [
     "DEMO_PAGE",
     "ROUGH",
     "Behaviour",
-    "Fault",
-    "Journal",
     "MessengerCore",
     "MessengerSim",
-    "Page",
-    "Post",
-    "Posting",
-    "Sending",
-    "SimFetch",
+    "PendingWebhook",
+    "SendCall",
+    "SendFault",
+    "SendOutcome",
+    "SimHttpClient",
+    "SimJournal",
     "SimOptions",
-    "Verdict",
-    "WebhookPump",
+    "SimPage",
+    "WebhookAttempt",
+    "WebhookSender",
     "run_messenger_sim",
 ]

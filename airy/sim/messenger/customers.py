@@ -1,7 +1,7 @@
-"""People who write to pages: a few topics each, and small talk that goes on when they are answered.
+"""Simulated customers: each writes about a few topics and continues when the page replies.
 
-Pure: what somebody does next depends on the topic, the turn, what the page said and a seeded draw. They tap
-the quick replies and buttons they are offered, react now and then, and come back later with something else.
+Pure: the next action depends on the topic, the turn, the page's message and a seeded draw. Customers tap offered quick
+replies and buttons, react, and return later with another topic.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ NAMES = (
     "Amir Haddad",
 )
 
-TAPS_MAX = 3  # of one topic: a bot that only offers choices must not hold anybody for ever
+TAPS_MAX = 3  # per topic, so that a bot that only offers choices does not keep a customer forever
 
 
 class Says(NamedTuple):
@@ -76,7 +76,7 @@ TOPICS: tuple[tuple[Act, ...], ...] = (
     ),
     (Says("Are you open on Sunday?"), Says("And is there a place to park?"), Says("ok thanks")),
     (
-        Says("I left an umbrella in the shop this morning, a green one. Did anybody find it?"),
+        Says("I left an umbrella in the shop this morning, a green one. Has it been found?"),
         Says("That's the one!! I can come by tomorrow."),
         Reacts("❤️"),
     ),
@@ -94,32 +94,32 @@ TOPICS: tuple[tuple[Act, ...], ...] = (
 )
 
 
-class Mood(NamedTuple):
-    """Where somebody is in a conversation."""
+class CustomerState(NamedTuple):
+    """A customer's position in a conversation."""
 
     topic: int
     turn: int
     taps: int = 0
 
 
-def opening(draw: Random) -> tuple[Act, Mood]:
+def opening(draw: Random) -> tuple[Act, CustomerState]:
     topic = draw.randrange(len(TOPICS))
-    return TOPICS[topic][0], Mood(topic, 1)
+    return TOPICS[topic][0], CustomerState(topic, 1)
 
 
-def answer(mood: Mood, said: Mapping[str, object], draw: Random) -> tuple[Act, Mood]:
-    """What somebody does about a message of the page, and where that leaves them."""
-    offered = _offered(said) if mood.taps < TAPS_MAX else []
+def answer(customer: CustomerState, message: Mapping[str, object], draw: Random) -> tuple[Act, CustomerState]:
+    """The customer's action on a message of the page, and the state after it."""
+    offered = _offered(message) if customer.taps < TAPS_MAX else []
     if offered and draw.random() < 0.8:
-        return draw.choice(offered), mood._replace(taps=mood.taps + 1)
-    topic = TOPICS[mood.topic]
-    if mood.turn >= len(topic):
-        return Leaves(), mood
-    return topic[mood.turn], mood._replace(turn=mood.turn + 1)
+        return draw.choice(offered), customer._replace(taps=customer.taps + 1)
+    topic = TOPICS[customer.topic]
+    if customer.turn >= len(topic):
+        return Leaves(), customer
+    return topic[customer.turn], customer._replace(turn=customer.turn + 1)
 
 
-def _offered(said: Mapping[str, object]) -> list[Act]:
-    replies = said.get("quick_replies")
+def _offered(message: Mapping[str, object]) -> list[Act]:
+    replies = message.get("quick_replies")
     taps: list[Act] = [
         Taps(str(reply.get("title", "")), str(reply.get("payload", "")))
         for reply in (replies if isinstance(replies, list) else ())
@@ -127,13 +127,13 @@ def _offered(said: Mapping[str, object]) -> list[Act]:
     ]
     return taps + [
         Presses(str(button.get("title", "")), str(button.get("payload", "")))
-        for button in _buttons(said)
+        for button in _buttons(message)
         if button.get("type") == "postback"
     ]
 
 
-def _buttons(said: Mapping[str, object]) -> list[Mapping[str, object]]:
-    attachment = said.get("attachment")
+def _buttons(message: Mapping[str, object]) -> list[Mapping[str, object]]:
+    attachment = message.get("attachment")
     payload = attachment.get("payload") if isinstance(attachment, dict) else None
     if not isinstance(payload, dict):
         return []

@@ -1,6 +1,4 @@
-r"""The JSON Meta posts, in the shape and spelling Meta posts it: compact, `\uXXXX` for everything that is not
-ASCII, slashes escaped, times in milliseconds.
-"""
+r"""Webhook JSON as Meta encodes it: compact, non-ASCII as `\uXXXX`, slashes escaped, times in milliseconds."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +7,7 @@ from msgspec import Struct
 
 Element = dict[str, object]
 
-FIELDS = {  # the subscription field an event needs, by the node that makes its kind
+FIELDS = {  # node that determines the kind of an event: the subscription field it needs
     "message": "messages",
     "postback": "messaging_postbacks",
     "delivery": "message_deliveries",
@@ -28,7 +26,7 @@ FIELDS = {  # the subscription field an event needs, by the node that makes its 
 
 
 class Event(Struct, frozen=True):
-    """One element and the page it belongs to."""
+    """One element of a webhook, with its page."""
 
     page_id: str
     element: Element
@@ -57,7 +55,7 @@ class Event(Struct, frozen=True):
         return tuple(found)
 
 
-def written(document: object) -> bytes:
+def meta_json(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":")).replace("/", "\\/").encode("ascii")
 
 
@@ -68,7 +66,7 @@ def webhook(events: Sequence[Event], now_ms: int) -> bytes:
         elements = [event.element for event in events if event.standby is standby]
         if elements:
             entry[name] = elements
-    return written({"object": "page", "entry": [entry]})
+    return meta_json({"object": "page", "entry": [entry]})
 
 
 # --- elements
@@ -87,7 +85,7 @@ def echo(
     *,
     app_id: str | None = None,
 ) -> Element:
-    """`app_id` None: somebody typed it in the page's own inbox."""
+    """`app_id` None: the message was meta_json in the page's own inbox."""
     node: dict[str, object] = {"mid": mid, "is_echo": True}
     if app_id is not None:
         node["app_id"] = int(app_id) if app_id.isdigit() else app_id

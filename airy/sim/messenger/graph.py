@@ -1,4 +1,4 @@
-"""Requests and replies of the Graph API, and the ways it says no."""
+"""Requests, replies and errors of the Graph API."""
 
 import re
 from collections.abc import Mapping
@@ -10,22 +10,22 @@ from msgspec import Struct
 _VERSION = re.compile(r"^/v\d+\.\d+(?=/)")
 
 
-class Request(Struct, frozen=True):
-    """A call, whichever way its parameters came: query, form or JSON body."""
+class GraphRequest(Struct, frozen=True):
+    """A call, with its parameters from query, form or JSON body."""
 
     method: str
     path: str  # without the version
     parameters: Mapping[str, object]
     token: str | None
-    address: str  # scheme, host and version it was called under: links in answers start with it
+    address: str  # scheme, host and version of the call: links in replies start with it
 
     def text(self, name: str) -> str:
         found = self.parameters.get(name)
         return found if isinstance(found, str) else ""
 
 
-class Reply(Struct, frozen=True):
-    """`status` None: silence. `reached` False: not even a connection."""
+class GraphReply(Struct, frozen=True):
+    """`status` None: no response. `reached` False: no connection either."""
 
     status: int | None
     body: bytes = b""
@@ -34,25 +34,25 @@ class Reply(Struct, frozen=True):
     after_ms: int = 0
 
 
-SILENCE = Reply(None)
-UNREACHABLE = Reply(None, reached=False)
+NO_RESPONSE = GraphReply(None)
+UNREACHABLE = GraphReply(None, reached=False)
 
 
-def request(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Request:
+def request(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> GraphRequest:
     """`headers` with lower-case names."""
-    there = urlsplit(url)
-    version = _VERSION.match(there.path)
-    parameters: dict[str, object] = dict(parse_qsl(there.query, keep_blank_values=True))
+    parts = urlsplit(url)
+    version = _VERSION.match(parts.path)
+    parameters: dict[str, object] = dict(parse_qsl(parts.query, keep_blank_values=True))
     parameters |= _form(headers.get("content-type", ""), body or b"")
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() in {"bearer", "oauth"} else parameters.get("access_token")
     prefix = version[0] if version else ""
-    return Request(
+    return GraphRequest(
         method=method.upper(),
-        path=there.path.removeprefix(prefix),
+        path=parts.path.removeprefix(prefix),
         parameters=parameters,
         token=token if isinstance(token, str) and token else None,
-        address=f"{there.scheme}://{there.netloc}{prefix}",
+        address=f"{parts.scheme}://{parts.netloc}{prefix}",
     )
 
 
@@ -66,8 +66,8 @@ def _form(content_type: str, body: bytes) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def ok(document: object) -> Reply:
-    return Reply(200, msgspec.json.encode(document))
+def ok(document: object) -> GraphReply:
+    return GraphReply(200, msgspec.json.encode(document))
 
 
 def error(
@@ -77,22 +77,22 @@ def error(
     subcode: int | None = None,
     status: int = 400,
     kind: str = "OAuthException",
-) -> Reply:
-    described: dict[str, object] = {"message": message, "type": kind, "code": code}
+) -> GraphReply:
+    details: dict[str, object] = {"message": message, "type": kind, "code": code}
     if subcode is not None:
-        described["error_subcode"] = subcode
-    described["fbtrace_id"] = f"A{code}{subcode or 0}sim"
-    return Reply(status, msgspec.json.encode({"error": described}))
+        details["error_subcode"] = subcode
+    details["fbtrace_id"] = f"A{code}{subcode or 0}sim"
+    return GraphReply(status, msgspec.json.encode({"error": details}))
 
 
-def code_of(reply: Reply) -> int | None:
-    """The Graph error a reply carries."""
+def code_of(reply: GraphReply) -> int | None:
+    """The Graph error code of a reply."""
     try:
         found = msgspec.json.decode(reply.body)
     except msgspec.MsgspecError:
         return None
-    described = found.get("error") if isinstance(found, dict) else None
-    return int(described["code"]) if isinstance(described, dict) else None
+    details = found.get("error") if isinstance(found, dict) else None
+    return int(details["code"]) if isinstance(details, dict) else None
 
 
 NO_TOKEN = error("An active access token must be used to query information about the current user.", 2500)
@@ -108,16 +108,16 @@ NEEDS_PROOF = error(
 )
 
 
-def bad_token(token: str) -> Reply:
+def bad_token(token: str) -> GraphReply:
     """Quotes the token, as Meta does."""
     return error(f"Malformed access token {token}", 190, status=401)
 
 
-def expired_token() -> Reply:
-    said = "Error validating access token: the session has been invalidated."
-    return error(said, 190, subcode=460, status=401)
+def expired_token() -> GraphReply:
+    message = "Error validating access token: the session has been invalidated."
+    return error(message, 190, subcode=460, status=401)
 
 
-def unsupported(method: str, path: str) -> Reply:
-    said = f"Unsupported {method.lower()} request. Object with ID '{path.strip('/')}' does not exist"
-    return error(said, 100, subcode=33, kind="GraphMethodException")
+def unsupported(method: str, path: str) -> GraphReply:
+    message = f"Unsupported {method.lower()} request. Object with ID '{path.strip('/')}' does not exist"
+    return error(message, 100, subcode=33, kind="GraphMethodException")

@@ -1,7 +1,6 @@
-"""What happened at the provider, for those who check promises: every send it was asked for, every webhook it
-posted.
+"""Records what happened at the simulated provider: every call of the Send API and every webhook request.
 
-`violations` is promise G7 as seen from the other side of the wire, where nothing can be argued away.
+`violations` checks promise G7 from the provider's side.
 """
 
 from collections import deque
@@ -10,68 +9,68 @@ from enum import StrEnum
 from msgspec import Struct
 
 
-class Verdict(StrEnum):
-    """What became of a send, and what its caller could know."""
+class SendOutcome(StrEnum):
+    """Whether a message was accepted, and whether its caller got a response."""
 
-    TAKEN = "taken"  # and told so
-    REFUSED = "refused"  # and told so: the caller may try again
-    UNREACHED = "unreached"  # no connection: the caller may try again
-    TAKEN_UNTOLD = "taken_untold"
-    LOST_UNTOLD = "lost_untold"
-
-
-TAKEN = frozenset({Verdict.TAKEN, Verdict.TAKEN_UNTOLD})
-REPEATABLE = frozenset({Verdict.REFUSED, Verdict.UNREACHED})
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  # may be repeated
+    UNREACHED = "unreached"  # no connection: may be repeated
+    ACCEPTED_UNANSWERED = "accepted_unanswered"
+    DROPPED_UNANSWERED = "dropped_unanswered"
 
 
-class Sending(Struct, frozen=True):
+ACCEPTED = frozenset({SendOutcome.ACCEPTED, SendOutcome.ACCEPTED_UNANSWERED})
+REPEATABLE = frozenset({SendOutcome.REFUSED, SendOutcome.UNREACHED})
+
+
+class SendCall(Struct, frozen=True):
     """One call of the Send API. `message_id` is the caller's, from `message.metadata`."""
 
     at_ms: int
     page_id: str
     recipient_id: str
     message_id: str
-    verdict: Verdict
-    code: int | None = None  # Graph's, where it said no
+    outcome: SendOutcome
+    code: int | None = None  # Graph's error code, if it was refused
     mid: str | None = None
     text: str | None = None
 
 
-class Posting(Struct, frozen=True):
-    """One webhook request. `status` None: no answer."""
+class WebhookAttempt(Struct, frozen=True):
+    """One webhook request. `status` None: no response."""
 
     at_ms: int
-    post_id: int
+    webhook_id: int
     attempt: int
-    copy: bool  # of a webhook that was answered
+    duplicate: bool  # of a webhook that was acknowledged
     kinds: tuple[str, ...]
     mids: tuple[str, ...]
     status: int | None
 
 
-class Journal:
+class SimJournal:
     def __init__(self, entries_max: int) -> None:
-        self.sendings: deque[Sending] = deque(maxlen=entries_max)
-        self.postings: deque[Posting] = deque(maxlen=entries_max)
-        self.given_up = 0  # webhooks nobody took for 36 hours
+        self.sends: deque[SendCall] = deque(maxlen=entries_max)
+        self.webhook_attempts: deque[WebhookAttempt] = deque(maxlen=entries_max)
+        self.given_up = 0  # webhooks not acknowledged within 36 hours
 
-    def sendings_of(self, message_id: str) -> list[Sending]:
-        return [sending for sending in self.sendings if sending.message_id == message_id]
+    def sends_of(self, message_id: str) -> list[SendCall]:
+        return [send for send in self.sends if send.message_id == message_id]
 
-    def taken(self) -> dict[str, int]:
-        """How often each message was taken, by the caller's message id."""
+    def accepted(self) -> dict[str, int]:
+        """How often each message was accepted, by the caller's message id."""
         counts: dict[str, int] = {}
-        for sending in self.sendings:
-            counts[sending.message_id] = counts.get(sending.message_id, 0) + (sending.verdict in TAKEN)
+        for send in self.sends:
+            counts[send.message_id] = counts.get(send.message_id, 0) + (send.outcome in ACCEPTED)
         return counts
 
     def violations(self) -> list[str]:
-        """Messages that were called again although no failure had been told, each with its story."""
-        stories: dict[str, list[Verdict]] = {}
-        for sending in self.sendings:
-            stories.setdefault(sending.message_id, []).append(sending.verdict)
+        """Messages sent again without a reported failure before, each with its outcomes in order."""
+        outcomes: dict[str, list[SendOutcome]] = {}
+        for send in self.sends:
+            outcomes.setdefault(send.message_id, []).append(send.outcome)
         return [
-            f"{message_id}: {', '.join(story)}"
-            for message_id, story in stories.items()
-            if not set(story[:-1]) <= REPEATABLE
+            f"{message_id}: {', '.join(history)}"
+            for message_id, history in outcomes.items()
+            if not set(history[:-1]) <= REPEATABLE
         ]

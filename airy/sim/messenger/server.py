@@ -1,8 +1,7 @@
-"""The simulated Messenger as a program: its Graph API over HTTP, its webhooks posted to a target, and a small
-steering API.
+"""The simulated Messenger over HTTP: the Graph API, webhooks to a target, and a control API under `/sim/`.
 
-Thin: everything is decided in core.py. The steering API under `/sim/` is for integration tests and curious
-people; it has no authentication, so the server listens on loopback unless told otherwise.
+core.py makes all decisions. The control API is for tests and demonstrations; it has no authentication, so the server
+listens on loopback by default.
 """
 
 import signal
@@ -19,20 +18,20 @@ from msgspec import Struct
 from airy.clock import Clock, SystemClock
 from airy.errors import Refused
 from airy.sim.messenger.core import MessengerCore
-from airy.sim.messenger.options import Fault, SimOptions
-from airy.sim.messenger.pump import WebhookPump
+from airy.sim.messenger.options import SendFault, SimOptions
+from airy.sim.messenger.webhook_sender import WebhookSender
 
-POST_S = 5.0  # Meta waits about so long for an answer to a webhook
-SILENT_S = 120.0  # a call that gets no answer is held so long, unless the caller hangs up
+POST_S = 5.0  # Meta's approximate time-out for a webhook
+UNANSWERED_S = 120.0  # how long a call without a response is held open, unless the caller disconnects
 BODY_BYTES_MAX = 1_048_576
 STOP_S = 2.0
-SHOWN_MAX = 200  # journal entries in one answer
+SHOWN_MAX = 200  # journal entries in one response
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class SayBody(Struct, frozen=True):
-    """Without `psid` somebody new writes."""
+    """Without `psid` a new person writes."""
 
     text: str
     psid: str | None = None
@@ -41,7 +40,7 @@ class SayBody(Struct, frozen=True):
 
 
 class FaultBody(Struct, frozen=True):
-    fault: Fault
+    fault: SendFault
     times: int = 1
     message_id: str | None = None
 
@@ -51,10 +50,10 @@ class MessengerSim:
 
     def __init__(self, options: SimOptions, *, clock: Clock | None = None) -> None:
         self.options = options
-        self.target_url = options.target_url  # may be set while it runs; without one, webhooks wait
+        self.target_url = options.target_url  # may be set at any time; None: webhooks are retried until it is set
         self.core = MessengerCore(options, now_ms=(clock or SystemClock()).now_ms())
         self._clock = clock or SystemClock()
-        self._stopping = anyio.Event()  # calls that get no answer need not be held any longer
+        self._stopping = anyio.Event()  # set: release the calls that are held open
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -69,33 +68,35 @@ class MessengerSim:
         try:
             await web.TCPSite(runner, self.options.host, self.options.port).start()
             host, port = runner.addresses[0][:2]
-            async with self._pumping():
+            async with self._sending_webhooks():
                 yield f"http://{host}:{port}"
         finally:
             self._stopping.set()
             await runner.cleanup()
 
     @asynccontextmanager
-    async def _pumping(self) -> AsyncIterator[None]:
+    async def _sending_webhooks(self) -> AsyncIterator[None]:
         failed: Exception | None = None
         timeout = aiohttp.ClientTimeout(total=POST_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, anyio.create_task_group() as tasks:
             parallel_max = self.options.posts_parallel_max
-            pump = WebhookPump(self.core, self._clock, self._poster(session), posts_parallel_max=parallel_max)
-            tasks.start_soon(pump.run)
+            sender = WebhookSender(
+                self.core, self._clock, self._webhook_poster(session), posts_parallel_max=parallel_max
+            )
+            tasks.start_soon(sender.run)
             try:
                 yield
-            except Exception as error:  # noqa: BLE001 — raised again, outside of the group that would wrap it
+            except Exception as error:  # noqa: BLE001 — raised again below, outside the task group, which would wrap it
                 failed = error
             tasks.cancel_scope.cancel()
         if failed is not None:
             raise failed
 
     async def handshake(self) -> str:
-        """Subscribe as Meta does when a webhook is entered in the app's settings; what came of it, in words."""
+        """Verify the target like Meta does when a webhook URL is configured. Returns the result as text."""
         if self.target_url is None:
             return "no target url: webhooks wait"
-        challenge = str(self.core.world.draw("challenge").randrange(10**9))
+        challenge = str(self.core.state.draw("challenge").randrange(10**9))
         query = {
             "hub.mode": "subscribe",
             "hub.verify_token": self.options.verify_token,
@@ -107,14 +108,16 @@ class MessengerSim:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(self.target_url, params=query, allow_redirects=False) as answer,
             ):
-                said = await answer.text()
+                body = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            return f"{self.target_url} does not answer ({type(error).__name__}); webhooks are posted again and again"
-        if answer.status == 200 and said == challenge:
+            return f"{self.target_url} does not respond ({type(error).__name__}); webhooks will be retried"
+        if answer.status == 200 and body == challenge:
             return f"{self.target_url} is subscribed"
-        return f"{self.target_url} answered {answer.status} to the handshake: check the verify token"
+        return f"{self.target_url} responded with {answer.status} to the handshake: check the verify token"
 
-    def _poster(self, session: aiohttp.ClientSession) -> Callable[[bytes, Mapping[str, str]], Awaitable[int | None]]:
+    def _webhook_poster(
+        self, session: aiohttp.ClientSession
+    ) -> Callable[[bytes, Mapping[str, str]], Awaitable[int | None]]:
         async def post(body: bytes, headers: Mapping[str, str]) -> int | None:
             if self.target_url is None:
                 return None
@@ -129,7 +132,7 @@ class MessengerSim:
     # --- the routes
 
     def _app(self) -> web.Application:
-        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_explained])
+        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_error_middleware])
         app.router.add_get("/sim/state", self._state)
         app.router.add_get("/sim/journal", self._journal)
         app.router.add_post("/sim/say", self._say)
@@ -143,38 +146,38 @@ class MessengerSim:
         reply = self.core.call(request.method, str(request.url), headers, body, self._clock.now_ms())
         if reply.status is None:
             if reply.reached:
-                with anyio.move_on_after(SILENT_S):
+                with anyio.move_on_after(UNANSWERED_S):
                     await self._stopping.wait()
             assert request.transport is not None
             request.transport.abort()
-            return web.Response(status=500)  # nobody reads it
+            return web.Response(status=500)  # never sent: the connection is gone
         await anyio.sleep(reply.after_ms / 1000)
         return web.Response(status=reply.status, body=reply.body, headers={"content-type": reply.content_type})
 
     async def _state(self, _request: web.Request) -> web.Response:
-        world = self.core.world
+        state = self.core.state
         people = [
             {"psid": person.psid, "name": person.name, "page_id": person.page_id, "blocked": person.blocked}
-            for person in list(world.people.values())[:SHOWN_MAX]
+            for person in list(state.people.values())[:SHOWN_MAX]
         ]
-        pages = [{"id": page_id, "name": sight.page.name} for page_id, sight in world.pages.items()]
+        pages = [{"id": page_id, "name": page.page.name} for page_id, page in state.pages.items()]
         return _json({"pages": pages, "people": people, "pending": self.core.pending, "quiet": self.core.quiet})
 
     async def _journal(self, _request: web.Request) -> web.Response:
         journal = self.core.journal
         return _json(
             {
-                "sendings": list(journal.sendings)[-SHOWN_MAX:],
-                "postings": list(journal.postings)[-SHOWN_MAX:],
+                "sends": list(journal.sends)[-SHOWN_MAX:],
+                "webhook_attempts": list(journal.webhook_attempts)[-SHOWN_MAX:],
                 "given_up": journal.given_up,
                 "violations": journal.violations(),
             }
         )
 
     async def _say(self, request: web.Request) -> web.Response:
-        said = msgspec.json.decode(await request.read(), type=SayBody)
-        psid = said.psid or self.core.person(said.page_id, said.name)
-        return _json({"psid": psid, "mid": self.core.says(psid, said.text, self._clock.now_ms())})
+        message = msgspec.json.decode(await request.read(), type=SayBody)
+        psid = message.psid or self.core.person(message.page_id, message.name)
+        return _json({"psid": psid, "mid": self.core.says(psid, message.text, self._clock.now_ms())})
 
     async def _fault(self, request: web.Request) -> web.Response:
         wanted = msgspec.json.decode(await request.read(), type=FaultBody)
@@ -183,7 +186,7 @@ class MessengerSim:
 
 
 @web.middleware
-async def _explained(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except (Refused, msgspec.MsgspecError) as error:
@@ -195,7 +198,7 @@ def _json(document: object, status: int = 200) -> web.Response:
 
 
 def run_messenger_sim(options: SimOptions, say: Callable[[str], None] | None = None) -> int:
-    """`airy sim messenger`: serve until interrupted, and tell what people write to each other. The exit code."""
+    """`airy sim messenger`: serve until interrupted and print the messages. Returns the exit code."""
     anyio.run(_run, MessengerSim(options), say or _print, backend="asyncio")
     return 0
 
@@ -207,7 +210,7 @@ async def _run(sim: MessengerSim, say: Callable[[str], None]) -> None:
             for page in sim.options.pages:
                 say(f"page {page.id} ({page.name}), token {page.token}")
             say(await sim.handshake())
-            sim.core.overheard = say
+            sim.core.transcript = say
             async for _ in signals:
                 return
 

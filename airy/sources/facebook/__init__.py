@@ -5,7 +5,7 @@ together.
 from collections.abc import Mapping, Sequence
 
 from airy.bus.record import Record
-from airy.fetch import Answer, Fetch
+from airy.http_client import HttpClient, Response
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
 from airy.sources.api import Accepted, Call, Denied, Failed, Outcome, Profile, Routed
@@ -37,8 +37,8 @@ class Facebook:
     def encode(self, message: Message, conversation: Conversation | None, token: str, now_ms: int) -> Call | Failed:
         return encode.encode(self.config, message, conversation, token, now_ms)
 
-    def interpret(self, answer: Answer, now_ms: int) -> Outcome:  # noqa: ARG002 — Meta's answers carry no dates
+    def interpret(self, answer: Response, now_ms: int) -> Outcome:  # noqa: ARG002 — Meta's answers carry no dates
         return interpret.interpret(answer)
 
-    async def profile(self, fetch: Fetch, participant_id: str, token: str) -> Profile:
+    async def profile(self, fetch: HttpClient, participant_id: str, token: str) -> Profile:
         return await manage.profile(fetch, self.config, participant_id, token)

@@ -25,7 +25,7 @@ class FacebookConfig(Struct, frozen=True):
         if not 1 <= len(self.app_secrets) <= 2 or not all(self.app_secrets):
             raise Refused("give one app secret, or two while you rotate them; none may be empty", field="app_secrets")
         if not self.verify_token:
-            raise Refused("the verify token is empty: anybody could subscribe", field="verify_token")
+            raise Refused("the verify token is empty: any client could subscribe", field="verify_token")
         if not _VERSION.fullmatch(self.graph_version):
             raise Refused(
                 f"not a Graph API version: {self.graph_version!r}; write it like v23.0", field="graph_version"

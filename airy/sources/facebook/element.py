@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from airy.errors import Undecodable
 from airy.model import ids
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import (
     EventNoted,
@@ -76,7 +76,7 @@ class Element(Struct, frozen=True):
         for end in ends:
             if end is not None and end != self.page_id:
                 return end
-        raise Undecodable("names nobody but the page in sender and recipient")
+        raise Undecodable("names no contact besides the page in sender and recipient")
 
     def about(self, participant: str) -> About:
         return About(
@@ -194,7 +194,7 @@ def _deleted(element: Element, node: Mapping[str, object]) -> list[Fact]:
 
 
 def _edited(element: Element, node: Mapping[str, object]) -> list[Fact]:
-    """The content takes the shape of a message: whoever shows messages finds the new text where text is."""
+    """The content has the structure of a message, so that clients find the new text where they read text."""
     target = _target(node)
     counted = node.get("num_edit")
     revision = counted if isinstance(counted, int) and 0 < counted < 2**31 else 1
@@ -235,17 +235,17 @@ def _delivery(element: Element, node: Mapping[str, object]) -> list[Fact]:
     mids = node.get("mids")
     named = tuple(mid for mid in map(payload.identifier, mids) if mid) if isinstance(mids, list) else ()
     watermark_ms = None if named else payload.time_ms(node.get("watermark"))
-    return _receipt(element, Delivery.DELIVERED, named, watermark_ms)
+    return _receipt(element, DeliveryState.DELIVERED, named, watermark_ms)
 
 
 def _read(element: Element, node: Mapping[str, object]) -> list[Fact]:
     mid = payload.identifier(node.get("mid"))
     return _receipt(
-        element, Delivery.READ, (mid,) if mid else (), None if mid else payload.time_ms(node.get("watermark"))
+        element, DeliveryState.READ, (mid,) if mid else (), None if mid else payload.time_ms(node.get("watermark"))
     )
 
 
-def _receipt(element: Element, state: Delivery, named: tuple[str, ...], watermark_ms: int | None) -> list[Fact]:
+def _receipt(element: Element, state: DeliveryState, named: tuple[str, ...], watermark_ms: int | None) -> list[Fact]:
     if not named and watermark_ms is None:
         raise Undecodable("receipt names neither messages nor a watermark")
     participant = element.participant()

@@ -41,7 +41,7 @@ def encode(
     if recipient_id is None:
         return Failed(
             kind="not_found",
-            error="nobody to send to: the contact has not written yet and no recipient is given",
+            error="no recipient: the contact has not written yet and none is given",
         )
     try:
         content, request = _parts(message.content)

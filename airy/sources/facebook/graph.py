@@ -7,7 +7,7 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from airy.fetch import Answer
+from airy.http_client import Response
 from airy.sources import payload
 from airy.sources.facebook.config import FacebookConfig
 
@@ -41,7 +41,7 @@ def proof(config: FacebookConfig, token: str) -> str:
     return hmac.new(config.app_secrets[0].encode(), token.encode(), sha256).hexdigest()
 
 
-def document(answer: Answer) -> dict[str, object] | None:
+def document(answer: Response) -> dict[str, object] | None:
     """The answer's body if it is a JSON object."""
     try:
         found = msgspec.json.decode(answer.body)
@@ -73,7 +73,7 @@ def masked(said: str, *secrets: str) -> str:
     return _TOKEN.sub("***", said)
 
 
-def retry_after_s(answer: Answer) -> float | None:
+def retry_after_s(answer: Response) -> float | None:
     """What the answer's `Retry-After` asks for, in seconds, at most an hour; dates are not understood."""
     asked = answer.headers.get("retry-after", "").strip()
     return min(float(asked), 3600.0) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None

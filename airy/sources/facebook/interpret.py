@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
-from airy.fetch import Answer
+from airy.http_client import Response
 from airy.model.fact import ErrorKind
 from airy.sources import payload
 from airy.sources.api import Failed, Lost, Outcome, Sent
@@ -54,7 +54,7 @@ STATUSES: dict[int, _Meaning] = {  # without a word from Graph
 }
 
 
-def interpret(answer: Answer) -> Outcome:
+def interpret(answer: Response) -> Outcome:
     found = graph.document(answer)
     error = graph.error_of(found)
     if error is not None:
@@ -69,7 +69,7 @@ def interpret(answer: Answer) -> Outcome:
     return _failed(answer, meaning, text, f"http/{answer.status}")
 
 
-def _taken(answer: Answer, found: dict[str, object] | None) -> Outcome:
+def _taken(answer: Response, found: dict[str, object] | None) -> Outcome:
     if found is None:
         return Lost(f"messenger answered {answer.status}, but not with JSON")
     provider_id = payload.identifier(found.get("message_id"))
@@ -78,7 +78,7 @@ def _taken(answer: Answer, found: dict[str, object] | None) -> Outcome:
     return Sent(provider_id)
 
 
-def _refused(answer: Answer, error: GraphError) -> Failed:
+def _refused(answer: Response, error: GraphError) -> Failed:
     meaning = SUBCODES.get((error.code, error.subcode or 0)) or CODES.get(error.code)
     if meaning is None:
         busy = error.transient or answer.status >= 500
@@ -86,7 +86,7 @@ def _refused(answer: Answer, error: GraphError) -> Failed:
     return _failed(answer, meaning, error.message, error.name)
 
 
-def _failed(answer: Answer, meaning: _Meaning, text: str, code: str) -> Failed:
+def _failed(answer: Response, meaning: _Meaning, text: str, code: str) -> Failed:
     again_s = meaning.again_s
     if again_s is not None:
         asked_s = graph.retry_after_s(answer)
@@ -101,7 +101,7 @@ def _failed(answer: Answer, meaning: _Meaning, text: str, code: str) -> Failed:
     )
 
 
-def _usage_s(answer: Answer) -> float:
+def _usage_s(answer: Response) -> float:
     """How long Meta's usage header says we are shut out; 0 when it does not."""
     try:
         usage = msgspec.json.decode(answer.headers.get(USAGE_HEADER, "{}"))
@@ -117,8 +117,8 @@ def _usage_s(answer: Answer) -> float:
     return min(max(known, default=0.0) * 60, 3600.0)
 
 
-def _detail(answer: Answer) -> Raw | None:
-    """Meta's own words for whoever looks into a failure, without tokens; None unless they are JSON."""
+def _detail(answer: Response) -> Raw | None:
+    """Meta's error details for diagnosis, without tokens; None unless they are JSON."""
     if len(answer.body) > DETAIL_BYTES_MAX or graph.document(answer) is None:
         return None
     return Raw(graph.masked(answer.body.decode()).encode())

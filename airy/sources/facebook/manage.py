@@ -1,5 +1,4 @@
-"""Conversations with the Graph API that are not messages: find pages, connect and disconnect them, ask who
-somebody is.
+"""Graph API calls other than sends: exploring pages, connecting and disconnecting them, fetching profiles.
 
 A Graph error becomes `Refused` with Meta's own words, a server in trouble `Unavailable`. Tokens and secrets
 travel in headers and bodies, never in an address, and are taken out of whatever Meta says about them.
@@ -13,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from airy.errors import Refused, Unavailable
-from airy.fetch import Answer, Fetch
+from airy.http_client import HttpClient, Response
 from airy.sources import payload
 from airy.sources.api import Account, Profile
 from airy.sources.facebook import graph
@@ -56,12 +55,12 @@ class ConnectedPage(Struct, frozen=True):
 
 
 async def explore(
-    fetch: Fetch,
+    fetch: HttpClient,
     config: FacebookConfig,
     auth_token: str,
     connected_ids: Collection[str],
 ) -> list[Account]:
-    """The pages whoever owns `auth_token` may connect. Raises `Refused`, `Unavailable`."""
+    """The pages the owner of `auth_token` may connect. Raises `Refused`, `Unavailable`."""
     accounts: dict[str, Account] = {}
     url: str | None = f"{config.graph}/me/accounts?{urlencode({'fields': PAGE_FIELDS, 'limit': 100})}"
     for _ in range(PAGES_MAX):
@@ -81,7 +80,7 @@ async def explore(
 
 
 async def connect(
-    fetch: Fetch,
+    fetch: HttpClient,
     config: FacebookConfig,
     page_id: str,
     page_token: str,
@@ -109,7 +108,7 @@ async def connect(
     return ConnectedPage(page_id, name or _name(page) or page_id, image_url or _picture(page), token)
 
 
-async def disconnect(fetch: Fetch, config: FacebookConfig, page_id: str, token: str) -> str | None:
+async def disconnect(fetch: HttpClient, config: FacebookConfig, page_id: str, token: str) -> str | None:
     """Stop the page's webhooks. Never in the way: returns why it did not work, None if it did."""
     try:
         url = f"{config.graph}/{_path(page_id, 'page_id')}/subscribed_apps"
@@ -119,8 +118,8 @@ async def disconnect(fetch: Fetch, config: FacebookConfig, page_id: str, token: 
     return None
 
 
-async def profile(fetch: Fetch, config: FacebookConfig, participant_id: str, token: str) -> Profile:
-    """Who a contact is, by their profile or by the conversation they are in. Raises `Unavailable`."""
+async def profile(fetch: HttpClient, config: FacebookConfig, participant_id: str, token: str) -> Profile:
+    """The profile of a contact, or the name in their conversation. Raises `Unavailable`."""
     person = quote(participant_id, safe="")
     found = await _asked(fetch, config, f"{config.graph}/{person}?{urlencode({'fields': PROFILE_FIELDS})}", token)
     if found is not None:
@@ -182,7 +181,7 @@ def _next(config: FacebookConfig, link: object) -> str | None:
 # --- calling
 
 
-async def _exchange(fetch: Fetch, config: FacebookConfig, token: str) -> str:
+async def _exchange(fetch: HttpClient, config: FacebookConfig, token: str) -> str:
     form = {
         "grant_type": "fb_exchange_token",
         "client_id": config.app_id,
@@ -203,12 +202,12 @@ async def _exchange(fetch: Fetch, config: FacebookConfig, token: str) -> str:
     return exchanged
 
 
-async def _get(fetch: Fetch, config: FacebookConfig, url: str, token: str) -> dict[str, object]:
+async def _get(fetch: HttpClient, config: FacebookConfig, url: str, token: str) -> dict[str, object]:
     return await _call(fetch, "GET", _proved(config, url, token), token, None)
 
 
 async def _post(
-    fetch: Fetch,
+    fetch: HttpClient,
     config: FacebookConfig,
     url: str,
     token: str,
@@ -218,8 +217,8 @@ async def _post(
     return await _call(fetch, "POST", url, token, body)
 
 
-async def _asked(fetch: Fetch, config: FacebookConfig, url: str, token: str) -> dict[str, object] | None:
-    """Like `_get`, but a refusal that is about whom we ask for is an answer too."""
+async def _asked(fetch: HttpClient, config: FacebookConfig, url: str, token: str) -> dict[str, object] | None:
+    """Like `_get`, but a rejection that concerns the requested contact is an answer too."""
     answer = await fetch("GET", _proved(config, url, token), headers=graph.headers(token), total_s=_TIME_OUT_S)
     error = graph.error_of(graph.document(answer))
     if error is not None and error.code in graph.TOKEN_CODES:
@@ -230,18 +229,18 @@ async def _asked(fetch: Fetch, config: FacebookConfig, url: str, token: str) -> 
         return None
 
 
-async def _call(fetch: Fetch, method: str, url: str, token: str, body: bytes | None) -> dict[str, object]:
+async def _call(fetch: HttpClient, method: str, url: str, token: str, body: bytes | None) -> dict[str, object]:
     answer = await fetch(method, url, headers=graph.headers(token), body=body, total_s=_TIME_OUT_S)
     return _settled(answer, token)
 
 
-def _settled(answer: Answer, *secrets: str) -> dict[str, object]:
+def _settled(answer: Response, *secrets: str) -> dict[str, object]:
     """The object Graph answered with. Raises `Refused` or `Unavailable`."""
     found = graph.document(answer)
     error = graph.error_of(found)
     if error is not None:
         said = graph.masked(error.message, *secrets)
-        vague = error.code == 1  # said of a wrong app secret, too: whoever connects a page has to see it
+        vague = error.code == 1  # also returned for a wrong app secret: the caller has to see it
         if (error.transient and not vague) or answer.status >= 500 or answer.status == 429:
             raise Unavailable(f"facebook is busy: {said}", retry_after_s=graph.retry_after_s(answer))
         raise Refused(said)

@@ -1,6 +1,6 @@
 """A webhook of Meta becomes facts. Pure: the same bytes always make the same facts.
 
-This page opens the envelope: entries, their elements, and what happens to parts nobody can use. What one
+This page opens the envelope: entries, their elements, and what happens to unusable parts. What one
 element means is in element.py. An element that cannot be read is named in `rest` and never takes its
 neighbours with it.
 """

@@ -1,6 +1,6 @@
-"""What the store is asked, as SQL: single rows, messages by cursor, work, changes, entities. Synchronous, bounded.
+"""Queries of the store as SQL: single rows, messages by cursor, pending work, entities. Synchronous, bounded.
 
-`conversations.list` has its own module, because it may have to look further than one statement.
+`conversations.list` has its own module, because it may need more than one statement.
 """
 
 # ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
@@ -17,8 +17,8 @@ from airy.errors import Refused
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
 from airy.store.api import ConversationView, Page, Work
-from airy.store.sqlite.key import Key, asked, key, text_of
-from airy.store.sqlite.schema import SHOWN, TOPIC_INDEX
+from airy.store.sqlite.id_encoding import StoredId, decode_id, encode_client_id, encode_id
+from airy.store.sqlite.schema import LISTED, TOPIC_INDEX
 
 E = TypeVar("E")
 
@@ -28,7 +28,7 @@ _decode_channel = msgspec.json.Decoder(Channel).decode
 
 _CHANNELS = TOPIC_INDEX[topics.CHANNELS.name]
 _CHANNEL = f"SELECT body FROM entities WHERE topic = {_CHANNELS} AND id = ?"
-_VIEW = f"SELECT n, channel, body FROM conversations WHERE id = ? AND visible = {SHOWN}"
+_VIEW = f"SELECT n, channel, body FROM conversations WHERE id = ? AND visible = {LISTED}"
 _VIEW_BY_NUMBER = "SELECT n, channel, body FROM conversations WHERE n = ?"
 _MESSAGE_OF = "SELECT body FROM messages WHERE id = ? AND conversation = ?"
 _MESSAGE = "SELECT body FROM messages WHERE id = ? LIMIT 1"
@@ -45,27 +45,27 @@ _SENDS = """
 SELECT source, "partition", conversation_id, message_id, head_due, state, channel_id, ifnull(trace, ''), since
 FROM sends WHERE source = ? AND channel_id = ? AND head_due <= ? AND "partition" IN ({marks})
 ORDER BY head_due, since LIMIT ?"""
-_NEXT_SENDING = "SELECT min(channel_id) FROM sends WHERE source = ? AND head_due IS NOT NULL AND channel_id > ?"
+_NEXT_CHANNEL = "SELECT min(channel_id) FROM sends WHERE source = ? AND head_due IS NOT NULL AND channel_id > ?"
 _PROFILES = """
 SELECT source, "partition", conversation_id, NULL, 0, '', channel_id, '' FROM profiles
-WHERE source = ? AND live = 1 AND "partition" IN ({marks}) ORDER BY conversation DESC LIMIT ?"""
+WHERE source = ? AND connected = 1 AND "partition" IN ({marks}) ORDER BY conversation DESC LIMIT ?"""
 
 
-class Views:
-    """Conversations with what is shown around them; a channel is read once for a page."""
+class ViewReader:
+    """Reads conversations with channel and last message; a channel is read once per page."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._channels: dict[Key, Channel] = {}
+        self._channels: dict[StoredId, Channel] = {}
 
     def by_id(self, conversation_id: str) -> ConversationView | None:
-        row = self._connection.execute(_VIEW, (asked(conversation_id),)).get
+        row = self._connection.execute(_VIEW, (encode_client_id(conversation_id),)).get
         return None if row is None else self._view(row)
 
     def by_numbers(self, numbers: Sequence[int]) -> list[ConversationView]:
         return [self._view(self._connection.execute(_VIEW_BY_NUMBER, (n,)).get) for n in numbers]
 
-    def _view(self, row: tuple[int, Key, bytes]) -> ConversationView:
+    def _view(self, row: tuple[int, StoredId, bytes]) -> ConversationView:
         n, channel_key, body = row
         channel = self._channels.get(channel_key)
         if channel is None:
@@ -74,32 +74,34 @@ class Views:
         conversation = _decode_conversation(body)
         last = None
         if conversation.last_message_id is not None:
-            last = self._connection.execute(_MESSAGE_OF, (key(conversation.last_message_id), n)).get
+            last = self._connection.execute(_MESSAGE_OF, (encode_id(conversation.last_message_id), n)).get
         return ConversationView(conversation, channel, None if last is None else _decode_message(last))
 
 
 def conversation(connection: apsw.Connection, conversation_id: str) -> ConversationView | None:
-    return Views(connection).by_id(conversation_id)
+    return ViewReader(connection).by_id(conversation_id)
 
 
 # --- messages
 
 
 def message(connection: apsw.Connection, message_id: str) -> Message | None:
-    body = connection.execute(_MESSAGE, (asked(message_id),)).get
+    body = connection.execute(_MESSAGE, (encode_client_id(message_id),)).get
     return None if body is None else _decode_message(body)
 
 
 def messages(connection: apsw.Connection, conversation_id: str, cursor: str | None, size: int) -> Page:
-    """Cursors are ids of messages: the first of a page. What fits on one page is one page, whatever the cursor."""
-    row = connection.execute("SELECT n, messages FROM conversations WHERE id = ?", (asked(conversation_id),)).get
+    """A cursor is the id of the first message of a page. If all messages fit on one page, the cursor is ignored."""
+    row = connection.execute(
+        "SELECT n, messages FROM conversations WHERE id = ?", (encode_client_id(conversation_id),)
+    ).get
     if row is None:
         return Page([], None, None, 0)
     n, total = row
     if total <= size or not (cursor or "").strip():
         rows: list[Any] = connection.execute(_NEWEST, (n, size + 1)).fetchall()
         return _page(rows, size, None, total)
-    first = asked((cursor or "").strip())
+    first = encode_client_id((cursor or "").strip())
     sent_at = connection.execute("SELECT sent_at FROM messages WHERE id = ? AND conversation = ?", (first, n)).get
     if sent_at is None:
         raise Refused(f"cursor {str(cursor)[:64]!r} is not a message of this conversation", field="cursor")
@@ -108,17 +110,17 @@ def messages(connection: apsw.Connection, conversation_id: str, cursor: str | No
     return _page(rows, size, previous, total)
 
 
-def _page(rows: list[Any], size: int, previous: Key | None, total: int) -> Page:
-    following = text_of(rows[size][2]) if len(rows) > size else None
+def _page(rows: list[Any], size: int, previous: StoredId | None, total: int) -> Page:
+    following = decode_id(rows[size][2]) if len(rows) > size else None
     items: list[object] = [_decode_message(row[0]) for row in rows[:size]]
-    return Page(items, None if previous is None else text_of(previous), following, total)
+    return Page(items, None if previous is None else decode_id(previous), following, total)
 
 
-# --- acting
+# --- pending work
 
 
 def accepted(connection: apsw.Connection, conversation_id: str, fact_id: str) -> bool:
-    return bool(connection.execute(_ACCEPTED, (asked(conversation_id), key(fact_id))).get)
+    return bool(connection.execute(_ACCEPTED, (encode_client_id(conversation_id), encode_id(fact_id))).get)
 
 
 def sends(
@@ -128,16 +130,18 @@ def sends(
     *,
     due_until_ms: int,
     work_max: int,
-    channel_max: int,
-    not_channels: Collection[str],
+    per_channel_max: int,
+    excluded_channels: Collection[str],
 ) -> list[Work]:
-    """Channel by channel, so that one with very much to send costs no more than one with some."""
+    """Channel by channel, so that a channel with a large backlog costs no more than one with a small one."""
     sql = _SENDS.format(marks=", ".join("?" * len(partitions)))
     rows: list[Any] = []
     channel_id = ""
-    while (channel_id := connection.execute(_NEXT_SENDING, (source, channel_id)).get) is not None:
-        if channel_id not in not_channels:
-            rows += connection.execute(sql, (source, channel_id, due_until_ms, *partitions, min(channel_max, work_max)))
+    while (channel_id := connection.execute(_NEXT_CHANNEL, (source, channel_id)).get) is not None:
+        if channel_id not in excluded_channels:
+            rows += connection.execute(
+                sql, (source, channel_id, due_until_ms, *partitions, min(per_channel_max, work_max))
+            )
     rows.sort(key=_due_since)
     return [Work("send", *row[:-1]) for row in rows[:work_max]]
 
@@ -156,7 +160,7 @@ def profiles(connection: apsw.Connection, source: str, partitions: Sequence[int]
 
 def entity(connection: apsw.Connection, topic: Topic[E], entity_id: str) -> E | None:
     body = connection.execute(
-        "SELECT body FROM entities WHERE topic = ? AND id = ?", (TOPIC_INDEX[topic.name], asked(entity_id))
+        "SELECT body FROM entities WHERE topic = ? AND id = ?", (TOPIC_INDEX[topic.name], encode_client_id(entity_id))
     ).get
     return None if body is None else _decoder(topic).decode(body)
 
@@ -164,7 +168,7 @@ def entity(connection: apsw.Connection, topic: Topic[E], entity_id: str) -> E | 
 def entities(
     connection: apsw.Connection, topic: Topic[E], *, source: str | None = None, connected_only: bool = False
 ) -> list[E]:
-    """By id. Complete on purpose: there are as many as people make by hand."""
+    """All of them, by id. Not paged: entities are created by hand, so there are few."""
     sql = "SELECT body FROM entities WHERE topic = ? AND (?2 IS NULL OR source = ?2) AND connected >= ? ORDER BY id"
     decoder = _decoder(topic)
     rows = connection.execute(sql, (TOPIC_INDEX[topic.name], source, int(connected_only)))

@@ -1,10 +1,10 @@
-"""The tables of the SQLite store, and how a file is recognised as one of ours.
+"""The tables of the SQLite store, and how a store file is recognised.
 
-A conversation and a message are one row each: a JSON body, and beside it only what an index or a filter needs. Rows are
-known by integers inside and by ids outside. Every index is paid for by each message, so there are few, and
-`conversations_activity` carries the filterable columns: a scan, newest first, never touches the rows themselves.
+A conversation and a message are one row each: a JSON body, and the columns that an index or a filter needs. Rows are
+referenced by integers inside the file and by ids outside. Every message pays for every index, so there are few.
+`conversations_activity` covers the filterable columns: a scan, newest first, never reads the rows themselves.
 
-The file is a cache of the log. A changed schema, fold or list of topics therefore migrates nothing: it rebuilds.
+The file is a cache of the log: a change of schema, fold or topics rebuilds it, and nothing is migrated.
 """
 
 from zlib import crc32
@@ -13,7 +13,7 @@ import apsw
 
 from airy import topics
 
-FOLD_VERSION = 3  # raise it when the fold would build other rows from the same log
+FOLD_VERSION = 4  # raise it when the fold builds other rows from the same log
 APPLICATION_ID = 0x41697279
 
 TABLES = """
@@ -71,9 +71,9 @@ CREATE TABLE sends(
 ) WITHOUT ROWID;
 CREATE INDEX sends_due ON sends(source, channel_id, head_due, since) WHERE head_due IS NOT NULL;
 CREATE TABLE profiles(
-  source TEXT NOT NULL, live INTEGER NOT NULL, conversation INTEGER NOT NULL, conversation_id TEXT NOT NULL,
+  source TEXT NOT NULL, connected INTEGER NOT NULL, conversation INTEGER NOT NULL, conversation_id TEXT NOT NULL,
   channel_id TEXT NOT NULL, "partition" INTEGER NOT NULL,
-  PRIMARY KEY(source, live, conversation)
+  PRIMARY KEY(source, connected, conversation)
 ) WITHOUT ROWID;
 
 CREATE TABLE entities(
@@ -81,56 +81,52 @@ CREATE TABLE entities(
   PRIMARY KEY(topic, id)
 ) WITHOUT ROWID;
 
-CREATE TABLE dead(
+CREATE TABLE dead_deliveries(
   id TEXT NOT NULL PRIMARY KEY, delivery TEXT NOT NULL, webhook NOT NULL, died_at INTEGER NOT NULL, replayed_at INTEGER,
   body BLOB NOT NULL
 );
-CREATE INDEX dead_newest ON dead(died_at, id);
-CREATE INDEX dead_of_webhook ON dead(webhook, died_at, id);
-CREATE INDEX dead_burials ON dead(delivery, died_at, id, replayed_at);
-CREATE INDEX dead_replays ON dead(replayed_at, id) WHERE replayed_at IS NOT NULL;
+CREATE INDEX dead_deliveries_newest ON dead_deliveries(died_at, id);
+CREATE INDEX dead_deliveries_webhook ON dead_deliveries(webhook, died_at, id);
+CREATE INDEX dead_deliveries_delivery ON dead_deliveries(delivery, died_at, id, replayed_at);
+CREATE INDEX dead_deliveries_replays ON dead_deliveries(replayed_at, id) WHERE replayed_at IS NOT NULL;
 
 CREATE TABLE changes(
   n INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, total INTEGER NOT NULL, body BLOB NOT NULL
 );
-CREATE INDEX changes_place ON changes(first);
+CREATE INDEX changes_first ON changes(first);
 CREATE TABLE offsets(
   topic INTEGER NOT NULL, "partition" INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY(topic, "partition")
 ) WITHOUT ROWID;
-CREATE TABLE landmark(
+CREATE TABLE last_applied(
   one INTEGER PRIMARY KEY CHECK (one = 1), "partition" INTEGER NOT NULL, "offset" INTEGER NOT NULL,
   fingerprint INTEGER NOT NULL
 );
-CREATE TABLE forgotten(
+CREATE TABLE pruned_below(
   topic INTEGER NOT NULL, "partition" INTEGER NOT NULL, below INTEGER NOT NULL, PRIMARY KEY(topic, "partition")
 ) WITHOUT ROWID;
 CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-HIDDEN, SHOWN, WAITING = 0, 1, 2  # `visible`: nothing to show yet; listed; listed once its channel has a record
+HIDDEN, LISTED, NO_CHANNEL = 0, 1, 2  # `visible`: no message yet; listed; listed once its channel has a record
 
-COUNTERS = ("conversations", "messages", "channels", "changes", "send_pending", "send_unknown", "webhooks_dead")
+COUNTERS = ("conversations", "messages", "channels", "changes", "send_pending", "send_unknown", "dead_deliveries")
 
 TOPIC_INDEX = {topic.name: index for index, topic in enumerate(topics.FOLDED)}
 
 VERSION = crc32(f"{FOLD_VERSION}\n{TABLES}\n{sorted(TOPIC_INDEX.items())}".encode()) & 0x7FFF_FFFF | 1
-"""`user_version` of a file this code can go on with."""
+"""`user_version` of a file this code can use."""
 
 _OFFSET_BITS = 47
 _PARTITION_BITS = 12
 OFFSET_END = 1 << _OFFSET_BITS
 
 
-def place(topic: int, partition: int, offset: int) -> int:
-    """Topic, partition and offset as one number that sorts like them."""
+def position_key(topic: int, partition: int, offset: int) -> int:
+    """Topic, partition and offset as one integer with the same order."""
     if partition >> _PARTITION_BITS or offset >> _OFFSET_BITS:
-        message = f"partition {partition}, offset {offset}: beyond what one number can hold"
+        message = f"partition {partition}, offset {offset}: out of range for a position key"
         raise OverflowError(message)
     return (topic << _PARTITION_BITS | partition) << _OFFSET_BITS | offset
-
-
-def offset_of(place_: int) -> int:
-    return place_ & OFFSET_END - 1
 
 
 def create(connection: apsw.Connection) -> None:
@@ -142,7 +138,7 @@ def create(connection: apsw.Connection) -> None:
 
 
 def state_of(connection: apsw.Connection) -> str:
-    """empty, current, stale (ours, of another version) or foreign."""
+    """empty, current, stale (a store of another version) or foreign."""
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get  # first: it fails on a damaged file
     if connection.pragma("application_id") == APPLICATION_ID:
         return "current" if connection.pragma("user_version") == VERSION else "stale"

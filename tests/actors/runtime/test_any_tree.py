@@ -1,6 +1,6 @@
-"""Whatever the tree, whatever its actors do and whenever it is stopped: what must hold of what happened.
+"""Property test: invariants of the event sequence of random trees with random actors, stopped at random times.
 
-Each example is a plan, a behaviour for every incarnation and a moment to stop, run on trio in virtual time. The
+Each example is a specification, a behaviour for every run and a time to stop, run on trio in virtual time. The
 interleaving belongs to a seed, so a failure replays.
 """
 
@@ -27,26 +27,26 @@ from airy.actors.runtime import (
 )
 from airy.clock import LoopClock
 from airy.errors import Unavailable
-from tests.kit.world import run_seeded
+from tests.kit.event_loops import run_seeded
 
-Deed = Literal["serve", "return", "crash", "unavailable", "fall silent", "never ready", "refuse to end"]
-QUIET = structlog.wrap_logger(None, processors=[], wrapper_class=structlog.make_filtering_bound_logger(50))
+Behaviour = Literal["serve", "return", "crash", "unavailable", "stall", "never ready", "ignore cancellation"]
+SILENT = structlog.wrap_logger(None, processors=[], wrapper_class=structlog.make_filtering_bound_logger(50))
 DRAIN_S, CLEANUP_S, GRACE_S = 2.0, 1.0, 0.5
 
 
-class Incarnation(Struct, frozen=True):
-    """What it does, after how long, and whether it listens until then."""
+class ActorRun(Struct, frozen=True):
+    """What one run of an actor does, after how many seconds, and whether it reacts to `draining` until then."""
 
-    deed: Deed
+    behaviour: Behaviour
     after_s: float
     drains: bool
 
 
 class Leaf(Struct, frozen=True):
-    """The incarnations in their order; whoever comes after them serves."""
+    """What the first runs of an actor do, in order; later runs serve until stopped."""
 
     restart: Restart
-    lives: tuple[Incarnation, ...]
+    runs: tuple[ActorRun, ...]
 
 
 class Branch(Struct, frozen=True):
@@ -55,62 +55,62 @@ class Branch(Struct, frozen=True):
     children: tuple["Leaf | Branch", ...]
 
 
-class Happened(Struct):
-    """(when, path, what), in order: start, ready and end of incarnations."""
+class Observed(Struct):
+    """(seconds, path, event), in order: start, ready and end of runs."""
 
     lines: list[tuple[float, str, str]]
     failed: bool = False
     stopping_s: float = 0.0
-    look: Snapshot | None = None
+    snapshot: Snapshot | None = None
     abandoned: tuple[str, ...] = ()
 
 
 class Actor:
-    def __init__(self, life: Incarnation, lines: list[tuple[float, str, str]]) -> None:
-        self.life, self.lines = life, lines
+    def __init__(self, planned: ActorRun, lines: list[tuple[float, str, str]]) -> None:
+        self.planned, self.lines = planned, lines
 
-    def note(self, ctx: Context, what: str) -> None:
+    def record(self, ctx: Context, what: str) -> None:
         self.lines.append((anyio.current_time(), ctx.path, what))
 
     async def run(self, ctx: Context) -> None:
-        self.note(ctx, "start")
+        self.record(ctx, "start")
         try:
-            await self.play(ctx)
+            await self.behave(ctx)
         finally:
-            self.note(ctx, "end")
+            self.record(ctx, "end")
 
-    async def play(self, ctx: Context) -> None:
-        deed = self.life.deed
-        if deed != "never ready":
-            self.note(ctx, "ready")
+    async def behave(self, ctx: Context) -> None:
+        behaviour = self.planned.behaviour
+        if behaviour != "never ready":
+            self.record(ctx, "ready")
             ctx.ready()
-        with ctx.waiting(), anyio.move_on_after(self.life.after_s):
-            await (ctx.draining.wait() if self.life.drains else anyio.sleep_forever())
+        with ctx.waiting(), anyio.move_on_after(self.planned.after_s):
+            await (ctx.draining.wait() if self.planned.drains else anyio.sleep_forever())
             return
-        if deed == "crash":
+        if behaviour == "crash":
             raise RuntimeError
-        if deed == "unavailable":
+        if behaviour == "unavailable":
             raise Unavailable("gone")
-        if deed in ("fall silent", "never ready"):
+        if behaviour in ("stall", "never ready"):
             await anyio.sleep_forever()
-        with anyio.CancelScope(shield=deed == "refuse to end"), ctx.waiting():
-            if deed == "refuse to end":
+        with anyio.CancelScope(shield=behaviour == "ignore cancellation"), ctx.waiting():
+            if behaviour == "ignore cancellation":
                 await anyio.sleep(50)
-            if deed == "serve":
+            if behaviour == "serve":
                 await ctx.draining.wait()
 
 
-SERVE = Incarnation("serve", 0.0, drains=True)
+SERVE = ActorRun("serve", 0.0, drains=True)
 
 
-def grow(tree: Leaf | Branch, name: str, lines: list[tuple[float, str, str]]) -> Child | Supervision:
+def specification(tree: Leaf | Branch, name: str, lines: list[tuple[float, str, str]]) -> Child | Supervision:
     if isinstance(tree, Branch):
-        children = tuple(grow(child, f"{name}{number}", lines) for number, child in enumerate(tree.children))
+        children = tuple(specification(child, f"{name}{number}", lines) for number, child in enumerate(tree.children))
         return Supervision(name=name, strategy=tree.strategy, bugs_max=tree.bugs_max, children=children)
-    lives = iter(tree.lives)
+    runs = iter(tree.runs)
     return Child(
         name=name,
-        start=lambda: Actor(next(lives, SERVE), lines),
+        start=lambda: Actor(next(runs, SERVE), lines),
         restart=tree.restart,
         ready_s=6,
         drain_s=DRAIN_S,
@@ -119,39 +119,39 @@ def grow(tree: Leaf | Branch, name: str, lines: list[tuple[float, str, str]]) ->
     )
 
 
-async def happen(tree: Branch, stop_at_s: float) -> Happened:
-    happened = Happened([])
+async def observe(tree: Branch, stop_at_s: float) -> Observed:
+    observed = Observed([])
     trees: list[Tree] = []
     stop = anyio.Event()
-    plan = grow(tree, "r", happened.lines)
-    assert isinstance(plan, Supervision)
+    spec = specification(tree, "r", observed.lines)
+    assert isinstance(spec, Supervision)
     async with anyio.create_task_group() as tasks:
 
         async def run() -> None:
             try:
-                await run_tree(plan, clock=LoopClock(), seed=0, log=QUIET, stop=stop, on_start=trees.append)
+                await run_tree(spec, clock=LoopClock(), seed=0, log=SILENT, stop=stop, on_start=trees.append)
             except TreeFailed:
-                happened.failed = True
-            happened.stopping_s = anyio.current_time() - began_at - stop_at_s
-            happened.look = trees[0].snapshot()
-            happened.abandoned = tuple(trees[0].abandoned)
-            happened.lines.append((anyio.current_time(), "", "over"))
+                observed.failed = True
+            observed.stopping_s = anyio.current_time() - began_at - stop_at_s
+            observed.snapshot = trees[0].snapshot()
+            observed.abandoned = tuple(trees[0].abandoned)
+            observed.lines.append((anyio.current_time(), "", "over"))
 
         began_at = anyio.current_time()
         tasks.start_soon(run)
         await anyio.sleep(stop_at_s)
         stop.set()
-    return happened
+    return observed
 
 
-incarnations = st.builds(
-    Incarnation,
-    deed=st.sampled_from(Deed.__args__),
+actor_runs = st.builds(
+    ActorRun,
+    behaviour=st.sampled_from(Behaviour.__args__),
     after_s=st.sampled_from([0.0, 0.2, 1.0, 3.0, 7.5]),
     drains=st.booleans(),
 )
 restarts = st.sampled_from(["permanent", "permanent", "transient", "temporary"])
-leaves = st.builds(Leaf, restart=restarts, lives=st.lists(incarnations, max_size=4).map(tuple))
+leaves = st.builds(Leaf, restart=restarts, runs=st.lists(actor_runs, max_size=4).map(tuple))
 
 
 def branches(children: st.SearchStrategy[Leaf | Branch]) -> st.SearchStrategy[Branch]:
@@ -167,71 +167,71 @@ trees = branches(st.one_of(leaves, leaves, branches(leaves)))
 stops = st.sampled_from([0.0, 0.1, 1.0, 2.5, 6.0, 12.3, 40.0, 200.0])
 
 
-def leaves_of(look: Snapshot) -> Iterator[Snapshot]:
-    for child in look.children:
+def leaves_of(snapshot: Snapshot) -> Iterator[Snapshot]:
+    for child in snapshot.children:
         yield from leaves_of(child)
-    if not look.children:
-        yield look
+    if not snapshot.children:
+        yield snapshot
 
 
 @given(tree=trees, stop_at_s=stops, seed=st.integers(0, 2**32))
-def test_whatever_happens(tree: Branch, stop_at_s: float, seed: int) -> None:
-    happened = run_seeded(seed, happen, tree, stop_at_s)
-    assert happened.look is not None
-    event(f"failed: {happened.failed}")
-    event(f"abandoned: {len(happened.abandoned)}")
+def test_invariants_hold_whatever_the_actors_do(tree: Branch, stop_at_s: float, seed: int) -> None:
+    observed = run_seeded(seed, observe, tree, stop_at_s)
+    assert observed.snapshot is not None
+    event(f"failed: {observed.failed}")
+    event(f"abandoned: {len(observed.abandoned)}")
 
-    everyone = list(leaves_of(happened.look))
-    assert happened.stopping_s <= len(everyone) * (DRAIN_S + CLEANUP_S + GRACE_S) + 1e-6, "a stop is bounded"
+    actors = list(leaves_of(observed.snapshot))
+    assert observed.stopping_s <= len(actors) * (DRAIN_S + CLEANUP_S + GRACE_S) + 1e-6, "a stop is bounded"
 
-    over = [what for _, _, what in happened.lines].index("over")
+    over = [what for _, _, what in observed.lines].index("over")
     running: Counter[str] = Counter()
-    for _, path, what in happened.lines[:over]:
+    for _, path, what in observed.lines[:over]:
         running[path] += {"start": 1, "end": -1}.get(what, 0)
-    assert +running == Counter(happened.abandoned), "nobody outlives the tree unreported"
-    late = {what for _, _, what in happened.lines[over + 1 :]}
+    assert +running == Counter(observed.abandoned), "no actor outlives the tree unreported"
+    late = {what for _, _, what in observed.lines[over + 1 :]}
     assert late <= {"end"}, "nothing starts after the end"
 
-    for leaf in everyone:
+    for leaf in actors:
         assert leaf.phase in ("stopped", "failed")
-        times = [line for line in happened.lines[:over] if line[1] == leaf.path]
+        times = [line for line in observed.lines[:over] if line[1] == leaf.path]
         most = 0
         alive = 0
         for _, _, what in times:
             alive += {"start": 1, "end": -1}.get(what, 0)
             most = max(most, alive)
-        refusals = sum(life.deed == "refuse to end" for life in lives_of(tree, leaf.path))
-        assert most <= 1 + refusals, "one incarnation at a time, but for those abandoned"
+        abandonments = sum(planned.behaviour == "ignore cancellation" for planned in runs_of(tree, leaf.path))
+        assert most <= 1 + abandonments, "one run at a time, except abandoned ones"
 
-    if happened.failed:
-        assert happened.look.bugs == 1
-    assert all(child.phase in ("stopped", "failed") for child in happened.look.children)
+    if observed.failed:
+        assert observed.snapshot.bugs == 1
+    assert all(child.phase in ("stopped", "failed") for child in observed.snapshot.children)
 
 
-def lives_of(tree: Leaf | Branch, path: str) -> tuple[Incarnation, ...]:
-    """Names spell the way: `r/r0/r01` is the second child of the first child."""
+def runs_of(tree: Leaf | Branch, path: str) -> tuple[ActorRun, ...]:
+    """The path of a child, from its name: `r01` is `r/r0/r01`, the second child of the first child."""
     for digit in path.rpartition("/")[2][1:]:
         assert isinstance(tree, Branch)
         tree = tree.children[int(digit)]
     assert isinstance(tree, Leaf)
-    return tree.lives
+    return tree.runs
 
 
 @given(tree=trees, stop_at_s=stops, seed=st.integers(0, 2**32))
-def test_nobody_starts_before_its_elders_were_ready_or_done(tree: Branch, stop_at_s: float, seed: int) -> None:
-    happened = run_seeded(seed, happen, tree, stop_at_s)
+def test_no_child_starts_before_earlier_siblings_are_ready_or_ended(tree: Branch, stop_at_s: float, seed: int) -> None:
+    observed = run_seeded(seed, observe, tree, stop_at_s)
     settled: set[str] = set()
     started: set[str] = set()
-    for _, path, what in happened.lines:
+    for _, path, what in observed.lines:
         parent, _, name = path.rpartition("/")
         if what == "start" and path not in started:
             started.add(path)
-            elders = {f"{parent}/{name[:-1]}{number}" for number in range(int(name[-1]))}
-            assert {elder for elder in elders if elder in started} <= settled
+            earlier = {f"{parent}/{name[:-1]}{number}" for number in range(int(name[-1]))}
+            assert {sibling for sibling in earlier if sibling in started} <= settled
         if what in ("ready", "end"):
             settled.add(path)
 
 
 @given(tree=trees, stop_at_s=stops, seed=st.integers(0, 2**32))
-def test_one_seed_is_one_story(tree: Branch, stop_at_s: float, seed: int) -> None:
-    assert run_seeded(seed, happen, tree, stop_at_s) == run_seeded(seed, happen, tree, stop_at_s)
+def test_one_seed_gives_one_sequence_of_events(tree: Branch, stop_at_s: float, seed: int) -> None:
+    assert run_seeded(seed, observe, tree, stop_at_s) == run_seeded(seed, observe, tree, stop_at_s)

@@ -16,7 +16,7 @@ from airy.actors.runtime import (
     TimedOut,
 )
 from airy.actors.runtime.mailbox import YIELD_EVERY
-from tests.kit.stage import acting, idle, running
+from tests.kit.running_tree import actor_of, idle, running
 
 STEADY = Backoff(initial_s=1, factor=1, ceiling_s=1, jitter=0)
 
@@ -25,7 +25,7 @@ class Double(Request[int], frozen=True):
     number: int
 
 
-async def test_messages_come_in_the_order_they_were_told() -> None:
+async def test_messages_are_received_in_the_order_they_were_sent() -> None:
     mailbox: Mailbox[int] = Mailbox(10)
     for number in range(5):
         await mailbox.address.tell(number)
@@ -41,7 +41,7 @@ async def test_tell_waits_while_full_and_offer_refuses() -> None:
     assert await mailbox.get_batch(10) == [0, 1]
 
 
-async def test_those_who_wait_for_a_place_get_it_in_their_order_and_nobody_overtakes() -> None:
+async def test_waiting_senders_are_admitted_in_order_and_none_overtakes() -> None:
     mailbox: Mailbox[int] = Mailbox(1)
     mailbox.address.offer(0)
     async with anyio.create_task_group() as tasks:
@@ -54,7 +54,7 @@ async def test_those_who_wait_for_a_place_get_it_in_their_order_and_nobody_overt
     assert taken == [0, 1, 2, 3, 4, 5]
 
 
-async def test_a_batch_makes_room_for_those_who_wait() -> None:
+async def test_taking_a_batch_admits_waiting_senders() -> None:
     mailbox: Mailbox[int] = Mailbox(2)
     while mailbox.address.offer(0):
         pass
@@ -66,7 +66,7 @@ async def test_a_batch_makes_room_for_those_who_wait() -> None:
         assert mailbox.used == 2
 
 
-async def test_a_teller_that_is_cancelled_while_it_waits_has_said_nothing() -> None:
+async def test_a_tell_cancelled_while_waiting_queues_nothing() -> None:
     mailbox: Mailbox[int] = Mailbox(1)
     mailbox.address.offer(0)
     with anyio.move_on_after(1):
@@ -88,7 +88,7 @@ async def test_control_messages_overtake_data_and_keep_their_own_order() -> None
     assert [await mailbox.get(), await mailbox.get()] == ["control 3", "data 2"]
 
 
-async def test_a_full_data_lane_does_not_hold_up_control_and_control_is_bounded_too() -> None:
+async def test_a_full_data_queue_does_not_block_control_and_control_is_bounded_too() -> None:
     mailbox: Mailbox[int] = Mailbox(1, control_capacity=2)
     assert mailbox.address.offer(1)
     await mailbox.address.tell_control(2)
@@ -98,7 +98,7 @@ async def test_a_full_data_lane_does_not_hold_up_control_and_control_is_bounded_
     assert limit.cancelled_caught
 
 
-async def test_a_batch_is_what_is_there_and_never_empty() -> None:
+async def test_a_batch_holds_what_is_queued_and_is_never_empty() -> None:
     mailbox: Mailbox[int] = Mailbox(10)
     async with anyio.create_task_group() as tasks:
 
@@ -113,24 +113,24 @@ async def test_a_batch_is_what_is_there_and_never_empty() -> None:
         mailbox.address.offer(number)
     assert await mailbox.get_batch(3) == [0, 1, 2]
     assert await mailbox.get_batch(3) == [3, 4]
-    with pytest.raises(ValueError, match="room for a message"):
+    with pytest.raises(ValueError, match="at least 1"):
         await mailbox.get_batch(0)
 
 
 @pytest.mark.parametrize("batch", [1, 7])
-async def test_a_receiver_that_never_waits_still_gives_way(batch: int) -> None:
+async def test_a_receiver_that_never_waits_still_yields(batch: int) -> None:
     mailbox: Mailbox[int] = Mailbox(10 * YIELD_EVERY)
     while mailbox.address.offer(0):
         pass
     seen = []
 
-    async def look() -> None:
+    async def snapshot() -> None:
         while mailbox.used:
             seen.append(mailbox.used)
             await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(look)
+        tasks.start_soon(snapshot)
         while mailbox.used:
             await (mailbox.get() if batch == 1 else mailbox.get_batch(batch))
     assert len(seen) >= 8
@@ -157,13 +157,13 @@ async def test_a_receiver_that_is_cancelled_loses_no_message() -> None:
     assert received == list(range(9 * YIELD_EVERY))
 
 
-def test_a_mailbox_without_room_is_refused() -> None:
-    with pytest.raises(ValueError, match="room for a message"):
+def test_a_mailbox_without_capacity_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
         Mailbox(0)
 
 
 class Doubler:
-    """Doubles numbers; a negative one is its death, and zero keeps it busy for ever."""
+    """Doubles numbers; a negative one crashes it, and zero blocks it for ever."""
 
     def __init__(self, mailbox: Mailbox[Double], handled: list[int]) -> None:
         self.mailbox, self.handled = mailbox, handled
@@ -182,7 +182,7 @@ class Doubler:
                 self.mailbox.reply(request, 2 * request.number)
 
 
-class Play:
+class DoublerSystem:
     def __init__(self, *, restart: Restart = "permanent") -> None:
         self.mailbox: Mailbox[Double] = Mailbox(10)
         self.handled: list[int] = []
@@ -193,8 +193,8 @@ class Play:
             drain_s=0,
             mailbox=self.mailbox,
         )
-        keeper = Child(name="keeper", start=acting(idle))
-        self.plan = Supervision(name="airy", children=(child, keeper), backoff=STEADY)
+        sibling = Child(name="sibling", start=actor_of(idle))
+        self.spec = Supervision(name="airy", children=(child, sibling), backoff=STEADY)
 
     async def ask(self, number: int, *, within_s: float = 10.0) -> tuple[int | str, float]:
         """The answer, or the name of what came instead, and after how long."""
@@ -207,12 +207,12 @@ class Play:
         return answer, round(anyio.current_time() - began_at, 3)
 
 
-async def asked(play: Play, *numbers: int) -> list[tuple[int | str, float]]:
-    """The answers to questions asked at the same time, in their order."""
+async def asked(system: DoublerSystem, *numbers: int) -> list[tuple[int | str, float]]:
+    """The replies to requests made at the same time, in their order."""
     answers = {}
 
     async def ask(number: int) -> None:
-        answers[number] = await play.ask(number)
+        answers[number] = await system.ask(number)
 
     async with anyio.create_task_group() as tasks:
         for number in numbers:
@@ -221,96 +221,96 @@ async def asked(play: Play, *numbers: int) -> list[tuple[int | str, float]]:
     return [answers[number] for number in numbers]
 
 
-async def test_a_question_gets_its_answer() -> None:
-    play = Play()
-    async with running(play.plan):
-        assert await play.ask(21) == (42, 0.1)
+async def test_a_request_gets_its_reply() -> None:
+    system = DoublerSystem()
+    async with running(system.spec):
+        assert await system.ask(21) == (42, 0.1)
 
 
-async def test_the_same_message_asked_twice_is_two_questions() -> None:
-    play = Play()
+async def test_the_same_message_asked_twice_is_two_requests() -> None:
+    system = DoublerSystem()
     same = Double(4)
     answers = []
 
     async def ask() -> None:
-        answers.append(await play.mailbox.address.ask(same, within_s=5))
+        answers.append(await system.mailbox.address.ask(same, within_s=5))
 
-    async with running(play.plan), anyio.create_task_group() as tasks:
+    async with running(system.spec), anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
         tasks.start_soon(ask)
     assert answers == [8, 8]
 
 
-async def test_an_answer_that_comes_too_late_reaches_nobody() -> None:
-    play = Play()
-    async with running(play.plan):
-        assert await play.ask(1, within_s=0.05) == ("TimedOut", 0.05)
+async def test_a_reply_after_the_timeout_is_dropped() -> None:
+    system = DoublerSystem()
+    async with running(system.spec):
+        assert await system.ask(1, within_s=0.05) == ("TimedOut", 0.05)
         await anyio.sleep(1)
-        assert play.handled == [1]
-        assert await play.ask(2) == (4, 0.1)
+        assert system.handled == [1]
+        assert await system.ask(2) == (4, 0.1)
 
 
-async def test_a_question_may_time_out_while_it_waits_for_a_place() -> None:
-    play = Play()
-    async with running(play.plan):
+async def test_a_request_may_time_out_while_it_waits_to_be_queued() -> None:
+    system = DoublerSystem()
+    async with running(system.spec):
         for _ in range(12):
-            play.mailbox.address.offer(Double(0))
+            system.mailbox.address.offer(Double(0))
             await anyio.sleep(0.01)
-        while play.mailbox.address.offer(Double(0)):
+        while system.mailbox.address.offer(Double(0)):
             pass
-        assert await play.ask(1, within_s=3) == ("TimedOut", 3.0)
-        assert play.mailbox.used == 10
+        assert await system.ask(1, within_s=3) == ("TimedOut", 3.0)
+        assert system.mailbox.used == 10
 
 
-async def test_the_address_survives_a_restart_and_what_was_queued_is_answered_by_the_successor() -> None:
-    play = Play()
-    async with running(play.plan) as stage:
+async def test_the_address_survives_a_restart_and_queued_requests_are_answered_by_the_restarted_actor() -> None:
+    system = DoublerSystem()
+    async with running(system.spec) as tree:
         await anyio.sleep(1)
-        first, second = await asked(play, -1, 5)
+        first, second = await asked(system, -1, 5)
         assert first[0] == "Crashed"
         assert second[0] == 10
         assert second[1] > 1.0
-        assert stage.look("doubler").restarts == 1
+        assert tree.snapshot("doubler").restarts == 1
 
 
-async def test_what_an_incarnation_has_taken_is_not_delivered_again_and_its_questions_fail() -> None:
-    play = Play()
-    play.mailbox.address.offer(Double(1))
-    async with running(play.plan):
+async def test_messages_taken_before_a_crash_are_not_redelivered_and_their_requests_fail() -> None:
+    system = DoublerSystem()
+    system.mailbox.address.offer(Double(1))
+    async with running(system.spec):
         await anyio.sleep(0.05)
-        answers = await asked(play, -1, 2, 3)
+        answers = await asked(system, -1, 2, 3)
         assert [answer for answer, _ in answers] == ["Crashed"] * 3
         await anyio.sleep(5)
-        assert await play.ask(4) == (8, 0.1)
-    assert play.handled == [1, -1, 4]
+        assert await system.ask(4) == (8, 0.1)
+    assert system.handled == [1, -1, 4]
 
 
-async def test_nobody_waits_for_an_actor_that_has_ended_for_good() -> None:
-    play = Play(restart="temporary")
-    async with running(play.plan):
+async def test_sending_to_an_actor_that_has_ended_for_good_fails_at_once() -> None:
+    system = DoublerSystem(restart="temporary")
+    async with running(system.spec):
         await anyio.sleep(1)
-        first, second = await asked(play, -1, 5)
+        first, second = await asked(system, -1, 5)
         assert (first[0], second[0]) == ("Crashed", "Crashed")
-        assert (await play.ask(1))[0] == "Crashed"
-        with pytest.raises(Crashed, match="takes no more messages"):
-            await play.mailbox.address.tell(Double(1))
-        assert not play.mailbox.address.offer(Double(1))
+        assert (await system.ask(1))[0] == "Crashed"
+        with pytest.raises(Crashed, match="accepts no more messages"):
+            await system.mailbox.address.tell(Double(1))
+        assert not system.mailbox.address.offer(Double(1))
 
 
-async def test_those_who_wait_for_a_place_are_told_when_the_tree_ends() -> None:
-    play = Play()
+async def test_waiting_senders_fail_when_the_tree_ends() -> None:
+    system = DoublerSystem()
     turned_away = []
 
     async def tell() -> None:
         try:
-            await play.mailbox.address.tell(Double(1))
+            await system.mailbox.address.tell(Double(1))
         except Crashed:
             turned_away.append(anyio.current_time())
 
-    async with anyio.create_task_group() as tasks, running(play.plan):
-        play.mailbox.address.offer(Double(0))
+    async with anyio.create_task_group() as tasks, running(system.spec):
+        system.mailbox.address.offer(Double(0))
         await anyio.sleep(1)
-        while play.mailbox.address.offer(Double(0)):
+        while system.mailbox.address.offer(Double(0)):
             pass
         tasks.start_soon(tell)
         await anyio.sleep(1)
@@ -319,15 +319,15 @@ async def test_those_who_wait_for_a_place_are_told_when_the_tree_ends() -> None:
     assert turned_away == [ended_at]
 
 
-async def test_a_mailbox_works_again_when_its_tree_is_run_again() -> None:
-    play = Play()
+async def test_a_mailbox_reopens_when_its_tree_runs_again() -> None:
+    system = DoublerSystem()
     for _ in range(2):
-        async with running(play.plan):
-            assert await play.ask(3) == (6, 0.1)
+        async with running(system.spec):
+            assert await system.ask(3) == (6, 0.1)
 
 
-async def test_a_question_that_waits_for_a_place_survives_a_crash() -> None:
-    """It was never taken: the successor answers it."""
+async def test_a_request_that_waits_to_be_queued_survives_a_crash() -> None:
+    """It was never taken: the restarted actor replies."""
     mailbox: Mailbox[Double] = Mailbox(1)
     first, second = Double(1), Double(2)
     mailbox.address.offer(first)
@@ -339,15 +339,15 @@ async def test_a_question_that_waits_for_a_place_survives_a_crash() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
         await anyio.sleep(1)
-        mailbox.release("the first incarnation crashed")
+        mailbox.release("the first run crashed")
         assert [await mailbox.get(), await mailbox.get()] == [first, second]
         mailbox.reply(second, 4)
     assert answers == [4]
 
 
-async def test_questions_that_timed_out_are_forgotten() -> None:
+async def test_requests_that_timed_out_are_discarded() -> None:
     mailbox: Mailbox[Double] = Mailbox(100)
     for number in range(50):
         with pytest.raises(TimedOut):
             await mailbox.address.ask(Double(number), within_s=1)
-    assert len(mailbox._questions) == 0
+    assert len(mailbox._pending_replies) == 0

@@ -1,36 +1,36 @@
-"""Who is restarted together with the one that crashed."""
+"""Which siblings each strategy restarts with the crashed child."""
 
 import anyio
 import pytest
 
 from airy.actors.runtime import Backoff, Child, Context, Strategy, Supervision
 from airy.errors import Unavailable
-from tests.kit.stage import Journal, acting, idle, noting, running
+from tests.kit.running_tree import EventLog, actor_of, idle, recording, running
 
 STEADY = Backoff(initial_s=1, factor=1, ceiling_s=1, jitter=0)
 
 
-class Play:
+class Siblings:
     """Four siblings a b c d; `crash(name)` makes one of them fail now."""
 
     def __init__(self, strategy: Strategy, *, error: Exception | None = None, temporary: str = "") -> None:
-        self.journal = Journal()
+        self.events = EventLog()
         self.error = error or RuntimeError("boom")
         self.falls = {name: anyio.Event() for name in "abcd"}
         children = tuple(
             Child(
                 name=name,
-                start=acting(noting(self.journal, self.act)),
+                start=actor_of(recording(self.events, self.act)),
                 restart="temporary" if name in temporary else "permanent",
             )
             for name in "abcd"
         )
-        self.plan = Supervision(name="airy", strategy=strategy, children=children, backoff=STEADY)
+        self.spec = Supervision(name="airy", strategy=strategy, children=children, backoff=STEADY)
 
     async def act(self, ctx: Context) -> None:
         name = ctx.path[-1]
         await anyio.sleep(0.1)
-        self.journal.note(ctx.path, "ready")
+        self.events.record(ctx.path, "ready")
         ctx.ready()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._fall, name)
@@ -44,25 +44,25 @@ class Play:
         raise self.error
 
     async def crash(self, name: str, *, and_wait_s: float = 5.0) -> list[str]:
-        """What was said from the crash on."""
-        self.journal.lines.clear()
+        """What was happened from the crash on."""
+        self.events.lines.clear()
         self.falls[name].set()
         await anyio.sleep(and_wait_s)
-        return self.journal.words("crash", "return", "start", "ready")
+        return self.events.lines_of("crash", "return", "start", "ready")
 
 
 async def test_one_for_one_restarts_the_crashed_child_alone() -> None:
-    play = Play("one_for_one")
-    async with running(play.plan):
+    siblings = Siblings("one_for_one")
+    async with running(siblings.spec):
         await anyio.sleep(5)
-        assert await play.crash("b") == ["b crash", "b start", "b ready"]
+        assert await siblings.crash("b") == ["b crash", "b start", "b ready"]
 
 
-async def test_rest_for_one_stops_the_younger_in_reverse_and_starts_them_again_in_order() -> None:
-    play = Play("rest_for_one")
-    async with running(play.plan) as stage:
+async def test_rest_for_one_stops_later_siblings_in_reverse_and_restarts_them_in_order() -> None:
+    siblings = Siblings("rest_for_one")
+    async with running(siblings.spec) as system:
         await anyio.sleep(5)
-        assert await play.crash("b") == [
+        assert await siblings.crash("b") == [
             "b crash",
             "d return",
             "c return",
@@ -73,16 +73,16 @@ async def test_rest_for_one_stops_the_younger_in_reverse_and_starts_them_again_i
             "d start",
             "d ready",
         ]
-        assert stage.tree.ready
-        assert [stage.look(name).bugs for name in "abcd"] == [0, 1, 0, 0]
-        assert [stage.look(name).restarts for name in "abcd"] == [0, 1, 1, 1]
+        assert system.tree.ready
+        assert [system.snapshot(name).bugs for name in "abcd"] == [0, 1, 0, 0]
+        assert [system.snapshot(name).restarts for name in "abcd"] == [0, 1, 1, 1]
 
 
-async def test_one_for_all_stops_everybody_in_reverse_and_starts_them_again_in_order() -> None:
-    play = Play("one_for_all")
-    async with running(play.plan) as stage:
+async def test_one_for_all_stops_all_siblings_in_reverse_and_restarts_them_in_order() -> None:
+    siblings = Siblings("one_for_all")
+    async with running(siblings.spec) as system:
         await anyio.sleep(5)
-        assert await play.crash("c") == [
+        assert await siblings.crash("c") == [
             "c crash",
             "d return",
             "b return",
@@ -96,28 +96,28 @@ async def test_one_for_all_stops_everybody_in_reverse_and_starts_them_again_in_o
             "d start",
             "d ready",
         ]
-        assert play.journal.times("a", "start")[0] - play.journal.times("a", "return")[0] == 1.0
-        assert stage.tree.ready
+        assert siblings.events.times("a", "start")[0] - siblings.events.times("a", "return")[0] == 1.0
+        assert system.tree.ready
 
 
 @pytest.mark.parametrize("strategy", ["rest_for_one", "one_for_all"])
-async def test_a_missing_dependency_moves_the_same_siblings_as_a_bug(strategy: Strategy) -> None:
-    play = Play(strategy, error=Unavailable("gone"))
-    async with running(play.plan) as stage:
+async def test_an_unavailable_dependency_restarts_the_same_siblings_as_a_bug(strategy: Strategy) -> None:
+    siblings = Siblings(strategy, error=Unavailable("gone"))
+    async with running(siblings.spec) as system:
         await anyio.sleep(5)
-        said = await play.crash("a")
-        assert said[:4] == ["a crash", "d return", "c return", "b return"]
-        assert said[-1] == "d ready"
-        assert [stage.look(name).bugs for name in "abcd"] == [0, 0, 0, 0]
+        happened = await siblings.crash("a")
+        assert happened[:4] == ["a crash", "d return", "c return", "b return"]
+        assert happened[-1] == "d ready"
+        assert [system.snapshot(name).bugs for name in "abcd"] == [0, 0, 0, 0]
 
 
-async def test_an_elder_that_crashes_while_its_younger_restart_starts_the_rest_over() -> None:
-    play = Play("rest_for_one")
-    async with running(play.plan) as stage:
+async def test_an_earlier_sibling_that_crashes_while_later_ones_restart_restarts_them_again() -> None:
+    siblings = Siblings("rest_for_one")
+    async with running(siblings.spec) as system:
         await anyio.sleep(5)
-        await play.crash("c", and_wait_s=0.5)
-        said = await play.crash("a")
-        assert said == [
+        await siblings.crash("c", and_wait_s=0.5)
+        happened = await siblings.crash("a")
+        assert happened == [
             "a crash",
             "b return",
             "a start",
@@ -129,37 +129,37 @@ async def test_an_elder_that_crashes_while_its_younger_restart_starts_the_rest_o
             "d start",
             "d ready",
         ]
-        assert stage.tree.ready
+        assert system.tree.ready
 
 
-async def test_a_temporary_sibling_is_stopped_and_stays_so() -> None:
-    play = Play("one_for_all", temporary="b")
-    async with running(play.plan) as stage:
+async def test_a_temporary_sibling_is_stopped_and_not_restarted() -> None:
+    siblings = Siblings("one_for_all", temporary="b")
+    async with running(siblings.spec) as system:
         await anyio.sleep(5)
-        said = await play.crash("a")
-        assert "b return" in said
-        assert "b start" not in said
-        assert stage.tree.ready
+        happened = await siblings.crash("a")
+        assert "b return" in happened
+        assert "b start" not in happened
+        assert system.tree.ready
 
 
-async def test_a_temporary_sibling_that_had_no_turn_yet_still_gets_it() -> None:
-    play = Play("one_for_all", temporary="d")
-    async with running(play.plan) as stage:
+async def test_a_temporary_sibling_that_was_not_started_yet_is_still_started() -> None:
+    siblings = Siblings("one_for_all", temporary="d")
+    async with running(siblings.spec) as system:
         await anyio.sleep(0.15)
-        said = await play.crash("a")
-        assert said[-2:] == ["d start", "d ready"]
-        assert stage.tree.ready
+        happened = await siblings.crash("a")
+        assert happened[-2:] == ["d start", "d ready"]
+        assert system.tree.ready
 
 
-async def test_the_crash_of_a_temporary_child_moves_nobody() -> None:
-    play = Play("one_for_all", temporary="b")
-    async with running(play.plan):
+async def test_the_crash_of_a_temporary_child_restarts_no_sibling() -> None:
+    siblings = Siblings("one_for_all", temporary="b")
+    async with running(siblings.spec):
         await anyio.sleep(5)
-        assert await play.crash("b") == ["b crash"]
+        assert await siblings.crash("b") == ["b crash"]
 
 
-async def test_who_is_done_stays_done_when_its_siblings_restart() -> None:
-    journal = Journal()
+async def test_a_child_that_has_ended_is_not_started_when_its_siblings_restart() -> None:
+    events = EventLog()
     fall = anyio.Event()
 
     async def work(ctx: Context) -> None:
@@ -174,20 +174,20 @@ async def test_who_is_done_stays_done_when_its_siblings_restart() -> None:
         raise RuntimeError("boom")
 
     children = (
-        Child(name="job", start=acting(noting(journal, work)), restart="transient"),
-        Child(name="a", start=acting(noting(journal, crash_once))),
+        Child(name="job", start=actor_of(recording(events, work)), restart="transient"),
+        Child(name="a", start=actor_of(recording(events, crash_once))),
     )
-    plan = Supervision(name="airy", strategy="one_for_all", children=children, backoff=STEADY)
-    async with running(plan) as stage:
+    spec = Supervision(name="airy", strategy="one_for_all", children=children, backoff=STEADY)
+    async with running(spec) as system:
         await anyio.sleep(1)
         fall.set()
         await anyio.sleep(5)
-        assert stage.tree.ready
-    assert journal.words("start") == ["job start", "a start", "a start"]
+        assert system.tree.ready
+    assert events.lines_of("start") == ["job start", "a start", "a start"]
 
 
 async def test_a_nested_supervisor_is_stopped_and_restarted_as_one_sibling() -> None:
-    journal = Journal()
+    events = EventLog()
     fall = anyio.Event()
 
     async def crash_once(ctx: Context) -> None:
@@ -199,16 +199,16 @@ async def test_a_nested_supervisor_is_stopped_and_restarted_as_one_sibling() -> 
         raise RuntimeError("boom")
 
     inner = Supervision(
-        name="inner", children=tuple(Child(name=name, start=acting(noting(journal, idle))) for name in "xy")
+        name="inner", children=tuple(Child(name=name, start=actor_of(recording(events, idle))) for name in "xy")
     )
-    children = (Child(name="a", start=acting(noting(journal, crash_once))), inner)
-    plan = Supervision(name="airy", strategy="rest_for_one", children=children, backoff=STEADY)
-    async with running(plan) as stage:
+    children = (Child(name="a", start=actor_of(recording(events, crash_once))), inner)
+    spec = Supervision(name="airy", strategy="rest_for_one", children=children, backoff=STEADY)
+    async with running(spec) as system:
         await anyio.sleep(1)
-        journal.lines.clear()
+        events.lines.clear()
         fall.set()
         await anyio.sleep(5)
-        assert journal.words() == ["a crash", "y return", "x return", "a start", "x start", "y start"]
-        assert stage.look("inner").bugs == 0
-        assert stage.look("inner").restarts == 1
-        assert stage.tree.ready
+        assert events.lines_of() == ["a crash", "y return", "x return", "a start", "x start", "y start"]
+        assert system.snapshot("inner").bugs == 0
+        assert system.snapshot("inner").restarts == 1
+        assert system.tree.ready

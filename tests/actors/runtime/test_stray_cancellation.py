@@ -1,23 +1,23 @@
-"""A cancellation that nobody asked for is a crash, on either event loop."""
+"""A cancellation not requested by the supervisor is a crash, on either event loop."""
 
-import asyncio  # noqa: TID251 -- what libraries do with it is the subject
+import asyncio  # noqa: TID251 -- the tests exercise libraries that use it
 from contextlib import suppress
 
 import anyio
 import pytest
 
 from airy.actors.runtime import Backoff, Child, Context, Supervision
-from airy.actors.runtime.failure import essence
-from tests.kit.stage import Journal, Script, acting, idle, noting, running
-from tests.kit.world import asyncio_world
+from airy.actors.runtime.failure import primary_error
+from tests.kit.event_loops import asyncio_backend
+from tests.kit.running_tree import ActorBody, EventLog, actor_of, idle, recording, running
 
 STEADY = Backoff(initial_s=1, factor=1, ceiling_s=1, jitter=0)
-STRAY = "StrayCancellation: cancelled by nobody: something it awaited was cancelled from elsewhere"
-asyncio_only = pytest.mark.parametrize("anyio_backend", [asyncio_world()], ids=["asyncio"])
+STRAY = "StrayCancellation: cancelled, but not by its supervisor: something it awaited was cancelled elsewhere"
+asyncio_only = pytest.mark.parametrize("anyio_backend", [asyncio_backend()], ids=["asyncio"])
 
 
 async def someone_elses_cancellation() -> BaseException:
-    """The error that a cancelled scope delivers, kept by code that should have let it go."""
+    """The error that a cancelled scope raises, captured by code that should have re-raised it."""
     with anyio.CancelScope() as scope:
         scope.cancel()
         try:
@@ -27,9 +27,9 @@ async def someone_elses_cancellation() -> BaseException:
     raise AssertionError
 
 
-async def survived(script: Script) -> bool:
-    """Plays a script once, next to a sibling: True if one bug was counted and only the actor restarted."""
-    journal, falls = Journal(), [True]
+async def restarted_alone(body: ActorBody) -> bool:
+    """Runs a body once, next to a sibling: True if one bug was counted and only that actor restarted."""
+    events, falls = EventLog(), [True]
 
     async def once(ctx: Context) -> None:
         ctx.ready()
@@ -37,32 +37,32 @@ async def survived(script: Script) -> bool:
             await idle(ctx)
             return
         falls.clear()
-        await script(ctx)
+        await body(ctx)
 
     children = (
-        Child(name="a", start=acting(noting(journal, once))),
-        Child(name="b", start=acting(noting(journal, idle))),
+        Child(name="a", start=actor_of(recording(events, once))),
+        Child(name="b", start=actor_of(recording(events, idle))),
     )
-    async with running(Supervision(name="airy", children=children, backoff=STEADY)) as stage:
+    async with running(Supervision(name="airy", children=children, backoff=STEADY)) as system:
         await anyio.sleep(5)
-        assert stage.tree.ready
-        assert stage.look("a").error == STRAY
-        assert stage.look("a").bugs == 1
-    return journal.times("b", "start") == [0.0] and journal.words("start").count("a start") == 2
+        assert system.tree.ready
+        assert system.snapshot("a").error == STRAY
+        assert system.snapshot("a").bugs == 1
+    return events.times("b", "start") == [0.0] and events.lines_of("start").count("a start") == 2
 
 
 async def test_a_cancellation_that_escaped_its_scope() -> None:
     async def leak(ctx: Context) -> None:
         raise await someone_elses_cancellation()
 
-    assert await survived(leak)
+    assert await restarted_alone(leak)
 
 
 async def test_a_cancellation_that_escaped_inside_a_group() -> None:
     async def leak(ctx: Context) -> None:
         raise BaseExceptionGroup("one", [await someone_elses_cancellation()])
 
-    assert await survived(leak)
+    assert await restarted_alone(leak)
 
 
 @asyncio_only
@@ -72,7 +72,7 @@ async def test_a_future_that_is_cancelled_by_its_owner() -> None:
         future.cancel()
         await future
 
-    assert await survived(await_a_lost_future)
+    assert await restarted_alone(await_a_lost_future)
 
 
 @asyncio_only
@@ -82,7 +82,7 @@ async def test_a_library_that_cancels_the_actors_own_task() -> None:
         asyncio.get_running_loop().call_later(1, task.cancel)
         await anyio.sleep(2)
 
-    assert await survived(cancelled_by_a_library)
+    assert await restarted_alone(cancelled_by_a_library)
 
 
 @asyncio_only
@@ -92,20 +92,20 @@ async def test_a_library_task_that_is_cancelled_while_awaited() -> None:
         asyncio.get_running_loop().call_later(1, task.cancel)
         await task
 
-    assert await survived(await_a_cancelled_task)
+    assert await restarted_alone(await_a_cancelled_task)
 
 
 async def test_a_bug_beside_a_cancellation_is_the_bug() -> None:
     async def both(ctx: Context) -> None:
         raise BaseExceptionGroup("two", [await someone_elses_cancellation(), KeyError("k")])
 
-    child = Child(name="a", start=acting(both))
-    async with running(Supervision(name="airy", children=(child,), backoff=STEADY)) as stage:
+    child = Child(name="a", start=actor_of(both))
+    async with running(Supervision(name="airy", children=(child,), backoff=STEADY)) as system:
         await anyio.sleep(0.5)
-        assert stage.look("a").error == "KeyError: 'k'"
+        assert system.snapshot("a").error == "KeyError: 'k'"
 
 
-async def test_the_cancellation_of_a_stop_is_not_stray_however_it_comes_out() -> None:
+async def test_the_cancellation_of_a_stop_is_not_stray_in_whatever_form_it_is_raised() -> None:
     async def wrap(ctx: Context) -> None:
         ctx.ready()
         try:
@@ -114,11 +114,11 @@ async def test_the_cancellation_of_a_stop_is_not_stray_however_it_comes_out() ->
         except anyio.get_cancelled_exc_class() as cancelled:
             raise BaseExceptionGroup("wrapped", [cancelled]) from None
 
-    child = Child(name="a", start=acting(wrap), drain_s=1)
-    async with running(Supervision(name="airy", children=(child,))) as stage:
+    child = Child(name="a", start=actor_of(wrap), drain_s=1)
+    async with running(Supervision(name="airy", children=(child,))) as system:
         await anyio.sleep(5)
-    assert stage.look("a").error is None
-    assert stage.look("a").bugs == 0
+    assert system.snapshot("a").error is None
+    assert system.snapshot("a").bugs == 0
 
 
 @asyncio_only
@@ -129,16 +129,16 @@ async def test_a_library_may_answer_a_stop_with_a_cancellation_of_its_own() -> N
             await anyio.sleep_forever()
         raise asyncio.CancelledError
 
-    child = Child(name="a", start=acting(cancel_anew), drain_s=1)
-    async with running(Supervision(name="airy", children=(child,))) as stage:
+    child = Child(name="a", start=actor_of(cancel_anew), drain_s=1)
+    async with running(Supervision(name="airy", children=(child,))) as system:
         await anyio.sleep(5)
-    assert stage.look("a").error is None
+    assert system.snapshot("a").error is None
 
 
 @asyncio_only
-async def test_an_interrupt_is_not_the_supervisors_to_keep() -> None:
+async def test_an_interrupt_passes_through_the_supervisor() -> None:
     """Python delivers Ctrl-C and exits as exceptions; the runner must see them."""
     mixed = BaseExceptionGroup("mixed", [KeyboardInterrupt(), KeyError()])
     for error in (KeyboardInterrupt(), SystemExit(3), mixed):
         with pytest.raises(type(error)):
-            essence(error)
+            primary_error(error)

@@ -1,4 +1,4 @@
-"""`make cluster`: Kafka, Redis, two processes of every component and a front, with the demonstration, until Ctrl-C."""
+"""`make cluster`: Kafka, Redis, two processes of every component and a proxy, with the demo, until Ctrl-C."""
 
 import argparse
 import signal
@@ -10,17 +10,17 @@ from pathlib import Path
 import anyio
 import structlog
 
-from airy.addresses import ANYWHERE
-from airy.client import Client
+from airy.api_client import ApiClient
 from airy.clock import SystemClock
-from airy.fetch_aiohttp import AiohttpFetch
+from airy.egress import UNRESTRICTED
+from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
 from airy.sim.bot import Bot
 from airy.sim.demo import PageConnector
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour
 from tests.kit.cluster.cluster import Cluster
+from tests.kit.lifecycle import RecordingLifecycle
 from tests.kit.process import TOKEN, messenger
-from tests.kit.pulse import LonePulse
 from tests.kit.servers.child import NotStarted
 from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.missing import Missing
@@ -35,7 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make cluster", description=__doc__)
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--replicas", type=int, default=2, help="processes of each component")
-    parser.add_argument("--port", type=int, default=8080, help="of the front; 0: any free one")
+    parser.add_argument("--port", type=int, default=8080, help="of the proxy; 0: any free one")
     parser.add_argument("--for", dest="for_s", type=float, default=float("inf"), help="so many seconds")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster, redis: RedisServer) -> None:
-    async with messenger(LIVELY, customers=CUSTOMERS) as (sim, graph_url), AiohttpFetch(ANYWHERE) as fetch:
+    async with messenger(LIVELY, customers=CUSTOMERS) as (sim, graph_url), AiohttpClient(UNRESTRICTED) as fetch:
         cluster = Cluster(
             directory,
             kafka=kafka.bootstrap,
@@ -71,12 +71,12 @@ async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster
         began = time.perf_counter()
         async with cluster.up(), anyio.create_task_group() as tasks:
             _say(f"  ready after {time.perf_counter() - began:.1f} s")
-            client = Client(fetch, cluster.url, Secret(TOKEN))
-            pulse = LonePulse()
-            await PageConnector(client, DEMO_PAGE.id, DEMO_PAGE.token).run(pulse)
-            tasks.start_soon(Bot(client, SystemClock()).run, pulse)
-            sim.core.overheard = _say
-            _where(cluster)
+            client = ApiClient(fetch, cluster.url, Secret(TOKEN))
+            lifecycle = RecordingLifecycle()
+            await PageConnector(client, DEMO_PAGE.id, DEMO_PAGE.token).run(lifecycle)
+            tasks.start_soon(Bot(client, SystemClock()).run, lifecycle)
+            sim.core.transcript = _say
+            _topic_partition(cluster)
             sim.target_url = f"{cluster.url}/facebook"
             try:
                 with anyio.move_on_after(options.for_s):
@@ -84,14 +84,14 @@ async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster
             finally:
                 with anyio.CancelScope(shield=True):
                     sim.target_url = None
-                    pulse.draining.set()
+                    lifecycle.draining.set()
                     _say("stopping …")
                     codes = await anyio.to_thread.run_sync(cluster.stop)
                     _say(f"  {len(codes)} processes ended, {sum(code != 0 for code in codes.values())} of them badly")
                 tasks.cancel_scope.cancel()
 
 
-def _where(cluster: Cluster) -> None:
+def _topic_partition(cluster: Cluster) -> None:
     width = max(map(len, cluster.processes))
     rows = [f"  {name:<{width}}  {replica.url}  pid {replica.pid}" for name, replica in cluster.processes.items()]
     _say(
@@ -99,7 +99,7 @@ def _where(cluster: Cluster) -> None:
             [
                 *rows,
                 "",
-                f"the front      {cluster.url}",
+                f"the proxy      {cluster.url}",
                 f"the token      {TOKEN}",
                 f"conversations  curl -s {cluster.url}/conversations.list {CURL}",
                 f"how it is      {Path(sys.executable).with_name('airy')} status --token {TOKEN} --url {cluster.url}",

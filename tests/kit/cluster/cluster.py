@@ -1,4 +1,4 @@
-"""Processes, servers and front of a clustered installation, each to be killed, paused, stopped and started again."""
+"""Processes, servers and proxy of a clustered installation; each can be killed, paused, stopped and restarted."""
 
 import os
 import secrets
@@ -15,8 +15,8 @@ import aiohttp
 import anyio
 import msgspec
 
-from airy.process import LATER
-from tests.kit.cluster.front import Front
+from airy.process import TEMPORARY_FAILURE
+from tests.kit.cluster.reverse_proxy import ReverseProxy
 from tests.kit.process import READY_S, TOKEN
 from tests.kit.servers.child import suspend, tied
 from tests.kit.servers.ports import Port
@@ -27,15 +27,15 @@ COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "webhook-publisher": ("webhook-publisher",),
     "webhook-consumer": ("webhook-consumer",),
 }
-"""What runs in one process, by its name."""
+"""Components by name of the process."""
 
-STOP_S = 120.0  # against hanging: a process that has not ended after 45 s ends itself, badly
-ANSWER_S = 8.0  # of an endpoint; what a killed dispatcher had in hand is free half a minute after that
+STOP_S = 120.0  # bounds a hang: after 45 s a process exits by its guard
+ANSWER_S = 8.0  # time-out of an endpoint; leases of a killed dispatcher expire half a minute after it
 LOG_CHARS = 4_000
 
 
 class Replica:
-    """One `airy run COMPONENT…`."""
+    """A process of `airy run COMPONENT…`."""
 
     def __init__(self, name: str, components: Sequence[str], directory: Path) -> None:
         self.name = name
@@ -68,7 +68,7 @@ class Replica:
                 stderr=log,
                 cwd=self._directory,
                 env=self.environment,
-                start_new_session=True,  # a Ctrl-C is for us alone: whoever hears it and our SIGTERM leaves at once
+                start_new_session=True,  # Ctrl-C must not reach it: with our SIGTERM it would be a second signal
             )
 
     @property
@@ -80,7 +80,7 @@ class Replica:
         return {**_environment(), "AIRY_PORT": str(self._port.number)}
 
     def kill(self) -> None:
-        """As a power cut: no goodbye."""
+        """SIGKILL."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
@@ -94,7 +94,7 @@ class Replica:
         self._process.send_signal(signal.SIGTERM)
 
     def stopped(self) -> int:
-        """The exit code, once it has ended; kills and complains when that takes too long."""
+        """Waits for the exit code; kills the process and raises if that takes too long."""
         try:
             return self._process.wait(timeout=STOP_S)
         except subprocess.TimeoutExpired:
@@ -102,12 +102,12 @@ class Replica:
             raise AssertionError(f"{self.name} did not stop within {STOP_S:g} s: {self.tail()}") from None
 
     def stop(self) -> int:
-        """As an operator would."""
+        """SIGTERM, and wait."""
         self.ask_to_stop()
         return self.stopped()
 
     def ended(self) -> int:
-        """The exit code of one that ends by itself."""
+        """The exit code of a process that ends by itself."""
         try:
             return self._process.wait(timeout=READY_S)
         except subprocess.TimeoutExpired:
@@ -123,7 +123,7 @@ class Replica:
 
 
 class Cluster:
-    """`replicas` of every component. `start` starts them all; one at a time they are in `processes`."""
+    """`replicas` of every component. `start` starts all; `processes` has them by name."""
 
     def __init__(
         self,
@@ -142,8 +142,8 @@ class Cluster:
         self.directory = directory
         self.kafka = tuple(kafka)
         self.session_s = 6.0
-        self.beat_s = 1.0
-        self.shows_logs = True  # their ends, when what they are for fails; a Ctrl-C is no failure
+        self.heartbeat_interval_s = 1.0
+        self.shows_logs = True  # print the ends of logs after a failure, but not after Ctrl-C
         self.namespace = f"test-{secrets.token_hex(4)}"
         self.config = {
             "security": {
@@ -163,7 +163,7 @@ class Cluster:
                     **(settings or {}),
                 },
             },
-            "status": {"beatS": self.beat_s},
+            "status": {"heartbeatIntervalS": self.heartbeat_interval_s},
             "queue": {"kind": "redis", "redis": {"url": redis, "namespace": self.namespace}},
             "components": {
                 "sources-facebook": {
@@ -183,7 +183,7 @@ class Cluster:
             for name, run in components.items()
             for number in range(1, replicas + 1)
         }
-        self.front = Front(
+        self.proxy = ReverseProxy(
             {
                 "/": lambda: self.urls("api"),
                 "/facebook": lambda: self.urls("sources-facebook"),
@@ -194,7 +194,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return self.front.url
+        return self.proxy.url
 
     def urls(self, component: str) -> list[str]:
         return [replica.url for replica in self.of(component)]
@@ -204,12 +204,12 @@ class Cluster:
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator["Cluster"]:
-        """Topics made, everything started and ready, the front open; nothing of it left afterwards."""
+        """Creates the topics, starts everything, opens the proxy; stops and removes all afterwards."""
         await self.airy("topics", "apply", "--yes", patience_s=READY_S)
         try:
             for replica in self.processes.values():
                 replica.start()
-            async with aiohttp.ClientSession() as session, self.front.serving():
+            async with aiohttp.ClientSession() as session, self.proxy.serving():
                 await self.ready(session, starting=True)
                 yield self
         except BaseException:
@@ -221,12 +221,12 @@ class Cluster:
                 replica.close()
 
     async def airy(self, *words: str, patience_s: float = 0.0) -> str:
-        """A command of ours against this cluster; what it wrote. It has to succeed, within `patience_s` at last."""
+        """Runs an `airy` command until it succeeds, for at most `patience_s`. Returns its output."""
         command = [sys.executable, "-m", "airy", *words]
         until = time.perf_counter() + patience_s
         while True:
             done = await anyio.run_process(command, cwd=self.directory, check=False, env=_environment())
-            if done.returncode != LATER or time.perf_counter() > until:
+            if done.returncode != TEMPORARY_FAILURE or time.perf_counter() > until:
                 break
         wrote = (done.stdout + done.stderr).decode()
         assert done.returncode == 0, f"airy {' '.join(words)}: {wrote}"
@@ -235,26 +235,26 @@ class Cluster:
     async def ready(
         self, session: aiohttp.ClientSession, replicas: Iterable[Replica] | None = None, *, starting: bool = False
     ) -> float:
-        """Wait until they say they are; how long that took, in seconds. Who ends meanwhile is started again only while
-        `starting`, and if that is what it ended for: the servers may be slower than it waits.
+        """Wait until all are ready; returns the seconds it took. A process that exits meanwhile is restarted only while
+        `starting`, and only if it exited as temporarily unavailable: the servers may start slower than it waits.
         """
         began = time.perf_counter()
         for replica in replicas or self.processes.values():
             while not await _is_ready(session, replica):
                 if not replica.running:
-                    assert starting and replica.ended() == LATER, f"{replica.name} ended: {replica.tail()}"
+                    assert starting and replica.ended() == TEMPORARY_FAILURE, f"{replica.name} ended: {replica.tail()}"
                     replica.start()
                 if time.perf_counter() > began + READY_S:
                     raise AssertionError(f"{replica.name} is not ready: {replica.tail()}")
-                await anyio.sleep(0.05)  # the machine's clock: another process is waited for
+                await anyio.sleep(0.05)  # real time: waits for another process
         return time.perf_counter() - began
 
     async def call(self, session: aiohttp.ClientSession, path: str, body: object, **headers: str) -> Any:
-        """`POST path` at the front; the answer as JSON. Raises `aiohttp.ClientError` for anything but 2xx."""
+        """`POST path` through the proxy; returns the JSON. Raises `aiohttp.ClientError` unless 2xx."""
         return await call(session, f"{self.url}{path}", body, **headers)
 
     async def twin(self, replica: Replica) -> tuple[int, str]:
-        """The same process a second time, beside the first; its exit code and what it wrote."""
+        """Starts the same process a second time. Returns its exit code and output."""
         with anyio.fail_after(READY_S):
             done = await anyio.run_process(
                 replica.command, cwd=self.directory, check=False, stderr=subprocess.STDOUT, env=replica.environment
@@ -262,12 +262,12 @@ class Cluster:
         return done.returncode, done.stdout.decode()
 
     def store_of(self, replica: Replica) -> Path:
-        """The file of its store: it is the one that holds the lock beside it."""
+        """The store file it has locked."""
         locks = (self.directory / "data").glob("store*.lock")
         return next(lock for lock in locks if lock.read_text().strip() == str(replica.pid)).with_suffix(".db")
 
     def stop(self) -> dict[str, int]:
-        """All at once, as an operator would; the exit codes."""
+        """Stops all at once. Returns the exit codes."""
         running = {name: replica for name, replica in self.processes.items() if replica.running}
         for replica in running.values():
             replica.ask_to_stop()
@@ -275,7 +275,7 @@ class Cluster:
 
 
 class At:
-    """One address of an API: a replica, without the front."""
+    """The API of one replica, without the proxy."""
 
     def __init__(self, url: str) -> None:
         self.url = url

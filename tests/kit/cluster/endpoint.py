@@ -1,4 +1,4 @@
-"""A subscriber's endpoint that has its moods."""
+"""A subscriber's endpoint that can be made to fail."""
 
 from typing import Literal
 
@@ -7,21 +7,21 @@ from aiohttp import web
 
 from tests.kit.process import Subscriber
 
-Mood = Literal["well", "down", "busy", "slow", "forgetful", "gone"]
-BAD: tuple[Mood, ...] = ("down", "busy", "slow", "forgetful")
+Mode = Literal["healthy", "down", "busy", "slow", "forgetful", "gone"]
+FAILURE_MODES: tuple[Mode, ...] = ("down", "busy", "slow", "forgetful")
 SLOW_S = 1.0
 
 
-class Moody(Subscriber):
-    """`down` is a 503, `busy` a 429, `gone` a 410; `slow` and `forgetful` take it, and answer late or never."""
+class FailingEndpoint(Subscriber):
+    """`down`: 503, `busy`: 429, `gone`: 410; `slow` and `forgetful` accept, and respond late or never."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.mood: Mood = "well"
+        self.mode: Mode = "healthy"
 
     async def _take(self, request: web.Request) -> web.Response:
-        mood = self.mood
-        match mood:
+        mode = self.mode
+        match mode:
             case "down":
                 return web.Response(status=503)
             case "busy":
@@ -29,8 +29,8 @@ class Moody(Subscriber):
             case "gone":
                 return web.Response(status=410)
             case "slow":
-                await anyio.sleep(SLOW_S)  # the machine's clock: another process waits
+                await anyio.sleep(SLOW_S)  # real time: another process waits
         answer = await super()._take(request)
-        if mood == "forgetful" and request.transport is not None:
+        if mode == "forgetful" and request.transport is not None:
             request.transport.abort()
         return answer

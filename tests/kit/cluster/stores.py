@@ -1,4 +1,4 @@
-"""Every process's store held against a fold of the log from offset 0, while the processes go on."""
+"""Compares every process's store with a fold of the log from offset 0, while the processes run."""
 
 import sqlite3
 from collections import Counter
@@ -11,27 +11,27 @@ from anyio import to_thread
 
 from airy import topics
 from airy.actors.runtime import Child, Supervision, run_tree
-from airy.app.verify import caught_up
+from airy.app.verify import fold_all
 from airy.bus.kafka import KafkaBus, KafkaSettings
 from airy.bus.record import Record, TopicPartition
 from airy.clock import SystemClock
-from airy.model.delivery import Delivery
-from airy.sim.messenger.journal import REPEATABLE, Journal, Verdict
+from airy.model.delivery_state import DeliveryState
+from airy.sim.messenger.journal import REPEATABLE, SendOutcome, SimJournal
 from airy.store.sqlite import SqliteStore
 from tests.kit.cluster.cluster import Cluster
-from tests.kit.load import Load
+from tests.kit.load import LoadGenerator
 
-QUIET_S = 1.0  # nothing new for so long: messages were sent, and what the provider says of them has come
+QUIET_S = 1.0  # without new records for so long, all sends and receipts count as done
 QUIET_WITHIN_S = 240.0
 NOISY_S = 5.0
-SETTLED_WITHIN_S = 300.0  # an attempt whose worker died is given up after half a minute, and once more for another one
-OPEN = frozenset({Delivery.PENDING, Delivery.SENDING})
+SETTLED_WITHIN_S = 300.0  # a lease of a killed worker expires after half a minute; twice
+OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 WRITTEN_MAX = 5_000
-CALL_S = 120.0  # a cluster that was broken may be slow to answer who looks at it
+CALL_S = 120.0  # a recovering cluster may be slow
 
 
 class Stores:
-    """The stores of a cluster, and one more that has read nothing but the log."""
+    """The stores of a cluster, and a reference store folded from the log."""
 
     def __init__(self, cluster: Cluster, bus: KafkaBus, fold: SqliteStore, directory: Path) -> None:
         self._cluster = cluster
@@ -40,9 +40,9 @@ class Stores:
         self._directory = directory
 
     async def are_the_fold(self) -> None:
-        """Of each a copy, as a power cut would leave it, is continued to the end of the log, as a start would."""
+        """Copies each store as a power failure would leave it, and folds it to the end of the log, as a start would."""
         await self._quiet()
-        await caught_up(self._bus, self._fold)
+        await fold_all(self._bus, self._fold)
         files = sorted((self._cluster.directory / "data").glob("store*.db"))
         assert len(files) >= len(self._cluster.processes)
         for file in files:
@@ -56,43 +56,43 @@ class Stores:
                 await store.close()
                 copy.unlink()
 
-    async def sends_are_settled(self, load: Load, journal: Journal) -> None:
-        """G7: an answer is called once, again only where that was refused, and is never left open."""
+    async def sends_are_settled(self, load: LoadGenerator, journal: SimJournal) -> None:
+        """G7: each reply is sent once, repeated only after a refusal, and never left unsettled."""
         with anyio.move_on_after(SETTLED_WITHIN_S) as limit:
             while open_ := [name for name, state in (await self._states(load)).items() if state in OPEN]:
-                await anyio.sleep(QUIET_S)  # the machine's clock: other processes are waited for
+                await anyio.sleep(QUIET_S)  # real time: waits for other processes
         assert not limit.cancelled_caught, f"{len(open_)} answers are neither sent nor given up, first {open_[0]}"
         await self._quiet()  # echoes and receipts settle the rest
         again = journal.violations()
         assert not again, f"called again without a failure: {'; '.join(again[:3])}"
-        last = {sending.message_id: sending.verdict for sending in journal.sendings}
-        assert Verdict.TAKEN in last.values(), "the provider took nothing: this proves nothing"
+        last = {sending.message_id: sending.outcome for sending in journal.sends}
+        assert SendOutcome.ACCEPTED in last.values(), "the provider took nothing: this proves nothing"
         for name, state in (await self._states(load)).items():
             never = last.get(name) in {None, *REPEATABLE}
             assert state is not None, f"{name} was accepted and is gone"
-            assert never or state is not Delivery.FAILED, f"{name} has failed, and the provider says: {last[name]}"
+            assert never or state is not DeliveryState.FAILED, f"{name} has failed, and the provider says: {last[name]}"
 
-    async def _states(self, load: Load) -> dict[str, Delivery | None]:
-        await caught_up(self._bus, self._fold)
+    async def _states(self, load: LoadGenerator) -> dict[str, DeliveryState | None]:
+        await fold_all(self._bus, self._fold)
         messages = {name: await self._fold.message(name) for name in load.answered}
         return {name: message.delivery if message else None for name, message in messages.items()}
 
     async def _quiet(self) -> None:
-        """Wait until nobody writes: two stores can be compared only where both have read the same."""
-        first = ends = await self._bus.ends(topics.FOLDED)
+        """Waits until the log is quiet: stores can be compared only at the same position."""
+        first = ends = await self._bus.end_offsets(topics.FOLDED)
         began = anyio.current_time()
         with anyio.move_on_after(QUIET_WITHIN_S) as limit:
             before = None
             while ends != before:
-                await anyio.sleep(QUIET_S)  # the machine's clock: other processes are waited for
-                before, ends = ends, await self._bus.ends(topics.FOLDED)
+                await anyio.sleep(QUIET_S)  # real time: waits for other processes
+                before, ends = ends, await self._bus.end_offsets(topics.FOLDED)
         if (grew_s := anyio.current_time() - began) > NOISY_S:
             wrote = f"the log grew for {grew_s:.0f} s without load: {await self._written(first)}"
             assert not limit.cancelled_caught, wrote
             print(wrote)  # noqa: T201 - shown with -s, and with what fails later
 
     async def _written(self, since: dict[TopicPartition, int]) -> str:
-        """Kinds of what was written, most frequent first."""
+        """Kinds of records, most frequent first."""
         kinds: Counter[str] = Counter()
         async with self._bus.tail(since) as tail:
             while records := await tail.fetch(records_max=1_000, wait_s=QUIET_S):
@@ -102,9 +102,9 @@ class Stores:
         return ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
 
     async def _is_the_fold(self, store: SqliteStore, name: str) -> None:
-        while await store.positions() != await self._fold.positions():  # somebody wrote meanwhile
-            await caught_up(self._bus, self._fold)
-            await caught_up(self._bus, store)
+        while await store.positions() != await self._fold.positions():  # records were written meanwhile
+            await fold_all(self._bus, self._fold)
+            await fold_all(self._bus, store)
         lacks = set((await self._fold.positions()).items()) ^ set((await store.positions()).items())
         assert not lacks, f"{name} has not folded everything: {sorted(lacks)}"
         assert await store.digest() == await self._fold.digest(), f"{name} is not the fold of the log"
@@ -136,6 +136,6 @@ def _kind(record: Record) -> str:
 
 
 def _copied(file: Path, copy: Path) -> None:
-    """One transaction of the file, whoever writes to it meanwhile."""
+    """A consistent snapshot of the file, also during writes."""
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)

@@ -1,7 +1,7 @@
-"""What every webhook queue does, Q-1 to Q-5. A backend inherits the class and says how it is opened.
+"""The contract of every webhook queue, Q-1 to Q-5. A backend inherits the class and implements `opened`.
 
-Nothing here looks behind the protocol, and no time passes but the one that is handed in. The last test plays random
-histories against a model in plain Python.
+The tests use the protocol only, and time is passed in. The last test compares random histories with a model in plain
+Python.
 """
 
 from abc import ABC, abstractmethod
@@ -13,17 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from airy.actors.webhooks.queue import (
-    NOTHING,
-    Entry,
+from airy.queue.api import (
+    NO_ENTRY,
     EntryId,
-    Failing,
-    Full,
+    FailureStreak,
     Job,
-    Mark,
+    PositionConflict,
+    QueueEntry,
+    QueueFull,
+    QueuePosition,
     QueueStats,
     Shard,
-    Stale,
     WebhookQueue,
 )
 from tests.kit.queue_model import Action, History, Rig
@@ -34,9 +34,9 @@ LEASE_MS = 30_000
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def entry(offset: int, *webhook_ids: str, lane: str = "", nth: int = 0) -> Entry:
-    """Without a lane of its own, each entry has one to itself."""
-    return Entry(
+def entry(offset: int, *webhook_ids: str, lane: str = "", nth: int = 0) -> QueueEntry:
+    """Without a given lane, each entry has its own."""
+    return QueueEntry(
         id=(offset, nth),
         webhook_ids=webhook_ids,
         lane=lane or f"lane {offset}-{nth}",
@@ -54,10 +54,14 @@ async def claim(
     *,
     jobs_max: int = 100,
     per_webhook_max: int = 100,
-    not_webhooks: frozenset[str] = frozenset(),
+    exclude_webhooks: frozenset[str] = frozenset(),
 ) -> list[Job]:
     return await queue.claim(
-        now_ms=now_ms, lease_ms=LEASE_MS, jobs_max=jobs_max, per_webhook_max=per_webhook_max, not_webhooks=not_webhooks
+        now_ms=now_ms,
+        lease_ms=LEASE_MS,
+        jobs_max=jobs_max,
+        per_webhook_max=per_webhook_max,
+        exclude_webhooks=exclude_webhooks,
     )
 
 
@@ -65,7 +69,7 @@ def offsets(jobs: Sequence[Job]) -> list[int]:
     return [job.entry.id[0] for job in jobs]
 
 
-async def put(queue: WebhookQueue, *entries: Entry, after: EntryId = NOTHING, shard: Shard = HERE) -> None:
+async def put(queue: WebhookQueue, *entries: QueueEntry, after: EntryId = NO_ENTRY, shard: Shard = HERE) -> None:
     await queue.put(shard, entries, after=after)
 
 
@@ -75,32 +79,30 @@ class QueueContract(ABC):
 
     # --- Q-1: positions
 
-    async def test_q1_a_new_shard_is_at_nothing(self) -> None:
+    async def test_q1_a_new_shard_has_no_entry(self) -> None:
         async with self.opened() as rig:
-            assert await rig.queue.last(HERE) == NOTHING
+            assert await rig.queue.last(HERE) == NO_ENTRY
 
-    async def test_q1_the_last_id_is_that_of_the_last_entry_even_if_it_goes_nowhere(self) -> None:
+    async def test_q1_the_last_id_is_that_of_the_last_entry_even_without_webhooks(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"), entry(3, "a", nth=1), entry(7))
-            assert (await rig.queue.last(HERE), await rig.queue.last(THERE)) == ((7, 0), NOTHING)
+            assert (await rig.queue.last(HERE), await rig.queue.last(THERE)) == ((7, 0), NO_ENTRY)
             await put(rig.queue, entry(7, "a", nth=1), after=(7, 0))
             assert await rig.queue.last(HERE) == (7, 1)
 
-    @pytest.mark.parametrize("after", [NOTHING, (2, 0), (3, 1), (4, 0)])
-    async def test_q1_a_put_that_does_not_follow_the_last_id_is_refused_and_says_where_it_is(
-        self, after: EntryId
-    ) -> None:
+    @pytest.mark.parametrize("after", [NO_ENTRY, (2, 0), (3, 1), (4, 0)])
+    async def test_q1_a_put_that_does_not_follow_the_last_id_is_refused_with_the_last_id(self, after: EntryId) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"))
-            with pytest.raises(Stale) as stale:
+            with pytest.raises(PositionConflict) as stale:
                 await put(rig.queue, entry(9, "a"), after=after)
             assert stale.value.last == (3, 0)
             assert (await rig.queue.last(HERE), offsets(await claim(rig.queue))) == ((3, 0), [3])
 
-    async def test_q1_a_put_told_twice_is_refused_the_second_time(self) -> None:
+    async def test_q1_a_repeated_put_is_refused(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"), entry(4, "a"))
-            with pytest.raises(Stale):
+            with pytest.raises(PositionConflict):
                 await put(rig.queue, entry(3, "a"), entry(4, "a"))
             assert offsets(await claim(rig.queue)) == [3, 4]
 
@@ -113,7 +115,7 @@ class QueueContract(ABC):
                 await put(rig.queue, entry(-1, nth=-1))
             assert await rig.queue.stats() == QueueStats(0, 0, None)
 
-    async def test_q1_shards_do_not_know_each_other(self) -> None:
+    async def test_q1_shards_are_independent(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"))
             await put(rig.queue, entry(3, "a", lane="other"), shard=THERE)
@@ -131,7 +133,7 @@ class QueueContract(ABC):
             assert one.entry == entry(3, "a", lane="conversation")
             assert other.entry == entry(3, "b", lane="conversation")
 
-    async def test_q2_nothing_is_handed_out_twice_within_a_lease(self) -> None:
+    async def test_q2_no_job_is_leased_twice_within_a_lease(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"))
             assert len(await claim(rig.queue)) == 1
@@ -146,31 +148,31 @@ class QueueContract(ABC):
             assert (first.attempt, second.attempt) == (1, 2)
             assert first.token != second.token
 
-    async def test_q2_whoever_is_too_late_is_told_so_and_changes_nothing(self) -> None:
+    async def test_q2_outcomes_after_the_lease_are_rejected(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"))
             (late,) = await claim(rig.queue)
             (job,) = await claim(rig.queue, LEASE_MS)
-            assert not await rig.queue.done(late)
+            assert not await rig.queue.complete(late)
             assert not await rig.queue.retry(late, due_ms=0, reason="late")
             assert not await rig.queue.release(late)
-            assert not await rig.queue.bury(late, now_ms=0)
+            assert not await rig.queue.dead_letter(late, now_ms=0)
             assert await rig.queue.stats() == QueueStats(0, 1, 1_003)
-            assert await rig.queue.failing("a") is None
-            assert await rig.queue.done(job)
-            assert not await rig.queue.done(job)
+            assert await rig.queue.failure_streak("a") is None
+            assert await rig.queue.complete(job)
+            assert not await rig.queue.complete(job)
 
-    async def test_q2_a_token_from_before_everything_was_lost_fits_nothing(self) -> None:
+    async def test_q2_a_token_from_before_a_wipe_is_rejected(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"))
             (old,) = await claim(rig.queue)
             await rig.wipe()
             await put(rig.queue, entry(3, "a"))
             (new,) = await claim(rig.queue)
-            assert not await rig.queue.done(old)
-            assert await rig.queue.done(new)
+            assert not await rig.queue.complete(old)
+            assert await rig.queue.complete(new)
 
-    async def test_q2_two_at_once_never_get_the_same(self) -> None:
+    async def test_q2_concurrent_claims_get_different_jobs(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, *(entry(number, "a") for number in range(20)))
             claimed = [*(await claim(rig.queue, jobs_max=7)), *(await claim(rig.queue)), *(await claim(rig.queue))]
@@ -178,36 +180,36 @@ class QueueContract(ABC):
 
     # --- Q-3: order
 
-    async def test_q3_a_lane_hands_out_one_at_a_time_in_order(self) -> None:
+    async def test_q3_jobs_of_a_lane_are_leased_one_at_a_time_in_order(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, *(entry(number, "a", lane="one") for number in range(3)))
             for number in range(3):
                 (job,) = await claim(rig.queue)
                 assert (job.entry.id, await claim(rig.queue)) == ((number, 0), [])
-                assert await rig.queue.done(job)
+                assert await rig.queue.complete(job)
 
-    async def test_q3_a_retry_holds_its_lane_and_nobody_else(self) -> None:
+    async def test_q3_a_retry_blocks_its_lane_only(self) -> None:
         async with self.opened() as rig:
             await put(
                 rig.queue, entry(0, "a", "b", lane="one"), entry(1, "a", "b", lane="one"), entry(2, "a", lane="two")
             )
             first, other, elsewhere = sorted(await claim(rig.queue), key=lambda job: (job.entry.lane, job.webhook_id))
             assert await rig.queue.retry(first, due_ms=5_000, reason="no")
-            assert await rig.queue.done(other)
-            assert await rig.queue.done(elsewhere)
-            (follower,) = await claim(rig.queue, 4_999)
-            assert (follower.webhook_id, follower.entry.id) == ("b", (1, 0))
+            assert await rig.queue.complete(other)
+            assert await rig.queue.complete(elsewhere)
+            (projector,) = await claim(rig.queue, 4_999)
+            assert (projector.webhook_id, projector.entry.id) == ("b", (1, 0))
             (again,) = await claim(rig.queue, 5_000)
             assert (again.webhook_id, again.entry.id, again.attempt) == ("a", (0, 0), 2)
 
-    async def test_q3_a_buried_job_lets_its_lane_go_on(self) -> None:
+    async def test_q3_a_lane_continues_after_a_dead_letter(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a", lane="one"), entry(1, "a", lane="one"))
             (job,) = await claim(rig.queue)
-            assert await rig.queue.bury(job, now_ms=9)
+            assert await rig.queue.dead_letter(job, now_ms=9)
             assert offsets(await claim(rig.queue)) == [1]
 
-    async def test_q3_a_job_that_comes_back_goes_before_what_is_behind_it(self) -> None:
+    async def test_q3_a_job_that_is_due_again_goes_before_those_behind_it(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a", lane="one"), entry(1, "a", lane="one"))
             await claim(rig.queue)
@@ -216,15 +218,15 @@ class QueueContract(ABC):
             assert await rig.queue.release(job)
             assert offsets(await claim(rig.queue, 2 * LEASE_MS)) == [0]
 
-    # --- what is claimed
+    # --- claims
 
-    async def test_the_oldest_are_handed_out_first_and_never_more_than_asked_for(self) -> None:
+    async def test_the_oldest_jobs_are_leased_first_and_never_more_than_requested(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, *(entry(number, f"hook {number % 3}") for number in range(9)))
             assert offsets(await claim(rig.queue, 1, jobs_max=4)) == [0, 1, 2, 3]
             assert offsets(await claim(rig.queue, 2, jobs_max=9)) == [4, 5, 6, 7, 8]
 
-    async def test_if_the_oldest_are_all_of_one_webhook_it_gets_them_all(self) -> None:
+    async def test_one_webhook_may_get_a_whole_claim_if_its_jobs_are_the_oldest(self) -> None:
         async with self.opened() as rig:
             entries = [entry(number, "a") for number in range(60)]
             await put(rig.queue, *entries, *(entry(60 + number, f"hook {number}") for number in range(20)))
@@ -246,17 +248,17 @@ class QueueContract(ABC):
             first = await claim(rig.queue, per_webhook_max=2)
             assert offsets(first) == [0, 1, 5]
             assert await claim(rig.queue, per_webhook_max=2) == []
-            await rig.queue.done(first[0])
+            await rig.queue.complete(first[0])
             assert offsets(await claim(rig.queue, per_webhook_max=2)) == [2]
             assert offsets(await claim(rig.queue, LEASE_MS, per_webhook_max=2)) == [1, 2, 5]
 
-    async def test_webhooks_can_be_left_out(self) -> None:
+    async def test_webhooks_can_be_excluded(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a", "b"), entry(1, "a"))
-            (job,) = await claim(rig.queue, not_webhooks=frozenset({"a", "unknown"}))
+            (job,) = await claim(rig.queue, exclude_webhooks=frozenset({"a", "unknown"}))
             assert job.webhook_id == "b"
 
-    async def test_it_says_when_something_will_be_due(self) -> None:
+    async def test_next_due_is_the_earliest_due_time_or_lease_expiry(self) -> None:
         async with self.opened() as rig:
             assert await rig.queue.next_due_ms() is None
             await put(rig.queue, entry(0, "a"), entry(1, "b"))
@@ -267,15 +269,15 @@ class QueueContract(ABC):
             assert await rig.queue.next_due_ms() == 10 + LEASE_MS
             await rig.queue.retry(one, due_ms=90_000, reason="no")
             assert await rig.queue.next_due_ms() == 10 + LEASE_MS
-            await rig.queue.done(other)
+            await rig.queue.complete(other)
             assert await rig.queue.next_due_ms() == 90_000
 
-    async def test_what_is_given_back_untried_is_not_counted(self) -> None:
+    async def test_a_release_does_not_count_as_an_attempt(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a"))
             (job,) = await claim(rig.queue, 10)
             assert await rig.queue.release(job)
-            assert await rig.queue.failing("a") is None
+            assert await rig.queue.failure_streak("a") is None
             (again,) = await claim(rig.queue, 20)
             assert again.attempt == 1
 
@@ -283,27 +285,27 @@ class QueueContract(ABC):
 
     async def test_q4_the_low_water_mark_is_the_first_undelivered_id(self) -> None:
         async with self.opened() as rig:
-            assert await rig.queue.low_water(HERE) == NOTHING
+            assert await rig.queue.low_water(HERE) == NO_ENTRY
             await put(rig.queue, entry(2), entry(3, "a", "b"), entry(4, "a"), entry(6))
             jobs = {job.id: job for job in await claim(rig.queue)}
             assert await rig.queue.low_water(HERE) == (3, 0)
-            await rig.queue.done(jobs["event 3-0:a"])
-            await rig.queue.done(jobs["event 4-0:a"])
+            await rig.queue.complete(jobs["event 3-0:a"])
+            await rig.queue.complete(jobs["event 4-0:a"])
             assert await rig.queue.low_water(HERE) == (3, 0)
-            await rig.queue.bury(jobs["event 3-0:b"], now_ms=0)
-            assert (await rig.queue.low_water(HERE), await rig.queue.low_water(THERE)) == ((6, 1), NOTHING)
+            await rig.queue.dead_letter(jobs["event 3-0:b"], now_ms=0)
+            assert (await rig.queue.low_water(HERE), await rig.queue.low_water(THERE)) == ((6, 1), NO_ENTRY)
 
-    async def test_q4_marks_are_the_last_and_the_low_water_of_each_shard(self) -> None:
+    async def test_q4_positions_are_the_last_and_low_water_ids_of_each_shard(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(2, "a"), entry(3), entry(4, "a"))
             await put(rig.queue, entry(7), shard=THERE)
             nowhere = Shard(HERE.topic, 9)
-            expected = [Mark((7, 0), (7, 1)), Mark(NOTHING, NOTHING), Mark((4, 0), (2, 0))]
-            assert await rig.queue.marks([THERE, nowhere, HERE]) == expected
-            assert await rig.queue.marks([]) == []
+            expected = [QueuePosition((7, 0), (7, 1)), QueuePosition(NO_ENTRY, NO_ENTRY), QueuePosition((4, 0), (2, 0))]
+            assert await rig.queue.positions([THERE, nowhere, HERE]) == expected
+            assert await rig.queue.positions([]) == []
             assert [await rig.queue.last(HERE), await rig.queue.low_water(HERE)] == [(4, 0), (2, 0)]
 
-    async def test_q4_what_waits_for_its_retry_or_is_under_way_is_undelivered(self) -> None:
+    async def test_q4_leased_and_retried_jobs_hold_the_low_water_mark(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"), entry(4, "a"))
             one, _ = await claim(rig.queue)
@@ -311,81 +313,81 @@ class QueueContract(ABC):
             await rig.queue.retry(one, due_ms=9_000, reason="no")
             assert await rig.queue.low_water(HERE) == (3, 0)
 
-    async def test_q4_after_losing_everything_it_is_as_new(self) -> None:
+    async def test_q4_a_wiped_queue_is_like_a_new_one(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(3, "a"), entry(4, "a"))
             one, _ = await claim(rig.queue)
-            await rig.queue.bury(one, now_ms=0)
+            await rig.queue.dead_letter(one, now_ms=0)
             await rig.wipe()
-            assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == (NOTHING, NOTHING)
+            assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == (NO_ENTRY, NO_ENTRY)
             assert await rig.queue.stats() == QueueStats(0, 0, None)
-            assert await rig.queue.failing("a") is None
+            assert await rig.queue.failure_streak("a") is None
             assert (await rig.queue.next_due_ms(), await claim(rig.queue, 99_999)) == (None, [])
 
-    async def test_q4_it_holds_everything_across_a_restart(self) -> None:
+    async def test_q4_a_queue_keeps_everything_across_a_restart(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(2, "a"), entry(3, "a"), entry(4, "b", lane="one"), entry(5, "b", lane="one"))
             jobs = await claim(rig.queue, 10)
-            await rig.queue.bury(jobs[0], now_ms=20)
+            await rig.queue.dead_letter(jobs[0], now_ms=20)
             await rig.queue.retry(jobs[1], due_ms=500, reason="no")
-            before = await rig.queue.stats(), await rig.queue.failing("a")
+            before = await rig.queue.stats(), await rig.queue.failure_streak("a")
             await rig.reopen()
-            assert (await rig.queue.stats(), await rig.queue.failing("a")) == before
+            assert (await rig.queue.stats(), await rig.queue.failure_streak("a")) == before
             assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == ((5, 0), (3, 0))
             (again,) = await claim(rig.queue, 500)
             assert (again.entry.id, again.attempt, again.first_at_ms) == ((3, 0), 2, 10)
-            assert await rig.queue.done(jobs[2])
+            assert await rig.queue.complete(jobs[2])
             assert offsets(await claim(rig.queue, 500)) == [5]
 
     # --- Q-5: bounds
 
-    async def test_q5_a_full_queue_takes_a_prefix_and_says_so(self) -> None:
+    async def test_q5_a_full_queue_accepts_a_prefix_and_raises(self) -> None:
         async with self.opened(jobs_max=3) as rig:
-            with pytest.raises(Full):
+            with pytest.raises(QueueFull):
                 await put(rig.queue, entry(0, "a"), entry(1), entry(2, "a", "b"), entry(3, "a"), entry(4))
             last = await rig.queue.last(HERE)
             assert last <= (2, 0)
             assert (await rig.queue.stats()).waiting <= 3
             for job in await claim(rig.queue):
-                await rig.queue.done(job)
+                await rig.queue.complete(job)
             rest = [one for one in (entry(1), entry(2, "a", "b"), entry(3, "a"), entry(4)) if one.id > last]
             await put(rig.queue, *rest, after=last)
             assert await rig.queue.last(HERE) == (4, 0)
 
-    async def test_q5_leased_jobs_count_and_buried_ones_do_not(self) -> None:
+    async def test_q5_leased_jobs_count_and_dead_ones_do_not(self) -> None:
         async with self.opened(jobs_max=2) as rig:
             await put(rig.queue, entry(0, "a"), entry(1, "a"))
             job, _ = await claim(rig.queue)
-            with pytest.raises(Full):
+            with pytest.raises(QueueFull):
                 await put(rig.queue, entry(2, "a"), after=(1, 0))
-            await rig.queue.bury(job, now_ms=0)
+            await rig.queue.dead_letter(job, now_ms=0)
             await put(rig.queue, entry(2, "a"), after=(1, 0))
 
-    async def test_q5_one_entry_for_more_webhooks_than_fit_still_gets_through(self) -> None:
+    async def test_q5_an_entry_with_more_webhooks_than_the_limit_fits_an_empty_queue(self) -> None:
         async with self.opened(jobs_max=2) as rig:
             await put(rig.queue, entry(0, "a", "b", "c"))
             assert len(await claim(rig.queue)) == 3
 
-    # --- the rest
+    # --- drops, replays, statistics
 
-    async def test_dropping_a_webhook_forgets_its_jobs_and_no_others(self) -> None:
+    async def test_dropping_a_webhook_deletes_its_jobs_only(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a", "b", lane="one"), entry(1, "a", "b", lane="one"), entry(2, "a"))
             leased = next(job for job in await claim(rig.queue) if job.webhook_id == "a")
             assert await rig.queue.drop_webhook("a") == 3
-            assert await rig.queue.drop_webhook("a") == await rig.queue.drop_webhook("nobody") == 0
-            assert not await rig.queue.done(leased)
+            assert await rig.queue.drop_webhook("a") == await rig.queue.drop_webhook("unknown") == 0
+            assert not await rig.queue.complete(leased)
             assert await rig.queue.low_water(HERE) == (0, 0)
             (job,) = await claim(rig.queue, LEASE_MS)
             assert (job.webhook_id, job.entry.id) == ("b", (0, 0))
-            await rig.queue.done(job)
+            await rig.queue.complete(job)
             (job,) = await claim(rig.queue, LEASE_MS)
-            await rig.queue.done(job)
+            await rig.queue.complete(job)
             assert await rig.queue.low_water(HERE) == (2, 1)
             await put(rig.queue, entry(3, "a", lane="one"), after=(2, 0))
             assert offsets(await claim(rig.queue, LEASE_MS)) == [3]
 
-    async def test_dropping_very_many_is_complete(self) -> None:
+    async def test_dropping_very_many_jobs_is_complete(self) -> None:
         async with self.opened(jobs_max=5_000) as rig:
             await put(
                 rig.queue,
@@ -395,39 +397,39 @@ class QueueContract(ABC):
             assert await rig.queue.drop_webhook("a") == 2_600
             assert await rig.queue.stats() == QueueStats(1, 0, 10_999)
 
-    async def test_it_remembers_since_when_a_webhook_only_fails(self) -> None:
+    async def test_the_failure_streak_starts_with_the_first_failure_and_ends_with_a_success(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, *(entry(number, "a") for number in range(3)))
             one, two, three = await claim(rig.queue, 1_000)
-            assert await rig.queue.failing("a") is None
+            assert await rig.queue.failure_streak("a") is None
             await rig.queue.retry(one, due_ms=2_000, reason="no")
-            await rig.queue.bury(two, now_ms=5_000)
-            failing = await rig.queue.failing("a")
-            assert failing == Failing(since_ms=1_000, attempts=2)
-            assert await rig.queue.failing("b") is None
-            await rig.queue.done(three)
-            assert await rig.queue.failing("a") is None
+            await rig.queue.dead_letter(two, now_ms=5_000)
+            failing = await rig.queue.failure_streak("a")
+            assert failing == FailureStreak(since_ms=1_000, attempts=2)
+            assert await rig.queue.failure_streak("b") is None
+            await rig.queue.complete(three)
+            assert await rig.queue.failure_streak("a") is None
 
-    async def test_a_buried_delivery_can_be_made_again_with_its_id_and_bytes_behind_what_waits(self) -> None:
+    async def test_a_replay_has_the_same_id_and_bytes_at_the_end_of_its_lane(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a", lane="one"), entry(1, "a", lane="one"))
             (job,) = await claim(rig.queue)
-            await rig.queue.bury(job, now_ms=0)
+            await rig.queue.dead_letter(job, now_ms=0)
             assert await rig.queue.replay(HERE, job.entry, now_ms=50)
             assert await rig.queue.low_water(HERE) == (1, 0)
             (behind,) = await claim(rig.queue, 50)
             assert behind.entry.id == (1, 0)
-            await rig.queue.done(behind)
+            await rig.queue.complete(behind)
             (again,) = await claim(rig.queue, 50)
             assert (again.id, again.entry, again.attempt, again.first_at_ms) == (job.id, job.entry, 1, 50)
-            await rig.queue.done(again)
+            await rig.queue.complete(again)
             assert await rig.queue.low_water(HERE) == (1, 1)
 
-    async def test_what_is_made_again_is_there_once_however_often_it_is_asked_for(self) -> None:
+    async def test_a_replay_is_queued_once_however_often_it_is_requested(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a", "b"))
             for job in await claim(rig.queue):
-                await rig.queue.bury(job, now_ms=0)
+                await rig.queue.dead_letter(job, now_ms=0)
             mine, other = entry(0, "a"), entry(0, "b")
             assert await rig.queue.replay(HERE, mine, now_ms=1)
             assert await rig.queue.replay(HERE, other, now_ms=1)
@@ -436,47 +438,47 @@ class QueueContract(ABC):
             assert not await rig.queue.replay(HERE, mine, now_ms=3)
             await rig.queue.retry(leased, due_ms=3, reason="no")
             assert not await rig.queue.replay(HERE, mine, now_ms=3)
-            await rig.queue.done((await claim(rig.queue, 3))[0])
+            await rig.queue.complete((await claim(rig.queue, 3))[0])
             assert await rig.queue.replay(HERE, mine, now_ms=4)
             assert await rig.queue.drop_webhook("a") == 1
             assert await rig.queue.replay(HERE, mine, now_ms=5)
 
-    async def test_what_is_made_again_can_be_put_into_a_queue_that_lost_everything(self) -> None:
+    async def test_a_replay_can_be_queued_after_a_wipe(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(7, "a", lane="one"))
             (job,) = await claim(rig.queue)
-            await rig.queue.bury(job, now_ms=0)
+            await rig.queue.dead_letter(job, now_ms=0)
             await rig.wipe()
             assert await rig.queue.replay(HERE, job.entry, now_ms=50)
-            assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == (NOTHING, NOTHING)
+            assert (await rig.queue.last(HERE), await rig.queue.low_water(HERE)) == (NO_ENTRY, NO_ENTRY)
             await put(rig.queue, entry(8, "a", lane="one"))
             for expected in (7, 8):
                 (again,) = await claim(rig.queue, 50)
                 assert again.entry.id == (expected, 0)
-                assert await rig.queue.done(again)
+                assert await rig.queue.complete(again)
 
-    async def test_the_trace_of_an_entry_stays_with_it_also_through_the_grave(self) -> None:
+    async def test_the_trace_of_an_entry_survives_a_replay(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, replace(entry(0, "a"), trace=TRACE), entry(1, "a"))
             first, second = await claim(rig.queue)
             assert (first.entry.trace, second.entry.trace) == (TRACE, "")
-            await rig.queue.bury(first, now_ms=0)
+            await rig.queue.dead_letter(first, now_ms=0)
             await rig.queue.replay(HERE, first.entry, now_ms=50)
             (again,) = await claim(rig.queue, 50)
             assert again.entry == first.entry
 
-    async def test_figures_add_up(self) -> None:
+    async def test_stats_add_up(self) -> None:
         async with self.opened() as rig:
             assert await rig.queue.stats() == QueueStats(0, 0, None)
             await put(rig.queue, entry(5, "a", "b"), entry(6, "a"), entry(7))
             assert await rig.queue.stats() == QueueStats(3, 0, 1_005)
             jobs = await claim(rig.queue, jobs_max=2)
-            await rig.queue.bury(jobs[0], now_ms=0)
+            await rig.queue.dead_letter(jobs[0], now_ms=0)
             assert await rig.queue.stats() == QueueStats(1, 1, 1_005)
 
     @settings(suppress_health_check=[*HealthCheck])
     @given(actions=st.lists(st.from_type(Action), max_size=60))
-    async def test_any_history_is_what_the_model_says(self, actions: list[Action]) -> None:
+    async def test_random_histories_agree_with_the_model(self, actions: list[Action]) -> None:
         async with self.opened(jobs_max=12) as rig:
             history = History(rig, jobs_max=12)
             for action in actions:

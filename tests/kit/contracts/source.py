@@ -20,10 +20,10 @@ from msgspec import Raw, Struct
 from airy import topics
 from airy.bus.record import Record
 from airy.errors import Undecodable
-from airy.fetch import Answer
+from airy.http_client import Response
 from airy.model import ids
 from airy.model.conversation import Conversation, Message
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.sources.api import Accepted, Call, Denied, Failed, Lost, Routed, Sent, Source
@@ -100,7 +100,7 @@ def outbound(content: object = None) -> Message:
         sender_id="agent",
         sent_at_ms=RECEIVED_MS,
         updated_at_ms=RECEIVED_MS,
-        delivery=Delivery.PENDING,
+        delivery=DeliveryState.PENDING,
     )
 
 
@@ -127,7 +127,7 @@ class SourceContract(ABC):
 
     @abstractmethod
     def forged(self, body: bytes) -> HTTP_HEADERS:
-        """Well-formed headers for `body` by somebody who does not know the secret."""
+        """Well-formed headers for `body`, made without the secret."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "fixture" in metafunc.fixturenames:
@@ -174,8 +174,8 @@ class SourceContract(ABC):
         if fixture.undecodable is not None:
             return
         for fact in self.routed(fixture).facts:
-            emit = topics.EVENTS.emit(fact.conversation_id, fact)
-            stored = Record(emit.topic, emit.partition, 0, emit.key, emit.value, (), 0)
+            written = topics.EVENTS.record(fact.conversation_id, fact)
+            stored = Record(written.topic, written.partition, 0, written.key, written.value, (), 0)
             back = topics.EVENTS.decode(stored)
             assert msgspec.json.encode(back) == msgspec.json.encode(fact)
             assert isinstance(msgspec.json.decode(msgspec.json.encode(back)), dict)
@@ -243,7 +243,7 @@ class SourceContract(ABC):
         assert TOKEN not in call.url
         assert TOKEN.encode() not in (call.body or b"")
 
-    def test_nobody_to_send_to_is_not_found(self) -> None:
+    def test_a_message_without_a_recipient_is_not_found(self) -> None:
         failed = self.source.encode(outbound(), None, TOKEN, RECEIVED_MS)
         assert isinstance(failed, Failed)
         assert failed.kind == "not_found"
@@ -277,11 +277,11 @@ class SourceContract(ABC):
     )
     @settings(max_examples=200)
     def test_every_answer_has_a_meaning(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        outcome = self.source.interpret(Answer(status, headers, body), RECEIVED_MS)
+        outcome = self.source.interpret(Response(status, headers, body), RECEIVED_MS)
         assert isinstance(outcome, Sent | Failed | Lost)
         if isinstance(outcome, Sent):
             assert 200 <= status < 300
 
     @pytest.mark.parametrize("body", [b"", b"{", b"<html>ok</html>", b"[]", b"{}", b'{"message_id":'])
     def test_success_without_a_receipt_is_lost(self, body: bytes) -> None:
-        assert isinstance(self.source.interpret(Answer(200, {}, body), RECEIVED_MS), Lost)
+        assert isinstance(self.source.interpret(Response(200, {}, body), RECEIVED_MS), Lost)

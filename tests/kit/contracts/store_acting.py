@@ -1,4 +1,4 @@
-"""What every store tells those who act: changes by position, and open work."""
+"""The store contract: changes by position, and pending work."""
 
 from collections import Counter
 from random import Random
@@ -9,18 +9,18 @@ from msgspec.structs import replace
 from airy import topics
 from airy.bus.record import TopicPartition
 from airy.model.change import ChangeKind
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import Fact
-from airy.store.api import Published, Store, Work
+from airy.store.api import Store, StoredChange, Work
 from tests.kit.builders import START_MS, Chat, channel, tag, template, webhook
 from tests.kit.contracts.store_basics import StoreBasics
-from tests.kit.fold import Reference, fold_all
+from tests.kit.fold import ReferenceFold, fold_all
 from tests.kit.log import Log, cut
 from tests.kit.store import (
+    BEFORE_ALL,
     EVERY_PARTITION,
     FAR_MS,
-    NOTHING_YET,
     SEEDS,
     all_changes,
     by_partition,
@@ -30,7 +30,7 @@ from tests.kit.store import (
 
 
 class ActingContract(StoreBasics):
-    """Changes by position, and open work."""
+    """Changes by position, and pending work."""
 
     async def test_changes_are_read_by_position_in_pages_of_any_size(self) -> None:
         log = seeded(11)
@@ -39,17 +39,17 @@ class ActingContract(StoreBasics):
             for batch in cut(log.records, Random(11), longest=100):
                 await store.apply(batch)
             for changes_max in (1, 2, 7, 1000):
-                found: list[Published] = []
-                for where in topics.EVENTS.where:
-                    found += await self.walked(store, where, changes_max)
+                found: list[StoredChange] = []
+                for tp in topics.EVENTS.topic_partitions:
+                    found += await self.walked(store, tp, changes_max)
                 assert [published.change for published in found] == by_partition(reference)
             positions = {(record.position, record.offset) for record in log.records}
             assert all((published.position, published.position.offset) in positions for published in found)
 
-    async def walked(self, store: Store, where: TopicPartition, changes_max: int) -> list[Published]:
-        found: list[Published] = []
-        after = NOTHING_YET
-        while page := await store.changes(where, after=after, changes_max=changes_max):
+    async def walked(self, store: Store, tp: TopicPartition, changes_max: int) -> list[StoredChange]:
+        found: list[StoredChange] = []
+        after = BEFORE_ALL
+        while page := await store.changes(tp, after=after, changes_max=changes_max):
             assert len(page) <= changes_max
             found += page
             after = (page[-1].position.offset, page[-1].nth)
@@ -62,34 +62,38 @@ class ActingContract(StoreBasics):
         log.append(channel(), chat.received("a"), chat.received("a"), chat.received("b"))
         async with self.opened() as store:
             await self.filled(store, log)
-            found = await store.changes(log.records[1].where, after=NOTHING_YET, changes_max=100)
+            found = await store.changes(log.records[1].topic_partition, after=BEFORE_ALL, changes_max=100)
             positions = list(dict.fromkeys(published.position for published in found))
             assert positions == [log.records[1].position, log.records[3].position]
-            later = await store.changes(log.records[1].where, after=(log.records[1].offset, 0), changes_max=100)
+            later = await store.changes(
+                log.records[1].topic_partition, after=(log.records[1].offset, 0), changes_max=100
+            )
             assert later == found[1:]
 
-    async def test_forgotten_changes_are_gone_and_the_rest_stays(self) -> None:
+    async def test_pruned_changes_are_deleted_and_the_rest_is_kept(self) -> None:
         log, random = seeded(12), Random(12)
         async with self.opened() as store:
             await self.filled(store, log)
             everything_ = await all_changes(store)
             state = await store.digest()
-            below = {where: random.randrange(0, 40) for where in topics.EVENTS.where}
+            below = {tp: random.randrange(0, 40) for tp in topics.EVENTS.topic_partitions}
             kept = [
-                published for published in everything_ if published.position.offset >= below[published.position.where]
+                published
+                for published in everything_
+                if published.position.offset >= below[published.position.topic_partition]
             ]
-            assert await store.forget_changes(below) == len(everything_) - len(kept)
+            assert await store.prune_changes(below) == len(everything_) - len(kept)
             assert await all_changes(store) == kept
-            assert (await store.counts())["changes"] == len(kept) + 1  # the channel's
+            assert (await store.counts())["changes"] == len(kept) + 1  # and that of the channel
             at = await store.positions()
-            floors = {where: min(offset, at.get(where, 0)) for where, offset in below.items()}
-            assert await store.forgotten() == {where: floor for where, floor in floors.items() if floor}
-            assert await store.forget_changes(below) == 0
+            floors = {tp: min(offset, at.get(tp, 0)) for tp, offset in below.items()}
+            assert await store.pruned_below() == {tp: floor for tp, floor in floors.items() if floor}
+            assert await store.prune_changes(below) == 0
             assert await store.digest() == state
             await store.apply(log.append(Chat(0).received("later")))
             assert len(await all_changes(store)) > len(kept)
 
-    async def test_entities_announce_themselves_under_their_records(self) -> None:
+    async def test_entity_records_make_changes_at_their_position(self) -> None:
         log = Log()
         one, other = channel(), channel("facebook", "another-page")
         off = replace(channel(connected=False), updated_at_ms=START_MS + 1)
@@ -97,8 +101,13 @@ class ActingContract(StoreBasics):
         log.append(one, other, off, tag(), blue, template(), webhook())
         async with self.opened() as store:
             await self.filled(store, log)
-            wheres = (*topics.CHANNELS.where, *topics.TAGS.where, *topics.TEMPLATES.where, *topics.WEBHOOKS.where)
-            found = await all_changes(store, wheres)
+            tps = (
+                *topics.CHANNELS.topic_partitions,
+                *topics.TAGS.topic_partitions,
+                *topics.TEMPLATES.topic_partitions,
+                *topics.WEBHOOKS.topic_partitions,
+            )
+            found = await all_changes(store, tps)
             expected = [record.position for record in log.records[:5]]
             assert sorted(published.position for published in found) == sorted(expected)
             kinds = {published.position: published.change.kind for published in found}
@@ -109,7 +118,7 @@ class ActingContract(StoreBasics):
             assert sequences == sorted(set(sequences))
             assert len({published.change.id for published in found}) == len(found)
 
-    async def test_entities_are_numbered_whatever_their_offsets_are(self) -> None:
+    async def test_the_digest_does_not_depend_on_offsets(self) -> None:
         dense, gappy = Log(), Log(gap=7)
         for log, since in ((dense, 1), (gappy, 8)):
             log.append(channel(), tag(), replace(webhook(), since={topics.EVENTS.name: (since,)}))
@@ -118,29 +127,29 @@ class ActingContract(StoreBasics):
             await self.filled(other, gappy)
             assert await one.digest(changes=True) == await other.digest(changes=True)
 
-    async def test_an_entity_told_twice_announces_itself_once(self) -> None:
+    async def test_a_duplicate_entity_record_makes_one_change(self) -> None:
         log = Log()
-        emit = topics.TAGS.emit(tag().id, tag(), headers=(("id", b"w1"),))
-        log.emit(emit)
-        log.emit(emit)
+        record = topics.TAGS.record(tag().id, tag(), headers=(("id", b"w1"),))
+        log.append_record(record)
+        log.append_record(record)
         async with self.opened() as store:
             await self.filled(store, log)
-            (published,) = await all_changes(store, topics.TAGS.where)
+            (published,) = await all_changes(store, topics.TAGS.topic_partitions)
             assert published.position == log.records[0].position
 
-    async def test_a_removed_entity_announces_nothing(self) -> None:
+    async def test_a_tombstone_of_an_entity_makes_no_change(self) -> None:
         log = Log()
         log.append(tag())
         log.remove(topics.TAGS, tag().id)
         async with self.opened() as store:
             await self.filled(store, log)
-            assert len(await all_changes(store, topics.TAGS.where)) == 1
+            assert len(await all_changes(store, topics.TAGS.topic_partitions)) == 1
             assert await store.tags() == []
 
     @pytest.mark.parametrize("number", SEEDS)
-    async def test_open_work_follows_from_the_state(self, number: int) -> None:
+    async def test_pending_work_follows_from_the_state(self, number: int) -> None:
         log, random = seeded(number, facts=150, conversations=5), Random(number)
-        reference = Reference()
+        reference = ReferenceFold()
         async with self.opened() as store:
             for batch in cut(log.records, random, longest=5):
                 await store.apply(batch)
@@ -158,7 +167,7 @@ class ActingContract(StoreBasics):
                 if await store.channels():
                     assert {work.conversation_id for work in profiles} == to_resolve(reference)
 
-    async def test_messages_are_sent_one_after_the_other(self) -> None:
+    async def test_messages_of_a_conversation_are_due_one_after_the_other(self) -> None:
         log, chat = Log(), Chat()
         log.append(channel(), chat.received("a"), chat.queued("x"), chat.queued("y"), chat.queued("z"))
         x, y, z = chat.outbound_id("x"), chat.outbound_id("y"), chat.outbound_id("z")
@@ -175,10 +184,10 @@ class ActingContract(StoreBasics):
             await self.filled(store, log)
             assert await due() == [(x, "pending")]
             assert await due(chat.started("x")) == [(x, "sending")]
-            assert await due(chat.failed("x", retry_at_ms=later)) == []  # and y does not overtake it
+            assert await due(chat.failed("x", retry_at_ms=later)) == []  # y does not overtake it
             assert await due(at_ms=later) == [(x, "pending")]
-            assert await due(chat.started("x", 2)) == [(x, "sending")]  # at once, whatever it waited for
-            assert await due(chat.unknown("x", 2)) == [(y, "pending")]  # unknown holds nobody up
+            assert await due(chat.started("x", 2)) == [(x, "sending")]  # due at once
+            assert await due(chat.unknown("x", 2)) == [(y, "pending")]  # unknown does not block
             assert await due(chat.started("y"), chat.failed("y")) == [(z, "pending")]
             assert await due(chat.resend("y")) == [(y, "pending")]
             assert await due(chat.started("y", 3), chat.succeeded("y", 3, provider="y")) == [(z, "pending")]
@@ -191,44 +200,44 @@ class ActingContract(StoreBasics):
     async def test_a_deleted_message_is_not_sent(self) -> None:
         log, chat = Log(), Chat()
         log.append(channel(), chat.received("a"), chat.queued("x"), chat.started("x"))
-        log.append(chat.succeeded("x", provider="x"), chat.receipt(Delivery.FAILED, "x"), chat.resend("x"))
+        log.append(chat.succeeded("x", provider="x"), chat.receipt(DeliveryState.FAILED, "x"), chat.resend("x"))
         async with self.opened() as store:
             await self.filled(store, log)
             assert (await store.counts())["send_pending"] == 1
             await store.apply(log.append(chat.deleted("x")))
             message = await store.message(chat.outbound_id("x"))
             assert message is not None
-            waits = message.delivery is Delivery.PENDING and not message.deleted
+            waits = message.delivery is DeliveryState.PENDING and not message.deleted
             assert (await store.counts())["send_pending"] == waits
             found = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=9)
             assert len(found) == waits
 
     @pytest.mark.parametrize("longest", [1, 2, 100])
-    async def test_changes_and_sends_are_in_the_trace_of_who_caused_them(self, longest: int) -> None:
-        """A send is in that of who asked for it, through all its attempts; a resend is asked for anew."""
-        asked, attempt, again = (f"00-{digit * 32}-00f067aa0ba902b7-01" for digit in "abc")
+    async def test_changes_and_sends_carry_the_trace_of_their_cause(self, longest: int) -> None:
+        """A send carries the trace of its request through all attempts; a resend is a new request."""
+        queued, attempt, resent = (f"00-{digit * 32}-00f067aa0ba902b7-01" for digit in "abc")
         log, chat = Log(), Chat()
         log.append(channel())
         retried = chat.failed("x", retry_at_ms=START_MS)
-        first = [log.traced(chat.received("a"), ""), log.traced(chat.queued("x"), asked)]
+        first = [log.traced(chat.received("a"), ""), log.traced(chat.queued("x"), queued)]
         first += [log.traced(chat.started("x"), attempt), log.traced(retried, attempt)]
         then = [log.traced(chat.started("x", 2), attempt), log.traced(chat.failed("x", 2), attempt)]
-        then += [log.traced(chat.resend("x"), again)]
+        then += [log.traced(chat.resend("x"), resent)]
         async with self.opened() as store:
             await store.apply(log.records[:1])
-            for records, trace in ((first, asked), (then, again)):
+            for records, trace in ((first, queued), (then, resent)):
                 for start in range(0, len(records), longest):
                     await store.apply(records[start : start + longest])
                 (work,) = await store.work(
                     "send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=9
                 )
                 assert work.trace == trace
-            told = {(published.change.kind, published.trace) for published in await all_changes(store)}
-            assert (ChangeKind.MESSAGE_CREATED, "") in told
-            assert (ChangeKind.MESSAGE_CREATED, asked) in told
-            assert (ChangeKind.MESSAGE_UPDATED, attempt) in told
+            traces = {(published.change.kind, published.trace) for published in await all_changes(store)}
+            assert (ChangeKind.MESSAGE_CREATED, "") in traces
+            assert (ChangeKind.MESSAGE_CREATED, queued) in traces
+            assert (ChangeKind.MESSAGE_UPDATED, attempt) in traces
 
-    async def test_work_says_whose_it_is(self) -> None:
+    async def test_work_names_its_conversation_channel_and_partition(self) -> None:
         log, chat, foreign = Log(), Chat(1), Chat(2, source="twilio.sms", source_channel_id="+1")
         log.append(channel(), channel("twilio.sms", "+1"), chat.received("a"), chat.queued("x"))
         log.append(foreign.received("a"), foreign.queued("x"))
@@ -258,7 +267,7 @@ class ActingContract(StoreBasics):
                 None,
             )
 
-    async def test_the_soonest_due_comes_first_and_no_more_than_asked_for(self) -> None:
+    async def test_work_is_ordered_by_due_time_and_bounded(self) -> None:
         log = Log()
         log.append(channel())
         chats = [Chat(number) for number in range(6)]
@@ -273,7 +282,7 @@ class ActingContract(StoreBasics):
             assert [work.conversation_id for work in found] == [chat.conversation_id for chat in reversed(chats)][:3]
             assert [work.due_ms for work in found] == [START_MS + minutes * 60_000 for minutes in (10, 20, 30)]
 
-    async def test_a_channel_with_much_to_send_hides_no_other(self) -> None:
+    async def test_the_backlog_of_a_channel_hides_no_other_channel(self) -> None:
         log = Log()
         crowd = [Chat(number) for number in range(8)]
         quiet = Chat(100, source_channel_id="quiet-page")
@@ -295,11 +304,11 @@ class ActingContract(StoreBasics):
                 return Counter(work.channel_id for work in rows)
 
             assert (await found()).total() == 5
-            assert await found(channel_max=2) == {crowd[0].channel_id: 2, quiet.channel_id: 1}
-            assert await found(not_channels={crowd[0].channel_id}) == {quiet.channel_id: 1}
-            assert await found(not_channels=[crowd[0].channel_id, quiet.channel_id]) == {}
+            assert await found(per_channel_max=2) == {crowd[0].channel_id: 2, quiet.channel_id: 1}
+            assert await found(excluded_channels={crowd[0].channel_id}) == {quiet.channel_id: 1}
+            assert await found(excluded_channels=[crowd[0].channel_id, quiet.channel_id]) == {}
 
-    async def test_a_profile_is_wanted_until_somebody_looked(self) -> None:
+    async def test_a_profile_is_pending_until_it_was_fetched(self) -> None:
         log, chat = Log(), Chat()
         async with self.opened() as store:
 
@@ -315,11 +324,11 @@ class ActingContract(StoreBasics):
             assert not await wanted(chat.profile("Ines Kuhn"))
             assert not await wanted(chat.received("b"))
             assert await wanted(chat.refetch())
-            assert not await wanted(channel(connected=False))  # nobody may ask any more
+            assert not await wanted(channel(connected=False))  # no calls for a disconnected channel
             assert await wanted(channel())
             assert not await wanted(chat.profile(found=False))
 
-    async def test_it_says_whether_a_fact_was_accepted(self) -> None:
+    async def test_accepted_tells_whether_a_fact_was_accepted(self) -> None:
         log, chat = Log(), Chat()
         queued, refused = chat.queued("x"), chat.succeeded("x", 5)
         log.append(channel(), chat.received("a"), queued, refused)
@@ -332,21 +341,25 @@ class ActingContract(StoreBasics):
             assert not await store.accepted("nowhere", queued.id)
 
 
-def to_send(reference: Reference, until_ms: int) -> set[str]:
+def to_send(reference: ReferenceFold, until_ms: int) -> set[str]:
     """By the rule: the oldest message of a conversation that is pending or sending, if it is due."""
     found = set()
     for state in reference.states.values():
-        waiting = [m for m in state.messages() if m.delivery in {Delivery.PENDING, Delivery.SENDING} and not m.deleted]
-        if waiting and (waiting[0].delivery is Delivery.SENDING or waiting[0].retry_at_ms <= until_ms):
+        waiting = [
+            m
+            for m in state.messages()
+            if m.delivery in {DeliveryState.PENDING, DeliveryState.SENDING} and not m.deleted
+        ]
+        if waiting and (waiting[0].delivery is DeliveryState.SENDING or waiting[0].retry_at_ms <= until_ms):
             found.add(waiting[0].id)
     return found
 
 
-def to_resolve(reference: Reference) -> set[str]:
+def to_resolve(reference: ReferenceFold) -> set[str]:
     found = set()
     for name, state in reference.states.items():
         conversation = state.conversation()
-        asked = conversation is not None and "contact.fetch_state" in conversation.metadata
-        if conversation and not asked and any(message.from_contact for message in state.messages()):
+        fetched = conversation is not None and "contact.fetch_state" in conversation.metadata
+        if conversation and not fetched and any(message.from_contact for message in state.messages()):
             found.add(name)
     return found

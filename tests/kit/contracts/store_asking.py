@@ -1,4 +1,4 @@
-"""What every store answers, R-5: pages and entities."""
+"""The store contract, R-5: pages and entities."""
 
 from itertools import pairwise
 from random import Random
@@ -46,7 +46,7 @@ class AskingContract(StoreBasics):
                 assert listed(back) == listed(page)
 
     @pytest.mark.parametrize("filters", [None, "source:facebook"])
-    async def test_conversations_that_rest_are_seen_once_while_others_move(self, filters: str | None) -> None:
+    async def test_unchanged_conversations_are_listed_once_while_others_change(self, filters: str | None) -> None:
         chats = [Chat(number) for number in range(20)]
         log = crowd(20)
         random = Random(2)
@@ -68,7 +68,7 @@ class AskingContract(StoreBasics):
             assert len(seen) == len(set(seen))
             assert resting <= set(seen)
 
-    async def test_a_page_before_the_cursor_shows_what_came_on_top(self) -> None:
+    async def test_the_previous_page_shows_newer_conversations(self) -> None:
         log = crowd(10)
         async with self.opened() as store:
             await self.filled(store, log)
@@ -81,7 +81,7 @@ class AskingContract(StoreBasics):
             assert listed(top)[0] == Chat(99).conversation_id
 
     @pytest.mark.parametrize("filters", [None, "id:*"])
-    async def test_numbers_are_still_cursors(self, filters: str | None) -> None:
+    async def test_numeric_cursors_are_offsets(self, filters: str | None) -> None:
         log = crowd(5)
         async with self.opened() as store:
             await self.filled(store, log)
@@ -98,7 +98,7 @@ class AskingContract(StoreBasics):
             assert await at("999999999999") == ([], "999999999997", None, 5)
 
     @pytest.mark.parametrize("size", [0, -3, None])
-    async def test_a_senseless_page_size_means_twenty(self, size: int | None) -> None:
+    async def test_an_invalid_page_size_means_twenty(self, size: int | None) -> None:
         async with self.opened() as store:
             await self.filled(store, crowd(25))
             assert len((await store.conversations(filters=None, cursor=None, page_size=size)).items) == 20  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ class AskingContract(StoreBasics):
             assert (await store.conversations(filters="id:*", cursor="", page_size=10_000)).total == 510
 
     @pytest.mark.parametrize("cursor", ["abc", "-1", "1.5", "k", "kAAAA", "k====", "ü", "k" + "A" * 40, "9" * 40])
-    async def test_what_is_no_cursor_is_refused(self, cursor: str) -> None:
+    async def test_text_that_is_not_a_cursor_is_refused(self, cursor: str) -> None:
         async with self.opened() as store:
             with pytest.raises(Refused) as refused:
                 await store.conversations(filters=None, cursor=cursor, page_size=5)
@@ -118,7 +118,7 @@ class AskingContract(StoreBasics):
 
     # --- messages.list
 
-    async def test_messages_come_newest_first_and_ties_by_id(self) -> None:
+    async def test_messages_are_listed_newest_first_and_ties_by_id(self) -> None:
         log, chat = Log(), Chat()
         log.append(channel(), chat.received("a"), *(chat.received(name, at_ms=FAR_MS) for name in "bcdef"))
         async with self.opened() as store:
@@ -133,15 +133,15 @@ class AskingContract(StoreBasics):
             (5, 15, (range(15, 20), 10, 20)),
             (10, None, (range(1, 11), None, 11)),
             (10, 30, (range(30, 34), 20, None)),
-            (10, 3, (range(3, 13), None, 13)),  # fewer than a page before it
+            (10, 3, (range(3, 13), None, 13)),  # less than a page before it
             (200, None, (range(1, 34), None, None)),
-            (200, 15, (range(1, 34), None, None)),  # what fits on one page is one page
+            (200, 15, (range(1, 34), None, None)),  # all messages fit on one page
         ],
     )
     async def test_pages_of_messages(
         self, size: int, start: int | None, expected: tuple[range, int | None, int | None]
     ) -> None:
-        """33 messages, numbered from the newest; cursors are the ids of first elements."""
+        """33 messages, numbered from the newest; a cursor is the id of the first message of its page."""
         numbers, previous, following = expected
         log, chat = Log(), Chat()
         log.append(channel(), *(chat.received(number, at_ms=START_MS - number) for number in range(1, 34)))
@@ -155,7 +155,7 @@ class AskingContract(StoreBasics):
             assert (page.next_cursor and name[page.next_cursor]) == following
             assert page.total == 33
 
-    async def test_messages_can_be_walked_both_ways(self) -> None:
+    async def test_messages_can_be_paged_both_ways(self) -> None:
         log, chat, random = Log(), Chat(), Random(3)
         log.append(channel(), *(chat.received(n, at_ms=START_MS + random.randrange(12)) for n in range(33)))
         async with self.opened() as store:
@@ -173,7 +173,7 @@ class AskingContract(StoreBasics):
                 back = await store.messages(chat.conversation_id, cursor=page.previous_cursor, page_size=4)
                 assert message_ids(back) == message_ids(before)
 
-    async def test_a_cursor_outlives_the_message_it_names(self) -> None:
+    async def test_a_cursor_of_a_deleted_message_is_valid(self) -> None:
         log, chat = Log(), Chat()
         log.append(channel(), *(chat.received(number, at_ms=START_MS - number) for number in range(10)))
         async with self.opened() as store:
@@ -183,7 +183,7 @@ class AskingContract(StoreBasics):
             assert message_ids(page) == [chat.inbound_id(number) for number in (5, 6, 7)]
             assert page.total == 9
 
-    async def test_a_cursor_from_elsewhere_is_refused(self) -> None:
+    async def test_a_cursor_of_another_conversation_is_refused(self) -> None:
         log, chat, other = Log(), Chat(1), Chat(2)
         log.append(channel(), *(chat.received(number) for number in range(10)), other.received("a"))
         async with self.opened() as store:
@@ -199,7 +199,7 @@ class AskingContract(StoreBasics):
             assert await store.message("nothing") is None
             assert await store.conversation("nowhere") is None
 
-    async def test_ids_are_not_case_sensitive_when_asked_for(self) -> None:
+    async def test_ids_in_queries_are_not_case_sensitive(self) -> None:
         log, chat = Log(), Chat()
         log.append(channel(), tag(), chat.received("a"))
         async with self.opened() as store:
@@ -251,5 +251,5 @@ class AskingContract(StoreBasics):
                 "changes": changes,
                 "send_pending": 1,
                 "send_unknown": 1,
-                "webhooks_dead": 0,
+                "dead_deliveries": 0,
             }

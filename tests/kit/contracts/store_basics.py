@@ -1,4 +1,4 @@
-"""How the contract of stores gets its stores."""
+"""The base of the store contract: opening and filling a store."""
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
@@ -8,16 +8,16 @@ from tests.kit.log import Log
 
 
 class StoreBasics(ABC):
-    """How an engine is had. `persistent`: a store outlives its `close`."""
+    """Defined per engine. `persistent`: the data outlives `close`."""
 
     persistent = True
 
     @abstractmethod
     def opened(self) -> AbstractAsyncContextManager[Store]:
-        """An open store with nothing in it."""
+        """An open, empty store."""
 
     async def filled(self, store: Store, log: Log, *, batch: int = 50) -> Store:
         for start in range(0, len(log.records), batch):
             applied = await store.apply(log.records[start : start + batch])
-            assert applied.bad == []
+            assert applied.unprocessable == []
         return store

@@ -1,7 +1,6 @@
-"""What every store does with a log, R-1 to R-4.
+"""The store contract, R-1 to R-4: folding a log.
 
-The oracle is the reference fold over dictionaries in `tests/kit/fold.py`: whatever a store answers about a log, the
-reference knows too.
+The oracle is the reference fold over dictionaries in `tests/kit/fold.py`.
 """
 
 from random import Random
@@ -10,9 +9,9 @@ import msgspec
 import pytest
 
 from airy import topics
-from airy.model.delivery import Delivery
+from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact
-from airy.store.api import Landmark, Store
+from airy.store.api import LastApplied, Store
 from tests.kit.builders import START_MS, Chat, channel, tag, template, webhook
 from tests.kit.contracts.store_basics import StoreBasics
 from tests.kit.fold import fold_all
@@ -37,7 +36,7 @@ class FoldingContract(StoreBasics):
     """R-1 to R-4."""
 
     @pytest.mark.parametrize("number", SEEDS)
-    async def test_what_a_store_answers_is_what_the_fold_says(self, number: int) -> None:
+    async def test_the_store_equals_the_reference_fold(self, number: int) -> None:
         log = seeded(number)
         reference = fold_all(facts_of(log))
         async with self.opened() as store:
@@ -61,7 +60,7 @@ class FoldingContract(StoreBasics):
             assert [published.change for published in await all_changes(store)] == by_partition(reference)
 
     @pytest.mark.parametrize("number", SEEDS)
-    async def test_any_cut_into_batches_gives_the_same(self, number: int) -> None:
+    async def test_batch_sizes_do_not_change_the_result(self, number: int) -> None:
         log, random = seeded(number), Random(number)
         digests, answers = set(), []
         for longest in (1, 7, 500):
@@ -73,7 +72,7 @@ class FoldingContract(StoreBasics):
         assert len(digests) == 1
         assert answers[0] == answers[1] == answers[2]
 
-    async def test_any_order_among_partitions_gives_the_same(self) -> None:
+    async def test_order_among_partitions_does_not_change_the_result(self) -> None:
         log = seeded(3)
         digests, answers = set(), []
         for number in range(4):
@@ -85,7 +84,7 @@ class FoldingContract(StoreBasics):
         assert len(digests) == 1
         assert all(answer == answers[0] for answer in answers)
 
-    async def test_records_told_again_change_nothing(self) -> None:
+    async def test_duplicate_records_change_nothing(self) -> None:
         log, random = seeded(4), Random(4)
         async with self.opened() as store:
             await self.filled(store, log)
@@ -93,10 +92,10 @@ class FoldingContract(StoreBasics):
             for _ in range(20):
                 start = random.randrange(len(log.records))
                 applied = await store.apply(log.records[start : start + 60])
-                assert (applied.facts, applied.changes, applied.bad) == (0, 0, [])
+                assert (applied.facts, applied.changes, applied.unprocessable) == (0, 0, [])
             assert (await everything(store, log), await digest_of(store)) == before
 
-    async def test_a_batch_that_overlaps_what_is_known_adds_the_rest(self) -> None:
+    async def test_an_overlapping_batch_adds_the_new_records(self) -> None:
         log = seeded(5)
         half = len(log.records) // 2
         async with self.opened() as once, self.opened() as twice:
@@ -107,35 +106,35 @@ class FoldingContract(StoreBasics):
 
     async def test_positions_are_the_next_offsets_also_across_gaps(self) -> None:
         log = seeded(6, gap=3)
-        ends = {record.where: record.offset + 1 for record in log.records}
+        ends = {record.topic_partition: record.offset + 1 for record in log.records}
         async with self.opened() as store:
             assert await store.positions() == {}
             await self.filled(store, log)
             assert await store.positions() == ends
 
-    async def test_the_landmark_is_the_last_fact_applied(self) -> None:
+    async def test_the_last_applied_record_is_the_last_fact(self) -> None:
         log, entities = seeded(6, gap=3), Log()
         entities.append(channel(), tag())
         facts = [record for record in log.records if record.topic == topics.EVENTS.name]
         async with self.opened() as store:
-            assert await store.landmark() is None
+            assert await store.last_applied() is None
             await store.apply(entities.records)
-            assert await store.landmark() is None
+            assert await store.last_applied() is None
             for record in facts[:3]:
                 await store.apply([record])
-                assert await store.landmark() == Landmark(record.position, record.fingerprint)
+                assert await store.last_applied() == LastApplied(record.position, record.fingerprint)
             await self.filled(store, log)
-            assert await store.landmark() == Landmark(facts[-1].position, facts[-1].fingerprint)
+            assert await store.last_applied() == LastApplied(facts[-1].position, facts[-1].fingerprint)
             if self.persistent:
                 await store.close()
                 await store.open()
-                assert await store.landmark() == Landmark(facts[-1].position, facts[-1].fingerprint)
+                assert await store.last_applied() == LastApplied(facts[-1].position, facts[-1].fingerprint)
             await store.wipe()
-            assert await store.landmark() is None
+            assert await store.last_applied() is None
 
-    async def test_a_closed_store_goes_on_where_it_was(self) -> None:
+    async def test_a_reopened_store_continues_at_its_positions(self) -> None:
         if not self.persistent:
-            pytest.skip("it keeps nothing when it is closed")
+            pytest.skip("the store keeps nothing after close")
         log, random = seeded(7), Random(7)
         async with self.opened() as whole, self.opened() as often:
             await whole.apply(log.records)
@@ -147,7 +146,7 @@ class FoldingContract(StoreBasics):
                 assert (await digest_of(often), await often.positions(), await often.counts()) == before
             assert await everything(often, log) == await everything(whole, log)
 
-    async def test_a_wiped_store_knows_nothing_and_folds_to_the_same(self) -> None:
+    async def test_a_wiped_store_is_empty_and_folds_to_the_same(self) -> None:
         log = seeded(8)
         log.append(tag(), template(), webhook())
         async with self.opened() as empty, self.opened() as store:
@@ -159,7 +158,7 @@ class FoldingContract(StoreBasics):
             await self.filled(store, log, batch=33)
             assert (await everything(store, log), await digest_of(store)) == before
 
-    async def test_the_digest_tells_stores_apart(self) -> None:
+    async def test_different_states_have_different_digests(self) -> None:
         chat = Chat()
         common: list[Fact | Entity] = [channel(), chat.received("a"), chat.queued("x")]
         seen = set()
@@ -177,9 +176,9 @@ class FoldingContract(StoreBasics):
                 seen.add(await store.digest())
         assert len(seen) == 5
 
-    # --- records that are no good
+    # --- unprocessable records
 
-    async def test_what_cannot_be_decoded_is_reported_and_the_rest_goes_on(self) -> None:
+    async def test_an_undecodable_record_is_reported_and_the_rest_is_applied(self) -> None:
         log, chat = Log(), Chat()
         log.append(channel(), chat.received("a"))
         wrong = [
@@ -195,14 +194,14 @@ class FoldingContract(StoreBasics):
         log.append(chat.received("b"))
         async with self.opened() as store:
             applied = await store.apply(log.records)
-            assert [record for record, _ in applied.bad] == wrong
-            assert all(reason for _, reason in applied.bad)
+            assert [record for record, _ in applied.unprocessable] == wrong
+            assert all(reason for _, reason in applied.unprocessable)
             assert applied.facts == 2
-            assert await store.positions() == {record.where: record.offset + 1 for record in log.records}
+            assert await store.positions() == {record.topic_partition: record.offset + 1 for record in log.records}
             assert (await store.messages(chat.conversation_id, cursor=None, page_size=10)).total == 2
 
-    async def test_a_fact_no_store_can_hold_harms_nobody_else(self) -> None:
-        """Its time is beyond 64 bits: the fold takes it, no database does."""
+    async def test_a_fact_that_cannot_be_stored_affects_no_other(self) -> None:
+        """Its time exceeds 64 bits: the fold accepts it, the database does not."""
         log, good, bad, other = Log(), Log(), Chat(0), Chat(1)
         poison = bad.received("poison", at_ms=1 << 70)
         story: list[Fact | Entity] = [channel(), bad.received("a"), other.received("a"), bad.queued("x")]
@@ -211,14 +210,14 @@ class FoldingContract(StoreBasics):
         good.append(*story, *rest)
         async with self.opened() as store, self.opened() as clean:
             applied = await store.apply(log.records)
-            assert [record for record, _ in applied.bad] == [log.records[len(story)]]
+            assert [record for record, _ in applied.unprocessable] == [log.records[len(story)]]
             assert applied.facts == len(story) - 1 + len(rest)
             await self.filled(clean, good)
             assert await store.digest() == await clean.digest()
             assert await store.counts() == await clean.counts()
-            assert await store.positions() == {record.where: record.offset + 1 for record in log.records}
+            assert await store.positions() == {record.topic_partition: record.offset + 1 for record in log.records}
 
-    async def test_records_of_other_topics_are_a_mistake_of_the_caller(self) -> None:
+    async def test_a_record_of_another_topic_is_an_error_of_the_caller(self) -> None:
         log = Log()
         async with self.opened() as store:
             with pytest.raises(ValueError, match=r"ops\.webhooks\.attempts"):
@@ -256,9 +255,9 @@ class FoldingContract(StoreBasics):
         assert there == (chat.conversation_id in listed(page))
         return there, page.total
 
-    async def test_news_about_messages_nobody_saw_is_no_conversation(self) -> None:
+    async def test_reports_about_unknown_messages_make_no_conversation(self) -> None:
         log, chat = Log(), Chat()
-        log.append(channel(), chat.receipt(Delivery.READ, "x"), chat.read())
+        log.append(channel(), chat.receipt(DeliveryState.READ, "x"), chat.read())
         async with self.opened() as store:
             await self.filled(store, log)
             assert await self.shown(store, chat) == (False, 0)
@@ -282,7 +281,7 @@ class FoldingContract(StoreBasics):
         assert view is not None
         return view.last_message.id if view.last_message else None
 
-    async def test_of_messages_of_the_same_time_the_later_fold_is_the_last(self) -> None:
+    async def test_of_messages_at_one_time_the_last_folded_is_the_last(self) -> None:
         log, chat = Log(), Chat()
         log.append(channel(), *(chat.received(name, at_ms=START_MS) for name in "abcdefgh"))
         async with self.opened() as store:
@@ -291,7 +290,7 @@ class FoldingContract(StoreBasics):
                 assert await self.last(store, chat) == chat.inbound_id(name)
                 await store.apply(log.append(chat.deleted(name)))
 
-    async def test_a_watermark_reaches_what_was_sent_up_to_it(self) -> None:
+    async def test_a_watermark_covers_messages_sent_up_to_it(self) -> None:
         log, chat = Log(), Chat()
         times = [START_MS + number for number in range(4)]
         log.append(channel(), chat.received("a"), *(chat.echoed(at_ms, at_ms=at_ms) for at_ms in times))
@@ -302,11 +301,11 @@ class FoldingContract(StoreBasics):
                 found = [await store.message(chat.inbound_id(at_ms)) for at_ms in times]
                 return " ".join(message.delivery if message else "gone" for message in found)
 
-            await store.apply(log.append(chat.receipt(Delivery.DELIVERED, watermark_ms=times[2])))
+            await store.apply(log.append(chat.receipt(DeliveryState.DELIVERED, watermark_ms=times[2])))
             assert await states() == "delivered delivered delivered sent"
-            await store.apply(log.append(chat.receipt(Delivery.READ, watermark_ms=times[1])))
+            await store.apply(log.append(chat.receipt(DeliveryState.READ, watermark_ms=times[1])))
             assert await states() == "read read delivered sent"
-            await store.apply(log.append(chat.receipt(Delivery.READ, watermark_ms=times[3])))
+            await store.apply(log.append(chat.receipt(DeliveryState.READ, watermark_ms=times[3])))
             assert await states() == "read read read read"
 
     async def test_one_message_id_in_two_conversations_is_two_messages(self) -> None:

@@ -1,5 +1,5 @@
-"""Real servers on loopback, for tests, for people (`make kafka`) and for CI: Apache Kafka, Redis, and a small front.
+"""Real servers on loopback, for tests, for `make kafka` and for CI: Apache Kafka, Redis, and a small front.
 
-Not containers: a bare machine with Java, Maven and Debian's `redis-server` is enough. Every port is reserved for as
-long as its server object lives, every server dies with the process that started it.
+No containers: a bare machine with Java, Maven and Debian's `redis-server` is enough. A port stays reserved for as long
+as its server object exists, and a server ends with the process that started it.
 """

@@ -1,4 +1,4 @@
-"""A certificate authority of a test's own, and what it issues: PEM files, valid for a day."""
+"""A certificate authority for tests: PEM files, valid for a day."""
 
 import datetime as dt
 import ipaddress
@@ -13,7 +13,7 @@ VALID = dt.timedelta(days=1)
 
 
 class Authority:
-    """`ca.pem` in the folder, beside `NAME.crt`, `NAME.key` and both as `NAME.pem` for each that was issued."""
+    """Writes `ca.pem`, and per certificate `NAME.crt`, `NAME.key` and both as `NAME.pem`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -27,7 +27,7 @@ class Authority:
         self.ca_file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str) -> tuple[Path, Path]:
-        """A certificate for clients and for servers on this machine: its file and its key's."""
+        """Issues a client and server certificate for this machine. Returns the paths of certificate and key."""
         key = ec.generate_private_key(ec.SECP256R1())
         local = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]

@@ -1,8 +1,8 @@
-"""A server as a child process that never outlives us: killed, stopped, paused and resumed by a test.
+"""A server as a child process that never outlives its parent: killed, stopped, paused and resumed by a test.
 
-Linux kills it when its parent dies (`setpriv --pdeathsig`), also when that was `kill -9`. The kernel means the parent
-*thread*, so every child is started by one thread that lives as long as the process. Elsewhere only an orderly end
-takes the children along.
+Linux kills it when its parent dies (`setpriv --pdeathsig`), also by `kill -9`. For the kernel the parent is the
+*thread*, so every child is started by one thread that lives as long as the process. On other systems children end only
+with an orderly exit.
 """
 
 import os
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-READY_S = 240.0  # against hanging: what starts on a busy machine takes its time
+READY_S = 240.0  # bounds a hang; a start is slow on a busy machine
 STOP_S = 60.0
 PATIENCE_S = 0.02
 TAIL_LINES = 20
@@ -23,11 +23,11 @@ _launcher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="launcher")
 
 
 class NotStarted(Exception):
-    """A server has ended, or did not come to what was waited for. The message carries the end of its log."""
+    """A server ended, or did not reach the awaited state. The message has the end of its log."""
 
 
 class Child:
-    """`start` may be called again after it has ended."""
+    """`start` may be called again after the end."""
 
     def __init__(
         self, command: Sequence[str], *, folder: Path, log: Path, environment: Mapping[str, str] | None = None
@@ -65,19 +65,19 @@ class Child:
             self._process = start.result()
 
     def kill(self) -> None:
-        """As a power cut: no goodbye. Nothing happens if it does not run."""
+        """SIGKILL, if it runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def ask_to_stop(self) -> None:
-        """SIGTERM. A paused one is woken up to hear it."""
+        """SIGTERM; a paused process is resumed to receive it."""
         if self._process is not None:
             self._process.terminate()
             self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL if that is not heard; the exit code."""
+        """SIGTERM, then SIGKILL. Returns the exit code."""
         if self._process is None:
             return 0
         self.ask_to_stop()
@@ -94,7 +94,7 @@ class Child:
         os.kill(self.pid, signal.SIGCONT)
 
     def until(self, condition: Callable[[], bool], what: str, within_s: float = READY_S) -> None:
-        """Wait; a condition that raises `OSError` does not hold. Raises `NotStarted`."""
+        """Waits for a condition; `OSError` counts as false. Raises `NotStarted`."""
         began = time.perf_counter()
         while time.perf_counter() - began < within_s:
             if not self.running:
@@ -103,12 +103,12 @@ class Child:
                 if condition():
                     return
             except OSError:
-                pass  # it does not listen yet
+                pass  # not listening yet
             time.sleep(PATIENCE_S)
         raise NotStarted(f"{what}: not within {within_s:g} s; the end of {self.log}:\n{self.tail()}")
 
     def memory_bytes(self) -> int:
-        """Resident; 0 where /proc does not tell."""
+        """Resident memory; 0 without /proc."""
         try:
             pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         except OSError:
@@ -116,18 +116,18 @@ class Child:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def tail(self) -> str:
-        """The end of the log, for an error message."""
+        """The end of the log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-TAIL_LINES:]) or "(the log is empty)"
 
 
 def suspend(pid: int) -> None:
-    """SIGSTOP a child of ours, and wait until it stands: until then some of its threads may run on."""
+    """SIGSTOP a child, and wait until it has stopped: until then some of its threads may run."""
     os.kill(pid, signal.SIGSTOP)
     os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def tied() -> list[str]:
-    """What goes before a command that must not outlive the thread that starts it."""
+    """The prefix of a command that must not outlive the thread that starts it."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

@@ -1,6 +1,6 @@
 """Fixtures for tests on real servers; they are marked `cluster`.
 
-Where the software is missing a test is skipped and says what to install; in CI (`CI=true`) it fails.
+Without the software a test is skipped with the packages to install; in CI (`CI=true`) it fails.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.kit.servers.shared import SharedKafka, shared_kafka
 
 @contextmanager
 def needed() -> Iterator[None]:
-    """Software that is not here ends the test, in the way that fits the place."""
+    """Skips a test whose software is missing; fails it in CI."""
     try:
         yield
     except Missing as missing:
@@ -30,7 +30,7 @@ def needed() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedKafka]:
-    """One broker for the whole run, also across pytest-xdist's workers. Work in a namespace of your own."""
+    """One broker for the whole run, shared by the workers of pytest-xdist. Use a separate namespace."""
     base = tmp_path_factory.getbasetemp()
     run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with needed():
@@ -41,7 +41,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedKafka]:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One of this process; whoever kills or flushes it leaves it running and empty."""
+    """One per test process; a test that kills or flushes it must leave it running and empty."""
     with ExitStack() as exits:
         with needed():
             server = exits.enter_context(RedisServer(tmp_path_factory.mktemp("redis")))
@@ -54,7 +54,7 @@ class ClusterFactory(Protocol):
 
 @pytest.fixture
 def kafka_cluster_factory(tmp_path: Path) -> Iterator[ClusterFactory]:
-    """Brokers of a test's own, to be killed. Takes `KafkaCluster`'s options; ended with the test."""
+    """Brokers for one test, which may kill them. Takes `KafkaCluster`'s options."""
     with ExitStack() as exits:
         made = 0
 

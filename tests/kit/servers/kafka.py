@@ -4,7 +4,7 @@
         connect(kafka.bootstrap)
         kafka.kill(kafka.leader_of("events", 0))
 
-Ports and data survive a kill. Everything here blocks: async code calls it in a worker thread. `make kafka` runs it.
+Ports and data survive a kill. All methods block: async code calls them in a worker thread. `make kafka` runs this.
 """
 
 import argparse
@@ -36,11 +36,11 @@ WATCH_S = 0.5
 
 
 class KafkaCluster:
-    """Nodes are numbered from 1. `users` (name → password) makes SASL listeners, `tls` TLS ones, both both.
+    """Nodes are numbered from 1. `users` (name → password) adds SASL listeners, `tls` TLS listeners, both: SASL on TLS.
 
-    `session_s` is how long the cluster believes in a node that is silent, and how long a killed one waits to be let in
-    again: smaller is quicker, and falsely suspicious on a busy machine. A sole broker that was suspected leads nothing
-    for a moment, and no topic can be made.
+    `session_s`: the session time-out of brokers, and the time a killed one waits until it can register again. Smaller
+    is faster, and gives false time-outs on a busy machine. A sole broker that timed out leads no partition for a
+    moment, and no topic can be created.
     """
 
     def __init__(
@@ -95,15 +95,15 @@ class KafkaCluster:
     ) -> None:
         self._exits.close()
 
-    # -- where ------------------------------------------------------------------------------------------------
+    # --- addresses
 
     @property
     def bootstrap(self) -> list[str]:
-        """Addresses of the plain listener, which may do anything."""
+        """Addresses of the plain listener, whose clients are super users."""
         return self.listener(PLAIN)
 
     def listener(self, name: str) -> list[str]:
-        """Addresses of `plain`, `sasl`, `tls` (wants a client certificate) or `sasl_tls`."""
+        """Addresses of `plain`, `sasl`, `tls` (requires a client certificate) or `sasl_tls`."""
         return [f"{node.host}:{node.ports[name]}" for node in self._nodes.values()]
 
     @property
@@ -120,10 +120,10 @@ class KafkaCluster:
         return self._children[node].running
 
     def memory_bytes(self) -> int:
-        """Resident, of all brokers that run."""
+        """Resident memory of all running brokers."""
         return sum(child.memory_bytes() for child in self._children.values() if child.running)
 
-    # -- what is done to them ---------------------------------------------------------------------------------
+    # --- control
 
     def kill(self, node: int) -> None:
         """SIGKILL."""
@@ -134,7 +134,7 @@ class KafkaCluster:
         self._children[node].stop()
 
     def start(self, node: int) -> None:
-        """Again, after `kill` or `stop`; returns when it answers and the cluster counts it in."""
+        """Start again after `kill` or `stop`; returns when the broker responds and has joined the cluster."""
         child = self._children[node]
         child.start()
         child.until(lambda: node in self._asked(node).nodes, f"broker {node}")
@@ -149,10 +149,10 @@ class KafkaCluster:
         """SIGCONT."""
         self._children[node].resume()
 
-    # -- what it says -----------------------------------------------------------------------------------------
+    # --- metadata
 
     def metadata(self) -> Metadata:
-        """What the first broker that answers says. Raises `OSError` if none does."""
+        """The metadata of the first broker that responds. Raises `OSError` if none does."""
         refusal: OSError = ConnectionError("no broker runs")
         for node, child in self._children.items():
             try:
@@ -166,12 +166,12 @@ class KafkaCluster:
         return self.metadata().partitions[topic, partition]
 
     def leader_of(self, topic: str, partition: int) -> int:
-        """Its number; -1 when there is none, or who is asked has not heard of the topic yet."""
+        """The leader's number; -1 without a leader, or if the queried broker does not know the topic yet."""
         known = self.metadata().partitions.get((topic, partition))
         return known.leader if known else -1
 
     def in_sync(self, within_s: float = READY_S) -> None:
-        """Wait until every copy of every partition is: then the next node may be killed."""
+        """Wait until every replica is in sync: then the next node may be killed."""
         node, child = next((node, child) for node, child in self._children.items() if child.running)
         child.until(lambda: all(_whole(each) for each in self._partitions(node)), "all copies in sync", within_s)
 
@@ -181,7 +181,7 @@ class KafkaCluster:
     def _partitions(self, node: int) -> Iterable[Partition]:
         return self._asked(node).partitions.values()
 
-    # -- how --------------------------------------------------------------------------------------------------
+    # --- start
 
     def _lay_out(self, exits: ExitStack, security: Security, artefacts: Artefacts) -> None:
         names = (*security.listeners, CONTROLLER)
@@ -200,8 +200,8 @@ class KafkaCluster:
                 node, list(self._nodes.values()), security, storage, self._session_s, self._changed
             )
             file.write_text(settings.text(values))
-            if not storage.exists():  # else this is a cluster of an earlier time
-                if checkpoint is None:  # the users' salts must be the same on every node
+            if not storage.exists():  # else the cluster of an earlier start
+                if checkpoint is None:  # the salts of users must be equal on all nodes
                     checkpoint = _checkpoint(artefacts, values, security, self.folder / "format")
                 _formatted(storage, checkpoint, node.number, cluster_id)
             self._children[node.number] = Child(
@@ -213,23 +213,23 @@ class KafkaCluster:
     def _start_all(self) -> None:
         for child in self._children.values():
             child.start()
-        everyone = frozenset(self._nodes)
+        every_node = frozenset(self._nodes)
         for node, child in self._children.items():
-            child.until(partial(self._sees, node, everyone), f"broker {node}")
+            child.until(partial(self._sees, node, every_node), f"broker {node}")
 
-    def _sees(self, node: int, everyone: frozenset[int]) -> bool:
-        return self._asked(node).nodes == everyone
+    def _sees(self, node: int, every_node: frozenset[int]) -> bool:
+        return self._asked(node).nodes == every_node
 
     def _end_all(self) -> None:
         for child in self._children.values():
             if len(self._children) == 1:
                 child.stop()
-            else:  # several that are asked at once wait for each other, and a killed one loses nothing
+            else:  # simultaneous stops wait for each other; a kill loses nothing
                 child.kill()
 
 
 def prepared() -> Artefacts:
-    """The artefacts with their class archive and template, made the first time."""
+    """The artefacts with their class archive and template, created at the first use."""
     artefacts = ready()
     with locked(artefacts.folder / "prepare.lock"):
         if not artefacts.template.exists():
@@ -240,7 +240,7 @@ def prepared() -> Artefacts:
 
 
 def java_options(artefacts: Artefacts, jvm: Sequence[str]) -> list[str]:
-    """Up to the name of the class. A JVM that does not like the archive starts without it."""
+    """The command up to the class name. A JVM that cannot use the archive starts without it."""
     quiet = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
     dated = ["-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS"]
     archive = [f"-XX:SharedArchiveFile={artefacts.class_archive}"] if artefacts.class_archive.exists() else []
@@ -248,7 +248,7 @@ def java_options(artefacts: Artefacts, jvm: Sequence[str]) -> list[str]:
 
 
 def _checkpoint(artefacts: Artefacts, values: Mapping[str, str], security: Security, scratch: Path) -> Path:
-    """What every storage folder begins with; with users it has to be made for them."""
+    """The initial content of a storage folder; with users it is created for them."""
     if not security.users and artefacts.template.exists():
         return artefacts.template
     scratch_file = scratch.with_suffix(".properties")
@@ -292,7 +292,7 @@ def _make_template(artefacts: Artefacts) -> None:
 
 
 def _make_class_archive(artefacts: Artefacts) -> None:
-    """By a broker that starts, answers and ends. Without it everything works, more slowly."""
+    """Created by a broker that starts, responds and stops. Optional: without it starts are slower."""
     with tempfile.TemporaryDirectory(prefix="kafka-classes-") as name:
         archive = Path(name) / "classes.jsa"
         with KafkaCluster(
@@ -306,7 +306,7 @@ def _make_class_archive(artefacts: Artefacts) -> None:
 
 
 def _moved(made: Path, to: Path) -> None:
-    """All of it or nothing, also across file systems."""
+    """Atomic, also across file systems."""
     beside = to.with_name(f"{to.name}.{secrets.token_hex(4)}")
     shutil.copyfile(made, beside)
     beside.rename(to)
@@ -317,7 +317,7 @@ def _whole(partition: Partition) -> bool:
 
 
 def _short_id() -> str:
-    """As Kafka writes its ids; never with a dash in front, which its tools would take for an option."""
+    """A Kafka UUID; never with a leading dash, which Kafka's tools would parse as an option."""
     return "A" + base64.urlsafe_b64encode(secrets.token_bytes(16)).decode()[1:22]
 
 
@@ -328,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, help="keep the data here, and go on with what is there")
     parser.add_argument("--steady", action="store_true", help="a JVM for measurements: more memory, all optimisations")
     options = parser.parse_args(arguments)
-    for each in (signal.SIGINT, signal.SIGTERM):  # a shell starts what runs in the background deaf to the first
+    for each in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(each, signal.default_int_handler)
     began = time.perf_counter()
     try:

@@ -1,11 +1,11 @@
 """Kafka's own jars, pinned and checked, in the user's cache: fetched once with Maven, then used offline.
 
-Where Maven fetches from is the machine's business. What arrives is compared with the checked-in list, jar by jar: a
-changed, missing or additional one is refused. The cache's folder is named after that list, so a new version is a new
-folder. Beside the jars lie an archive of loaded classes (one per JVM; a broker starts in half the time with it) and
-what formatting a storage folder leaves.
+Maven's repository is configured per machine. Each fetched jar is compared with the checked-in list: a changed, missing
+or additional one is rejected. The cache's folder is named after that list, so a new version is a new folder. Beside the
+jars are an archive of loaded classes (one per JVM; it halves the start time of a broker) and the files of a formatted
+storage folder.
 
-`python -m tests.kit.servers.kafka_artefacts` does it ahead of time.
+`python -m tests.kit.servers.kafka_artefacts` fetches them ahead of time.
 """
 
 import fcntl
@@ -33,36 +33,36 @@ TRIES = 3
 
 @dataclass(frozen=True)
 class Artefacts:
-    """A complete folder in the cache."""
+    """Whether the cache folder is complete."""
 
     folder: Path
     java: str
 
     @property
     def class_path(self) -> str:
-        """In a fixed order, because the class archive is bound to it."""
+        """In a fixed order, which the class archive depends on."""
         return os.pathsep.join(str(jar) for jar in sorted((self.folder / "libs").glob("*.jar")))
 
     @property
     def class_archive(self) -> Path:
-        """Of this JVM: another one, or the same after an upgrade, has its own."""
+        """Specific to this JVM and its version."""
         java = Path(self.java).resolve()
         mark = hashlib.sha256(f"{java} {java.stat().st_mtime_ns} {java.stat().st_size}".encode()).hexdigest()[:8]
         return self.folder / f"classes-{mark}.jsa"
 
     @property
     def no_class_archive(self) -> Path:
-        """Here if that JVM did not make one: it is not asked again."""
+        """Exists if that JVM could not create an archive: it is not tried again."""
         return self.class_archive.with_suffix(".none")
 
     @property
     def template(self) -> Path:
-        """What formatting leaves in a storage folder, but for the ids."""
+        """The files of a formatted storage folder, without the ids."""
         return self.folder / "bootstrap.checkpoint"
 
 
 def cache() -> Path:
-    """Outside the tree: `make clean` does not throw it away."""
+    """Outside the checkout: `make clean` does not remove it."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airy"
 
 
@@ -72,7 +72,7 @@ def checksums() -> dict[str, str]:
 
 
 def wrong(libs: Path, expected: Mapping[str, str]) -> list[str]:
-    """What is wrong with a folder of jars, one line each."""
+    """The errors of a folder of jars, one line each."""
     here = {jar.name: jar for jar in libs.glob("*") if jar.is_file()}
     changed = [
         name
@@ -87,7 +87,7 @@ def wrong(libs: Path, expected: Mapping[str, str]) -> list[str]:
 
 
 def ready(within: Path | None = None) -> Artefacts:
-    """The artefacts, fetched if need be. Raises `Missing` when they cannot be had, or are not the ones we know."""
+    """The artefacts, fetched if necessary. Raises `Missing` if they cannot be fetched, or differ from the list."""
     java = program("java", "default-jre-headless")
     root = within or cache()
     folder = root / f"kafka-{VERSION}-{hashlib.sha256(CHECKSUMS.read_bytes()).hexdigest()[:8]}"
@@ -103,7 +103,7 @@ def ready(within: Path | None = None) -> Artefacts:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Among processes; the kernel lets go of it when its holder dies."""
+    """A lock between processes; the kernel releases it when its holder dies."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -111,7 +111,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def _fetch(folder: Path) -> None:
     maven = program("mvn", "maven")
-    for abandoned in folder.parent.glob(f"{folder.name}.*/"):  # by a process that was killed; the lock is ours
+    for abandoned in folder.parent.glob(f"{folder.name}.*/"):  # left by a killed process; this process holds the lock
         shutil.rmtree(abandoned, ignore_errors=True)
     building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:

@@ -1,4 +1,4 @@
-"""A test broker's settings as values: small, quick to start, quick to notice that a node is gone."""
+"""A test broker's settings as values: small, fast to start, fast to detect a lost node."""
 
 import re
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Security:
-    """Who may come in, and how. The plain listener stays, for whoever looks after the cluster: it may do anything."""
+    """Authentication. The plain listener stays open to the tests, with all rights."""
 
     users: Mapping[str, str] = field(default_factory=dict)  # name → password, with every mechanism
     tls_folder: Path | None = None  # with ca.pem and server.pem
@@ -70,7 +70,7 @@ class Security:
 def settings(
     node: Node, nodes: list[Node], security: Security, folder: Path, session_s: float, changed: Mapping[str, str]
 ) -> dict[str, str]:
-    """Everything a node is told. `changed` has the last word."""
+    """All settings of a node. `changed` overrides."""
     copies = min(3, len(nodes))
     own = {
         "node.id": str(node.number),
@@ -94,7 +94,7 @@ def text(values: Mapping[str, str]) -> str:
 
 
 def scram(security: Security) -> list[str]:
-    """The formatter's arguments that make the users."""
+    """The formatter's arguments that create the users."""
     return [
         argument
         for name, password in security.users.items()
@@ -153,7 +153,7 @@ def _tls(security: Security) -> dict[str, str]:
 
 
 def _acl(security: Security) -> dict[str, str]:
-    """Without ANONYMOUS a broker whose controller listener is plain waits for itself for ever, silently."""
+    """Without ANONYMOUS a broker with a plain controller listener waits for itself for ever, without a message."""
     if not security.acl:
         return {}
     return {

@@ -1,6 +1,6 @@
-"""One question to a broker, without a client library: who is there, and who leads what.
+"""One metadata request to a broker, without a client library: live brokers and partition leaders.
 
-The kit must not judge a cluster with the client that is under test, and it must not need an event loop.
+The kit must not examine a cluster with the client under test, and must not need an event loop.
 """
 
 import socket
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 METADATA = 3
 VERSION = 1
-ANSWER_S = 60.0  # against hanging: a broker that is busy answers late
+ANSWER_S = 60.0  # bounds a hang; a busy broker responds late
 ANSWER_BYTES_MAX = 16_777_216
 
 
 @dataclass(frozen=True)
 class Partition:
-    leader: int  # -1: nobody
+    leader: int  # -1: none
     replicas: tuple[int, ...]
     in_sync: tuple[int, ...]
 
@@ -27,7 +27,7 @@ class Metadata:
 
 
 def metadata(host: str, port: int) -> Metadata:
-    """What the broker at this plain listener says. Raises `OSError` when it does not."""
+    """The metadata of the broker at this plain listener. Raises `OSError` without a response."""
     body = struct.pack(">hhih", METADATA, VERSION, 1, -1) + struct.pack(">i", -1)  # -1: every topic
     with socket.create_connection((host, port), timeout=ANSWER_S) as connection:
         connection.sendall(struct.pack(">i", len(body)) + body)
@@ -81,7 +81,7 @@ def _parsed(reader: _Reader) -> Metadata:
         topic = reader.text()
         reader.number("b")  # internal
         for _ in range(reader.number("i")):
-            reader.number("h")  # error of the partition: 'no leader' is said by the leader as well
+            reader.number("h")  # error of the partition; the leader too reports 'no leader'
             index, leader = reader.number("i"), reader.number("i")
             partitions[topic, index] = Partition(leader, reader.numbers(), reader.numbers())
     return Metadata(frozenset(nodes), partitions)

@@ -1,15 +1,15 @@
-"""What a test does on a machine without the software it needs: skip and say what to install; in CI, fail."""
+"""Skips tests whose software is missing, with what to install; fails them in CI."""
 
 import os
 import shutil
 
 
 class Missing(Exception):
-    """Software or artefacts are not here. The message says what to install."""
+    """Software or artefacts are missing. The message says what to install."""
 
 
 def program(name: str, package: str) -> str:
-    """Where a program is. Raises `Missing`."""
+    """The path of a program. Raises `Missing`."""
     found = shutil.which(name)
     if found is None:
         raise Missing(f"{name} is not installed; on Debian and Ubuntu: apt-get install {package}")

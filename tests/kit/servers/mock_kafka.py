@@ -1,7 +1,7 @@
-"""Brokers that fail as told: librdkafka's mock cluster, out of the wheel of `confluent-kafka`.
+"""Brokers with injected failures: librdkafka's mock cluster, from the wheel of `confluent-kafka`.
 
-They keep a log, a group and its offsets in memory, on loopback, and answer what the client asks. What they are not:
-Apache Kafka. What a real broker does of its own is tested on a real one; here is what it does once in a blue moon.
+They keep a log, a group and its offsets in memory, on loopback, and answer the client's requests. They are not Apache
+Kafka: ordinary behaviour is tested on a real broker, rare failures here.
 """
 
 import ctypes
@@ -48,7 +48,7 @@ _SIGNATURES: Final[dict[str, tuple[object, tuple[object, ...]]]] = {
 
 
 class Api(IntEnum):
-    """Kinds of requests, by the protocol's numbers."""
+    """API keys of the protocol."""
 
     PRODUCE = 0
     FETCH = 1
@@ -76,14 +76,16 @@ def _library() -> ctypes.CDLL:
 
 
 class MockKafka:
-    """`brokers` of them, numbered from 1. Topics have to be made first: an unknown one is made by whoever asks."""
+    """`brokers` numbered from 1. Create topics first: a query creates an unknown one."""
 
     def __init__(self, brokers: int = 1) -> None:
         self._lib = _library()
         self.brokers = range(1, brokers + 1)
         words = ctypes.create_string_buffer(512)
         conf = self._lib.rd_kafka_conf_new()
-        self._lib.rd_kafka_conf_set(conf, b"log_level", b"3", words, len(words))  # errors, not that it has no servers
+        self._lib.rd_kafka_conf_set(
+            conf, b"log_level", b"3", words, len(words)
+        )  # only errors, not the missing bootstrap servers
         self._handle = self._lib.rd_kafka_new(0, conf, words, len(words))
         if not self._handle:
             raise RuntimeError(f"librdkafka made no client: {words.value.decode()}")
@@ -101,31 +103,31 @@ class MockKafka:
 
     @property
     def bootstrap(self) -> list[str]:
-        """In the order of the brokers."""
+        """Addresses in the order of the brokers."""
         return str(self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()).split(",")
 
     def topic(self, name: str, partitions: int = 1) -> None:
         self._check(self._lib.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, len(self.brokers)))
 
     def topic_error(self, name: str, code: int) -> None:
-        """In every answer about the topic, until it is 0 again."""
+        """Return this error in every response about the topic, until it is 0."""
         self._lib.rd_kafka_mock_topic_set_error(self._cluster, name.encode(), code)
 
     def leader(self, topic: str, partition: int, broker: int) -> None:
-        """-1: nobody leads it."""
+        """-1: no leader."""
         self._check(self._lib.rd_kafka_mock_partition_set_leader(self._cluster, topic.encode(), partition, broker))
 
     def fail(self, api: Api, *codes: int) -> None:
-        """Answer the next requests of this kind with these errors, one each."""
+        """Answer the next requests of this kind with these errors, one per request."""
         array = (_Int * len(codes))(*codes)
         self._lib.rd_kafka_mock_push_request_errors_array(self._cluster, api, len(codes), array)
 
     def heal(self, api: Api) -> None:
-        """Forget the errors that were not given yet."""
+        """Drop the errors that are still pending."""
         self._lib.rd_kafka_mock_clear_request_errors(self._cluster, api)
 
     def down(self, brokers: Iterable[int] | None = None) -> None:
-        """Hang up, and take no calls."""
+        """Close all connections and accept none."""
         for broker in brokers or self.brokers:
             self._check(self._lib.rd_kafka_mock_broker_set_down(self._cluster, broker))
 
@@ -134,23 +136,23 @@ class MockKafka:
             self._check(self._lib.rd_kafka_mock_broker_set_up(self._cluster, broker))
 
     def round_trip(self, ms: int, broker: int = 1) -> None:
-        """How long the broker takes for an answer from now on."""
+        """Delay of the broker's responses from now on."""
         self._check(self._lib.rd_kafka_mock_broker_set_rtt(self._cluster, broker, ms))
 
     def advertise(self, host: str, port: int, broker: int = 1) -> None:
-        """What the broker says its address is: a proxy's, so that nothing goes past it."""
+        """Advertise a proxy's address, so that clients do not bypass it."""
         self._check(self._lib.rd_kafka_mock_broker_set_host_port(self._cluster, broker, host.encode(), port))
 
     def coordinator(self, group: str, broker: int) -> None:
         self._check(self._lib.rd_kafka_mock_coordinator_set(self._cluster, b"group", group.encode(), broker))
 
     def track(self) -> None:
-        """Count requests from now on."""
+        """Start counting requests."""
         self._lib.rd_kafka_mock_start_request_tracking(self._cluster)
         self._lib.rd_kafka_mock_clear_requests(self._cluster)
 
     def requests(self, api: Api) -> int:
-        """How many of this kind came since `track`."""
+        """Requests of this kind since `track`."""
         count = ctypes.c_size_t()
         requests = self._lib.rd_kafka_mock_get_requests(self._cluster, ctypes.byref(count))
         try:

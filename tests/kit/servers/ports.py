@@ -1,8 +1,8 @@
-"""Loopback ports that stay ours while a server is down.
+"""Loopback ports that stay reserved while a server is down.
 
-A bound socket that does not listen keeps a port out of the kernel's hands, and lets a server with SO_REUSEADDR (the
-JVM's and Redis's are) listen on it. Without it a client that reconnects all the time may be given the very port it
-connects to, reach itself, and keep the server from coming back.
+A bound socket that does not listen keeps the kernel from assigning the port, and lets a server with SO_REUSEADDR (the
+JVM and Redis set it) listen on it. Otherwise a client that reconnects repeatedly may be assigned the port it connects
+to, connect to itself, and block the server's restart.
 """
 
 import socket
@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 
 class Port:
-    """One of the kernel's choosing, or the given one."""
+    """A port chosen by the kernel, or the given one."""
 
     def __init__(self, wanted: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -1,6 +1,6 @@
-"""A TCP proxy that fails as told: between a client and one server, on loopback. It knows nothing of what it carries.
+"""A TCP proxy with injected failures, between a client and one server, on loopback. It does not parse the bytes.
 
-Tell a server to name the proxy as its address where clients learn addresses from servers, or they go past it.
+Where clients learn addresses from servers, the server must advertise the proxy's address, or clients bypass it.
 """
 
 import asyncio  # noqa: TID251 - sockets below any library
@@ -15,7 +15,7 @@ CHUNK_BYTES: Final = 65_536
 
 
 class Proxy:
-    """`async with Proxy(host, port) as proxy:` then connect to `proxy.port`."""
+    """Use `async with Proxy(host, port) as proxy:` and connect to `proxy.port`."""
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
@@ -25,8 +25,8 @@ class Proxy:
         self._carrying: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._dropping: Callable[[], bool] = lambda: False
-        self.delay_s = 0.0  # of every answer
-        self.accepted = 0  # connections, since it began
+        self.delay_s = 0.0  # of every response
+        self.accepted = 0  # connections since the start
 
     @property
     def port(self) -> int:
@@ -36,7 +36,7 @@ class Proxy:
 
     @property
     def open(self) -> int:
-        """Connections that are open now."""
+        """Open connections."""
         return len(self._writers) // 2
 
     async def __aenter__(self) -> Self:
@@ -55,11 +55,11 @@ class Proxy:
             await asyncio.wait(self._carrying)
 
     def stall(self) -> None:
-        """Carry nothing more, and say nothing about it: connections stay open, new ones are taken."""
+        """Forward nothing more, without closing: connections stay open, new ones are accepted."""
         self._flowing.clear()
 
     def stall_after(self, answers: int) -> None:
-        """Carry so many more answers, then stall."""
+        """Forward so many more responses, then stall."""
         seen = 0
 
         def dropping() -> bool:
@@ -78,24 +78,24 @@ class Proxy:
         self._flowing.set()
 
     def freeze(self) -> None:
-        """Carry nothing more on the connections that are open now, for ever; new ones are as good as any."""
+        """Stall the open connections permanently; new ones work."""
         self._flowing.clear()
         self._flowing = _flowing()
         self._gates.append(self._flowing)
 
     def cut(self) -> None:
-        """Break every connection, as a reset does."""
+        """Reset every connection."""
         for writer in list(self._writers):
             writer.transport.abort()
 
     def move(self, host: str, port: int) -> None:
-        """Another server from now on; connections that are open stay with the one they have."""
+        """Connect new connections to another server; open ones keep theirs."""
         self._upstream = (host, port)
 
     def drop_answers(self, first: int, count: int = 1) -> None:
-        """Instead of the `first` answer from now (1 is the next), and the `count - 1` after it, break the connection.
+        """Reset the connection instead of forwarding the `first` answer from now (1: the next) and `count - 1` more.
 
-        An answer is what comes in one piece, which for small answers on loopback is one.
+        An answer is one received chunk, which holds for small answers on loopback.
         """
         seen = 0
 
@@ -130,7 +130,7 @@ class Proxy:
                     each.transport.abort()
 
     async def _both(self, *ways: Coroutine[Any, Any, None]) -> None:
-        """Until one of them ends: what is half open is no use to anybody."""
+        """Until one direction ends: half-open connections are closed."""
         tasks = {asyncio.ensure_future(way) for way in ways}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

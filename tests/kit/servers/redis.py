@@ -5,7 +5,7 @@
         redis.kill()
         redis.start()
 
-The append-only file and the port survive. Everything here blocks: async code calls it in a worker thread.
+The append-only file and the port survive. All methods block: async code calls them in a worker thread.
 """
 
 import socket
@@ -23,8 +23,8 @@ from tests.kit.servers.child import Child, NotStarted
 from tests.kit.servers.missing import program
 from tests.kit.servers.ports import HOST, Port
 
-ANSWER_S = 60.0  # against hanging: a server that is busy answers late
-SUSPECT_MS = 15_000  # a node of a cluster that was silent for so long is given up by the others
+ANSWER_S = 60.0  # bounds a hang; a busy server responds late
+SUSPECT_MS = 15_000  # cluster-node-timeout
 SLOTS = 16384
 MEMORY_MAX = "256mb"
 
@@ -36,7 +36,7 @@ With `everysec` an answer may come before the write, while a sync takes long.
 
 
 class Tls:
-    """TLS alone: the certificate of `authority` for the server, and whether clients need one, too."""
+    """TLS only: a certificate of `authority` for the server, and whether clients need one."""
 
     def __init__(self, authority: Authority, *, clients: bool = False) -> None:
         self.authority = authority
@@ -61,9 +61,9 @@ class Tls:
 
 
 class RedisServer:
-    """With `cluster_nodes`, `node` 0 … says which is meant; alone there is only 0.
+    """With `cluster_nodes`, `node` 0 … selects a node; a single server is node 0.
 
-    A folder that has data is gone on with, but for a cluster's: there the addresses are part of the data.
+    A folder with data is reused, except for a cluster, whose data contains addresses.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class RedisServer:
         tls: Tls | None = None,
         replica_of: "RedisServer | None" = None,
     ) -> None:
-        """`cluster_spares`, the last ones, have no slots. `users` are lines of an access list by name, beside
-        `default`, who may do everything and is ours.
+        """The last `cluster_spares` nodes have no slots. `users` maps names to ACL rules, in addition to
+        `default`, which has all rights and is used by the kit.
         """
         self._given_folder = folder
         self._fsync = fsync
@@ -122,7 +122,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Of the first."""
+        """Of the first node."""
         return self.urls[0]
 
     @property
@@ -130,7 +130,7 @@ class RedisServer:
         return [self.url_of("", node) for node in range(self._count)]
 
     def url_of(self, who: str, node: int = 0) -> str:
-        """`who` is USER:PASSWORD, or nothing."""
+        """`who`: USER:PASSWORD, or empty."""
         return f"redis{'s' if self._tls else ''}://{who}{'@' if who else ''}{HOST}:{self._ports[node]}/0"
 
     @property
@@ -148,7 +148,7 @@ class RedisServer:
         return self._children[node].log
 
     def kill(self, node: int = 0) -> None:
-        """SIGKILL: what was answered has been written, synced or not, and survives this."""
+        """SIGKILL. Acknowledged writes survive, synced or not."""
         self._children[node].kill()
 
     def stop(self, node: int = 0) -> None:
@@ -156,7 +156,7 @@ class RedisServer:
         self._children[node].stop()
 
     def start(self, node: int = 0) -> None:
-        """Again, after `kill` or `stop`; returns when it has loaded its data, answers, and found the others."""
+        """Start again after `kill` or `stop`; returns when it has loaded its data and joined the cluster."""
         child = self._children[node]
         child.start()
         child.until(lambda: self.ask("PING", node=node) == "+PONG", f"redis {node}")
@@ -166,11 +166,11 @@ class RedisServer:
             child.until(partial(self._agreed, node), f"the view of redis {node}")
 
     def promote(self) -> None:
-        """A replica is one no more, and takes writes."""
+        """Promote a replica."""
         self._told(0, "REPLICAOF", "NO", "ONE")
 
     def follow(self, other: "RedisServer") -> None:
-        """Be a replica, and lose what the other one does not have; returns at once."""
+        """Become a replica, and lose data the master does not have; returns at once."""
         self._told(0, "REPLICAOF", HOST, str(other.ports[0]))
 
     def pause(self, node: int = 0) -> None:
@@ -182,14 +182,14 @@ class RedisServer:
         self._children[node].resume()
 
     def aof_files(self, node: int = 0) -> list[Path]:
-        """The append-only file's parts, oldest first; the last one is written to. Cut it while the server is down."""
+        """The files of the append-only log, oldest first; the last is written to. Truncate only while it is down."""
         folder = self._folder(node) / "appendonlydir"
         manifest = folder / "appendonly.aof.manifest"
         lines = manifest.read_text().splitlines() if manifest.exists() else []
         return [folder / line.split()[1] for line in lines]
 
     def ask(self, *command: str, node: int = 0) -> str:
-        """One command without a client library; the whole answer as it came, without the last line's end."""
+        """One command without a client library. Returns the raw reply without the final line end."""
         words = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
         with ExitStack() as exits:
             connection = exits.enter_context(socket.create_connection((HOST, self._ports[node]), timeout=ANSWER_S))
@@ -237,7 +237,7 @@ class RedisServer:
         return Child([redis, *words, *self._options], folder=folder, log=folder / "redis.log")
 
     def _join(self) -> None:
-        """The slots in equal parts, everybody introduced to the first, until all agree."""
+        """Assign the slots equally, let all nodes meet the first, and wait until all agree."""
         self._joined = True
         share = -(-SLOTS // self._masters)
         for node in range(self._count):
@@ -278,7 +278,7 @@ def _answer(connection: socket.socket) -> bytes:
 
 
 def _complete(data: bytearray) -> bool:
-    """Of an answer that is one line or one string."""
+    """The value of a one-line or one-string reply."""
     head, end, rest = data.partition(b"\r\n")
     if not end:
         return False

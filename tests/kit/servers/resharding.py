@@ -1,5 +1,5 @@
-"""What an operator does to a Redis Cluster while it is in use: slots are moved to other nodes, in the steps that
-`redis-cli --cluster reshard` takes, and a master's replica takes its place. Everything here blocks.
+"""Operations on a Redis Cluster in use: moving slots to other nodes, in the steps of `redis-cli --cluster reshard`, and
+failover to a master's replica. All functions block.
 """
 
 import time
@@ -18,7 +18,7 @@ Client = Any
 
 
 class Move:
-    """Of the slots of `source` that have keys, to `target`, step by step. In between the cluster is in use."""
+    """Moves the slots of `source` with keys to `target` step by step, while the cluster is in use."""
 
     def __init__(self, server: RedisServer, source: int, target: int) -> None:
         self._server = server
@@ -26,7 +26,7 @@ class Move:
         self._slots: list[int] = []
 
     def begin(self) -> int:
-        """How many slots there are to be moved."""
+        """The number of slots to move."""
         with client(self._server, self._source) as redis:
             self._slots = sorted({redis.execute_command("CLUSTER KEYSLOT", key) for key in redis.scan_iter()})
         for slot in self._slots:
@@ -35,7 +35,7 @@ class Move:
         return len(self._slots)
 
     def carry(self, keys_max: int) -> int:
-        """At most so many keys of each slot; how many went."""
+        """Moves at most so many keys of each slot. Returns the number moved."""
         carried = 0
         with client(self._server, self._source) as redis:
             for slot in self._slots:
@@ -56,7 +56,7 @@ class Move:
 
 
 def follow(server: RedisServer, node: int, master: int) -> None:
-    """A spare node becomes a replica, and has everything."""
+    """Makes a spare node a replica and waits until it is in sync."""
     with client(server, node) as redis:
         redis.execute_command("CLUSTER REPLICATE", node_id(server, master))
         until(lambda: redis.info("replication")["master_link_status"] == "up")
@@ -65,13 +65,13 @@ def follow(server: RedisServer, node: int, master: int) -> None:
 
 
 def keys(server: RedisServer, node: int) -> int:
-    """How many a node has."""
+    """The number of slots of a node."""
     with client(server, node) as redis:
         return int(redis.dbsize())
 
 
 def suspect_after(server: RedisServer, silent_ms: int) -> None:
-    """A node that was silent for so long is given up by the others. Only who is known to all survives a short time."""
+    """Sets cluster-node-timeout. Only a fully connected cluster tolerates a short one."""
     for node in range(server.nodes):
         server.ask("CONFIG", "SET", "cluster-node-timeout", str(silent_ms), node=node)
 

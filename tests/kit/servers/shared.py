@@ -1,9 +1,9 @@
-"""One broker for all processes of a test run, that ends with the last of them.
+"""One broker for all processes of a test run, stopped with the last of them.
 
-Each process holds a shared lock for as long as it needs the broker. The first one starts a keeper, a process of its
-own so that nobody's early end takes the broker away from the others; the keeper waits for the exclusive lock, which it
-gets when the last holder has let go or died, and ends the broker. Nothing has to be counted, and nothing stays behind
-after a `kill -9` of the whole run.
+Each process holds a shared lock for as long as it needs the broker. The first one starts a keeper, a separate process,
+so that the broker does not end with any single user. The keeper waits for the exclusive lock, which it gets when the
+last holder has released it or died, and stops the broker. No counter is needed, and nothing remains after a `kill -9`
+of the whole run.
 """
 
 import fcntl
@@ -22,24 +22,24 @@ from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.kafka_artefacts import locked
 
 PATIENCE_S = 0.02
-SESSION_S = 60.0  # nobody kills it, so nobody waits for that; and however long it stands still, it is believed in
+SESSION_S = 60.0  # long: the shared broker is never killed, and must survive pauses of the machine
 ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
 class SharedKafka:
-    """A broker that others use at the same time: work in a namespace of your own, and leave it running."""
+    """A broker shared with other tests: use a separate namespace, and leave it running."""
 
     bootstrap: list[str]
 
 
 @contextmanager
 def shared_kafka(folder: Path) -> Iterator[SharedKafka]:
-    """The broker that belongs to this folder. Raises `NotStarted`."""
+    """The broker of this folder. Raises `NotStarted`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "users.lock").open("ab") as users:
         with locked(folder / "door.lock"):
-            fcntl.flock(users, fcntl.LOCK_SH)  # waits for a keeper that is about to end
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits for a keeper that is ending
             if not _kept(folder):
                 _start_keeper(folder)
             bootstrap = _address(folder).read_text().split(",")
@@ -51,7 +51,7 @@ def _address(folder: Path) -> Path:
 
 
 def _kept(folder: Path) -> bool:
-    """Whether a keeper lives, and not only what it wrote."""
+    """Whether a keeper process runs, not only its file exists."""
     with (folder / "keeper.lock").open("ab") as keeper:
         return not _try_lock(keeper) and _address(folder).exists()
 
@@ -83,12 +83,12 @@ def _start_keeper(folder: Path) -> None:
             keeper.wait()
             raise NotStarted(f"the shared broker did not start:\n{log.read_text()}")
         time.sleep(PATIENCE_S)
-    keeper.returncode = 0  # it ends after us: nobody waits for it, and that is not worth a warning
+    keeper.returncode = 0  # it ends after this process: suppress the warning about an unreaped child
 
 
 def keep(folder: Path) -> None:
-    """What the keeper does."""
-    # `users` is let go of last: whoever gets it then finds no keeper any more, and starts the next one.
+    """The main function of the keeper process."""
+    # `users` is unlocked last: the next holder finds no keeper and starts one.
     with (folder / "users.lock").open("ab") as users, (folder / "keeper.lock").open("ab") as alone:
         if not _try_lock(alone):
             sys.exit("there is a keeper already")
@@ -98,7 +98,7 @@ def keep(folder: Path) -> None:
             beside.rename(_address(folder))
             fcntl.flock(users, fcntl.LOCK_EX)
             _address(folder).unlink()
-        shutil.rmtree(folder / "kafka" / "node-1", ignore_errors=True)  # the log stays, for whoever looks for a reason
+        shutil.rmtree(folder / "kafka" / "node-1", ignore_errors=True)  # the log is kept for debugging
 
 
 if __name__ == "__main__":

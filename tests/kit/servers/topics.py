@@ -1,4 +1,4 @@
-"""Topics on a test broker, made and seen: that a cluster has agreed to one does not mean that its brokers know it."""
+"""Creates topics on a test broker and waits until all brokers know them."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-PATIENCE_S = 120.0  # the machine may be busy
+PATIENCE_S = 120.0  # bounds waits on a busy machine
 
 
 @asynccontextmanager
@@ -20,7 +20,7 @@ async def administering(bootstrap: Sequence[str]) -> AsyncIterator[AIOKafkaAdmin
 
 
 async def make_topics(bootstrap: Sequence[str], topics: Sequence[NewTopic]) -> None:
-    """Whoever asks a broker for them afterwards is told who leads which partition."""
+    """Afterwards every broker's metadata has a leader for each partition."""
     async with administering(bootstrap) as admin:
         made = await admin.create_topics([*topics])
         refused = {name: code for name, code, *_ in made.topic_errors if code}

@@ -1,4 +1,4 @@
-"""Messenger keeps the contract of sources, over its recorded payloads."""
+"""The Messenger source passes the contract suite with its recorded payloads."""
 
 import hmac
 from pathlib import Path
@@ -10,7 +10,7 @@ CONFIG = FacebookConfig(app_id="990011", app_secrets=("app-secret",), verify_tok
 
 
 def signature(secret: str, body: bytes) -> HTTP_HEADERS:
-    """From scratch, as Meta documents it."""
+    """Computed independently, as Meta documents it."""
     digest = hmac.new(secret.encode(), body, "sha256").hexdigest()
     return [(b"content-type", b"application/json"), (b"x-hub-signature-256", f"sha256={digest}".encode())]
 

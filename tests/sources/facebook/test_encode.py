@@ -1,4 +1,4 @@
-"""What we send to Meta, and what we already know Meta will not take."""
+"""Requests to Meta, and content that is rejected because Meta would reject it."""
 
 import hmac
 from typing import Any
@@ -20,7 +20,7 @@ HUMAN = Facebook(FacebookConfig("990011", ("app-secret",), "verify-me", human_ag
 
 
 def encode(content: object, *, source: Facebook = SOURCE, wrote_ago_ms: int | None = HOUR_MS) -> Call | Failed:
-    """`wrote_ago_ms`: since the contact's last message; None: we know of none."""
+    """`wrote_ago_ms`: time since the contact's last message; None: no message is known."""
     window = None if wrote_ago_ms is None else NOW_MS - wrote_ago_ms + DAY_MS
     return source.encode(outbound(content), conversation(window_until_ms=window), TOKEN, NOW_MS)
 
@@ -36,7 +36,7 @@ def failed(outcome: Call | Failed) -> Failed:
     return outcome
 
 
-def test_a_text() -> None:
+def test_a_text_message() -> None:
     call = encode({"text": "Yes, from Thursday on."})
     assert isinstance(call, Call)
     assert (call.method, call.url) == ("POST", "https://graph.facebook.com/v23.0/me/messages")
@@ -49,16 +49,16 @@ def test_a_text() -> None:
     }
 
 
-def test_the_message_names_its_recipient_before_the_conversation() -> None:
+def test_the_recipient_of_the_message_precedes_that_of_the_conversation() -> None:
     message = outbound()
-    message.recipient_id = "somebody else"
+    message.recipient_id = "another contact"
     call = SOURCE.encode(message, conversation(), TOKEN, NOW_MS)
-    assert body(call)["recipient"] == {"id": "somebody else"}
-    assert body(SOURCE.encode(message, None, TOKEN, NOW_MS))["recipient"] == {"id": "somebody else"}
+    assert body(call)["recipient"] == {"id": "another contact"}
+    assert body(SOURCE.encode(message, None, TOKEN, NOW_MS))["recipient"] == {"id": "another contact"}
 
 
-def test_the_callers_words_are_sent_as_they_were_written() -> None:
-    """Key order, escapes and numbers of the content survive; its metadata is ours."""
+def test_the_callers_content_is_sent_unchanged() -> None:
+    """Key order, escapes and numbers of the content survive; its metadata is Airy's."""
     message = outbound()
     message.content = Raw(rb'{"metadata":"theirs","text":"gr\u00fc\u00df","x":{"b":1.0,"a":12345678901234567890123}}')
     call = SOURCE.encode(message, conversation(), TOKEN, NOW_MS)
@@ -92,7 +92,7 @@ def test_content_may_be_the_whole_request() -> None:
         (HUMAN, None, None),
     ],
 )
-def test_how_long_after_a_contact_wrote_we_may_answer(
+def test_the_messaging_window_decides_how_a_reply_is_sent(
     source: Facebook, wrote_ago_ms: int | None, tag: str | None
 ) -> None:
     outcome = encode({"text": "x"}, source=source, wrote_ago_ms=wrote_ago_ms)
@@ -106,7 +106,7 @@ def test_how_long_after_a_contact_wrote_we_may_answer(
 
 
 @pytest.mark.parametrize("wrote_ago_ms", [HOUR_MS, 30 * DAY_MS])
-def test_the_callers_own_tag_is_the_callers_business(wrote_ago_ms: int) -> None:
+def test_a_tag_given_by_the_caller_is_not_checked_against_the_window(wrote_ago_ms: int) -> None:
     sent = body(encode({"text": "x", "tag": "ACCOUNT_UPDATE"}, wrote_ago_ms=wrote_ago_ms))
     assert (sent["messaging_type"], sent["tag"]) == ("MESSAGE_TAG", "ACCOUNT_UPDATE")
     assert "tag" not in sent["message"]
@@ -116,7 +116,7 @@ def test_an_update_does_not_open_a_closed_window() -> None:
     assert failed(encode({"text": "x", "messaging_type": "UPDATE"}, wrote_ago_ms=2 * DAY_MS)).kind == "window"
 
 
-# --- what Meta would not take
+# --- content Meta would reject
 
 
 def media(kind: str = "image", **payload: object) -> dict[str, object]:
@@ -155,7 +155,7 @@ BUTTON = {"type": "postback", "title": "Yes", "payload": "YES"}
         template(template_type="receipt", anything={"goes": True}),
     ],
 )
-def test_what_meta_takes_passes(content: dict[str, object]) -> None:
+def test_content_meta_accepts_is_encoded(content: dict[str, object]) -> None:
     assert body(encode(content))["message"] == content | {"metadata": "0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60"}
 
 
@@ -190,7 +190,7 @@ def test_what_meta_takes_passes(content: dict[str, object]) -> None:
         ({"message": 5}, "not an object but a number; send an object with text or attachment"),
     ],
 )
-def test_what_meta_refuses_is_refused_here_with_what_to_change(content: dict[str, object], said: str) -> None:
+def test_content_meta_rejects_fails_with_the_correction(content: dict[str, object], said: str) -> None:
     failure = failed(encode(content))
     assert failure.kind == "invalid"
     assert said in failure.error

@@ -1,4 +1,4 @@
-"""Finding, connecting and leaving pages, and asking who somebody is, against the simulated Graph API."""
+"""Exploring, connecting and disconnecting pages, and fetching profiles, against the simulated Graph API."""
 
 from collections.abc import Callable, Mapping
 from random import Random
@@ -11,49 +11,49 @@ from msgspec.structs import replace
 
 from airy.clock import LoopClock
 from airy.errors import Refused, Unavailable
-from airy.fetch import Answer, NotSent, Unanswered
-from airy.sim.messenger import Behaviour, MessengerCore, Page, SimFetch, SimOptions
+from airy.http_client import ConnectFailed, Response, ResponseLost
+from airy.sim.messenger import Behaviour, MessengerCore, SimHttpClient, SimOptions, SimPage
 from airy.sources.api import Account, Profile
 from airy.sources.facebook import Facebook, FacebookConfig, manage
 
 CONFIG = FacebookConfig("990011", ("app-secret", "old-secret"), "verify-me")
-BAKERY = Page(
+BAKERY = SimPage(
     "204918377001", "Corner Bakery", "EAAPageTokenOfTheBakery", "https://cdn.example.net/b.png", subscribed=False
 )
 OPTIONS = SimOptions(pages=(BAKERY,), proof_required=True)
 
 
 class Wire:
-    """A `Fetch` in front of the simulation that remembers every call, and can answer in its place."""
+    """A `HttpClient` in front of the simulation that records every call and can answer instead of it."""
 
     def __init__(self, options: SimOptions = OPTIONS) -> None:
         self.core = MessengerCore(options)
         self.calls: list[tuple[str, str, Mapping[str, str], bytes | None]] = []
-        self.answers: dict[str, Answer | Exception | Callable[[Answer], Answer]] = {}  # by the end of a path
-        self._fetch = SimFetch(self.core, LoopClock())
+        self.answers: dict[str, Response | Exception | Callable[[Response], Response]] = {}  # by the end of a path
+        self._fetch = SimHttpClient(self.core, LoopClock())
 
-    async def __call__(self, method: str, url: str, **more: Any) -> Answer:
+    async def __call__(self, method: str, url: str, **more: Any) -> Response:
         self.calls.append((method, url, more.get("headers", {}), more.get("body")))
         path = urlsplit(url).path
         scripted = next((answer for end, answer in self.answers.items() if path.endswith(end)), None)
         if isinstance(scripted, Exception):
             raise scripted
-        if isinstance(scripted, Answer):
+        if isinstance(scripted, Response):
             return scripted
         answer = await self._fetch(method, url, **more)
         return scripted(answer) if scripted else answer
 
     @property
     def fields(self) -> frozenset[str] | None:
-        return self.core.world.pages[BAKERY.id].fields
+        return self.core.state.pages[BAKERY.id].fields
 
 
-def answer(status: int, document: object = None, **headers: str) -> Answer:
+def answer(status: int, document: object = None, **headers: str) -> Response:
     body = document if isinstance(document, bytes) else msgspec.json.encode(document)
-    return Answer(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
+    return Response(status, {name.replace("_", "-"): text for name, text in headers.items()}, body)
 
 
-def graph_error(code: int, said: str = "no", *, status: int = 400, **more: object) -> Answer:
+def graph_error(code: int, said: str = "no", *, status: int = 400, **more: object) -> Response:
     return answer(status, {"error": {"message": said, "code": code, **more}})
 
 
@@ -70,8 +70,10 @@ async def connect(
 # --- explore
 
 
-async def test_explore_follows_the_listing_to_its_end() -> None:
-    pages = tuple(Page(str(1000 + number), f"Page {number}", f"EAATokenOfPageNumber{number}") for number in range(60))
+async def test_explore_reads_every_page_of_the_listing() -> None:
+    pages = tuple(
+        SimPage(str(1000 + number), f"Page {number}", f"EAATokenOfPageNumber{number}") for number in range(60)
+    )
     wire = Wire(SimOptions(pages=pages, proof_required=True))
     found = await explore(wire, ("1003", "1059"))
     assert [account.source_channel_id for account in found] == [page.id for page in pages]
@@ -79,11 +81,11 @@ async def test_explore_follows_the_listing_to_its_end() -> None:
     assert len(wire.calls) == 3
 
 
-async def test_explore_tells_what_a_page_is() -> None:
+async def test_explore_describes_each_page() -> None:
     assert await explore(Wire()) == [Account(BAKERY.id, "Corner Bakery", "https://cdn.example.net/b.png", False)]
 
 
-async def test_explore_follows_nobody_to_another_server() -> None:
+async def test_explore_follows_no_link_to_another_server() -> None:
     for link in (
         "https://graph.facebook.com.example.net/v23.0/x",
         "http://graph.facebook.com/v23.0/x",
@@ -96,7 +98,7 @@ async def test_explore_follows_nobody_to_another_server() -> None:
         assert len(wire.calls) == 1
 
 
-async def test_explore_does_not_go_in_circles_for_ever() -> None:
+async def test_explore_stops_at_a_cycle_of_links() -> None:
     wire = Wire()
     again = {
         "data": [{"id": "1", "name": "x"}],
@@ -118,7 +120,7 @@ async def test_explore_does_not_go_in_circles_for_ever() -> None:
         {"paging": {"next": ""}},
     ],
 )
-async def test_explore_of_nonsense_finds_nothing(listing: object) -> None:
+async def test_explore_of_a_malformed_listing_finds_nothing(listing: object) -> None:
     wire = Wire()
     wire.answers["/accounts"] = answer(200, listing)
     assert await explore(wire) == []
@@ -139,12 +141,12 @@ async def test_connect_exchanges_the_token_and_subscribes_the_page() -> None:
     ]
 
 
-async def test_connect_takes_name_and_picture_it_is_given() -> None:
+async def test_connect_uses_the_given_name_and_picture() -> None:
     page = await connect(Wire(), "Our bakery", "https://example.org/logo.png")
     assert (page.name, page.image_url) == ("Our bakery", "https://example.org/logo.png")
 
 
-async def test_a_page_object_without_token_leaves_the_exchanged_one() -> None:
+async def test_a_page_object_without_a_token_keeps_the_exchanged_one() -> None:
     wire = Wire()
     wire.answers[f"/{BAKERY.id}"] = answer(200, {"id": BAKERY.id})
     page = await connect(wire)
@@ -152,7 +154,7 @@ async def test_a_page_object_without_token_leaves_the_exchanged_one() -> None:
     assert page.token.startswith("EAALong")
 
 
-async def test_connect_refuses_a_page_that_is_another() -> None:
+async def test_connect_rejects_a_different_page() -> None:
     wire = Wire()
     wire.answers[f"/{BAKERY.id}"] = answer(200, {"id": "777"})
     with pytest.raises(Refused, match="another id") as refused:
@@ -160,7 +162,7 @@ async def test_connect_refuses_a_page_that_is_another() -> None:
     assert refused.value.field == "page_id"
 
 
-async def test_connect_refuses_a_subscription_that_did_not_happen() -> None:
+async def test_connect_rejects_an_unsuccessful_subscription() -> None:
     wire = Wire()
     wire.answers["/subscribed_apps"] = answer(200, {"success": False})
     with pytest.raises(Refused, match="did not subscribe"):
@@ -168,7 +170,7 @@ async def test_connect_refuses_a_subscription_that_did_not_happen() -> None:
 
 
 @pytest.mark.parametrize("page_id", ["", "../me", "1/2", "a b", "1?x=1", "é", "1" * 65])
-async def test_connect_calls_nobody_for_what_is_no_id(page_id: str) -> None:
+async def test_connect_makes_no_call_for_an_invalid_id(page_id: str) -> None:
     wire = Wire()
     with pytest.raises(Refused) as refused:
         await connect(wire, page_id=page_id)
@@ -176,18 +178,18 @@ async def test_connect_calls_nobody_for_what_is_no_id(page_id: str) -> None:
     assert wire.calls == []
 
 
-async def test_connect_with_a_wrong_token_says_so_without_it() -> None:
+async def test_connect_reports_a_wrong_token_without_revealing_it() -> None:
     with pytest.raises(Refused, match="Malformed access token") as refused:
-        await connect(Wire(), token="hush-hush")
-    assert "hush" not in str(refused.value)
+        await connect(Wire(), token="clear-secret")
+    assert "clear-secret" not in str(refused.value)
 
 
-async def test_a_wrong_app_secret_is_metas_to_explain() -> None:
+async def test_a_wrong_app_secret_is_reported_with_metas_message() -> None:
     with pytest.raises(Refused, match="Error validating client secret"):
         await manage.connect(Wire(), replace(CONFIG, app_secrets=("wrong",)), BAKERY.id, BAKERY.token)
 
 
-# --- what Graph says, and what comes of it
+# --- errors of Graph
 
 
 @pytest.mark.parametrize(
@@ -205,13 +207,13 @@ async def test_a_wrong_app_secret_is_metas_to_explain() -> None:
         (answer(200, []), Unavailable, "answered 200"),
         (answer(404, b"<html>"), Refused, "answered 404"),
         (answer(302, b""), Refused, "answered 302"),
-        (NotSent("nobody there"), Unavailable, "nobody there"),
-        (Unanswered("no answer"), Unavailable, "no answer"),
+        (ConnectFailed("connection refused"), Unavailable, "connection refused"),
+        (ResponseLost("no answer"), Unavailable, "no answer"),
     ],
 )
 @pytest.mark.parametrize("where", ["/access_token", f"/{BAKERY.id}", "/subscribed_apps"])
-async def test_a_no_is_final_and_trouble_is_not(
-    where: str, scripted: Answer | Exception, kind: type[Exception], said: str
+async def test_a_rejection_is_refused_and_an_outage_is_unavailable(
+    where: str, scripted: Response | Exception, kind: type[Exception], said: str
 ) -> None:
     wire = Wire()
     wire.answers[where] = scripted
@@ -219,7 +221,7 @@ async def test_a_no_is_final_and_trouble_is_not(
         await connect(wire)
 
 
-async def test_meta_says_when_to_come_back() -> None:
+async def test_the_retry_delay_is_metas() -> None:
     wire = Wire()
     wire.answers["/accounts"] = answer(429, {"error": {"message": "x", "code": 32}}, retry_after="30")
     with pytest.raises(Unavailable) as unavailable:
@@ -242,10 +244,10 @@ async def test_disconnect_ends_the_subscription() -> None:
     [
         (graph_error(190, "expired"), "expired"),
         (answer(500, b""), "answered 500"),
-        (NotSent("nobody there"), "nobody there"),
+        (ConnectFailed("connection refused"), "connection refused"),
     ],
 )
-async def test_disconnect_is_never_in_the_way(scripted: Answer | Exception, said: str) -> None:
+async def test_a_failed_disconnect_returns_its_reason(scripted: Response | Exception, said: str) -> None:
     wire = Wire()
     wire.answers["/subscribed_apps"] = scripted
     told = await manage.disconnect(wire, CONFIG, BAKERY.id, BAKERY.token)
@@ -262,21 +264,21 @@ async def test_a_profile_has_a_name_and_a_picture() -> None:
     assert found == Profile(True, "Ines Maria Kuhn", f"https://cdn.example.net/people/{psid}.jpg")
 
 
-async def test_who_hides_their_profile_is_found_in_the_conversation() -> None:
+async def test_the_name_of_a_hidden_profile_is_read_from_the_conversation() -> None:
     wire = Wire(replace(OPTIONS, behaviour=Behaviour(private=1.0)))
     psid = wire.core.person(name="Ines Kuhn")
     assert await manage.profile(wire, CONFIG, psid, BAKERY.token) == Profile(True, "Ines Kuhn")
 
 
-@pytest.mark.parametrize("stranger", ["6120000000009999", "../me/accounts", "a b?c=d#e", "é"])
-async def test_a_stranger_is_nobody_and_leads_nowhere_else(stranger: str) -> None:
+@pytest.mark.parametrize("contact", ["6120000000009999", "../me/accounts", "a b?c=d#e", "é"])
+async def test_an_invalid_contact_id_has_no_profile_and_makes_no_other_call(contact: str) -> None:
     wire = Wire()
-    assert await manage.profile(wire, CONFIG, stranger, BAKERY.token) == Profile(False)
+    assert await manage.profile(wire, CONFIG, contact, BAKERY.token) == Profile(False)
     path = urlsplit(wire.calls[0][1]).path
-    assert path == f"/v23.0/{quote(stranger, safe='')}"
+    assert path == f"/v23.0/{quote(contact, safe='')}"
 
 
-async def test_a_picture_that_is_no_web_address_is_none() -> None:
+async def test_a_picture_without_a_web_address_is_dropped() -> None:
     wire = Wire()
     wire.answers["/7"] = answer(
         200, {"first_name": " Ines\0 ", "last_name": None, "profile_pic": "javascript:alert(1)"}
@@ -285,9 +287,9 @@ async def test_a_picture_that_is_no_web_address_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "scripted", [answer(500, b""), graph_error(4), graph_error(190), NotSent("x"), Unanswered("x")]
+    "scripted", [answer(500, b""), graph_error(4), graph_error(190), ConnectFailed("x"), ResponseLost("x")]
 )
-async def test_a_profile_that_cannot_be_asked_for_now_is_asked_for_later(scripted: Answer | Exception) -> None:
+async def test_a_profile_that_is_unavailable_is_fetched_later(scripted: Response | Exception) -> None:
     wire = Wire()
     wire.answers["/7"] = scripted
     with pytest.raises(Unavailable):
@@ -297,8 +299,8 @@ async def test_a_profile_that_cannot_be_asked_for_now_is_asked_for_later(scripte
 # --- secrets
 
 
-async def test_no_secret_is_in_an_address() -> None:
-    """Nor in what connecting tells; the proof in a query opens nothing without the token."""
+async def test_no_secret_is_in_a_url() -> None:
+    """Nor in the result of connecting; the proof in a query is useless without the token."""
     wire = Wire()
     psid = wire.core.person()
     page = await connect(wire, token=OPTIONS.user_token)
@@ -313,16 +315,16 @@ async def test_no_secret_is_in_an_address() -> None:
     assert BAKERY.token not in repr(page)
 
 
-async def test_a_long_listing_keeps_the_token_out_of_addresses() -> None:
-    """Meta writes it into the links it gives."""
-    pages = tuple(Page(str(1000 + number), "x", f"EAATokenOfPageNumber{number}") for number in range(30))
+async def test_a_long_listing_keeps_the_token_out_of_urls() -> None:
+    """Meta puts it into the links of the listing."""
+    pages = tuple(SimPage(str(1000 + number), "x", f"EAATokenOfPageNumber{number}") for number in range(30))
     wire = Wire(SimOptions(pages=pages))
     assert len(await explore(wire)) == 30
     assert [url for _, url, _, _ in wire.calls if OPTIONS.user_token in url] == []
 
 
-async def test_any_answer_is_an_error_of_ours_or_a_result() -> None:
-    """Seeded nonsense from Graph never ends in anything but `Refused` and `Unavailable`."""
+async def test_any_answer_gives_a_result_or_a_declared_error() -> None:
+    """Seeded random answers of Graph raise only `Refused` and `Unavailable`."""
     random = Random(7)
     things: list[object] = [
         None,

@@ -1,4 +1,4 @@
-"""What a webhook means does not depend on how, when or how often it is told; and no bytes can break the router."""
+"""The facts of a webhook do not depend on envelope, time or repetition, and no bytes make the router crash."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_worked_example() -> None:
     assert fact.id == "204dbadf-3875-5fa5-8c20-279c22b79554"
 
 
-def test_the_cause_is_the_request_or_else_the_record() -> None:
+def test_the_cause_is_the_request_or_the_record() -> None:
     body = written(envelope(element(message={"mid": "m", "text": "x"})))
     headers = (("request-id", b"r-7"),)
     named = Record("source.facebook.events", 3, 14, b"", body, headers, 1)
@@ -57,7 +57,7 @@ def test_the_cause_is_the_request_or_else_the_record() -> None:
     assert causes == ["r-7", "source.facebook.events[3]@14"]
 
 
-def test_a_message_is_the_same_in_whatever_envelope() -> None:
+def test_a_message_gives_the_same_fact_in_any_envelope() -> None:
     """Batched with others, at another time, in standby, with the element's keys in another order."""
     one = element(message={"mid": "m_1", "text": "x"})
     turned = dict(reversed(one.items()))
@@ -72,7 +72,7 @@ def test_a_message_is_the_same_in_whatever_envelope() -> None:
     assert facts == [[ids.message_id(CHANNEL.id, "m_1")]] * 5
 
 
-def test_without_a_message_id_key_order_is_no_difference_but_time_is() -> None:
+def test_without_a_message_id_the_id_depends_on_time_and_not_on_key_order() -> None:
     one = element(message={"text": "x", "nlp": {"a": 1, "b": 2}})
     turned = element(message={"nlp": {"b": 2, "a": 1}, "text": "x"})
     later = one | {"timestamp": 1735689600988}
@@ -97,11 +97,11 @@ def test_without_a_message_id_key_order_is_no_difference_but_time_is() -> None:
         ({"optin": {"ref": "a"}}, {"referral": {"ref": "a"}}),
     ],
 )
-def test_different_news_are_different_facts(one: dict[str, object], other: dict[str, object]) -> None:
+def test_different_events_are_different_facts(one: dict[str, object], other: dict[str, object]) -> None:
     assert only(envelope(element(**one))).id != only(envelope(element(**other))).id
 
 
-def test_the_same_news_of_two_people_are_different_facts() -> None:
+def test_the_same_event_of_two_contacts_is_two_facts() -> None:
     mine = element(read={"watermark": 5})
     theirs = mine | {"sender": {"id": "6120000000000002"}}
     assert only(envelope(mine)).id != only(envelope(theirs)).id
@@ -127,7 +127,7 @@ def test_reacting_twice_at_different_times_is_two_facts() -> None:
         ("\\ud83d", "�"),
     ],
 )
-def test_emoji_are_understood_however_they_are_spelled(spelled: str, emoji: str) -> None:
+def test_every_encoding_of_an_emoji_is_understood(spelled: str, emoji: str) -> None:
     fact = only(envelope(element(reaction={"mid": "m", "action": "react", "reaction": "other", "emoji": spelled})))
     assert isinstance(fact, ReactionChanged)
     assert fact.emoji == emoji
@@ -149,13 +149,13 @@ def test_a_page_that_reacts_is_the_actor_in_the_contacts_conversation() -> None:
     assert (fact.actor, fact.conversation_id) == (PAGE, ids.conversation_id(CHANNEL.id, PERSON))
 
 
-def test_what_concerns_nobody_stays_with_the_page() -> None:
+def test_an_event_without_a_contact_stays_with_the_page() -> None:
     fact = only(envelope({"timestamp": 1, "policy_enforcement": {"action": "warning"}}))
     assert isinstance(fact, EventNoted)
     assert fact.conversation_id == ids.conversation_id(CHANNEL.id, PAGE)
 
 
-def test_instagram_is_parked_even_where_a_page_has_the_same_id() -> None:
+def test_instagram_is_parked_even_if_a_page_has_the_same_id() -> None:
     routed = route(envelope(element(message={"mid": "m", "text": "x"})) | {"object": "instagram"})
     assert routed == Routed([], [PAGE], [])
 
@@ -185,7 +185,7 @@ def test_a_tombstone_is_undecodable() -> None:
         SOURCE.route(Record("source.facebook.events", 0, 0, b"", None, (), 1), {})
 
 
-# --- nothing breaks it
+# --- hostile input
 
 NODES = (
     "message",
@@ -283,13 +283,13 @@ def check(body: bytes) -> None:
 
 
 @given(ENVELOPES)
-def test_any_shape_is_routed_or_undecodable(document: object) -> None:
+def test_any_document_is_routed_or_undecodable(document: object) -> None:
     check(json.dumps(document).encode())
 
 
 @given(ENVELOPES, st.data())
-def test_any_damage_is_routed_or_undecodable(document: object, data: st.DataObject) -> None:
-    """Bytes flipped, cut out and put in, anywhere."""
+def test_any_damaged_document_is_routed_or_undecodable(document: object, data: st.DataObject) -> None:
+    """Bytes flipped, removed and inserted at random places."""
     body = bytearray(json.dumps(document).encode())
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(body)))

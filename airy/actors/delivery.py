@@ -1,0 +1,295 @@
+"""Executes one delivery: checks that it is still wanted, sends it, and applies the outcome to the job, the endpoint and
+the webhook.
+
+Errors of endpoints and users become outcomes here. Only bugs are raised.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import assert_never
+
+import anyio
+from msgspec import Struct, field
+
+from airy.actors.attempt_log import AttemptLog, DeliveryAttempt, Result
+from airy.actors.dead_deliveries import DeadDeliveries
+from airy.actors.runtime import Context
+from airy.actors.subscribers import Subscribers
+from airy.errors import Refused, Unavailable
+from airy.histogram import LONG_S, Histogram
+from airy.http_client import HttpClient
+from airy.model.entity import Webhook
+from airy.queue.api import Job, WebhookQueue
+from airy.seal import Sealer
+from airy.trace import trace_id_of
+from airy.webhooks.dead_letter import dead_delivery
+from airy.webhooks.endpoint_health import EndpointHealth
+from airy.webhooks.matching import wants
+from airy.webhooks.request import DeliveryTarget, open_target, request_headers
+from airy.webhooks.retry import (
+    ATTEMPTS_MAX,
+    AttemptOutcome,
+    DeadLetter,
+    Decision,
+    Delivered,
+    DisableWebhook,
+    Retry,
+    decide,
+    disable_if_failing,
+    outcome_of,
+)
+
+RESPONSE_BYTES_MAX = 16_384  # read, so that the connection can be reused
+RESPONSE_CHARS_MAX = 1_024  # recorded
+LEASES_MAX = 2 * ATTEMPTS_MAX  # including those without an outcome; beyond that the delivery probably crashes workers
+PAUSE_S = 1.0
+DISABLE_RETRY_S = 60.0
+DEAD_LETTER_RETRY_S = 60.0
+
+DisableCallback = Callable[[str, str], Awaitable[None]]
+"""Writes a webhook's record as unsubscribed. Arguments: webhook id, reason."""
+
+RESULTS: dict[type[Decision], Result] = {
+    Delivered: "delivered",
+    Retry: "again",
+    DeadLetter: "buried",
+    DisableWebhook: "disabled",
+}
+
+
+class DeliveryTimeouts(Struct, frozen=True, kw_only=True):
+    connect_s: float = 5.0
+    total_s: float = 15.0
+
+
+class DeliveryMetrics(Struct, frozen=True, kw_only=True):
+    """Updated in place; the values outlive a restart of the dispatcher, because their owner keeps them."""
+
+    attempts: Counter[str] = field(default_factory=Counter)  # `delivered` and `failed`
+    latency: Histogram = field(default_factory=lambda: Histogram(LONG_S))  # s from the change to its delivery
+
+
+class DeliveryExecutor:
+    def __init__(
+        self,
+        queue: WebhookQueue,
+        http: HttpClient,
+        sealer: Sealer,
+        subscribers: Subscribers,
+        *,
+        attempts: AttemptLog,
+        dead_deliveries: DeadDeliveries,
+        disable_webhook: DisableCallback,
+        timeouts: DeliveryTimeouts,
+        metrics: DeliveryMetrics,
+    ) -> None:
+        self._queue = queue
+        self._http = http
+        self._sealer = sealer
+        self._subscribers = subscribers
+        self._attempts = attempts
+        self._dead_deliveries = dead_deliveries
+        self._disable_webhook = disable_webhook
+        self._timeouts = timeouts
+        self._metrics = metrics
+        self._targets: dict[str, tuple[Webhook, DeliveryTarget]] = {}
+        self._disabling: set[str] = set()  # webhook ids
+
+    async def deliver(self, ctx: Context, job: Job, webhook: Webhook | None, endpoint: EndpointHealth) -> None:
+        if webhook is None or not wants(webhook, job.entry.kind):
+            webhook = await self._still_wanted(ctx, job, endpoint)
+            if webhook is None:
+                return
+        if job.attempt > LEASES_MAX:
+            await self._settle(ctx, job, webhook, DeadLetter(f"leased {job.attempt - 1} times without an outcome"))
+            return
+        started_ms = ctx.clock.now_ms()
+        outcome, response = await self._send(job, webhook, started_ms)
+        now_ms = ctx.clock.now_ms()
+        endpoint.record(outcome, now_ms, ctx.random)
+        decision = decide(job.attempt, outcome, job.first_at_ms, now_ms, ctx.random)
+        self._metrics.attempts["delivered" if outcome.succeeded else "failed"] += 1
+        if outcome.succeeded:
+            self._metrics.latency.add(max(0, now_ms - job.entry.at_ms) / 1000)
+        self._attempts.add(
+            DeliveryAttempt(
+                id=job.id,
+                webhook_id=job.webhook_id,
+                event_id=job.entry.event_id,
+                kind=job.entry.kind,
+                attempt=job.attempt,
+                at_ms=started_ms,
+                took_ms=now_ms - started_ms,
+                result=RESULTS[type(decision)],
+                status=outcome.status,
+                error=outcome.error,
+                response=response,
+                again_at_ms=decision.due_ms if isinstance(decision, Retry) else None,
+            )
+        )
+        if not outcome.succeeded:
+            ctx.log.info("delivery.failed", status=outcome.status, error=outcome.error, **_fields(job))
+        await self._settle(ctx, job, webhook, decision)
+
+    async def release(self, ctx: Context, job: Job) -> None:
+        """Ends the lease of a job that was not attempted."""
+        await self._report(ctx, job, lambda: self._queue.release(job))
+
+    # --- before the request
+
+    async def _still_wanted(self, ctx: Context, job: Job, endpoint: EndpointHealth) -> Webhook | None:
+        """The webhook as of now, or None after the job was released or removed. The store may be behind the queue, so
+        a job is removed only after a read that is not.
+        """
+        try:
+            webhooks = {webhook.id: webhook for webhook in await self._subscribers.current()}
+        except Unavailable as error:
+            ctx.log.info("delivery.webhook_unavailable", error=str(error), **_fields(job))
+            endpoint.pause(ctx.clock.now_ms() + round(PAUSE_S * 1000))
+            await self.release(ctx, job)
+            return None
+        webhook = webhooks.get(job.webhook_id)
+        if webhook is None or webhook.status != "Subscribed":
+            await self._drop(ctx, job.webhook_id)
+        elif not wants(webhook, job.entry.kind):
+            await self._dead_deliveries.resolve(ctx, job.id)
+            await self._report(ctx, job, lambda: self._queue.complete(job))
+        else:
+            return webhook
+        return None
+
+    async def _drop(self, ctx: Context, webhook_id: str) -> None:
+        self._targets.pop(webhook_id, None)
+        dropped = await self._queue.drop_webhook(webhook_id)
+        if dropped:
+            ctx.log.info("webhook.deliveries_dropped", webhook_id=webhook_id, deliveries=dropped)
+
+    # --- the request
+
+    async def _send(self, job: Job, webhook: Webhook, now_ms: int) -> tuple[AttemptOutcome, str]:
+        try:
+            target = self._target(webhook)
+            response = await self._http(
+                "POST",
+                target.url,
+                headers=request_headers(target, job, now_ms),
+                body=job.entry.body,
+                connect_s=self._timeouts.connect_s,
+                total_s=self._timeouts.total_s,
+                body_bytes_max=RESPONSE_BYTES_MAX,
+            )
+        except (Unavailable, Refused) as error:
+            return AttemptOutcome(None, str(error)), ""
+        text = target.redact(response.body.decode("utf-8", "replace")) if response.body else ""
+        return outcome_of(response, now_ms), text[:RESPONSE_CHARS_MAX]
+
+    def _target(self, webhook: Webhook) -> DeliveryTarget:
+        cached = self._targets.get(webhook.id)
+        if cached is None or cached[0] != webhook:
+            cached = self._targets[webhook.id] = webhook, open_target(webhook, self._sealer)
+        return cached[1]
+
+    # --- after the request
+
+    async def _settle(self, ctx: Context, job: Job, webhook: Webhook, decision: Decision) -> None:
+        match decision:
+            case Delivered():
+                # In this order: while its records exist, a round may put a replay into the queue again.
+                await self._dead_deliveries.resolve(ctx, job.id)
+                await self._report(ctx, job, lambda: self._queue.complete(job))
+            case Retry(due_ms, reason):
+                await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
+                await self._disable_if_failing(ctx, webhook)
+            case DeadLetter(reason):
+                await self._dead_letter(ctx, job, reason)
+                await self._disable_if_failing(ctx, webhook)
+            case DisableWebhook(reason):
+                if not await self._disable(ctx, webhook, reason):
+                    await self._retry_in(ctx, job, DISABLE_RETRY_S, reason)
+            case _:
+                assert_never(decision)
+
+    async def _dead_letter(self, ctx: Context, job: Job, reason: str) -> None:
+        """Written to the log before the queue removes the job; a crash in between repeats this with another record."""
+        now_ms = ctx.clock.now_ms()
+        dead = dead_delivery(job, reason, now_ms)
+        try:
+            await self._dead_deliveries.write(dead)
+        except Unavailable as error:
+            ctx.log.warning("delivery.dead_letter_delayed", error=str(error), **_fields(job))
+            await self._retry_in(ctx, job, DEAD_LETTER_RETRY_S, reason)
+            return
+        except Refused as error:  # too large for any log: logged and lost, rather than blocking its lane for ever
+            ctx.log.error("delivery.dead_letter_refused", error=str(error), **_fields(job))  # noqa: TRY400 - not a bug
+        ctx.log.warning("delivery.dead_lettered", reason=reason, **_fields(job))
+        if await self._report(ctx, job, lambda: self._queue.dead_letter(job, now_ms=now_ms)) is False:
+            await self._dead_deliveries.delete(ctx, [dead.id])  # another worker has the lease and may yet deliver it
+
+    async def _retry_in(self, ctx: Context, job: Job, delay_s: float, reason: str) -> None:
+        due_ms = ctx.clock.now_ms() + round(delay_s * 1000)
+        await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
+
+    async def _report(self, ctx: Context, job: Job, report: Callable[[], Awaitable[bool]]) -> bool | None:
+        """Report an outcome to the queue, again and again until the lease expires; then another worker repeats the
+        delivery.
+
+        True: applied. False: not applied, the lease was lost. None: unknown.
+        """
+        unsure = False
+        while True:
+            try:
+                held = await report()
+            except Unavailable as error:
+                unsure = True  # it may be applied without an answer, and then the next answer is False
+                if ctx.clock.now_ms() + PAUSE_S * 1000 >= job.leased_until_ms:
+                    ctx.log.warning("delivery.outcome_lost", error=str(error), **_fields(job))
+                    return None
+                with ctx.waiting():
+                    await anyio.sleep(PAUSE_S)
+            else:
+                if not held:
+                    ctx.log.info("delivery.lease_lost", **_fields(job))
+                return None if unsure and not held else held
+
+    async def _disable_if_failing(self, ctx: Context, webhook: Webhook) -> None:
+        """Disables a webhook whose attempts have all failed for long, counted from its last change."""
+        try:
+            streak = await self._queue.failure_streak(webhook.id)
+        except Unavailable:
+            return  # checked again after the next failure
+        if streak is not None:
+            since_ms = max(streak.since_ms, webhook.updated_at_ms)
+            decision = disable_if_failing(since_ms, streak.attempts, ctx.clock.now_ms())
+            if decision is not None:
+                await self._disable(ctx, webhook, decision.reason)
+
+    async def _disable(self, ctx: Context, webhook: Webhook, reason: str) -> bool:
+        """Whether it is disabled, or about to be; then its jobs are dropped, this one included."""
+        if webhook.id in self._disabling:
+            return True
+        self._disabling.add(webhook.id)
+        try:
+            current = {one.id: one for one in await self._subscribers.current()}.get(webhook.id)
+            if current is not None and current.url != webhook.url:
+                return False  # the reason concerns an endpoint that the webhook no longer has
+            await self._disable_webhook(webhook.id, reason)
+        except Unavailable as error:
+            ctx.log.warning("webhook.disable_failed", webhook_id=webhook.id, error=str(error))
+            return False
+        finally:
+            self._disabling.discard(webhook.id)
+        ctx.log.warning("webhook.disabled", webhook_id=webhook.id, reason=reason)
+        await self._drop(ctx, webhook.id)
+        return True
+
+
+def _fields(job: Job) -> dict[str, object]:
+    """The fields of a log line about a delivery."""
+    return {
+        "delivery_id": job.id,
+        "webhook_id": job.webhook_id,
+        "conversation_id": job.entry.lane,
+        "offset": job.entry.id[0],
+        "attempt": job.attempt,
+        "trace_id": trace_id_of(job.entry.trace),
+    }

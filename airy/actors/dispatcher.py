@@ -1,0 +1,233 @@
+"""The dispatcher claims jobs from the queue and has a bounded pool of workers deliver them.
+
+At least once, in order per lane: a lease outlasts the longest request, and the queue rejects the outcome of a worker
+whose lease was lost. An endpoint that is unreachable or overloaded gets no jobs until its breaker or throttle
+(`endpoint_health`) admits them, so that it never occupies the workers of others.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec import Struct
+
+from airy.actors.attempt_log import AttemptLog
+from airy.actors.dead_deliveries import DeadDeliveries, DeadDeliveryStore, LegacyDeadLetters
+from airy.actors.delivery import DeliveryExecutor, DeliveryMetrics, DeliveryTimeouts, DisableCallback
+from airy.actors.fold_progress import FoldProgress
+from airy.actors.runtime import Context
+from airy.actors.subscribers import Subscribers, WebhookStore
+from airy.bus.api import Bus
+from airy.errors import Unavailable
+from airy.http_client import HttpClient
+from airy.model.entity import Webhook
+from airy.queue.api import Job, WebhookQueue
+from airy.seal import Sealer
+from airy.webhooks.endpoint_health import EndpointHealth
+
+LEASE_SPARE_S = 30.0  # beyond the longest request; a job may wait for a worker for some of it
+PAUSE_S = 1.0  # while the queue is unavailable
+FLUSH_S = 2.0  # for the last records of attempts
+
+
+class DispatcherStore(WebhookStore, DeadDeliveryStore, Protocol):
+    """The part of the store that is used here."""
+
+
+class Assignment(NamedTuple):
+    job: Job
+    webhook: Webhook | None  # as folded when the job was claimed
+
+
+ArrivalWait = Callable[[float], Awaitable[None]]
+
+
+class DispatcherLimits(Struct, frozen=True, kw_only=True):
+    in_flight_max: int = 200  # workers
+    per_webhook_max: int = 20
+    poll_s: float = 1.0
+    claim_interval_s: float = 0.0  # at least, between claims: for a queue with many shards few large ones are cheaper
+
+    @property
+    def prefetch_max(self) -> int:
+        """Jobs claimed beyond the workers, so that a worker that becomes idle need not wait for a claim."""
+        return self.in_flight_max // 4
+
+
+class Dispatcher:
+    """`wait_for_arrival(within_s)` may return early when the queue has new jobs; polling alone is sufficient."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: DispatcherStore,
+        progress: FoldProgress,
+        queue: WebhookQueue,
+        http: HttpClient,
+        *,
+        sealer: Sealer,
+        disable_webhook: DisableCallback,
+        wait_for_arrival: ArrivalWait = anyio.sleep,
+        legacy_dead_letters: LegacyDeadLetters | None = None,
+        limits: DispatcherLimits | None = None,
+        timeouts: DeliveryTimeouts | None = None,
+        metrics: DeliveryMetrics | None = None,
+    ) -> None:
+        self._queue = queue
+        self._wait_for_arrival = wait_for_arrival
+        timeouts = timeouts or DeliveryTimeouts()
+        self._limits = limits or DispatcherLimits()
+        self._request_ms = round(timeouts.total_s * 1000)
+        self._lease_ms = round((timeouts.total_s + LEASE_SPARE_S) * 1000)
+        self._subscribers = Subscribers(bus, store, progress)
+        self._attempts = AttemptLog(bus)
+        self._dead_deliveries = DeadDeliveries(bus, store, progress, queue, legacy=legacy_dead_letters)
+        self._executor = DeliveryExecutor(
+            queue,
+            http,
+            sealer,
+            self._subscribers,
+            attempts=self._attempts,
+            dead_deliveries=self._dead_deliveries,
+            disable_webhook=disable_webhook,
+            timeouts=timeouts,
+            metrics=metrics or DeliveryMetrics(),
+        )
+        self._endpoints: dict[str, EndpointHealth] = {}  # those that differ from a new one, by webhook id
+        self._assignments: deque[Assignment] = deque()  # for the next idle worker
+        self._idle: list[anyio.Event] = []  # one per waiting worker
+        self._workers = 0
+        self._in_flight = 0  # includes `_assignments`
+        self._wake_up = anyio.Event()
+        self._claimed_ms = 0
+
+    async def run(self, ctx: Context) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._wake_up_on_draining, ctx)
+            tasks.start_soon(self._wake_up_on_arrivals)
+            tasks.start_soon(self._attempts.run, ctx)
+            tasks.start_soon(self._dead_deliveries.run, ctx)
+            ctx.ready()
+            while not ctx.draining.is_set():
+                self._wake_up = anyio.Event()
+                wait_s = await self._claim(ctx, tasks)
+                ctx.progress()
+                with ctx.waiting():
+                    await self._wait(ctx, wait_s)
+            while self._in_flight:
+                self._wake_up = anyio.Event()
+                await self._wake_up.wait()
+                ctx.progress()
+            with anyio.move_on_after(FLUSH_S):
+                await self._attempts.flush(ctx)
+            tasks.cancel_scope.cancel()
+
+    async def _wait(self, ctx: Context, wait_s: float | None) -> None:
+        """Until there may be jobs to claim. None: unknown; the queue is asked only if nothing has arrived meanwhile."""
+        if self._limits.claim_interval_s:
+            await anyio.sleep(self._limits.claim_interval_s)  # arrivals and outcomes meanwhile are one claim
+        if self._wake_up.is_set():
+            return
+        if wait_s is None:
+            wait_s = await self._idle_s(ctx)
+        with anyio.move_on_after(wait_s):
+            await self._wake_up.wait()
+
+    async def _wake_up_on_draining(self, ctx: Context) -> None:
+        await ctx.draining.wait()
+        self._wake_up.set()
+
+    async def _wake_up_on_arrivals(self) -> None:
+        while True:
+            await self._wait_for_arrival(self._limits.poll_s)
+            self._wake_up.set()
+
+    # --- claiming
+
+    async def _claim(self, ctx: Context, tasks: TaskGroup) -> float | None:
+        """Assign due jobs to workers; returns how long no more can be due, where that is known."""
+        limits = self._limits
+        if self._is_busy():
+            return limits.poll_s
+        jobs_max = limits.in_flight_max + limits.prefetch_max - self._in_flight
+        self._claimed_ms = now_ms = ctx.clock.now_ms()
+        unavailable = frozenset(name for name, endpoint in self._endpoints.items() if endpoint.capacity(now_ms) <= 0)
+        try:
+            jobs = await self._queue.claim(
+                now_ms=now_ms,
+                lease_ms=self._lease_ms,
+                jobs_max=jobs_max,
+                per_webhook_max=limits.per_webhook_max,
+                exclude_webhooks=unavailable,
+            )
+            webhooks = {
+                name: await self._subscribers.webhook(name) for name in dict.fromkeys(job.webhook_id for job in jobs)
+            }
+            for job in jobs:
+                endpoint = self._endpoint(job.webhook_id)
+                if ctx.draining.is_set() or endpoint.capacity(now_ms) <= 0:
+                    await self._queue.release(job)
+                    continue
+                endpoint.in_flight += 1
+                self._assign(Assignment(job, webhooks[job.webhook_id]), ctx, tasks)
+            return limits.poll_s if len(jobs) == jobs_max else None
+        except Unavailable as error:
+            ctx.log.warning("dispatcher.queue_unavailable", error=str(error))
+            return PAUSE_S
+
+    def _assign(self, assignment: Assignment, ctx: Context, tasks: TaskGroup) -> None:
+        self._in_flight += 1
+        self._assignments.append(assignment)
+        if self._idle:
+            self._idle.pop().set()
+        elif self._workers < self._limits.in_flight_max:
+            self._workers += 1
+            tasks.start_soon(self._work, ctx)
+
+    def _is_busy(self) -> bool:
+        """Whether a claim can wait: one claim of many jobs is cheaper than many of one."""
+        return self._in_flight >= self._limits.in_flight_max + (self._limits.prefetch_max + 1) // 2
+
+    async def _idle_s(self, ctx: Context) -> float:
+        """Until a job is due or an endpoint is available again. Jobs that were due at the claim wait for the latter."""
+        try:
+            due_ms = await self._queue.next_due_ms()
+        except Unavailable as error:
+            ctx.log.warning("dispatcher.queue_unavailable", error=str(error))
+            return PAUSE_S
+        available_ms = [endpoint.available_at_ms(self._claimed_ms) for endpoint in self._endpoints.values()]
+        times_ms = [at_ms for at_ms in (due_ms, *available_ms) if at_ms is not None and at_ms > self._claimed_ms]
+        now_ms = ctx.clock.now_ms()
+        return max(0.0, min([self._limits.poll_s, *((at_ms - now_ms) / 1000 for at_ms in times_ms)]))
+
+    def _endpoint(self, webhook_id: str) -> EndpointHealth:
+        endpoint = self._endpoints.get(webhook_id)
+        if endpoint is None:
+            concurrency = self._limits.per_webhook_max
+            endpoint = self._endpoints[webhook_id] = EndpointHealth(concurrency, concurrency)
+        return endpoint
+
+    # --- delivering
+
+    async def _work(self, ctx: Context) -> None:
+        while True:
+            while not self._assignments:
+                assigned = anyio.Event()
+                self._idle.append(assigned)
+                await assigned.wait()
+            job, webhook = self._assignments.popleft()
+            endpoint = self._endpoint(job.webhook_id)
+            try:
+                if ctx.draining.is_set() or ctx.clock.now_ms() + self._request_ms > job.leased_until_ms:
+                    await self._executor.release(ctx, job)
+                else:
+                    await self._executor.deliver(ctx, job, webhook, endpoint)
+            finally:
+                self._in_flight -= 1
+                endpoint.in_flight -= 1
+                if endpoint.is_default(ctx.clock.now_ms()):
+                    self._endpoints.pop(job.webhook_id, None)
+                if not self._is_busy():
+                    self._wake_up.set()

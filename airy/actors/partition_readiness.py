@@ -1,0 +1,59 @@
+"""Tracks which assigned partitions the local store has fully folded; only those are acted on.
+
+Group membership assigns a partition to a process; its store may still lag, for example after an assignment, a start or
+a suspension. Log order makes acting on such a view harmless but useless, so actors wait. End offsets are read every
+`REFRESH_S` seconds, not per record: a store is always a few seconds behind.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+
+from airy.actors.projector import Projector
+from airy.bus.api import Bus
+from airy.bus.record import TopicPartition
+from airy.bus.topic import Topic
+from airy.errors import Unavailable
+
+REFRESH_S = 5.0
+
+
+class PartitionReadiness:
+    def __init__(self, bus: Bus, projector: Projector, topic: Topic[Any], *, refresh_s: float = REFRESH_S) -> None:
+        self._bus = bus
+        self._projector = projector
+        self._topic = topic
+        self._refresh_s = refresh_s
+        self._targets: dict[int, int | None] = {}  # owned partition → offset to reach; None: not read yet
+        self._refreshed_at = -refresh_s
+
+    @property
+    def share(self) -> float:
+        """The fraction of the topic's partitions that is assigned."""
+        return len(self._targets) / self._topic.partitions
+
+    def assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        self._targets |= {tp.partition: None for tp in partitions}
+
+    def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        for tp in partitions:
+            self._targets.pop(tp.partition, None)
+
+    async def ready(self) -> list[int]:
+        """Partitions to act on now. While end offsets cannot be read, the last known ones apply."""
+        now = anyio.current_time()
+        if self._targets and (None in self._targets.values() or now >= self._refreshed_at + self._refresh_s):
+            try:
+                ends = await self._bus.end_offsets([self._topic])
+            except Unavailable:
+                pass
+            else:
+                self._refreshed_at = now
+                self._targets = {number: ends[TopicPartition(self._topic.name, number)] for number in self._targets}
+        positions = self._projector.positions()
+        return sorted(
+            number
+            for number, end in self._targets.items()
+            if end is not None and positions.get(TopicPartition(self._topic.name, number), 0) >= end
+        )

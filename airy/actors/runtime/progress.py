@@ -1,0 +1,43 @@
+"""Progress of one actor: when it last made progress, and whether it waits as expected.
+
+Not a timer: a mark writes one number, and the worker reads it when the stall limit could have passed. The current mark
+is a context variable, so that a mailbox can declare an expected wait for the actor that waits in it, including the
+tasks that actor has started.
+"""
+
+from contextlib import nullcontext
+from contextvars import ContextVar
+from types import TracebackType
+
+import anyio
+
+
+class ProgressMark:
+    """Also the context manager of `waiting()`: it nests and allocates nothing."""
+
+    __slots__ = ("marked_at", "waits")
+
+    def __init__(self) -> None:
+        self.marked_at = anyio.current_time()
+        self.waits = 0
+
+    def mark(self) -> None:
+        self.marked_at = anyio.current_time()
+
+    def __enter__(self) -> None:
+        self.waits += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.waits -= 1
+        self.mark()
+
+
+current_mark: ContextVar[ProgressMark | None] = ContextVar("current_mark", default=None)
+_NO_ACTOR = nullcontext()
+
+
+def expected_wait() -> ProgressMark | nullcontext[None]:
+    """Exempts a wait of the current actor from its stall limit; does nothing outside an actor."""
+    return current_mark.get() or _NO_ACTOR

@@ -1,0 +1,76 @@
+"""The facts of one send attempt, and the retry schedule of outbound messages. Pure.
+
+Only a recorded failure is retried; a call whose answer was lost becomes `unknown` until an echo or a receipt settles it
+(G7). Retries stop at the message's expiry: an answer an hour late is worse than an error the agent sees now.
+"""
+
+from random import Random
+
+from airy.actors.runtime import Backoff
+from airy.model import ids
+from airy.model.conversation import Message
+from airy.model.fact import Fact, SendFailed, SendStarted, SendSucceeded, SendUnknown
+from airy.model.raw import NULL
+from airy.sources.api import Failed, Lost, Outcome, Sent
+
+BACKOFF = Backoff(initial_s=1.0, ceiling_s=300.0)
+NO_ANSWER = Failed(kind="provider", error="the provider could not be reached", again_s=0.0)
+
+
+def started(message: Message, worker: str, now_ms: int) -> SendStarted:
+    attempt = message.attempt + 1
+    return SendStarted(
+        id=ids.derive(message.id, f":attempt:{attempt}"),
+        conversation_id=message.conversation_id,
+        channel_id=message.channel_id,
+        source=message.source,
+        at_ms=now_ms,
+        message_id=message.id,
+        attempt=attempt,
+        worker=worker,
+    )
+
+
+def ended(message: Message, outcome: Outcome, now_ms: int, random: Random, backoff: Backoff = BACKOFF) -> Fact:
+    """The fact for `outcome` of the current attempt of `message`, as folded after `started`."""
+    common = {
+        "conversation_id": message.conversation_id,
+        "channel_id": message.channel_id,
+        "source": message.source,
+        "at_ms": now_ms,
+        "message_id": message.id,
+        "attempt": message.attempt,
+    }
+    name = f":attempt:{message.attempt}"
+    match outcome:
+        case Sent(provider_id=provider_id):
+            return SendSucceeded(id=ids.derive(message.id, f"{name}:sent"), provider_id=provider_id, **common)  # type: ignore[arg-type]
+        case Lost(reason=reason):
+            return SendUnknown(id=ids.derive(message.id, f"{name}:unknown"), reason=reason, **common)  # type: ignore[arg-type]
+        case Failed():
+            return SendFailed(
+                id=ids.derive(message.id, f"{name}:failed:{message.sequence}:{now_ms}"),
+                error_kind=outcome.kind,
+                error=outcome.error,
+                error_code=outcome.code,
+                detail=outcome.detail or NULL,
+                retry_at_ms=_retry_at_ms(message, outcome, now_ms, random, backoff),
+                **common,  # type: ignore[arg-type]
+            )
+
+
+def _retry_at_ms(message: Message, failed: Failed, now_ms: int, random: Random, backoff: Backoff) -> int | None:
+    if failed.again_s is None:
+        return None
+    delay_s = max(failed.again_s, backoff.delay_s(message.attempt, random))
+    at_ms = now_ms + round(delay_s * 1000)
+    return at_ms if message.expires_at_ms is None or at_ms < message.expires_at_ms else None
+
+
+def expired(message: Message, now_ms: int) -> Failed | None:
+    if message.expires_at_ms is None or now_ms < message.expires_at_ms:
+        return None
+    late_s = (now_ms - message.expires_at_ms) // 1000
+    return Failed(
+        kind="expired", error=f"not sent in time: it expired {late_s} s ago; send it again if it is still needed"
+    )

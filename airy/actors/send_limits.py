@@ -1,0 +1,78 @@
+"""Per-channel send limits: a token bucket and a number of parallel sends. Pure: `now_ms` is an argument.
+
+A channel is refused while its rate is used up, while `parallel_max` conversations are in flight, or while it is paused
+because the provider refused its credentials.
+
+Both limits apply to a channel across all connectors. Conversations are spread over partitions, so a connector that owns
+a share of the partitions takes that share of both limits, and all connectors together stay within them.
+"""
+
+from msgspec import Struct
+
+RATE_PER_S_MIN = 0.01
+CHANNELS_KEPT = 64  # no sweep below this number
+BUSY_RETRY_MS = 50
+
+
+class ChannelLimit(Struct):
+    tokens: float
+    refilled_ms: int
+    in_flight: int = 0
+    paused_until_ms: int = 0
+
+
+class SendLimiter:
+    def __init__(self, *, rate_per_s: float, parallel_max: int) -> None:
+        self._rate_per_s = rate_per_s
+        self._parallel_max = parallel_max
+        self._channels: dict[str, ChannelLimit] = {}
+        self._sweep_at = CHANNELS_KEPT
+        self.share = 1.0  # of the topic's partitions this process owns
+
+    @property
+    def _rate(self) -> float:
+        return max(self._rate_per_s * self.share, RATE_PER_S_MIN)
+
+    @property
+    def _burst(self) -> float:
+        return max(1.0, self._rate_per_s * self.share)
+
+    def try_acquire(self, channel_id: str, now_ms: int) -> int:
+        """0: acquired, one more send is in flight. Otherwise the milliseconds until another attempt makes sense."""
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            self._sweep(now_ms)
+            channel = self._channels[channel_id] = ChannelLimit(tokens=self._burst, refilled_ms=now_ms)
+        if now_ms < channel.paused_until_ms:
+            return channel.paused_until_ms - now_ms
+        if channel.in_flight >= max(1, round(self._parallel_max * self.share)):
+            return BUSY_RETRY_MS
+        channel.tokens = min(self._burst, channel.tokens + (now_ms - channel.refilled_ms) / 1000 * self._rate)
+        channel.refilled_ms = now_ms
+        if channel.tokens < 1:
+            return max(1, round((1 - channel.tokens) / self._rate * 1000))
+        channel.tokens -= 1
+        channel.in_flight += 1
+        return 0
+
+    def release(self, channel_id: str) -> None:
+        channel = self._channels[channel_id]
+        channel.in_flight -= 1
+
+    def _sweep(self, now_ms: int) -> None:
+        """Drop channels with a full bucket and nothing in flight, whenever their number has doubled."""
+        if len(self._channels) >= self._sweep_at:
+            full_ms = self._burst / self._rate * 1000
+            self._channels = {
+                name: channel
+                for name, channel in self._channels.items()
+                if channel.in_flight or channel.paused_until_ms > now_ms or now_ms < channel.refilled_ms + full_ms
+            }
+            self._sweep_at = max(CHANNELS_KEPT, 2 * len(self._channels))
+
+    def pause(self, channel_id: str, until_ms: int) -> None:
+        if channel_id in self._channels:
+            self._channels[channel_id].paused_until_ms = until_ms
+
+    def paused(self, now_ms: int) -> list[str]:
+        return [name for name, channel in self._channels.items() if channel.paused_until_ms > now_ms]

@@ -1,0 +1,87 @@
+"""A client of Airy's own HTTP API, for the terminal views, the demo and `airy status`.
+
+It maps statuses to errors and knows no endpoint: a response that permits a retry is `Unavailable`, any other error is
+`Refused`.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from airy.errors import Refused, Unavailable
+from airy.http_client import HttpClient, Response
+from airy.secret import Secret
+
+RESPONSE_BYTES_MAX = 16_777_216
+TOTAL_S = 10.0
+CONNECT_S = 2.0
+
+T = TypeVar("T")
+
+
+class _ErrorMessage(Struct, frozen=True):
+    message: str = ""
+
+
+class ApiClient:
+    def __init__(self, http: HttpClient, url: str, token: Secret | None) -> None:
+        self.url = url.rstrip("/")
+        self._http = http
+        self._headers = {"content-type": "application/json"}
+        if token:
+            self._headers["authorization"] = f"Bearer {token.reveal()}"
+
+    async def call(self, path: str, body: object, shape: type[T], *, headers: Mapping[str, str] | None = None) -> T:
+        """`POST path`; the response decoded as `shape`. Raises `Refused`, `Unavailable`."""
+        response = await self._request("POST", path, headers or {}, msgspec.json.encode(body))
+        _check(path, response)
+        return _decode(path, response, shape)
+
+    async def get(self, path: str, shape: type[T], *, may_fail: bool = False) -> T:
+        """`GET path`. `may_fail`: decode responses with an error status too, as of health probes."""
+        response = await self._request("GET", path, {}, None)
+        if not may_fail:
+            _check(path, response)
+        return _decode(path, response, shape)
+
+    async def text(self, path: str) -> str:
+        response = await self._request("GET", path, {}, None)
+        _check(path, response)
+        return response.body.decode("utf-8", "replace")
+
+    async def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+        return await self._http(
+            method,
+            f"{self.url}{path}",
+            headers={**self._headers, **headers},
+            body=body,
+            connect_s=CONNECT_S,
+            total_s=TOTAL_S,
+            body_bytes_max=RESPONSE_BYTES_MAX,
+        )
+
+
+def _check(path: str, response: Response) -> None:
+    if response.status < 400:
+        return
+    reason = f"{path} answered {response.status}: {_message(response) or 'without a reason'}"
+    if response.status >= 500 or response.status in (408, 429):
+        after = response.headers.get("retry-after", "")
+        raise Unavailable(reason, retry_after_s=float(after) if after.isdigit() else None)
+    raise Refused(reason)
+
+
+def _message(response: Response) -> str:
+    try:
+        return msgspec.json.decode(response.body, type=_ErrorMessage).message
+    except msgspec.MsgspecError:
+        return ""
+
+
+def _decode(path: str, response: Response, shape: type[T]) -> T:
+    try:
+        return msgspec.json.decode(response.body or b"null", type=shape, strict=False)
+    except msgspec.MsgspecError as error:
+        raise Refused(f"{path} returned an invalid response: {error}") from error

@@ -1,0 +1,158 @@
+"""`airy log export|import|digest|check`: their files, output and exit codes."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final, TextIO
+
+import anyio.to_thread
+import msgspec
+
+from airy.app.log_transfer.exporter import ArchiveSummary, Write, export_log
+from airy.app.log_transfer.fold_digest import FoldDigest, fold_archive, fold_log
+from airy.app.log_transfer.importer import ArchiveContents, import_log, inspect_archive
+from airy.app.log_transfer.open_log import check_queue, clear_caches, open_log
+from airy.app.log_transfer.progress import report_progress
+from airy.config import Config
+from airy.errors import Refused, Unavailable
+
+OK: Final = 0
+DIFFERENT: Final = 70
+COPY_BYTES: Final = 1_048_576
+STANDARD = "-"
+
+
+async def export(config: Config, output: str, *, as_json: bool) -> int:
+    """Export the configured log to a file or stdout."""
+    async with open_log(config, reading=True) as bus:
+        with report_progress("exporting") as on_progress:
+            if output == STANDARD:
+                summary = await export_log(bus, _writer(sys.stdout.buffer), on_progress=on_progress)
+                await anyio.to_thread.run_sync(sys.stdout.buffer.flush)
+            else:
+                with _new_file(Path(output)) as file:
+                    summary = await export_log(bus, _writer(file), on_progress=on_progress)
+    output_file = sys.stderr if output == STANDARD else sys.stdout
+    _print(summary, f"exported {_summary(summary)}", as_json=as_json, file=output_file)
+    return OK
+
+
+async def load(config: Config, path: str, *, resume: bool, as_json: bool) -> int:
+    """Import a file or stdin into the configured log."""
+    with _archive(path) as file:
+        contents = await _inspected(file)
+        await check_queue(config)
+        async with open_log(config) as bus:
+            with report_progress("importing", contents.summary.records) as on_progress:
+                await import_log(bus, file, contents, resume=resume, on_progress=on_progress)
+            done = clear_caches(config)
+    _print(contents.summary, "\n".join([f"imported {_summary(contents.summary)}", *done]), as_json=as_json)
+    return OK
+
+
+async def digest(config: Config, *, as_json: bool) -> int:
+    """FoldDigest the configured log and print the digest."""
+    async with open_log(config, reading=True) as bus:
+        with report_progress("folding") as on_progress:
+            fold = await fold_log(bus, on_progress=on_progress)
+    _print(fold, f"{fold.digest}\n{_counts(fold)}", as_json=as_json)
+    return OK
+
+
+async def check(config: Config, path: str, *, as_json: bool) -> int:
+    """0: the configured log folds to what the archive folds to. 70: it does not."""
+    with _archive(path) as file:
+        contents = await _inspected(file)
+        with report_progress("folding the archive", contents.summary.records) as on_progress:
+            expected = await fold_archive(file, on_progress=on_progress)
+    async with open_log(config, reading=True) as bus:
+        with report_progress("folding the log", contents.summary.records) as on_progress:
+            found = await fold_log(bus, on_progress=on_progress)
+    same = found == expected
+    text = (
+        f"the log equals the archive: {_counts(found)}; digest {found.digest}"
+        if same
+        else f"the log differs from the archive.\nthe log: {_counts(found)}; digest {found.digest}\n"
+        f"the archive: {_counts(expected)}; digest {expected.digest}"
+    )
+    _print({"same": same, "log": found, "archive": expected}, text, as_json=as_json)
+    return OK if same else DIFFERENT
+
+
+# --- files
+
+
+async def _inspected(file: BinaryIO) -> ArchiveContents:
+    with report_progress("checking the archive") as on_progress:
+        contents = await inspect_archive(file, on_progress=on_progress)
+    file.seek(0)
+    return contents
+
+
+def _writer(file: BinaryIO) -> Write:
+    async def write(data: bytes) -> None:
+        """In a thread: a pipe may be slow, and must not block the log's clients."""
+        try:
+            await anyio.to_thread.run_sync(file.write, data)
+        except OSError as error:
+            raise Unavailable(f"the archive cannot be written: {error.strerror}") from error
+
+    return write
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Renamed to `path` once complete and synced. Mode 0600, because it holds messages."""
+    if path.exists():
+        raise Refused(f"{path} exists: name another file, or remove it")
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Refused(f"{draft} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _archive(path: str) -> Iterator[BinaryIO]:
+    """A seekable file; stdin is copied to a temporary one."""
+    if path != STANDARD:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Refused(f"{path} cannot be read: {error.strerror}") from error
+        with os.fdopen(descriptor, "rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile(prefix="airy-log-") as copy:
+        for data in iter(partial(sys.stdin.buffer.read, COPY_BYTES), b""):
+            copy.write(data)
+        copy.seek(0)
+        yield copy
+
+
+# --- output
+
+
+def _summary(summary: ArchiveSummary) -> str:
+    return f"{summary.records} records and {summary.group_ordinals} positions of groups; sha256 {summary.sha256}"
+
+
+def _counts(fold: FoldDigest) -> str:
+    bad = f", {fold.unreadable} unreadable" if fold.unreadable else ""
+    return f"{fold.conversations} conversations, {fold.messages} messages, {fold.changes} changes{bad}"
+
+
+def _print(result: object, text: str, *, as_json: bool, file: TextIO | None = None) -> None:
+    (file or sys.stdout).write((msgspec.json.encode(result).decode() if as_json else text) + "\n")

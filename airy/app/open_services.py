@@ -1,0 +1,95 @@
+"""Opens the real ports of a process: log, store, queue, sockets; and builds its services over them."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from airy import acls, components, topics
+from airy.app import files, topic_admin
+from airy.app.kafka import kafka_settings
+from airy.app.redis import redis_server
+from airy.app.services import Ports, Services, build_services, webhook_egress_policy
+from airy.bus.kafka import KafkaBus
+from airy.bus.kafka.producer import codec
+from airy.bus.memory import MemoryBus, open_journal
+from airy.clock import Clock, RandomIds
+from airy.config import Config
+from airy.egress import UNRESTRICTED
+from airy.errors import Refused
+from airy.http_client_aiohttp import AiohttpClient
+from airy.queue.redis import RedisQueue
+from airy.queue.sqlite import SqliteQueue
+from airy.store.sqlite import SqliteStore
+
+WEBHOOK_COMPONENTS = frozenset({"webhook-publisher", "webhook-consumer"})
+
+
+@asynccontextmanager
+async def open_services(
+    config: Config, running: frozenset[str], clock: Clock, *, ephemeral: bool
+) -> AsyncIterator[Services]:
+    """Raises `Refused`, `Unavailable`, `InUse`."""
+    _check_queue(config)
+    async with AsyncExitStack() as held:
+        bus, store_path = await _open_log(config, running, clock, held, ephemeral=ephemeral)
+        store = SqliteStore(store_path or ":memory:")
+        await store.open()
+        held.push_async_callback(store.close)
+        queue = await _open_queue(config, held, durable=store_path is not None)
+        ports = Ports(
+            clock=clock,
+            ids=RandomIds(),
+            bus=bus,
+            store=store,
+            queue=queue,
+            sealer=files.sealer(config),
+            provider_http=await held.enter_async_context(AiohttpClient(UNRESTRICTED)),
+            webhook_http=await held.enter_async_context(AiohttpClient(webhook_egress_policy(config))),
+            wait_for_arrival=queue.wait_for_arrival,
+            file_store=store if store_path else None,
+        )
+        yield build_services(config, ports)
+
+
+def _check_queue(config: Config) -> None:
+    """A rule over two sections that matters only to a running process."""
+    webhooks = components.enabled(config) & WEBHOOK_COMPONENTS
+    if config.bus.kind == "kafka" and config.queue.kind == "embedded" and webhooks:
+        raise Refused(
+            "webhook deliveries of a cluster wait in Redis, where every process finds them: set queue.kind: redis "
+            "and queue.redis.url, or --redis redis://host:port/0; or disable webhook-publisher and webhook-consumer",
+            field="queue.kind",
+        )
+
+
+async def _open_log(
+    config: Config, running: frozenset[str], clock: Clock, held: AsyncExitStack, *, ephemeral: bool
+) -> tuple[MemoryBus | KafkaBus, Path | None]:
+    """The log, and the path of its store; None: the store is kept in memory."""
+    if config.bus.kind == "kafka":
+        settings = kafka_settings(config)
+        codec(settings)
+        kafka = config.bus.kafka
+        await topic_admin.verify_topics(
+            settings, acls.used(running), replication=kafka.replication, min_in_sync=kafka.min_in_sync
+        )
+        path = held.enter_context(files.claimed_store(config))
+        return KafkaBus(topics.ALL, settings), None if ephemeral else path
+    if ephemeral or config.bus.kind == "memory":
+        return MemoryBus(topics.ALL, clock=clock), None
+    journal = held.enter_context(open_journal(files.journal_path(config)))
+    return MemoryBus(topics.ALL, clock=clock, journal=journal), files.store_path(config)
+
+
+async def _open_queue(config: Config, held: AsyncExitStack, *, durable: bool) -> SqliteQueue | RedisQueue:
+    section = config.queue
+    if section.kind == "redis":
+        shared = RedisQueue(redis_server(config), namespace=section.redis.namespace, jobs_max=section.jobs_max)
+        await shared.open()
+        held.push_async_callback(shared.close)
+        return shared
+    queue = SqliteQueue(files.queue_path(config) if durable else ":memory:", jobs_max=section.jobs_max)
+    await queue.open()
+    await queue.expire_all_leases()  # safe: the journal's lock excludes every other process
+    held.push_async_callback(queue.close)
+    return queue

@@ -1,0 +1,58 @@
+"""The write side of the API: a request is published as facts or entities and answered with its outcome.
+
+Business rules are the fold's, because only log order can decide between concurrent writes. Commands check what a caller
+should be told at once (no such conversation, a disconnected channel) and leave everything that could race to the log.
+"""
+
+from airy.commands.channels import ChannelCommands, ConnectedAccount, ProviderAccounts
+from airy.commands.conversations import ConversationCommands
+from airy.commands.dead_deliveries import DeadDeliveryCommands
+from airy.commands.entities import TagCommands, TemplateCommands
+from airy.commands.errors import Conflict, Forbidden, NotFound, WriteUnconfirmed
+from airy.commands.messages import MessageCommands
+from airy.commands.metadata import MetadataCommands, Subject
+from airy.commands.webhooks import WebhookChanges, WebhookCommands, WebhookWithSecret
+from airy.commands.writer import RequestContext, WaitForPosition, Writer, Written
+from airy.egress import UNRESTRICTED, EgressPolicy
+from airy.seal import Sealer
+from airy.store.api import Store
+
+__all__ = [
+    "Commands",
+    "Conflict",
+    "ConnectedAccount",
+    "Forbidden",
+    "NotFound",
+    "ProviderAccounts",
+    "RequestContext",
+    "Subject",
+    "WaitForPosition",
+    "WebhookChanges",
+    "WebhookWithSecret",
+    "WriteUnconfirmed",
+    "Writer",
+    "Written",
+]
+
+
+class Commands:
+    """All command groups, over one set of ports."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        store: Store,
+        sealer: Sealer,
+        facebook: ProviderAccounts,
+        *,
+        message_ttl_s: float = 900.0,
+        egress_policy: EgressPolicy = UNRESTRICTED,
+    ) -> None:
+        self.channels = ChannelCommands(writer, store, sealer, facebook)
+        self.conversations = ConversationCommands(writer, store)
+        self.dead_deliveries = DeadDeliveryCommands(writer, store)
+        self.messages = MessageCommands(writer, store, message_ttl_s=message_ttl_s)
+        self.metadata = MetadataCommands(writer, store)
+        self.tags = TagCommands(writer, store)
+        self.templates = TemplateCommands(writer, store)
+        self.webhooks = WebhookCommands(writer, store, sealer, egress_policy=egress_policy)

@@ -1,0 +1,129 @@
+"""Sending: a message becomes a fact and, once folded, work for the connector. No provider is called here."""
+
+import msgspec
+from msgspec import Raw, Struct
+
+from airy.commands.errors import Conflict, Forbidden, NotFound
+from airy.commands.writer import RequestContext, Writer, Written
+from airy.errors import Refused
+from airy.model import ids
+from airy.model.conversation import Message
+from airy.model.delivery_state import API_STATE
+from airy.model.entity import Channel
+from airy.model.fact import MessageQueued, ResendRequested
+from airy.store.api import Store
+
+
+class MessageTarget(Struct, frozen=True):
+    """The destination of a message. `recipient_id` None: the contact of the conversation."""
+
+    conversation_id: str
+    channel: Channel
+    recipient_id: str | None
+
+
+class MessageCommands:
+    def __init__(self, writer: Writer, store: Store, *, message_ttl_s: float = 900.0) -> None:
+        self._writer = writer
+        self._store = store
+        self._ttl_ms = round(message_ttl_s * 1000)
+
+    async def send(
+        self,
+        content: Raw,
+        context: RequestContext,
+        *,
+        conversation_id: str | None = None,
+        channel_id: str | None = None,
+        recipient_id: str | None = None,
+    ) -> Written[Message]:
+        """The message as folded. A repeated idempotency key returns the same message in its current state.
+
+        Raises `NotFound`, `Forbidden` for a disconnected channel, `Conflict` for a key used for other content.
+        """
+        target = await self._target(conversation_id, channel_id, recipient_id)
+        message_id = self._writer.id_for(context, target.conversation_id, "message")
+        now_ms = self._writer.now_ms()
+        position = await self._writer.append_fact(
+            MessageQueued(
+                id=ids.derive(message_id, ":queued"),
+                conversation_id=target.conversation_id,
+                channel_id=target.channel.id,
+                source=target.channel.source,
+                at_ms=now_ms,
+                cause=context.request_id,
+                message_id=message_id,
+                sender_id=context.caller,
+                content=content,
+                recipient_id=target.recipient_id,
+                expires_at_ms=now_ms + self._ttl_ms,
+            )
+        )
+        message = await self._store.message(message_id)
+        if message is None:
+            raise Refused("the conversation has no contact yet: name the recipient", field="source_recipient_id")
+        if not _same(message.content, content):
+            raise Conflict(
+                "this idempotency key was used for another message of this conversation",
+                field="idempotency_key",
+            )
+        return Written(message, position)
+
+    async def _target(
+        self, conversation_id: str | None, channel_id: str | None, recipient_id: str | None
+    ) -> MessageTarget:
+        addressed = channel_id is not None and recipient_id is not None
+        if conversation_id is not None:
+            view = await self._store.conversation(conversation_id)
+            if view is not None:
+                return MessageTarget(conversation_id, _connected(view.channel), recipient_id)
+            if not addressed:
+                raise NotFound(
+                    f"there is no conversation {conversation_id}: "
+                    "to start one, name channel_id and source_recipient_id",
+                    field="conversation_id",
+                )
+        if channel_id is None or recipient_id is None:
+            raise Refused("name conversation_id, or channel_id and source_recipient_id", field="conversation_id")
+        channel = await self._store.channel(channel_id)
+        if channel is None:
+            raise Forbidden(f"there is no channel {channel_id}", field="channel_id")
+        return MessageTarget(ids.conversation_id(channel.id, recipient_id), _connected(channel), recipient_id)
+
+    async def resend(self, message_id: str, context: RequestContext) -> Written[Message]:
+        """Raises `NotFound`, and `Conflict` unless the message is in state failed at the fact's position in the log."""
+        message = await self._store.message(message_id)
+        if message is None or message.deleted:
+            raise NotFound(f"there is no message {message_id}", field="message_id")
+        request = self._writer.fact(
+            ResendRequested,
+            message,
+            context,
+            fact_id=self._writer.id_for(context, message_id, "resend"),
+            message_id=message_id,
+            expires_at_ms=self._writer.now_ms() + self._ttl_ms,
+        )
+        position = await self._writer.append_fact(request)
+        accepted = await self._store.accepted(message.conversation_id, request.id)
+        after = await self._store.message(message_id) or message
+        if not accepted:
+            raise Conflict(
+                f"the message is {API_STATE[after.delivery]}: only a failed one can be sent again",
+                field="message_id",
+            )
+        return Written(after, position)
+
+
+def _connected(channel: Channel) -> Channel:
+    if not channel.connected:
+        raise Forbidden(f"channel {channel.id} is disconnected: connect it again to send", field="channel_id")
+    return channel
+
+
+def _same(one: Raw, other: Raw) -> bool:
+    """Whether two JSON texts are equal apart from key order and white space."""
+    return bytes(one) == bytes(other) or _canonical(one) == _canonical(other)
+
+
+def _canonical(text: Raw) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(text), order="sorted")

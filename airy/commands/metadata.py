@@ -1,0 +1,87 @@
+"""User metadata of conversations, messages and channels. Clients can only set keys below `user_data`."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from airy import topics
+from airy.bus.record import Position
+from airy.commands.conversations import known_conversation
+from airy.commands.errors import NotFound
+from airy.commands.writer import RequestContext, Writer
+from airy.errors import Refused
+from airy.model import metadata
+from airy.model.conversation import Conversation, Message
+from airy.model.fact import MetadataChanged
+from airy.model.metadata import Flat
+from airy.store.api import Store
+
+Subject = Literal["message", "conversation", "channel"]
+PREFIX = "user_data"
+
+
+class MetadataCommands:
+    """All keys of one request are one fact: they are set together or not at all."""
+
+    def __init__(self, writer: Writer, store: Store) -> None:
+        self._writer = writer
+        self._store = store
+
+    async def upsert(self, subject: Subject, subject_id: str, data: Raw, context: RequestContext) -> Position:
+        return await self._change(subject, subject_id, metadata.flatten(data, PREFIX), (), context)
+
+    async def remove(self, subject: Subject, subject_id: str, keys: Sequence[str], context: RequestContext) -> Position:
+        """Removes each key with everything below it."""
+        return await self._change(subject, subject_id, {}, tuple(f"{PREFIX}.{key}" for key in keys), context)
+
+    async def _change(
+        self,
+        subject: Subject,
+        subject_id: str,
+        settings: Flat,
+        removals: tuple[str, ...],
+        context: RequestContext,
+    ) -> Position:
+        if subject == "channel":
+            return await self._change_channel(subject_id, settings, removals)
+        change = self._writer.fact(
+            MetadataChanged,
+            await self._known(subject, subject_id),
+            context,
+            subject=subject,
+            subject_id=subject_id,
+            set=settings,
+            remove=removals,
+        )
+        position = await self._writer.append_fact(change)
+        if not await self._store.accepted(change.conversation_id, change.id):
+            now = await self._known(subject, subject_id)
+            if metadata.changed(now.metadata, settings, removals) is not None:
+                raise too_many(subject)
+        return position  # accepted, or rejected because nothing changes
+
+    async def _change_channel(self, channel_id: str, settings: Flat, removals: tuple[str, ...]) -> Position:
+        channel = await self._store.channel(channel_id)
+        if channel is None:
+            raise NotFound(f"there is no channel {channel_id}", field="id")
+        changed = metadata.changed(channel.metadata, settings, removals)
+        after = channel.metadata if changed is None else changed
+        if len(after) > metadata.KEYS_MAX:
+            raise too_many("channel")
+        updated_at_ms = self._writer.next_timestamp(channel.updated_at_ms)
+        changed_channel = replace(channel, metadata=after, updated_at_ms=updated_at_ms)
+        return await self._writer.put_entity(topics.CHANNELS, channel.id, changed_channel)
+
+    async def _known(self, subject: Subject, subject_id: str) -> Conversation | Message:
+        if subject == "conversation":
+            return await known_conversation(self._store, subject_id, field="id")
+        message = await self._store.message(subject_id)
+        if message is None or message.deleted:
+            raise NotFound(f"there is no message {subject_id}", field="id")
+        return message
+
+
+def too_many(subject: Subject) -> Refused:
+    return Refused(f"a {subject} has at most {metadata.KEYS_MAX} metadata keys", field="data")

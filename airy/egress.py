@@ -1,0 +1,125 @@
+"""Decides which addresses outbound requests may go to, so that a caller's URL cannot policy our own network (SSRF).
+
+Pure. `check_url` validates a URL at its registration and explains what is wrong; `is_allowed` is the actual guard,
+called for the address a socket is about to connect to, after name resolution. Only public unicast is allowed:
+`ipaddress.is_global` alone would allow translated, tunnelled and multicast addresses.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from airy.errors import Refused
+
+URL_CHARS_MAX = 2048
+
+NOT_PUBLIC_4 = tuple(
+    IPv4Network(text)
+    for text in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+)
+PUBLIC_6 = IPv6Network("2000::/3")
+NOT_PUBLIC_6 = tuple(  # within it: protocol assignments with Teredo, documentation, 6to4
+    IPv6Network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
+PRIVATE_4 = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+PRIVATE_6 = tuple(IPv6Network(text) for text in ("::1/128", "fc00::/7"))
+
+HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.IGNORECASE)
+NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
+LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
+
+
+class EgressPolicy(Struct, frozen=True):
+    """Allowed ports and networks. `private` (loopback and private networks) and `http` are for development."""
+
+    ports: tuple[int, ...] = (443,)  # empty: any
+    http: bool = False
+    private: bool = False
+
+    def port_allowed(self, port: int) -> bool:
+        return not self.ports or port in self.ports
+
+
+PUBLIC_ONLY = EgressPolicy()
+UNRESTRICTED = EgressPolicy(ports=(), http=True, private=True)  # for addresses from the configuration
+
+
+def is_allowed(address: str, *, private: bool = False) -> bool:
+    """Whether a socket may connect to this address. False for text that is not an IP address."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return _public(ip) or (private and _private(ip))
+
+
+def _public(ip: IPv4Address | IPv6Address) -> bool:
+    if isinstance(ip, IPv4Address):
+        return not any(ip in network for network in NOT_PUBLIC_4)
+    return ip in PUBLIC_6 and not any(ip in network for network in NOT_PUBLIC_6)
+
+
+def _private(ip: IPv4Address | IPv6Address) -> bool:
+    if isinstance(ip, IPv4Address):
+        return any(ip in network for network in PRIVATE_4)
+    return any(ip in network for network in PRIVATE_6)
+
+
+def check_url(url: str, policy: EgressPolicy = PUBLIC_ONLY) -> None:
+    """Raises `Refused` with field `url` and the necessary change. Stricter than the URL parsers of clients."""
+    problem = _url_problem(url, policy)
+    if problem:
+        raise Refused(problem, field="url")
+
+
+def _url_problem(url: str, policy: EgressPolicy) -> str | None:
+    if len(url) > URL_CHARS_MAX or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return (
+            f"use at most {URL_CHARS_MAX} ASCII characters without spaces or backslashes;"
+            " write the host in its xn-- form"
+        )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", 0
+    if port == 0:
+        return "not a URL"
+    if parts.scheme != "https" and not (policy.http and parts.scheme == "http"):
+        return "use https"
+    if "@" in parts.netloc:
+        return "no user name or password in the URL: use a header"
+    if not policy.port_allowed((443 if parts.scheme == "https" else 80) if port is None else port):
+        return f"port not allowed: use {' or '.join(map(str, policy.ports))}"
+    return _host_problem(host, policy, bracketed="[" in parts.netloc)
+
+
+def _host_problem(host: str, policy: EgressPolicy, *, bracketed: bool) -> str | None:
+    name = host.removesuffix(".")
+    if bracketed or NUMBER.fullmatch(name.rpartition(".")[2]):  # an address by the WHATWG rule
+        return None if is_allowed(host, private=policy.private) else "not a public address"
+    if not HOST.fullmatch(name) or len(name) > 253:
+        return "not a host name"
+    if not policy.private and ("." not in name or f".{name}".lower().endswith(LOCAL_NAMES)):
+        return "not a public host name"
+    return None

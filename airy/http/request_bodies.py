@@ -1,0 +1,349 @@
+"""Request bodies: read within limits, parsed as JSON, converted to the struct a route declares.
+
+One parser for the whole API, stricter than every consumer of its output: what passes here decodes everywhere. It is
+lenient where clients of the original Airy rely on it (unknown keys, numbers for text, camelCase, no body at all), and
+reports all invalid fields at once.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from types import UnionType
+from typing import Literal, TypeVar, Union, get_args, get_origin
+
+import anyio
+import msgspec
+from msgspec import Raw, Struct
+
+from airy.http.asgi import RawHeaders, Receive
+from airy.http.problems import FieldError, Problem, unavailable
+from airy.model.ids import canonical_uuid
+from airy.secret import Secret
+
+B = TypeVar("B", bound=Struct)
+
+CLOSE = [(b"connection", b"close")]
+DEPTH_MAX = 64
+SECRET_CHARS_MAX = 4_096
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = bytes(1 if byte in b"[{" else 255 for byte in range(256))
+
+
+class BodyLimits(Struct, frozen=True, kw_only=True):
+    bytes_max: int = 1_048_576
+    unfinished_bytes_max: int = 67_108_864  # of all incomplete bodies together
+    arrive_s: float = 15.0
+
+
+class ClientDisconnected(Problem):
+    """The client disconnected before its request was complete; no response can reach it."""
+
+    def __init__(self) -> None:
+        super().__init__(408, "the connection ended before the body did")
+
+
+class Text(str):
+    """Annotation: text of at most `chars_max` characters; numbers and booleans become their JSON text.
+
+    Fields hold plain `str`.
+    """
+
+    __slots__ = ()
+    chars_max = 1_024
+
+
+class LongText(Text):
+    __slots__ = ()
+    chars_max = 8_192
+
+
+class Id(str):
+    """Annotation: a UUID, in canonical lower case. Fields hold plain `str`."""
+
+    __slots__ = ()
+
+
+class Json:
+    """Any JSON value but null: decoded, and as JSON bytes that every JSON reader decodes alike."""
+
+    __slots__ = ("raw", "value")
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+        self.raw = Raw(msgspec.json.encode(value))
+
+
+class BodyReader:
+    """Reads whole bodies, each within its limits, and all incomplete ones together within `unfinished_bytes_max`.
+
+    The deadline starts with a body's first part, and only for bodies of several parts: a cancel scope per request would
+    cost a third of the read. The server's `request_s` covers the time before.
+    """
+
+    def __init__(self, limits: BodyLimits | None = None) -> None:
+        self.limits = limits or BodyLimits()
+        self.unfinished_bytes = 0
+
+    async def read(self, receive: Receive, headers: RawHeaders) -> bytes:
+        """Raises `Problem`: 413 as soon as the body is known to be too long, 408, 503; and `ClientDisconnected`."""
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnected
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            for name, value in headers:
+                if name == b"content-length" and value.isdigit() and int(value[:18]) > self.limits.bytes_max:
+                    raise self._too_large()
+            return await self._read_rest(receive, body)
+        if len(body) > self.limits.bytes_max:
+            raise self._too_large()
+        return body
+
+    async def _read_rest(self, receive: Receive, start: bytes) -> bytes:
+        body = bytearray()
+        try:
+            with anyio.move_on_after(self.limits.arrive_s):
+                self._append(body, start)
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        raise ClientDisconnected
+                    self._append(body, message.get("body", b""))
+                    more = message.get("more_body", False)
+                return bytes(body)
+        finally:
+            self.unfinished_bytes -= len(body)
+        raise Problem(408, f"the body took longer than {self.limits.arrive_s:g} s to arrive", headers=CLOSE)
+
+    def _append(self, body: bytearray, part: bytes) -> None:
+        if len(body) + len(part) > self.limits.bytes_max:
+            raise self._too_large()
+        if self.unfinished_bytes + len(part) > self.limits.unfinished_bytes_max:
+            raise unavailable("too many request bodies are arriving at once")
+        body += part
+        self.unfinished_bytes += len(part)
+
+    def _too_large(self) -> Problem:
+        return Problem(413, f"the body is over {self.limits.bytes_max} bytes", headers=CLOSE)
+
+
+def json_object(body: bytes, headers: RawHeaders) -> dict[str, object]:
+    """The JSON object of a request; no body, or null, counts as an empty object.
+
+    Raises `Problem`: 400 for what is not a JSON object, 415 for what is not plain JSON by its headers.
+    """
+    if not body or body.isspace():
+        return {}
+    _check_content_type(headers)
+    value = parse(body)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Problem(400, f"the body must be a JSON object, not {_json_type(value)}")
+    return value
+
+
+def _check_content_type(headers: RawHeaders) -> None:
+    given = {name: value for name, value in headers if name in {b"content-type", b"content-encoding"}}
+    encoding = given.get(b"content-encoding", b"identity").strip().lower()
+    if encoding != b"identity":
+        raise Problem(415, "compressed bodies are not supported: send the body without content-encoding")
+    media_type, _, parameters = given.get(b"content-type", b"").lower().partition(b";")
+    media_type = media_type.strip()
+    if media_type != b"application/json" and not (
+        media_type.startswith(b"application/") and media_type.endswith(b"+json")
+    ):
+        raise Problem(415, "send JSON with content-type: application/json")
+    charset = re.search(rb'charset="?([^";\s]+)', parameters)
+    if charset and charset[1] not in {b"utf-8", b"utf8", b"us-ascii"}:
+        raise Problem(415, "send JSON as UTF-8")
+
+
+def parse(body: bytes) -> object:
+    """A JSON value that every JSON reader decodes alike. Raises `Problem` 400 otherwise."""
+    if nested_deeper(body, DEPTH_MAX):
+        raise Problem(400, f"the body nests deeper than {DEPTH_MAX} levels")
+    try:
+        value = json.loads(
+            body.decode(),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_reject_constant,
+            parse_float=_finite_float,
+            parse_int=_int64,
+        )
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        reason = error.msg[:1].lower() + error.msg[1:]
+        raise Problem(400, f"the body is not JSON: {reason} at line {error.lineno}, column {error.colno}") from error
+    if b"\\u" in body:
+        _reject_surrogates(value, "")
+    return value
+
+
+def nested_deeper(body: bytes, depth_max: int) -> bool:
+    """Whether brackets outside strings nest deeper than `depth_max`. Linear in time for any bytes."""
+    if body.count(b"[") + body.count(b"{") <= depth_max:
+        return False
+    steps = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS).translate(_STEP)
+    return any(depth > depth_max for depth in accumulate(steps, lambda depth, step: depth + (1 if step == 1 else -1)))
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise _invalid_field(duplicate, "is given twice")
+    return found
+
+
+def _reject_constant(text: str) -> object:
+    raise Problem(400, f"the body is not JSON: {text} is not a JSON number")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise Problem(400, f"the number {text[:32]} is out of range")
+    return number
+
+
+def _int64(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**63:
+        raise Problem(400, f"the number {text[:32]} is out of range: whole numbers have at most 64 bits")
+    return number
+
+
+def _reject_surrogates(value: object, path: str) -> None:
+    if isinstance(value, str):
+        if not _is_utf8_encodable(value):
+            raise _invalid_field(path, "contains an unpaired surrogate, which is not text")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            item_path = f"{path}.{key}" if path else key
+            _reject_surrogates(key, item_path)
+            _reject_surrogates(item, item_path)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _reject_surrogates(item, f"{path}[{index}]")
+
+
+def _is_utf8_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def convert(given: Mapping[str, object], struct: type[B]) -> B:
+    """`given` as `struct`, field by field, so that all errors are found at once. Null counts as absent."""
+    errors: list[FieldError] = []
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(struct):
+        name = field.encode_name
+        value = given.get(name)
+        if value is None:
+            value = given.get(_camel_case(name))
+        if value is None or (value == "" and _empty_is_null(field.type)):
+            if field.required:
+                errors.append(FieldError(name, "is required"))
+            continue
+        try:
+            values[field.name] = _plain_str(msgspec.convert(value, field.type, strict=False, dec_hook=_decode_custom))
+        except msgspec.ValidationError as error:
+            errors.append(_field_error(name, field.type, error))
+    if errors:
+        raise invalid(errors)
+    return struct(**values)
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    message = "; ".join(f"{error.field} {error.message}" for error in errors)
+    return Problem(400, message, fields=errors)
+
+
+def _invalid_field(field: str, message: str) -> Problem:
+    return invalid([FieldError(field, message)])
+
+
+def _camel_case(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def _union_members(kind: object) -> tuple[object, ...]:
+    return get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+
+
+def _empty_is_null(kind: object) -> bool:
+    return not {Id, int}.isdisjoint(_union_members(kind))
+
+
+def _plain_str(converted: object) -> object:
+    """Replace `Text` and `Id` by `str`: msgspec does not encode subclasses of it."""
+    match converted:
+        case str():
+            return str(converted)
+        case list():
+            return [_plain_str(item) for item in converted]
+        case dict():
+            return {key: _plain_str(item) for key, item in converted.items()}
+        case _:
+            return converted
+
+
+def _decode_custom(kind: type, value: object) -> object:
+    """Decode the types msgspec does not know. Raises `ValueError` with the expected type."""
+    if kind is Json:
+        return Json(value)
+    if kind is Id:
+        found = canonical_uuid(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError("must be a UUID")
+        return Id(found)
+    if kind is Secret:
+        return Secret(_text(value, SECRET_CHARS_MAX))
+    if issubclass(kind, Text):
+        return kind(_text(value, kind.chars_max))
+    raise AssertionError(f"no request field can be a {kind.__name__}")
+
+
+def _text(value: object, chars_max: int) -> str:
+    text = value if isinstance(value, str) else json.dumps(value) if isinstance(value, (int, float)) else None
+    if text is None:
+        raise ValueError(f"must be text, not {_json_type(value)}")
+    if len(text) > chars_max:
+        raise ValueError(f"must have at most {chars_max} characters")
+    return text
+
+
+def _field_error(name: str, kind: object, error: msgspec.ValidationError) -> FieldError:
+    message, _, path_below = str(error).partition(" - at `$")
+    path = name + path_below.rstrip("`")
+    for member in _union_members(kind):
+        if get_origin(member) is Literal:
+            return FieldError(path, f"must be one of {', '.join(get_args(member))}")
+    return FieldError(path, message[:1].lower() + message[1:])
+
+
+def _json_type(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "an array"
+        case _:
+            return "an object"

@@ -1,0 +1,172 @@
+"""Schemas of the response bodies, for the OpenAPI document only; tests validate every response against them.
+
+`airy.model.render` builds the bodies, for HTTP, webhooks and the websocket alike. `ListSchema[X]` and `PageSchema[X]`
+appear in OpenAPI as `XList` and `XPage`; every other class appears without its suffix `Schema`.
+"""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from msgspec import Struct
+
+from airy.components import Service
+from airy.http.problems import FieldError
+from airy.model.entity import Color, WebhookStatus
+
+T = TypeVar("T")
+
+Document = dict[str, Any]
+
+
+class ProblemSchema(Struct, forbid_unknown_fields=True):
+    message: str
+    code: str
+    fields: list[FieldError]
+
+
+class ListSchema(Struct, Generic[T], forbid_unknown_fields=True):
+    data: list[T]
+
+
+class PaginationSchema(Struct, forbid_unknown_fields=True):
+    previous_cursor: str | None
+    next_cursor: str | None
+    total: int
+    complete: bool = True
+
+
+class PageSchema(Struct, Generic[T], forbid_unknown_fields=True):
+    data: list[T]
+    pagination_data: PaginationSchema
+
+
+class SenderSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    name: str | None
+    avatar_url: str | None
+
+
+class MessageSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    content: Any
+    sent_at: str
+    delivery_state: Literal["pending", "failed", "delivered"]
+    from_contact: bool
+    source: str
+    metadata: Document
+    sender: SenderSchema
+
+
+class ChannelSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    source: str
+    source_channel_id: str
+    connected: bool
+    metadata: Document
+
+
+class ConversationSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    created_at: str
+    channel: ChannelSchema
+    metadata: Document
+    last_message: MessageSchema | None
+
+
+class TagSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    name: str
+    color: Color
+
+
+class TemplateSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    name: str
+    source: str
+    content: Any
+
+
+class WebhookSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    name: str | None
+    status: WebhookStatus
+    url: str
+    headers: dict[str, str]
+    events: list[str]
+
+
+class SignedWebhookSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    name: str | None
+    status: WebhookStatus
+    url: str
+    headers: dict[str, str]
+    events: list[str]
+    signing_secret: str
+
+
+class DeadDeliverySchema(Struct, forbid_unknown_fields=True):
+    delivery_id: str
+    webhook_id: str
+    event_id: str
+    event: str
+    lane: str
+    attempts: int
+    reason: str
+    died_at: str
+    body: Document
+
+
+class ReplayResultSchema(Struct, forbid_unknown_fields=True):
+    replayed: int
+
+
+class FacebookPageSchema(Struct, forbid_unknown_fields=True):
+    page_id: str
+    name: str
+    image_url: str | None
+    connected: bool
+
+
+class ProcessComponentSchema(Struct, forbid_unknown_fields=True):
+    ready: bool
+    restarts: int
+    lag: int | None
+    rebalances: int | None
+
+
+class ProcessFoldSchema(Struct, forbid_unknown_fields=True):
+    lag: int
+    age_s: float
+    caught_up: bool
+
+
+class ProcessSchema(Struct, forbid_unknown_fields=True):
+    instance: str
+    url: str | None
+    version: str
+    started_at: str
+    age_s: float
+    stale: bool
+    ready: bool
+    waiting_for: dict[str, str]
+    components: dict[str, ProcessComponentSchema]
+    memory_bytes: int
+    event_loop_delay_s: float
+    fold: ProcessFoldSchema
+
+
+class ComponentCountSchema(Struct, forbid_unknown_fields=True):
+    processes: int
+    ready: int
+
+
+class ProcessListSchema(Struct, forbid_unknown_fields=True):
+    data: list[ProcessSchema]
+    components: dict[str, ComponentCountSchema]
+
+
+class ClientConfigSchema(Struct, forbid_unknown_fields=True):
+    services: dict[str, Service]
+    user_profile: Document | None
+    tag_config: Document
+    cluster_version: str

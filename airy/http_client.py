@@ -1,0 +1,46 @@
+"""The port for outbound HTTP. The type of a failure decides whether the call may be repeated.
+
+`ConnectFailed`: the request was not sent (refused, unresolvable, blocked, time-out while connecting).
+`ResponseLost`: it was or may have been sent, and no complete response arrived: the peer may have acted on it.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from airy.errors import Refused, Unavailable
+
+
+class ConnectFailed(Unavailable):
+    pass
+
+
+class ResponseLost(Unavailable):
+    pass
+
+
+class AddressBlocked(Refused):
+    """The egress policy forbids the address (private, loopback, port or scheme)."""
+
+
+class Response(Struct, frozen=True):
+    status: int
+    headers: dict[str, str]  # lower-case names
+    body: bytes  # truncated at `body_bytes_max`
+
+
+class HttpClient(Protocol):
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Response:
+        """Does not follow redirects and sends no cookies. Raises `ConnectFailed`, `ResponseLost`, `AddressBlocked`."""
+        ...

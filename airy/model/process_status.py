@@ -1,0 +1,37 @@
+"""The status record of a process in the log, for views of the whole installation: numbers and names, no secrets.
+
+Each process has one record and writes it again at every heartbeat. A process that misses a few heartbeats is treated
+as down; one that stopped in order wrote a tombstone. `airy.actors.heartbeat` writes the records,
+`airy.actors.process_registry` reads them.
+"""
+
+from msgspec import Struct, field
+
+SHARED = "airy"
+"""Key of what every process runs beside its components; while it is unwell, so are they."""
+
+
+class ComponentStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A component in one process. `lag` and `rebalances` are None where it is in no consumer group."""
+
+    ready: bool
+    restarts: int = 0
+    lag: int | None = None
+    rebalances: int | None = None
+
+
+class ProcessStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    instance: str  # host name and port: a restarted process replaces its former record
+    version: str
+    started_at_ms: int
+    at_ms: int  # by the clock of the process
+    heartbeat_interval_ms: int = field(name="beat_ms")  # the longest time between two records
+    ready: bool
+    url: str | None = None
+    waiting_for: dict[str, str] = {}
+    components: dict[str, ComponentStatus] = {}  # and `SHARED`
+    memory_bytes: int = 0
+    fold_lag: int = 0
+    fold_age_ms: int = 0
+    caught_up: bool = False
+    loop_delay_ms: int = 0

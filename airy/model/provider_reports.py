@@ -1,0 +1,223 @@
+"""A provider's reports about one message, applied so that their order does not matter.
+
+Receipts, edits, reactions and deletions arrive late, twice and before their message. Each is a maximum over a value
+that the provider orders itself (strength, revision, time), so every order gives the same result. Reports that arrive
+before their message are merged into `PendingReports` by the same comparisons, and applied when the message is folded.
+"""
+
+from msgspec import Raw
+
+from airy.model import metadata
+from airy.model.conversation import PENDING_REPORTS_MAX, REACTIONS_MAX, Conversation, Message, PendingReports, Reaction
+from airy.model.delivery_state import REPORT_STRENGTH, WATERMARK_STATES, DeliveryState, may_transition
+from airy.model.fold_context import FoldContext
+from airy.model.raw import NULL, none_if_null
+
+ERROR = "error"
+SOURCE_ERROR = "source.error"
+ERROR_CODE = "source.error_code"
+ERROR_KIND = "source.error_kind"
+ATTEMPTS = "source.attempts"
+UNKNOWN_REASON = "source.unknown_reason"
+SEND_ERROR_KEYS = (ERROR, SOURCE_ERROR, ERROR_CODE, ERROR_KIND, ATTEMPTS, UNKNOWN_REASON)
+"""Metadata keys that describe a failed or unknown send."""
+
+_SETTLED = {DeliveryState.SENT: 1, DeliveryState.DELIVERED: 2, DeliveryState.READ: 3}
+
+
+# --- delivery state
+
+
+def transition(message: Message, to: DeliveryState) -> None:
+    assert may_transition(message.delivery, to), f"{message.delivery} to {to} is not in the table"
+    message.delivery = to
+    for key in SEND_ERROR_KEYS:
+        message.metadata.pop(key, None)
+
+
+def advance(message: Message, to: DeliveryState) -> None:
+    """Move to sent, delivered or read, unless the message is in that state or a later one."""
+    if _SETTLED.get(message.delivery, 0) < _SETTLED[to]:
+        transition(message, to)
+
+
+def fail(message: Message, *, kind: str, error: str, code: str = "", detail: Raw = NULL) -> None:
+    if message.delivery is not DeliveryState.FAILED:
+        transition(message, DeliveryState.FAILED)
+    settings = {ERROR: metadata.value(error), ERROR_KIND: metadata.value(kind)}
+    if code:
+        settings[ERROR_CODE] = metadata.value(code)
+    if (response := none_if_null(detail)) is not None:
+        settings[SOURCE_ERROR] = response
+    if message.attempt_count:
+        settings[ATTEMPTS] = metadata.value(message.attempt_count)
+    for key in SEND_ERROR_KEYS:
+        message.metadata.pop(key, None)
+    for key, content in settings.items():
+        metadata.put(message.metadata, key, content)
+
+
+def apply_report(context: FoldContext, message: Message, receipt: PendingReports) -> bool:
+    """Apply a receipt for this message. False if an equal or stronger one was applied before."""
+    if message.from_contact or not _stronger(receipt, message):
+        return False
+    context.before_change(message)
+    message.reported, message.failed_at_ms = receipt.reported, receipt.failed_at_ms
+    if receipt.reported is DeliveryState.FAILED:
+        error = receipt.error or "the provider could not deliver it"
+        fail(message, kind="provider", error=error, code=receipt.error_code)
+    elif receipt.reported is not None:
+        advance(message, receipt.reported)
+        apply_watermark(message, context.conversation)
+    return True
+
+
+def _stronger(receipt: PendingReports, current: Message | PendingReports) -> bool:
+    """The later of two failures is the stronger one."""
+    return _strength(receipt) > _strength(current)
+
+
+def _strength(report: Message | PendingReports) -> tuple[int, int]:
+    return REPORT_STRENGTH[report.reported], report.failed_at_ms
+
+
+def apply_watermark(message: Message, conversation: Conversation) -> None:
+    """Apply the conversation's watermarks. The caller has called `before_change`.
+
+    A watermark is compared with the time of the last attempt by our clock, which precedes the provider's own time of
+    the message. For an attempt that is `unknown` it is weak evidence, and the best available.
+    """
+    to = watermark_state(message, conversation)
+    if to is not None:
+        advance(message, to)
+
+
+def watermark_state(message: Message, conversation: Conversation) -> DeliveryState | None:
+    """The state the watermarks give a message, or None for no change: pending and failed ones are not covered."""
+    if message.from_contact or message.delivery not in WATERMARK_STATES:
+        return None
+    if 0 < message.dispatched_at_ms <= conversation.read_until_ms:
+        return DeliveryState.READ
+    delivered = message.delivery is DeliveryState.DELIVERED
+    if not delivered and 0 < message.dispatched_at_ms <= conversation.delivered_until_ms:
+        return DeliveryState.DELIVERED
+    return None
+
+
+# --- contents
+
+
+def edit(target: Message | PendingReports, content: Raw, revision: int, at_ms: int) -> bool:
+    """Forward only. Equal revisions are ordered by time, then by content, so that every fold picks the same."""
+    if target.deleted:
+        return False
+    current = (target.revision, target.edited_at_ms, bytes(target.content))
+    if (revision, at_ms, bytes(content)) <= current:
+        return False
+    target.content, target.revision, target.edited_at_ms = content, revision, at_ms
+    return True
+
+
+def react(target: Message | PendingReports, actor: str, reaction: Reaction) -> bool:
+    current = target.reactions.get(actor)
+    if target.deleted or (current is not None and _reaction_order(reaction) <= _reaction_order(current)):
+        return False
+    target.reactions[actor] = reaction
+    if len(target.reactions) > REACTIONS_MAX:
+        oldest = min(target.reactions, key=lambda name: (target.reactions[name].at_ms, name))
+        del target.reactions[oldest]
+    return True
+
+
+def _reaction_order(reaction: Reaction) -> tuple[int, str]:
+    return reaction.at_ms, reaction.emoji or ""
+
+
+def erase(target: Message | PendingReports) -> bool:
+    """Mark as deleted and remove the content: the read model keeps nothing of a deleted message."""
+    if target.deleted:
+        return False
+    target.deleted = True
+    target.content = NULL
+    target.reactions = {}
+    target.revision = target.edited_at_ms = 0
+    if isinstance(target, Message):
+        target.headers = {}
+    return True
+
+
+# --- reports that arrive before their message
+
+
+def pending_for(conversation: Conversation, provider_id: str) -> PendingReports:
+    """Reports so far about a message that is not folded yet. Not stored before `keep_pending`."""
+    return conversation.pending_reports.get(provider_id) or PendingReports(provider_id=provider_id)
+
+
+def keep_pending(conversation: Conversation, pending: PendingReports) -> None:
+    conversation.pending_reports[pending.provider_id] = pending
+    if len(conversation.pending_reports) > PENDING_REPORTS_MAX:
+        del conversation.pending_reports[next(iter(conversation.pending_reports))]
+
+
+def merge_report(pending: PendingReports, receipt: PendingReports) -> bool:
+    if not _stronger(receipt, pending):
+        return False
+    pending.reported, pending.failed_at_ms = receipt.reported, receipt.failed_at_ms
+    pending.error, pending.error_code = receipt.error, receipt.error_code
+    return True
+
+
+def apply_pending(context: FoldContext, message: Message, pending: PendingReports) -> None:
+    """Apply reports that arrived before the message was known by its provider id.
+
+    The caller creates the message or has called `before_change`.
+    """
+    if pending.deleted:
+        if erase(message) and message is not context.created:
+            context.count_out(message)
+    else:
+        for actor, reaction in pending.reactions.items():
+            react(message, actor, reaction)
+        if pending.revision or pending.edited_at_ms:
+            edit(message, pending.content, pending.revision, pending.edited_at_ms)
+    apply_report(context, message, pending)
+
+
+def bind_provider_id(context: FoldContext, message: Message, provider_id: str | None) -> bool:
+    """Set the provider's id of an outbound message; the first id stays. The caller has called `before_change`."""
+    if provider_id is None or message.provider_id is not None:
+        return False
+    holder = context.state.message_by_provider_id(provider_id)
+    if holder is not None and not holder.echoed:
+        return False
+    if holder is not None:
+        _merge_copy(context, message, holder)
+    message.provider_id = provider_id
+    pending = context.conversation.pending_reports.pop(provider_id, None)
+    if pending is not None:
+        apply_pending(context, message, pending)
+    return True
+
+
+def _merge_copy(context: FoldContext, message: Message, copy: Message) -> None:
+    """An echo without our message id created a copy of an outbound message; move the copy's reports to the original."""
+    edited = copy.revision > 0 or copy.edited_at_ms > 0
+    moved = PendingReports(
+        provider_id=copy.provider_id or "",
+        reported=copy.reported,
+        failed_at_ms=copy.failed_at_ms,
+        error=metadata.text(copy.metadata, ERROR) or "",
+        error_code=metadata.text(copy.metadata, ERROR_CODE) or "",
+        content=copy.content if edited else NULL,
+        revision=copy.revision,
+        edited_at_ms=copy.edited_at_ms,
+        reactions=copy.reactions,
+        deleted=copy.deleted,
+    )
+    context.before_change(copy)
+    copy.provider_id = None
+    if erase(copy):
+        context.count_out(copy)
+    context.state.put_message(copy)  # before the original is put with the same provider id
+    apply_pending(context, message, moved)

@@ -1,0 +1,1 @@
+"""The webhook queue: the port (`api`) and its backends (`sqlite`, `redis`)."""

@@ -1,0 +1,141 @@
+"""Applies the outcomes that workers report; those reported within a few turns of the event loop share a transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import anyio
+import apsw
+from anyio.lowlevel import checkpoint
+
+from airy.errors import Unavailable
+from airy.queue.api import Job
+from airy.queue.outcome import JobOutcome
+from airy.queue.sqlite import sql
+from airy.queue.sqlite.file import QueueFile
+from airy.queue.sqlite.json_list import json_list
+
+GATHER_TURNS = 2  # event loop turns to wait for more workers
+
+
+class _JobRow(NamedTuple):
+    """A job to be settled or deleted, as selected."""
+
+    seq: int
+    webhook: int
+    lane: str
+    entry: int
+    pending: int
+    token: str | None
+
+
+class _Batch:
+    """Outcomes of one transaction."""
+
+    __slots__ = ("answers", "error", "outcomes", "written")
+
+    def __init__(self, first: JobOutcome) -> None:
+        self.outcomes = [first]
+        self.answers: list[bool] = []
+        self.error: Unavailable | None = None
+        self.written = anyio.Event()
+
+    def answer(self, index: int) -> bool:
+        if self.error is not None:
+            raise self.error
+        return self.answers[index]
+
+
+class Settlement:
+    """`claimed_at_ms` is the time of the last claim, at which a retried job counts as failed."""
+
+    def __init__(self, file: QueueFile, claimed_at_ms: Callable[[], int]) -> None:
+        self._file = file
+        self._claimed_at_ms = claimed_at_ms
+        self._gathering: _Batch | None = None
+
+    async def add(self, outcome: JobOutcome) -> bool:
+        """Whether the lease was still held."""
+        if self._gathering is not None:
+            batch, index = self._gathering, len(self._gathering.outcomes)
+            batch.outcomes.append(outcome)
+            await batch.written.wait()
+            return batch.answer(index)
+        batch = self._gathering = _Batch(outcome)
+        try:
+            for _ in range(GATHER_TURNS):
+                await checkpoint()
+        finally:  # also on cancellation: other workers wait for this batch
+            self._gathering = None
+            self._write(batch)
+        return batch.answer(0)
+
+    def _write(self, batch: _Batch) -> None:
+        try:
+            with self._file.writing() as database:
+                batch.answers = _settle(database, batch.outcomes, self._claimed_at_ms())
+        except Unavailable as error:
+            batch.error = error
+        finally:
+            batch.written.set()
+
+
+def delete_jobs_of(database: apsw.Connection, webhook: int, jobs_max: int) -> int:
+    """Deletes some jobs of a webhook; returns how many."""
+    rows: Any = database.execute(sql.JOBS_OF_WEBHOOK, (webhook, jobs_max)).fetchall()
+    _delete(database, [_JobRow._make(row) for row in rows])
+    database.execute(sql.RESET_FAILURES, (json_list([webhook]),))
+    return len(rows)
+
+
+def _settle(database: apsw.Connection, outcomes: Sequence[JobOutcome], claimed_at_ms: int) -> list[bool]:
+    """Per outcome, whether its lease was still held. A lease accepts one outcome."""
+    rows: Any = database.execute(sql.JOBS_BY_SEQ, (json_list([_seq(outcome.job) for outcome in outcomes]),))
+    held = {row.seq: row for row in map(_JobRow._make, rows)}
+    answers, finished, succeeded = [], [], set()
+    for outcome in outcomes:
+        row = held.get(_seq(outcome.job))
+        if row is None or row.token != outcome.job.token.partition(".")[2]:
+            answers.append(False)
+            continue
+        del held[row.seq]
+        answers.append(True)
+        if outcome.verb in ("complete", "dead_letter"):
+            finished.append(row)
+        if outcome.verb == "complete":
+            succeeded.add(row.webhook)
+        else:
+            _not_completed(database, outcome, row, claimed_at_ms)
+    _delete(database, finished)
+    if succeeded and database.execute(sql.ANY_FAILING).get:
+        database.execute(sql.RESET_FAILURES, (json_list(sorted(succeeded)),))
+    return answers
+
+
+def _not_completed(database: apsw.Connection, outcome: JobOutcome, row: _JobRow, claimed_at_ms: int) -> None:
+    if outcome.verb == "release":
+        database.execute(sql.END_LEASE, (None, 1, None, row.seq))
+    elif outcome.verb == "retry":
+        database.execute(sql.END_LEASE, (outcome.at_ms, 0, outcome.reason, row.seq))
+        database.execute(sql.COUNT_FAILURE, (claimed_at_ms, row.webhook))
+    else:
+        database.execute(sql.COUNT_FAILURE, (outcome.at_ms, row.webhook))
+
+
+def _delete(database: apsw.Connection, rows: Sequence[_JobRow]) -> None:
+    """Deletes jobs, makes the next of each lane its head, and deletes entries without jobs."""
+    if not rows:
+        return
+    database.execute(sql.DELETE_JOBS, (json_list([row.seq for row in rows]),))
+    database.execute(sql.SET_NEXT_HEADS, (json_list(list({(row.webhook, row.lane): None for row in rows})),))
+    pending_of: dict[int, int] = {}
+    for row in rows:
+        pending_of[row.entry] = pending_of.get(row.entry, row.pending) - 1
+    database.execute(sql.DELETE_ENTRIES, (json_list([entry for entry, pending in pending_of.items() if not pending]),))
+    for entry, pending in pending_of.items():
+        if pending:
+            database.execute(sql.SET_PENDING, (pending, entry))
+    database.execute(sql.ADD_TO_JOB_COUNT, (-len(rows),))
+
+
+def _seq(job: Job) -> int:
+    return int(job.token.partition(".")[0])

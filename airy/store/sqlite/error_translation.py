@@ -1,0 +1,49 @@
+"""Translates the engine's errors: transient ones become `Unavailable`, a damaged file is recorded."""
+
+from types import TracebackType
+
+import apsw
+import structlog
+
+from airy.errors import Unavailable
+
+TRANSIENT = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.NoMemError,
+)
+DAMAGED = (apsw.CorruptError, apsw.NotADBError)
+ENGINE = (
+    *TRANSIENT,
+    *DAMAGED,
+    apsw.MisuseError,
+    apsw.ThreadingViolationError,
+    apsw.ConnectionClosedError,
+    apsw.InternalError,
+)
+"""Errors of the engine, not of the record that was being folded."""
+
+_log = structlog.get_logger("airy.store")
+
+
+class ErrorTranslation:
+    """Context manager around every use of the database. `damaged` stays set until the file is rebuilt."""
+
+    def __init__(self) -> None:
+        self.damaged = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, DAMAGED):
+            self.damaged = True
+            _log.error("store.damaged", reason=str(error))
+        elif isinstance(error, TRANSIENT):
+            raise Unavailable(f"the store's database cannot serve: {error}") from error

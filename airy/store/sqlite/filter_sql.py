@@ -1,0 +1,292 @@
+"""Compiles filter conditions to SQL over `conversations AS c`, with the indexes that can answer them.
+
+A condition becomes an expression over the columns of `conversations_activity`; only metadata needs the row itself.
+A condition that every match fulfils and that has an index also becomes a driver: a selection from that index, used
+instead of a scan when it has few rows.
+"""
+
+# ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import msgspec
+from msgspec import Raw, Struct
+
+from airy.errors import Refused
+from airy.store.filters import METADATA, Clauses, Condition, NumberRange, Term
+from airy.store.search_text import (
+    any_word_matches,
+    literal_text,
+    matches,
+    normalized_words,
+    pattern_matches,
+    piece_text,
+)
+from airy.store.sqlite.id_encoding import decode_id, decode_id_sql, encode_client_id
+from airy.store.sqlite.schema import TOPIC_INDEX
+from airy.topics import CHANNELS
+
+Sql = tuple[str, tuple[object, ...]]
+
+VALUES_MAX = 1000  # tags or sources that one pattern may match
+EVERYTHING: Sql = ("1", ())
+NOTHING: Sql = ("c.n < 0", ())  # not a constant: with one, SQLite finds no plan with the index it is told to use
+
+_CHANNELS_INDEX = TOPIC_INDEX[CHANNELS.name]
+_COLUMNS = {"created_at": "c.created_at", "unread_count": "c.unread_count", "last_message_at": "c.last_message_at"}
+
+
+class CompiledFilter(Struct, frozen=True):
+    where: str
+    bindings: tuple[object, ...]
+    reads_body: bool
+    drivers: tuple[Sql, ...]  # each selects the row numbers of a superset of the matches
+
+
+def compile_filters(condition: Clauses, connection: apsw.Connection) -> CompiledFilter:
+    """`connection` is used to find the tags and sources that a pattern matches."""
+    compiler = _Compiler(connection)
+    where, bindings = compiler.expression(condition)
+    return CompiledFilter(where, bindings, compiler.reads_body, tuple(compiler.drivers(condition)))
+
+
+class _Compiler:
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self.reads_body = False
+
+    def expression(self, condition: Condition) -> Sql:
+        match condition:
+            case Clauses():
+                return self._clauses(condition)
+            case NumberRange():
+                return _number_range(condition)
+            case Term(field="display_name"):
+                return _words_match("c.name", condition)
+            case Term(field=field) if field.startswith(METADATA):
+                self.reads_body = True
+                where, bindings = _words_match("metadata_words(c.body, ?)", condition)
+                return where, (field.removeprefix(METADATA), *bindings)
+            case Term():
+                return self._keyword(condition)
+
+    def _clauses(self, clauses: Clauses) -> Sql:
+        if not clauses.must and not clauses.should:
+            return NOTHING
+        wanted = [self.expression(each) for each in clauses.must] or [self._any(clauses.should)]
+        unwanted = [self.expression(each) for each in clauses.must_not]
+        return _join(" AND ", [*wanted, *((f"NOT {where}", bindings) for where, bindings in unwanted)])
+
+    def _any(self, conditions: tuple[Condition, ...]) -> Sql:
+        """Any of them; those with a single value become one list per field."""
+        listed: dict[str, list[str]] = {}
+        rest: list[Sql] = []
+        for condition in conditions:
+            value = _exact(condition)
+            if isinstance(condition, Term) and value is not None:
+                listed.setdefault(condition.field, []).append(value)
+            else:
+                rest.append(self.expression(condition))
+        return _join(" OR ", [*(_in_list(field, values) for field, values in listed.items()), *rest])
+
+    def _keyword(self, term: Term) -> Sql:
+        value = _exact(term)
+        if value is not None:
+            return _in_list(term.field, [value])
+        match term.field:
+            case "id" | "channel_id" if term.text == "*":
+                return EVERYTHING
+            case "tag_ids":
+                return self._tagged(term)
+            case "source":
+                return _in_list("source", self._sources(term))
+            case "state":
+                return "(c.state IS NOT NULL AND pattern_matches(?, c.state))", (term.text,)  # `NOT NULL` would be null
+            case field:
+                column = "c.id" if field == "id" else "c.channel"
+                return f"pattern_matches(?, {decode_id_sql(column)})", (term.text,)
+
+    def _tagged(self, term: Term) -> Sql:
+        return _in_list(
+            "tag_ids",
+            self._matching(
+                """WITH RECURSIVE each(value) AS (
+                 SELECT min(tag) FROM conversation_tags
+                 UNION ALL
+                 SELECT (SELECT min(tag) FROM conversation_tags WHERE tag > value) FROM each WHERE value IS NOT NULL
+               ) SELECT value FROM each WHERE value IS NOT NULL""",
+                (),
+                term,
+            ),
+        )
+
+    def _sources(self, term: Term) -> list[str]:
+        return self._matching("SELECT DISTINCT source FROM entities WHERE topic = ?", (_CHANNELS_INDEX,), term)
+
+    def _matching(self, sql: str, bindings: tuple[int, ...], term: Term) -> list[str]:
+        found = []
+        values: list[Any] = self._connection.execute(sql, bindings).fetchall()
+        for (value,) in values:
+            text = decode_id(value)
+            if matches(term.pattern, text.lower()):
+                found.append(text)
+        if len(found) > VALUES_MAX:
+            raise Refused(f"{term.field}:{term.text} matches more than {VALUES_MAX} values", field="filters")
+        return found
+
+    # --- drivers
+
+    def drivers(self, condition: Condition) -> list[Sql]:
+        match condition:
+            case Clauses():
+                found = [driver for each in condition.required for driver in self.drivers(each)]
+                if not condition.must and len(condition.should) > 1:
+                    found += _listed(condition.should)
+                return found
+            case NumberRange(field="unread_count", low=low) if low is not None and low > 0:
+                return [("SELECT n FROM conversations WHERE has_unread = 1", ())]
+            case Term() if (value := _exact(condition)) is not None:
+                return _driver(condition.field, [value])
+            case _:
+                return []
+
+
+def _listed(conditions: tuple[Condition, ...]) -> list[Sql]:
+    """A driver for `field:(a OR b)`."""
+    fields = {condition.field if isinstance(condition, Term) else "" for condition in conditions}
+    values = [value for condition in conditions if (value := _exact(condition)) is not None]
+    return _driver(fields.pop(), values) if len(fields) == 1 and len(values) == len(conditions) else []
+
+
+def _driver(field: str, values: list[str]) -> list[Sql]:
+    bindings = _bindings(field, values)
+    match field:
+        case "id" | "channel_id" | "state":
+            column = "channel" if field == "channel_id" else field
+            return [(f"SELECT n FROM conversations WHERE {column} IN ({_placeholders(values)})", bindings)]
+        case "tag_ids":
+            return [(f"SELECT conversation FROM conversation_tags WHERE tag IN ({_placeholders(values)})", bindings)]
+        case "source":
+            where, sources = _channels_of(values)
+            return [(f"SELECT n FROM conversations WHERE channel IN {where}", sources)]
+        case _:
+            return []
+
+
+def _exact(condition: Condition) -> str | None:
+    """The only value a keyword field is compared with, or None."""
+    if not isinstance(condition, Term) or condition.field == "display_name" or condition.field.startswith(METADATA):
+        return None
+    return literal_text(condition.pattern)
+
+
+def _in_list(field: str, values: list[str]) -> Sql:
+    if not values:
+        return NOTHING
+    match field:
+        case "tag_ids":
+            inner = f"SELECT 1 FROM conversation_tags WHERE tag IN ({_placeholders(values)}) AND conversation = c.n"
+            return f"EXISTS ({inner})", _bindings(field, values)
+        case "source":
+            where, bindings = _channels_of(values)
+            return f"c.channel IN {where}", bindings
+        case "state":
+            return f"(c.state IS NOT NULL AND c.state IN ({_placeholders(values)}))", _bindings(field, values)
+        case _:
+            return f"c.{'id' if field == 'id' else 'channel'} IN ({_placeholders(values)})", _bindings(field, values)
+
+
+def _channels_of(sources: list[str]) -> Sql:
+    inner = f"SELECT id FROM entities WHERE topic = {_CHANNELS_INDEX} AND lower(source) IN ({_placeholders(sources)})"
+    return f"({inner})", tuple(source.lower() for source in sources)
+
+
+def _placeholders(values: list[str]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _bindings(field: str, values: list[str]) -> tuple[object, ...]:
+    return tuple(values if field == "state" else map(encode_client_id, values))
+
+
+def _number_range(number_range: NumberRange) -> Sql:
+    column = _COLUMNS[number_range.field]
+    parts: list[Sql] = []
+    if number_range.low is not None:
+        parts.append((f"{column} >= ?", (number_range.low,)))
+    if number_range.high is not None:
+        parts.append((f"{column} <= ?", (number_range.high,)))
+    return _join(" AND ", parts) if parts else EVERYTHING
+
+
+def _words_match(column: str, term: Term) -> Sql:
+    """A word, phrase or pattern in a column that holds a result of `normalized_words`."""
+    if term.pattern == ((),):
+        return NOTHING
+    if term.text == "*":
+        return f"{column} <> ''", ()
+    substring = _substring([piece_text(piece) for piece in term.pattern])
+    return _pattern_among_words(column, term) if substring is None else (f"instr({column}, ?) > 0", (substring,))
+
+
+def _substring(pieces: list[str | None]) -> str | None:
+    """The text to search for, if the pattern is a plain prefix, suffix, part or whole of a word."""
+    match pieces:
+        case [str(word)]:
+            return f" {word} "
+        case [str(start), ""]:
+            return f" {start}"
+        case ["", str(end)]:
+            return f"{end} "
+        case ["", str(middle), ""]:
+            return middle
+        case _:
+            return None
+
+
+def _pattern_among_words(column: str, term: Term) -> Sql:
+    function = "pattern_matches" if " " in term.text else "any_word_matches"
+    value = f"trim({column})" if " " in term.text else column
+    return f"{function}(?, {value})", (term.text,)
+
+
+def _join(word: str, parts: list[Sql]) -> Sql:
+    """As a balanced tree: SQLite bounds the depth of an expression, not its length."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    left, right = _join(word, parts[:half]), _join(word, parts[half:])
+    return f"({left[0]}{word}{right[0]})", (*left[1], *right[1])
+
+
+# --- functions for SQL
+
+
+class _Metadata(Struct):
+    metadata: dict[str, Raw] = {}
+
+
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
+
+
+def metadata_words(body: bytes, name: str) -> str:
+    """The words of one metadata value: a string without its quotes, any other value as JSON text."""
+    raw = _decode_metadata(body).metadata.get(name)
+    if raw is None:
+        return ""
+    text = bytes(raw)
+    return normalized_words(msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode())
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "metadata_words": metadata_words,
+    "any_word_matches": any_word_matches,
+    "pattern_matches": pattern_matches,
+}
+
+
+def install(connection: apsw.Connection) -> None:
+    for name, function in FUNCTIONS.items():
+        connection.create_scalar_function(name, function, 2, deterministic=True)

@@ -1,0 +1,1 @@
+"""Outbound webhooks without I/O: matching, signing, requests, retry decisions, endpoint health."""

@@ -1,0 +1,163 @@
+"""The commands `airy log …`: files, output and exit codes."""
+
+import sys
+from collections.abc import Iterator, MutableMapping
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+import msgspec
+import pytest
+import structlog
+
+from airy import process, topics
+from airy.bus.memory import MemoryBus, RetentionSettings, open_journal
+from airy.cli import main
+from airy.clock import SystemClock
+from airy.queue.sqlite import SqliteQueue
+from airy.store.sqlite import SqliteStore
+from tests.kit.bus import running
+from tests.kit.log_transfer import fill
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "configure_log", lambda _: structlog.configure(processors=[_drop]))
+    yield
+    structlog.reset_defaults()
+
+
+def _drop(_logger: object, _name: str, _event: MutableMapping[str, object]) -> NoReturn:
+    """Logging is global to the process; these tests check stdout."""
+    raise structlog.DropEvent
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> str:
+    """A data directory with a log."""
+
+    async def make() -> None:
+        with open_journal(tmp_path / "filled" / "journal") as journal:
+            async with running(
+                MemoryBus(topics.ALL, clock=SystemClock(), journal=journal, retention=RetentionSettings(interval_s=1e6))
+            ) as bus:
+                await fill(bus, facts=20)
+
+    anyio.run(make)
+    return "filled"
+
+
+def airy(*arguments: str) -> int:
+    return main(["log", *arguments])
+
+
+def exported(data: str, name: str) -> bytes:
+    assert airy("export", "--data", data, "--output", name) == 0
+    return Path(name).read_bytes()
+
+
+def test_export_and_import_restore_the_log(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = exported(filled, "one")
+    assert "records and" in capsys.readouterr().out
+    assert airy("import", "one", "--data", "other") == 0
+    assert airy("check", "one", "--data", "other") == 0
+    assert "the log equals the archive" in capsys.readouterr().out
+    assert exported("other", "two") == archive
+    digests = []
+    for data in (filled, "other"):
+        capsys.readouterr()
+        assert airy("digest", "--data", data, "--json") == 0
+        digests.append(msgspec.json.decode(capsys.readouterr().out))
+    assert digests[0] == digests[1]
+    assert digests[0]["messages"] > 0
+
+
+def test_export_and_import_work_through_a_pipe(
+    filled: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = BytesIO()
+    out = TextIOWrapper(pipe, write_through=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        assert airy("export", "--data", filled, "--output", "-", "--json") == 0
+    told = msgspec.json.decode(capsys.readouterr().err)
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(pipe.getvalue())))
+    assert airy("import", "-", "--data", "other", "--json") == 0
+    assert msgspec.json.decode(capsys.readouterr().out) == told
+    assert exported("other", "two") == pipe.getvalue()
+
+
+def test_an_archive_is_private_and_never_overwritten(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = exported(filled, "one")
+    assert Path("one").stat().st_mode & 0o777 == 0o600
+    assert airy("export", "--data", filled, "--output", "one") == 78
+    assert "one exists: name another file, or remove it" in capsys.readouterr().err
+    assert Path("one").read_bytes() == archive
+    assert not Path("one.part").exists()
+
+
+def test_unreadable_and_unwritable_files_are_refused(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert airy("export", "--data", filled, "--output", "nowhere/one") == 78
+    assert "nowhere/one.part cannot be written: No such file" in capsys.readouterr().err
+    assert airy("import", "nothing", "--data", "other") == 78
+    assert "nothing cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_a_damaged_archive_is_refused_before_anything_is_written(
+    filled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = exported(filled, "one")
+    Path("cut").write_bytes(archive[:-200])
+    assert airy("import", "cut", "--data", "other") == 78
+    assert "the archive is damaged near byte" in capsys.readouterr().err
+    assert not Path("other/journal").exists()
+
+
+def test_a_log_with_records_is_refused(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exported(filled, "one")
+    assert airy("import", "one", "--data", filled) == 78
+    assert "the log is not empty" in capsys.readouterr().err
+    assert airy("import", "one", "--data", filled, "--resume") == 0  # the log equals the archive
+
+
+def test_the_log_of_a_running_instance_is_refused(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_journal(Path(filled) / "journal"):
+        assert airy("export", "--data", filled, "--output", "one") == 75
+    assert "is in use by process" in capsys.readouterr().err
+    assert not Path("one").exists()
+
+
+def test_a_log_in_memory_cannot_be_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("airy.yaml").write_text("bus:\n  kind: memory\n")
+    assert airy("export", "--output", "one") == 78
+    assert "set bus.kind to journal or kafka" in capsys.readouterr().err
+
+
+def test_check_reports_a_difference(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exported(filled, "one")
+    assert airy("check", "one", "--data", "empty") == 70
+    said = capsys.readouterr().out
+    assert "the log differs from the archive" in said
+    assert "the log: 0 conversations" in said
+
+
+def test_an_import_removes_caches_of_the_previous_log(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store and a queue hold offsets, which are invalid in another log."""
+    exported(filled, "one")
+    Path("other").mkdir()
+
+    async def leave() -> None:
+        for cache in (SqliteStore(Path("other/store.db")), SqliteQueue(Path("other/queue.db"))):
+            await cache.open()
+            await cache.close()
+
+    anyio.run(leave)
+    assert airy("import", "one", "--data", "other") == 0
+    said = capsys.readouterr().out
+    assert "removed other/store.db" in said
+    assert "renamed other/queue.db to queue-of-another-log.db" in said
+    assert not list(Path("other").glob("store.db*"))
+    assert not list(Path("other").glob("queue.db*"))
+    assert Path("other/queue-of-another-log.db").exists()

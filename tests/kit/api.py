@@ -1,0 +1,198 @@
+"""A process for tests of the HTTP API: log, store, projector, webhook queue, commands and the ASGI application.
+
+`ApiHarness.post` and `call` send requests as a client does. `ApiHarness.append` appends facts to the log that no client
+writes, such as a contact's message.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import anyio
+import msgspec
+from msgspec import Struct
+
+from airy import components, topics
+from airy.actors.projector import Projector
+from airy.actors.runtime import Context
+from airy.bus.memory import MemoryBus
+from airy.bus.record import Position, ProducerRecord, Record
+from airy.bus.topic import Topic
+from airy.clock import LoopClock, RandomIds
+from airy.commands import Commands, ConnectedAccount, Writer
+from airy.components import Service
+from airy.errors import Refused
+from airy.http.admission import AdmissionControl
+from airy.http.app import RootAsgiApp, litestar_app
+from airy.http.auth import Authenticator, Guard, TokenAuthenticator
+from airy.http.cors import CorsPolicy
+from airy.http.ingress import Ingress
+from airy.http.metrics import route as metrics_route
+from airy.http.ports import ApiContext
+from airy.http.request_bodies import BodyReader
+from airy.model.entity import Channel
+from airy.model.fact import Fact
+from airy.model.fleet import FleetStatus
+from airy.queue.sqlite import SqliteQueue
+from airy.seal import Sealer
+from airy.secret import Secret
+from airy.sources.api import Account
+from airy.store.sqlite import SqliteStore
+from tests.kit.asgi import AsgiResponse, call
+from tests.kit.builders import START_MS
+from tests.kit.signing import SigningSource
+
+TOKEN = "a-token-of-thirty-two-characters"
+DAY_MS = 86_400_000
+ORIGIN = "https://inbox.example.net"
+
+
+class FakeHealth:
+    """Returns the values of its attributes."""
+
+    def __init__(self) -> None:
+        self.is_alive = True
+        self.waiting: dict[str, str] = {}
+        self.off: set[str] = set()  # services that are not enabled
+        self.fleet_status = FleetStatus()
+
+    def alive(self) -> bool:
+        return self.is_alive
+
+    def waiting_for(self) -> Mapping[str, str]:
+        return self.waiting
+
+    def fleet(self) -> FleetStatus:
+        return self.fleet_status
+
+    def services(self) -> Mapping[str, Service]:
+        components = {"api-communication": "api-communication", "webhook-publisher": "integration-webhook"}
+        return {
+            name: Service(enabled=name not in self.off, healthy=name not in self.off, component=component)
+            for name, component in components.items()
+        }
+
+
+class FakePages:
+    """A provider with two pages and one user token that has access to them."""
+
+    token = "user token"
+    pages = ("204918377001", "204918377002")
+
+    def __init__(self) -> None:
+        self.subscribed: set[str] = set()
+        self.refusal: str | None = None  # of a disconnect
+        self.error: Exception | None = None  # a disconnect raises it
+
+    async def connect(self, account_id: str, token: Secret) -> ConnectedAccount:
+        if token.reveal() != self.token or account_id not in self.pages:
+            raise Refused("the provider knows no such page for this token", field="page_id")
+        self.subscribed.add(account_id)
+        return ConnectedAccount(name=f"Page {account_id[-1]}", image_url=None, token=Secret("long lived token"))
+
+    async def disconnect(self, account_id: str, token: Secret) -> str | None:
+        if self.error is not None:
+            raise self.error
+        if token.reveal() != "long lived token":
+            return "this token may not unsubscribe the page"
+        if self.refusal is None:
+            self.subscribed.discard(account_id)
+        return self.refusal
+
+    async def explore(self, token: Secret, connected: frozenset[str]) -> Sequence[Account]:
+        if token.reveal() != self.token:
+            raise Refused("the provider does not know this token", field="auth_token")
+        return [Account(page, f"Page {page[-1]}", None, page in connected) for page in self.pages]
+
+
+class ApiHarness(Struct):
+    """A running process. With `projecting` false its store lags until the test runs `projector`."""
+
+    bus: MemoryBus
+    store: SqliteStore
+    queue: SqliteQueue
+    projector: Projector
+    health: FakeHealth
+    app: RootAsgiApp
+    writer: Writer
+    sealer: Sealer
+    pages: FakePages
+
+    async def post(self, path: str, body: object = None, /, **headers: str) -> AsgiResponse:
+        """POST JSON with the token. Header names are given with underscores; None: no body."""
+        raw = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
+        given = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return await call(self.app, "POST", path, body=raw, headers=given.items())
+
+    async def call(self, path: str, body: object = None, /, status: int = 200, **headers: str) -> Any:
+        """The decoded body of the response, which must have `status`."""
+        answer = await self.post(path, body, **headers)
+        assert answer.status == status, (answer.status, answer.body)
+        return answer.json() if answer.body else None
+
+    async def append(self, *facts: Fact | Channel) -> None:
+        """Append to the log; everything is folded on return."""
+        await self.writer.write([_record_of(fact) for fact in facts])
+
+    async def records(self, topic: Topic[Any]) -> list[Record]:
+        async with self.bus.tail(await self.bus.beginning_offsets([topic])) as tail:
+            return await tail.fetch(records_max=10_000, wait_s=0)
+
+
+def _record_of(thing: Fact | Channel) -> ProducerRecord:
+    if isinstance(thing, Channel):
+        return topics.CHANNELS.record(thing.id, thing)
+    return topics.EVENTS.record(thing.conversation_id, thing)
+
+
+@asynccontextmanager
+async def api_harness(
+    *,
+    authenticators: Iterable[Authenticator] | None = None,
+    projecting: bool = True,
+    wait_s: float = 5.0,
+    seed: int = 0,
+    caught_up: Callable[[], bool] = lambda: True,
+    running: Collection[str] = frozenset(components.BY_NAME),
+) -> AsyncIterator[ApiHarness]:
+    clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
+    bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
+    await store.open()
+    await queue.open()
+    sealer = Sealer({"k1": bytes(32)})
+    pages = FakePages()
+    projector, health, reader = Projector(bus, store), FakeHealth(), BodyReader()
+    writer = Writer(bus, projector.wait_for_position, clock, ids, within_s=wait_s)
+    api = ApiContext(
+        commands=Commands(writer, store, sealer, pages),
+        store=store,
+        queue=queue,
+        wait_for_position=projector.wait_for_position,
+        health=health,
+        clock=clock,
+        ids=ids,
+        version="1.2.3",
+        read_wait_s=wait_s,
+        caught_up=caught_up,
+    )
+    guard = Guard(authenticators or [TokenAuthenticator({"tests": Secret(TOKEN)})])
+    ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=AdmissionControl(), reader=reader)
+
+    async def samples() -> Mapping[str, float | Mapping[str, float]]:
+        return {"responses_total": dict(root.responses), "send_pending": 3}
+
+    app = litestar_app(api, reader, guard, running, [metrics_route(samples)])
+    root = RootAsgiApp(app, {"/facebook": ingress}, cors=CorsPolicy([ORIGIN]), ids=ids)
+    async with anyio.create_task_group() as tasks:
+        if projecting:
+            tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
+        yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages)
+        tasks.cancel_scope.cancel()
+    await queue.close()
+    await store.close()
+
+
+def position_of(answer: AsgiResponse) -> Position:
+    return topics.parse_position_token(answer.headers["x-airy-position"])

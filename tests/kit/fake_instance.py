@@ -1,0 +1,119 @@
+"""A fake Airy instance: answers API requests from what it stores.
+
+It is a `HttpClient`, so a client under test needs no socket. Only the requests of the terminal views.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airy.http_client import ConnectFailed, Response
+
+
+class FakeInstance:
+    """Change its attributes; `asked` counts the calls by path."""
+
+    def __init__(self, *, token: str | None = None) -> None:
+        self.token = token
+        self.down = False
+        self.waiting_for: dict[str, str] = {}
+        self.counts: dict[str, float] = {}
+        self.pages = {  # paths it serves
+            "/metrics",
+            "/client.config",
+            "/processes.list",
+            "/conversations.list",
+            "/messages.list",
+        }
+        self.services: dict[str, dict[str, object]] = {}
+        self.fleet: dict[str, Any] | None = None  # None: a version without /processes.list
+        self.asked: dict[str, int] = {}
+        self._conversations: dict[str, dict[str, Any]] = {}
+        self._messages: dict[str, list[dict[str, Any]]] = {}
+
+    def conversation(self, conversation_id: str, name: str, *, source: str = "facebook", unread: int = 0) -> None:
+        self._conversations[conversation_id] = {
+            "id": conversation_id,
+            "created_at": "2026-01-01T00:00:00.000Z",
+            "channel": {"id": "c", "source": source, "connected": True},
+            "metadata": {"contact": {"display_name": name}, "unread_count": unread},
+            "last_message": None,
+        }
+
+    def message(
+        self,
+        conversation_id: str,
+        message_id: str,
+        content: object,
+        *,
+        from_contact: bool = True,
+        state: str = "delivered",
+        metadata: dict[str, Any] | None = None,
+        sent_at: str = "2026-01-01T00:00:01.000Z",
+    ) -> None:
+        message = {
+            "id": message_id,
+            "content": content,
+            "sent_at": sent_at,
+            "delivery_state": state,
+            "from_contact": from_contact,
+            "metadata": metadata or {},
+        }
+        messages = self._messages.setdefault(conversation_id, [])
+        messages[:] = [message, *(each for each in messages if each["id"] != message_id)]
+        conversation = self._conversations.pop(conversation_id)
+        self._conversations[conversation_id] = {**conversation, "last_message": message}
+
+    def receipt(self, conversation_id: str, message_id: str, state: str) -> None:
+        """A provider's delivery state for a message, which need not be the newest."""
+        for message in self._messages[conversation_id]:
+            if message["id"] == message_id:
+                message["metadata"] = {**message["metadata"], "source": {"delivery_state": state}}
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Response:
+        path = "/" + url.split("/", 3)[3]
+        self.asked[path] = self.asked.get(path, 0) + 1
+        if self.down:
+            raise ConnectFailed("127.0.0.1: connection refused")
+        if path == "/readyz":
+            ready = not self.waiting_for
+            return _json({"ready": ready, "waiting_for": self.waiting_for}, 200 if ready else 503)
+        if self.token is not None and headers.get("authorization") != f"Bearer {self.token}":
+            return _json({"message": "forbidden", "code": "forbidden", "fields": []}, 403)
+        return self._answer(path, msgspec.json.decode(body) if body else {})
+
+    def _answer(self, path: str, body: dict[str, Any]) -> Response:
+        match path if path in self.pages else "":
+            case "/metrics":
+                lines = ["# HELP airy_store x", *(f"{name} {value}" for name, value in self.counts.items())]
+                return Response(200, {}, "\n".join(lines).encode())
+            case "/client.config":
+                return _json({"services": self.services, "cluster_version": "1.2.3"})
+            case "/processes.list" if self.fleet is not None:
+                return _json(self.fleet)
+            case "/conversations.list":
+                newest_first = list(reversed(self._conversations.values()))
+                return _page(newest_first, body)
+            case "/messages.list":
+                return _page(self._messages.get(body["conversation_id"], []), body)
+        return _json({"message": f"no such path {path}"}, 404)
+
+
+def _page(items: list[dict[str, Any]], body: dict[str, Any]) -> Response:
+    shown = items[: body.get("page_size", 20)]
+    return _json({"data": shown, "pagination_data": {"total": len(items), "next_cursor": None}})
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(status, {"content-type": "application/json"}, msgspec.json.encode(value))

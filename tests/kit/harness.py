@@ -1,0 +1,109 @@
+"""Runs actors under test over an in-memory log, a store with its projector, and the simulated Messenger."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+
+import anyio
+import structlog
+from structlog.testing import LogCapture
+
+from airy import topics
+from airy.actors.projector import Projector
+from airy.actors.runtime import Actor, Child, Context, Supervision, run_tree
+from airy.bus.memory import Faults, MemoryBus
+from airy.bus.record import Position
+from airy.clock import LoopClock, RandomIds
+from airy.model import ids
+from airy.model.conversation import Message
+from airy.model.entity import Channel
+from airy.model.fact import Fact
+from airy.sim.messenger.core import MessengerCore
+from airy.sim.messenger.http_client import SimHttpClient
+from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
+from airy.sources.facebook import Facebook, FacebookConfig
+from airy.store.sqlite import SqliteStore
+
+GRAPH = "https://graph.sim"
+
+
+class Harness:
+    def __init__(self, seed: int = 0) -> None:
+        self.clock = LoopClock()
+        self.faults = Faults(Random(seed))
+        self.bus = MemoryBus(topics.ALL, clock=self.clock, faults=self.faults)
+        self.store = SqliteStore(":memory:")
+        self.projector = Projector(self.bus, self.store)
+        self.ids = RandomIds(Random(seed))
+        self.source = Facebook(FacebookConfig("990011", ("app-secret",), "verify-me", graph_url=GRAPH))
+        options = SimOptions(seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
+        self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
+        self.fetch = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
+        self.channel = Channel(
+            id=ids.channel_id("facebook", DEMO_PAGE.id),
+            source="facebook",
+            source_channel_id=DEMO_PAGE.id,
+            connected=True,
+            token=DEMO_PAGE.token,
+        )
+
+    @asynccontextmanager
+    async def open(self, **actors: Callable[[], Actor]) -> AsyncIterator["Harness"]:
+        """Run log, store and `actors`, started in this order; stop them on leaving."""
+        await self.store.open()
+        stop, started = anyio.Event(), anyio.Event()
+        children = [
+            Child(name="bus", start=lambda: self.bus, stall_s=float("inf")),
+            Child(name="store", start=lambda: self.projector, drain_s=0.0),
+            *(Child(name=name, start=start) for name, start in actors.items()),
+            Child(name="started", start=lambda: _StartedSignal(started)),
+        ]
+        spec = Supervision(name="harness", strategy="rest_for_one", children=tuple(children))
+        log = structlog.wrap_logger(None, processors=[LogCapture()])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: run_tree(spec, clock=self.clock, seed=1, stop=stop, log=log))
+            await started.wait()
+            yield self
+            stop.set()
+        await self.store.close()
+
+    async def connect(self, *, connected: bool = True) -> None:
+        changed = Channel(
+            id=self.channel.id,
+            source="facebook",
+            source_channel_id=DEMO_PAGE.id,
+            connected=connected,
+            token=DEMO_PAGE.token if connected else None,
+        )
+        await self._settled(await self.bus.publish([topics.CHANNELS.record(changed.id, changed)]))
+
+    async def append(self, *facts: Fact) -> None:
+        """Append facts and wait until the store has folded them."""
+        await self._settled(
+            await self.bus.publish([topics.EVENTS.record(fact.conversation_id, fact) for fact in facts])
+        )
+
+    async def until(self, message_id: str, wanted: Callable[[Message], bool], *, within_s: float = 3600.0) -> Message:
+        """The message once `wanted` is true of it."""
+        with anyio.fail_after(within_s):
+            while True:
+                version = self.projector.version
+                message = await self.store.message(message_id)
+                if message is not None and wanted(message):
+                    return message
+                await self.projector.wait_for_progress(version, 60.0)
+
+    async def _settled(self, positions: Sequence[Position]) -> None:
+        for position in positions:
+            assert await self.projector.wait_for_position(position, 60.0)
+
+
+class _StartedSignal:
+    def __init__(self, started: anyio.Event) -> None:
+        self._started = started
+
+    async def run(self, ctx: Context) -> None:
+        ctx.ready()
+        self._started.set()
+        with ctx.waiting():
+            await ctx.draining.wait()

@@ -1,0 +1,206 @@
+"""All of Airy in one process, composed as in production, in virtual time. The log is in memory; provider and webhook
+endpoint are simulated. Requests enter through the ASGI application.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+from structlog.testing import LogCapture
+
+from airy import topics
+from airy.actors.runtime import run_tree
+from airy.app.edge import build_edge
+from airy.app.metrics_source import MetricsSource
+from airy.app.services import Ports, build_services
+from airy.app.status_reporter import StatusReporter
+from airy.app.tree import build_tree
+from airy.app.tree_status import TreeStatus
+from airy.bus.memory import MemoryBus
+from airy.bus.record import Record
+from airy.bus.topic import Topic
+from airy.clock import LoopClock, RandomIds
+from airy.components import enabled
+from airy.config import Components, Config, FacebookComponent, SecurityConfig
+from airy.http_client import HttpClient, Response
+from airy.log import add_trace
+from airy.queue.sqlite import SqliteQueue
+from airy.seal import Sealer
+from airy.secret import Secret
+from airy.sim.messenger.core import MessengerCore
+from airy.sim.messenger.http_client import SimHttpClient
+from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
+from airy.sources.facebook.verify import signature
+from airy.store.sqlite import SqliteStore
+from tests.kit.asgi import AsgiResponse, call
+from tests.sim.endpoint import SimulatedEndpoint
+
+GRAPH = "https://graph.sim"
+HOOK = "https://hook.example.org/airy"
+SECRET = "app-secret"
+TOKEN = "a-token-of-thirty-two-characters"
+
+
+class InProcessAiry:
+    def __init__(self, seed: int = 0, *, running: frozenset[str] | None = None) -> None:
+        self.clock = LoopClock()
+        self.config = _config()
+        self.running = running or enabled(self.config)
+        self.ids = RandomIds(Random(seed))
+        self.bus = MemoryBus(topics.ALL, clock=self.clock)
+        self.store = SqliteStore(":memory:")
+        self.queue = SqliteQueue(":memory:", ids=self.ids)
+        self.endpoint = SimulatedEndpoint(Random(seed), failure_rate=0.0)
+        options = SimOptions(app_secret=SECRET, seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
+        self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
+        self.person = self.messenger.person()
+        self._graph = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
+        self.provider_calls: list[Mapping[str, str]] = []  # their headers
+        self.logged = LogCapture()
+        self.services = build_services(
+            self.config,
+            Ports(
+                clock=self.clock,
+                ids=self.ids,
+                bus=self.bus,
+                store=self.store,
+                queue=self.queue,
+                sealer=Sealer({"k1": bytes(32)}),
+                provider_http=self._fetch,
+                webhook_http=self._fetch,
+                wait_for_arrival=self.queue.wait_for_arrival,
+            ),
+        )
+        self.metrics = MetricsSource(self.services)
+        self.status = TreeStatus(self.services, self.running, self.metrics.totals)
+        self.metrics.counters = self.status.counters
+        self.app, ingresses = build_edge(self.services, self.running, self.status, self.metrics.read)
+        self.metrics.attach(self.app, ingresses)
+        self.report = StatusReporter(self.services, self.status, host="here", url=lambda: "http://127.0.0.1:8080")
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["InProcessAiry"]:
+        """Run the tree; stop it in order on leaving."""
+        await self.store.open()
+        await self.queue.open()
+        stop = anyio.Event()
+        log = structlog.wrap_logger(
+            None,
+            processors=[structlog.contextvars.merge_contextvars, add_trace, self.logged],
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(
+                lambda: run_tree(
+                    build_tree(self.services, self.running, read_status=self.report),
+                    clock=self.clock,
+                    seed=1,
+                    stop=stop,
+                    log=log,
+                    on_start=self.status.started,
+                )
+            )
+            await self.until(lambda: not self.status.waiting_for())
+            yield self
+            stop.set()
+        await self.queue.close()
+        await self.store.close()
+
+    async def until(self, wanted: Callable[[], Any], *, within_s: float = 120.0) -> Any:
+        """The first truthy result of `wanted`."""
+        with anyio.fail_after(within_s):
+            while not (found := wanted()):
+                await anyio.sleep(0.1)
+        return found
+
+    def line(self, event: str) -> MutableMapping[str, Any] | None:
+        """The first log line of the tree with this event."""
+        return next((entry for entry in self.logged.entries if entry["event"] == event), None)
+
+    async def records(self, topic: Topic[Any]) -> list[Record]:
+        async with self.bus.tail(await self.bus.beginning_offsets([topic])) as tail:
+            return await tail.fetch(records_max=10_000, wait_s=0)
+
+    # --- requests
+
+    async def post(self, path: str, body: object = None, /, **headers: str) -> AsgiResponse:
+        given = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return await call(self.app, "POST", path, body=msgspec.json.encode(body), headers=given.items())
+
+    async def asked(self, path: str, body: object = None, /, **headers: str) -> Any:
+        answer = await self.post(path, body, **headers)
+        assert answer.status < 300, (answer.status, answer.body)
+        return answer.json() if answer.body else None
+
+    async def get(self, path: str) -> AsgiResponse:
+        return await call(self.app, "GET", path, headers=[("authorization", f"Bearer {TOKEN}")])
+
+    async def says(self, text: str, **headers: str) -> AsgiResponse:
+        """A person writes to the page: one signed webhook, as the provider posts it."""
+        self.messenger.says(self.person, text, self.clock.now_ms())  # opens the reply window; posts nothing
+        event = {
+            "sender": {"id": self.person},
+            "recipient": {"id": DEMO_PAGE.id},
+            "timestamp": self.clock.now_ms(),
+            "message": {"mid": f"m_{text}", "text": text},
+        }
+        body = msgspec.json.encode(
+            {
+                "object": "page",
+                "entry": [{"id": DEMO_PAGE.id, "time": self.clock.now_ms(), "messaging": [event]}],
+            }
+        )
+        return await self.posts(body, **headers)
+
+    async def posts(self, body: bytes, **headers: str) -> AsgiResponse:
+        """Post a signed webhook."""
+        signed = f"sha256={signature(SECRET, body).decode()}"
+        given = {"x-hub-signature-256": signed, "content-type": "application/json", **headers}
+        return await call(self.app, "POST", "/facebook", body=body, headers=given.items())
+
+    async def connect(self) -> None:
+        await self.asked("/channels.facebook.connect", {"page_id": DEMO_PAGE.id, "page_token": DEMO_PAGE.token})
+
+    async def subscribe(self, *events: str) -> None:
+        await self.asked("/webhooks.subscribe", {"url": HOOK, "events": list(events)})
+
+    async def _fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes | None = None,
+        connect_s: float = 5.0,
+        total_s: float = 15.0,
+        body_bytes_max: int = 1_048_576,
+    ) -> Response:
+        provider = url.startswith(GRAPH)
+        if provider:
+            self.provider_calls.append(headers)
+        port: HttpClient = self._graph if provider else self.endpoint
+        return await port(
+            method,
+            url,
+            headers=headers,
+            body=body,
+            connect_s=connect_s,
+            total_s=total_s,
+            body_bytes_max=body_bytes_max,
+        )
+
+
+def _config() -> Config:
+    facebook = FacebookComponent(
+        enabled=True,
+        app_id="990011",
+        app_secret=(Secret(SECRET),),
+        webhook_secret=Secret("verify-me"),
+        graph_url=GRAPH,
+    )
+    return Config(components=Components(sources_facebook=facebook), security=SecurityConfig(system_token=Secret(TOKEN)))

@@ -1,0 +1,133 @@
+"""Plants known bugs in the real code, one at a time: the simulation must find each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import pytest
+import structlog
+
+from airy import topics
+from airy.actors import connector, send_facts
+from airy.bus import loops
+from airy.bus.api import Bus
+from airy.bus.record import ProducerRecord, Record, TopicPartition
+from airy.errors import Unavailable
+from airy.http import ingress
+from airy.model import fold
+from airy.model.fact import Fact, MessageReceived
+from airy.model.fold_context import FoldContext
+from airy.sources.api import Failed, Lost, Outcome
+from tests.kit.event_loops import run_seeded
+from tests.sim.checkers import problems
+from tests.sim.simulation import DROP, Simulation, SimulationSize
+
+SEEDS_MAX = 60
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(autouse=True)
+def _silent_logs() -> None:
+    structlog.configure(processors=[DROP])
+
+
+def acknowledge_before_durable(patch: pytest.MonkeyPatch) -> None:
+    """Answers 200 before the append, which may fail."""
+    accept = ingress.Ingress._accept
+
+    async def careless(self: Any, headers: Any, receive: Any) -> None:
+        try:
+            await accept(self, headers, receive)
+        except Unavailable:
+            return  # already answered
+
+    patch.setattr(ingress.Ingress, "_accept", careless)
+
+
+def commit_before_finish(patch: pytest.MonkeyPatch) -> None:
+    """The router commits before its facts are durable."""
+    publish = loops._publish
+
+    async def hasty(bus: Bus, outputs: Any, dead_letter: Any) -> None:
+        last: dict[TopicPartition, int] = {}
+        for record, _ in outputs:
+            last[record.topic_partition] = record.offset + 1
+        for group in (f"sources.{name}.router" for name in topics.SOURCES):
+            known = bus._group(group)  # type: ignore[attr-defined]
+            await bus._storage.commit(known, last)  # type: ignore[attr-defined]
+        await publish(bus, outputs, dead_letter)
+
+    patch.setattr(loops, "_publish", hasty)
+
+
+def fold_not_idempotent(patch: pytest.MonkeyPatch) -> None:
+    """A repeated message increments the unread count again."""
+    rule = fold.RULES[MessageReceived]
+
+    def again(context: FoldContext, fact: Fact) -> bool:
+        if context.state.message(fact.message_id) is None:  # type: ignore[union-attr]
+            return rule.apply(context, fact)
+        context.conversation.unread_count += 1
+        context.metadata_changed = True
+        return True
+
+    patch.setitem(fold.RULES, MessageReceived, fold.Rule(again, may_create=True))
+
+
+def blind_resend(patch: pytest.MonkeyPatch) -> None:
+    """A lost answer counts as a failure that may be retried."""
+    ended = send_facts.ended
+
+    def eager(message: Any, outcome: Outcome, *more: Any) -> Fact:
+        blind = Failed(kind="provider", error="no answer", again_s=0.0)
+        return ended(message, blind if isinstance(outcome, Lost) else outcome, *more)
+
+    patch.setattr(connector.send_facts, "ended", eager)
+
+
+def unawaited_publish(patch: pytest.MonkeyPatch) -> None:
+    """The router does not wait until its facts are durable."""
+
+    async def forgetful(
+        bus: Bus, outputs: Sequence[tuple[Record, Sequence[ProducerRecord]]], _dead_letter: Any
+    ) -> None:
+        try:
+            await bus.publish([record for _, records in outputs for record in records])
+        except Unavailable:
+            return
+
+    patch.setattr(loops, "_publish", forgetful)
+
+
+PLANTED: Mapping[str, Plant] = {
+    plant.__name__: plant
+    for plant in (
+        acknowledge_before_durable,
+        commit_before_finish,
+        fold_not_idempotent,
+        blind_resend,
+        unawaited_publish,
+    )
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    PLANTED[name](monkeypatch)
+
+    async def run(seed: int) -> list[str]:
+        simulation = Simulation(seed, SimulationSize())
+        with anyio.fail_after(86_400):
+            await simulation.run()
+        return await problems(simulation)
+
+    found: list[str] = []
+    for seed in range(SEEDS_MAX):
+        found = run_seeded(seed, run, seed)
+        if found:
+            break
+
+    assert found, f"{name} was not found in {SEEDS_MAX} simulations"

@@ -1,0 +1,228 @@
+"""The ACLs are exact: actors use all that is granted and need nothing else."""
+
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+import structlog
+from msgspec import Raw
+
+from airy import acls, components, topics
+from airy.actors.process_registry import EXPIRE_S
+from airy.bus.api import RebalanceListener, Subscription, Tail
+from airy.bus.memory import MemoryBus
+from airy.bus.record import Position, ProducerRecord, TopicPartition
+from airy.bus.topic import Topic
+from airy.http_client import Response
+from airy.model.process_status import ProcessStatus
+from airy.webhooks.dead_letter import KEEP_MS, dead_letter_record
+from tests.kit.builders import dead
+from tests.kit.event_loops import run_seeded
+from tests.sim.endpoint import SimulatedEndpoint
+from tests.sim.simulation import DROP, FAULT_FREE, Simulation
+from tests.sim.traffic import CHANNEL_ID, WEBHOOK_ID, Traffic, _context
+
+ACTORS = {  # the outermost of these modules on the stack is the actor
+    "airy.actors.projector": "store",
+    "airy.bus.table": "router",  # in its own task; the registry's table runs in the registry's task
+    "airy.actors.router": "router",
+    "airy.actors.parked_replayer": "parked-replayer",
+    "airy.actors.connector": "connector",
+    "airy.actors.heartbeat": "heartbeat",
+    "airy.actors.process_registry": "process-registry",
+    "airy.actors.publisher": "publisher",
+    "airy.actors.dispatcher": "dispatcher",
+    "airy.actors.attempt_log": "dispatcher",
+    "airy.actors.delivery": "dispatcher",
+    "airy.actors.dead_deliveries": "dispatcher",
+    "airy.http.ingress": "ingress",
+    "airy.http.publish_batcher": "ingress",
+    "airy.commands.messages": "api-communication/commands",
+    "airy.commands.conversations": "api-communication/commands",
+    "airy.commands.metadata": "api-communication/commands",
+    "airy.commands.entities": "api-admin/commands",
+    "airy.commands.dead_deliveries": "api-admin/commands",
+    "airy.commands.webhooks": "api-admin/commands",
+    "airy.commands.channels": "commands",
+}
+Seen = tuple[str, str, str]  # actor, operation, topic or group
+
+
+def actor() -> str:
+    frame, found = sys._getframe(1), ""
+    while frame is not None:
+        found = ACTORS.get(frame.f_globals.get("__name__", ""), found)
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
+
+
+class RecordingBus(MemoryBus):
+    """Records the operations of each actor."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.seen: set[Seen] = set()
+
+    async def publish(self, records: Sequence[ProducerRecord]) -> Sequence[Position]:
+        self.seen |= {(actor(), "writes", record.topic) for record in records}
+        return await super().publish(records)
+
+    def subscribe(
+        self,
+        topics: Sequence[Topic[Any]],
+        *,
+        group: str,
+        listener: RebalanceListener | None = None,
+    ) -> AbstractAsyncContextManager[Subscription]:
+        self.seen |= {(actor(), "reads", topic.name) for topic in topics} | {(actor(), "joins", group)}
+        return super().subscribe(topics, group=group, listener=listener)
+
+    @asynccontextmanager
+    async def tail(self, start: Mapping[TopicPartition, int]) -> AsyncIterator[Tail]:
+        who = actor()
+        self.seen |= {(who, "reads", tp.topic) for tp in start}
+        async with super().tail(start) as tail:
+            yield tail
+
+
+class Gone(SimulatedEndpoint):
+    """Accepts deliveries until `gone`."""
+
+    gone = False
+
+    async def __call__(self, *arguments: Any, **options: Any) -> Response:
+        return Response(410, {}, b"") if self.gone else await super().__call__(*arguments, **options)
+
+
+class Everything(Traffic):
+    """A scenario in which every actor writes to each of its topics."""
+
+    async def run(self) -> None:
+        self._simulation.messenger.changed = self._wake
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._post_all)
+            self._simulation.messenger.says(self._simulation.messenger.person(), "are you open?", self._now_ms())
+            await anyio.sleep(5.0)
+            await self._set_up()
+            for number, age_ms in enumerate((0, KEEP_MS + 1)):
+                one = dead(number, WEBHOOK_ID, died_at_ms=self._now_ms() - age_ms)
+                await self._simulation.bus.publish([dead_letter_record(one)])
+            for number in range(6):
+                await anyio.sleep(3.0)
+                await self._says(number)
+                await self._answers(number)
+            await self._ask(self._administer)
+            raw = topics.source_events("facebook").record("page", b"{not json")
+            await self._simulation.bus.publish([raw, ProducerRecord(topics.EVENTS.name, 0, b"unknown", b"no fact")])
+            self._simulation.endpoint.gone = True  # type: ignore[attr-defined]
+            await self._says(100)
+            gone = ProcessStatus(
+                instance="gone",
+                version="1",
+                started_at_ms=0,
+                at_ms=self._now_ms(),
+                heartbeat_interval_ms=1_000,
+                ready=True,
+            )
+            await self._simulation.bus.publish([topics.COMPONENTS.record(gone.instance, gone)])
+            await anyio.sleep(EXPIRE_S + 60.0)
+            self.finished.set()
+            await anyio.sleep_forever()
+
+    async def _administer(self, process: Any) -> bool:
+        commands, cause = process.services.commands, _context("admin")
+        tag = await commands.tags.create("new", "tag-blue", cause)
+        await commands.tags.delete(tag.value.id)
+        template = await commands.templates.create("hello", "facebook", Raw(b'{"text":"hello"}'), cause)
+        await commands.templates.delete(template.value.id)
+        await commands.channels.update(CHANNEL_ID, name="shop", image_url=None)
+        await commands.metadata.upsert("channel", CHANNEL_ID, Raw(b'{"a":1}'), cause)
+        await commands.conversations.mark_read(self._conversation(), _context("read"))
+        await commands.webhooks.rotate_secret(WEBHOOK_ID)
+        await commands.dead_deliveries.replay_of(process.services.ports.queue, WEBHOOK_ID)
+        return True
+
+
+@pytest.fixture(scope="module")
+def seen() -> set[Seen]:
+    structlog.configure(processors=[DROP])
+
+    async def run() -> set[Seen]:
+        simulation = Simulation(3, FAULT_FREE)
+        bus = simulation.bus = RecordingBus(topics.ALL, clock=simulation.clock)
+        simulation.endpoint = Gone(simulation.random, failure_rate=0.0)
+        simulation.traffic = Everything(simulation)
+        simulation.publishes_heartbeats = True
+        await simulation.run()
+        assert simulation.quiescent
+        return bus.seen
+
+    return run_seeded(3, run)
+
+
+def granted() -> set[Seen]:
+    """The declared operations of every actor."""
+    found = {(who, "writes", topic.name) for topic in topics.ALL for who in topic.writers}
+    found |= {(who, "reads", topic.name) for topic in topics.ALL for who in topic.readers}
+    return {(who.removeprefix("sources-facebook/"), what, name) for who, what, name in found} | {
+        (who.partition("/")[2], "joins", group) for who, group in acls.GROUPS.items()
+    }
+
+
+def test_the_actors_use_exactly_the_declared_topics_and_groups(seen: set[Seen]) -> None:
+    """Channel commands run in several components; the table names them together."""
+    channels = topics.CHANNELS.name
+    done = {
+        ("commands" if who.endswith("commands") and name == channels else who, what, name)
+        for who, what, name in seen
+        if who  # else the test itself
+    }
+
+    assert done - granted() == set(), "not granted"
+    assert granted() - done == set(), "granted for nothing"
+
+
+def test_every_component_has_actors_in_the_table() -> None:
+    assert set(acls.ACTORS) == set(components.BY_NAME)
+    for name, component in components.BY_NAME.items():
+        assert set(component.actors) - {"http"} <= set(acls.actors(name)), name
+
+
+def test_every_writer_and_reader_belongs_to_a_component() -> None:
+    """Otherwise a broker with ACLs would deny the operation."""
+    for topic in topics.ALL:
+        for named in (*topic.writers, *topic.readers):
+            assert any(acls._has(component, [named]) for component in acls.ACTORS), (topic, named)
+    assert [name for name in acls.ACTORS if acls.reads(name, topics.COMPONENTS)] == ["api-admin"]
+    assert all(acls.writes(name, topics.COMPONENTS) for name in acls.ACTORS)
+
+
+@pytest.mark.parametrize("component", acls.ACTORS)
+def test_lag_queries_are_covered_by_the_acls_of_a_component(component: str) -> None:
+    for group, read in acls.committing_groups({component}).items():
+        assert group in acls.groups(component)
+        assert all(acls.reads(component, topic) for topic in read)
+
+
+def test_an_acl_has_wire_names_and_no_duplicates() -> None:
+    lines = acls.required_acls("webhook-publisher", wire_name=lambda name: f"prod.{name}", principal="User:p")
+
+    assert {line.principal for line in lines} == {"User:p"}
+    assert all(line.name.startswith("prod.") for line in lines)
+    assert len(set(lines)) == len(lines)
+    assert [line for line in lines if line.resource == "group"] == [
+        acls.Acl("User:p", "group", "prod.webhook-publisher", "Read")
+    ]
+    assert {line.name for line in lines if line.operation == "Write"} == {
+        "prod.dlq.application.communication.events",
+        "prod.ops.application.components",
+    }
+
+
+def test_a_component_uses_exactly_the_topics_it_reads_and_writes() -> None:
+    (unfoldable,) = [topic for topic in topics.ALL if topic.name == f"dlq.{topics.EVENTS.name}"]
+    assert set(acls.used(["http"])) == {*topics.FOLDED, unfoldable, topics.COMPONENTS}
+    assert set(acls.used(acls.ACTORS)) == set(topics.ALL)
