@@ -122,16 +122,6 @@ def required_keys(name: str) -> tuple[str, ...]:
     return tuple(field.encode_name for field in config_reader.required_fields(section)) if section else ()
 
 
-def serves(running: Collection[str], path: str) -> bool:
-    """Whether one of these components serves this path; the longest matching route decides."""
-    owners = [(len(route), each.name) for each in ALL for route in each.routes if _under(path, route)]
-    return bool(owners) and max(owners)[1] in running
-
-
-def _under(path: str, route: str) -> bool:
-    return path.startswith(route) if route[-1] in "./" else path == route
-
-
 def client_config_services(running: Collection[str], healthy: Mapping[str, bool]) -> dict[str, Service]:
     """`services` of `client.config`, by service name. A component missing in `healthy` is not healthy."""
     return {

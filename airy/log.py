@@ -43,6 +43,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "process.failed": "an unexpected error ended the process",
     # HTTP
     "ingress.failed": "a provider's webhook could not be appended to the log; the provider got 5xx and will retry",
+    "websocket.failed": "a websocket handler raised an unexpected error; its session was closed",
     "request.failed": "a handler raised an unexpected error; the caller got 500 with this request id",
     "webhook.headers_unreadable": "a webhook's stored headers cannot be unsealed with the configured keys",
     # sources

@@ -66,16 +66,3 @@ def test_services_are_reported_as_the_original_names_them() -> None:
 def test_every_app_has_components_and_every_component_an_app() -> None:
     assert set(components.APPS) == {app for component in ALL for app in component.apps}
     assert all(components.APPS.values())
-
-
-@pytest.mark.parametrize(
-    ("path", "component"),
-    [
-        ("/conversations.list", "api-communication"),
-        ("/channels.list", "api-admin"),
-        ("/channels.facebook.connect", "sources-facebook"),
-        ("/metrics", "http"),
-    ],
-)
-def test_a_path_belongs_to_the_component_with_the_longest_route(path: str, component: str) -> None:
-    assert [name for name in components.BY_NAME if components.serves({name}, path)] == [component]

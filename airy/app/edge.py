@@ -9,11 +9,13 @@ from airy.config import Config, system_token
 from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.app import RootAsgiApp, litestar_app
-from airy.http.auth import Authenticator, Guard, OpenAccess, TokenAuthenticator
+from airy.http.auth import Authenticator, ConfiguredTokens, Guard, OpenAccess, TokenAuthenticator
+from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import BodyLimits, BodyReader
+from airy.http.websocket import WebsocketRouter
 from airy.secret import Secret
 
 SYSTEM = "system"  # the name of the configured or generated token
@@ -51,15 +53,19 @@ def build_edge(
         version=__version__,
         caught_up=lambda: services.projector.caught_up,
     )
-    app = litestar_app(context, reader, Guard([authenticator(config)]), running, [metrics.route(read_samples)])
+    guard, resources = Guard([authenticator(config)]), served(RESOURCES, running)
+    app = litestar_app(context, reader, guard, resources, [metrics.route(read_samples)])
+    routes = [route for each in resources for route in each.websockets]
+    websockets = WebsocketRouter(context, guard, routes) if routes else None
     cors = CorsPolicy(config.http.allowed_origins)
-    return RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids), list(ingresses.values())
+    root = RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids, websockets=websockets)
+    return root, list(ingresses.values())
 
 
 def authenticator(config: Config) -> Authenticator:
     if config.security.open:
         return OpenAccess()
-    return TokenAuthenticator(tokens(config))
+    return TokenAuthenticator(ConfiguredTokens(tokens(config)))
 
 
 def tokens(config: Config) -> Mapping[str, Secret]:

@@ -61,7 +61,9 @@ async def up(
         metrics.counters = status.counters
         app, ingresses = build_edge(services, running, status, metrics.read)
         metrics.attach(app, ingresses)
-        server = HttpServer(app, host=config.http.host, port=config.http.port)
+        server = HttpServer(
+            app, host=config.http.host, port=config.http.port, websocket_bytes_max=app.websocket_bytes_max
+        )
         tree = build_tree(
             services,
             running,

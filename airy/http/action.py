@@ -1,45 +1,40 @@
 """An action: one `POST /<resource>.<verb>` as a value, and the steps that are the same for every action.
 
-A handler is a function from a typed body to a `Reply`. This module reads and validates the body, waits for the
-positions the caller presents, and returns the position of the write.
+A handler is a function from a typed request to a `Reply`. This module has the body read and validated (see
+body_kinds.py), waits for the positions the caller presents, and returns the position of the write.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from litestar import Request
-from litestar.handlers import HTTPRouteHandler, post
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from airy import topics
 from airy.bus.record import Position
-from airy.commands import RequestContext
+from airy.commands import NotFound, RequestContext
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders, Receive
-from airy.http.auth import ANONYMOUS, PERMISSION, Permission
+from airy.http.auth import ANONYMOUS, PERMISSION, Caller, Permission
+from airy.http.body_kinds import BodyKind, BodySource, CommonFields, JsonObject
 from airy.http.json_response import json_response
+from airy.http.path_template import NoPath, litestar_path
 from airy.http.ports import ApiContext
-from airy.http.problems import unavailable
-from airy.http.request_bodies import BodyReader, LongText, Text, convert, json_object
+from airy.http.problems import Problem, unavailable
+from airy.http.request_bodies import BodyReader, convert
 
-B = TypeVar("B", bound=Struct)
+B = TypeVar("B")
+S = TypeVar("S", bound=Struct)
+
+Method = Literal["GET", "POST"]
 
 POSITIONS_MAX = 32
 KEY_CHARS_MAX = 256
 POSITION_HEADER = "x-airy-position"
 KEY_HEADER = "idempotency-key"
-
-
-class NoBody(Struct, frozen=True):
-    """The body of an action without parameters."""
-
-
-class CommonFields(Struct, frozen=True):
-    """Fields that every body may have; headers of the same meaning exist."""
-
-    position: LongText | None = None
-    idempotency_key: Text | None = None
 
 
 class Reply(Struct, frozen=True):
@@ -51,10 +46,12 @@ class Reply(Struct, frozen=True):
 
 
 class ActionRequest(Struct, Generic[B], frozen=True):
-    """A validated request."""
+    """A validated request. `path` is an instance of the action's `path`: the parameters of its URL."""
 
     body: B
     context: RequestContext
+    caller: Caller = ANONYMOUS
+    path: Any = NoPath()
 
 
 Handler = Callable[[ApiContext, ActionRequest[B]], Awaitable[Reply]]
@@ -62,30 +59,56 @@ Handler = Callable[[ApiContext, ActionRequest[B]], Awaitable[Reply]]
 
 class Action(Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]  # the first is the action's name, the others are older spellings
+    method: Method
     permission: Permission
     status: int
-    body: type[Struct]
+    body: BodyKind[Any]
+    path: type[Struct]  # of the parameters in `paths`, as `{name}`
     returns: Any  # the schema of the response body; None: it has none
     summary: str
     handler: Handler[Any]
 
 
+@overload
 def action(
     *paths: str,
     permission: Permission,
-    body: type[B],
+    body: type[S],
     returns: Any = None,
     status: int = 200,
-) -> Callable[[Handler[B]], Action]:
-    """Decorator: make an `Action` of a handler; its docstring becomes the summary."""
+    method: Method = "POST",
+    path: type[Struct] = NoPath,
+) -> Callable[[Handler[S]], Action]: ...
+@overload
+def action(
+    *paths: str,
+    permission: Permission,
+    body: BodyKind[B],
+    returns: Any = None,
+    status: int = 200,
+    method: Method = "POST",
+    path: type[Struct] = NoPath,
+) -> Callable[[Handler[B]], Action]: ...
+def action(
+    *paths: str,
+    permission: Permission,
+    body: type[Struct] | BodyKind[Any],
+    returns: Any = None,
+    status: int = 200,
+    method: Method = "POST",
+    path: type[Struct] = NoPath,
+) -> Callable[[Handler[Any]], Action]:
+    """Decorator: make an `Action` of a handler; its docstring becomes the summary. A struct means a JSON object."""
 
-    def make(handler: Handler[B]) -> Action:
+    def make(handler: Handler[Any]) -> Action:
         summary = " ".join((handler.__doc__ or "").split())
         return Action(
             paths=paths,
+            method=method,
             permission=permission,
             status=status,
-            body=body,
+            body=body if isinstance(body, BodyKind) else JsonObject(body),
+            path=path,
             returns=returns,
             summary=summary,
             handler=handler,
@@ -100,15 +123,27 @@ def route(action: Action, api: ApiContext, reader: BodyReader) -> HTTPRouteHandl
     async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
         headers = cast("RawHeaders", request.scope["headers"])
         request_id = cast("str", request.scope["state"]["request_id"])
-        fields = json_object(await reader.read(cast("Receive", request.receive), headers), headers)
-        body = convert(fields, action.body)
-        common = convert(fields, CommonFields)
-        caller = request.scope.get("user") or ANONYMOUS
+        path = _path_parameters(action, request.scope["path_params"])
+        body, common = await action.body.read(BodySource(reader, cast("Receive", request.receive), headers))
+        caller = cast("Caller", request.scope.get("user") or ANONYMOUS)
         context = RequestContext(caller=caller.id, request_id=request_id, key=_idempotency_key(headers, common))
         await _wait_for_positions(api, _position_tokens(headers, common))
-        return _response(await action.handler(api, ActionRequest(body, context)), action.status)
+        return _response(await action.handler(api, ActionRequest(body, context, caller, path)), action.status)
 
-    return post(list(action.paths), opt={PERMISSION: action.permission}, name=action.paths[0])(handle)
+    return HTTPRouteHandler(
+        [litestar_path(path) for path in action.paths],
+        http_method=HttpMethod(action.method),
+        opt={PERMISSION: action.permission},
+        name=action.paths[0],
+    )(handle)
+
+
+def _path_parameters(action: Action, given: Mapping[str, object]) -> Struct:
+    """Raises `NotFound` for a parameter that cannot name anything, such as an id that is no UUID."""
+    try:
+        return convert(given, action.path)
+    except Problem as problem:
+        raise NotFound(problem.message, field=problem.fields[0].field) from problem
 
 
 def _response(reply: Reply, status: int) -> ASGIResponse:

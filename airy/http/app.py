@@ -1,7 +1,7 @@
 """The HTTP API as one ASGI application: ingress of the sources as raw handlers, everything else in Litestar.
 
-Collects the actions of every resource module, and adds what is common to all of them: the guard, error rendering, CORS,
-the request id, the trace and the response headers.
+Adds what is common to all routes: the guard, error rendering, the check of the origin, the request id, the trace and
+the response headers.
 """
 
 import re
@@ -11,23 +11,9 @@ import structlog
 from litestar import Litestar, Request, Response
 from litestar.handlers import HTTPRouteHandler
 
-from airy import components, trace
+from airy import trace
 from airy.clock import Ids
-from airy.http import (
-    action,
-    channels,
-    client_config,
-    conversations,
-    health,
-    messages,
-    metadata,
-    openapi,
-    processes,
-    tags,
-    templates,
-    webhooks,
-)
-from airy.http.action import Action
+from airy.http import action, health, openapi
 from airy.http.asgi import AsgiMessage, Receive, Scope, Send
 from airy.http.auth import Guard
 from airy.http.cors import CorsPolicy
@@ -35,20 +21,12 @@ from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, problem_of, render, send_problem
 from airy.http.request_bodies import BodyReader
-
-ACTIONS: tuple[Action, ...] = (
-    *channels.ACTIONS,
-    *client_config.ACTIONS,
-    *conversations.ACTIONS,
-    *messages.ACTIONS,
-    *metadata.ACTIONS,
-    *processes.ACTIONS,
-    *tags.ACTIONS,
-    *templates.ACTIONS,
-    *webhooks.ACTIONS,
-)
+from airy.http.resource import Resource
+from airy.http.websocket import WebsocketRouter, reject
 
 COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+ORIGIN_NOT_ALLOWED = Problem(403, "this origin is not allowed; see http.allowedOrigins")
+NO_WEBSOCKETS = Problem(404, "this process serves no websockets")
 TRACEPARENT = trace.HEADER.encode()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -59,19 +37,18 @@ def litestar_app(
     api: ApiContext,
     reader: BodyReader,
     guard: Guard,
-    running: Collection[str],
+    resources: Collection[Resource],
     routes: Iterable[HTTPRouteHandler] = (),
 ) -> Litestar:
-    """The Litestar application with the actions of the running components.
+    """The Litestar application with the actions of these resources.
 
     `routes` are added; each declares its permission in `opt`.
     """
-    actions = [each for each in ACTIONS if components.serves(running, each.paths[0])]
     return Litestar(
         route_handlers=[
-            *(action.route(each, api, reader) for each in actions),
+            *(action.route(each, api, reader) for resource in resources for each in resource.actions),
             *health.routes(api.health),
-            openapi.route(actions, api.version),
+            openapi.route(resources, api.version),
             *routes,
         ],
         guards=[guard],
@@ -85,8 +62,17 @@ def litestar_app(
 class RootAsgiApp:
     """The application that the server calls. `ingresses` are raw handlers by path."""
 
-    def __init__(self, app: Litestar, ingresses: Mapping[str, Ingress], *, cors: CorsPolicy, ids: Ids) -> None:
+    def __init__(
+        self,
+        app: Litestar,
+        ingresses: Mapping[str, Ingress],
+        *,
+        cors: CorsPolicy,
+        ids: Ids,
+        websockets: WebsocketRouter | None = None,
+    ) -> None:
         self.app = app
+        self.websockets = websockets
         self._ingresses = {spelling: each for path, each in ingresses.items() for spelling in (path, f"{path}/")}
         self._cors = cors
         self._ids = ids
@@ -94,41 +80,62 @@ class RootAsgiApp:
         self._requests = 0
         self.responses: dict[str, int] = {}  # by status class ("2xx"), for metrics
 
+    @property
+    def websocket_bytes_max(self) -> int | None:
+        """The limit on a message; None if the process serves no websockets."""
+        return None if self.websockets is None else self.websockets.limits.message_bytes_max
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)  # type: ignore[arg-type]
+        if scope["type"] == "websocket":
+            await self._serve_websocket(scope, receive, send)
         elif (ingress := self._ingresses.get(scope["path"])) is not None:
             await ingress(scope, receive, send)
         else:
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = self._request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
-        request_trace = self._trace_of(scope, request_id)
-        extra = [
-            *COMMON_HEADERS,
-            (b"x-request-id", request_id.encode()),
-            (b"traceresponse", request_trace.header.encode()),
-        ]
+        request_trace, headers = self._begin(scope)
         origin = self._cors.origin(scope["headers"])
         if origin is not None and self._cors.allows(origin):
-            extra += self._cors.headers(origin)
+            headers += self._cors.headers(origin)
 
         async def respond(message: AsgiMessage) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *extra]
+                message["headers"] = [*message.get("headers", ()), *headers]
                 self._count(scope, message["status"])
             await send(message)
 
         if origin is not None and not self._cors.allows(origin):
-            await send_problem(respond, Problem(403, "this origin is not allowed; see http.allowedOrigins"))
+            await send_problem(respond, ORIGIN_NOT_ALLOWED)
         elif origin is not None and _is_preflight(scope):
             await send({"type": "http.response.start", "status": 200, "headers": self._cors.preflight(origin)})
             await send({"type": "http.response.body", "body": b""})
         else:
             with trace.attach(request_trace.header):
                 await self.app(scope, receive, respond)  # type: ignore[arg-type]
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A browser sends `Origin` with every handshake and knows no CORS for it: the check is the only protection."""
+        request_trace, headers = self._begin(scope)
+        origin = self._cors.origin(scope["headers"])
+        if origin is not None and not self._cors.allows(origin):
+            await reject(scope, send, ORIGIN_NOT_ALLOWED, headers)
+        elif self.websockets is None:
+            await reject(scope, send, NO_WEBSOCKETS, headers)
+        else:
+            with trace.attach(request_trace.header):
+                await self.websockets.serve(scope, receive, send, headers)
+
+    def _begin(self, scope: Scope) -> tuple[trace.Trace, list[tuple[bytes, bytes]]]:
+        """Give the request its id and its trace. Returns the trace, and the headers of the response."""
+        request_id = self._request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        request_trace = self._trace_of(scope, request_id)
+        return request_trace, [
+            *COMMON_HEADERS,
+            (b"x-request-id", request_id.encode()),
+            (b"traceresponse", request_trace.header.encode()),
+        ]
 
     def _count(self, scope: Scope, status: int) -> None:
         if scope["path"] not in health.PROBES:  # a probe's 503 reports the process, not a failed request

@@ -36,31 +36,70 @@ class Permission(StrEnum):
 ALL_PERMISSIONS = frozenset(Permission)
 
 
+class CallerKind(StrEnum):
+    ANONYMOUS = "anonymous"  # `security.open`
+    TOKEN = "token"  # noqa: S105 - an API token
+    USER = "user"  # a person with a session
+    SOURCE = "source"  # a custom source, restricted to its own channels
+    VISITOR = "visitor"  # of a chat plugin
+
+
 class Caller(Struct, frozen=True):
-    """`id` is stored in facts as the sender, so it holds no part of a credential."""
+    """The authenticated subject of a request.
+
+    `id` is stored in facts as the sender, so it holds no part of a credential. `claims` are what the authenticator
+    knows besides, under the names of OpenID Connect where there is one (`picture`, `email`).
+    """
 
     id: str
     permissions: frozenset[Permission] = ALL_PERMISSIONS
+    name: str = ""  # for display
+    kind: CallerKind = CallerKind.TOKEN
+    claims: Mapping[str, str] = {}
 
 
-ANONYMOUS = Caller("airy-core-anonymous")
+ANONYMOUS = Caller("airy-core-anonymous", kind=CallerKind.ANONYMOUS)
 
 
 class Authenticator(Protocol):
-    def authenticate(self, headers: RawHeaders, /) -> Caller | None:
-        """The caller that the headers authenticate; None if there is none."""
+    async def authenticate(self, headers: RawHeaders, /) -> Caller | None:
+        """The caller that the headers authenticate; None if there is none. Raises `Unavailable`."""
+        ...
+
+
+class TokenDirectory(Protocol):
+    """Finds the caller of an API token by the SHA-256 of the token."""
+
+    async def find(self, token_sha256: bytes, /) -> Caller | None:
+        """None for an unknown token. Raises `Unavailable`."""
         ...
 
 
 class OpenAccess:
     """Grants every permission to every request. Used only if `security.open` is set."""
 
-    def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
+    async def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
         return ANONYMOUS
 
 
 class TokenAuthenticator:
-    """Static API tokens by name: `Authorization: Bearer <token>` or the bare token.
+    """API tokens: `Authorization: Bearer <token>` or the bare token. The directory only gets the token's hash."""
+
+    def __init__(self, directory: TokenDirectory) -> None:
+        self._directory = directory
+
+    async def authenticate(self, headers: RawHeaders) -> Caller | None:
+        given = [value for name, value in headers if name == b"authorization"]
+        if len(given) != 1:
+            return None
+        credential = given[0].strip()
+        if credential[: len(BEARER)].lower() == BEARER:
+            credential = credential[len(BEARER) :].strip()
+        return await self._directory.find(_hash(credential))
+
+
+class ConfiguredTokens:
+    """The API tokens of the configuration, by name.
 
     Only hashes are kept, and every one is compared in constant time: neither memory nor timing reveals a token.
     """
@@ -71,18 +110,14 @@ class TokenAuthenticator:
         for name, token in tokens.items():
             if len(token.reveal()) < chars_min:
                 raise Refused(f"the API token {name!r} is too short: it needs at least {chars_min} characters")
-        self._callers = [(Caller(caller_id(name)), _hash(token.reveal().encode())) for name, token in tokens.items()]
+        self._callers = [
+            (Caller(caller_id(name), name=name), _hash(token.reveal().encode())) for name, token in tokens.items()
+        ]
 
-    def authenticate(self, headers: RawHeaders) -> Caller | None:
-        given = [value for name, value in headers if name == b"authorization"]
-        if len(given) != 1:
-            return None
-        credential = given[0].strip()
-        if credential[: len(BEARER)].lower() == BEARER:
-            credential = credential[len(BEARER) :].strip()
-        given_hash, found = _hash(credential), None
-        for caller, token_hash in self._callers:
-            if compare_digest(given_hash, token_hash):
+    async def find(self, token_sha256: bytes, /) -> Caller | None:
+        found = None
+        for caller, known_sha256 in self._callers:
+            if compare_digest(token_sha256, known_sha256):
                 found = caller
         return found
 
@@ -93,22 +128,26 @@ def caller_id(token_name: str) -> str:
 
 
 class Guard:
-    """Litestar runs it before each handler. Stores the caller as the request's `user`; raises 403."""
+    """Authenticates and authorises. Litestar calls it before each handler; the caller is the request's `user`."""
 
     def __init__(self, authenticators: Iterable[Authenticator]) -> None:
         self._authenticators = tuple(authenticators)
 
     async def __call__(self, connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
         permission = handler.opt.get(PERMISSION)
-        if permission is Permission.OPEN:
-            return
-        caller = self.caller(cast("RawHeaders", connection.scope["headers"]))
-        if permission is None or caller is None or permission not in caller.permissions:
-            raise forbidden()
-        connection.scope["user"] = caller
+        if permission is not Permission.OPEN:
+            headers = cast("RawHeaders", connection.scope["headers"])
+            connection.scope["user"] = await self.authorised(headers, permission)
 
-    def caller(self, headers: RawHeaders) -> Caller | None:
-        return next((found for each in self._authenticators if (found := each.authenticate(headers))), None)
+    async def authorised(self, headers: RawHeaders, permission: Permission | None) -> Caller:
+        """The caller of a request. Raises `Problem` 403 without the permission, or if the route declares none."""
+        for each in self._authenticators if permission is not None else ():
+            caller = await each.authenticate(headers)
+            if caller is not None:
+                if permission in caller.permissions:
+                    return caller
+                break
+        raise forbidden()
 
 
 def forbidden() -> Problem:

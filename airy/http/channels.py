@@ -8,6 +8,7 @@ from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, LongText, Text
+from airy.http.resource import Resource
 from airy.http.response_schemas import ChannelSchema, FacebookPageSchema, ListSchema
 from airy.model.render import render_channel
 from airy.secret import Secret
@@ -107,4 +108,11 @@ async def disconnect_facebook(api: ApiContext, request: ActionRequest[ChannelRef
     return Reply(position=await api.commands.channels.disconnect(request.body.channel_id))
 
 
-ACTIONS = (list_, info, update, connect_facebook, explore_facebook, disconnect_facebook)
+RESOURCES = (
+    Resource(name="channels", component="api-admin", actions=(list_, info, update)),
+    Resource(
+        name="channels.facebook",
+        component="sources-facebook",
+        actions=(connect_facebook, explore_facebook, disconnect_facebook),
+    ),
+)

@@ -1,8 +1,10 @@
 """`/client.config`: the start configuration of a user interface."""
 
-from airy.http.action import ActionRequest, NoBody, Reply, action
-from airy.http.auth import Permission
+from airy.http.action import ActionRequest, Reply, action
+from airy.http.auth import Caller, CallerKind, Permission
+from airy.http.body_kinds import NoBody
 from airy.http.ports import ApiContext
+from airy.http.resource import Resource
 from airy.http.response_schemas import ClientConfigSchema
 
 
@@ -21,16 +23,23 @@ TAG_CONFIG = {
 
 
 @action("/client.config", permission=Permission.READ, body=NoBody, returns=ClientConfigSchema)
-async def config(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+async def config(api: ApiContext, request: ActionRequest[NoBody]) -> Reply:
     """Services and their health, the colours of tags, the version."""
     return Reply(
         {
             "services": api.health.services(),
-            "user_profile": None,  # API tokens have no user
+            "user_profile": _user_profile(request.caller),
             "tag_config": TAG_CONFIG,
             "cluster_version": api.version,
         }
     )
 
 
-ACTIONS = (config,)
+def _user_profile(caller: Caller) -> dict[str, object] | None:
+    """The profile of a user; None for API tokens and other callers that are no person with a session."""
+    if caller.kind is not CallerKind.USER:
+        return None
+    return {"id": caller.id, "name": caller.name or None, "avatar_url": caller.claims.get("picture")}
+
+
+RESOURCE = Resource(name="client", component="api-admin", actions=(config,))

@@ -16,6 +16,7 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     header_s: float = 5.0  # from the first byte (or the connection) to the end of the headers
     request_s: float = 15.0  # from the first byte to the end of the body
     keep_alive_s: int = 5  # idle between requests
+    body_bytes_per_s_min: int = 16_384  # a body that arrives as fast may take longer than `request_s`
     stalled_s: float = 15.0  # without progress in reading the response
     headers_max: int = 64
     header_bytes_max: int = 16_384
@@ -42,6 +43,7 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = limits
         self._problem = BAD_REQUEST
         self._rejected = False
+        self._upgraded = False
         self._in_headers = True  # or between two requests
         self._bytes = 0  # parsed since the headers began, or since the body last grew
         self._started_at = 0.0
@@ -61,7 +63,7 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_headers and self._deadline is None:
             self._deadline = self.loop.time() + self._limits.header_s
-        while data and not self._rejected:
+        while data and not self._rejected and not self._upgraded:
             bytes_max = self._limits.header_bytes_max - self._bytes if self._in_headers else len(data)
             part, data = data[:bytes_max], data[bytes_max:]
             self._bytes += len(part)
@@ -90,6 +92,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._bytes = 0
+        if self._deadline is not None:
+            self._deadline += len(body) / self._limits.body_bytes_per_s_min
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -97,6 +101,10 @@ class HttpConnection(HttpToolsProtocol):
         self._in_headers = True
         self._bytes = 0
         self._deadline = None
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - `_problem` is more specific
         self._reject(self._problem)

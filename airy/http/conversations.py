@@ -10,6 +10,7 @@ from airy.http.auth import Permission
 from airy.http.pagination import page_body
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, LongText, Text
+from airy.http.resource import Resource
 from airy.http.response_schemas import ConversationSchema, PageSchema
 from airy.model.render import render_conversation
 from airy.store.api import ConversationView, Page
@@ -144,4 +145,8 @@ def _render(view: ConversationView) -> dict[str, object]:
     return render_conversation(view.conversation, view.channel, view.last_message)
 
 
-ACTIONS = (list_, info, mark_read, tag, untag, set_state, remove_state, update_contact, refetch)
+RESOURCE = Resource(
+    name="conversations",
+    component="api-communication",
+    actions=(list_, info, mark_read, tag, untag, set_state, remove_state, update_contact, refetch),
+)

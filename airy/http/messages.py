@@ -11,6 +11,7 @@ from airy.http.auth import Permission
 from airy.http.pagination import page_body
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Json, Text
+from airy.http.resource import Resource
 from airy.http.response_schemas import MessageSchema, PageSchema
 from airy.model.conversation import Message
 from airy.model.render import render_message
@@ -72,4 +73,8 @@ async def resend(api: ApiContext, request: ActionRequest[MessageReference]) -> R
     return Reply(position=written.position)
 
 
-ACTIONS = (list_, send, resend)
+RESOURCE = Resource(
+    name="messages",
+    component="api-communication",
+    actions=(list_, send, resend),
+)

@@ -10,6 +10,7 @@ from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Json, Text
+from airy.http.resource import Resource
 from airy.model import metadata
 
 
@@ -43,4 +44,8 @@ async def remove(api: ApiContext, request: ActionRequest[RemoveMetadata]) -> Rep
     return Reply(position=await api.commands.metadata.remove(body.subject, body.id, body.keys, request.context))
 
 
-ACTIONS = (upsert, remove)
+RESOURCE = Resource(
+    name="metadata",
+    component="api-communication",
+    actions=(upsert, remove),
+)

@@ -4,7 +4,7 @@ Litestar's generator is not used, because it does not see the request bodies, wh
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,12 +14,13 @@ from litestar.response.base import ASGIResponse
 
 from airy.http.action import Action
 from airy.http.auth import PERMISSION, Permission
+from airy.http.body_kinds import Document, Schemas
 from airy.http.json_response import json_response
+from airy.http.path_template import parameters
 from airy.http.request_bodies import Id, Json, Text
+from airy.http.resource import Resource
 from airy.http.response_schemas import ProblemSchema
 from airy.secret import Secret
-
-Document = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{name}"
 PROBLEMS = {
@@ -29,8 +30,12 @@ PROBLEMS = {
 }
 
 
-def openapi_document(actions: Sequence[Action], version: str) -> Document:
-    types = [each.body for each in actions] + [each.returns for each in actions if each.returns] + [ProblemSchema]
+def openapi_document(resources: Iterable[Resource], version: str) -> Document:
+    actions = [action for resource in resources for action in resource.actions]
+    types = _distinct(
+        [each for action in actions for each in (*action.body.types, action.path, action.returns) if each]
+        + [ProblemSchema]
+    )
     references, components = msgspec.json.schema_components(types, schema_hook=_custom_type, ref_template=REFERENCE)
     names = {name: component_name(name) for name in components}
     assert len(set(names.values())) == len(names), f"component names are not unique: {sorted(names.values())}"
@@ -39,7 +44,11 @@ def openapi_document(actions: Sequence[Action], version: str) -> Document:
         "openapi": "3.1.0",
         "info": {"title": "Airy Core API", "version": version},
         "security": [{"token": []}],
-        "paths": {path: {"post": _operation(each, path, schemas)} for each in actions for path in each.paths},
+        "paths": {
+            path: {each.method.lower(): _operation(each, path, schemas, components)}
+            for each in actions
+            for path in each.paths
+        },
         "components": {
             "schemas": {names[name]: {**schema, "title": names[name]} for name, schema in sorted(components.items())},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -47,6 +56,10 @@ def openapi_document(actions: Sequence[Action], version: str) -> Document:
     }
     renamed: Document = _rename_references(document, {_reference(old): _reference(new) for old, new in names.items()})
     return renamed
+
+
+def _distinct(types: Sequence[Any]) -> list[Any]:
+    return list({str(each): each for each in types}.values())
 
 
 def component_name(name: str) -> str:
@@ -68,24 +81,30 @@ def _rename_references(value: Any, references: Mapping[str, str]) -> Any:
     return [_rename_references(item, references) for item in value] if isinstance(value, list) else value
 
 
-def _operation(action: Action, path: str, schemas: Mapping[str, Document]) -> Document:
+def _operation(action: Action, path: str, schemas: Schemas, components: Schemas) -> Document:
     success: Document = {"description": action.summary}
     if action.returns:
         success["content"] = {"application/json": {"schema": schemas[str(action.returns)]}}
     problem = {"application/json": {"schema": schemas[str(ProblemSchema)]}}
-    required = any(field.required for field in msgspec.structs.fields(action.body))
-    return {
+    operation: Document = {
         "operationId": path.removeprefix("/"),
         "summary": action.summary,
-        "tags": [path.removeprefix("/").partition(".")[0]],
+        "tags": [re.split(r"[./]", path.removeprefix("/"))[0]],
         "deprecated": path != action.paths[0],
         "x-permission": action.permission.value,
-        "requestBody": {"required": required, "content": {"application/json": {"schema": schemas[str(action.body)]}}},
         "responses": {
             str(action.status): success,
             **{str(status): {"description": text, "content": problem} for status, text in PROBLEMS.items()},
         },
     }
+    if names := parameters(path):
+        fields = components[schemas[str(action.path)]["$ref"].rpartition("/")[2]]["properties"]
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": fields[name]} for name in names
+        ]
+    if action.method != "GET":
+        operation["requestBody"] = action.body.describe(schemas)
+    return operation
 
 
 def _custom_type(kind: type) -> Document:
@@ -100,8 +119,8 @@ def _custom_type(kind: type) -> Document:
     raise AssertionError(f"no schema for {kind.__name__}")
 
 
-def route(actions: Sequence[Action], version: str) -> HTTPRouteHandler:
-    document = openapi_document(actions, version)
+def route(resources: Iterable[Resource], version: str) -> HTTPRouteHandler:
+    document = openapi_document(resources, version)
 
     @get("/schema/openapi.json", opt={PERMISSION: Permission.READ})
     async def schema() -> ASGIResponse:

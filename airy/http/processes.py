@@ -1,8 +1,10 @@
 """`/processes.list`: every process of the installation, by the heartbeats in the log."""
 
-from airy.http.action import ActionRequest, NoBody, Reply, action
+from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
+from airy.http.body_kinds import NoBody
 from airy.http.ports import ApiContext
+from airy.http.resource import Resource
 from airy.http.response_schemas import ProcessListSchema
 from airy.model.fleet import ProcessInfo
 from airy.model.render import timestamp
@@ -36,4 +38,8 @@ def _render(process: ProcessInfo) -> dict[str, object]:
     }
 
 
-ACTIONS = (list_,)
+RESOURCE = Resource(
+    name="processes",
+    component="api-admin",
+    actions=(list_,),
+)

@@ -27,6 +27,7 @@ B = TypeVar("B", bound=Struct)
 CLOSE = [(b"connection", b"close")]
 DEPTH_MAX = 64
 SECRET_CHARS_MAX = 4_096
+ERRORS_MAX = 100  # of the items of an array
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -137,15 +138,39 @@ def json_object(body: bytes, headers: RawHeaders) -> dict[str, object]:
 
     Raises `Problem`: 400 for what is not a JSON object, 415 for what is not plain JSON by its headers.
     """
-    if not body or body.isspace():
-        return {}
-    _check_content_type(headers)
-    value = parse(body)
+    value = _json(body, headers)
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise Problem(400, f"the body must be a JSON object, not {_json_type(value)}")
     return value
+
+
+def json_array(body: bytes, headers: RawHeaders) -> list[object]:
+    """The JSON array of a request; no body, or null, counts as an empty array. Raises as `json_object`."""
+    value = _json(body, headers)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Problem(400, f"the body must be a JSON array, not {_json_type(value)}")
+    return value
+
+
+def _json(body: bytes, headers: RawHeaders) -> object:
+    if not body or body.isspace():
+        return None
+    _check_content_type(headers)
+    return parse(body)
+
+
+def content_type_of(headers: RawHeaders) -> str:
+    """The last `content-type` header; empty without one."""
+    values = [value.decode("latin-1") for name, value in headers if name == b"content-type"]
+    return values[-1] if values else ""
+
+
+def media_type_of(headers: RawHeaders) -> str:
+    return content_type_of(headers).partition(";")[0].strip().lower()
 
 
 def _check_content_type(headers: RawHeaders) -> None:
@@ -262,6 +287,23 @@ def convert(given: Mapping[str, object], struct: type[B]) -> B:
     if errors:
         raise invalid(errors)
     return struct(**values)
+
+
+def convert_items(items: Sequence[object], struct: type[B]) -> list[B]:
+    """Each of `items` as `struct`. Errors of all items are found at once, as `[2].field`."""
+    errors: list[FieldError] = []
+    converted: list[B] = []
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            errors.append(FieldError(f"[{index}]", f"must be an object, not {_json_type(item)}"))
+            continue
+        try:
+            converted.append(convert(item, struct))
+        except Problem as problem:
+            errors += [FieldError(f"[{index}].{error.field}", error.message) for error in problem.fields]
+    if errors:
+        raise invalid(errors[:ERRORS_MAX])
+    return converted
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:

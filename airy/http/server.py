@@ -17,7 +17,10 @@ from airy.http.ports import ServerLifecycle
 
 
 class HttpServer:
-    """`address` is the bound address while the server runs; with port 0 the operating system chooses one."""
+    """`address` is the bound address while the server runs; with port 0 the operating system chooses one.
+
+    `websocket_bytes_max` limits a message of a websocket; None: the server refuses every websocket.
+    """
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class HttpServer:
         host: str = "127.0.0.1",
         port: int = 0,
         limits: ConnectionLimits | None = None,
+        websocket_bytes_max: int | None = None,
         drain_s: float = 10.0,
         backlog: int = 2_048,
     ) -> None:
@@ -33,6 +37,7 @@ class HttpServer:
         self._host = host
         self._port = port
         self._limits = limits or ConnectionLimits()
+        self._websocket_bytes_max = websocket_bytes_max
         self._drain_s = drain_s
         self._backlog = backlog
         self._server: _UvicornServer | None = None
@@ -75,7 +80,8 @@ class HttpServer:
             self._app,
             interface="asgi3",
             http=partial(HttpConnection, limits=self._limits),  # type: ignore[arg-type]
-            ws="none",
+            ws="none" if self._websocket_bytes_max is None else "websockets-sansio",
+            ws_max_size=self._websocket_bytes_max or 0,
             lifespan="off",
             loop="none",
             proxy_headers=False,
@@ -101,7 +107,8 @@ class _UvicornServer(uvicorn.Server):
         await asyncio.sleep(0)
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
-            connection.expire(now)  # type: ignore[union-attr]
+            if isinstance(connection, HttpConnection):  # websockets are checked by their pings
+                connection.expire(now)
         return await super().on_tick(counter)
 
     async def close(self, listener: socket.socket) -> None:

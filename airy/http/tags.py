@@ -2,10 +2,12 @@
 
 from msgspec import Struct
 
-from airy.http.action import ActionRequest, NoBody, Reply, action
+from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
+from airy.http.body_kinds import NoBody
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Text
+from airy.http.resource import Resource
 from airy.http.response_schemas import ListSchema, TagSchema
 from airy.model.entity import Color
 from airy.model.render import render_tag
@@ -52,4 +54,8 @@ async def delete(api: ApiContext, request: ActionRequest[TagReference]) -> Reply
     return Reply(position=await api.commands.tags.delete(request.body.id))
 
 
-ACTIONS = (create, list_, update, delete)
+RESOURCE = Resource(
+    name="tags",
+    component="api-admin",
+    actions=(create, list_, update, delete),
+)

@@ -7,6 +7,7 @@ from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Json, Text
+from airy.http.resource import Resource
 from airy.http.response_schemas import ListSchema, TemplateSchema
 from airy.model.render import render_template
 
@@ -72,4 +73,8 @@ async def delete(api: ApiContext, request: ActionRequest[TemplateReference]) -> 
     return Reply(position=await api.commands.templates.delete(request.body.id))
 
 
-ACTIONS = (create, info, list_, update, delete)
+RESOURCE = Resource(
+    name="templates",
+    component="api-admin",
+    actions=(create, info, list_, update, delete),
+)

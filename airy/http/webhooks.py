@@ -8,11 +8,13 @@ from msgspec import Meta, Struct
 from airy.commands import Conflict, NotFound, WebhookChanges
 from airy.commands.dead_deliveries import AT_ONCE_MAX
 from airy.errors import Refused
-from airy.http.action import ActionRequest, NoBody, Reply, action
+from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
+from airy.http.body_kinds import NoBody
 from airy.http.pagination import page_body
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, LongText, Text
+from airy.http.resource import Resource
 from airy.http.response_schemas import (
     DeadDeliverySchema,
     ListSchema,
@@ -212,7 +214,11 @@ def _render_dead(dead: DeadDelivery) -> dict[str, object]:
     }
 
 
-ACTIONS = (subscribe, update, unsubscribe, delete, info, list_, rotate_secret, dead_deliveries, replay)
+RESOURCE = Resource(
+    name="webhooks",
+    component="api-admin",
+    actions=(subscribe, update, unsubscribe, delete, info, list_, rotate_secret, dead_deliveries, replay),
+)
 
 
 def _require_delivery(api: ApiContext) -> None:

@@ -8,9 +8,18 @@ from litestar.routes import HTTPRoute
 from structlog.testing import capture_logs
 
 from airy.errors import Refused
-from airy.http.app import ACTIONS
 from airy.http.asgi import RawHeaders
-from airy.http.auth import ANONYMOUS, PERMISSION, Caller, Guard, OpenAccess, Permission, TokenAuthenticator
+from airy.http.auth import (
+    ANONYMOUS,
+    PERMISSION,
+    Caller,
+    ConfiguredTokens,
+    Guard,
+    OpenAccess,
+    Permission,
+    TokenAuthenticator,
+)
+from airy.http.catalogue import ACTIONS, RESOURCES
 from airy.http.cors import CorsPolicy
 from airy.http.openapi import component_name, openapi_document
 from airy.http.problems import Problem
@@ -76,27 +85,29 @@ async def test_a_token_is_accepted_bare_or_as_bearer(given: str) -> None:
 
 
 async def test_a_caller_id_holds_the_name_and_no_part_of_the_token() -> None:
-    tokens = TokenAuthenticator({"crm": Secret("first-token-of-a-crm"), "bot": Secret("other-token-of-a-bot")})
-    assert tokens.authenticate([(b"authorization", b"other-token-of-a-bot")]) == Caller("system-token-bot")
-    assert tokens.authenticate([(b"authorization", b"first-token-of-a-bot")]) is None
-    assert "token-of" not in repr(vars(tokens))
+    directory = ConfiguredTokens({"crm": Secret("first-token-of-a-crm"), "bot": Secret("other-token-of-a-bot")})
+    tokens = TokenAuthenticator(directory)
+    found = await tokens.authenticate([(b"authorization", b"other-token-of-a-bot")])
+    assert found == Caller("system-token-bot", name="bot")
+    assert await tokens.authenticate([(b"authorization", b"first-token-of-a-bot")]) is None
+    assert "token-of" not in repr(vars(directory))
 
 
 @pytest.mark.parametrize("tokens", [{}, {"short": Secret("12345")}])
 def test_no_token_and_short_tokens_are_rejected(tokens: dict[str, Secret]) -> None:
     with pytest.raises(Refused, match=r"no API token|too short"):
-        TokenAuthenticator(tokens)
+        ConfiguredTokens(tokens)
 
 
 async def test_open_access_authenticates_every_request_as_one_caller() -> None:
     async with api_harness(authenticators=[OpenAccess()]) as api:
         assert (await call(api.app, "POST", "/tags.list")).status == 200
-    assert OpenAccess().authenticate([]) == ANONYMOUS
+    assert await OpenAccess().authenticate([]) == ANONYMOUS
 
 
 async def test_a_caller_may_call_only_actions_of_its_permissions() -> None:
     class Reader:
-        def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
+        async def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
             return Caller("reader", frozenset({Permission.READ}))
 
     async with api_harness(authenticators=[Reader()]) as api:
@@ -270,7 +281,7 @@ def test_component_names_of_the_openapi_document_tell_what_they_are() -> None:
             "ProcessListSchema",
         )
     ] == ["CreateTag", "Tag", "TagList", "MessagePage", "ProcessList"]
-    schemas = openapi_document(ACTIONS, "1.2.3")["components"]["schemas"]
+    schemas = openapi_document(RESOURCES, "1.2.3")["components"]["schemas"]
     assert [name for name, schema in schemas.items() if not name.isalpha() or schema["title"] != name] == []
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from airy.http.app import ACTIONS
+from airy.http.catalogue import ACTIONS
 from airy.http.response_schemas import ProblemSchema
 from airy.model import ids
 from tests.kit.api import api_harness
@@ -39,7 +39,9 @@ REAL = {
     "auth_token": "user token",
     "events": ["message.created"],
 }
-FIELDS = sorted({field for each in ACTIONS for field in each.body.__struct_fields__} | {"position", "idempotency_key"})
+FIELDS = sorted(
+    {field for each in ACTIONS for field in each.body.struct.__struct_fields__} | {"position", "idempotency_key"}
+)
 
 texts = st.text(max_size=12) | st.sampled_from(
     ["", "*", '"', "a:b", "0", "-1", "٣", "\x00", "\ud800", "id:(", "99999999999999999999"]
@@ -55,8 +57,8 @@ values = st.recursive(
 def requests(draw: st.DrawFn) -> tuple[str, dict[str, object]]:
     """A valid body of some action with a few fields replaced by arbitrary values."""
     each = draw(st.sampled_from(ACTIONS))
-    body: dict[str, object] = {field: REAL[field] for field in each.body.__struct_fields__ if field in REAL}
-    for field in draw(st.lists(st.sampled_from([*each.body.__struct_fields__, *FIELDS]), max_size=3)):
+    body: dict[str, object] = {field: REAL[field] for field in each.body.struct.__struct_fields__ if field in REAL}
+    for field in draw(st.lists(st.sampled_from([*each.body.struct.__struct_fields__, *FIELDS]), max_size=3)):
         body[field] = draw(values)
     return draw(st.sampled_from(each.paths)), body
 
@@ -95,7 +97,7 @@ def test_any_bytes_never_cause_a_5xx(asked: list[tuple[str, bytes]]) -> None:
 
 @pytest.mark.parametrize("each", ACTIONS, ids=lambda each: each.paths[0])
 def test_no_action_fails_on_hostile_values(each: Any) -> None:
-    fields = each.body.__struct_fields__ or ("x",)
+    fields = each.body.struct.__struct_fields__ or ("x",)
     good = {field: REAL[field] for field in fields if field in REAL}
     hostile: list[bytes] = [
         b"[" * 5_000,
@@ -132,7 +134,7 @@ def test_the_valid_bodies_of_these_tests_succeed() -> None:
         async with api_harness() as api:
             await api.append(channel(), KNOWN.received("hello"), Chat().queued("ours"))
             for each in sorted(ACTIONS, key=lambda each: "disconnect" in each.paths[0]):
-                body = {field: REAL[field] for field in each.body.__struct_fields__ if field in REAL}
+                body = {field: REAL[field] for field in each.body.struct.__struct_fields__ if field in REAL}
                 if (await api.post(each.paths[0], body)).status < 300:
                     passed.add(each.paths[0])
         return passed

@@ -33,7 +33,7 @@ STATUS = ProcessStatus(
 class Reader:
     """Authenticates every request as a caller with every permission but operate."""
 
-    def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
+    async def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
         return Caller("reader", frozenset(Permission) - {Permission.OPERATE})
 
 

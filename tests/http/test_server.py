@@ -169,6 +169,15 @@ async def test_a_body_that_arrives_too_slowly_is_a_408_and_its_handler_ends() ->
         assert app.ended == ["disconnected"]
 
 
+async def test_a_body_that_arrives_fast_enough_may_take_longer_than_a_request() -> None:
+    limits = replace(QUICK, header_s=600, body_bytes_per_s_min=4_000)
+    async with serving(Echo(), limits) as (port, *_):
+        head = b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: 20000\r\n\r\n"
+        answer = await exchange(port, head, *(b"x" * 1_000 for _ in range(20)), gap_s=0.05)
+        assert status_of(answer) == 200
+        assert answer.endswith(b"20000")
+
+
 class Unflushed(Transport):
     """A transport whose peer does not read: `close` does not end the connection."""
 

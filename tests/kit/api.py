@@ -25,12 +25,15 @@ from airy.components import Service
 from airy.errors import Refused
 from airy.http.admission import AdmissionControl
 from airy.http.app import RootAsgiApp, litestar_app
-from airy.http.auth import Authenticator, Guard, TokenAuthenticator
+from airy.http.auth import Authenticator, ConfiguredTokens, Guard, TokenAuthenticator
+from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.metrics import route as metrics_route
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import BodyReader
+from airy.http.resource import Resource
+from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.model.fleet import FleetStatus
@@ -156,6 +159,8 @@ async def api_harness(
     seed: int = 0,
     caught_up: Callable[[], bool] = lambda: True,
     running: Collection[str] = frozenset(components.BY_NAME),
+    resources: Sequence[Resource] = RESOURCES,
+    websocket_limits: WebsocketLimits | None = None,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -177,14 +182,18 @@ async def api_harness(
         read_wait_s=wait_s,
         caught_up=caught_up,
     )
-    guard = Guard(authenticators or [TokenAuthenticator({"tests": Secret(TOKEN)})])
+    guard = Guard(authenticators or [TokenAuthenticator(ConfiguredTokens({"tests": Secret(TOKEN)}))])
     ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=AdmissionControl(), reader=reader)
 
     async def samples() -> Mapping[str, float | Mapping[str, float]]:
         return {"responses_total": dict(root.responses), "send_pending": 3}
 
-    app = litestar_app(api, reader, guard, running, [metrics_route(samples)])
-    root = RootAsgiApp(app, {"/facebook": ingress}, cors=CorsPolicy([ORIGIN]), ids=ids)
+    running_resources = served(resources, running)
+    app = litestar_app(api, reader, guard, running_resources, [metrics_route(samples)])
+    websockets = WebsocketRouter(
+        api, guard, [route for each in running_resources for route in each.websockets], websocket_limits
+    )
+    root = RootAsgiApp(app, {"/facebook": ingress}, cors=CorsPolicy([ORIGIN]), ids=ids, websockets=websockets)
     async with anyio.create_task_group() as tasks:
         if projecting:
             tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))

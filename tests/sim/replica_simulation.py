@@ -22,7 +22,8 @@ from airy.bus.memory import Faults, GroupTimeouts, MemoryBus
 from airy.bus.record import Position, ProducerRecord
 from airy.clock import LoopClock, RandomIds
 from airy.http.app import RootAsgiApp, litestar_app
-from airy.http.auth import Guard, TokenAuthenticator
+from airy.http.auth import ConfiguredTokens, Guard, TokenAuthenticator
+from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
@@ -80,7 +81,12 @@ class _SharedApi:
             version="1",
             read_wait_s=READ_WAIT_S,  # type: ignore[arg-type]
         )
-        app = litestar_app(edge, BodyReader(), Guard([TokenAuthenticator({name: Secret(TOKEN)})]), EDGE)
+        app = litestar_app(
+            edge,
+            BodyReader(),
+            Guard([TokenAuthenticator(ConfiguredTokens({name: Secret(TOKEN)}))]),
+            served(RESOURCES, EDGE),
+        )
         self.front = RootAsgiApp(app, {}, cors=CorsPolicy([]), ids=self.ids)
 
     async def _wait_for_position(self, position: Any, within_s: float) -> bool:

@@ -1,0 +1,35 @@
+"""The catalogue of API resources: adding one is a module and a line here."""
+
+from collections.abc import Collection, Iterable
+
+from airy.http import (
+    channels,
+    client_config,
+    conversations,
+    messages,
+    metadata,
+    processes,
+    tags,
+    templates,
+    webhooks,
+)
+from airy.http.resource import Resource
+
+RESOURCES: tuple[Resource, ...] = (
+    *channels.RESOURCES,
+    client_config.RESOURCE,
+    conversations.RESOURCE,
+    messages.RESOURCE,
+    metadata.RESOURCE,
+    processes.RESOURCE,
+    tags.RESOURCE,
+    templates.RESOURCE,
+    webhooks.RESOURCE,
+)
+
+ACTIONS = tuple(action for resource in RESOURCES for action in resource.actions)
+
+
+def served(resources: Iterable[Resource], running: Collection[str]) -> list[Resource]:
+    """The resources of the running components."""
+    return [resource for resource in resources if resource.component in running]

@@ -1,0 +1,171 @@
+"""Websocket routes: every check before the handshake is accepted, then messages within limits."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import aiohttp
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from airy.actors.runtime import Context
+from airy.clock import SystemClock
+from airy.http.asgi import RawHeaders
+from airy.http.auth import Caller, Permission
+from airy.http.catalogue import RESOURCES
+from airy.http.server import HttpServer
+from airy.http.websocket import WebsocketLimits
+from tests.kit.api import ORIGIN, TOKEN, ApiHarness, api_harness
+from tests.kit.asgi_websocket import open_websocket
+from tests.kit.sample_resource import SAMPLES
+
+SAMPLE_ID = "1f0c2a3e-5b7d-4c8e-9f10-2a3b4c5d6e7f"
+PATH = f"/samples/{SAMPLE_ID}/events"
+ALL = (*RESOURCES, SAMPLES)
+AUTHORIZED = [("authorization", f"Bearer {TOKEN}")]
+
+
+class Reader:
+    async def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
+        return Caller("reader", frozenset({Permission.READ}))
+
+
+async def test_a_session_exchanges_messages_and_knows_its_caller() -> None:
+    async with api_harness(resources=ALL) as api, open_websocket(api.app, PATH, AUTHORIZED) as client:
+        assert client.rejection is None
+        assert await client.receive() == f"system-token-tests {SAMPLE_ID}"
+        await client.send("hello")
+        assert await client.receive() == "hello"
+        await client.send("end")
+        assert await client.closed() == 1000
+
+
+async def test_a_handshake_is_answered_with_its_request_id_and_trace() -> None:
+    headers = [*AUTHORIZED, ("x-request-id", "abc-1")]
+    async with api_harness(resources=ALL) as api, open_websocket(api.app, PATH, headers) as client:
+        assert client.headers["x-request-id"] == "abc-1"
+        assert client.headers["traceresponse"].startswith("00-")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        (PATH, [*AUTHORIZED, ("origin", "https://evil.example")], 403),
+        (PATH, [*AUTHORIZED, ("origin", "null")], 403),
+        (PATH, [("origin", ORIGIN)], 403),
+        (PATH, [], 403),
+        (PATH, [("authorization", "Bearer wrong")], 403),
+        ("/samples/42/events", AUTHORIZED, 400),
+        ("/samples.nope", AUTHORIZED, 404),
+        (f"{PATH}/more", AUTHORIZED, 404),
+        ("/tags.list", AUTHORIZED, 404),
+    ],
+)
+async def test_a_handshake_that_fails_a_check_is_a_problem_and_not_accepted(
+    path: str, headers: list[tuple[str, str]], status: int
+) -> None:
+    async with api_harness(resources=ALL) as api, open_websocket(api.app, path, headers) as client:
+        assert client.rejection is not None
+        assert client.rejection.status == status
+        assert set(client.rejection.json()) == {"message", "code", "fields"}
+        assert client.rejection.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "https://airy.example.net"])
+async def test_allowed_origins_and_the_own_origin_are_accepted(origin: str) -> None:
+    headers = [*AUTHORIZED, ("origin", origin), ("host", "airy.example.net")]
+    async with api_harness(resources=ALL) as api, open_websocket(api.app, PATH, headers) as client:
+        assert client.rejection is None
+
+
+async def test_a_caller_without_the_permission_is_rejected() -> None:
+    async with api_harness(resources=ALL, authenticators=[Reader()]) as api, open_websocket(api.app, PATH) as client:
+        assert client.rejection is not None
+        assert client.rejection.status == 403
+
+
+async def test_sessions_beyond_the_limit_are_a_503_until_one_ends() -> None:
+    async with api_harness(resources=ALL, websocket_limits=WebsocketLimits(sessions_max=1)) as api:
+        async with open_websocket(api.app, PATH, AUTHORIZED) as first:
+            assert first.rejection is None
+            async with open_websocket(api.app, PATH, AUTHORIZED) as second:
+                assert second.rejection is not None
+                assert (second.rejection.status, second.rejection.headers["retry-after"]) == (503, "1")
+        async with open_websocket(api.app, PATH, AUTHORIZED) as third:
+            assert third.rejection is None
+
+
+async def test_a_bug_in_a_handler_ends_its_session_only_and_is_logged() -> None:
+    async with api_harness(resources=ALL) as api:
+        with capture_logs() as logged:
+            async with open_websocket(api.app, PATH, AUTHORIZED) as client:
+                await client.receive()
+                await client.send("bug")
+                assert await client.closed() == 1011
+        assert [line["event"] for line in logged] == ["websocket.failed"]
+        async with open_websocket(api.app, PATH, AUTHORIZED) as client:
+            assert client.rejection is None
+
+
+async def test_a_message_that_is_too_long_or_binary_closes_the_session() -> None:
+    async with api_harness(resources=ALL, websocket_limits=WebsocketLimits(message_bytes_max=10)) as api:
+        async with open_websocket(api.app, PATH, AUTHORIZED) as client:
+            await client.receive()
+            await client.send("ü" * 6)
+            assert await client.closed() == 1009
+        async with open_websocket(api.app, PATH, AUTHORIZED) as client:
+            await client.receive()
+            await client.send_bytes(b"x")
+            assert await client.closed() == 1009
+
+
+async def test_a_process_without_websocket_routes_rejects_every_handshake() -> None:
+    async with api_harness() as api, open_websocket(api.app, PATH, AUTHORIZED) as client:
+        assert client.rejection is not None
+        assert client.rejection.status == 404
+
+
+# --- over real sockets
+
+
+@asynccontextmanager
+async def serving(api: ApiHarness) -> AsyncIterator[tuple[str, Context]]:
+    ready = anyio.Event()
+    ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
+    server = HttpServer(api.app, websocket_bytes_max=1_000, drain_s=0.5)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.run, ctx)
+        with anyio.fail_after(60):
+            await ready.wait()
+            assert server.address is not None
+            yield f"http://127.0.0.1:{server.address[1]}", ctx
+            ctx.draining.set()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_real_client_is_served_rejected_limited_and_drained() -> None:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with (
+        api_harness(resources=ALL) as api,
+        serving(api) as (url, ctx),
+        aiohttp.ClientSession() as client,
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as rejected:
+            await client.ws_connect(url + PATH)
+        assert rejected.value.status == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError) as rejected:
+            await client.ws_connect(url + PATH, headers=headers, origin="https://evil.example")
+        assert rejected.value.status == 403
+        async with client.ws_connect(url + PATH, headers=headers) as socket:
+            assert await socket.receive_str() == f"system-token-tests {SAMPLE_ID}"
+            await socket.send_str("x" * 999)
+            assert await socket.receive_str() == "x" * 999
+            await socket.send_str("x" * 1_001)
+            assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert socket.close_code == 1009
+        async with client.ws_connect(url + PATH, headers=headers) as socket:
+            await socket.receive_str()
+            ctx.draining.set()
+            assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert socket.close_code == 1012
