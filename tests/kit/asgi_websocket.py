@@ -8,7 +8,7 @@ import anyio
 import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from airy.http.asgi import AsgiApp, AsgiMessage
+from airy.http.asgi import AsgiApp, AsgiMessage, Receive, Scope, Send
 from tests.kit.asgi import AsgiResponse
 
 
@@ -62,7 +62,7 @@ async def open_websocket(
     app: AsgiApp, path: str, headers: Iterable[tuple[str, str]] = ()
 ) -> AsyncIterator[WebsocketClient]:
     """A handshake with `app`. The client disconnects at the end; the application must return then."""
-    scope = {
+    scope: Scope = {
         "type": "websocket",
         "path": path,
         "query_string": b"",
@@ -76,10 +76,14 @@ async def open_websocket(
     client = WebsocketClient(to_app, from_app)
     with to_app, app_reads, app_writes, from_app:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(app, scope, app_reads.receive, app_writes.send)
+            tasks.start_soon(_run, app, scope, app_reads.receive, app_writes.send)
             await client.open()
             yield client
             await client.disconnect()
+
+
+async def _run(app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
 
 
 def _named(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
