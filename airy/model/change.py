@@ -1,8 +1,8 @@
 """A change: one event that webhooks, websocket and bots receive, produced by the fold.
 
 A change carries the exact body its subscribers receive, encoded once when the fact is folded, so retries, replays
-and rebuilt queues send the same bytes. Its id depends on conversation and sequence, or on the write of an entity,
-never on a backend's offsets.
+and rebuilt queues send the same bytes. Its id depends on conversation and fact, or on the write of an entity, never
+on a count or a backend's offsets.
 """
 
 from enum import StrEnum

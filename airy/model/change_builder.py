@@ -22,10 +22,11 @@ def body(change_id: str, kind: ChangeKind, at_ms: int, sequence: int, payload: o
 class ChangeBuilder:
     """Collects the changes of one accepted fact, in the order they are added."""
 
-    __slots__ = ("_at_ms", "_conversation", "_encoded_message", "changes")
+    __slots__ = ("_at_ms", "_conversation", "_encoded_message", "_fact_id", "changes")
 
-    def __init__(self, conversation: Conversation, at_ms: int) -> None:
+    def __init__(self, conversation: Conversation, fact_id: str, at_ms: int) -> None:
         self._conversation = conversation
+        self._fact_id = fact_id
         self._at_ms = at_ms
         self._encoded_message: tuple[str, Raw] = ("", Raw(b"null"))  # id and JSON of the last message encoded
         self.changes: list[Change] = []
@@ -73,7 +74,7 @@ class ChangeBuilder:
 
     def _add(self, kind: ChangeKind, payload: render.Document, *, from_contact: bool = False) -> None:
         conversation = self._conversation
-        change_id = ids.change_id(conversation.id, conversation.sequence, len(self.changes))
+        change_id = ids.change_id(conversation.id, self._fact_id, len(self.changes))
         self.changes.append(
             Change(
                 id=change_id,

@@ -21,6 +21,7 @@ class FoldContext:
         "_at_ms",
         "_before",
         "_deleted",
+        "_fact_id",
         "_metadata_message",
         "conversation",
         "conversation_changed",
@@ -30,7 +31,7 @@ class FoldContext:
         "state",
     )
 
-    def __init__(self, state: FoldState, conversation: Conversation, at_ms: int) -> None:
+    def __init__(self, state: FoldState, conversation: Conversation, fact: Fact) -> None:
         self.state = state
         self.conversation = conversation
         self.sequence = conversation.sequence + 1  # the fact's number, if it is accepted
@@ -39,7 +40,8 @@ class FoldContext:
         self.created: Message | None = (
             None  # the message the fact creates; set before pending reports are applied to it
         )
-        self._at_ms = at_ms
+        self._fact_id = fact.id
+        self._at_ms = fact.at_ms
         self._before: dict[str, tuple[Message, VisibleFields]] = {}  # changed messages, as clients saw them before
         self._deleted: list[Message] = []
         self._metadata_message: Message | None = None  # a message whose metadata a client changed
@@ -103,7 +105,7 @@ class FoldContext:
         return tuple(self._changes()) if conversation.visible else ()
 
     def _changes(self) -> list[Change]:
-        builder = ChangeBuilder(self.conversation, self._at_ms)
+        builder = ChangeBuilder(self.conversation, self._fact_id, self._at_ms)
         if self.created is not None and not self.created.deleted:
             builder.message(ChangeKind.MESSAGE_CREATED, self.created)
         updated = [message for message, before in self._before.values() if visible_fields(message) != before]

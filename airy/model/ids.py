@@ -31,9 +31,9 @@ def message_id(channel: str, provider_id: str) -> str:
     return derive(channel, provider_id)
 
 
-def change_id(conversation: str, sequence: int, nth: int) -> str:
-    """The change at index `nth` of the accepted fact number `sequence`; independent of backend and offset."""
-    return derive(conversation, f":{sequence}:{nth}")
+def change_id(conversation: str, fact_id: str, nth: int) -> str:
+    """The change at index `nth` of an accepted fact; independent of backend, offset and the facts before."""
+    return derive(conversation, f":{fact_id}:{nth}")
 
 
 def is_uuid(text: str) -> bool:

@@ -16,6 +16,7 @@ from airy.actors.attempt_log import DeliveryAttempt
 from airy.actors.runtime import Actor, Context
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, TopicPartition
+from airy.bus.record_schema import Hold
 from airy.clock import LoopClock
 from airy.errors import Unavailable
 from airy.http_client import ConnectFailed, Response, ResponseLost
@@ -72,7 +73,7 @@ class Outbox:
         at_ms: int | None = None,
     ) -> list[str]:
         sequence = self._sequences[lane] = self._sequences.get(lane, 0) + 1
-        made = [ids.change_id(lane, sequence, nth) for nth in range(changes)]
+        made = [ids.change_id(lane, str(sequence), nth) for nth in range(changes)]
         for nth, change_id in enumerate(made):
             body = msgspec.json.encode({"id": change_id, "type": kind, "sequence": sequence, "payload": {"lane": lane}})
             change = Change(
@@ -138,6 +139,8 @@ class Outbox:
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
         return self.known.get(webhook_id)
+
+    held: dict[TopicPartition, Hold] = {}  # noqa: RUF012 - none, ever
 
     async def dead_deliveries_of(self, delivery_id: str) -> list[DeadDelivery]:
         return [one for one in await self._dead() if one.delivery_id == delivery_id]

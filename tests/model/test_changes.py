@@ -26,7 +26,8 @@ def last_changes(*facts: Fact) -> list[str]:
 
 def test_a_new_message_makes_three_changes() -> None:
     chat = Chat()
-    created, updated, metadata = bodies(chat.received("a", "hi", at_ms=1_709_622_489_120))
+    fact = chat.received("a", "hi", at_ms=1_709_622_489_120)
+    created, updated, metadata = bodies(fact)
     conversation_id, message_id = chat.conversation_id, chat.inbound_id("a")
     message = {
         "id": message_id,
@@ -40,12 +41,12 @@ def test_a_new_message_makes_three_changes() -> None:
     }
     envelope = {"timestamp": 1_709_622_489_120, "sequence": 1}
     assert created == envelope | {
-        "id": ids.change_id(conversation_id, 1, 0),
+        "id": ids.change_id(conversation_id, fact.id, 0),
         "type": "message.created",
         "payload": {"conversation_id": conversation_id, "channel_id": chat.channel_id, "message": message},
     }
     assert updated == envelope | {
-        "id": ids.change_id(conversation_id, 1, 1),
+        "id": ids.change_id(conversation_id, fact.id, 1),
         "type": "conversation.updated",
         "payload": {
             "id": conversation_id,
@@ -56,7 +57,7 @@ def test_a_new_message_makes_three_changes() -> None:
         },
     }
     assert metadata == envelope | {
-        "id": ids.change_id(conversation_id, 1, 2),
+        "id": ids.change_id(conversation_id, fact.id, 2),
         "type": "metadata.updated",
         "payload": {"subject": "conversation", "identifier": conversation_id, "metadata": {"unread_count": 1}},
     }
