@@ -7,8 +7,10 @@ alone); `airy.acls` lists the actors of each component and derives a broker's AC
 from typing import Any
 
 from airy.bus.record import Position
+from airy.bus.record_schema import RecordSchema
 from airy.bus.topic import Topic
 from airy.errors import Refused
+from airy.model import fact
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fact import Fact
@@ -26,12 +28,21 @@ EVENTS: Topic[Fact] = Topic(
     retention="kept",
     writers=("router", "parked-replayer", "connector", "api-communication/commands"),
     readers=("store", "connector", "publisher"),
+    schema=RecordSchema(fact.KINDS),
 )
 
 
 def _entities(
-    name: str, value_type: type, *, key: str = "entity id", writers: tuple[str, ...] = (), readers: tuple[str, ...] = ()
+    name: str,
+    value_type: type,
+    *,
+    kind: str,
+    version: int = 1,
+    key: str = "entity id",
+    writers: tuple[str, ...] = (),
+    readers: tuple[str, ...] = (),
 ) -> Topic[Any]:
+    """Raise `version` with every change of the type that older processes would apply wrongly: they then hold."""
     return Topic(
         f"application.communication.{name}",
         value_type,
@@ -40,19 +51,24 @@ def _entities(
         retention="compacted",
         writers=writers,
         readers=("store", *readers),
+        schema=RecordSchema({value_type: (kind, version)}),
     )
 
 
 CHANNELS: Topic[Channel] = _entities(
-    "channels", Channel, writers=("commands",), readers=("router", "parked-replayer", "publisher")
+    "channels", Channel, kind="channel", writers=("commands",), readers=("router", "parked-replayer", "publisher")
 )
-TAGS: Topic[Tag] = _entities("tags", Tag, writers=("api-admin/commands",), readers=("publisher",))
-TEMPLATES: Topic[Template] = _entities("templates", Template, writers=("api-admin/commands",))
-CONTACTS: Topic[Contact] = _entities("contacts", Contact)
-USERS: Topic[User] = _entities("users", User)
-WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook, writers=("api-admin/commands", "dispatcher"))
+TAGS: Topic[Tag] = _entities("tags", Tag, kind="tag", writers=("api-admin/commands",), readers=("publisher",))
+TEMPLATES: Topic[Template] = _entities("templates", Template, kind="template", writers=("api-admin/commands",))
+CONTACTS: Topic[Contact] = _entities("contacts", Contact, kind="contact")
+USERS: Topic[User] = _entities("users", User, kind="user")
+WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook, kind="webhook", writers=("api-admin/commands", "dispatcher"))
 DEAD_DELIVERIES: Topic[DeadDelivery] = _entities(
-    "dead-deliveries", DeadDelivery, key="delivery id, time of failure", writers=("api-admin/commands", "dispatcher")
+    "dead-deliveries",
+    DeadDelivery,
+    kind="dead_delivery",
+    key="delivery id, time of failure",
+    writers=("api-admin/commands", "dispatcher"),
 )
 
 FOLDED: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS, DEAD_DELIVERIES)
@@ -124,6 +140,9 @@ COMPONENTS: Topic[ProcessStatus] = Topic(
     readers=("process-registry",),
 )
 """Heartbeats of processes; not folded, because no message depends on them."""
+
+SCHEMAS: dict[str, RecordSchema] = {topic.name: topic.schema for topic in FOLDED if topic.schema is not None}
+"""Kinds and versions this process knows, by folded topic."""
 
 SOURCES = ("facebook",)
 

@@ -29,6 +29,7 @@ from airy.model.entity import Channel
 from airy.model.fact import Fact, ProfileResolved
 from airy.sources.api import Failed, Lost, Outcome, Sent, Source
 from airy.store.api import Store, Work, WorkKind
+from airy.store.holds import hold_of
 
 Unseal = Callable[[Channel], str]
 
@@ -212,7 +213,7 @@ class Connector:
             return
         if message.worker != self._worker and not self._is_orphaned(message, ctx.clock.now_ms()):
             return
-        if not await self._projector.wait_until_current([topics.EVENTS], FOLD_S):
+        if not await self._projector.wait_until_current([topics.EVENTS], FOLD_S, partition=work.partition):
             await self._delay_retry(ctx)  # the outcome may already be in the log
             return
         after = await self._store.message(message.id)
@@ -236,6 +237,9 @@ class Connector:
         message = await self._store.message(work.message_id or "")
         if message is None or message.delivery is not DeliveryState.PENDING or message.retry_at_ms > ctx.clock.now_ms():
             await self._delay_retry(ctx)
+            return
+        if hold_of(self._projector.held, topics.CHANNELS, message.channel_id):
+            await self._delay_retry(ctx)  # the channel may be another one by now
             return
         channel = await self._store.channel(message.channel_id)
         if _no_channel(channel):

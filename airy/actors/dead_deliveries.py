@@ -22,6 +22,7 @@ from airy.errors import Refused, Unavailable
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Webhook
 from airy.queue.api import WebhookQueue
+from airy.store.holds import check_not_held
 from airy.webhooks.dead_letter import KEEP_MAX, KEEP_MS, dead_letter_record, replay_entry, tombstone
 
 ROUND_S = 60.0
@@ -196,6 +197,7 @@ class DeadDeliveries:
         return await self._store.pending_replays(after=self._after, replays_max=REPLAYS_MAX)
 
     async def _requeue(self, ctx: Context, dead: DeadDelivery, now_ms: int) -> None:
+        check_not_held(self._progress.held, topics.WEBHOOKS, dead.webhook_id)
         webhook = await self._store.webhook(dead.webhook_id)
         if webhook is None or webhook.status != "Subscribed":  # nothing is sent to it: the request is withdrawn
             await self._bus.publish([dead_letter_record(replace(dead, replay_requested_at_ms=None))])
@@ -209,6 +211,7 @@ class DeadDeliveries:
     async def _wait_until_current(self) -> None:
         """Until the store has folded every record of this moment. Raises `Unavailable` if it does not in time."""
         if not await wait_until_current(self._bus, self._progress, [topics.DEAD_DELIVERIES], FOLD_S):
+            check_not_held(self._progress.held, topics.DEAD_DELIVERIES)
             raise Unavailable(f"the store did not fold the dead deliveries within {FOLD_S:g} s")
 
     async def _move_legacy(self, ctx: Context) -> None:

@@ -6,7 +6,7 @@ whose lease was lost. An endpoint that is unreachable or overloaded gets no jobs
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import anyio
@@ -20,6 +20,7 @@ from airy.actors.fold_progress import FoldProgress
 from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers, WebhookStore
 from airy.bus.api import Bus
+from airy.bus.record_schema import PartitionHeld
 from airy.errors import Unavailable
 from airy.http_client import HttpClient
 from airy.model.entity import Webhook
@@ -162,20 +163,28 @@ class Dispatcher:
                 per_webhook_max=limits.per_webhook_max,
                 exclude_webhooks=unavailable,
             )
-            webhooks = {
-                name: await self._subscribers.webhook(name) for name in dict.fromkeys(job.webhook_id for job in jobs)
-            }
+            webhooks = await self._webhooks(dict.fromkeys(job.webhook_id for job in jobs), now_ms)
             for job in jobs:
                 endpoint = self._endpoint(job.webhook_id)
                 if ctx.draining.is_set() or endpoint.capacity(now_ms) <= 0:
                     await self._queue.release(job)
                     continue
                 endpoint.in_flight += 1
-                self._assign(Assignment(job, webhooks[job.webhook_id]), ctx, tasks)
+                self._assign(Assignment(job, webhooks.get(job.webhook_id)), ctx, tasks)
             return limits.poll_s if len(jobs) == jobs_max else None
         except Unavailable as error:
             ctx.log.warning("dispatcher.queue_unavailable", error=str(error))
             return PAUSE_S
+
+    async def _webhooks(self, webhook_ids: Iterable[str], now_ms: int) -> dict[str, Webhook | None]:
+        """Where the state of a webhook is held it is left out, and its endpoint paused: another process may deliver."""
+        webhooks: dict[str, Webhook | None] = {}
+        for webhook_id in webhook_ids:
+            try:
+                webhooks[webhook_id] = await self._subscribers.webhook(webhook_id)
+            except PartitionHeld as error:
+                self._endpoint(webhook_id).pause(now_ms + round((error.retry_after_s or PAUSE_S) * 1000))
+        return webhooks
 
     def _assign(self, assignment: Assignment, ctx: Context, tasks: TaskGroup) -> None:
         self._in_flight += 1

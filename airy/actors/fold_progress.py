@@ -1,4 +1,4 @@
-"""How far the store has folded the log: the protocol of the projector, and a wait several actors need."""
+"""How far the store has folded the log: the protocol of the projector, and waits and checks several actors need."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -7,6 +7,7 @@ import anyio
 
 from airy.bus.api import Bus
 from airy.bus.record import TopicPartition
+from airy.bus.record_schema import Hold
 from airy.bus.topic import Topic
 
 
@@ -15,6 +16,11 @@ class FoldProgress(Protocol):
 
     @property
     def version(self) -> int: ...
+    @property
+    def held(self) -> Mapping[TopicPartition, Hold]:
+        """Partitions that are not folded any further, because a record is newer than this process."""
+        ...
+
     def positions(self) -> Mapping[TopicPartition, int]:
         """Per folded partition, the next offset to fold."""
         ...
@@ -24,13 +30,15 @@ class FoldProgress(Protocol):
         ...
 
 
-async def wait_until_current(bus: Bus, progress: FoldProgress, topics: Sequence[Topic[Any]], within_s: float) -> bool:
-    """Whether the store has folded what these topics held at the time of the call. Raises `Unavailable` if their end
-    offsets cannot be read.
+async def wait_until_current(
+    bus: Bus, progress: FoldProgress, topics: Sequence[Topic[Any]], within_s: float, *, partition: int | None = None
+) -> bool:
+    """Whether the store has folded what these topics (or this partition of each) held at the time of the call; False at
+    once while a partition is held. Raises `Unavailable` if their end offsets cannot be read.
     """
-    ends = await bus.end_offsets(topics)
+    ends = {tp: end for tp, end in (await bus.end_offsets(topics)).items() if partition in (None, tp.partition)}
     with anyio.move_on_after(within_s):
-        while True:
+        while not ends.keys() & progress.held.keys():
             version, positions = progress.version, progress.positions()
             if all(positions.get(tp, 0) >= end for tp, end in ends.items()):
                 return True

@@ -1,8 +1,9 @@
 """Tracks which assigned partitions the local store has fully folded; only those are acted on.
 
 Group membership assigns a partition to a process; its store may still lag, for example after an assignment, a start or
-a suspension. Log order makes acting on such a view harmless but useless, so actors wait. End offsets are read every
-`REFRESH_S` seconds, not per record: a store is always a few seconds behind.
+a suspension, and a held partition stays behind until the process is upgraded. Log order makes acting on such a view
+harmless but useless, so actors wait. End offsets are read every `REFRESH_S` seconds, not per record: a store is always
+a few seconds behind.
 """
 
 from collections.abc import Iterable
@@ -51,9 +52,9 @@ class PartitionReadiness:
             else:
                 self._refreshed_at = now
                 self._targets = {number: ends[TopicPartition(self._topic.name, number)] for number in self._targets}
-        positions = self._projector.positions()
+        positions, held = self._projector.positions(), self._projector.held
         return sorted(
-            number
-            for number, end in self._targets.items()
-            if end is not None and positions.get(TopicPartition(self._topic.name, number), 0) >= end
+            tp.partition
+            for tp, end in ((TopicPartition(self._topic.name, number), end) for number, end in self._targets.items())
+            if end is not None and tp not in held and positions.get(tp, 0) >= end
         )

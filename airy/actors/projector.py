@@ -2,6 +2,9 @@
 
 It joins no group: every process with a store folds everything, and group membership only decides which process acts on
 what was folded. Stopping it at any await is safe: a batch is one transaction.
+
+A partition with a record that is newer than this process is held at that record: it is not read any further, waits for
+it fail, and the process is not ready. The other partitions are folded as before.
 """
 
 import heapq
@@ -16,6 +19,7 @@ from airy.actors.fold_progress import wait_until_current
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Tail
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
+from airy.bus.record_schema import Hold, PartitionHeld
 from airy.bus.topic import Topic
 from airy.errors import Unavailable
 from airy.store.api import Store
@@ -33,6 +37,7 @@ class Projector:
         self._records_max = records_max
         self._idle_s = idle_s
         self._next: dict[TopicPartition, int] = {}
+        self._held: dict[TopicPartition, Hold] = {}
         self._waiting: dict[TopicPartition, list[tuple[int, int, anyio.Event]]] = {}
         self._ticket = 0
         self._version = 0
@@ -49,8 +54,13 @@ class Projector:
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything the log held when `run` started is folded."""
+        """Whether everything the log held when `run` started is folded, except in held partitions."""
         return bool(self._next) and not self._catch_up_to
+
+    @property
+    def held(self) -> Mapping[TopicPartition, Hold]:
+        """Partitions that are not folded any further. A live view."""
+        return MappingProxyType(self._held)
 
     def positions(self) -> Mapping[TopicPartition, int]:
         """Per partition, the next offset to fold. A live view."""
@@ -59,7 +69,7 @@ class Projector:
     async def run(self, ctx: Context) -> None:
         if self._rebuild_reason:
             ctx.log.warning("store.rebuilt", reason=self._rebuild_reason)
-            await self._store.wipe()
+            await self._wipe()
             self._rebuild_reason = ""
         starts, ends, out_of_range = await self._log_ranges()
         for _ in range(OUT_OF_RANGE_RETRIES_MAX):
@@ -75,21 +85,22 @@ class Projector:
                 partition=f"{out_of_range[0].topic}/{out_of_range[0].partition}",
                 store=folded[out_of_range[0]],
             )
-            await self._store.wipe()
+            await self._wipe()
             folded = {}
         start_offsets = {tp: folded.get(tp, start) for tp, start in starts.items()}
         async with self._bus.tail(start_offsets) as tail:
             await self._check_log_identity(ctx, tail, starts)
+            tail.pause(self._held)
             self._next = start_offsets
             self._catch_up_to = {tp: end for tp, end in ends.items() if start_offsets[tp] < end}
             self._notify(start_offsets)  # callers may wait for a position the store already holds
-            if not self._catch_up_to:
+            if not self._is_catching_up():
                 ctx.ready()
             while not self._rebuild_reason:
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
                 if records:
-                    await self._fold(records)
-                    for tp in self._next:
+                    self._hold(ctx, tail, await self._fold(records))
+                    for tp in self._next.keys() - self._held.keys():
                         self._next[tp] = max(self._next[tp], tail.position(tp))
                     self._notify({record.topic_partition for record in records})
                 if self._catch_up_to and not self._is_catching_up():
@@ -131,31 +142,49 @@ class Projector:
             raise Unavailable(f"the store is rebuilt: {self._rebuild_reason}")
         tail.resume(others)
 
-    async def _fold(self, records: Sequence[Record]) -> None:
+    async def _wipe(self) -> None:
+        self._held.clear()
+        await self._store.wipe()
+
+    async def _fold(self, records: Sequence[Record]) -> Mapping[TopicPartition, Hold]:
+        """Returns the partitions that are held now."""
         applied = await self._store.apply(records)
         self.facts += applied.facts
         self.unprocessable += len(applied.unprocessable)
         if applied.unprocessable:
             await self._bus.publish([_dead_letter(record, reason) for record, reason in applied.unprocessable])
+        return applied.held
+
+    def _hold(self, ctx: Context, tail: Tail, held: Mapping[TopicPartition, Hold]) -> None:
+        """Stop reading partitions that are held; what is below the record they are held at is folded."""
+        for tp, hold in held.items():
+            if tp not in self._held:
+                ctx.log.error("partition.held", reason=hold.reason)
+            self._held[tp], self._next[tp] = hold, hold.position.offset
+        tail.pause(held)
 
     def _is_catching_up(self) -> bool:
-        self._catch_up_to = {tp: end for tp, end in self._catch_up_to.items() if self._next[tp] < end}
+        self._catch_up_to = {
+            tp: end for tp, end in self._catch_up_to.items() if self._next[tp] < end and tp not in self._held
+        }
         return bool(self._catch_up_to)
 
     def _notify(self, advanced: Iterable[TopicPartition]) -> None:
         for tp in advanced:
             waiting = self._waiting.get(tp)
-            while waiting and waiting[0][0] < self._next[tp]:
+            while waiting and (waiting[0][0] < self._next[tp] or tp in self._held):
                 heapq.heappop(waiting)[2].set()
         self._version += 1
         self._advanced.set()
         self._advanced = anyio.Event()
 
     async def wait_for_position(self, position: Position, within_s: float) -> bool:
-        """Whether the store has folded the record at `position`, waiting up to `within_s`."""
+        """Whether the store has folded the record at `position`, waiting up to `within_s`. Raises `PartitionHeld`."""
         tp = position.topic_partition
         if self._next.get(tp, 0) > position.offset:
             return True
+        if tp in self._held:
+            raise PartitionHeld(self._held[tp])
         event = anyio.Event()
         self._ticket += 1
         entry = (position.offset, self._ticket, event)
@@ -165,11 +194,15 @@ class Projector:
         if not event.is_set():
             self._waiting[tp] = [other for other in self._waiting[tp] if other is not entry]
             heapq.heapify(self._waiting[tp])
+        if tp in self._held and self._next[tp] <= position.offset:
+            raise PartitionHeld(self._held[tp])
         return event.is_set()
 
-    async def wait_until_current(self, topics_: Sequence[Topic[Any]], within_s: float) -> bool:
+    async def wait_until_current(
+        self, topics_: Sequence[Topic[Any]], within_s: float, *, partition: int | None = None
+    ) -> bool:
         """See `fold_progress.wait_until_current`."""
-        return await wait_until_current(self._bus, self, topics_, within_s)
+        return await wait_until_current(self._bus, self, topics_, within_s, partition=partition)
 
     async def wait_for_progress(self, since: int, within_s: float) -> int:
         """The version once it is above `since`, or the current one after `within_s`."""

@@ -12,6 +12,7 @@ from airy.actors.fold_progress import FoldProgress, wait_until_current
 from airy.bus.api import Bus
 from airy.errors import Unavailable
 from airy.model.entity import Webhook
+from airy.store.holds import check_not_held
 
 FOLD_S_MAX = 10.0
 
@@ -33,7 +34,8 @@ class Subscribers:
         self._fold_s_max = fold_s_max
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
-        """As folded so far."""
+        """As folded so far. Raises `PartitionHeld`."""
+        check_not_held(self._progress.held, topics.WEBHOOKS, webhook_id)
         return await self._store.webhook(webhook_id)
 
     async def current(self) -> list[Webhook]:
@@ -42,4 +44,5 @@ class Subscribers:
         """
         if await wait_until_current(self._bus, self._progress, [topics.WEBHOOKS], self._fold_s_max):
             return await self._store.webhooks()
+        check_not_held(self._progress.held, topics.WEBHOOKS)
         raise Unavailable(f"the store did not fold the webhooks within {self._fold_s_max:g} s")

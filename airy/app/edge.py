@@ -44,7 +44,7 @@ def build_edge(
     }
     context = ApiContext(
         commands=services.commands,
-        store=ports.store,
+        store=services.queries,
         queue=ports.queue,
         wait_for_position=services.projector.wait_for_position,
         health=status,

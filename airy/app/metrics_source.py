@@ -5,13 +5,14 @@ not respond leaves its latest numbers with `webhook_queue_up` 0.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
 import anyio
 
 from airy import topics
 from airy.app.services import Services
+from airy.bus.record import TopicPartition
 from airy.errors import Unavailable
 from airy.histogram import SHORT_S, Histogram, sum_of
 from airy.http.app import RootAsgiApp
@@ -89,6 +90,7 @@ class MetricsSource:
             "fold_lag": float(monitor.fold_lag),
             "fold_position": LabelledValues(("topic",), positions),
             "log_queries_failed_total": float(monitor.failures),
+            "partitions_held": LabelledValues(("topic",), _held_by_topic(self._services.projector.held)),
         }
         if monitor.measurement_age_s is not None:
             values["lag_measurement_age_seconds"] = monitor.measurement_age_s
@@ -125,6 +127,12 @@ class MetricsSource:
             for name in ingress.counters.__slots__:
                 totals[name] = totals.get(name, 0.0) + getattr(ingress.counters, name)
         return totals
+
+
+def _held_by_topic(held: Iterable[TopicPartition]) -> dict[tuple[str, ...], float]:
+    """Exported from 0 on: an alert needs the metric before it fires."""
+    counts = Counter(tp.topic for tp in held)
+    return {(topic.name,): float(counts[topic.name]) for topic in topics.FOLDED}
 
 
 def _by_kind(appends: Mapping[str, Histogram]) -> dict[tuple[str, ...], Histogram]:

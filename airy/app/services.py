@@ -28,7 +28,8 @@ from airy.queue.api import WebhookQueue
 from airy.seal import Sealer, seal_context
 from airy.sources.api import Source
 from airy.sources.facebook import Facebook, FacebookConfig
-from airy.store.api import Store
+from airy.store.api import Store, StoreQueries
+from airy.store.guarded_queries import GuardedQueries
 
 
 class Ports(Struct, kw_only=True):
@@ -55,6 +56,7 @@ class Services(Struct, kw_only=True):
     config: Config
     ports: Ports
     projector: Projector
+    queries: StoreQueries  # for the API
     lag_monitor: LagMonitor
     process_registry: ProcessRegistry
     sources: Mapping[str, Source]
@@ -69,17 +71,19 @@ class Services(Struct, kw_only=True):
 
 def build_services(config: Config, ports: Ports) -> Services:
     projector = Projector(ports.bus, ports.store)
+    queries = GuardedQueries(ports.store, projector.held)
     facebook = Facebook(facebook_config(config))
     return Services(
         config=config,
         ports=ports,
         projector=projector,
+        queries=queries,
         lag_monitor=LagMonitor(ports.bus, projector),
         process_registry=ProcessRegistry(ports.bus, ports.clock),
         sources={facebook.name: facebook},
         commands=Commands(
-            Writer(ports.bus, projector.wait_for_position, ports.clock, ports.ids),
-            ports.store,
+            Writer(ports.bus, projector.wait_for_position, ports.clock, ports.ids, held=projector.held),
+            queries,
             ports.sealer,
             FacebookAccounts(ports.provider_http, facebook.config),
             message_ttl_s=config.components.api_communication.message_ttl_s,

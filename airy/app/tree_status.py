@@ -53,8 +53,10 @@ class TreeStatus:
             for node in leaves(root)
             if node.phase not in HEALTHY_PHASES
         }
-        age_s = self._services.lag_monitor.fold_age_s
-        if not self._services.projector.caught_up:
+        age_s, held = self._services.lag_monitor.fold_age_s, self._services.projector.held
+        if held:
+            waiting["store"] = "; ".join(hold.reason for _, hold in sorted(held.items()))
+        elif not self._services.projector.caught_up:
             waiting["store"] = "it is folding the log"
         elif age_s > FOLD_AGE_MAX_S:
             waiting["store"] = f"it is {age_s:.0f} s behind the log, and may be {FOLD_AGE_MAX_S:g} s"

@@ -10,6 +10,7 @@ from zlib import crc32
 import msgspec
 
 from airy.bus.record import Headers, ProducerRecord, Record, TopicPartition
+from airy.bus.record_schema import PartitionHeld, RecordSchema
 from airy.errors import Undecodable
 
 V = TypeVar("V")
@@ -36,6 +37,7 @@ class Topic(Generic[V]):
         writers: tuple[str, ...] = (),
         readers: tuple[str, ...] = (),
         key: str = "",
+        schema: RecordSchema | None = None,
     ) -> None:
         self.name = name
         self.value_type = value_type
@@ -44,6 +46,7 @@ class Topic(Generic[V]):
         self.retention_ms = retention_ms
         self.versions_ms = versions_ms  # compacted topics: how long every version of a key stays; None: the default
         self.key = key  # what the key is, for the docs
+        self.schema = schema  # records carry kind and version; None: they do not
         self.writers = writers
         self.readers = readers
         self._raw = value_type is bytes
@@ -65,11 +68,15 @@ class Topic(Generic[V]):
     ) -> ProducerRecord:
         """A record to publish. Encodes now, so that a value that cannot be encoded fails at its origin."""
         encoded = key.encode()
+        if self.schema is not None:
+            headers = (*headers, *self.schema.headers(value))
         data = None if value is None else value if self._raw else self._encoder.encode(value)
         return ProducerRecord(self.name, partition_of(encoded, self.partitions), encoded, data, headers, timestamp_ms)  # type: ignore[arg-type]
 
     def decode(self, record: Record) -> V | None:
-        """The value of a record; None is a tombstone. Raises `Undecodable`."""
+        """The value of a record; None is a tombstone. Raises `Undecodable`, `PartitionHeld`."""
+        if self.schema is not None and (hold := self.schema.hold(record)) is not None:
+            raise PartitionHeld(hold)
         if record.value is None:
             return None
         if self._raw:

@@ -15,7 +15,7 @@ from airy.commands.webhooks import WebhookChanges, WebhookCommands, WebhookWithS
 from airy.commands.writer import RequestContext, WaitForPosition, Writer, Written
 from airy.egress import UNRESTRICTED, EgressPolicy
 from airy.seal import Sealer
-from airy.store.api import Store
+from airy.store.api import StoreQueries
 
 __all__ = [
     "Commands",
@@ -41,7 +41,7 @@ class Commands:
     def __init__(
         self,
         writer: Writer,
-        store: Store,
+        store: StoreQueries,
         sealer: Sealer,
         facebook: ProviderAccounts,
         *,

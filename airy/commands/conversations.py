@@ -13,13 +13,13 @@ from airy.model.fact import (
     TagAdded,
     TagRemoved,
 )
-from airy.store.api import Store
+from airy.store.api import StoreQueries
 
 
 class ConversationCommands:
     """Each returns the position of its fact and raises `NotFound` for an unknown conversation."""
 
-    def __init__(self, writer: Writer, store: Store) -> None:
+    def __init__(self, writer: Writer, store: StoreQueries) -> None:
         self._writer = writer
         self._store = store
 
@@ -63,7 +63,7 @@ class ConversationCommands:
         return await known_conversation(self._store, conversation_id)
 
 
-async def known_conversation(store: Store, conversation_id: str, field: str = "conversation_id") -> Conversation:
+async def known_conversation(store: StoreQueries, conversation_id: str, field: str = "conversation_id") -> Conversation:
     view = await store.conversation(conversation_id)
     if view is None:
         raise NotFound(f"there is no conversation {conversation_id}", field=field)

@@ -14,7 +14,7 @@ from airy.commands.writer import Writer
 from airy.errors import Unavailable
 from airy.model.dead_delivery import DeadDelivery
 from airy.queue.api import WebhookQueue
-from airy.store.api import Store
+from airy.store.api import StoreQueries
 from airy.webhooks.dead_letter import dead_letter_record, replay_entry
 
 AT_ONCE_MAX = 100
@@ -28,7 +28,7 @@ class ReplayResult(Struct, frozen=True):
 
 
 class DeadDeliveryCommands:
-    def __init__(self, writer: Writer, store: Store) -> None:
+    def __init__(self, writer: Writer, store: StoreQueries) -> None:
         self._writer = writer
         self._store = store
 

@@ -11,7 +11,7 @@ from airy.model.conversation import Message
 from airy.model.delivery_state import API_STATE
 from airy.model.entity import Channel
 from airy.model.fact import MessageQueued, ResendRequested
-from airy.store.api import Store
+from airy.store.api import StoreQueries
 
 
 class MessageTarget(Struct, frozen=True):
@@ -23,7 +23,7 @@ class MessageTarget(Struct, frozen=True):
 
 
 class MessageCommands:
-    def __init__(self, writer: Writer, store: Store, *, message_ttl_s: float = 900.0) -> None:
+    def __init__(self, writer: Writer, store: StoreQueries, *, message_ttl_s: float = 900.0) -> None:
         self._writer = writer
         self._store = store
         self._ttl_ms = round(message_ttl_s * 1000)

@@ -16,7 +16,7 @@ from airy.model import metadata
 from airy.model.conversation import Conversation, Message
 from airy.model.fact import MetadataChanged
 from airy.model.metadata import Flat
-from airy.store.api import Store
+from airy.store.api import StoreQueries
 
 Subject = Literal["message", "conversation", "channel"]
 PREFIX = "user_data"
@@ -25,7 +25,7 @@ PREFIX = "user_data"
 class MetadataCommands:
     """All keys of one request are one fact: they are set together or not at all."""
 
-    def __init__(self, writer: Writer, store: Store) -> None:
+    def __init__(self, writer: Writer, store: StoreQueries) -> None:
         self._writer = writer
         self._store = store
 

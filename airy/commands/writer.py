@@ -3,7 +3,7 @@
 The log decides between concurrent writes, so nothing is locked: publish, wait for the position, read the outcome.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from airy import topics, trace
 from airy.bus.api import Bus
 from airy.bus.record import Position, ProducerRecord, TopicPartition
+from airy.bus.record_schema import Hold, PartitionHeld
 from airy.bus.topic import Topic
 from airy.clock import Clock, Ids
 from airy.commands.errors import WriteUnconfirmed
@@ -42,9 +43,19 @@ class Written(Struct, Generic[T], frozen=True):
 
 
 class Writer:
+    """`held`: partitions whose writes could not be read back, see `airy.bus.record_schema`."""
+
     def __init__(
-        self, bus: Bus, wait_for_position: WaitForPosition, clock: Clock, ids: Ids, *, within_s: float = 5.0
+        self,
+        bus: Bus,
+        wait_for_position: WaitForPosition,
+        clock: Clock,
+        ids: Ids,
+        *,
+        within_s: float = 5.0,
+        held: Mapping[TopicPartition, Hold] = {},
     ) -> None:
+        self._held = held
         self._bus = bus
         self._wait_for_position = wait_for_position
         self._clock = clock
@@ -62,12 +73,16 @@ class Writer:
         return self._ids.new() if context.key is None else ids.derive("|".join((*scope, context.caller, context.key)))
 
     async def write(self, records: Sequence[ProducerRecord]) -> Position:
-        """The position of the last record. Raises `Unavailable` if nothing may have been written, `WriteUnconfirmed` if
-        everything was.
+        """The position of the last record. Raises `PartitionHeld` if nothing was written, `Unavailable` if it may have
+        been, `WriteUnconfirmed` if everything was.
         """
         return (await self.write_all(records))[-1]
 
     async def write_all(self, records: Sequence[ProducerRecord]) -> Sequence[Position]:
+        for record in records:
+            hold = self._held.get(TopicPartition(record.topic, record.partition)) if self._held else None
+            if hold is not None:
+                raise PartitionHeld(hold)
         traced = trace.headers()
         if traced:
             records = [replace(record, headers=(*record.headers, *traced)) for record in records]

@@ -42,6 +42,7 @@ DESCRIPTIONS = {  # by name without the prefix; a counter starts at 0 with the p
     "log_queries_failed_total": "failed queries of offsets for lag",
     "messages": "listed messages",
     "process_resident_memory_bytes": "resident memory of the process, by its components",
+    "partitions_held": "partitions that are not folded any further: a record is newer than this process; by topic",
     "processes": "known processes of the installation; the same from every API process",
     "processes_stale": "known processes without a heartbeat for three intervals",
     "provider_webhooks_total": "provider webhooks by what the router did with them",

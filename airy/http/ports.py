@@ -15,7 +15,7 @@ from airy.lifecycle import Lifecycle
 from airy.model.fleet import FleetStatus
 from airy.queue.api import WebhookQueue
 from airy.sources.api import Accepted, Denied
-from airy.store.api import Store
+from airy.store.api import StoreQueries
 
 
 class Verifier(Protocol):
@@ -52,7 +52,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     """The ports as one value, passed to every handler."""
 
     commands: Commands
-    store: Store
+    store: StoreQueries
     queue: WebhookQueue
     wait_for_position: WaitForPosition
     health: ProcessHealth

@@ -5,7 +5,7 @@ state; the fold alone turns facts into state. Schemas only grow: new fields have
 retyped.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Raw, Struct
 
@@ -229,3 +229,8 @@ Fact = (
     | HandoverChanged
     | EventNoted
 )
+
+KINDS: dict[type, tuple[str, int]] = {kind: (str(kind.__struct_config__.tag), 1) for kind in get_args(Fact)}
+"""By type: the kind, and its version. Raise a version (`KINDS[…] = kind, 2`) with every change of a fact or its rule
+that older processes would fold to another state: they then hold the partition. A field they may ignore needs none.
+"""

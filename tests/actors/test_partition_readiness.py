@@ -1,6 +1,6 @@
 """Only assigned partitions that the local store has fully folded are ready."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -10,6 +10,7 @@ from airy.actors.partition_readiness import REFRESH_S, PartitionReadiness
 from airy.actors.projector import Projector
 from airy.bus.memory import Faults, MemoryBus
 from airy.bus.record import TopicPartition
+from airy.bus.record_schema import Hold
 from airy.bus.topic import Topic
 from airy.errors import Unavailable
 from airy.store.sqlite import SqliteStore
@@ -53,6 +54,8 @@ async def test_a_store_that_falls_behind_later_makes_its_partitions_unready_with
     positions: dict[TopicPartition, int] = {}
 
     class Stuck:
+        held: Mapping[TopicPartition, Hold] = {}
+
         def positions(self) -> dict[TopicPartition, int]:
             return positions
 

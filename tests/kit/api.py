@@ -41,6 +41,7 @@ from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sources.api import Account
+from airy.store.guarded_queries import GuardedQueries
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
 from tests.kit.builders import START_MS
@@ -169,10 +170,11 @@ async def api_harness(
     sealer = Sealer({"k1": bytes(32)})
     pages = FakePages()
     projector, health, reader = Projector(bus, store), FakeHealth(), BodyReader()
-    writer = Writer(bus, projector.wait_for_position, clock, ids, within_s=wait_s)
+    writer = Writer(bus, projector.wait_for_position, clock, ids, within_s=wait_s, held=projector.held)
+    queries = GuardedQueries(store, projector.held)
     api = ApiContext(
-        commands=Commands(writer, store, sealer, pages),
-        store=store,
+        commands=Commands(writer, queries, sealer, pages),
+        store=queries,
         queue=queue,
         wait_for_position=projector.wait_for_position,
         health=health,

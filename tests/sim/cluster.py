@@ -97,7 +97,8 @@ class SimulatedNode:
         self.random = Random(f"node {number} of {cluster.seed}")
         self.clock = SkewedClock(cluster.clock, self.random.randint(-SKEW_MS_MAX, SKEW_MS_MAX))
         self.ids = RandomIds(Random(f"ids of {number} of {cluster.seed}"))
-        self.store = SqliteStore(":memory:")
+        self.schemas = topics.SCHEMAS  # the kinds and versions of records its processes know
+        self.store = SqliteStore(":memory:", schemas=self.schemas)
         self.switch = FaultSwitch(self.random)
         self.scope = anyio.CancelScope()
         self.process: ClusterProcessRun | None = None
@@ -148,7 +149,7 @@ class SimulatedNode:
     async def lose_store(self) -> None:
         """Call between two runs of the process."""
         await self.store.close()
-        self.store = SqliteStore(":memory:")
+        self.store = SqliteStore(":memory:", schemas=self.schemas)
         await self.store.open()
 
     @property
@@ -251,11 +252,15 @@ class ClusterSimulation(Simulation):
                 traffic.start_soon(self.traffic.run)
                 await self._disrupt()
                 await self.traffic.finished.wait()
+                await self._after_traffic()
                 await self._heal_and_settle()
                 traffic.cancel_scope.cancel()
             await self._stop(running)
         for membership in self.abandoned_memberships:
             await membership.__aexit__(None, None, None)
+
+    async def _after_traffic(self) -> None:
+        """What happens between traffic and the wait for quiescence."""
 
     async def _stop(self, running: anyio.abc.TaskGroup) -> None:
         self.stopping = True

@@ -7,16 +7,18 @@ folded again record by record, each in a savepoint, so that the failing record i
 
 # ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import apsw
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from airy import topics
 from airy.bus.record import Position, Record, TopicPartition
+from airy.bus.record_schema import RecordSchema
 from airy.errors import Refused
 from airy.model.change import Change, ChangeKind
 from airy.model.change_builder import entity_change
@@ -24,6 +26,7 @@ from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
 from airy.store.api import Applied, LastApplied
+from airy.store.holds import PartitionHolds
 from airy.store.sqlite import dead_deliveries, error_translation, outbox
 from airy.store.sqlite.id_encoding import encode_id
 from airy.store.sqlite.schema import COUNTERS, LISTED, NO_CHANNEL, TOPIC_INDEX
@@ -207,8 +210,9 @@ def _fold_each(connection: apsw.Connection, counters: Counters, records: Sequenc
 class Projection:
     """Owns the writing connection. Its properties are as of the last commit."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, schemas: Mapping[str, RecordSchema]) -> None:
         self._connection = connection
+        self._holds = PartitionHolds(schemas)
         self._positions = {
             TopicPartition(topics.FOLDED[topic].name, partition): offset
             for topic, partition, offset in connection.execute('SELECT topic, "partition", next FROM offsets')
@@ -244,14 +248,17 @@ class Projection:
 
     def apply(self, records: Sequence[Record]) -> Applied:
         unapplied, offsets = self._unapplied(records)
-        if not unapplied:
-            return Applied(0, 0, [])
+        applied = self._fold(unapplied, offsets) if unapplied else Applied(0, 0, [])
+        held = self._holds.current()
+        return replace(applied, held=held) if held else applied
+
+    def _fold(self, records: list[Record], offsets: dict[TopicPartition, int]) -> Applied:
         try:
-            return self._transaction(unapplied, offsets, _fold_batch)
+            return self._transaction(records, offsets, _fold_batch)
         except error_translation.ENGINE:
             raise
         except Exception:  # noqa: BLE001 - folding record by record finds the one that fails
-            return self._transaction(unapplied, offsets, _fold_each)
+            return self._transaction(records, offsets, _fold_each)
 
     def prune(self, tp: TopicPartition, below: int, groups_max: int) -> tuple[int, bool]:
         """Delete changes of facts below `below`; returns how many, and whether there may be more."""
@@ -290,7 +297,7 @@ class Projection:
                     message = f"{record.topic} is not a folded topic; they are {', '.join(TOPIC_INDEX)}"
                     raise ValueError(message)
                 known = self._positions.get(tp, 0)
-            if record.offset >= known:
+            if record.offset >= known and self._holds.passes(record):
                 unapplied.append(record)
                 offsets[tp] = record.offset + 1
         return unapplied, offsets

@@ -16,6 +16,7 @@ import apsw
 
 from airy import topics
 from airy.bus.record import Record, TopicPartition
+from airy.bus.record_schema import RecordSchema
 from airy.errors import Refused, Unavailable
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
@@ -37,9 +38,10 @@ IN_MEMORY = ":memory:"
 
 
 class SqliteStore:
-    """`path`: a file, created if it is missing; or ":memory:"."""
+    """`path`: a file, created if it is missing; or ":memory:". `schemas`: the kinds and versions of records to read."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, schemas: Mapping[str, RecordSchema] = topics.SCHEMAS) -> None:
+        self._schemas = schemas
         self._file = StoreFile(None if str(path) == IN_MEMORY else Path(path))
         self._errors = ErrorTranslation()
         self._projection: Projection | None = None
@@ -59,10 +61,10 @@ class SqliteStore:
 
     def _start(self) -> None:
         try:
-            self._projection = Projection(self._file.write)
+            self._projection = Projection(self._file.write, self._schemas)
         except DAMAGED as error:
             self._file.rebuild(f"the file is damaged: {error}")
-            self._projection = Projection(self._file.write)
+            self._projection = Projection(self._file.write, self._schemas)
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -95,7 +97,7 @@ class SqliteStore:
             with self._errors:
                 self._projection = None
                 self._file.rebuild("the file is damaged" if self._errors.damaged else "requested")
-                self._projection = Projection(self._file.write)
+                self._projection = Projection(self._file.write, self._schemas)
             self._errors.damaged = False
 
     async def digest(self, *, changes: bool = False) -> str:

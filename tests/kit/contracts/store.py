@@ -1,4 +1,4 @@
-"""The contract of every store, R-1 to R-5. A test class of an engine inherits it and defines `opened`.
+"""The contract of every store, R-1 to R-6. A test class of an engine inherits it and defines `opened`.
 
 It uses the port only.
 """
@@ -8,7 +8,10 @@ from tests.kit.contracts.store_asking import AskingContract
 from tests.kit.contracts.store_dead_deliveries import DeadDeliveriesContract
 from tests.kit.contracts.store_filtering import FilteringContract
 from tests.kit.contracts.store_folding import FoldingContract
+from tests.kit.contracts.store_holding import HoldingContract
 
 
-class StoreContract(FoldingContract, ActingContract, AskingContract, FilteringContract, DeadDeliveriesContract):
+class StoreContract(
+    FoldingContract, HoldingContract, ActingContract, AskingContract, FilteringContract, DeadDeliveriesContract
+):
     """The whole contract."""

@@ -1,0 +1,96 @@
+"""Queries that fail instead of returning stale results: a held partition is behind, and stays behind."""
+
+from collections.abc import Mapping
+
+from airy import topics
+from airy.bus.record import TopicPartition
+from airy.bus.record_schema import Hold
+from airy.model.conversation import Message
+from airy.model.dead_delivery import DeadDelivery
+from airy.model.entity import Channel, Tag, Template, Webhook
+from airy.store.api import ConversationView, Page, StoreQueries
+from airy.store.holds import check_not_held
+
+
+class GuardedQueries:
+    """`StoreQueries` over `store`. Raises `PartitionHeld` where the result depends on a partition of `held`, which is a
+    live view: where an id is unknown, the unread records may contain it.
+    """
+
+    def __init__(self, store: StoreQueries, held: Mapping[TopicPartition, Hold]) -> None:
+        self._store = store
+        self._held = held
+
+    async def accepted(self, conversation_id: str, fact_id: str) -> bool:
+        check_not_held(self._held, topics.EVENTS, conversation_id)
+        return await self._store.accepted(conversation_id, fact_id)
+
+    async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]:
+        check_not_held(self._held, topics.CHANNELS)
+        return await self._store.channels(source=source, connected_only=connected_only)
+
+    async def channel(self, channel_id: str) -> Channel | None:
+        check_not_held(self._held, topics.CHANNELS, channel_id)
+        return await self._store.channel(channel_id)
+
+    async def conversation(self, conversation_id: str) -> ConversationView | None:
+        check_not_held(self._held, topics.EVENTS, conversation_id)
+        view = await self._store.conversation(conversation_id)
+        check_not_held(self._held, topics.CHANNELS, view.channel.id if view else None)
+        return view
+
+    async def conversations(self, *, filters: str | None, cursor: str | None, page_size: int) -> Page:
+        check_not_held(self._held, topics.EVENTS)
+        check_not_held(self._held, topics.CHANNELS)
+        return await self._store.conversations(filters=filters, cursor=cursor, page_size=page_size)
+
+    async def message(self, message_id: str) -> Message | None:
+        message = await self._store.message(message_id)
+        check_not_held(self._held, topics.EVENTS, message.conversation_id if message else None)
+        return message
+
+    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int) -> Page:
+        check_not_held(self._held, topics.EVENTS, conversation_id)
+        return await self._store.messages(conversation_id, cursor=cursor, page_size=page_size)
+
+    async def tags(self) -> list[Tag]:
+        check_not_held(self._held, topics.TAGS)
+        return await self._store.tags()
+
+    async def tag(self, tag_id: str) -> Tag | None:
+        check_not_held(self._held, topics.TAGS, tag_id)
+        return await self._store.tag(tag_id)
+
+    async def templates(self, source: str) -> list[Template]:
+        check_not_held(self._held, topics.TEMPLATES)
+        return await self._store.templates(source)
+
+    async def template(self, template_id: str) -> Template | None:
+        check_not_held(self._held, topics.TEMPLATES, template_id)
+        return await self._store.template(template_id)
+
+    async def webhooks(self) -> list[Webhook]:
+        check_not_held(self._held, topics.WEBHOOKS)
+        return await self._store.webhooks()
+
+    async def webhook(self, webhook_id: str) -> Webhook | None:
+        check_not_held(self._held, topics.WEBHOOKS, webhook_id)
+        return await self._store.webhook(webhook_id)
+
+    async def dead_deliveries(self, *, webhook_id: str | None = None, cursor: str | None, page_size: int) -> Page:
+        check_not_held(self._held, topics.DEAD_DELIVERIES)
+        return await self._store.dead_deliveries(webhook_id=webhook_id, cursor=cursor, page_size=page_size)
+
+    async def dead_deliveries_of(self, delivery_id: str) -> list[DeadDelivery]:
+        check_not_held(self._held, topics.DEAD_DELIVERIES)
+        return await self._store.dead_deliveries_of(delivery_id)
+
+    async def pending_replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        check_not_held(self._held, topics.DEAD_DELIVERIES)
+        return await self._store.pending_replays(after=after, replays_max=replays_max)
+
+    async def expired_dead_deliveries(self, *, keep_max: int, before_ms: int, deliveries_max: int) -> list[str]:
+        check_not_held(self._held, topics.DEAD_DELIVERIES)
+        return await self._store.expired_dead_deliveries(
+            keep_max=keep_max, before_ms=before_ms, deliveries_max=deliveries_max
+        )
