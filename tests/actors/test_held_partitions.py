@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from airy import topics
 from airy.actors.partition_readiness import PartitionReadiness
 from airy.actors.projector import Projector
+from airy.actors.router import Router
 from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers
 from airy.bus.record import Position, ProducerRecord, TopicPartition
@@ -175,3 +176,18 @@ async def test_webhooks_of_a_held_partition_are_not_read() -> None:
                 await read()
         other = next(name for name in map(str, range(99)) if topics.WEBHOOKS.partition(name) != position.partition)
         assert await subscribers.webhook(other) is None
+
+
+async def test_the_router_stops_while_a_channel_is_not_readable() -> None:
+    """With an old table it would park the events of a channel that exists, or route those of one that does not."""
+    harness = Harness()
+    raw = topics.source_events("facebook")
+    async with harness.open(router=lambda: Router(harness.bus, harness.source)):
+        await published(harness, newer(topics.CHANNELS.record(harness.channel.id, harness.channel), "channel", 2))
+        await anyio.sleep(5)
+        await published(harness, raw.record("account", b'{"object":"page","entry":[]}'))
+        await anyio.sleep(60)
+
+        written_to = [topics.EVENTS, topics.parked_events("facebook"), topics.dead_letters(raw.name)]
+        assert await harness.bus.end_offsets(written_to) == await harness.bus.beginning_offsets(written_to)
+        assert not any((await harness.bus.committed("sources.facebook.router", [raw])).values())

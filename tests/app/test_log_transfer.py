@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.app.log_transfer.exporter import ORDER, export_log
-from airy.app.log_transfer.fold_digest import fold_archive
+from airy.app.log_transfer.fold_digest import fold_archive, fold_log
 from airy.app.log_transfer.group_offsets import GROUPS, commit
 from airy.app.log_transfer.ordinals import Offsets, Ordinals, subscription_starts, with_converted_starts
 from airy.bus.log_archive import ArchiveDamaged
 from airy.bus.memory import Faults, MemoryBus, RetentionSettings, open_journal
 from airy.bus.record import TopicPartition
+from airy.bus.record_schema import PartitionHeld
 from airy.bus.topic import Topic
 from airy.clock import LoopClock
 from airy.errors import Refused, Unavailable
@@ -361,3 +362,13 @@ def test_webhooks_are_the_last_topic() -> None:
     known: list[Topic[object]] = [topic for topic in topics.ALL if topic is not topics.COMPONENTS]
     assert sorted(topic.name for topic in ORDER) == sorted(topic.name for topic in known)
     assert ORDER[-1] is topics.WEBHOOKS
+
+
+async def test_a_log_with_records_of_a_newer_version_has_no_digest() -> None:
+    fact = Chat().received("a")
+    record = topics.EVENTS.record(fact.conversation_id, fact)
+    async with running(memory()) as bus:
+        await bus.publish([replace(record, headers=(("kind", b"message.pinned"), ("v", b"1")))])
+
+        with pytest.raises(PartitionHeld, match="upgrade it"):
+            await fold_log(bus)

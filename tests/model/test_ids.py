@@ -69,9 +69,7 @@ def test_every_id_is_a_canonical_version_5_uuid(namespace: str, name: str) -> No
 
 
 def test_change_ids_differ_by_conversation_fact_and_index() -> None:
-    made = {
-        ids.change_id(conversation, fact, nth) for conversation in "ab" for fact in ("1", "11") for nth in (0, 1)
-    }
+    made = {ids.change_id(conversation, fact, nth) for conversation in "ab" for fact in ("1", "11") for nth in (0, 1)}
     assert len(made) == 8
 
 

@@ -14,6 +14,7 @@ from airy.app.log_transfer.read_partitions import read_partitions
 from airy.bus.api import Bus
 from airy.bus.log_archive import ByteSource, RecordBlock, read_archive
 from airy.bus.record import Record
+from airy.bus.record_schema import PartitionHeld
 from airy.store.sqlite import SqliteStore
 
 WAL_PAGES_MAX = 16_384  # 64 MiB
@@ -29,7 +30,7 @@ class FoldDigest(Struct, frozen=True):
 
 
 async def fold_log(bus: Bus, *, on_progress: OnProgress = no_progress) -> FoldDigest:
-    """From the first record to the present end. Writes nothing, not even dead letters."""
+    """From the first record to the present end. Writes nothing, not even dead letters. Raises `PartitionHeld`."""
     starts, ends = await bus.beginning_offsets(topics.FOLDED), await bus.end_offsets(topics.FOLDED)
     async with _temporary_fold() as fold, aclosing(read_partitions(bus, starts, ends)) as batches:
         async for records in batches:
@@ -61,7 +62,10 @@ class _TemporaryFold:
 
     async def add(self, records: list[Record], on_progress: OnProgress) -> None:
         if records:
-            self._unreadable += len((await self._store.apply(records)).unprocessable)
+            applied = await self._store.apply(records)
+            if applied.held:  # the digest would leave out everything from here on
+                raise PartitionHeld(next(iter(applied.held.values())))
+            self._unreadable += len(applied.unprocessable)
             on_progress(records[-1].topic, len(records))
             if self._store.wal_pages >= WAL_PAGES_MAX:
                 await self._store.checkpoint()
