@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 from bench_store import CHANNELS, Traffic, chunks
@@ -22,13 +23,13 @@ from airy.bus.record import Record
 from airy.model import ids
 from airy.model.fact import ConversationRead, Fact, MetadataChanged, StateChanged, TagAdded
 from airy.model.metadata import value
-from airy.store import SqliteStore
 from airy.store.api import Page
+from airy.store.sqlite import SqliteStore
 
 TAG = ids.derive("tag", "Urgent")
 NAMES = ("Grace Hopper", "Ada Lovelace", "Ines Kuhn", "Jörg Hägg")
 
-Query = Callable[[SqliteStore], Awaitable[Page]]
+Query = Callable[[SqliteStore], Awaitable[Page[Any]]]
 
 
 def listing(filters: str | None, cursor: str | None = None) -> Query:

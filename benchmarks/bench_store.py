@@ -26,7 +26,7 @@ from airy.bus.record import ProducerRecord, Record
 from airy.model import ids
 from airy.model.entity import Channel
 from airy.model.fact import MessageReceived
-from airy.store import SqliteStore
+from airy.store.sqlite import SqliteStore
 
 BATCH = 100
 CHANNELS = 20

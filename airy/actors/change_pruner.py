@@ -5,7 +5,7 @@ import anyio
 from airy import topics
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
-from airy.store.api import Store
+from airy.store.api import PrunableChanges
 
 
 class ChangePruner:
@@ -13,7 +13,7 @@ class ChangePruner:
     pruned.
     """
 
-    def __init__(self, bus: Bus, store: Store, readers: tuple[str, ...], *, period_s: float = 5.0) -> None:
+    def __init__(self, bus: Bus, store: PrunableChanges, readers: tuple[str, ...], *, period_s: float = 5.0) -> None:
         self._bus = bus
         self._store = store
         self._readers = readers

@@ -4,27 +4,18 @@ Starts with the fold, because a rebuild writes most at the beginning. Runs perio
 large: an unbounded WAL would force the fold to checkpoint inline.
 """
 
-from typing import Protocol
-
 import anyio
 
 from airy.actors.runtime import Context
+from airy.store.api import Checkpoints
 
 PERIOD_S = 5.0
 CHECK_S = 0.25
 WAL_PAGES_MAX = 16_384  # 64 MiB: half a second of a rebuild
 
 
-class CheckpointableStore(Protocol):
-    """A store that is kept in a file."""
-
-    @property
-    def wal_pages(self) -> int: ...
-    async def checkpoint(self) -> None: ...
-
-
 class Checkpointer:
-    def __init__(self, store: CheckpointableStore) -> None:
+    def __init__(self, store: Checkpoints) -> None:
         self._store = store
 
     async def run(self, ctx: Context) -> None:

@@ -46,13 +46,6 @@ class DeadDeliveryStore(Protocol):
     async def expired_dead_deliveries(self, *, keep_max: int, before_ms: int, deliveries_max: int) -> list[str]: ...
 
 
-class LegacyDeadLetters(Protocol):
-    """Dead deliveries that an earlier version kept in the queue."""
-
-    async def read_oldest(self, dead_max: int) -> list[tuple[int, DeadDelivery]]: ...
-    async def delete_through(self, number: int) -> None: ...
-
-
 def _replay_order(dead: DeadDelivery) -> tuple[int, int]:
     """By request, then by change, which keeps the order of a lane."""
     return dead.replay_requested_at_ms or 0, dead.at_ms
@@ -70,7 +63,7 @@ class _RecordBatch:
 
 
 class DeadDeliveries:
-    """`legacy`, where given, is moved to the log."""
+    """Dead letters that the queue still keeps from an earlier version are moved to the log."""
 
     def __init__(
         self,
@@ -78,14 +71,12 @@ class DeadDeliveries:
         store: DeadDeliveryStore,
         progress: FoldProgress,
         queue: WebhookQueue,
-        *,
-        legacy: LegacyDeadLetters | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._progress = progress
         self._queue = queue
-        self._legacy = legacy
+        self._legacy = queue.legacy_dead_letters
         self._gathering: _RecordBatch | None = None
         self._writing = anyio.Lock()
         self._to_delete: dict[str, None] = {}  # ids of records, in order

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from airy.actors.attempt_log import AttemptLog
-from airy.actors.dead_deliveries import DeadDeliveries, DeadDeliveryStore, LegacyDeadLetters
+from airy.actors.dead_deliveries import DeadDeliveries, DeadDeliveryStore
 from airy.actors.delivery import DeliveryExecutor, DeliveryMetrics, DeliveryTimeouts, DisableCallback
 from airy.actors.fold_progress import FoldProgress
 from airy.actors.runtime import Context
@@ -71,7 +71,6 @@ class Dispatcher:
         sealer: Sealer,
         disable_webhook: DisableCallback,
         wait_for_arrival: ArrivalWait = anyio.sleep,
-        legacy_dead_letters: LegacyDeadLetters | None = None,
         limits: DispatcherLimits | None = None,
         timeouts: DeliveryTimeouts | None = None,
         metrics: DeliveryMetrics | None = None,
@@ -84,7 +83,7 @@ class Dispatcher:
         self._lease_ms = round((timeouts.total_s + LEASE_SPARE_S) * 1000)
         self._subscribers = Subscribers(bus, store, progress)
         self._attempts = AttemptLog(bus)
-        self._dead_deliveries = DeadDeliveries(bus, store, progress, queue, legacy=legacy_dead_letters)
+        self._dead_deliveries = DeadDeliveries(bus, store, progress, queue)
         self._executor = DeliveryExecutor(
             queue,
             http,

@@ -22,7 +22,7 @@ from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.record_schema import Hold, PartitionHeld
 from airy.bus.topic import Topic
 from airy.errors import Unavailable
-from airy.store.api import Store
+from airy.store.api import FoldingStore
 
 OUT_OF_RANGE_RETRIES_MAX = 3
 OUT_OF_RANGE_RETRY_S = 1.0
@@ -31,7 +31,7 @@ OUT_OF_RANGE_RETRY_S = 1.0
 class Projector:
     """The waits may be called from any task of the process, also across restarts of `run`."""
 
-    def __init__(self, bus: Bus, store: Store, *, records_max: int = 256, idle_s: float = 5.0) -> None:
+    def __init__(self, bus: Bus, store: FoldingStore, *, records_max: int = 256, idle_s: float = 5.0) -> None:
         self._bus = bus
         self._store = store
         self._records_max = records_max

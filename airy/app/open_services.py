@@ -19,7 +19,7 @@ from airy.errors import Refused
 from airy.http_client_aiohttp import AiohttpClient
 from airy.queue.redis import RedisQueue
 from airy.queue.sqlite import SqliteQueue
-from airy.store.sqlite import SqliteStore
+from airy.store.factory import create_store
 
 WEBHOOK_COMPONENTS = frozenset({"webhook-publisher", "webhook-consumer"})
 
@@ -32,7 +32,7 @@ async def open_services(
     _check_queue(config)
     async with AsyncExitStack() as held:
         bus, store_path = await _open_log(config, running, clock, held, ephemeral=ephemeral)
-        store = SqliteStore(store_path or ":memory:")
+        store = create_store(store_path)
         await store.open()
         held.push_async_callback(store.close)
         queue = await _open_queue(config, held, durable=store_path is not None)
@@ -46,7 +46,6 @@ async def open_services(
             provider_http=await held.enter_async_context(AiohttpClient(UNRESTRICTED)),
             webhook_http=await held.enter_async_context(AiohttpClient(webhook_egress_policy(config))),
             wait_for_arrival=queue.wait_for_arrival,
-            file_store=store if store_path else None,
         )
         yield build_services(config, ports)
 

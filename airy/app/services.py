@@ -11,7 +11,6 @@ import anyio
 from msgspec import Struct, field
 
 from airy import topics
-from airy.actors.checkpointer import CheckpointableStore
 from airy.actors.delivery import DeliveryMetrics
 from airy.actors.lag_monitor import LagMonitor
 from airy.actors.process_registry import ProcessRegistry
@@ -42,7 +41,6 @@ class Ports(Struct, kw_only=True):
     provider_http: HttpClient  # to providers: addresses from the configuration
     webhook_http: HttpClient  # to webhook endpoints: addresses from API callers, restricted by `EgressPolicy`
     wait_for_arrival: Callable[[float], Awaitable[None]] = anyio.sleep  # returns when the queue has new jobs, or later
-    file_store: CheckpointableStore | None = None  # `store` again, when it is kept in a file
 
 
 class ProcessCounters(Struct):

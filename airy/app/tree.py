@@ -25,11 +25,9 @@ from airy.actors.router import Router
 from airy.actors.runtime import Actor, Child, Context, Supervision
 from airy.app.services import Services
 from airy.app.tree_status import REGISTRY_COMPONENT
-from airy.queue.sqlite import SqliteQueue
 from airy.sources.api import Source
 
 CHECK_S = 1.0
-REMOTE_CLAIM_INTERVAL_S = 0.01  # between claims from a queue behind a network
 
 
 def build_tree(
@@ -50,8 +48,8 @@ def build_tree(
         Child(name="bus", start=lambda: _Bus(services), drain_s=5.0, stall_s=math.inf),
         Child(name="store", start=lambda: _Store(services), drain_s=0.0),
     ]
-    if (file_store := services.ports.file_store) is not None:
-        children.append(Child(name="checkpointer", start=lambda: Checkpointer(file_store), drain_s=0.0))
+    if (checkpoints := services.ports.store.checkpoints) is not None:
+        children.append(Child(name="checkpointer", start=lambda: Checkpointer(checkpoints), drain_s=0.0))
     if http_server is not None:
         children.append(Child(name="http", start=http_server, drain_s=20.0, stall_s=math.inf))
     if read_status is not None:
@@ -156,7 +154,6 @@ def _source(services: Services, source: Source) -> Supervision:
 
 def _webhooks(services: Services, running: Collection[str]) -> list[Child | Supervision]:
     ports, consumer = services.ports, services.config.components.webhook_consumer
-    embedded = ports.queue if isinstance(ports.queue, SqliteQueue) else None
 
     def publisher() -> Publisher:
         return Publisher(
@@ -179,11 +176,10 @@ def _webhooks(services: Services, running: Collection[str]) -> list[Child | Supe
             sealer=ports.sealer,
             disable_webhook=services.commands.webhooks.disable_webhook,
             wait_for_arrival=ports.wait_for_arrival,
-            legacy_dead_letters=embedded.legacy_dead_letters if embedded else None,
             limits=DispatcherLimits(
                 in_flight_max=consumer.in_flight_max,
                 per_webhook_max=consumer.per_webhook_max,
-                claim_interval_s=0.0 if embedded else REMOTE_CLAIM_INTERVAL_S,
+                claim_interval_s=ports.queue.claim_interval_s,
             ),
             timeouts=DeliveryTimeouts(total_s=consumer.timeout_s),
             metrics=services.counters.deliveries,

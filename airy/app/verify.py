@@ -17,7 +17,8 @@ from airy.bus.record import Position, TopicPartition
 from airy.clock import SystemClock
 from airy.config import Config
 from airy.file_lock import InUse
-from airy.store.sqlite import SqliteStore
+from airy.store.api import FoldingStore
+from airy.store.factory import create_store
 
 SAME = 0
 DIFFERENT = 70
@@ -31,7 +32,7 @@ async def verify(config: Config) -> int:
     """
     async with open_log(config, reading=True) as bus:
         with tempfile.TemporaryDirectory(prefix="airy-verify-") as directory:
-            fresh = SqliteStore(Path(directory) / "store.db")
+            fresh = create_store(Path(directory) / "store.db")
             await fresh.open()
             await fold_all(bus, fresh)
             expected, counts = await fresh.digest(), await fresh.counts()
@@ -47,7 +48,7 @@ async def _verify_store(bus: Bus, path: Path, expected: str) -> tuple[str, bool]
     """The verdict on a store, as text and as a flag."""
     try:
         with files.locked(path):
-            store = SqliteStore(path)
+            store = create_store(path)
             await store.open()
             await fold_all(bus, store)
             found = await store.digest()
@@ -62,7 +63,7 @@ async def _verify_store(bus: Bus, path: Path, expected: str) -> tuple[str, bool]
     )
 
 
-async def fold_all(bus: Bus, store: SqliteStore) -> None:
+async def fold_all(bus: Bus, store: FoldingStore) -> None:
     """Fold into `store` everything the log holds now."""
     ends = await bus.end_offsets(topics.FOLDED)
     projector = Projector(bus, store, records_max=1_000)

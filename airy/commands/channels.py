@@ -17,7 +17,7 @@ from airy.model.entity import Channel
 from airy.seal import Sealer, seal_context
 from airy.secret import Secret
 from airy.sources.api import Account
-from airy.store.api import StoreQueries
+from airy.store.api import EntityReader
 
 FACEBOOK = "facebook"
 
@@ -43,7 +43,7 @@ class ProviderAccounts(Protocol):
 
 
 class ChannelCommands:
-    def __init__(self, writer: Writer, store: StoreQueries, sealer: Sealer, facebook: ProviderAccounts) -> None:
+    def __init__(self, writer: Writer, store: EntityReader, sealer: Sealer, facebook: ProviderAccounts) -> None:
         self._writer = writer
         self._store = store
         self._sealer = sealer

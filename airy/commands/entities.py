@@ -8,11 +8,11 @@ from airy.bus.record import Position
 from airy.commands.errors import Conflict, NotFound
 from airy.commands.writer import RequestContext, Writer, Written
 from airy.model.entity import Color, Tag, Template
-from airy.store.api import StoreQueries
+from airy.store.api import EntityReader
 
 
 class TagCommands:
-    def __init__(self, writer: Writer, store: StoreQueries) -> None:
+    def __init__(self, writer: Writer, store: EntityReader) -> None:
         self._writer = writer
         self._store = store
 
@@ -53,7 +53,7 @@ class TagCommands:
 
 
 class TemplateCommands:
-    def __init__(self, writer: Writer, store: StoreQueries) -> None:
+    def __init__(self, writer: Writer, store: EntityReader) -> None:
         self._writer = writer
         self._store = store
 

@@ -16,7 +16,7 @@ from airy.errors import Refused
 from airy.model.entity import Webhook, WebhookStatus
 from airy.seal import Sealer, seal_context
 from airy.secret import MASK, Secret
-from airy.store.api import StoreQueries
+from airy.store.api import EntityReader
 from airy.webhooks.matching import check_events, subscription_start
 from airy.webhooks.request import check_headers
 from airy.webhooks.signing import secret_text
@@ -45,7 +45,7 @@ class WebhookCommands:
     def __init__(
         self,
         writer: Writer,
-        store: StoreQueries,
+        store: EntityReader,
         sealer: Sealer,
         *,
         egress_policy: EgressPolicy = UNRESTRICTED,

@@ -1,7 +1,5 @@
 """`/conversations.*`"""
 
-from typing import cast
-
 from msgspec import Struct
 
 from airy.commands import NotFound
@@ -53,7 +51,7 @@ async def list_(api: ApiContext, request: ActionRequest[ListConversations]) -> R
     )
     if body.page_size == 0:  # only the count is wanted
         page = Page(items=[], previous_cursor=None, next_cursor=None, total=page.total)
-    return Reply(page_body(page, [_render(cast("ConversationView", item)) for item in page.items]))
+    return Reply(page_body(page, [_render(item) for item in page.items]))
 
 
 @action("/conversations.info", permission=Permission.READ, body=ConversationReference, returns=ConversationSchema)

@@ -1,7 +1,5 @@
 """`/messages.*`"""
 
-from typing import cast
-
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -13,7 +11,6 @@ from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Json, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import MessageSchema, PageSchema
-from airy.model.conversation import Message
 from airy.model.render import render_message
 from airy.store.cursors import page_size
 
@@ -47,7 +44,7 @@ async def list_(api: ApiContext, request: ActionRequest[ListMessages]) -> Reply:
         body.conversation_id, cursor=body.cursor or None, page_size=page_size(body.page_size)
     )
     read = view.conversation.read_sequence
-    return Reply(page_body(page, [render_message(cast("Message", item), read_sequence=read) for item in page.items]))
+    return Reply(page_body(page, [render_message(item, read_sequence=read) for item in page.items]))
 
 
 @action("/messages.send", permission=Permission.WRITE, body=SendMessage, returns=MessageSchema)

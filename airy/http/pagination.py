@@ -1,9 +1,11 @@
 """The response body of every paginated list."""
 
+from typing import Any
+
 from airy.store.api import Page
 
 
-def page_body(page: Page, data: list[dict[str, object]]) -> dict[str, object]:
+def page_body(page: Page[Any], data: list[dict[str, object]]) -> dict[str, object]:
     pagination: dict[str, object] = {
         "previous_cursor": page.previous_cursor,
         "next_cursor": page.next_cursor,

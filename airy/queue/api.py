@@ -19,6 +19,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from airy.errors import AiryError, Unavailable
+from airy.model.dead_delivery import DeadDelivery
 
 EntryId = tuple[int, int]  # (offset, nth)
 NO_ENTRY: EntryId = (-1, -1)
@@ -87,7 +88,24 @@ class QueueFull(Unavailable):
     """The queue holds as much as it may."""
 
 
+class LegacyDeadLetters(Protocol):
+    """Dead deliveries that an earlier version kept in the queue. Each has a number that grows."""
+
+    async def read_oldest(self, dead_max: int) -> list[tuple[int, DeadDelivery]]: ...
+    async def delete_through(self, number: int) -> None: ...
+
+
 class WebhookQueue(Protocol):
+    @property
+    def claim_interval_s(self) -> float:
+        """The least time between two claims: where a claim has a fixed cost, few large ones are cheaper."""
+        ...
+
+    @property
+    def legacy_dead_letters(self) -> LegacyDeadLetters | None:
+        """None: the backend never kept any."""
+        ...
+
     async def open(self) -> None: ...
     async def close(self) -> None: ...
     async def last(self, shard: Shard) -> EntryId: ...

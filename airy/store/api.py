@@ -10,7 +10,7 @@ R-6  A record of a kind or version that this process does not know is not skippe
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -25,14 +25,14 @@ T = TypeVar("T")
 WorkKind = Literal["send", "profile"]
 
 
-class Page(Struct, frozen=True):
+class Page(Struct, Generic[T], frozen=True):
     """`total` is the number of all matches. Cursors are opaque; None: no such page.
 
     `complete` is False when a filter without an index reached the cap on scanned rows: `total` is the count up to
     there, and a page shorter than requested continues at its `next_cursor`.
     """
 
-    items: list[object]
+    items: list[T]
     previous_cursor: str | None
     next_cursor: str | None
     total: int
@@ -87,57 +87,14 @@ class Applied(Struct, frozen=True):
     held: Mapping[TopicPartition, Hold] = {}  # R-6: all partitions that are held now
 
 
-class StoreQueries(Protocol):
-    """What the API reads."""
-
-    async def accepted(self, conversation_id: str, fact_id: str) -> bool: ...
-
-    async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]: ...
-    async def channel(self, channel_id: str) -> Channel | None: ...
-    async def conversation(self, conversation_id: str) -> ConversationView | None: ...
-    async def conversations(self, *, filters: str | None, cursor: str | None, page_size: int) -> Page:
-        """Newest activity first; items are ConversationView. Bad filters or cursor raise `Refused` with its field."""
-        ...
-
-    async def message(self, message_id: str) -> Message | None: ...
-    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int) -> Page:
-        """Newest first by (sent_at, id); items are Message; deleted ones are left out."""
-        ...
-
-    async def tags(self) -> list[Tag]: ...
-    async def tag(self, tag_id: str) -> Tag | None: ...
-    async def templates(self, source: str) -> list[Template]: ...
-    async def template(self, template_id: str) -> Template | None: ...
-    async def webhooks(self) -> list[Webhook]: ...
-    async def webhook(self, webhook_id: str) -> Webhook | None: ...
-    async def dead_deliveries(self, *, webhook_id: str | None = None, cursor: str | None, page_size: int) -> Page:
-        """Dead deliveries without a pending replay, newest first; items are DeadDelivery.
-
-        One per delivery: its newest record. A bad cursor raises `Refused`.
-        """
-        ...
-
-    async def dead_deliveries_of(self, delivery_id: str) -> list[DeadDelivery]:
-        """All records of one delivery, newest first; the newest is its state."""
-        ...
-
-    async def pending_replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
-        """Dead deliveries with a replay request that is not fulfilled, after `after`, by (requested at, id)."""
-        ...
-
-    async def expired_dead_deliveries(self, *, keep_max: int, before_ms: int, deliveries_max: int) -> list[str]:
-        """Ids of records past retention: older than `before_ms`, or beyond the newest `keep_max`; oldest first."""
-        ...
-
-
-class Store(StoreQueries, Protocol):
-    async def open(self) -> None: ...
-    async def close(self) -> None: ...
-
-    # --- folding
+class FoldedPositions(Protocol):
     async def positions(self) -> dict[TopicPartition, int]:
         """The next offset to apply, per partition of FOLDED; a missing partition starts at the beginning."""
         ...
+
+
+class FoldingStore(FoldedPositions, Protocol):
+    """For the owner of the fold: the only part that changes rows or deletes them."""
 
     async def last_applied(self) -> LastApplied | None:
         """None: no record of EVENTS was applied."""
@@ -148,26 +105,25 @@ class Store(StoreQueries, Protocol):
         ...
 
     async def wipe(self) -> None: ...
-    async def digest(self, *, changes: bool = False) -> str:
-        """A hash over the whole read model, independent of engine, batch sizes and partition interleaving.
 
-        With `changes`, also over the ids and bodies of changes that were not pruned.
-        """
-        ...
 
-    # --- changes and pending work
+class ChangeReader(Protocol):
     async def changes(self, tp: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[StoredChange]:
         """Changes with (offset, nth) greater than `after`, in order."""
-        ...
-
-    async def prune_changes(self, below: Mapping[TopicPartition, int]) -> int:
-        """Delete changes of facts below these offsets: the lowest position of all readers. Returns how many."""
         ...
 
     async def pruned_below(self) -> dict[TopicPartition, int]:
         """Per partition, the offset below which changes may be deleted; missing: none are, as after a wipe."""
         ...
 
+
+class PrunableChanges(FoldedPositions, Protocol):
+    async def prune_changes(self, below: Mapping[TopicPartition, int]) -> int:
+        """Delete changes of facts below these offsets: the lowest position of all readers. Returns how many."""
+        ...
+
+
+class WorkReader(Protocol):
     async def work(
         self,
         kind: WorkKind,
@@ -187,6 +143,94 @@ class Store(StoreQueries, Protocol):
         "send" is the conversation's oldest message that is sending, or pending and due, unless an older one is pending
         or sending: order within a conversation holds across retries, and unknown and failed messages do not block.
         A sending message is due at once.
+        """
+        ...
+
+
+class ConversationReader(Protocol):
+    async def accepted(self, conversation_id: str, fact_id: str) -> bool:
+        """Whether the fold accepted a fact whose id it stores."""
+        ...
+
+    async def conversation(self, conversation_id: str) -> ConversationView | None: ...
+    async def conversations(
+        self, *, filters: str | None, cursor: str | None, page_size: int | None
+    ) -> Page[ConversationView]:
+        """Newest activity first. Bad filters or cursor raise `Refused` with its field."""
+        ...
+
+    async def message(self, message_id: str) -> Message | None: ...
+    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
+        """Newest first by (sent_at, id); deleted ones are left out."""
+        ...
+
+
+class EntityReader(Protocol):
+    async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]: ...
+    async def channel(self, channel_id: str) -> Channel | None: ...
+    async def tags(self) -> list[Tag]: ...
+    async def tag(self, tag_id: str) -> Tag | None: ...
+    async def templates(self, source: str) -> list[Template]: ...
+    async def template(self, template_id: str) -> Template | None: ...
+    async def webhooks(self) -> list[Webhook]: ...
+    async def webhook(self, webhook_id: str) -> Webhook | None: ...
+
+
+class DeadDeliveryReader(Protocol):
+    async def dead_deliveries(
+        self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None
+    ) -> Page[DeadDelivery]:
+        """Dead deliveries without a pending replay, newest first. One per delivery: its newest record.
+
+        A bad cursor raises `Refused`.
+        """
+        ...
+
+    async def dead_deliveries_of(self, delivery_id: str) -> list[DeadDelivery]:
+        """All records of one delivery, newest first; the newest is its state."""
+        ...
+
+    async def pending_replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        """Dead deliveries with a replay request that is not fulfilled, after `after`, by (requested at, id)."""
+        ...
+
+    async def expired_dead_deliveries(self, *, keep_max: int, before_ms: int, deliveries_max: int) -> list[str]:
+        """Ids of records past retention: older than `before_ms`, or beyond the newest `keep_max`; oldest first."""
+        ...
+
+
+class StoreQueries(ConversationReader, EntityReader, DeadDeliveryReader, Protocol):
+    """What the API reads."""
+
+
+class Checkpoints(Protocol):
+    """Capability of an engine whose write-ahead log has to be copied into its database."""
+
+    @property
+    def wal_pages(self) -> int:
+        """The number of pages that a checkpoint would copy."""
+        ...
+
+    async def checkpoint(self) -> None:
+        """Yields while it copies."""
+        ...
+
+
+class Store(FoldingStore, ChangeReader, PrunableChanges, WorkReader, StoreQueries, Protocol):
+    """All parts, for the process that owns the store; everything else takes the part it uses."""
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """None: the engine needs no checkpoints."""
+        ...
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+    async def digest(self, *, changes: bool = False) -> str:
+        """A hash over the whole read model, independent of engine, batch sizes and partition interleaving.
+
+        With `changes`, also over the ids and bodies of changes that were not pruned.
         """
         ...
 

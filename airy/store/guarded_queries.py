@@ -39,7 +39,9 @@ class GuardedQueries:
         check_not_held(self._held, topics.CHANNELS, view.channel.id if view else None)
         return view
 
-    async def conversations(self, *, filters: str | None, cursor: str | None, page_size: int) -> Page:
+    async def conversations(
+        self, *, filters: str | None, cursor: str | None, page_size: int | None
+    ) -> Page[ConversationView]:
         check_not_held(self._held, topics.EVENTS)
         check_not_held(self._held, topics.CHANNELS)
         return await self._store.conversations(filters=filters, cursor=cursor, page_size=page_size)
@@ -49,7 +51,7 @@ class GuardedQueries:
         check_not_held(self._held, topics.EVENTS, message.conversation_id if message else None)
         return message
 
-    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int) -> Page:
+    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
         check_not_held(self._held, topics.EVENTS, conversation_id)
         return await self._store.messages(conversation_id, cursor=cursor, page_size=page_size)
 
@@ -77,7 +79,9 @@ class GuardedQueries:
         check_not_held(self._held, topics.WEBHOOKS, webhook_id)
         return await self._store.webhook(webhook_id)
 
-    async def dead_deliveries(self, *, webhook_id: str | None = None, cursor: str | None, page_size: int) -> Page:
+    async def dead_deliveries(
+        self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None
+    ) -> Page[DeadDelivery]:
         check_not_held(self._held, topics.DEAD_DELIVERIES)
         return await self._store.dead_deliveries(webhook_id=webhook_id, cursor=cursor, page_size=page_size)
 

@@ -439,7 +439,8 @@ class LegacyQueue:
 async def test_legacy_dead_letters_are_moved_to_the_log() -> None:
     async with running() as here:
         legacy_queue = LegacyQueue(250)
-        moving = DeadDeliveries(here.outbox.bus, here.outbox, here.outbox, here.queue, legacy=legacy_queue)
+        here.queue.legacy_dead_letters = legacy_queue  # type: ignore[assignment]
+        moving = DeadDeliveries(here.outbox.bus, here.outbox, here.outbox, here.queue)
         await moving.round(context("dispatcher", clock=here.outbox.clock), 0)
         assert legacy_queue.dead == []
         assert {one.event_id for one in await here.dead()} == {f"event {number}" for number in range(250)}

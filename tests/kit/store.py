@@ -1,7 +1,6 @@
 """Helpers that query a store and the reference fold."""
 
 from collections.abc import Iterable
-from typing import cast
 
 from airy import topics
 from airy.bus.record import TopicPartition
@@ -32,16 +31,12 @@ def seeded(seed: int, *, facts: int = 300, conversations: int = 12, gap: int = 0
     return log
 
 
-def views(page: Page) -> list[ConversationView]:
-    return cast("list[ConversationView]", page.items)
+def listed(page: Page[ConversationView]) -> list[str]:
+    return [view.conversation.id for view in page.items]
 
 
-def listed(page: Page) -> list[str]:
-    return [view.conversation.id for view in views(page)]
-
-
-def message_ids(page: Page) -> list[str]:
-    return [message.id for message in cast("list[Message]", page.items)]
+def message_ids(page: Page[Message]) -> list[str]:
+    return [message.id for message in page.items]
 
 
 async def all_changes(

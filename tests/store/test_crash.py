@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airy.store import SqliteStore
+from airy.store.sqlite import SqliteStore
 from tests.kit.store import everything, seeded
 
 FACTS = 1200
@@ -16,7 +16,7 @@ AHEAD = 10  # batches that the child may fold before the kill takes effect
 CHILD = f"""
 import sys
 import anyio
-from airy.store import SqliteStore
+from airy.store.sqlite import SqliteStore
 from tests.kit.store import seeded
 
 async def main():

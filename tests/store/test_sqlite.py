@@ -22,8 +22,7 @@ from airy.model.change_builder import entity_change
 from airy.model.entity import Channel, Tag
 from airy.model.fact import Fact
 from airy.model.fold import fold
-from airy.store import SqliteStore
-from airy.store.sqlite import conversation_list, projection, schema
+from airy.store.sqlite import SqliteStore, conversation_list, projection, schema
 from tests.kit.builders import START_MS, Chat, channel, seeded_log, tag
 from tests.kit.fact_strategies import logs
 from tests.kit.filter_cases import CHATS, filter_cases, filter_log

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airy.store import SqliteStore
+from airy.store.sqlite import SqliteStore
 from tests.kit.contracts.store import StoreContract
 
 

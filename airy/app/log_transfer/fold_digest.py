@@ -15,7 +15,8 @@ from airy.bus.api import Bus
 from airy.bus.log_archive import ByteSource, RecordBlock, read_archive
 from airy.bus.record import Record
 from airy.bus.record_schema import PartitionHeld
-from airy.store.sqlite import SqliteStore
+from airy.store.api import Store
+from airy.store.factory import create_store
 
 WAL_PAGES_MAX = 16_384  # 64 MiB
 _FOLDED = {topic.name for topic in topics.FOLDED}
@@ -56,7 +57,7 @@ def _records(block: RecordBlock) -> list[Record]:
 
 
 class _TemporaryFold:
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._unreadable = 0
 
@@ -67,8 +68,9 @@ class _TemporaryFold:
                 raise PartitionHeld(next(iter(applied.held.values())))
             self._unreadable += len(applied.unprocessable)
             on_progress(records[-1].topic, len(records))
-            if self._store.wal_pages >= WAL_PAGES_MAX:
-                await self._store.checkpoint()
+            checkpoints = self._store.checkpoints
+            if checkpoints is not None and checkpoints.wal_pages >= WAL_PAGES_MAX:
+                await checkpoints.checkpoint()
 
     async def result(self) -> FoldDigest:
         counts = await self._store.counts()
@@ -79,7 +81,7 @@ class _TemporaryFold:
 @asynccontextmanager
 async def _temporary_fold() -> AsyncIterator[_TemporaryFold]:
     with tempfile.TemporaryDirectory(prefix="airy-fold-") as directory:
-        store = SqliteStore(Path(directory) / "store.db")
+        store = create_store(Path(directory) / "store.db")
         await store.open()
         try:
             yield _TemporaryFold(store)

@@ -37,6 +37,9 @@ OUTCOMES_PER_CALL_MAX = 50  # bounds how long one script blocks Redis
 DROP_JOBS_MAX = 500
 
 
+CLAIM_INTERVAL_S = 0.01  # a claim asks every shard, over a network
+
+
 class RedisQueue:
     """`jobs_max` bounds the jobs that wait or are leased, over all shards."""
 
@@ -49,6 +52,8 @@ class RedisQueue:
         jobs_max: int = 1_000_000,
         ids: Ids | None = None,
     ) -> None:
+        self.claim_interval_s = CLAIM_INTERVAL_S
+        self.legacy_dead_letters = None
         self._names = KeyNames(namespace)
         self._settings = RedisSettings(url=Secret(at), cluster=cluster) if isinstance(at, str) else at
         self._connection = RedisConnection(self._settings)

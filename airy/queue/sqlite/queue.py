@@ -42,7 +42,8 @@ class SqliteQueue:
     def __init__(self, path: Path | str = ":memory:", *, jobs_max: int = 1_000_000, ids: Ids | None = None) -> None:
         self._webhooks = WebhookNumbers()
         self._file = QueueFile(path, self._webhooks.clear)
-        self.legacy_dead_letters = LegacyDeadLetterTable(self._file)
+        self.claim_interval_s = 0.0
+        self.legacy_dead_letters: LegacyDeadLetterTable = LegacyDeadLetterTable(self._file)
         self._settlement = Settlement(self._file, lambda: self._claimed_at_ms)
         self._jobs_max = jobs_max
         self._ids = ids or RandomIds()

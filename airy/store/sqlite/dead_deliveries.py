@@ -65,14 +65,16 @@ def _is_dead(connection: apsw.Connection, delivery_id: str) -> bool:
     return newest is not None and newest[0] is None
 
 
-def listed(connection: apsw.Connection, webhook_id: str | None, start: cursors.CursorKey | None, size: int) -> Page:
+def listed(
+    connection: apsw.Connection, webhook_id: str | None, start: cursors.CursorKey | None, size: int
+) -> Page[DeadDelivery]:
     """Newest first. The row of a cursor need not exist any more."""
     which, of = ("", ()) if webhook_id is None else ("webhook = ? AND", (encode_client_id(webhook_id),))
     found = _bodies(connection.execute(_PAGE.format(which=which), (*of, *(start or _END), size + 1)))
     before: Any = connection.execute(_BEFORE.format(which=which), (*of, *(start or _END), size)).fetchall()
     total = connection.execute(_COUNT.format(which=which), of).get
     return Page(
-        [*found[:size]],
+        found[:size],
         cursors.encode(before[-1]) if before else None,
         cursors.encode((found[size].died_at_ms, found[size].id)) if len(found) > size else None,
         total,

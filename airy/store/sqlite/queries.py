@@ -90,7 +90,7 @@ def message(connection: apsw.Connection, message_id: str) -> Message | None:
     return None if body is None else _decode_message(body)
 
 
-def messages(connection: apsw.Connection, conversation_id: str, cursor: str | None, size: int) -> Page:
+def messages(connection: apsw.Connection, conversation_id: str, cursor: str | None, size: int) -> Page[Message]:
     """A cursor is the id of the first message of a page. If all messages fit on one page, the cursor is ignored."""
     row = connection.execute(
         "SELECT n, messages FROM conversations WHERE id = ?", (encode_client_id(conversation_id),)
@@ -110,9 +110,9 @@ def messages(connection: apsw.Connection, conversation_id: str, cursor: str | No
     return _page(rows, size, previous, total)
 
 
-def _page(rows: list[Any], size: int, previous: StoredId | None, total: int) -> Page:
+def _page(rows: list[Any], size: int, previous: StoredId | None, total: int) -> Page[Message]:
     following = decode_id(rows[size][2]) if len(rows) > size else None
-    items: list[object] = [_decode_message(row[0]) for row in rows[:size]]
+    items = [_decode_message(row[0]) for row in rows[:size]]
     return Page(items, None if previous is None else decode_id(previous), following, total)
 
 

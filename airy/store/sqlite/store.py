@@ -22,7 +22,7 @@ from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.store import cursors
-from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
+from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
 from airy.store.filters import parse
 from airy.store.sqlite import conversation_list, dead_deliveries, outbox, queries, table_digest
 from airy.store.sqlite.error_translation import DAMAGED, ErrorTranslation
@@ -119,8 +119,11 @@ class SqliteStore:
                     await anyio.to_thread.run_sync(self._file.checkpoint)
 
     @property
+    def checkpoints(self) -> Checkpoints | None:
+        return None if self._file.path is None else self
+
+    @property
     def wal_pages(self) -> int:
-        """The number of pages of the WAL that a checkpoint would copy."""
         return self._file.wal_pages
 
     # --- changes and pending work
@@ -180,7 +183,9 @@ class SqliteStore:
     async def conversation(self, conversation_id: str) -> ConversationView | None:
         return self._query(queries.conversation, conversation_id)
 
-    async def conversations(self, *, filters: str | None, cursor: str | None, page_size: int | None) -> Page:
+    async def conversations(
+        self, *, filters: str | None, cursor: str | None, page_size: int | None
+    ) -> Page[ConversationView]:
         size, start = cursors.page_size(page_size), cursors.decode(cursor)
         if filters is None and not isinstance(start, int):
             with self._errors:
@@ -192,16 +197,16 @@ class SqliteStore:
 
     async def _page(
         self, connection: apsw.Connection, query: CompiledFilter, start: cursors.CursorKey | int | None, size: int
-    ) -> Page:
+    ) -> Page[ConversationView]:
         total = self._open_projection.counts["conversations"] if query is conversation_list.ALL else None
         found = await conversation_list.listed(connection, query, start, size, total)
-        items: list[object] = [*queries.ViewReader(connection).by_numbers(found.numbers)]
+        items = queries.ViewReader(connection).by_numbers(found.numbers)
         return Page(items, found.previous_cursor, found.next_cursor, found.total, found.complete)
 
     async def message(self, message_id: str) -> Message | None:
         return self._query(queries.message, message_id)
 
-    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page:
+    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
         return self._query(queries.messages, conversation_id, cursor, cursors.page_size(page_size))
 
     async def tags(self) -> list[Tag]:
@@ -224,7 +229,7 @@ class SqliteStore:
 
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None
-    ) -> Page:
+    ) -> Page[DeadDelivery]:
         start = cursors.decode(cursor)
         if isinstance(start, int):
             raise Refused(f"not a cursor: {start}; pass a cursor of the previous response", field="cursor")

@@ -101,7 +101,7 @@ class AskingContract(StoreBasics):
     async def test_an_invalid_page_size_means_twenty(self, size: int | None) -> None:
         async with self.opened() as store:
             await self.filled(store, crowd(25))
-            assert len((await store.conversations(filters=None, cursor=None, page_size=size)).items) == 20  # type: ignore[arg-type]
+            assert len((await store.conversations(filters=None, cursor=None, page_size=size)).items) == 20
 
     async def test_page_sizes_are_bounded(self) -> None:
         async with self.opened() as store:

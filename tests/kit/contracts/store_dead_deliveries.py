@@ -1,8 +1,6 @@
 """The store contract: dead deliveries. The oracle is a dictionary of the latest record per key."""
 
-from collections.abc import Sequence
 from random import Random
-from typing import cast
 
 import pytest
 
@@ -55,7 +53,7 @@ async def listed(store: Store, webhook_id: str | None = None, *, size: int = 500
     begins: list[str | None] = []
     while True:
         page = await store.dead_deliveries(webhook_id=webhook_id, cursor=cursor, page_size=size)
-        found += cast("Sequence[DeadDelivery]", page.items)
+        found += page.items
         if cursor is None:
             assert page.previous_cursor is None
         elif len(begins) > 1:

@@ -28,7 +28,6 @@ from tests.kit.store import (
     reference_list,
     reference_messages,
     seeded,
-    views,
 )
 
 
@@ -45,10 +44,10 @@ class FoldingContract(StoreBasics):
             conversations = reference_list(reference)
             page = await store.conversations(filters=None, cursor=None, page_size=500)
             assert page.total == len(conversations)
-            assert {view.conversation.id: view.conversation for view in views(page)} == {
+            assert {view.conversation.id: view.conversation for view in page.items} == {
                 conversation.id: conversation for conversation in conversations
             }
-            times = [view.conversation.last_message_at_ms for view in views(page)]
+            times = [view.conversation.last_message_at_ms for view in page.items]
             assert times == sorted(times, reverse=True)
             for conversation in conversations:
                 messages = reference_messages(reference, conversation.id)
