@@ -19,7 +19,7 @@ COMMON_ACTORS = ("store", "heartbeat")
 ACTORS: dict[str, tuple[str, ...]] = {  # component: its actors that use the log
     "http": (),
     "api-communication": ("commands",),
-    "api-admin": ("commands", "process-registry"),
+    "api-admin": ("commands", "process-registry", "dead-letters"),
     **{
         f"sources-{source}": ("ingress", "router", "parked-replayer", "connector", "commands")
         for source in topics.SOURCES

@@ -56,7 +56,16 @@ ALL = (
         apps=("core",),
         mandatory=True,
         services=("api-admin",),
-        routes=("/channels.", "/tags.", "/templates.", "/users.", "/webhooks.", "/client.config", "/processes."),
+        routes=(
+            "/channels.",
+            "/tags.",
+            "/templates.",
+            "/users.",
+            "/webhooks.",
+            "/client.config",
+            "/processes.",
+            "/dead-letters.",
+        ),
         actors=("store",),
     ),
     Component(

@@ -6,6 +6,7 @@ alone); `airy.acls` lists the actors of each component and derives a broker's AC
 
 from typing import Any
 
+from airy.bus.dead_letter import TOPIC_PREFIX as DEAD_LETTER_PREFIX
 from airy.bus.record import Position
 from airy.bus.record_schema import RecordSchema
 from airy.bus.topic import Topic
@@ -26,7 +27,7 @@ EVENTS: Topic[Fact] = Topic(
     key="conversation id",
     partitions=EVENT_PARTITIONS,
     retention="kept",
-    writers=("router", "parked-replayer", "connector", "api-communication/commands"),
+    writers=("router", "parked-replayer", "connector", "api-communication/commands", "dead-letters"),
     readers=("store", "connector", "publisher"),
     schema=RecordSchema(fact.KINDS),
 )
@@ -49,7 +50,7 @@ def _entities(
         key=key,
         partitions=ENTITY_PARTITIONS,
         retention="compacted",
-        writers=writers,
+        writers=(*writers, "dead-letters"),
         readers=("store", *readers),
         schema=RecordSchema({value_type: (kind, version)}),
     )
@@ -87,7 +88,7 @@ def source_events(source: str) -> Topic[bytes]:
         partitions=EVENT_PARTITIONS,
         retention="time",
         retention_ms=14 * DAY_MS,
-        writers=(f"sources-{source}/ingress",),
+        writers=(f"sources-{source}/ingress", "dead-letters"),
         readers=(f"sources-{source}/router",),
     )
 
@@ -107,15 +108,16 @@ def parked_events(source: str) -> Topic[bytes]:
 
 
 def dead_letters(topic: str, *, writers: tuple[str, ...] = ()) -> Topic[bytes]:
-    """Records that could not be processed; headers hold reason, attempts and origin."""
+    """Records of `topic` that could not be processed; see `airy.bus.dead_letter`."""
     return Topic(
-        f"dlq.{topic}",
+        f"{DEAD_LETTER_PREFIX}{topic}",
         bytes,
         key="original key",
         partitions=ENTITY_PARTITIONS,
         retention="time",
         retention_ms=90 * DAY_MS,
-        writers=writers,
+        writers=(*writers, "dead-letters"),
+        readers=("dead-letters",),
     )
 
 
@@ -154,6 +156,16 @@ ALL: tuple[Topic[Any], ...] = (
     ATTEMPTS,
     COMPONENTS,
 )
+
+
+DEAD_LETTERS: tuple[Topic[bytes], ...] = tuple(topic for topic in ALL if topic.name.startswith(DEAD_LETTER_PREFIX))
+BY_NAME: dict[str, Topic[Any]] = {topic.name: topic for topic in ALL}
+
+
+def dead_letters_of(topic: str) -> Topic[bytes] | None:
+    """Where records of a topic are dead-lettered; those of every folded topic share one. None: nowhere."""
+    name = EVENTS.name if topic in _FOLDED_NAMES else topic
+    return BY_NAME.get(f"{DEAD_LETTER_PREFIX}{name}")
 
 
 def position_token(position: Position) -> str:

@@ -13,9 +13,11 @@ from msgspec import Raw
 from airy import acls, components, topics
 from airy.actors.process_registry import EXPIRE_S
 from airy.bus.api import RebalanceListener, Subscription, Tail
+from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import MemoryBus
-from airy.bus.record import Position, ProducerRecord, TopicPartition
+from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
+from airy.commands import DeadLetterCommands
 from airy.http_client import Response
 from airy.model.process_status import ProcessStatus
 from airy.webhooks.dead_letter import KEEP_MS, dead_letter_record
@@ -47,6 +49,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.commands.dead_deliveries": "api-admin/commands",
     "airy.commands.webhooks": "api-admin/commands",
     "airy.commands.channels": "commands",
+    "airy.commands.dead_letters": "dead-letters",
 }
 Seen = tuple[str, str, str]  # actor, operation, topic or group
 
@@ -143,7 +146,18 @@ class Everything(Traffic):
         await commands.conversations.mark_read(self._conversation(), _context("read"))
         await commands.webhooks.rotate_secret(WEBHOOK_ID)
         await commands.dead_deliveries.replay_of(process.services.ports.queue, WEBHOOK_ID)
+        await self._replay_dead_letters()
         return True
+
+    async def _replay_dead_letters(self) -> None:
+        """One of every topic whose records can become dead letters."""
+        dead_letters = DeadLetterCommands(self._simulation.bus, self._simulation.clock)
+        for topic in (*topics.FOLDED, topics.source_events("facebook")):
+            target = topics.dead_letters_of(topic.name)
+            assert target is not None
+            record = Record(topic.name, 0, 1_000_000, b"key", b"no value", (), self._now_ms())
+            await self._simulation.bus.publish([make_dead_letter(target, record, "no", 1)])
+            await dead_letters.replay([f"{topic.name}/0/1000000"])
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,14 @@ from airy import topics
 from airy.actors.fold_progress import wait_until_current
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Tail
-from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
+from airy.bus.dead_letter import make_dead_letter
+from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.record_schema import Hold, PartitionHeld
 from airy.bus.topic import Topic
 from airy.errors import Unavailable
 from airy.store.api import FoldingStore
+
+DEAD_LETTERS = topics.dead_letters(topics.EVENTS.name)
 
 OUT_OF_RANGE_RETRIES_MAX = 3
 OUT_OF_RANGE_RETRY_S = 1.0
@@ -152,7 +155,9 @@ class Projector:
         self.facts += applied.facts
         self.unprocessable += len(applied.unprocessable)
         if applied.unprocessable:
-            await self._bus.publish([_dead_letter(record, reason) for record, reason in applied.unprocessable])
+            await self._bus.publish(
+                [make_dead_letter(DEAD_LETTERS, record, reason, 1) for record, reason in applied.unprocessable]
+            )
         return applied.held
 
     def _hold(self, ctx: Context, tail: Tail, held: Mapping[TopicPartition, Hold]) -> None:
@@ -210,15 +215,3 @@ class Projector:
             with anyio.move_on_after(within_s):
                 await self._advanced.wait()
         return self._version
-
-
-def _dead_letter(record: Record, reason: str) -> ProducerRecord:
-    headers = (
-        ("topic", record.topic.encode()),
-        ("partition", b"%d" % record.partition),
-        ("offset", b"%d" % record.offset),
-        ("reason", reason.encode()[:1024]),
-        ("attempts", b"1"),
-    )
-    topic = topics.dead_letters(topics.EVENTS.name)
-    return topic.record(record.key.decode("utf-8", "replace"), record.value or b"", headers=headers)

@@ -13,7 +13,8 @@ import anyio
 from airy import topics
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
-from airy.bus.loops import dead_letter_headers, transform
+from airy.bus.dead_letter import make_dead_letter
+from airy.bus.loops import transform
 from airy.bus.record import ProducerRecord, Record
 from airy.bus.table import Table
 from airy.model.entity import Channel
@@ -37,11 +38,8 @@ def _facts(routed: Routed, record: Record) -> list[ProducerRecord]:
 
 
 def dead_letter(record: Record, reason: str, attempts: int) -> ProducerRecord:
-    """The record for `dlq.<topic>`: the bytes as received, with reason and origin."""
-    key = record.key.decode("utf-8", "replace")
-    return topics.dead_letters(record.topic).record(
-        key, record.value or b"", headers=dead_letter_headers(record, reason, attempts)
-    )
+    """The record for `dlq.<topic>`: the record as received, with reason and origin."""
+    return make_dead_letter(topics.dead_letters(record.topic), record, reason, attempts)
 
 
 class Router:

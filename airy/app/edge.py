@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from airy import __version__
 from airy.app.services import Services
 from airy.app.tree_status import TreeStatus
+from airy.commands import DeadLetterCommands
 from airy.config import Config, system_token
 from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits
@@ -46,6 +47,7 @@ def build_edge(
         commands=services.commands,
         store=services.queries,
         queue=ports.queue,
+        dead_letters=DeadLetterCommands(ports.bus, ports.clock),
         wait_for_position=services.projector.wait_for_position,
         health=status,
         clock=ports.clock,

@@ -8,7 +8,6 @@ from airy.bus.api import RebalanceListener as RebalanceListener
 from airy.bus.api import RecordTooLarge as RecordTooLarge
 from airy.bus.api import Subscription as Subscription
 from airy.bus.api import Tail as Tail
-from airy.bus.loops import dead_letter_headers as dead_letter_headers
 from airy.bus.loops import transform as transform
 from airy.bus.record import Headers as Headers
 from airy.bus.record import Position as Position

@@ -21,27 +21,14 @@ from airy.lifecycle import Lifecycle
 Step = Callable[[Record], Sequence[ProducerRecord]]
 """Pure. Raises `Refused` for a record that can never be used, `Unavailable` for one that cannot be judged yet."""
 
-DeadLetter = Callable[[Record, str, int], ProducerRecord]
+MakeDeadLetter = Callable[[Record, str, int], ProducerRecord]
 """From a record, the reason and the number of attempts: the record for its dead letter topic."""
 
 After = Callable[[], Awaitable[Sequence[ProducerRecord] | None]]
 """Called when the outputs of a batch are durable. Records it returns are published too, before the commit."""
 
-REASON_BYTES_MAX: Final = 1_024
 ATTEMPTS_MAX: Final = 3
 YIELD_RECORDS: Final = 100  # steps between two yields to the event loop
-
-
-def dead_letter_headers(record: Record, reason: str, attempts: int) -> tuple[tuple[str, bytes], ...]:
-    """The record's own headers, its position, the reason and the number of attempts."""
-    return (
-        *record.headers,
-        ("topic", record.topic.encode()),
-        ("partition", b"%d" % record.partition),
-        ("offset", b"%d" % record.offset),
-        ("reason", reason.encode("utf-8", "replace")[:REASON_BYTES_MAX]),
-        ("attempts", b"%d" % attempts),
-    )
 
 
 async def transform(
@@ -51,7 +38,7 @@ async def transform(
     *,
     group: str,
     step: Step,
-    dead_letter: DeadLetter,
+    dead_letter: MakeDeadLetter,
     after: After | None = None,
     records_max: int = 500,
     bytes_max: int = 4_194_304,
@@ -117,7 +104,7 @@ class OffsetTracker:
 
 
 async def _outputs(
-    records: Sequence[Record], step: Step, dead_letter: DeadLetter
+    records: Sequence[Record], step: Step, dead_letter: MakeDeadLetter
 ) -> list[tuple[Record, Sequence[ProducerRecord]]]:
     outputs = []
     for number, record in enumerate(records, 1):
@@ -127,7 +114,7 @@ async def _outputs(
     return outputs
 
 
-def _try(record: Record, step: Step, dead_letter: DeadLetter) -> Sequence[ProducerRecord]:
+def _try(record: Record, step: Step, dead_letter: MakeDeadLetter) -> Sequence[ProducerRecord]:
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             return step(record)
@@ -141,7 +128,7 @@ def _try(record: Record, step: Step, dead_letter: DeadLetter) -> Sequence[Produc
 
 
 async def _publish(
-    bus: Bus, outputs: Sequence[tuple[Record, Sequence[ProducerRecord]]], dead_letter: DeadLetter
+    bus: Bus, outputs: Sequence[tuple[Record, Sequence[ProducerRecord]]], dead_letter: MakeDeadLetter
 ) -> None:
     """All outputs at once. If that is refused, per input record, so that only the cause becomes a dead letter."""
     try:

@@ -7,6 +7,7 @@ should be told at once (no such conversation, a disconnected channel) and leave 
 from airy.commands.channels import ChannelCommands, ConnectedAccount, ProviderAccounts
 from airy.commands.conversations import ConversationCommands
 from airy.commands.dead_deliveries import DeadDeliveryCommands
+from airy.commands.dead_letters import DeadLetterCommands
 from airy.commands.entities import TagCommands, TemplateCommands
 from airy.commands.errors import Conflict, Forbidden, NotFound, WriteUnconfirmed
 from airy.commands.messages import MessageCommands
@@ -21,6 +22,7 @@ __all__ = [
     "Commands",
     "Conflict",
     "ConnectedAccount",
+    "DeadLetterCommands",
     "Forbidden",
     "NotFound",
     "ProviderAccounts",

@@ -8,7 +8,7 @@ import anyio
 from msgspec import Struct
 
 from airy.clock import Clock, Ids
-from airy.commands import Commands, WaitForPosition
+from airy.commands import Commands, DeadLetterCommands, WaitForPosition
 from airy.components import Service
 from airy.http.asgi import RawHeaders
 from airy.lifecycle import Lifecycle
@@ -54,6 +54,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     commands: Commands
     store: StoreQueries
     queue: WebhookQueue
+    dead_letters: DeadLetterCommands
     wait_for_position: WaitForPosition
     health: ProcessHealth
     clock: Clock

@@ -120,6 +120,44 @@ class ReplayResultSchema(Struct, forbid_unknown_fields=True):
     replayed: int
 
 
+class DeadLetterSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    reason: str
+    attempts: int
+    first_seen_at: str
+    dead_lettered_at: str
+    trace_id: str | None
+    size_bytes: int
+    state: Literal["open", "replayed", "discarded"]
+    resolved_at: str | None
+
+
+class RecordHeaderSchema(Struct, forbid_unknown_fields=True):
+    name: str
+    value: str
+
+
+class DeadLetterDetailSchema(DeadLetterSchema, forbid_unknown_fields=True):
+    headers: list[RecordHeaderSchema]
+    body_encoding: Literal["text", "base64"]
+    body: str
+
+
+class DeadLetterOutcomeSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    result: Literal["replayed", "discarded", "already_replayed", "already_discarded"]
+
+
+class UserProfileSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    name: str | None
+    avatar_url: str | None
+
+
 class FacebookPageSchema(Struct, forbid_unknown_fields=True):
     page_id: str
     name: str
@@ -167,6 +205,6 @@ class ProcessListSchema(Struct, forbid_unknown_fields=True):
 
 class ClientConfigSchema(Struct, forbid_unknown_fields=True):
     services: dict[str, Service]
-    user_profile: Document | None
+    user_profile: UserProfileSchema | None
     tag_config: Document
     cluster_version: str

@@ -120,7 +120,7 @@ async def test_undecodable_webhooks_are_dead_lettered_and_the_rest_is_routed() -
         assert await message_of(harness, "m1") == "still here"
         dead = await held(harness, DEAD)
         assert sorted(record.value or b"" for record in dead) == sorted([b"\x00 not json", b"[" * 5000])
-        assert all(record.header("reason") and record.header("offset") for record in dead)
+        assert all(record.header("dlq-reason") and record.header("dlq-offset") for record in dead)
 
 
 async def test_a_crash_between_publishing_and_committing_changes_nothing() -> None:

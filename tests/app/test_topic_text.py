@@ -67,10 +67,10 @@ def test_the_list_has_a_line_for_every_topic() -> None:
         "key": "conversation id",
         "partitions": 16,
         "retention": "for ever",
-        "writers": ["api-communication", "sources-facebook"],
+        "writers": ["api-communication", "api-admin", "sources-facebook"],
         "readers": list(acls.ACTORS),
     }
-    assert lines[1].endswith("api-communication, sources-facebook             every component")
+    assert lines[1].endswith("api-communication, api-admin, sources-facebook  every component")
 
 
 LISTS = [

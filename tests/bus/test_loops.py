@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from airy.bus import Bus, ProducerRecord, Record, Topic, dead_letter_headers, transform
+from airy.bus import Bus, ProducerRecord, Record, Topic, transform
+from airy.bus.dead_letter import make_dead_letter
 from airy.bus.loops import ATTEMPTS_MAX
 from airy.bus.memory import Faults, GroupTimeouts, InjectedCrash, MemoryBus, MemoryLimits
 from airy.clock import LoopClock
@@ -31,7 +32,7 @@ def copy(record: Record) -> list[ProducerRecord]:
 
 
 def dead_letter(record: Record, reason: str, attempts: int) -> ProducerRecord:
-    return DEAD.record("", record.value, headers=dead_letter_headers(record, reason, attempts))
+    return make_dead_letter(DEAD, record, reason, attempts)
 
 
 def route(step: Callable[[Record], Sequence[ProducerRecord]] = copy, **options: Any) -> Callable[[Bus, Lifecycle], Any]:
@@ -95,14 +96,17 @@ async def test_a_refused_record_becomes_a_dead_letter_and_delays_no_other() -> N
     async with bus.tail(await bus.beginning_offsets([DEAD])) as tail:
         (dead,) = await read(tail, 1)
     assert dead.value == b"3"
-    headers = {name: dead.header(name) for name in ("id", "topic", "partition", "offset", "reason", "attempts")}
+    headers = {
+        name: dead.header(name)
+        for name in ("id", "dlq-topic", "dlq-partition", "dlq-offset", "dlq-reason", "dlq-attempts")
+    }
     assert headers == {
         "id": "x",
-        "topic": "raw",
-        "partition": str(RAW.partition("key")),
-        "offset": "3",
-        "reason": "no account in it",
-        "attempts": "1",
+        "dlq-topic": "raw",
+        "dlq-partition": str(RAW.partition("key")),
+        "dlq-offset": "3",
+        "dlq-reason": "no account in it",
+        "dlq-attempts": "1",
     }
     assert await bus.committed(GROUP, [RAW]) == {
         tp: 6 for tp in RAW.topic_partitions if tp.partition == RAW.partition("key")
@@ -125,7 +129,7 @@ async def test_a_record_a_step_crashes_on_is_retried_and_then_dead_lettered() ->
     assert await values(bus, OUT) == [b"0", b"1", b"2", b"4", b"5"]
     async with bus.tail(await bus.beginning_offsets([DEAD])) as tail:
         (dead,) = await read(tail, 1)
-    assert (dead.header("reason"), dead.header("attempts")) == ("ZeroDivisionError: by zero", str(ATTEMPTS_MAX))
+    assert (dead.header("dlq-reason"), dead.header("dlq-attempts")) == ("ZeroDivisionError: by zero", str(ATTEMPTS_MAX))
 
 
 async def test_a_step_that_succeeds_on_a_retry_leaves_no_dead_letter() -> None:

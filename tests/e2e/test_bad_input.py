@@ -357,7 +357,7 @@ async def test_bad_input_gets_precise_errors_and_loses_no_data(tmp_path: Path) -
 
     letters = await _dead_letters(tmp_path)
     assert sorted(letter.value or b"" for letter in letters) == sorted([*UNREADABLE.values(), *HALF_READABLE.values()])
-    assert all(letter.header("reason") and letter.header("request-id") for letter in letters)
+    assert all(letter.header("dlq-reason") and letter.header("request-id") for letter in letters)
 
 
 async def _texts(client: Client) -> dict[str, str]:

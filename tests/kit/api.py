@@ -20,7 +20,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
-from airy.commands import Commands, ConnectedAccount, Writer
+from airy.commands import Commands, ConnectedAccount, DeadLetterCommands, Writer
 from airy.components import Service
 from airy.errors import Refused
 from airy.http.admission import AdmissionControl
@@ -176,6 +176,7 @@ async def api_harness(
         commands=Commands(writer, queries, sealer, pages),
         store=queries,
         queue=queue,
+        dead_letters=DeadLetterCommands(bus, clock),
         wait_for_position=projector.wait_for_position,
         health=health,
         clock=clock,

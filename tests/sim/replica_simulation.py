@@ -74,6 +74,7 @@ class _SharedApi:
             commands=_LatePort(self, "commands"),
             store=_LatePort(self, "ports.store"),
             queue=_LatePort(self, "ports.queue"),  # type: ignore[arg-type]
+            dead_letters=_LatePort(self, "dead_letters"),  # type: ignore[arg-type]
             wait_for_position=self._wait_for_position,
             health=FakeHealth(),
             clock=_LatePort(self, "ports.clock"),  # type: ignore[arg-type]

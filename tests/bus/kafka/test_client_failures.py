@@ -12,8 +12,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from airy.bus.api import RecordTooLarge
+from airy.bus.dead_letter import make_dead_letter
 from airy.bus.kafka import KafkaBus
-from airy.bus.loops import dead_letter_headers, transform
+from airy.bus.loops import transform
 from airy.bus.record import ProducerRecord, Record
 from airy.errors import Refused, Unavailable
 from tests.kit.bus import running
@@ -82,7 +83,7 @@ def copy(record: Record) -> list[ProducerRecord]:
 
 
 def dead_letter(record: Record, reason: str, attempts: int) -> ProducerRecord:
-    return DEAD.record("key", record.value, headers=dead_letter_headers(record, reason, attempts))
+    return make_dead_letter(DEAD, record, reason, attempts)
 
 
 async def transformed(bus: KafkaBus, inputs: int) -> int:
@@ -147,7 +148,7 @@ class TestBrokerErrors:
             assert of(await log(bus, OUT)) == [number for number in range(10) if number != 1]
             dead = await log(bus, DEAD)
             assert of(dead) == [1]
-            assert "the broker" in (dead[0].header("reason") or "")
+            assert "the broker" in (dead[0].header("dlq-reason") or "")
 
     @pytest.mark.parametrize("code", RETRIED_BY_THE_CLIENT, ids=lambda code: RETRIED_BY_THE_CLIENT[code])
     async def test_a_transient_error_is_retried_by_the_client(self, mock: MockCluster, code: int) -> None:
