@@ -1,13 +1,14 @@
 """Dead letters over the log alone: which are listed, and what replaying and discarding do."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from airy import topics
 from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import MemoryBus
-from airy.bus.record import Position, Record
+from airy.bus.record import Position, ProducerRecord, Record
 from airy.clock import LoopClock
 from airy.commands import DeadLetterCommands, NotFound
 from airy.commands.dead_letters import SCAN_OFFSETS_MAX, DeadLetterOutcome
@@ -22,10 +23,17 @@ class Log:
         self.bus = MemoryBus(topics.ALL, clock=self.clock)
         self.commands = DeadLetterCommands(self.bus, self.clock)
 
-    async def dead_letter(self, topic: topics.Topic[bytes] = RAW, count: int = 1, *, copies: int = 1) -> list[str]:
+    async def dead_letter(self, topic: topics.Topic[Any] = RAW, count: int = 1, *, copies: int = 1) -> list[str]:
         """Append records and dead letters of them; return the ids of the dead letters."""
         records = [
-            topic.record(f"key-{number}", b"\xffbytes", headers=(("traceparent", TRACE),)) for number in range(count)
+            ProducerRecord(
+                topic.name,
+                topic.partition(f"key-{number}"),
+                b"key-%d" % number,
+                b"\xffbytes",
+                (("traceparent", TRACE),),
+            )
+            for number in range(count)
         ]
         dead_letters = topics.dead_letters_of(topic.name)
         assert dead_letters is not None
@@ -36,7 +44,7 @@ class Log:
                 await self.bus.publish([make_dead_letter(dead_letters, original, f"no {position.offset}", 3)])
         return ["/".join(map(str, position)) for position in positions]
 
-    async def records(self, topic: topics.Topic[bytes]) -> list[Record]:
+    async def records(self, topic: topics.Topic[Any]) -> list[Record]:
         async with self.bus.tail(await self.bus.beginning_offsets([topic])) as tail:
             return await tail.fetch(records_max=10_000, wait_s=0)
 
