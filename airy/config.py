@@ -45,6 +45,7 @@ class HttpConfig(Section, frozen=True):
     allowed_origins: tuple[str, ...] = ()
     body_bytes_max: Annotated[int, Meta(ge=1_024, le=67_108_864)] = 1_048_576
     in_flight_max: Count = 1_024
+    public_url: Url | None = None  # how providers reach this installation
 
 
 class WebhookEgressConfig(Section, frozen=True):

@@ -53,7 +53,6 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhooks.dead_lettered": "undecodable provider webhooks; the first is named, all are in the dead letter topic",
     "webhooks.parked": "provider webhooks without a connected channel; the first is named, all are kept 14 days",
     "channel.still_subscribed": "a disconnected channel could not be unsubscribed from webhooks at its provider",
-    "channel.undecodable": "a record of the channels topic is not a channel; it is in the dead letter topic",
     "profile.unavailable": "a contact's profile could not be fetched; it is retried",
     "send.ended": "an attempt to send a message ended, with its outcome; level info unless it was sent",
     "webhooks.replayed": "parked webhooks were replayed, because their account was connected",

@@ -42,7 +42,9 @@ from airy.http.connection import ConnectionLimits
 from airy.http.ingress import Ingress
 from airy.http.request_bodies import BodyReader
 from airy.http.server import HttpServer
-from airy.sources.facebook import Facebook, FacebookConfig
+from airy.secret import Secret
+from airy.sources.facebook.source import Facebook
+from airy.sources.facebook.spec import FacebookSection
 from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.kafka_settings import STEADY_JVM
 
@@ -119,8 +121,15 @@ async def serve(case: str) -> None:
             bus = KafkaBus(topics.ALL, KafkaSettings(bootstrap=(os.environ["BENCH_KAFKA"],)))
         app: AsgiApp = BareHandler(bus if case == APPENDING else None)
         if case in {INGRESS, JOURNAL, KAFKA}:
-            source = Facebook(FacebookConfig(app_id="1", app_secrets=(SECRET,), verify_token="v"))
-            app = Ingress(source, bus, clock=clock, ids=RandomIds(), admission=AdmissionControl(), reader=BodyReader())
+            section = FacebookSection(app_id="1", app_secret=(Secret(SECRET),), webhook_secret=Secret("v"))
+            app = Ingress(
+                Facebook(section),
+                bus,
+                clock=clock,
+                ids=RandomIds(),
+                admission=AdmissionControl(),
+                reader=BodyReader(),
+            )
 
         def announce() -> None:
             print(server.address[1] if server.address else 0, flush=True)

@@ -30,7 +30,10 @@ from airy.model.entity import Channel, Webhook
 from airy.model.fold import fold
 from airy.queue.api import NO_ENTRY, QueueEntry, Shard
 from airy.queue.redis import RedisQueue
-from airy.sources.facebook import Facebook, FacebookConfig
+from airy.secret import Secret
+from airy.sources.accounts import ConnectedChannels
+from airy.sources.facebook.source import Facebook
+from airy.sources.facebook.spec import FacebookSection
 from airy.store.api import StoredChange
 from airy.store.sqlite import SqliteStore
 from airy.webhooks.matching import Matcher
@@ -43,7 +46,7 @@ CHARACTERS = 100  # of text
 BATCH = 100
 FREE = "freelist_count", "page_size"
 SHARES = (1, 10)  # webhooks a change goes to
-SOURCE = Facebook(FacebookConfig(app_id="1", app_secrets=("secret",), verify_token="v"))
+SOURCE = Facebook(FacebookSection(app_id="1", app_secret=(Secret("secret"),), webhook_secret=Secret("v")))
 
 Found = dict[str, float]
 
@@ -63,7 +66,7 @@ def page(number: int) -> Channel:
 
 def raw(messages: int, people: int, seed: int) -> list[Record]:
     """Webhooks of one message each, as Messenger posts them."""
-    random, topic, found = Random(seed), topics.source_events(SOURCE.name), []
+    random, topic, found = Random(seed), topics.source_events(SOURCE.spec.name), []
     for number in range(messages):
         message = {"mid": f"m_{random.getrandbits(512):x}", "text": "".join(random.choices("abcdefgh ", k=CHARACTERS))}
         event = {
@@ -85,7 +88,7 @@ def size(record: ProducerRecord | Record) -> int:
 
 
 def facts(records: list[Record]) -> list[ProducerRecord]:
-    return [record for record in records for record in facts_of(SOURCE, record, {PAGE: page(0)})]
+    return [record for record in records for record in facts_of(SOURCE, record, ConnectedChannels([page(0)]))]
 
 
 async def reading(store: SqliteStore) -> float:

@@ -27,7 +27,7 @@ from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import Fact, ProfileResolved
-from airy.sources.api import Failed, Lost, Outcome, Sent, Source
+from airy.sources.first_edition import Failed, Lost, Outcome, Sent, Source
 from airy.store.api import Store, Work, WorkKind
 from airy.store.holds import hold_of
 

@@ -1,13 +1,14 @@
 """Replays parked webhooks when the account they belong to is connected.
 
 The router parks webhooks of accounts without a connected channel. This actor consumes the channels topic in a group, so
-a connect is handled at least once; ids make repetition harmless. No webhook is missed: the router checks the channels
-again after its parked copy is durable, so it sees a connect written before that, and one written later is seen here
-with the copy already in the log.
+a connect is handled at least once; ids make repetition harmless. A record of that topic is only the occasion: whether
+the channel is connected is read from the store once it has folded the record. No webhook is missed: the router checks
+the channels again after its parked copy is durable, so it sees a connect written before that, and one written later is
+seen here with the copy already in the log.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from airy import topics
@@ -15,12 +16,18 @@ from airy.actors.router import facts_of
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Fenced
 from airy.bus.draining_fetch import draining_fetch
-from airy.bus.record import Record, TopicPartition
-from airy.errors import Undecodable
+from airy.bus.record import Position, Record, TopicPartition
+from airy.errors import Unavailable
 from airy.model.entity import Channel
+from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import Source
+from airy.store.api import EntityReader
 
 BYTES_MAX = 4_194_304
+FOLD_S = 25.0
+
+WaitForPosition = Callable[[Position, float], Awaitable[bool]]
+"""Whether the store has folded the record at a position, waiting up to so many seconds."""
 
 
 class ParkedReplayer:
@@ -28,6 +35,8 @@ class ParkedReplayer:
         self,
         bus: Bus,
         source: Source,
+        store: EntityReader,
+        wait_for_position: WaitForPosition,
         *,
         counts: Counter[str] | None = None,
         records_max: int = 200,
@@ -35,13 +44,15 @@ class ParkedReplayer:
     ) -> None:
         self._bus = bus
         self._source = source
-        self._parked = topics.parked_events(source.name)
+        self._store = store
+        self._wait_for_position = wait_for_position
+        self._parked = [topics.parked_events(name) for name in (source.spec.name, *source.spec.arrives_with)]
         self._records_max = records_max
         self._idle_s = idle_s
         self._counts = Counter[str]() if counts is None else counts
 
     async def run(self, ctx: Context) -> None:
-        group = f"sources.{self._source.name}.unpark"
+        group = f"sources.{self._source.spec.name}.unpark"
         async with (
             self._bus.subscribe([topics.CHANNELS], group=group) as subscription,
             draining_fetch(ctx) as idle,
@@ -52,28 +63,28 @@ class ParkedReplayer:
                 records = await idle.fetch(
                     subscription, records_max=self._records_max, bytes_max=BYTES_MAX, wait_s=self._idle_s
                 )
-                for record in records:
-                    await self._connected(ctx, record)
+                for channel in await self._connected(records):
+                    await self._replay(ctx, channel)
                 if records:
                     with suppress(Fenced):  # the new owner replays it again, with the same ids
                         await subscription.commit({record.topic_partition: record.offset + 1 for record in records})
 
-    async def _connected(self, ctx: Context, record: Record) -> None:
-        try:
-            channel = topics.CHANNELS.decode(record)
-        except Undecodable as error:
-            ctx.log.warning("channel.undecodable", error=str(error))  # the projector has dead-lettered it
-            return
-        if channel is not None and channel.connected and channel.source == self._source.name:
-            await self._replay(ctx, channel)
+    async def _connected(self, records: Sequence[Record]) -> list[Channel]:
+        """The channels of these records that are connected and of a kind of this source. Raises `Unavailable`."""
+        keys: dict[str, None] = {}
+        for record in records:
+            if not await self._wait_for_position(record.position, FOLD_S):
+                raise Unavailable(f"the store did not fold {record.position} within {FOLD_S:g} s")
+            keys[record.key.decode("utf-8", "replace")] = None
+        found = [await self._store.channel(key) for key in keys]
+        return [each for each in found if each and each.connected and self._source.spec.kind(each.source) is not None]
 
     async def _replay(self, ctx: Context, channel: Channel) -> None:
         account = channel.source_channel_id
-        tp = TopicPartition(self._parked.name, self._parked.partition(account))
-        start, end = await self._parked_range(tp)
-        channels: Mapping[str, Channel] = {account: channel}
-        async with self._bus.tail({tp: start}) as tail:
-            while tail.position(tp) < end:
+        channels = ConnectedChannels([channel])
+        ranges = await self._parked_ranges(account)
+        async with self._bus.tail({tp: start for tp, (start, _) in ranges.items()}) as tail:
+            while any(tail.position(tp) < end for tp, (_, end) in ranges.items()):
                 ctx.progress()
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
                 matching = [record for record in records if record.key.decode("utf-8", "replace") == account]
@@ -85,7 +96,8 @@ class ParkedReplayer:
                 if not records:
                     return
 
-    async def _parked_range(self, tp: TopicPartition) -> tuple[int, int]:
-        starts = await self._bus.beginning_offsets([self._parked])
-        ends = await self._bus.end_offsets([self._parked])
-        return starts[tp], ends[tp]
+    async def _parked_ranges(self, account: str) -> dict[TopicPartition, tuple[int, int]]:
+        starts = await self._bus.beginning_offsets(self._parked)
+        ends = await self._bus.end_offsets(self._parked)
+        partitions = [TopicPartition(topic.name, topic.partition(account)) for topic in self._parked]
+        return {tp: (starts[tp], ends[tp]) for tp in partitions}

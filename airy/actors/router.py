@@ -1,30 +1,31 @@
 """Turns the raw webhooks of one source into facts. A transform: all decisions are in the source's `route`.
 
 At least once: a webhook read again after a crash yields the same facts with the same ids, which the fold ignores.
-Webhooks of accounts without a connected channel are parked (see parked_replayer.py), undecodable ones dead-lettered.
+Webhooks of accounts without a connected channel are parked (see parked_replayer.py), undecodable ones dead-lettered. A
+webhook that brings events of another source's kind is handed over: appended to that source's events, once.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import anyio
-
 from airy import topics
+from airy.actors.channel_directory import ChannelDirectory
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
 from airy.bus.dead_letter import make_dead_letter
 from airy.bus.loops import transform
 from airy.bus.record import ProducerRecord, Record
-from airy.bus.table import Table
-from airy.model.entity import Channel
-from airy.sources.api import Routed, Source
+from airy.sources.api import AccountKey, Channels, Routed, Source
+from airy.sources.catalogue import BY_KIND
 from airy.trace import trace_id_of
 
 REASON_CHARS_MAX = 200
+HANDED_OVER = "handed-over-by"
+"""The header of a record that another source's router appended; its value is that source."""
 
 
-def facts_of(source: Source, record: Record, channels: Mapping[str, Channel]) -> list[ProducerRecord]:
+def facts_of(source: Source, record: Record, channels: Channels) -> list[ProducerRecord]:
     """The facts of one raw webhook, as records keyed by conversation. Raises `Undecodable`."""
     return _facts(source.route(record, channels), record)
 
@@ -43,56 +44,59 @@ def dead_letter(record: Record, reason: str, attempts: int) -> ProducerRecord:
 
 
 class Router:
-    def __init__(self, bus: Bus, source: Source, *, counts: Counter[str] | None = None) -> None:
+    def __init__(
+        self, bus: Bus, source: Source, directory: ChannelDirectory, *, counts: Counter[str] | None = None
+    ) -> None:
         self._bus = bus
         self._source = source
-        self._parked = topics.parked_events(source.name)
-        self._channels: Table[Channel] = Table(topics.CHANNELS, listener=self._on_channel)
-        self._accounts: dict[str, Channel] = {}  # provider account → connected channel
-        self._account_of: dict[str, str] = {}  # channel id → provider account
+        self._directory = directory
+        self._name = source.spec.name
+        self._parked = topics.parked_events(self._name)
         self._parked_in_batch: list[Record] = []  # of this batch
         self._counts = Counter[str]() if counts is None else counts
         self._dead_lettered: list[tuple[Record, str]] = []  # of this batch, with the reason
 
     async def run(self, ctx: Context) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._channels.run, self._bus, _ChannelTableLifecycle(ctx))
-            await self._channels.wait_until(await self._bus.end_offsets([topics.CHANNELS]))
-            await transform(
-                self._bus,
-                ctx,
-                [topics.source_events(self._source.name)],
-                group=f"sources.{self._source.name}.router",
-                step=self._step,
-                dead_letter=self._dead_letter,
-                after=partial(self._after, ctx),
-            )
-            tasks.cancel_scope.cancel()
+        await transform(
+            self._bus,
+            ctx,
+            [topics.source_events(self._name)],
+            group=f"sources.{self._name}.router",
+            step=self._step,
+            dead_letter=self._dead_letter,
+            before=self._before,
+            after=partial(self._after, ctx),
+        )
 
-    def _on_channel(self, key: str, channel: Channel | None) -> None:
-        """Update the accounts incrementally: rebuilding them per channel would be quadratic at start-up."""
-        account = self._account_of.pop(key, "")
-        held = self._accounts.get(account)
-        if held is not None and held.id == key:
-            del self._accounts[account]
-        if channel is not None and channel.connected and channel.source == self._source.name:
-            self._accounts[channel.source_channel_id] = channel
-            self._account_of[key] = channel.source_channel_id
+    async def _before(self) -> None:
+        await self._directory.refresh()
 
     def _step(self, record: Record) -> Sequence[ProducerRecord]:
         self._counts["routed"] += 1
-        routed = self._source.route(record, self._accounts)
+        routed = self._source.route(record, self._directory.channels)
         outputs = _facts(routed, record)
-        if routed.unknown_accounts:
+        parked = [key.account for key in routed.unknown if self._source.spec.kind(key.kind) is not None]
+        if parked:
             self._parked_in_batch.append(record)
             self._counts["parked"] += 1
             headers = (*record.headers, ("origin", f"{record.topic}/{record.partition}/{record.offset}".encode()))
-            outputs += [
-                self._parked.record(account, record.value, headers=headers) for account in routed.unknown_accounts
-            ]
-        if routed.rest:
-            outputs.append(self._dead_letter(record, "; ".join(routed.rest), 1))
+            outputs += [self._parked.record(account, record.value, headers=headers) for account in parked]
+        unreadable = list(routed.unreadable)
+        for key in routed.unknown:
+            if self._source.spec.kind(key.kind) is None:
+                outputs += self._hand_over(record, key, unreadable)
+        if unreadable:
+            outputs.append(self._dead_letter(record, "; ".join(unreadable), 1))
         return outputs
+
+    def _hand_over(self, record: Record, key: AccountKey, unreadable: list[str]) -> list[ProducerRecord]:
+        owner = BY_KIND.get(key.kind)
+        if owner is None or record.header(HANDED_OVER) is not None:
+            unreadable.append(f"{key.account}: no source here has accounts of kind {key.kind}")
+            return []
+        self._counts["handed_over"] += 1
+        headers = (*record.headers, (HANDED_OVER, self._name.encode()))
+        return [topics.source_events(owner.name).record(key.account, record.value, headers=headers)]
 
     def _dead_letter(self, record: Record, reason: str, attempts: int) -> ProducerRecord:
         self._counts["dead_lettered"] += 1
@@ -113,8 +117,8 @@ class Router:
         if not self._parked_in_batch:
             return None
         doubtful, self._parked_in_batch = self._parked_in_batch, []
-        await self._channels.wait_until(await self._bus.end_offsets([topics.CHANNELS]))
-        return [fact for record in doubtful for fact in facts_of(self._source, record, self._accounts)]
+        channels = await self._directory.current()
+        return [fact for record in doubtful for fact in facts_of(self._source, record, channels)]
 
 
 def _about(record: Record) -> dict[str, object]:
@@ -125,15 +129,3 @@ def _about(record: Record) -> dict[str, object]:
         "offset": record.offset,
         "trace_id": trace_id_of(record.header("traceparent") or ""),
     }
-
-
-class _ChannelTableLifecycle:
-    """The lifecycle of the table: shares the router's progress and draining, but does not make it ready."""
-
-    def __init__(self, ctx: Context) -> None:
-        self.draining = ctx.draining
-        self.progress = ctx.progress
-        self.waiting = ctx.waiting
-
-    def ready(self) -> None:
-        pass

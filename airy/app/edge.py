@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from airy import __version__
-from airy.app.services import Services
+from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands
 from airy.config import Config, system_token
@@ -31,18 +31,20 @@ def build_edge(
     config, ports = services.config, services.ports
     reader = BodyReader(BodyLimits(bytes_max=config.http.body_bytes_max))
     admission = AdmissionControl(AdmissionLimits(in_flight_max=config.http.in_flight_max))
-    ingresses = {
-        f"/{name}": Ingress(
+    ingresses = [
+        Ingress(
             source,
             ports.bus,
             clock=ports.clock,
             ids=ports.ids,
             admission=admission,
             reader=reader,
+            accounts=services.channel_directory.refresh,
+            public_url=public_url(config),
+            caught_up=lambda: services.projector.caught_up,
         )
-        for name, source in services.sources.items()
-        if f"sources-{name}" in running
-    }
+        for source in (services.sources[name] for name in services.sources if f"sources-{name}" in running)
+    ]
     context = ApiContext(
         commands=services.commands,
         store=services.queries,
@@ -60,8 +62,7 @@ def build_edge(
     routes = [route for each in resources for route in each.websockets]
     websockets = WebsocketRouter(context, guard, routes) if routes else None
     cors = CorsPolicy(config.http.allowed_origins)
-    root = RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids, websockets=websockets)
-    return root, list(ingresses.values())
+    return RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids, websockets=websockets), ingresses
 
 
 def authenticator(config: Config) -> Authenticator:

@@ -5,28 +5,30 @@ configuration, so both run the same code.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import anyio
+import msgspec
 from msgspec import Struct, field
 
-from airy import topics
+from airy.actors.channel_directory import ChannelDirectory
 from airy.actors.delivery import DeliveryMetrics
 from airy.actors.lag_monitor import LagMonitor
 from airy.actors.process_registry import ProcessRegistry
 from airy.actors.projector import Projector
-from airy.app.accounts import FacebookAccounts
+from airy.app.source_registry import SourceRegistry
 from airy.bus.api import Bus
 from airy.clock import Clock, Ids
-from airy.commands import Commands, Writer
+from airy.commands import ChannelSecrets, Commands, Writer
 from airy.config import Config
 from airy.egress import EgressPolicy
 from airy.http_client import HttpClient
 from airy.model.entity import Channel
 from airy.queue.api import WebhookQueue
-from airy.seal import Sealer, seal_context
-from airy.sources.api import Source
-from airy.sources.facebook import Facebook, FacebookConfig
+from airy.seal import Sealer
+from airy.secret import Secret
+from airy.sources.api import Installation
+from airy.sources.spec import SourceSection, SourceSpec
 from airy.store.api import Store, StoreQueries
 from airy.store.guarded_queries import GuardedQueries
 
@@ -57,20 +59,23 @@ class Services(Struct, kw_only=True):
     queries: StoreQueries  # for the API
     lag_monitor: LagMonitor
     process_registry: ProcessRegistry
-    sources: Mapping[str, Source]
+    sources: SourceRegistry
+    channel_secrets: ChannelSecrets
+    channel_directory: ChannelDirectory
     commands: Commands
     counters: ProcessCounters = field(default_factory=ProcessCounters)
 
     def unseal(self, channel: Channel) -> str:
         """A channel's token in clear. Raises `Refused`."""
-        context = seal_context(topics.CHANNELS.name, channel.id, "token")
-        return self.ports.sealer.unseal(channel.token or "", context)
+        token = self.channel_secrets.unseal(channel, "token")
+        return token.reveal() if token is not None else ""
 
 
 def build_services(config: Config, ports: Ports) -> Services:
     projector = Projector(ports.bus, ports.store)
     queries = GuardedQueries(ports.store, projector.held)
-    facebook = Facebook(facebook_config(config))
+    secrets = ChannelSecrets(ports.sealer)
+    sources = SourceRegistry(lambda spec: source_section(config, spec), public_url(config))
     return Services(
         config=config,
         ports=ports,
@@ -78,32 +83,38 @@ def build_services(config: Config, ports: Ports) -> Services:
         queries=queries,
         lag_monitor=LagMonitor(ports.bus, projector),
         process_registry=ProcessRegistry(ports.bus, ports.clock),
-        sources={facebook.name: facebook},
+        sources=sources,
+        channel_secrets=secrets,
+        channel_directory=ChannelDirectory(ports.bus, ports.store, projector, unseal=secrets.unseal),
         commands=Commands(
             Writer(ports.bus, projector.wait_for_position, ports.clock, ports.ids, held=projector.held),
             queries,
             ports.sealer,
-            FacebookAccounts(ports.provider_http, facebook.config),
+            sources.of_kind,
+            ports.provider_http,
+            Installation(public_url=public_url(config), new_secret=lambda: new_secret(ports.ids)),
             message_ttl_s=config.components.api_communication.message_ttl_s,
             egress_policy=webhook_egress_policy(config),
         ),
     )
 
 
+def source_section(config: Config, spec: SourceSpec) -> SourceSection:
+    section = getattr(config.components, f"sources_{spec.name}", None)
+    return spec.section() if section is None else spec.section(**msgspec.structs.asdict(section))
+
+
+def public_url(config: Config) -> str:
+    """Without a slash at the end; empty if it is not configured."""
+    return (config.http.public_url or "").rstrip("/")
+
+
+def new_secret(ids: Ids) -> Secret:
+    """244 random bits, from the system's source unless the process is simulated."""
+    return Secret(f"{ids.new()}{ids.new()}".replace("-", ""))
+
+
 def webhook_egress_policy(config: Config) -> EgressPolicy:
     """Which addresses outbound webhooks may go to; checked at subscription and again at each connection."""
     guard = config.security.webhooks
     return EgressPolicy(ports=guard.ports, http=guard.allow_http, private=guard.allow_private_addresses)
-
-
-def facebook_config(config: Config) -> FacebookConfig:
-    """Placeholders where the component is disabled: nothing is verified or sent with them."""
-    section = config.components.sources_facebook
-    return FacebookConfig(
-        app_id=section.app_id or "off",
-        app_secrets=tuple(secret.reveal() for secret in section.app_secret) or ("off",),
-        verify_token=section.webhook_secret.reveal() if section.webhook_secret else "off",
-        graph_url=section.graph_url,
-        graph_version=section.graph_version,
-        human_agent=section.human_agent,
-    )

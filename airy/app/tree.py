@@ -26,6 +26,7 @@ from airy.actors.runtime import Actor, Child, Context, Supervision
 from airy.app.services import Services
 from airy.app.tree_status import REGISTRY_COMPONENT
 from airy.sources.api import Source
+from airy.sources.facebook.first_edition import first_edition
 
 CHECK_S = 1.0
 
@@ -59,7 +60,7 @@ def build_tree(
         Child(name="fold-barrier", start=lambda: _FoldBarrier(services, on_folded), ready_s=math.inf, drain_s=0.0),
         Child(name="change-pruner", start=lambda: _change_pruner(services, running)),
         Child(name="lag-monitor", start=lambda: LagMonitorActor(services.lag_monitor, groups), drain_s=1.0),
-        *(_source(services, source) for name, source in services.sources.items() if f"sources-{name}" in running),
+        *(_source(services, services.sources[name]) for name in services.sources if f"sources-{name}" in running),
     ]
     webhooks = _webhooks(services, running)
     if webhooks:
@@ -138,16 +139,22 @@ def _change_pruner(services: Services, running: Collection[str]) -> ChangePruner
 
 def _source(services: Services, source: Source) -> Supervision:
     ports, counts = services.ports, services.counters.provider_webhooks
+    name, directory = source.spec.name, services.channel_directory
+
+    def replayer() -> ParkedReplayer:
+        return ParkedReplayer(ports.bus, source, ports.store, services.projector.wait_for_position, counts=counts)
 
     def connector() -> Connector:
-        return Connector(ports.bus, ports.store, services.projector, source, ports.provider_http, services.unseal)
+        return Connector(
+            ports.bus, ports.store, services.projector, first_edition(source), ports.provider_http, services.unseal
+        )
 
     return Supervision(
-        name=f"sources-{source.name}",
+        name=f"sources-{name}",
         children=(
-            Child(name="router", start=lambda: Router(ports.bus, source, counts=counts)),
-            Child(name="parked-replayer", start=lambda: ParkedReplayer(ports.bus, source, counts=counts)),
-            Child(name="connector", start=connector, drain_s=20.0),
+            Child(name="router", start=lambda: Router(ports.bus, source, directory, counts=counts)),
+            Child(name="parked-replayer", start=replayer),
+            *((Child(name="connector", start=connector, drain_s=20.0),) if name == "facebook" else ()),
         ),
     )
 

@@ -24,6 +24,9 @@ Step = Callable[[Record], Sequence[ProducerRecord]]
 MakeDeadLetter = Callable[[Record, str, int], ProducerRecord]
 """From a record, the reason and the number of attempts: the record for its dead letter topic."""
 
+Before = Callable[[], Awaitable[None]]
+"""Called with a batch at hand, before its first step: brings what the steps read up to date."""
+
 After = Callable[[], Awaitable[Sequence[ProducerRecord] | None]]
 """Called when the outputs of a batch are durable. Records it returns are published too, before the commit."""
 
@@ -39,6 +42,7 @@ async def transform(
     group: str,
     step: Step,
     dead_letter: MakeDeadLetter,
+    before: Before | None = None,
     after: After | None = None,
     records_max: int = 500,
     bytes_max: int = 4_194_304,
@@ -58,6 +62,8 @@ async def transform(
             wait_s = max(0.0, min(fetch_wait_s, tracker.oldest_at + commit_s - anyio.current_time()))
             records = await fetcher.fetch(subscription, records_max=records_max, bytes_max=bytes_max, wait_s=wait_s)
             if records:
+                if before is not None:
+                    await before()
                 await _publish(bus, await _outputs(records, step, dead_letter), dead_letter)
                 if after is not None and (more := await after()):
                     await bus.publish(more)

@@ -4,7 +4,8 @@ Business rules are the fold's, because only log order can decide between concurr
 should be told at once (no such conversation, a disconnected channel) and leave everything that could race to the log.
 """
 
-from airy.commands.channels import ChannelCommands, ConnectedAccount, ProviderAccounts
+from airy.commands.channel_secrets import ChannelSecrets
+from airy.commands.channels import ChannelCommands, ConnectResult, SourceOf
 from airy.commands.conversations import ConversationCommands
 from airy.commands.dead_deliveries import DeadDeliveryCommands
 from airy.commands.dead_letters import DeadLetterCommands
@@ -15,18 +16,21 @@ from airy.commands.metadata import MetadataCommands, Subject
 from airy.commands.webhooks import WebhookChanges, WebhookCommands, WebhookWithSecret
 from airy.commands.writer import RequestContext, WaitForPosition, Writer, Written
 from airy.egress import UNRESTRICTED, EgressPolicy
+from airy.http_client import HttpClient
 from airy.seal import Sealer
+from airy.sources.api import Installation
 from airy.store.api import StoreQueries
 
 __all__ = [
+    "ChannelSecrets",
     "Commands",
     "Conflict",
-    "ConnectedAccount",
+    "ConnectResult",
     "DeadLetterCommands",
     "Forbidden",
     "NotFound",
-    "ProviderAccounts",
     "RequestContext",
+    "SourceOf",
     "Subject",
     "WaitForPosition",
     "WebhookChanges",
@@ -45,12 +49,14 @@ class Commands:
         writer: Writer,
         store: StoreQueries,
         sealer: Sealer,
-        facebook: ProviderAccounts,
+        source_of: SourceOf,
+        provider_http: HttpClient,
+        installation: Installation,
         *,
         message_ttl_s: float = 900.0,
         egress_policy: EgressPolicy = UNRESTRICTED,
     ) -> None:
-        self.channels = ChannelCommands(writer, store, sealer, facebook)
+        self.channels = ChannelCommands(writer, store, ChannelSecrets(sealer), source_of, provider_http, installation)
         self.conversations = ConversationCommands(writer, store)
         self.dead_deliveries = DeadDeliveryCommands(writer, store)
         self.messages = MessageCommands(writer, store, message_ttl_s=message_ttl_s)

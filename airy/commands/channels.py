@@ -1,6 +1,6 @@
-"""Connects, updates and disconnects channels. Tokens are sealed before they are written."""
+"""Connects, updates and disconnects channels of every kind. Credentials are sealed before they are written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import structlog
@@ -9,45 +9,59 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.bus.record import Position
+from airy.commands.channel_secrets import TOKEN, ChannelSecrets
 from airy.commands.errors import NotFound
 from airy.commands.writer import Writer, Written
 from airy.errors import Refused, Unavailable
+from airy.http_client import HttpClient
 from airy.model import ids, metadata
 from airy.model.entity import Channel
-from airy.seal import Sealer, seal_context
-from airy.secret import Secret
-from airy.sources.api import Account
+from airy.sources.api import Account, AccountKey, Connected, Explorer, Installation, Setting, Target
+from airy.sources.spec import ChannelForm
 from airy.store.api import EntityReader
-
-FACEBOOK = "facebook"
 
 log = structlog.get_logger("airy.channels")
 
 
-class ConnectedAccount(Struct, frozen=True):
-    """A provider account after a successful connect, with the token to use from then on."""
+class ChannelSource(Protocol):
+    """The part of a source that connects channels. Raises `Refused` with the provider's message, `Unavailable` if a
+    retry may help.
+    """
 
-    name: str
-    image_url: str | None
-    token: Secret
+    async def connect(
+        self, client: HttpClient, kind: str, form: ChannelForm, installation: Installation
+    ) -> Connected: ...
+    async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None: ...
 
 
-class ProviderAccounts(Protocol):
-    """A provider's management API. Raises `Refused` with the provider's message, `Unavailable` if a retry may help."""
+SourceOf = Callable[[str], ChannelSource | None]
+"""By kind of channel; None if no source of that kind is enabled."""
 
-    async def connect(self, account_id: str, token: Secret) -> ConnectedAccount: ...
-    async def explore(self, token: Secret, connected: frozenset[str]) -> Sequence[Account]: ...
-    async def disconnect(self, account_id: str, token: Secret) -> str | None:
-        """Unsubscribe from its webhooks. Returns the reason if that failed, else None."""
-        ...
+
+class ConnectResult(Struct, frozen=True):
+    """A channel after its connect, and what is left to do at the provider by hand."""
+
+    channel: Channel
+    instructions: str
+    settings: Sequence[Setting]
 
 
 class ChannelCommands:
-    def __init__(self, writer: Writer, store: EntityReader, sealer: Sealer, facebook: ProviderAccounts) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        store: EntityReader,
+        secrets: ChannelSecrets,
+        source_of: SourceOf,
+        client: HttpClient,
+        installation: Installation,
+    ) -> None:
         self._writer = writer
         self._store = store
-        self._sealer = sealer
-        self._facebook = facebook
+        self._secrets = secrets
+        self._source_of = source_of
+        self._client = client
+        self._installation = installation
 
     async def update(self, channel_id: str, *, name: str | None, image_url: str | None) -> Written[Channel]:
         channel = await self._store.channel(channel_id)
@@ -55,53 +69,69 @@ class ChannelCommands:
             raise NotFound(f"there is no connected channel {channel_id}", field="channel_id")
         return await self._put(replace(channel, metadata={**channel.metadata, **_display_metadata(name, image_url)}))
 
-    async def connect_facebook(
-        self, page_id: str, token: Secret, *, name: str | None, image_url: str | None
-    ) -> Written[Channel]:
-        """Connecting a known page again reconnects its channel and keeps its metadata."""
-        page = await self._facebook.connect(page_id, token)
-        channel_id = ids.channel_id(FACEBOOK, page_id)
+    async def connect(self, kind: str, form: ChannelForm) -> Written[ConnectResult]:
+        """Connecting a known account again reconnects its channel and keeps its metadata."""
+        done = await self._source(kind).connect(self._client, kind, form, self._installation)
+        channel_id = ids.channel_id(kind, done.account)
         known = await self._store.channel(channel_id)
-        display = _display_metadata(name or page.name, image_url or page.image_url)
-        return await self._put(
+        sealed = self._secrets.seal(channel_id, done.credentials)
+        written = await self._put(
             Channel(
                 id=channel_id,
-                source=FACEBOOK,
-                source_channel_id=page_id,
+                source=kind,
+                source_channel_id=done.account,
                 connected=True,
-                token=self._sealer.seal(page.token.reveal(), seal_context(topics.CHANNELS.name, channel_id, "token")),
-                metadata={**(known.metadata if known else {}), **display, "page_id": metadata.value(page_id)},
+                token=sealed.pop(TOKEN, None),
+                secrets=sealed,
+                metadata={
+                    **(known.metadata if known else {}),
+                    **_display_metadata(done.name, done.image_url),
+                    **{key: metadata.value(text) for key, text in done.metadata.items()},
+                },
                 updated_at_ms=known.updated_at_ms if known else 0,
             )
         )
+        return Written(ConnectResult(written.value, done.instructions, done.settings), written.position)
 
-    async def explore_facebook(self, token: Secret) -> Sequence[Account]:
-        connected = frozenset(channel.source_channel_id for channel in await self._store.channels(source=FACEBOOK))
-        return await self._facebook.explore(token, connected)
+    async def explore(self, kind: str, form: Struct) -> Sequence[Account]:
+        """The accounts that the caller's credentials give access to."""
+        source = self._source(kind)
+        connected = [AccountKey(each.source, each.source_channel_id) for each in await self._store.channels()]
+        explorer: Explorer = source  # type: ignore[assignment]  # the kind declares it
+        return await explorer.explore(self._client, kind, form, connected)
 
     async def disconnect(self, channel_id: str) -> Position:
-        """Unsubscribes at the provider, then drops the token. Accepts channels of any source, because clients of the
-        original send every disconnect to the path of one source.
+        """Unsubscribes at the provider, then drops the credentials. Accepts channels of any source, because clients of
+        the original send every disconnect to the path of one source.
         """
         channel = await self._store.channel(channel_id)
         if channel is None:
             raise NotFound(f"there is no channel {channel_id}", field="channel_id")
-        await self._unsubscribe(channel)
-        return (await self._put(replace(channel, connected=False, token=None))).position
+        if channel.connected:
+            await self._unsubscribe(channel)
+        return (await self._put(replace(channel, connected=False, token=None, secrets={}))).position
 
     async def _unsubscribe(self, channel: Channel) -> None:
-        """Runs before the token is dropped, so that a failed disconnect can be repeated as a whole. A failure here does
-        not block the disconnect: webhooks of a page that stays subscribed are parked.
+        """Runs before the credentials are dropped, so that a failed disconnect can be repeated as a whole. A failure
+        here does not block the disconnect: webhooks of an account that stays subscribed are parked.
         """
-        if channel.source != FACEBOOK or channel.token is None:
+        source = self._source_of(channel.source)
+        if source is None:
             return
+        others = [each for each in await self._store.channels() if each.id != channel.id]
         try:
-            token = Secret(self._sealer.unseal(channel.token, seal_context(topics.CHANNELS.name, channel.id, "token")))
-            reason = await self._facebook.disconnect(channel.source_channel_id, token)
+            target = Target(channel=channel, credentials=self._secrets.unseal_all(channel))
+            reason = await source.disconnect(self._client, target, others)
         except (Refused, Unavailable) as error:
             reason = str(error)
         if reason is not None:
             log.warning("channel.still_subscribed", channel_id=channel.id, reason=reason)
+
+    def _source(self, kind: str) -> ChannelSource:
+        source = self._source_of(kind)
+        if source is None:
+            raise NotFound(f"no source of {kind} channels is enabled here")
+        return source
 
     async def _put(self, channel: Channel) -> Written[Channel]:
         channel = replace(channel, updated_at_ms=self._writer.next_timestamp(channel.updated_at_ms))

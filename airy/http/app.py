@@ -5,7 +5,7 @@ the response headers.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 import structlog
 from litestar import Litestar, Request, Response
@@ -23,6 +23,7 @@ from airy.http.problems import Problem, problem_of, render, send_problem
 from airy.http.request_bodies import BodyReader
 from airy.http.resource import Resource
 from airy.http.websocket import WebsocketRouter, reject
+from airy.sources.catalogue import match
 
 COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 ORIGIN_NOT_ALLOWED = Problem(403, "this origin is not allowed; see http.allowedOrigins")
@@ -60,12 +61,12 @@ def litestar_app(
 
 
 class RootAsgiApp:
-    """The application that the server calls. `ingresses` are raw handlers by path."""
+    """The application that the server calls. `ingresses` are raw handlers, each of the webhook paths of its source."""
 
     def __init__(
         self,
         app: Litestar,
-        ingresses: Mapping[str, Ingress],
+        ingresses: Iterable[Ingress],
         *,
         cors: CorsPolicy,
         ids: Ids,
@@ -73,7 +74,9 @@ class RootAsgiApp:
     ) -> None:
         self.app = app
         self.websockets = websockets
-        self._ingresses = {spelling: each for path, each in ingresses.items() for spelling in (path, f"{path}/")}
+        by_path = [(path, each) for each in ingresses for path in each.paths]
+        self._ingresses = {spelling: each for path, each in by_path for spelling in (path, f"{path}/")}
+        self._templates = [(path, each) for path, each in by_path if "{" in path]
         self._cors = cors
         self._ids = ids
         self._trace_prefix = ids.new()
@@ -88,10 +91,17 @@ class RootAsgiApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._serve_websocket(scope, receive, send)
-        elif (ingress := self._ingresses.get(scope["path"])) is not None:
+        elif (ingress := self._ingress(scope["path"])) is not None:
             await ingress(scope, receive, send)
         else:
             await self._serve(scope, receive, send)
+
+    def _ingress(self, path: str) -> Ingress | None:
+        found = self._ingresses.get(path)
+        if found is not None or not self._templates:
+            return found
+        stripped = path.removesuffix("/")
+        return next((each for template, each in self._templates if match(template, stripped) is not None), None)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_trace, headers = self._begin(scope)

@@ -1,17 +1,22 @@
-"""`/channels.*`"""
+"""`/channels.*`. Connect, explore and disconnect are derived from the catalogue of sources, per kind of channel."""
 
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
 from msgspec import Struct
 
+from airy import components
 from airy.commands import NotFound
-from airy.errors import Refused
-from airy.http.action import ActionRequest, Reply, action
+from airy.http.action import Action, ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, LongText, Text
 from airy.http.resource import Resource
-from airy.http.response_schemas import ChannelSchema, FacebookPageSchema, ListSchema
+from airy.http.response_schemas import ChannelSchema, ConnectedChannelSchema, ListSchema
 from airy.model.render import render_channel
-from airy.secret import Secret
+from airy.sources.catalogue import SOURCES
+from airy.sources.spec import Kind
 
 
 class ListChannels(Struct, frozen=True):
@@ -26,18 +31,6 @@ class UpdateChannel(Struct, frozen=True):
     channel_id: Id
     name: Text | None = None
     image_url: LongText | None = None
-
-
-class ConnectFacebook(Struct, frozen=True):
-    page_id: Text
-    page_token: Secret
-    name: Text | None = None
-    image_url: LongText | None = None
-
-
-class ExploreFacebook(Struct, frozen=True):
-    auth_token: Secret | None = None
-    token: Secret | None = None  # the field's name in the original Airy's JavaScript client
 
 
 @action("/channels.list", permission=Permission.READ, body=ListChannels, returns=ListSchema[ChannelSchema])
@@ -64,55 +57,102 @@ async def update(api: ApiContext, request: ActionRequest[UpdateChannel]) -> Repl
     return Reply(render_channel(written.value), position=written.position)
 
 
-@action("/channels.facebook.connect", permission=Permission.MANAGE, body=ConnectFacebook, returns=ChannelSchema)
-async def connect_facebook(api: ApiContext, request: ActionRequest[ConnectFacebook]) -> Reply:
-    """Connect a Facebook page. The token is exchanged for a long-lived one, which no response contains."""
-    body = request.body
-    written = await api.commands.channels.connect_facebook(
-        body.page_id, body.page_token, name=body.name, image_url=body.image_url
+# --- by kind of channel
+
+
+def connect(kind: Kind) -> Action:
+    async def handler(api: ApiContext, request: ActionRequest[Any]) -> Reply:
+        form = kind.connect(**msgspec.structs.asdict(request.body))
+        written = await api.commands.channels.connect(kind.name, form)
+        done = written.value
+        document = render_channel(done.channel)
+        if done.instructions:
+            document["instructions"] = done.instructions
+            document["settings"] = {setting.name: setting.value.reveal() for setting in done.settings}
+        return Reply(document, position=written.position)
+
+    handler.__doc__ = f"Connect a channel: {kind.title}. Its credentials are sealed, and no response contains them."
+    return action(
+        f"/channels.{kind.name}.connect",
+        permission=Permission.MANAGE,
+        body=request_body(f"Connect{_camel(kind.name)}", kind.connect),
+        returns=ConnectedChannelSchema,
+    )(handler)
+
+
+def explore(kind: Kind, form: type[Struct]) -> Action:
+    async def handler(api: ApiContext, request: ActionRequest[Any]) -> Reply:
+        accounts = await api.commands.channels.explore(kind.name, form(**msgspec.structs.asdict(request.body)))
+        return Reply(
+            {
+                "data": [
+                    {
+                        kind.account_field: account.source_channel_id,
+                        "name": account.name,
+                        "image_url": account.image_url,
+                        "connected": account.connected,
+                    }
+                    for account in accounts
+                ]
+            }
+        )
+
+    handler.__doc__ = f"The accounts that can be connected: {kind.title}."
+    schema: Any = msgspec.defstruct(
+        f"{_camel(kind.name)}AccountSchema",
+        [(kind.account_field, str), ("name", str), ("image_url", str | None), ("connected", bool)],
+        forbid_unknown_fields=True,
     )
-    return Reply(render_channel(written.value), position=written.position)
+    return action(
+        f"/channels.{kind.name}.explore",
+        f"/{kind.name}.channels.explore",
+        permission=Permission.MANAGE,
+        body=request_body(f"Explore{_camel(kind.name)}", form),
+        returns=ListSchema[schema],
+    )(handler)
 
 
-@action(
-    "/channels.facebook.explore",
-    "/facebook.channels.explore",
-    permission=Permission.MANAGE,
-    body=ExploreFacebook,
-    returns=ListSchema[FacebookPageSchema],
-)
-async def explore_facebook(api: ApiContext, request: ActionRequest[ExploreFacebook]) -> Reply:
-    """The Facebook pages a user token gives access to."""
-    token = request.body.auth_token or request.body.token
-    if token is None:
-        raise Refused("is required", field="auth_token")
-    accounts = await api.commands.channels.explore_facebook(token)
-    return Reply(
-        {
-            "data": [
-                {
-                    "page_id": account.source_channel_id,
-                    "name": account.name,
-                    "image_url": account.image_url,
-                    "connected": account.connected,
-                }
-                for account in accounts
-            ]
-        }
-    )
+def disconnect(kind: Kind) -> Action:
+    async def handler(api: ApiContext, request: ActionRequest[ChannelReference]) -> Reply:
+        """Disconnect a channel of any source. Idempotent."""
+        return Reply(position=await api.commands.channels.disconnect(request.body.channel_id))
+
+    path = f"/channels.{kind.name}.disconnect"
+    return action(path, permission=Permission.MANAGE, body=ChannelReference, status=204)(handler)
 
 
-@action("/channels.facebook.disconnect", permission=Permission.MANAGE, body=ChannelReference, status=204)
-async def disconnect_facebook(api: ApiContext, request: ActionRequest[ChannelReference]) -> Reply:
-    """Disconnect a channel of any source. Idempotent."""
-    return Reply(position=await api.commands.channels.disconnect(request.body.channel_id))
+def request_body(name: str, form: type[Struct]) -> type[Struct]:
+    """The fields of a source's form as a request body: text of bounded length."""
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(form):
+        kind = _bounded(field.type, LongText if field.name.endswith("url") else Text)
+        fields.append((field.name, kind) if field.required else (field.name, kind, field.default))
+    return msgspec.defstruct(name, fields, frozen=True, kw_only=True)
+
+
+def _bounded(kind: Any, text: type[Text]) -> Any:
+    if kind is str:
+        return text
+    if get_origin(kind) in {Union, UnionType}:
+        return Union[tuple(_bounded(member, text) for member in get_args(kind))]  # noqa: UP007 - members are values here
+    return kind
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("."))
+
+
+def _actions(kind: Kind) -> tuple[Action, ...]:
+    explored = () if kind.explore is None else (explore(kind, kind.explore),)
+    return (connect(kind), *explored, disconnect(kind))
 
 
 RESOURCES = (
     Resource(name="channels", component="api-admin", actions=(list_, info, update)),
-    Resource(
-        name="channels.facebook",
-        component="sources-facebook",
-        actions=(connect_facebook, explore_facebook, disconnect_facebook),
+    *(
+        Resource(name=f"channels.{kind.name}", component=f"sources-{spec.name}", actions=_actions(kind))
+        for spec in SOURCES
+        for kind in spec.kinds
+        if f"sources-{spec.name}" in components.BY_NAME
     ),
 )

@@ -1,11 +1,11 @@
-"""Ingress: accepts the webhooks of providers. Verifies the raw bytes, publishes them to the log, acknowledges.
+"""Ingress: accepts the webhooks of providers. Verifies the raw bytes, publishes them to the log, answers.
 
 One raw ASGI handler per source, called before Litestar, which would double the cost of a request. The body is not
-parsed: the router decodes it after it is stored. 200 is sent after `publish` returned, so an acknowledged webhook is
-durable (G1). Overload is answered with 503 before anything is published (G9).
+parsed: the router decodes it after it is stored. The answer is sent after `publish` returned, so an acknowledged
+webhook is durable (G1). Overload is answered with 503 before anything is published (G9).
 """
 
-from urllib.parse import parse_qsl
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -20,7 +20,9 @@ from airy.http.ports import Verifier
 from airy.http.problems import Problem, problem_of, send_problem, unavailable
 from airy.http.publish_batcher import PublishBatcher
 from airy.http.request_bodies import BodyReader
-from airy.sources.api import Denied
+from airy.sources.accounts import ConnectedChannels
+from airy.sources.api import EMPTY_REPLY, Accepted, Accounts, Denied, WebhookReply, WebhookRequest
+from airy.sources.catalogue import find_webhook
 
 KEPT_HEADERS = {name.encode(): name for name in ("content-type", "content-encoding")}
 TRACEPARENT = trace.HEADER.encode()
@@ -30,6 +32,15 @@ OK = {"type": "http.response.start", "status": 200, "headers": [(b"content-lengt
 EMPTY = {"type": "http.response.body", "body": b""}
 
 NOT_ALLOWED = Problem(405, "this path takes webhooks by POST", headers=[(b"allow", b"GET, POST")])
+
+
+ReadAccounts = Callable[[], Awaitable[Accounts]]
+"""The connected channels with their secrets, as of what the store has folded."""
+
+
+async def no_accounts() -> Accounts:
+    return ConnectedChannels()
+
 
 log = structlog.get_logger("airy.http")
 
@@ -45,54 +56,109 @@ class IngressCounters:
 
 
 class Ingress:
-    """The webhook endpoint of a source."""
+    """The webhook endpoints of a source.
+
+    `public_url` is the address under which the provider reaches this process; empty if it is not configured. Secrets
+    per channel are in the store: while it has not `caught_up`, a request they cannot verify is to be repeated.
+    """
 
     def __init__(
-        self, source: Verifier, bus: Bus, *, clock: Clock, ids: Ids, admission: AdmissionControl, reader: BodyReader
+        self,
+        source: Verifier,
+        bus: Bus,
+        *,
+        clock: Clock,
+        ids: Ids,
+        admission: AdmissionControl,
+        reader: BodyReader,
+        accounts: ReadAccounts = no_accounts,
+        public_url: str = "",
+        caught_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self._source = source
         self._batcher = PublishBatcher(bus)
         self._clock = clock
         self._admission = admission
         self._reader = reader
-        self._topic = topics.source_events(source.name)
+        self._accounts = accounts
+        self._public_url = public_url
+        self._caught_up = caught_up
+        self._topic = topics.source_events(source.spec.name)
         self._request_id_prefix = ids.new()[:18]  # a request's id is this and the count of requests
         self.counters = IngressCounters()
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Templates of the paths it answers."""
+        return self._source.spec.webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             match scope["method"]:
                 case "POST":
-                    await self._accept(scope["headers"], receive)
-                    await send(OK)
-                    await send(EMPTY)
+                    await _send_reply(send, await self._accept(scope, receive))
                 case "GET":
-                    await _send_text(send, self._verify_subscription(scope["query_string"]))
+                    await _send_reply(send, await self._answer(scope))
                 case _:
                     await send_problem(send, NOT_ALLOWED)
         except Exception as error:  # noqa: BLE001 - every error becomes a response; a bug is logged as well
             await self._send_error(error, send)
 
-    async def _accept(self, headers: RawHeaders, receive: Receive) -> None:
-        counters = self.counters
+    async def _accept(self, scope: Scope, receive: Receive) -> WebhookReply:
+        counters, headers = self.counters, scope["headers"]
         counters.requests += 1
         record_headers = self._record_headers(headers)
         now_ms = self._clock.now_ms()
         body = await self._reader.read(receive, headers)
-        verdict = self._source.verify(headers, body)
+        verdict = self._source.verify(self._request(scope, body), await self._accounts())
         if isinstance(verdict, Denied):
-            counters.denied += 1
-            raise Problem(verdict.status, verdict.reason)
-        record = self._topic.record(verdict.account, body, headers=record_headers, timestamp_ms=now_ms)
+            raise self._denied(verdict)
+        if isinstance(verdict, WebhookReply):  # nothing to store
+            return verdict
+        await self._publish(verdict, body, record_headers, now_ms)
+        counters.accepted += 1
+        counters.accepted_bytes += len(body)
+        return verdict.reply
+
+    async def _publish(self, verdict: Accepted, body: bytes, headers: Headers, now_ms: int) -> None:
+        kept = tuple((name, value.encode()[:KEPT_BYTES_MAX]) for name, value in verdict.headers.items())
+        record = self._topic.record(verdict.account, body, headers=(*headers, *kept), timestamp_ms=now_ms)
         if not await self._admission.try_acquire():
-            counters.shed += 1
+            self.counters.shed += 1
             raise unavailable("too many requests at once")
         try:
             await self._batcher.publish(record)
         finally:
             self._admission.release()
-        counters.accepted += 1
-        counters.accepted_bytes += len(body)
+
+    async def _answer(self, scope: Scope) -> WebhookReply:
+        """A subscription handshake: nothing is stored."""
+        verdict = self._source.verify(self._request(scope, b""), await self._accounts())
+        if isinstance(verdict, WebhookReply):
+            return verdict
+        if isinstance(verdict, Denied):
+            raise self._denied(verdict)
+        raise Problem(405, "this path takes webhooks by POST", headers=[(b"allow", b"POST")])
+
+    def _denied(self, verdict: Denied) -> Problem:
+        self.counters.denied += 1
+        if verdict.status in {401, 403} and not self._caught_up():
+            return unavailable("this replica is still folding the log: its channels are not known yet")
+        return Problem(verdict.status, verdict.reason)
+
+    def _request(self, scope: Scope, body: bytes) -> WebhookRequest:
+        path, query = scope["path"], scope["query_string"].decode("latin-1")
+        raw_path = (scope.get("raw_path") or path.encode()).decode("latin-1")
+        found = find_webhook(path.removesuffix("/"), (self._source.spec,))
+        return WebhookRequest(
+            method=scope["method"],
+            url=f"{self._public_url}{raw_path}{'?' if query else ''}{query}",
+            path=path,
+            query=query,
+            parameters=found.parameters if found else {},
+            headers=scope["headers"],
+            body=body,
+        )
 
     def _record_headers(self, headers: RawHeaders) -> Headers:
         request_id = f"{self._request_id_prefix}-{self.counters.requests:x}"
@@ -108,33 +174,25 @@ class Ingress:
                 kept.append((KEPT_HEADERS[name], value[:KEPT_BYTES_MAX]))
         return tuple(kept)
 
-    def _verify_subscription(self, query: bytes) -> str:
-        try:
-            fields = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=16))
-        except ValueError as error:
-            raise Problem(400, "the query string is not valid") from error
-        challenge = self._source.handshake(fields)
-        if isinstance(challenge, Denied):
-            self.counters.denied += 1
-            raise Problem(challenge.status, challenge.reason)
-        return challenge
-
     async def _send_error(self, error: Exception, send: Send) -> None:
         problem = problem_of(error)
         if isinstance(error, Unavailable):
             self.counters.unavailable += 1
         if problem.status == 500:
             self.counters.failed += 1
-            log.error("ingress.failed", source=self._source.name, exc_info=error)
+            log.error("ingress.failed", source=self._source.spec.name, exc_info=error)
         await send_problem(send, problem)
 
 
-async def _send_text(send: Send, text: str) -> None:
-    body = text.encode()
+async def _send_reply(send: Send, reply: WebhookReply) -> None:
+    if reply is EMPTY_REPLY:
+        await send(OK)
+        await send(EMPTY)
+        return
     headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-type", reply.content_type.encode("latin-1")),
         (b"x-content-type-options", b"nosniff"),
-        (b"content-length", b"%d" % len(body)),
+        (b"content-length", b"%d" % len(reply.body)),
     ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -10,21 +10,20 @@ from msgspec import Struct
 from airy.clock import Clock, Ids
 from airy.commands import Commands, DeadLetterCommands, WaitForPosition
 from airy.components import Service
-from airy.http.asgi import RawHeaders
 from airy.lifecycle import Lifecycle
 from airy.model.fleet import FleetStatus
 from airy.queue.api import WebhookQueue
-from airy.sources.api import Accepted, Denied
+from airy.sources.api import Accounts, Verdict, WebhookRequest
+from airy.sources.spec import SourceSpec
 from airy.store.api import StoreQueries
 
 
 class Verifier(Protocol):
     """The part of a source that ingress uses."""
 
-    name: str
-
-    def handshake(self, query: Mapping[str, str]) -> str | Denied: ...
-    def verify(self, headers: RawHeaders, body: bytes) -> Accepted | Denied: ...
+    @property
+    def spec(self) -> SourceSpec: ...
+    def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict: ...
 
 
 class ServerLifecycle(Lifecycle, Protocol):

@@ -54,6 +54,7 @@ class MessageSchema(Struct, forbid_unknown_fields=True):
     source: str
     metadata: Document
     sender: SenderSchema
+    canonical: list[Document] = []  # absent where the content is known in the provider's own terms only
 
 
 class ChannelSchema(Struct, forbid_unknown_fields=True):
@@ -62,6 +63,18 @@ class ChannelSchema(Struct, forbid_unknown_fields=True):
     source_channel_id: str
     connected: bool
     metadata: Document
+
+
+class ConnectedChannelSchema(Struct, forbid_unknown_fields=True):
+    """`instructions` and `settings` are present if something is left to do at the provider by hand."""
+
+    id: str
+    source: str
+    source_channel_id: str
+    connected: bool
+    metadata: Document
+    instructions: str = ""
+    settings: dict[str, str] = {}
 
 
 class ConversationSchema(Struct, forbid_unknown_fields=True):
@@ -156,13 +169,6 @@ class UserProfileSchema(Struct, forbid_unknown_fields=True):
     id: str
     name: str | None
     avatar_url: str | None
-
-
-class FacebookPageSchema(Struct, forbid_unknown_fields=True):
-    page_id: str
-    name: str
-    image_url: str | None
-    connected: bool
 
 
 class ProcessComponentSchema(Struct, forbid_unknown_fields=True):

@@ -26,6 +26,7 @@ class PendingReports(Struct, kw_only=True, omit_defaults=True):
     error: str = ""
     error_code: str = ""
     content: Raw = NULL  # of the latest edit
+    canonical: Raw = NULL
     revision: int = 0
     edited_at_ms: int = 0
     reactions: dict[str, Reaction] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Message(Struct, kw_only=True, omit_defaults=True):
     source: str
     sequence: int  # of the fact that created it
     content: Raw  # null once deleted
+    canonical: Raw = NULL  # the content in common terms, a JSON array; null if unknown
     from_contact: bool
     sender_id: str
     sent_at_ms: int

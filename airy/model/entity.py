@@ -17,6 +17,7 @@ class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source_channel_id: str
     connected: bool
     token: str | None = None  # sealed
+    secrets: dict[str, str] = {}  # further credentials by name, each sealed
     metadata: dict[str, Raw] = {}  # dotted key to JSON value
     updated_at_ms: int = 0
 

@@ -41,6 +41,8 @@ class MessageReceived(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
     message_id: str
     participant_id: str
     content: Raw  # the provider's own event, JSON
+    canonical: Raw = NULL  # the same in common terms: a JSON array, see airy.sources.canonical
+    sender_id: str | None = None  # where it is not the participant: the author of a message in a group
     provider_id: str | None = None
     headers: dict[str, str] = {}
     window_until_ms: int | None = None  # end of the messaging window
@@ -56,6 +58,7 @@ class MessageEchoed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
     sender_id: str  # the author, e.g. "facebook:inbox"
     provider_id: str
     content: Raw
+    canonical: Raw = NULL
     our_message_id: str | None = None
     headers: dict[str, str] = {}
 
@@ -66,6 +69,7 @@ class MessageQueued(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
     message_id: str
     sender_id: str
     content: Raw
+    canonical: Raw = NULL  # if the caller wrote it in common terms
     recipient_id: str | None = None  # participant at the provider; None: the conversation's
     expires_at_ms: int | None = None  # a message still pending then fails with kind "expired"
 
@@ -125,12 +129,15 @@ class ReceiptReported(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
     watermark_ms: int | None = None
     error: str = ""
     error_code: str = ""
+    our_message_id: str | None = None  # where the provider repeats it: settles a send whose response was lost
+    our_attempt: int = 0  # the message's attempt number when that call was encoded
 
 
 class MessageEdited(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.edited"):
     provider_id: str
     content: Raw
     revision: int  # the provider's edit count: forward only
+    canonical: Raw = NULL
 
 
 class MessageDeleted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.deleted"):

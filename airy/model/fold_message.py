@@ -30,8 +30,9 @@ def received(context: FoldContext, fact: MessageReceived) -> bool:
             source=fact.source,
             sequence=context.sequence,
             content=fact.content,
+            canonical=fact.canonical,
             from_contact=True,
-            sender_id=fact.participant_id,
+            sender_id=fact.sender_id or fact.participant_id,
             sent_at_ms=fact.at_ms,
             updated_at_ms=fact.at_ms,
             delivery=DeliveryState.DELIVERED,
@@ -63,6 +64,7 @@ def echoed(context: FoldContext, fact: MessageEchoed) -> bool:
             source=fact.source,
             sequence=context.sequence,
             content=fact.content,
+            canonical=fact.canonical,
             from_contact=False,
             sender_id=fact.sender_id,
             sent_at_ms=fact.at_ms,
@@ -104,6 +106,7 @@ def queued(context: FoldContext, fact: MessageQueued) -> bool:
             source=fact.source,
             sequence=context.sequence,
             content=fact.content,
+            canonical=fact.canonical,
             from_contact=False,
             sender_id=fact.sender_id,
             sent_at_ms=fact.at_ms,
@@ -136,9 +139,9 @@ def edited(context: FoldContext, fact: MessageEdited) -> bool:
     message = context.state.message_by_provider_id(fact.provider_id)
     if message is not None:
         context.before_change(message)
-        return reports.edit(message, fact.content, fact.revision, fact.at_ms)
+        return reports.edit(message, fact.content, fact.canonical, fact.revision, fact.at_ms)
     pending = reports.pending_for(context.conversation, fact.provider_id)
-    if not reports.edit(pending, fact.content, fact.revision, fact.at_ms):
+    if not reports.edit(pending, fact.content, fact.canonical, fact.revision, fact.at_ms):
         return False
     reports.keep_pending(context.conversation, pending)
     return True

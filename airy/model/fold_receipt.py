@@ -1,7 +1,7 @@
 """Rules for receipts: for messages the provider names, and for all messages up to a watermark."""
 
 from airy.model import provider_reports as reports
-from airy.model.conversation import PendingReports
+from airy.model.conversation import Message, PendingReports
 from airy.model.delivery_state import REPORT_STRENGTH, DeliveryState
 from airy.model.fact import ReceiptReported
 from airy.model.fold_context import FoldContext
@@ -10,16 +10,39 @@ from airy.model.fold_context import FoldContext
 def reported(context: FoldContext, fact: ReceiptReported) -> bool:
     if fact.state not in REPORT_STRENGTH:
         return False
+    ours = _outbound_message(context, fact)
+    if ours is not None:
+        context.before_change(ours)
+        bound = reports.bind_provider_id(context, ours, fact.provider_ids[0])
+        return reports.apply_report(context, ours, _receipt(fact, fact.provider_ids[0])) or bound
     accepted = [_apply_to_message(context, fact, provider_id) for provider_id in fact.provider_ids]
     if fact.watermark_ms is not None:
         accepted.append(_apply_watermark(context, fact.state, fact.watermark_ms))
     return any(accepted)
 
 
-def _apply_to_message(context: FoldContext, fact: ReceiptReported, provider_id: str) -> bool:
+def _outbound_message(context: FoldContext, fact: ReceiptReported) -> Message | None:
+    """The message that the receipt names by our id, if the provider's id for it is not known yet.
+
+    A call is encoded before or after its attempt is recorded; a late receipt of an earlier attempt names none.
+    """
+    if fact.our_message_id is None or len(fact.provider_ids) != 1:
+        return None
+    message = context.state.message(fact.our_message_id)
+    if message is None or message.from_contact or message.provider_id is not None:
+        return None
+    return message if 0 <= message.attempt - fact.our_attempt <= 1 else None
+
+
+def _receipt(fact: ReceiptReported, provider_id: str) -> PendingReports:
     receipt = PendingReports(provider_id=provider_id, reported=fact.state)
     if fact.state is DeliveryState.FAILED:
         receipt.failed_at_ms, receipt.error, receipt.error_code = fact.at_ms, fact.error, fact.error_code
+    return receipt
+
+
+def _apply_to_message(context: FoldContext, fact: ReceiptReported, provider_id: str) -> bool:
+    receipt = _receipt(fact, provider_id)
     message = context.state.message_by_provider_id(provider_id)
     if message is not None:
         return reports.apply_report(context, message, receipt)

@@ -107,14 +107,14 @@ def watermark_state(message: Message, conversation: Conversation) -> DeliverySta
 # --- contents
 
 
-def edit(target: Message | PendingReports, content: Raw, revision: int, at_ms: int) -> bool:
+def edit(target: Message | PendingReports, content: Raw, canonical: Raw, revision: int, at_ms: int) -> bool:
     """Forward only. Equal revisions are ordered by time, then by content, so that every fold picks the same."""
     if target.deleted:
         return False
     current = (target.revision, target.edited_at_ms, bytes(target.content))
     if (revision, at_ms, bytes(content)) <= current:
         return False
-    target.content, target.revision, target.edited_at_ms = content, revision, at_ms
+    target.content, target.canonical, target.revision, target.edited_at_ms = content, canonical, revision, at_ms
     return True
 
 
@@ -138,7 +138,7 @@ def erase(target: Message | PendingReports) -> bool:
     if target.deleted:
         return False
     target.deleted = True
-    target.content = NULL
+    target.content = target.canonical = NULL
     target.reactions = {}
     target.revision = target.edited_at_ms = 0
     if isinstance(target, Message):
@@ -180,7 +180,7 @@ def apply_pending(context: FoldContext, message: Message, pending: PendingReport
         for actor, reaction in pending.reactions.items():
             react(message, actor, reaction)
         if pending.revision or pending.edited_at_ms:
-            edit(message, pending.content, pending.revision, pending.edited_at_ms)
+            edit(message, pending.content, pending.canonical, pending.revision, pending.edited_at_ms)
     apply_report(context, message, pending)
 
 
@@ -210,6 +210,7 @@ def _merge_copy(context: FoldContext, message: Message, copy: Message) -> None:
         error=metadata.text(copy.metadata, ERROR) or "",
         error_code=metadata.text(copy.metadata, ERROR_CODE) or "",
         content=copy.content if edited else NULL,
+        canonical=copy.canonical if edited else NULL,
         revision=copy.revision,
         edited_at_ms=copy.edited_at_ms,
         reactions=copy.reactions,

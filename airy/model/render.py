@@ -15,6 +15,7 @@ from airy.model import metadata
 from airy.model.conversation import Conversation, Message, Reaction
 from airy.model.delivery_state import API_STATE, DETAILED_STATE
 from airy.model.entity import Channel, Tag, Template, User, Webhook
+from airy.model.raw import none_if_null
 
 Document = dict[str, object]
 
@@ -53,6 +54,7 @@ def render_message(message: Message, *, read_sequence: int = 0, user: User | Non
     return {
         "id": message.id,
         "content": content(message.content),
+        **_canonical(message),
         "sent_at": timestamp(message.sent_at_ms),
         "delivery_state": API_STATE[message.delivery],
         "from_contact": message.from_contact,
@@ -64,6 +66,12 @@ def render_message(message: Message, *, read_sequence: int = 0, user: User | Non
             "avatar_url": user.avatar_url if user else None,
         },
     }
+
+
+def _canonical(message: Message) -> Document:
+    """The content in common terms; no key where it is unknown."""
+    known = none_if_null(message.canonical)
+    return {} if known is None else {"canonical": known}
 
 
 def message_metadata(message: Message, read_sequence: int = 0) -> Document:

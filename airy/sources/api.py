@@ -1,15 +1,20 @@
 """The contract of a source. One folder per provider, all with the same anatomy:
 
-verify.py     raw bytes and headers → accepted or not; the subscription handshake
-route.py      one raw event → facts (pure)
-encode.py     a message of ours → one provider call (pure)
-interpret.py  the provider's answer → outcome (pure)
-manage.py     connect, explore, disconnect, profile: conversations with the provider's management API
-__init__.py   the `Source` value that ties them together
+spec.py       what the source is, as data: kinds of channel, configuration, paths, limits, capabilities
+verify.py     a webhook request → accepted, denied or answered
+route.py      one raw event → facts, with canonical content (pure)
+encode.py     a message of ours → provider calls (pure)
+interpret.py  the provider's answers → outcome (pure)
+manage.py     connect, disconnect, explore, profile: conversations with the provider's management API
+source.py     the `Source` that ties them together
+
+Errors are types: `Refused` is final and carries a sentence for the caller, `Unavailable` may be repeated, not earlier
+than `retry_after_s`. Neither holds a secret.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 from msgspec import Raw, Struct
 
@@ -18,12 +23,48 @@ from airy.http_client import HttpClient, Response
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
 from airy.model.fact import ErrorKind, Fact
+from airy.secret import MASK, Secret
+from airy.sources.canonical import Contents
+from airy.sources.spec import ChannelForm, SourceSection, SourceSpec
+
+# --- webhooks in
+
+
+class WebhookRequest(Struct, frozen=True, kw_only=True):
+    """A request as it arrived. `url` is what the provider called: the public address of this installation with path and
+    query byte for byte; without a configured public address it is path and query alone.
+    """
+
+    method: str
+    url: str
+    path: str
+    query: str = ""  # without the question mark, not decoded
+    parameters: Mapping[str, str] = {}  # of the path
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    body: bytes = b""
+
+    def header(self, name: bytes) -> list[bytes]:
+        """All values of one header; `name` in lower case."""
+        return [value for given, value in self.headers if given.lower() == name]
+
+
+class WebhookReply(Struct, frozen=True):
+    """What the provider is answered: a challenge, TwiML, JSON."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+EMPTY_REPLY = WebhookReply()
 
 
 class Accepted(Struct, frozen=True):
-    """A verified request: store `body` under `account` before anything is parsed further."""
+    """A verified request: its body is appended under `account` before it is parsed further, then `reply` is sent."""
 
     account: str  # the provider's account id, "" where it cannot be told cheaply
+    headers: Mapping[str, str] = {}  # kept beside the body: what path and query say
+    reply: WebhookReply = EMPTY_REPLY
 
 
 class Denied(Struct, frozen=True):
@@ -31,13 +72,87 @@ class Denied(Struct, frozen=True):
     reason: str
 
 
+Verdict = Accepted | Denied | WebhookReply
+
+
+class Accounts(Protocol):
+    """Connected channels and their secrets, looked up before a request is verified."""
+
+    def by_account(self, kind: str, account: str) -> Channel | None: ...
+    def by_id(self, channel_id: str) -> Channel | None: ...
+    def secret(self, channel: Channel, name: str) -> Secret | None:
+        """Unsealed; None if the channel has none of that name or it cannot be opened."""
+        ...
+
+
+# --- routing
+
+
+class Channels(Protocol):
+    def by_account(self, kind: str, account: str) -> Channel | None:
+        """The connected channel of this provider account."""
+        ...
+
+
+class AccountKey(NamedTuple):
+    """A provider account, within the kind of channel it would be."""
+
+    kind: str
+    account: str
+
+
+class Routed(Struct, frozen=True):
+    """What one raw event means.
+
+    `unknown`: accounts without a connected channel. The router parks the event once for each of a kind of its own
+    source, and hands the event to the source that has the kind otherwise. `unreadable` names parts that cannot be read,
+    with the reason.
+    """
+
+    facts: list[Fact]
+    unknown: list[AccountKey]
+    unreadable: list[str]
+
+
+# --- sending
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """Where a message goes. `credentials` are unsealed, by the names the kind declares."""
+
+    channel: Channel
+    conversation: Conversation | None = None
+    credentials: Mapping[str, Secret] = {}
+
+    def recipient(self, message: Message) -> str | None:
+        """The participant that the message, or else the conversation, names."""
+        return message.recipient_id or (self.conversation.participant_id if self.conversation else None)
+
+
 class Call(Struct, frozen=True):
-    """One HTTP request to the provider. Secrets travel in headers, never in the URL."""
+    """One HTTP request to a provider. URL and headers may hold secrets, so neither they nor the body are printed."""
 
     method: str
-    url: str
-    headers: dict[str, str]
+    url: Secret
+    headers: Mapping[str, Secret]
     body: bytes | None = None
+    secrets: tuple[Secret, ...] = ()  # texts that must not be repeated from what a client or the provider says
+
+    def __repr__(self) -> str:
+        return f"Call({self.method} {self.host}, {len(self.body or b'')} bytes)"
+
+    __str__ = __repr__
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url.reveal()).hostname or ""
+
+    def masked(self, text: str) -> str:
+        """`text` without this call's secrets."""
+        for secret in (self.url, *self.secrets):
+            if secret:
+                text = text.replace(secret.reveal(), MASK)
+        return text
 
 
 class Sent(Struct, frozen=True):
@@ -67,12 +182,42 @@ class Lost(Struct, frozen=True):
 Outcome = Sent | Failed | Lost
 
 
-class Routed(Struct, frozen=True):
-    """What one raw event means. `unknown_accounts` are parked; `rest` names unreadable parts, with the reason."""
+# --- management
 
-    facts: list[Fact]
-    unknown_accounts: list[str]
-    rest: list[str]
+
+class Setting(Struct, frozen=True):
+    """Something the operator pastes at the provider. `value` may be a secret: show it once, to the caller alone."""
+
+    name: str
+    value: Secret
+
+
+class Connected(Struct, frozen=True, kw_only=True):
+    """An account that is connected at the provider: what to store, and what is left to do there by hand."""
+
+    account: str  # `Channel.source_channel_id`
+    name: str
+    image_url: str | None = None
+    metadata: Mapping[str, str] = {}
+    credentials: Mapping[str, Secret] = {}  # to be sealed, by the names the kind declares
+    instructions: str = ""  # empty: nothing is left to do
+    settings: tuple[Setting, ...] = ()
+
+
+class Installation(Struct, frozen=True, kw_only=True):
+    """What connecting needs to know about this installation."""
+
+    new_secret: Callable[[], Secret]
+    public_url: str = ""  # https://host, without a slash at the end; empty: not configured
+
+
+class Account(Struct, frozen=True):
+    """One account `explore` found."""
+
+    source_channel_id: str
+    name: str
+    image_url: str | None
+    connected: bool
 
 
 class Profile(Struct, frozen=True):
@@ -81,32 +226,78 @@ class Profile(Struct, frozen=True):
     avatar_url: str | None = None
 
 
-class Account(Struct, frozen=True):
-    """One thing `explore` found."""
-
-    source_channel_id: str
-    name: str
-    image_url: str | None
-    connected: bool
-
-
 class Source(Protocol):
-    name: str  # "facebook"
-    send_rate_per_s: float  # per channel
-    send_parallel_max: int  # conversations of one channel at once
+    """Built from its section and the public address of the installation. No method reads a clock or a random source."""
 
-    def handshake(self, query: Mapping[str, str]) -> str | Denied:
-        """The provider's GET verification: the text to answer."""
+    spec: SourceSpec
+
+    def __init__(self, section: SourceSection, public_url: str) -> None: ...
+
+    def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict: ...
+
+    def route(self, record: Record, channels: Channels) -> Routed:
+        """Deterministic: the same record and channels give the same facts. Raises `Undecodable`."""
         ...
 
-    def verify(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Accepted | Denied: ...
-
-    def route(self, record: Record, channels: Mapping[str, Channel]) -> Routed:
-        """`channels`: connected ones by provider account. Deterministic: no clock, no chance. Raises `Undecodable`."""
+    def canonical(self, content: object) -> Contents:
+        """What the content of a message fact says, in common terms. `content` is decoded JSON."""
         ...
 
-    def encode(self, message: Message, conversation: Conversation | None, token: str, now_ms: int) -> Call | Failed: ...
-    def interpret(self, answer: Response, now_ms: int) -> Outcome: ...
-    async def profile(self, fetch: HttpClient, participant_id: str, token: str) -> Profile:
-        """Raises `Unavailable` when it is worth asking again."""
+    def encode(self, message: Message, target: Target, now_ms: int) -> Sequence[Call] | Failed:
+        """Calls in the order they are made. All but the last prepare and may be repeated; the last one delivers."""
+        ...
+
+    def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:
+        """`answers` to the calls that were made, at least one; shorter than the calls if one was not a success."""
+        ...
+
+    async def connect(self, client: HttpClient, kind: str, form: ChannelForm, installation: Installation) -> Connected:
+        """Raises `Refused`, `Unavailable`."""
+        ...
+
+    async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:
+        """Asks the provider for no more webhooks of this channel. `others` are connected too and keep what they share
+        with it. Returns why that did not work, None if it did; never raises.
+        """
+        ...
+
+
+class Explorer(Protocol):
+    """A source with a kind that declares `explore`."""
+
+    async def explore(
+        self, client: HttpClient, kind: str, form: Struct, connected: Collection[AccountKey]
+    ) -> list[Account]:
+        """The accounts the caller's credentials give access to. Raises `Refused`, `Unavailable`."""
+        ...
+
+
+class ProfileReader(Protocol):
+    """A source with a kind whose profile origin is `provider`."""
+
+    async def profile(self, client: HttpClient, target: Target) -> Profile:
+        """Of the conversation's participant. Raises `Unavailable` with a delay when it is worth asking again."""
+        ...
+
+
+class Signals(Protocol):
+    """A source with a kind that declares `mark_read` or `typing`. Pure; no calls where the kind has no such signal."""
+
+    def mark_read(self, target: Target, provider_id: str) -> Sequence[Call]:
+        """Shows the contact that everything up to the message was read."""
+        ...
+
+    def typing(self, target: Target, provider_id: str | None) -> Sequence[Call]:
+        """Shows that an answer is being written; `provider_id` is the contact's last message."""
+        ...
+
+
+class MediaReader(Protocol):
+    """A source with a kind whose media origin is `provider`."""
+
+    async def media(self, client: HttpClient, target: Target, reference: str) -> Call:
+        """The call whose answer is the file behind a media id or address of canonical content.
+
+        Raises `Refused`, `Unavailable`.
+        """
         ...

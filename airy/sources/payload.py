@@ -180,7 +180,7 @@ def _escape_controls(match: re.Match[bytes]) -> bytes:
 
 
 def _is_not(wanted: str, part: Raw | bytes) -> str:
-    """Names the JSON type of `part`, without quoting its content."""
+    """Says what `part` is instead, without quoting its content."""
     found = bytes(part).lstrip()
     if found == _CUT:
         return _CUT.strip(b'"').decode()

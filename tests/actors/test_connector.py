@@ -26,7 +26,7 @@ def connector(harness: Harness) -> Connector:
         harness.bus,
         harness.store,
         harness.projector,
-        harness.source,
+        harness.first,
         harness.fetch,
         unseal=lambda channel: channel.token or "",
     )

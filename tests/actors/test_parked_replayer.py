@@ -7,7 +7,7 @@ import anyio
 from airy import topics
 from airy.actors.parked_replayer import ParkedReplayer
 from airy.actors.runtime import Context
-from airy.bus.record import Record
+from airy.model.entity import Channel
 from tests.kit.harness import Harness
 
 AWAY_S = 60.0  # longer than a session
@@ -16,17 +16,18 @@ AWAY_S = 60.0  # longer than a session
 class Slow(ParkedReplayer):
     handled = 0
 
-    async def _connected(self, ctx: Context, record: Record) -> None:
+    async def _replay(self, ctx: Context, channel: Channel) -> None:
         self.handled += 1
         if self.handled == 1:
             await anyio.sleep(AWAY_S)
-        await super()._connected(ctx, record)
+        await super()._replay(ctx, channel)
 
 
 async def test_a_replay_that_outlasts_the_session_is_left_to_the_new_owner() -> None:
     harness = Harness()
     async with harness.open():
-        slow, other = Slow(harness.bus, harness.source), Slow(harness.bus, harness.source)
+        ports = (harness.bus, harness.source, harness.store, harness.projector.wait_for_position)
+        slow, other = Slow(*ports), Slow(*ports)
         other.handled = 1  # in no way slow
         ctx = Context("parked-replayer", clock=harness.clock, random=Random(0))
         async with anyio.create_task_group() as tasks:

@@ -2,18 +2,11 @@
 
 import anyio
 import msgspec
-from msgspec.structs import replace
 
 from airy import topics
-from airy.actors.parked_replayer import ParkedReplayer
-from airy.actors.router import Router
-from airy.bus.memory import MemoryBus
 from airy.bus.record import Record
-from airy.clock import SystemClock
 from airy.model import ids
-from airy.model.entity import Channel
 from airy.sim.messenger.options import DEMO_PAGE
-from airy.sources.facebook import Facebook, FacebookConfig
 from tests.kit.harness import Harness
 
 RAW = topics.source_events("facebook")
@@ -57,7 +50,7 @@ async def message_of(harness: Harness, mid: str, within_s: float = 60.0) -> str 
 
 async def test_a_repeated_webhook_becomes_one_message() -> None:
     harness = Harness()
-    async with harness.open(router=lambda: Router(harness.bus, harness.source)):
+    async with harness.open(router=harness.router):
         await harness.connect()
         await come(harness, *[webhook("m1", "hello")] * 5)
 
@@ -68,9 +61,7 @@ async def test_a_repeated_webhook_becomes_one_message() -> None:
 
 async def test_webhooks_of_an_unknown_page_are_parked_and_replayed_when_it_is_connected() -> None:
     harness = Harness()
-    async with harness.open(
-        router=lambda: Router(harness.bus, harness.source), replayer=lambda: ParkedReplayer(harness.bus, harness.source)
-    ):
+    async with harness.open(router=harness.router, replayer=harness.replayer):
         await come(harness, webhook("m1", "are you open?"), webhook("m2", "hello?"))
         await anyio.sleep(5)
         assert len(await held(harness, PARKED)) == 2
@@ -86,9 +77,7 @@ async def test_no_webhook_is_lost_between_parking_and_connecting() -> None:
     for delay_s in (0.0, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0):
         harness = Harness()
         harness.faults.script("publish", "delay", delay_s=0.01, times=20)
-        async with harness.open(
-            router=lambda h=harness: Router(h.bus, h.source), replayer=lambda h=harness: ParkedReplayer(h.bus, h.source)
-        ):  # type: ignore[misc]
+        async with harness.open(router=harness.router, replayer=harness.replayer):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(come, harness, webhook("m1", "early bird"))
                 await anyio.sleep(delay_s)
@@ -99,9 +88,7 @@ async def test_no_webhook_is_lost_between_parking_and_connecting() -> None:
 
 async def test_parked_webhooks_of_other_pages_stay_parked() -> None:
     harness = Harness()
-    async with harness.open(
-        router=lambda: Router(harness.bus, harness.source), replayer=lambda: ParkedReplayer(harness.bus, harness.source)
-    ):
+    async with harness.open(router=harness.router, replayer=harness.replayer):
         await come(harness, webhook("m9", "not for you", page="999"), account="999")
         await harness.connect()
         await come(harness, webhook("m1", "for you"))
@@ -113,7 +100,7 @@ async def test_parked_webhooks_of_other_pages_stay_parked() -> None:
 
 async def test_undecodable_webhooks_are_dead_lettered_and_the_rest_is_routed() -> None:
     harness = Harness()
-    async with harness.open(router=lambda: Router(harness.bus, harness.source)):
+    async with harness.open(router=harness.router):
         await harness.connect()
         await come(harness, b"\x00 not json", b"[" * 5000, webhook("m1", "still here"))
 
@@ -125,7 +112,7 @@ async def test_undecodable_webhooks_are_dead_lettered_and_the_rest_is_routed() -
 
 async def test_a_crash_between_publishing_and_committing_changes_nothing() -> None:
     harness = Harness()
-    async with harness.open(router=lambda: Router(harness.bus, harness.source)):
+    async with harness.open(router=harness.router):
         await harness.connect()
         harness.faults.script("commit", "crash", times=2)
         await come(harness, webhook("m1", "once"))
@@ -134,19 +121,3 @@ async def test_a_crash_between_publishing_and_committing_changes_nothing() -> No
         await anyio.sleep(60)
         assert (await harness.store.counts())["messages"] == 1
         assert ("commit", "crash") in harness.faults.injected
-
-
-def test_channel_records_update_the_accounts_incrementally() -> None:
-    router = Router(MemoryBus([], clock=SystemClock()), Facebook(FacebookConfig("1", ("secret",), "word")))
-    one, two = (
-        Channel(id=ids.channel_id("facebook", name), source="facebook", source_channel_id=name, connected=True)
-        for name in ("100", "200")
-    )
-    for each in (one, two):
-        router._on_channel(each.id, each)
-    assert router._accounts == {"100": one, "200": two}
-    router._on_channel(one.id, replace(one, connected=False))
-    assert router._accounts == {"200": two}
-    router._on_channel(one.id, one)
-    router._on_channel(two.id, None)
-    assert router._accounts == {"100": one}

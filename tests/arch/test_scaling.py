@@ -11,7 +11,7 @@ from airy import topics
 from airy.actors.connector import Connector
 from airy.actors.publisher import TOPICS as QUEUED
 from airy.config import Config
-from airy.sources.facebook import FacebookConfig
+from airy.sources.facebook.spec import SPEC
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
 BUSY = 0.6
@@ -44,11 +44,11 @@ def test_the_page_counts_partitions_correctly() -> None:
 
 
 def test_the_page_calculates_with_the_limits_of_the_code() -> None:
-    config, source = Config(), FacebookConfig(app_id="1", app_secrets=("s",), verify_token="v")
+    config, limits = Config(), SPEC.kinds[0].limits
     consumer = config.components.webhook_consumer
     workers = inspect.signature(Connector.__init__).parameters["workers_max"].default
 
-    assert f"per channel {source.send_rate_per_s:g} a second and {source.send_parallel_max} conversations" in PAGE
+    assert f"per channel {limits.per_s:g} a second and {limits.parallel_max} conversations" in PAGE
     assert f"per process {workers} / (time of a provider's call)" in PAGE
     assert f"{consumer.per_webhook_max} / 50 ms = {consumer.per_webhook_max * 20} a second" in PAGE
     assert f"`F × D × latency / {consumer.in_flight_max}`" in PAGE

@@ -20,7 +20,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
-from airy.commands import Commands, ConnectedAccount, DeadLetterCommands, Writer
+from airy.commands import Commands, DeadLetterCommands, Writer
 from airy.components import Service
 from airy.errors import Refused
 from airy.http.admission import AdmissionControl
@@ -34,13 +34,16 @@ from airy.http.ports import ApiContext
 from airy.http.request_bodies import BodyReader
 from airy.http.resource import Resource
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
+from airy.http_client import HttpClient, Response
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.model.fleet import FleetStatus
 from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.secret import Secret
-from airy.sources.api import Account
+from airy.sources.api import Account, AccountKey, Connected, Installation, Target
+from airy.sources.facebook.spec import ConnectPage, ExplorePages
+from airy.sources.spec import ChannelForm, narrow
 from airy.store.guarded_queries import GuardedQueries
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
@@ -89,25 +92,42 @@ class FakePages:
         self.refusal: str | None = None  # of a disconnect
         self.error: Exception | None = None  # a disconnect raises it
 
-    async def connect(self, account_id: str, token: Secret) -> ConnectedAccount:
-        if token.reveal() != self.token or account_id not in self.pages:
+    async def connect(self, client: HttpClient, kind: str, form: ChannelForm, installation: Installation) -> Connected:
+        page = narrow(form, ConnectPage)
+        if page.page_token.reveal() != self.token or page.page_id not in self.pages:
             raise Refused("the provider knows no such page for this token", field="page_id")
-        self.subscribed.add(account_id)
-        return ConnectedAccount(name=f"Page {account_id[-1]}", image_url=None, token=Secret("long lived token"))
+        self.subscribed.add(page.page_id)
+        return Connected(
+            account=page.page_id,
+            name=page.name or f"Page {page.page_id[-1]}",
+            image_url=page.image_url,
+            metadata={"page_id": page.page_id},
+            credentials={"token": Secret("long lived token")},
+        )
 
-    async def disconnect(self, account_id: str, token: Secret) -> str | None:
+    async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:
         if self.error is not None:
             raise self.error
-        if token.reveal() != "long lived token":
+        if target.credentials["token"].reveal() != "long lived token":
             return "this token may not unsubscribe the page"
         if self.refusal is None:
-            self.subscribed.discard(account_id)
+            self.subscribed.discard(target.channel.source_channel_id)
         return self.refusal
 
-    async def explore(self, token: Secret, connected: frozenset[str]) -> Sequence[Account]:
+    async def explore(
+        self, client: HttpClient, kind: str, form: Struct, connected: Collection[AccountKey]
+    ) -> list[Account]:
+        given = narrow(form, ExplorePages)
+        token = given.auth_token or given.token
+        if token is None:
+            raise Refused("is required", field="auth_token")
         if token.reveal() != self.token:
             raise Refused("the provider does not know this token", field="auth_token")
-        return [Account(page, f"Page {page[-1]}", None, page in connected) for page in self.pages]
+        return [Account(page, f"Page {page[-1]}", None, AccountKey(kind, page) in connected) for page in self.pages]
+
+
+async def no_network(*_: object, **__: object) -> Response:
+    raise AssertionError("no provider is called")
 
 
 class ApiHarness(Struct):
@@ -173,7 +193,14 @@ async def api_harness(
     writer = Writer(bus, projector.wait_for_position, clock, ids, within_s=wait_s, held=projector.held)
     queries = GuardedQueries(store, projector.held)
     api = ApiContext(
-        commands=Commands(writer, queries, sealer, pages),
+        commands=Commands(
+            writer,
+            queries,
+            sealer,
+            lambda kind: pages if kind == "facebook" else None,
+            no_network,
+            Installation(new_secret=lambda: Secret("a fresh secret")),
+        ),
         store=queries,
         queue=queue,
         dead_letters=DeadLetterCommands(bus, clock),
@@ -196,7 +223,7 @@ async def api_harness(
     websockets = WebsocketRouter(
         api, guard, [route for each in running_resources for route in each.websockets], websocket_limits
     )
-    root = RootAsgiApp(app, {"/facebook": ingress}, cors=CorsPolicy([ORIGIN]), ids=ids, websockets=websockets)
+    root = RootAsgiApp(app, [ingress], cors=CorsPolicy([ORIGIN]), ids=ids, websockets=websockets)
     async with anyio.create_task_group() as tasks:
         if projecting:
             tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))

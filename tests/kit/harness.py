@@ -9,7 +9,10 @@ import structlog
 from structlog.testing import LogCapture
 
 from airy import topics
+from airy.actors.channel_directory import ChannelDirectory
+from airy.actors.parked_replayer import ParkedReplayer
 from airy.actors.projector import Projector
+from airy.actors.router import Router
 from airy.actors.runtime import Actor, Child, Context, Supervision, run_tree
 from airy.bus.memory import Faults, MemoryBus
 from airy.bus.record import Position
@@ -18,10 +21,13 @@ from airy.model import ids
 from airy.model.conversation import Message
 from airy.model.entity import Channel
 from airy.model.fact import Fact
+from airy.secret import Secret
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
-from airy.sources.facebook import Facebook, FacebookConfig
+from airy.sources.facebook.first_edition import first_edition
+from airy.sources.facebook.source import Facebook
+from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
 
 GRAPH = "https://graph.sim"
@@ -35,7 +41,17 @@ class Harness:
         self.store = SqliteStore(":memory:")
         self.projector = Projector(self.bus, self.store)
         self.ids = RandomIds(Random(seed))
-        self.source = Facebook(FacebookConfig("990011", ("app-secret",), "verify-me", graph_url=GRAPH))
+        self.source = Facebook(
+            FacebookSection(
+                enabled=True,
+                app_id="990011",
+                app_secret=(Secret("app-secret"),),
+                webhook_secret=Secret("verify-me"),
+                graph_url=GRAPH,
+            )
+        )
+        self.first = first_edition(self.source)
+        self.directory = ChannelDirectory(self.bus, self.store, self.projector)
         options = SimOptions(seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
         self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
         self.fetch = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
@@ -66,6 +82,12 @@ class Harness:
             yield self
             stop.set()
         await self.store.close()
+
+    def router(self) -> Router:
+        return Router(self.bus, self.source, self.directory)
+
+    def replayer(self) -> ParkedReplayer:
+        return ParkedReplayer(self.bus, self.source, self.store, self.projector.wait_for_position)
 
     async def connect(self, *, connected: bool = True) -> None:
         changed = Channel(

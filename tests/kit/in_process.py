@@ -34,7 +34,7 @@ from airy.secret import Secret
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
-from airy.sources.facebook.verify import signature
+from airy.sources.meta.signature import signature
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
 from tests.sim.endpoint import SimulatedEndpoint

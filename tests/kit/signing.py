@@ -1,22 +1,25 @@
 """The part of a source that ingress uses: HMAC over the raw body, one account."""
 
 import hmac
-from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qsl
 
-from airy.sources.api import Accepted, Denied
+from airy.sources.api import Accepted, Accounts, Denied, Verdict, WebhookReply, WebhookRequest
+from airy.sources.facebook.spec import SPEC
+from airy.sources.spec import SourceSpec
 
 SIGNING_KEY = b"app secret"
 
 
 class SigningSource:
-    name = "facebook"
+    spec: SourceSpec = SPEC
 
-    def handshake(self, query: Mapping[str, str]) -> str | Denied:
-        return query["challenge"] if query.get("token") == "yes" else Denied(403, "wrong token")
-
-    def verify(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Accepted | Denied:
-        given = dict(headers).get(b"x-hub-signature-256", b"")
-        if not hmac.compare_digest(given, signature(body)):
+    def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict:
+        if request.method == "GET":
+            fields = dict(parse_qsl(request.query))
+            right = fields.get("token") == "yes"
+            return WebhookReply(body=fields["challenge"].encode()) if right else Denied(403, "wrong token")
+        given = request.header(b"x-hub-signature-256")
+        if not given or not hmac.compare_digest(given[0], signature(request.body)):
             return Denied(403, "the signature is not of this body")
         return Accepted("page")
 

@@ -2,12 +2,13 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from airy.model import messaging_window as window
 from airy.model.conversation import PENDING_REPORTS_MAX, REACTIONS_MAX, Conversation, Message
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact
-from tests.kit.builders import Chat
+from tests.kit.builders import Chat, raw
 from tests.kit.fold import ReferenceFold, fold_all
 
 
@@ -404,3 +405,31 @@ def test_a_pending_report_that_adds_nothing_is_rejected() -> None:
     reference, conversation, _ = after(chat, *reports)
     assert list(reference.accepted.values()) == [True, False, True, False, False, False]
     assert conversation.sequence == 2
+
+
+# --- canonical content
+
+
+def test_canonical_content_follows_the_content_through_edit_and_deletion() -> None:
+    chat = Chat(1)
+    said, edited = raw([{"type": "text", "text": "old"}]), raw([{"type": "text", "text": "new"}])
+    log: list[Fact] = [replace(chat.received("a"), canonical=said)]
+    assert bytes(fold_all(log).message(chat.conversation_id, chat.inbound_id("a")).canonical) == bytes(said)
+    log.append(replace(chat.edited("a", "new"), canonical=edited))
+    assert bytes(fold_all(log).message(chat.conversation_id, chat.inbound_id("a")).canonical) == bytes(edited)
+    log.append(chat.deleted("a"))
+    assert bytes(fold_all(log).message(chat.conversation_id, chat.inbound_id("a")).canonical) == b"null"
+
+
+def test_an_edit_that_arrives_first_brings_its_canonical_content() -> None:
+    chat = Chat(1)
+    edited = raw([{"type": "text", "text": "new"}])
+    log = [replace(chat.edited("a", "new"), canonical=edited), chat.received("a")]
+    assert bytes(fold_all(log).message(chat.conversation_id, chat.inbound_id("a")).canonical) == bytes(edited)
+
+
+def test_the_sender_of_a_group_message_is_not_its_recipient() -> None:
+    chat = Chat(1)
+    state = fold_all([replace(chat.received("a"), sender_id="7100001"), chat.queued("x")])
+    assert state.message(chat.conversation_id, chat.inbound_id("a")).sender_id == "7100001"
+    assert state.message(chat.conversation_id, chat.outbound_id("x")).recipient_id == chat.participant_id

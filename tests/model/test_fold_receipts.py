@@ -1,6 +1,7 @@
 """Receipts: for messages the provider names, and for all messages up to a watermark."""
 
 import pytest
+from msgspec.structs import replace
 
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact
@@ -201,3 +202,30 @@ def test_the_id_of_a_watermark_is_not_stored_and_of_a_named_receipt_is() -> None
     reference = fold_all([*sent(chat), blanket, named])
     assert blanket.id not in reference.state(chat.conversation_id).seen_facts
     assert reference.state(chat.conversation_id).seen_facts[named.id]
+
+
+# --- receipts that name the message by our id
+
+
+def test_a_receipt_with_our_id_settles_a_send_whose_response_was_lost() -> None:
+    chat = Chat(1)
+    sent = replace(chat.receipt(DeliveryState.DELIVERED, "z"), our_message_id=chat.outbound_id("x"), our_attempt=0)
+    state = fold_all([chat.received("a"), chat.queued("x"), chat.started("x"), chat.unknown("x"), sent])
+    message = state.message(chat.conversation_id, chat.outbound_id("x"))
+    assert (message.delivery, message.provider_id) == (DeliveryState.DELIVERED, chat.provider_id("z"))
+
+
+def test_a_late_receipt_of_an_earlier_attempt_binds_nothing() -> None:
+    chat = Chat(1)
+    late = replace(chat.receipt(DeliveryState.DELIVERED, "z"), our_message_id=chat.outbound_id("x"), our_attempt=0)
+    log = [chat.received("a"), chat.queued("x"), chat.started("x"), chat.failed("x"), chat.resend("x"), late]
+    message = fold_all(log).message(chat.conversation_id, chat.outbound_id("x"))
+    assert (message.delivery, message.provider_id) == (DeliveryState.PENDING, None)
+
+
+def test_a_receipt_with_our_id_changes_no_message_that_is_bound() -> None:
+    chat = Chat(1)
+    other = replace(chat.receipt(DeliveryState.READ, "q"), our_message_id=chat.outbound_id("x"), our_attempt=1)
+    log = [chat.received("a"), chat.queued("x"), chat.started("x"), chat.succeeded("x", provider="z"), other]
+    message = fold_all(log).message(chat.conversation_id, chat.outbound_id("x"))
+    assert (message.delivery, message.provider_id) == (DeliveryState.SENT, chat.provider_id("z"))

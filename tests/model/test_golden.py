@@ -102,6 +102,29 @@ def state() -> tuple[Conversation, list[Message]]:
     return reference.conversation(chat.conversation_id), reference.state(chat.conversation_id).messages()
 
 
+def canonical_facts() -> dict[str, Fact]:
+    """Facts with the fields that came with canonical content, by the name of their file."""
+    chat = Chat(1)
+    contents = raw([{"type": "text", "text": "Is the rye bread back?"}])
+    named: dict[str, Fact] = {
+        "received": msgspec.structs.replace(chat.received("a"), canonical=contents, sender_id="7100001"),
+        "echoed": msgspec.structs.replace(chat.echoed("z"), canonical=contents),
+        "queued": msgspec.structs.replace(chat.queued("x"), canonical=contents),
+        "edited": msgspec.structs.replace(chat.edited("a", "new"), canonical=contents),
+        "receipt": msgspec.structs.replace(
+            chat.receipt(DeliveryState.SENT, "z"), our_message_id=chat.outbound_id("x"), our_attempt=1
+        ),
+    }
+    return named
+
+
+def canonical_state() -> list[Message]:
+    made = canonical_facts()
+    chat = Chat(1)
+    log = [made["received"], made["queued"], chat.started("x"), made["receipt"], made["edited"]]
+    return fold_all(log).state(chat.conversation_id).messages()
+
+
 def changes() -> list[Change]:
     chat = Chat(1)
     log: list[Fact] = [
@@ -155,10 +178,12 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
     }
     return (
         {f"fact.{kind}": (fact, Fact) for kind, fact in kinds.items()}
+        | {f"canonical.{name}": (fact, Fact) for name, fact in canonical_facts().items()}
         | {f"entity.{name}": (entity, type(entity)) for name, entity in entities.items()}
         | {
             "state.conversation": (conversation, Conversation),
             "state.messages": (messages, list[Message]),
+            "canonical.messages": (canonical_state(), list[Message]),
             "changes": (changes(), list[Change]),
         }
     )
@@ -189,9 +214,10 @@ def test_every_kind_of_fact_and_entity_has_golden_bytes() -> None:
 
 def test_every_field_of_the_state_is_in_the_golden_bytes() -> None:
     """Fields with their default are not encoded, so a golden file without a field proves nothing about it."""
-    for name, kind in (("state.conversation", Conversation), ("state.messages", Message)):
-        text = (GOLDEN / f"{name}.json").read_bytes()
-        missing = [name for name in kind.__struct_encode_fields__ if f'"{name}"'.encode() not in text]
+    files = {Conversation: ["state.conversation"], Message: ["state.messages", "canonical.messages"]}
+    for kind, names in files.items():
+        text = b"".join((GOLDEN / f"{name}.json").read_bytes() for name in names)
+        missing = [field for field in kind.__struct_encode_fields__ if f'"{field}"'.encode() not in text]
         assert missing == []
 
 

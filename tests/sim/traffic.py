@@ -15,6 +15,7 @@ from airy.model.conversation import Message
 from airy.secret import Secret
 from airy.sim.messenger.core import PendingWebhook
 from airy.sim.messenger.options import DEMO_PAGE
+from airy.sources.facebook.spec import ConnectPage
 
 if TYPE_CHECKING:
     from tests.sim.simulation import ProcessRun, Simulation
@@ -112,11 +113,8 @@ class Traffic:
             lambda process: process.services.commands.webhooks.subscribe(hook, _context("hook"), WEBHOOK_ID)
         )
         await self._ask(
-            lambda process: process.services.commands.channels.connect_facebook(
-                DEMO_PAGE.id,
-                Secret(DEMO_PAGE.token),
-                name=None,
-                image_url=None,
+            lambda process: process.services.commands.channels.connect(
+                "facebook", ConnectPage(page_id=DEMO_PAGE.id, page_token=Secret(DEMO_PAGE.token))
             )
         )
 

@@ -14,16 +14,20 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
+from airy.secret import Secret
 from airy.sim.messenger import DEMO_PAGE, Behaviour, MessengerSim, SendFault, SimOptions, server
-from airy.sources.api import Accepted, Denied
-from airy.sources.facebook import Facebook, FacebookConfig
+from airy.sources.accounts import ConnectedChannels
+from airy.sources.api import Accepted, Denied, Target, WebhookReply, WebhookRequest
+from airy.sources.facebook.source import Facebook
 from tests.kit.contracts.source import conversation, outbound
+from tests.kit.providers import WIRES
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 QUICK = SimOptions(behaviour=Behaviour(latency_ms=(0, 0), event_ms=(0, 0)))
 PATIENCE_S = 120.0  # bounds waits on a busy machine
-SOURCE = Facebook(FacebookConfig("990011", ("app-secret",), "verify-me"))
+WIRE = WIRES["facebook"]
+SOURCE = WIRE.source()
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +36,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "POST_S", PATIENCE_S)
 
 
-class Target:
+class Endpoint:
     """A webhook endpoint."""
 
     def __init__(self) -> None:
@@ -56,7 +60,8 @@ class Target:
     async def _post(self, request: web.Request) -> web.Response:
         body = await request.read()
         headers = [(name.lower().encode(), text.encode()) for name, text in request.headers.items()]
-        assert isinstance(SOURCE.verify(headers, body), Accepted)
+        given = WebhookRequest(method="POST", url="", path=request.path, headers=headers, body=body)
+        assert isinstance(SOURCE.verify(given, ConnectedChannels()), Accepted)
         status = self.statuses.pop(0) if self.statuses else 200
         if status == 200:
             self.bodies.append(body)
@@ -65,10 +70,13 @@ class Target:
         return web.Response(status=status)
 
     async def _get(self, request: web.Request) -> web.Response:
-        answer = SOURCE.handshake(request.query)
-        if isinstance(answer, Denied):
-            return web.Response(status=answer.status, text=answer.reason)
-        return web.Response(text=answer)
+        verdict = SOURCE.verify(
+            WebhookRequest(method="GET", url="", path=request.path, query=request.query_string), ConnectedChannels()
+        )
+        if isinstance(verdict, Denied):
+            return web.Response(status=verdict.status, text=verdict.reason)
+        assert isinstance(verdict, WebhookReply)
+        return web.Response(text=verdict.body.decode())
 
     async def take(self, count: int) -> list[Any]:
         with anyio.fail_after(PATIENCE_S):
@@ -85,15 +93,21 @@ async def ask(session: aiohttp.ClientSession, method: str, url: str, document: o
 
 
 async def send(session: aiohttp.ClientSession, url: str, psid: str) -> tuple[int, Any]:
-    source = Facebook(replace(SOURCE.config, graph_url=url))
-    call: Any = source.encode(outbound(), conversation(participant_id=psid), DEMO_PAGE.token, 0)
-    async with session.request(call.method, call.url, headers=call.headers, data=call.body) as answer:
+    source = Facebook(replace(WIRE.section, graph_url=url))
+    target = Target(
+        channel=WIRE.channel(DEMO_PAGE.id),
+        conversation=conversation(participant_id=psid),
+        credentials={"token": Secret(DEMO_PAGE.token)},
+    )
+    (call,) = source.encode(outbound(), target, 0)  # type: ignore[misc]
+    headers = {name: value.reveal() for name, value in call.headers.items()}
+    async with session.request(call.method, call.url.reveal(), headers=headers, data=call.body) as answer:
         return answer.status, msgspec.json.decode(await answer.read())
 
 
 async def test_a_conversation_over_http() -> None:
     """A person writes, the page replies, and the echo has the page's message id."""
-    target = Target()
+    target = Endpoint()
     async with target.serving() as target_url, aiohttp.ClientSession() as session:
         sim = MessengerSim(replace(QUICK, target_url=target_url))
         async with sim.serving() as url:
@@ -111,7 +125,7 @@ async def test_a_conversation_over_http() -> None:
 
 
 async def test_webhooks_are_retried_until_a_target_acknowledges() -> None:
-    target = Target()
+    target = Endpoint()
     target.statuses = [503]
     sim = MessengerSim(QUICK)
     async with sim.serving(), target.serving() as target_url:
@@ -179,7 +193,7 @@ async def test_an_invalid_control_request_is_explained(body: bytes) -> None:
 
 
 async def test_the_handshake_reports_its_result() -> None:
-    target = Target()
+    target = Endpoint()
     async with target.serving() as target_url:
         right = MessengerSim(replace(QUICK, target_url=target_url))
         wrong = MessengerSim(replace(QUICK, target_url=target_url, verify_token="guess"))

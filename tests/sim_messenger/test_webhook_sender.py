@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from airy.clock import LoopClock
 from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLost
 from airy.model import ids
-from airy.model.entity import Channel
 from airy.model.fact import MessageEchoed, MessageReceived, ReceiptReported
+from airy.secret import Secret
 from airy.sim.messenger import (
     DEMO_PAGE,
     ROUGH,
@@ -27,15 +27,14 @@ from airy.sim.messenger import (
     SimOptions,
     WebhookSender,
 )
-from airy.sources.api import Accepted, Call, Failed, Lost, Sent
-from airy.sources.facebook import Facebook, FacebookConfig
+from airy.sources.accounts import ConnectedChannels
+from airy.sources.api import Accepted, Call, Failed, Lost, Sent, Target, WebhookRequest
 from tests.kit.contracts.source import conversation, outbound, raw_record
+from tests.kit.providers import WIRES
 
 OPTIONS = SimOptions(behaviour=Behaviour(latency_ms=(100, 100), event_ms=(1000, 1000)))
-SOURCE = Facebook(FacebookConfig("990011", ("app-secret",), "verify-me"))
-CHANNEL = Channel(
-    id=ids.channel_id("facebook", DEMO_PAGE.id), source="facebook", source_channel_id=DEMO_PAGE.id, connected=True
-)
+SOURCE = WIRES["facebook"].source()
+CHANNEL = WIRES["facebook"].channel(DEMO_PAGE.id)
 
 
 class Receiver:
@@ -55,9 +54,11 @@ class Receiver:
         await anyio.sleep(self.takes_s)
         self.at_once -= 1
         given = [(name.encode(), text.encode()) for name, text in headers.items()]
-        assert SOURCE.verify(given, body) == Accepted(DEMO_PAGE.id)
-        routed = SOURCE.route(raw_record(SOURCE, body), {DEMO_PAGE.id: CHANNEL})
-        assert (routed.unknown_accounts, routed.rest) == ([], [])
+        request = WebhookRequest(method="POST", url="", path="/facebook", headers=given, body=body)
+        channels = ConnectedChannels([CHANNEL])
+        assert SOURCE.verify(request, channels) == Accepted(DEMO_PAGE.id)
+        routed = SOURCE.route(raw_record(SOURCE, body), channels)
+        assert (routed.unknown, routed.unreadable) == ([], [])
         if self.status == 200:
             self.facts |= {fact.id: fact for fact in routed.facts}
         return self.status
@@ -83,13 +84,19 @@ def fresh(**options: Any) -> MessengerCore:
 def call_for(message_id: str, psid: str) -> Call:
     message = outbound({"text": "certainly"})
     message.id = message_id
-    call = SOURCE.encode(message, conversation(participant_id=psid), DEMO_PAGE.token, now_ms())
-    assert isinstance(call, Call)
-    return call
+    target = Target(
+        channel=CHANNEL,
+        conversation=conversation(participant_id=psid),
+        credentials={"token": Secret(DEMO_PAGE.token)},
+    )
+    calls = SOURCE.encode(message, target, now_ms())
+    assert not isinstance(calls, Failed)
+    return calls[0]
 
 
 async def make(fetch: SimHttpClient, call: Call, **more: Any) -> Response:
-    return await fetch(call.method, call.url, headers=call.headers, body=call.body, **more)
+    headers = {name: value.reveal() for name, value in call.headers.items()}
+    return await fetch(call.method, call.url.reveal(), headers=headers, body=call.body, **more)
 
 
 async def test_a_webhook_is_posted_when_it_is_due() -> None:
@@ -144,7 +151,7 @@ async def test_replies_are_delayed_by_the_drawn_latency() -> None:
         started = anyio.current_time()
         answer = await make(fetch, call_for(ids.derive("1"), psid))
         assert anyio.current_time() - started == pytest.approx(0.1)
-        assert isinstance(SOURCE.interpret(answer, 0), Sent)
+        assert isinstance(SOURCE.interpret([answer], 0), Sent)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +204,7 @@ async def test_the_source_keeps_its_guarantees_under_all_faults(seed: int) -> No
     async def answer(fetch: SimHttpClient, message_id: str, psid: str) -> None:
         while True:
             try:
-                outcome = SOURCE.interpret(await make(fetch, call_for(message_id, psid)), 0)
+                outcome = SOURCE.interpret([await make(fetch, call_for(message_id, psid))], 0)
             except ConnectFailed:
                 outcome = Failed("provider", "not sent", again_s=1.0)
             except ResponseLost as error:

@@ -1,50 +1,126 @@
-"""All sources have the same structure."""
+"""All sources are built alike, so that knowing one is knowing all; and the catalogue lists every one."""
 
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import airy.sources
+from airy.secret import Secret
+from airy.sources.catalogue import BY_KIND, KINDS, SOURCES, find_webhook, match
+from airy.sources.spec import ChannelForm, SourceSection, SourceSpec
 from tests.kit.contracts.source import load
+from tests.kit.providers import WIRES
 
-PACKAGES = sorted(path.parent for path in Path(airy.sources.__file__).parent.glob("*/__init__.py"))
-PARTS = ("verify", "route", "encode", "interpret", "manage")
-MEMBERS = ("handshake", "verify", "route", "encode", "interpret", "profile")
+FOLDER = Path(airy.sources.__file__).parent
+PARTS = ("spec", "verify", "route", "encode", "interpret", "manage", "source")
+PURE = ("spec", "verify", "route", "encode", "interpret")
+MEMBERS = ("verify", "route", "canonical", "encode", "interpret", "connect", "disconnect", "mark_read", "typing")
 
 
-@pytest.fixture(params=PACKAGES, ids=lambda path: path.name)
-def package(request: pytest.FixtureRequest) -> Path:
+@pytest.fixture(params=SOURCES, ids=lambda spec: spec.name)
+def spec(request: pytest.FixtureRequest) -> SourceSpec:
     return request.param
 
 
-def test_there_are_sources() -> None:
-    assert "facebook" in [path.name for path in PACKAGES]
+def test_every_folder_with_a_spec_is_in_the_catalogue() -> None:
+    assert {path.parent.name for path in FOLDER.glob("*/spec.py")} == {spec.name for spec in SOURCES}
+    assert set(WIRES) == {spec.name for spec in SOURCES}
 
 
-def test_every_part_has_its_module(package: Path) -> None:
-    assert [part for part in PARTS if not (package / f"{part}.py").exists()] == []
+def test_names_are_unique() -> None:
+    assert len(KINDS) == sum(len(spec.kinds) for spec in SOURCES)
+    paths = [path for spec in SOURCES for path in spec.webhooks]
+    assert len(paths) == len(set(paths))
 
 
-def test_one_class_implements_the_source(package: Path) -> None:
-    module = import_module(f"airy.sources.{package.name}")
-    (source,) = (
-        thing
-        for thing in vars(module).values()
-        if isinstance(thing, type) and getattr(thing, "name", None) == package.name
-    )
-    assert [name for name in MEMBERS if not callable(getattr(source, name, None))] == []
-    assert source.__name__ in module.__all__
+def test_the_catalogue_loads_neither_client_nor_implementation() -> None:
+    """In a process of its own, because this one has loaded everything."""
+    program = "import sys, airy.sources.catalogue; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert [name for name in loaded if name.split(".")[0] in {"aiohttp", "anyio", "litestar", "aiokafka", "apsw"}] == []
+    assert [name for name in loaded if name.startswith(("airy.bus", "airy.model", "airy.http_client"))] == []
+    assert [name for name in loaded if name.startswith("airy.sources.") and name.endswith((".source", ".manage"))] == []
 
 
-def test_every_source_runs_the_contract_over_recorded_payloads(package: Path) -> None:
-    folder = Path(__file__).parent / package.name
-    assert "class TestContract(SourceContract)" in (folder / "test_contract.py").read_text()
-    assert len(load(folder / "fixtures")) >= 20
+def test_every_part_is_where_it_belongs(spec: SourceSpec) -> None:
+    assert [part for part in PARTS if not (FOLDER / spec.name / f"{part}.py").exists()] == []
 
 
-def test_pure_parts_do_not_await(package: Path) -> None:
-    for part in PARTS[:-1]:
-        text = (package / f"{part}.py").read_text()
+def test_one_class_ties_the_parts_together(spec: SourceSpec) -> None:
+    built = spec.load()
+    assert built.__module__ == f"airy.sources.{spec.name}.source"
+    assert built.spec is spec
+    assert [name for name in MEMBERS if not callable(getattr(built, name, None))] == []
+    assert built(spec.section(), "") is not None
+
+
+def test_what_is_pure_waits_for_nothing(spec: SourceSpec) -> None:
+    for part in PURE:
+        text = (FOLDER / spec.name / f"{part}.py").read_text()
         assert "async def" not in text, part
         assert "await " not in text, part
+
+
+def test_sources_are_strangers_to_each_other(spec: SourceSpec) -> None:
+    others = [other.name for other in SOURCES if other is not spec]
+    for path in (FOLDER / spec.name).glob("*.py"):
+        text = path.read_text()
+        assert [name for name in others if f"airy.sources.{name}" in text] == [], path
+
+
+def test_sections_and_forms_are_what_they_extend(spec: SourceSpec) -> None:
+    assert issubclass(spec.section, SourceSection)
+    assert not spec.section().enabled
+    for kind in spec.kinds:
+        assert issubclass(kind.connect, ChannelForm)
+
+
+def test_fields_that_hold_secrets_are_typed_as_secrets(spec: SourceSpec) -> None:
+    """Masking walks the types, so a secret that is plain text would be shown."""
+    shapes = [spec.section, *(kind.connect for kind in spec.kinds), *(kind.explore for kind in spec.kinds)]
+    for shape in filter(None, shapes):
+        for field in msgspec.structs.fields(shape):
+            if any(word in field.name for word in ("token", "secret", "key")):
+                assert Secret.__name__ in str(field.type), f"{shape.__name__}.{field.name}"
+
+
+def test_every_source_runs_the_contract_over_recorded_payloads(spec: SourceSpec) -> None:
+    module = import_module(f"tests.sources.{spec.name}.test_contract")
+    assert module.TestContract.wire is WIRES[spec.name]
+    assert len(load(module.TestContract.folder)) >= 20
+
+
+def test_a_kind_leads_to_its_source() -> None:
+    assert BY_KIND["twilio.whatsapp"].name == "twilio"
+    assert KINDS["instagram"].title == "Instagram account"
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "parameters"),
+    [
+        ("/facebook", "facebook", {}),
+        ("/instagram", "instagram", {}),
+        ("/twilio", "twilio", {}),
+        ("/twilio/status", "twilio", {}),
+        ("/telegram/42cb5df9", "telegram", {"channel_id": "42cb5df9"}),
+    ],
+)
+def test_a_path_leads_to_its_source(path: str, source: str, parameters: dict[str, str]) -> None:
+    found = find_webhook(path)
+    assert found is not None
+    assert (found.spec.name, found.parameters) == (source, parameters)
+
+
+@pytest.mark.parametrize("path", ["/", "", "/facebook/", "/Facebook", "/telegram", "/telegram/", "/telegram/a/b", "/x"])
+def test_other_paths_lead_nowhere(path: str) -> None:
+    assert find_webhook(path) is None
+
+
+def test_a_template_matches_whole_segments() -> None:
+    assert match("/a/{b}/c", "/a/1/c") == {"b": "1"}
+    assert match("/a/{b}/c", "/a/1/d") is None

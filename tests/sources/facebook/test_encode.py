@@ -1,4 +1,4 @@
-"""Requests to Meta, and content that is rejected because Meta would reject it."""
+"""What we send to Meta, and what we already know Meta will not take."""
 
 import hmac
 from typing import Any
@@ -6,23 +6,43 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
-from airy.sources.api import Call, Failed
-from airy.sources.facebook import Facebook, FacebookConfig
+from airy.model.conversation import Message
+from airy.secret import Secret
+from airy.sources.api import Call, Failed, Source, Target
+from airy.sources.facebook.source import Facebook
 from tests.kit.contracts.source import TOKEN, conversation, outbound
-from tests.sources.facebook.test_contract import CONFIG
+from tests.kit.providers import WIRES
 
 NOW_MS = 1_735_700_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-SOURCE = Facebook(CONFIG)
-HUMAN = Facebook(FacebookConfig("990011", ("app-secret",), "verify-me", human_agent=True))
+WIRE = WIRES["facebook"]
+SOURCE = WIRE.source()
+HUMAN = Facebook(replace(WIRE.section, human_agent=True), "")
 
 
-def encode(content: object, *, source: Facebook = SOURCE, wrote_ago_ms: int | None = HOUR_MS) -> Call | Failed:
-    """`wrote_ago_ms`: time since the contact's last message; None: no message is known."""
+def target(**known: object) -> Target:
+    channel = WIRE.channel(WIRE.accounts["facebook"])
+    return Target(channel=channel, conversation=conversation(**known), credentials={"token": Secret(TOKEN)})
+
+
+def one(calls: object) -> Call | Failed:
+    if isinstance(calls, Failed):
+        return calls
+    (call,) = calls  # type: ignore[misc]
+    return call
+
+
+def encode(content: object, *, source: Source = SOURCE, wrote_ago_ms: int | None = HOUR_MS) -> Call | Failed:
+    """`wrote_ago_ms`: since the contact's last message; None: none is known."""
     window = None if wrote_ago_ms is None else NOW_MS - wrote_ago_ms + DAY_MS
-    return source.encode(outbound(content), conversation(window_until_ms=window), TOKEN, NOW_MS)
+    return one(source.encode(outbound(content), target(window_until_ms=window), NOW_MS))
+
+
+def sent(message: Message, to: Target | None = None) -> Call | Failed:
+    return one(SOURCE.encode(message, to or target(), NOW_MS))
 
 
 def body(call: Call | Failed) -> dict[str, Any]:
@@ -36,11 +56,12 @@ def failed(outcome: Call | Failed) -> Failed:
     return outcome
 
 
-def test_a_text_message() -> None:
+def test_a_text() -> None:
     call = encode({"text": "Yes, from Thursday on."})
     assert isinstance(call, Call)
-    assert (call.method, call.url) == ("POST", "https://graph.facebook.com/v23.0/me/messages")
-    assert call.headers == {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    assert (call.method, call.url.reveal()) == ("POST", "https://graph.facebook.com/v23.0/me/messages")
+    headers = {name: value.reveal() for name, value in call.headers.items()}
+    assert headers == {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
     assert body(call) == {
         "recipient": {"id": "6120000000000001"},
         "messaging_type": "RESPONSE",
@@ -49,19 +70,18 @@ def test_a_text_message() -> None:
     }
 
 
-def test_the_recipient_of_the_message_precedes_that_of_the_conversation() -> None:
+def test_the_message_names_its_recipient_before_the_conversation() -> None:
     message = outbound()
     message.recipient_id = "another contact"
-    call = SOURCE.encode(message, conversation(), TOKEN, NOW_MS)
-    assert body(call)["recipient"] == {"id": "another contact"}
-    assert body(SOURCE.encode(message, None, TOKEN, NOW_MS))["recipient"] == {"id": "another contact"}
+    assert body(sent(message))["recipient"] == {"id": "another contact"}
+    assert body(sent(message, replace(target(), conversation=None)))["recipient"] == {"id": "another contact"}
 
 
-def test_the_callers_content_is_sent_unchanged() -> None:
-    """Key order, escapes and numbers of the content survive; its metadata is Airy's."""
+def test_the_callers_words_are_sent_as_they_were_written() -> None:
+    """Key order, escapes and numbers of the content survive; its metadata is ours."""
     message = outbound()
     message.content = Raw(rb'{"metadata":"theirs","text":"gr\u00fc\u00df","x":{"b":1.0,"a":12345678901234567890123}}')
-    call = SOURCE.encode(message, conversation(), TOKEN, NOW_MS)
+    call = sent(message)
     assert isinstance(call, Call)
     assert rb'"text":"gr\u00fc\u00df","x":{"b":1.0,"a":12345678901234567890123}' in (call.body or b"")
     assert b"theirs" not in (call.body or b"")
@@ -70,9 +90,19 @@ def test_the_callers_content_is_sent_unchanged() -> None:
 def test_content_may_be_the_whole_request() -> None:
     """With the message inside, as the Send API has it."""
     content = {"message": {"text": "x"}, "messaging_type": "UPDATE", "persona_id": "7", "notification_type": "NO_PUSH"}
-    sent = body(encode(content))
-    assert sent["message"]["text"] == "x"
-    assert (sent["messaging_type"], sent["persona_id"], sent["notification_type"]) == ("UPDATE", "7", "NO_PUSH")
+    written = body(encode(content))
+    assert written["message"]["text"] == "x"
+    assert (written["messaging_type"], written["persona_id"], written["notification_type"]) == (
+        "UPDATE",
+        "7",
+        "NO_PUSH",
+    )
+
+
+def test_an_answer_names_its_message_beside_the_text() -> None:
+    written = body(encode({"text": "x", "reply_to": {"mid": "m_1"}}))
+    assert written["reply_to"] == {"mid": "m_1"}
+    assert "reply_to" not in written["message"]
 
 
 # --- the window
@@ -92,31 +122,31 @@ def test_content_may_be_the_whole_request() -> None:
         (HUMAN, None, None),
     ],
 )
-def test_the_messaging_window_decides_how_a_reply_is_sent(
-    source: Facebook, wrote_ago_ms: int | None, tag: str | None
+def test_how_long_after_a_contact_wrote_we_may_answer(
+    source: Source, wrote_ago_ms: int | None, tag: str | None
 ) -> None:
     outcome = encode({"text": "x"}, source=source, wrote_ago_ms=wrote_ago_ms)
     if tag == "closed":
         assert failed(outcome).kind == "window"
         assert "hours ago" in failed(outcome).error
     else:
-        sent = body(outcome)
-        assert sent["messaging_type"] == ("RESPONSE" if tag is None else "MESSAGE_TAG")
-        assert sent.get("tag") == tag
+        written = body(outcome)
+        assert written["messaging_type"] == ("RESPONSE" if tag is None else "MESSAGE_TAG")
+        assert written.get("tag") == tag
 
 
 @pytest.mark.parametrize("wrote_ago_ms", [HOUR_MS, 30 * DAY_MS])
-def test_a_tag_given_by_the_caller_is_not_checked_against_the_window(wrote_ago_ms: int) -> None:
-    sent = body(encode({"text": "x", "tag": "ACCOUNT_UPDATE"}, wrote_ago_ms=wrote_ago_ms))
-    assert (sent["messaging_type"], sent["tag"]) == ("MESSAGE_TAG", "ACCOUNT_UPDATE")
-    assert "tag" not in sent["message"]
+def test_the_callers_own_tag_is_the_callers_business(wrote_ago_ms: int) -> None:
+    written = body(encode({"text": "x", "tag": "ACCOUNT_UPDATE"}, wrote_ago_ms=wrote_ago_ms))
+    assert (written["messaging_type"], written["tag"]) == ("MESSAGE_TAG", "ACCOUNT_UPDATE")
+    assert "tag" not in written["message"]
 
 
 def test_an_update_does_not_open_a_closed_window() -> None:
     assert failed(encode({"text": "x", "messaging_type": "UPDATE"}, wrote_ago_ms=2 * DAY_MS)).kind == "window"
 
 
-# --- content Meta would reject
+# --- what Meta would not take
 
 
 def media(kind: str = "image", **payload: object) -> dict[str, object]:
@@ -141,7 +171,8 @@ BUTTON = {"type": "postback", "title": "Yes", "payload": "YES"}
         {"text": "ü" * 2000},
         {"text": "x", "quick_replies": [reply()] * 13},
         {"text": "x", "quick_replies": [{"content_type": "user_email"}, {"content_type": "user_phone_number"}]},
-        {"text": "x", "reply_to": {"mid": "m_1"}},
+        {"sticker_id": 369239263222822},
+        {"attachments": [{"type": "image", "payload": {"url": "https://cdn.example.net/1.jpg"}}] * 30},
         media(),
         media("video"),
         media("audio"),
@@ -155,7 +186,7 @@ BUTTON = {"type": "postback", "title": "Yes", "payload": "YES"}
         template(template_type="receipt", anything={"goes": True}),
     ],
 )
-def test_content_meta_accepts_is_encoded(content: dict[str, object]) -> None:
+def test_what_meta_takes_passes(content: dict[str, object]) -> None:
     assert body(encode(content))["message"] == content | {"metadata": "0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60"}
 
 
@@ -190,7 +221,7 @@ def test_content_meta_accepts_is_encoded(content: dict[str, object]) -> None:
         ({"message": 5}, "not an object but a number; send an object with text or attachment"),
     ],
 )
-def test_content_meta_rejects_fails_with_the_correction(content: dict[str, object], said: str) -> None:
+def test_what_meta_refuses_is_refused_here_with_what_to_change(content: dict[str, object], said: str) -> None:
     failure = failed(encode(content))
     assert failure.kind == "invalid"
     assert said in failure.error
@@ -200,4 +231,82 @@ def test_content_meta_rejects_fails_with_the_correction(content: dict[str, objec
 def test_content_that_is_not_json_is_invalid(content: bytes) -> None:
     message = outbound()
     message.content = Raw(content)
-    assert failed(SOURCE.encode(message, conversation(), TOKEN, NOW_MS)).kind == "invalid"
+    assert failed(sent(message)).kind == "invalid"
+
+
+# --- canonical content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"type": "text", "text": "Grüße"}, {"text": "Grüße"}),
+        ({"type": "media", "kind": "image", "url": "https://x.example/1.jpg"}, media(url="https://x.example/1.jpg")),
+        (
+            {"type": "media", "kind": "voice", "url": "https://x.example/1.ogg"},
+            media("audio", url="https://x.example/1.ogg"),
+        ),
+        ({"type": "media", "kind": "file", "media_id": "77"}, media("file", attachment_id="77")),
+        (
+            {"type": "choice", "text": "Which?", "options": [{"title": "Red", "payload": "RED"}, {"title": "Blue"}]},
+            {"text": "Which?", "quick_replies": [reply(), reply(title="Blue", payload="Blue")]},
+        ),
+        (
+            {
+                "type": "choice",
+                "text": "Call?",
+                "options": [{"title": "Shop", "kind": "url", "payload": "https://x.example"}, {"title": "No"}],
+            },
+            template(
+                template_type="button",
+                text="Call?",
+                buttons=[
+                    {"type": "web_url", "title": "Shop", "url": "https://x.example"},
+                    {"type": "postback", "title": "No", "payload": "No"},
+                ],
+            ),
+        ),
+        (
+            {"type": "card", "title": "Rye", "image": "https://x.example/r.jpg", "buttons": [{"title": "Buy"}]},
+            template(
+                template_type="generic",
+                elements=[
+                    {
+                        "title": "Rye",
+                        "image_url": "https://x.example/r.jpg",
+                        "buttons": [{"type": "postback", "title": "Buy", "payload": "Buy"}],
+                    }
+                ],
+            ),
+        ),
+        (
+            {"type": "carousel", "cards": [{"title": "Rye", "url": "https://x.example"}, {"title": "Oat"}]},
+            template(
+                template_type="generic",
+                elements=[
+                    {"title": "Rye", "default_action": {"type": "web_url", "url": "https://x.example"}},
+                    {"title": "Oat"},
+                ],
+            ),
+        ),
+    ],
+)
+def test_canonical_content_becomes_a_message(content: dict[str, object], message: dict[str, object]) -> None:
+    written = body(encode({"canonical": content}))["message"]
+    assert written == message | {"metadata": "0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"type": "location", "latitude": 1.0, "longitude": 2.0}, "cannot send canonical content of type location"),
+        ({"type": "media", "kind": "image", "url": "https://x", "caption": "x"}, "of type media"),
+        ({"type": "text"}, "missing required field `text`"),
+        ({"type": "text", "text": "x" * 2001}, "split it"),
+        ([{"type": "text", "text": "x"}] * 2, "canonical"),
+    ],
+)
+def test_canonical_content_that_messenger_lacks_is_refused(content: object, said: str) -> None:
+    failure = failed(encode({"canonical": content}))
+    assert failure.kind == "invalid"
+    assert said in failure.error

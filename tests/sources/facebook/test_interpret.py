@@ -1,20 +1,19 @@
-"""Meta's answers mean accepted, rejected, rejected for a while, or unknown."""
+"""What Meta's answers mean: taken, not taken, not taken this time, or unknown."""
 
 import msgspec
 import pytest
 
 from airy.http_client import Response
 from airy.sources.api import Failed, Lost, Outcome, Sent
-from airy.sources.facebook import Facebook
-from tests.sources.facebook.test_contract import CONFIG
+from tests.kit.providers import WIRES
 
-SOURCE = Facebook(CONFIG)
+SOURCE = WIRES["facebook"].source()
 
 
 def interpret(status: int, document: object = None, **headers: str) -> Outcome:
     body = document if isinstance(document, bytes) else msgspec.json.encode(document)
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return SOURCE.interpret(Response(status, named, body), 0)
+    return SOURCE.interpret([Response(status, named, body)], 0)
 
 
 def refused(status: int, code: int, subcode: int | None = None, *, said: str = "no", **headers: str) -> Failed:
@@ -26,7 +25,7 @@ def refused(status: int, code: int, subcode: int | None = None, *, said: str = "
     return outcome
 
 
-def test_an_accepted_message_is_sent() -> None:
+def test_taken() -> None:
     assert interpret(200, {"recipient_id": "6120000000000001", "message_id": "m_out-1"}) == Sent("m_out-1")
 
 
@@ -47,7 +46,14 @@ def test_an_accepted_message_is_sent() -> None:
         (403, 10, 2018065, "window", False),
         (400, 100, 2018001, "not_found", False),
         (400, 100, None, "invalid", False),
-        (400, 100, 33, "invalid", False),
+        (400, 100, 33, "not_found", False),
+        (400, 10, 2534022, "window", False),
+        (400, 10, 1893063, "auth", True),
+        (400, 2022, None, "auth", True),
+        (400, 200, 2018028, "auth", False),
+        (400, 613, 2018338, "invalid", False),
+        (400, 2018300, None, "invalid", False),
+        (400, 9000001, None, "not_found", False),
         (400, 551, 1545041, "blocked", False),
         (400, 551, None, "blocked", False),
         (403, 200, 1545041, "blocked", False),
@@ -62,9 +68,7 @@ def test_an_accepted_message_is_sent() -> None:
         (429, 99999, None, "rate", True),
     ],
 )
-def test_every_error_code_of_meta_has_a_kind(
-    status: int, code: int, subcode: int | None, kind: str, again: bool
-) -> None:
+def test_what_meta_says_no_with(status: int, code: int, subcode: int | None, kind: str, again: bool) -> None:
     failure = refused(status, code, subcode)
     assert (failure.kind, failure.again_s is not None) == (kind, again)
     assert failure.code == (str(code) if subcode is None else f"{code}/{subcode}")
@@ -77,7 +81,7 @@ def test_only_a_bad_token_stops_the_channel(code: int, stops: bool) -> None:
     assert refused(400, code).stop_lane is stops
 
 
-def test_a_transient_error_of_any_code_may_be_retried() -> None:
+def test_a_transient_error_of_any_code_may_be_tried_again() -> None:
     outcome = interpret(400, {"error": {"message": "x", "code": 4711, "is_transient": True}})
     assert isinstance(outcome, Failed)
     assert outcome.again_s is not None
@@ -98,7 +102,7 @@ def test_a_transient_error_of_any_code_may_be_retried() -> None:
         (200, b'{"message_id":null}'),
     ],
 )
-def test_an_answer_that_is_not_from_graph_leaves_the_outcome_unknown(status: int, body: bytes) -> None:
+def test_an_answer_that_is_not_graphs_own_proves_nothing(status: int, body: bytes) -> None:
     assert isinstance(interpret(status, body), Lost)
 
 
@@ -116,7 +120,7 @@ def test_an_answer_that_is_not_from_graph_leaves_the_outcome_unknown(status: int
         (503, "provider", True),
     ],
 )
-def test_some_statuses_alone_prove_a_rejection(status: int, kind: str, again: bool) -> None:
+def test_a_status_alone_says_that_it_was_not_taken(status: int, kind: str, again: bool) -> None:
     outcome = interpret(status, b"nothing to see")
     assert isinstance(outcome, Failed)
     assert (outcome.kind, outcome.again_s is not None, outcome.code) == (kind, again, f"http/{status}")
@@ -136,15 +140,15 @@ def test_some_statuses_alone_prove_a_rejection(status: int, kind: str, again: bo
         ({"x_business_use_case_usage": "not json"}, 60.0),
     ],
 )
-def test_the_retry_delay_is_taken_from_metas_headers(headers: dict[str, str], again_s: float) -> None:
+def test_how_long_to_wait_is_metas_to_say(headers: dict[str, str], again_s: float) -> None:
     assert refused(400, 613, **headers).again_s == again_s
 
 
-def test_a_retry_delay_does_not_make_a_permanent_failure_transient() -> None:
+def test_asking_to_wait_does_not_make_a_final_no_a_later_yes() -> None:
     assert refused(400, 100, retry_after="7").again_s is None
 
 
-def test_metas_user_message_is_kept() -> None:
+def test_metas_own_words_are_kept_for_people() -> None:
     failure = refused(400, 10, 2018278, said="(#10) This message is sent outside of allowed window.")
     assert failure.error == "(#10) This message is sent outside of allowed window."
     assert failure.detail is not None
@@ -155,15 +159,15 @@ def test_metas_user_message_is_kept() -> None:
     "said",
     [
         "Malformed access token EAABwzLixnjYBAtoken0000000000",
-        "Error validating access token clear-secret: expired",
+        "Error validating access token quiet-token: expired",
         "(#190) token EAAGm0PX4ZCpsBAKtoken invalid",
     ],
 )
-def test_a_token_quoted_by_meta_is_removed(said: str) -> None:
+def test_a_token_that_meta_quotes_is_taken_out(said: str) -> None:
     failure = refused(401, 190, said=said)
     told = failure.error + bytes(failure.detail or b"").decode()
     assert "***" in told
-    assert "clear-secret" not in told
+    assert "quiet" not in told
     assert "EAA" not in told
 
 

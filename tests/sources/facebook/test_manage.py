@@ -1,4 +1,4 @@
-"""Exploring, connecting and disconnecting pages, and fetching profiles, against the simulated Graph API."""
+"""Pages are found, connected and disconnected, and profiles read, against the simulated Graph API."""
 
 from collections.abc import Callable, Mapping
 from random import Random
@@ -12,11 +12,18 @@ from msgspec.structs import replace
 from airy.clock import LoopClock
 from airy.errors import Refused, Unavailable
 from airy.http_client import ConnectFailed, Response, ResponseLost
+from airy.model import metadata
+from airy.model.entity import Channel
+from airy.secret import Secret
 from airy.sim.messenger import Behaviour, MessengerCore, SimHttpClient, SimOptions, SimPage
-from airy.sources.api import Account, Profile
-from airy.sources.facebook import Facebook, FacebookConfig, manage
+from airy.sources.api import Account, AccountKey, Connected, Profile, Target
+from airy.sources.facebook import manage
+from airy.sources.facebook.spec import ConnectPage, ExplorePages
+from airy.sources.meta import pages
+from airy.sources.meta.app import MetaApp
+from tests.kit.contracts.source import conversation
 
-CONFIG = FacebookConfig("990011", ("app-secret", "old-secret"), "verify-me")
+CONFIG = MetaApp("990011", ("app-secret", "old-secret"), "verify-me")
 BAKERY = SimPage(
     "204918377001", "Corner Bakery", "EAAPageTokenOfTheBakery", "https://cdn.example.net/b.png", subscribed=False
 )
@@ -24,7 +31,7 @@ OPTIONS = SimOptions(pages=(BAKERY,), proof_required=True)
 
 
 class Wire:
-    """A `HttpClient` in front of the simulation that records every call and can answer instead of it."""
+    """A `HttpClient` in front of the simulation that remembers every call, and can answer in its place."""
 
     def __init__(self, options: SimOptions = OPTIONS) -> None:
         self.core = MessengerCore(options)
@@ -58,19 +65,42 @@ def graph_error(code: int, said: str = "no", *, status: int = 400, **more: objec
 
 
 async def explore(wire: Wire, connected: tuple[str, ...] = (), token: str = OPTIONS.user_token) -> list[Account]:
-    return await manage.explore(wire, CONFIG, token, connected)
+    keys = [AccountKey("facebook", account) for account in connected]
+    return await manage.explore(wire, CONFIG, ExplorePages(auth_token=Secret(token)), keys)
 
 
 async def connect(
-    wire: Wire, *more: str | None, page_id: str = BAKERY.id, token: str = BAKERY.token
-) -> manage.ConnectedPage:
-    return await manage.connect(wire, CONFIG, page_id, token, *more)
+    wire: Wire,
+    name: str | None = None,
+    image_url: str | None = None,
+    page_id: str = BAKERY.id,
+    token: str = BAKERY.token,
+) -> Connected:
+    form = ConnectPage(page_id=page_id, page_token=Secret(token), name=name, image_url=image_url)
+    return await manage.connect(wire, CONFIG, form)
+
+
+def target(token: str = BAKERY.token, participant_id: str = "7") -> Target:
+    channel = Channel(id="h", source="facebook", source_channel_id=BAKERY.id, connected=True)
+    return Target(
+        channel=channel,
+        conversation=conversation(participant_id=participant_id),
+        credentials={"token": Secret(token)},
+    )
+
+
+async def disconnect(wire: Wire, token: str = BAKERY.token, *others: Channel) -> str | None:
+    return await manage.disconnect(wire, CONFIG, target(token), others)
+
+
+async def profile(wire: Wire, participant_id: str, token: str = BAKERY.token) -> Profile:
+    return await manage.profile(wire, CONFIG, target(token, participant_id))
 
 
 # --- explore
 
 
-async def test_explore_reads_every_page_of_the_listing() -> None:
+async def test_explore_follows_the_listing_to_its_end() -> None:
     pages = tuple(
         SimPage(str(1000 + number), f"Page {number}", f"EAATokenOfPageNumber{number}") for number in range(60)
     )
@@ -81,11 +111,11 @@ async def test_explore_reads_every_page_of_the_listing() -> None:
     assert len(wire.calls) == 3
 
 
-async def test_explore_describes_each_page() -> None:
+async def test_explore_tells_what_a_page_is() -> None:
     assert await explore(Wire()) == [Account(BAKERY.id, "Corner Bakery", "https://cdn.example.net/b.png", False)]
 
 
-async def test_explore_follows_no_link_to_another_server() -> None:
+async def test_explore_does_not_follow_a_listing_to_another_server() -> None:
     for link in (
         "https://graph.facebook.com.example.net/v23.0/x",
         "http://graph.facebook.com/v23.0/x",
@@ -98,7 +128,7 @@ async def test_explore_follows_no_link_to_another_server() -> None:
         assert len(wire.calls) == 1
 
 
-async def test_explore_stops_at_a_cycle_of_links() -> None:
+async def test_explore_does_not_go_in_circles_for_ever() -> None:
     wire = Wire()
     again = {
         "data": [{"id": "1", "name": "x"}],
@@ -107,7 +137,7 @@ async def test_explore_stops_at_a_cycle_of_links() -> None:
     wire.answers["/accounts"] = answer(200, again)
     with pytest.raises(Refused, match="more than 100"):
         await explore(wire)
-    assert len(wire.calls) == manage.PAGES_MAX
+    assert len(wire.calls) == pages.LISTINGS_MAX
 
 
 @pytest.mark.parametrize(
@@ -120,7 +150,7 @@ async def test_explore_stops_at_a_cycle_of_links() -> None:
         {"paging": {"next": ""}},
     ],
 )
-async def test_explore_of_a_malformed_listing_finds_nothing(listing: object) -> None:
+async def test_explore_of_nonsense_finds_nothing(listing: object) -> None:
     wire = Wire()
     wire.answers["/accounts"] = answer(200, listing)
     assert await explore(wire) == []
@@ -132,8 +162,14 @@ async def test_explore_of_a_malformed_listing_finds_nothing(listing: object) -> 
 async def test_connect_exchanges_the_token_and_subscribes_the_page() -> None:
     wire = Wire()
     page = await connect(wire, token=OPTIONS.user_token)
-    assert page == manage.ConnectedPage(BAKERY.id, "Corner Bakery", "https://cdn.example.net/b.png", BAKERY.token)
-    assert wire.fields == frozenset(manage.SUBSCRIBED_FIELDS)
+    assert page == Connected(
+        account=BAKERY.id,
+        name="Corner Bakery",
+        image_url="https://cdn.example.net/b.png",
+        metadata={"page_id": BAKERY.id},
+        credentials={"token": Secret(BAKERY.token)},
+    )
+    assert wire.fields == frozenset(pages.SUBSCRIBED_FIELDS)
     assert [(method, urlsplit(url).path) for method, url, _, _ in wire.calls] == [
         ("POST", "/v23.0/oauth/access_token"),
         ("GET", "/v23.0/204918377001"),
@@ -141,20 +177,20 @@ async def test_connect_exchanges_the_token_and_subscribes_the_page() -> None:
     ]
 
 
-async def test_connect_uses_the_given_name_and_picture() -> None:
+async def test_connect_takes_name_and_picture_it_is_given() -> None:
     page = await connect(Wire(), "Our bakery", "https://example.org/logo.png")
     assert (page.name, page.image_url) == ("Our bakery", "https://example.org/logo.png")
 
 
-async def test_a_page_object_without_a_token_keeps_the_exchanged_one() -> None:
+async def test_a_page_object_without_token_leaves_the_exchanged_one() -> None:
     wire = Wire()
     wire.answers[f"/{BAKERY.id}"] = answer(200, {"id": BAKERY.id})
     page = await connect(wire)
     assert page.name == BAKERY.id
-    assert page.token.startswith("EAALong")
+    assert page.credentials["token"].reveal().startswith("EAALong")
 
 
-async def test_connect_rejects_a_different_page() -> None:
+async def test_connect_refuses_a_page_that_is_another() -> None:
     wire = Wire()
     wire.answers[f"/{BAKERY.id}"] = answer(200, {"id": "777"})
     with pytest.raises(Refused, match="another id") as refused:
@@ -162,7 +198,7 @@ async def test_connect_rejects_a_different_page() -> None:
     assert refused.value.field == "page_id"
 
 
-async def test_connect_rejects_an_unsuccessful_subscription() -> None:
+async def test_connect_refuses_a_subscription_that_did_not_happen() -> None:
     wire = Wire()
     wire.answers["/subscribed_apps"] = answer(200, {"success": False})
     with pytest.raises(Refused, match="did not subscribe"):
@@ -170,7 +206,7 @@ async def test_connect_rejects_an_unsuccessful_subscription() -> None:
 
 
 @pytest.mark.parametrize("page_id", ["", "../me", "1/2", "a b", "1?x=1", "é", "1" * 65])
-async def test_connect_makes_no_call_for_an_invalid_id(page_id: str) -> None:
+async def test_connect_makes_no_call_for_what_is_no_id(page_id: str) -> None:
     wire = Wire()
     with pytest.raises(Refused) as refused:
         await connect(wire, page_id=page_id)
@@ -178,18 +214,19 @@ async def test_connect_makes_no_call_for_an_invalid_id(page_id: str) -> None:
     assert wire.calls == []
 
 
-async def test_connect_reports_a_wrong_token_without_revealing_it() -> None:
+async def test_connect_with_a_wrong_token_says_so_without_it() -> None:
     with pytest.raises(Refused, match="Malformed access token") as refused:
-        await connect(Wire(), token="clear-secret")
-    assert "clear-secret" not in str(refused.value)
+        await connect(Wire(), token="quiet-token")
+    assert "quiet" not in str(refused.value)
 
 
-async def test_a_wrong_app_secret_is_reported_with_metas_message() -> None:
+async def test_a_wrong_app_secret_is_metas_to_explain() -> None:
     with pytest.raises(Refused, match="Error validating client secret"):
-        await manage.connect(Wire(), replace(CONFIG, app_secrets=("wrong",)), BAKERY.id, BAKERY.token)
+        form = ConnectPage(page_id=BAKERY.id, page_token=Secret(BAKERY.token))
+        await manage.connect(Wire(), replace(CONFIG, app_secrets=("wrong",)), form)
 
 
-# --- errors of Graph
+# --- what Graph says, and what comes of it
 
 
 @pytest.mark.parametrize(
@@ -212,7 +249,7 @@ async def test_a_wrong_app_secret_is_reported_with_metas_message() -> None:
     ],
 )
 @pytest.mark.parametrize("where", ["/access_token", f"/{BAKERY.id}", "/subscribed_apps"])
-async def test_a_rejection_is_refused_and_an_outage_is_unavailable(
+async def test_a_no_is_final_and_trouble_is_not(
     where: str, scripted: Response | Exception, kind: type[Exception], said: str
 ) -> None:
     wire = Wire()
@@ -221,7 +258,7 @@ async def test_a_rejection_is_refused_and_an_outage_is_unavailable(
         await connect(wire)
 
 
-async def test_the_retry_delay_is_metas() -> None:
+async def test_meta_says_when_to_come_back() -> None:
     wire = Wire()
     wire.answers["/accounts"] = answer(429, {"error": {"message": "x", "code": 32}}, retry_after="30")
     with pytest.raises(Unavailable) as unavailable:
@@ -235,8 +272,17 @@ async def test_the_retry_delay_is_metas() -> None:
 async def test_disconnect_ends_the_subscription() -> None:
     wire = Wire()
     page = await connect(wire)
-    assert await manage.disconnect(wire, CONFIG, BAKERY.id, page.token) is None
+    assert await disconnect(wire, page.credentials["token"].reveal()) is None
     assert wire.fields == frozenset()
+
+
+async def test_an_instagram_account_of_the_page_keeps_its_subscription() -> None:
+    wire = Wire()
+    await connect(wire)
+    named = {"page_id": metadata.value(BAKERY.id)}
+    account = Channel(id="i", source="instagram", source_channel_id="17", connected=True, metadata=named)
+    assert await disconnect(wire, BAKERY.token, account) is None
+    assert wire.fields == frozenset(pages.SUBSCRIBED_FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -247,10 +293,10 @@ async def test_disconnect_ends_the_subscription() -> None:
         (ConnectFailed("connection refused"), "connection refused"),
     ],
 )
-async def test_a_failed_disconnect_returns_its_reason(scripted: Response | Exception, said: str) -> None:
+async def test_disconnect_is_never_in_the_way(scripted: Response | Exception, said: str) -> None:
     wire = Wire()
     wire.answers["/subscribed_apps"] = scripted
-    told = await manage.disconnect(wire, CONFIG, BAKERY.id, BAKERY.token)
+    told = await disconnect(wire)
     assert said in (told or "")
 
 
@@ -260,54 +306,55 @@ async def test_a_failed_disconnect_returns_its_reason(scripted: Response | Excep
 async def test_a_profile_has_a_name_and_a_picture() -> None:
     wire = Wire()
     psid = wire.core.person(name="Ines Maria Kuhn")
-    found = await Facebook(CONFIG).profile(wire, psid, BAKERY.token)
+    found = await profile(wire, psid)
     assert found == Profile(True, "Ines Maria Kuhn", f"https://cdn.example.net/people/{psid}.jpg")
 
 
-async def test_the_name_of_a_hidden_profile_is_read_from_the_conversation() -> None:
+async def test_who_hides_their_profile_is_found_in_the_conversation() -> None:
     wire = Wire(replace(OPTIONS, behaviour=Behaviour(private=1.0)))
     psid = wire.core.person(name="Ines Kuhn")
-    assert await manage.profile(wire, CONFIG, psid, BAKERY.token) == Profile(True, "Ines Kuhn")
+    assert await profile(wire, psid) == Profile(True, "Ines Kuhn")
 
 
-@pytest.mark.parametrize("contact", ["6120000000009999", "../me/accounts", "a b?c=d#e", "é"])
-async def test_an_invalid_contact_id_has_no_profile_and_makes_no_other_call(contact: str) -> None:
+@pytest.mark.parametrize("stranger", ["6120000000009999", "../me/accounts", "a b?c=d#e", "é"])
+async def test_an_unknown_contact_has_no_profile_and_its_id_stays_in_the_path(stranger: str) -> None:
     wire = Wire()
-    assert await manage.profile(wire, CONFIG, contact, BAKERY.token) == Profile(False)
+    assert await profile(wire, stranger) == Profile(False)
     path = urlsplit(wire.calls[0][1]).path
-    assert path == f"/v23.0/{quote(contact, safe='')}"
+    assert path == f"/v23.0/{quote(stranger, safe='')}"
 
 
-async def test_a_picture_without_a_web_address_is_dropped() -> None:
+async def test_a_picture_that_is_no_web_address_is_none() -> None:
     wire = Wire()
     wire.answers["/7"] = answer(
         200, {"first_name": " Ines\0 ", "last_name": None, "profile_pic": "javascript:alert(1)"}
     )
-    assert await manage.profile(wire, CONFIG, "7", BAKERY.token) == Profile(True, "Ines")
+    assert await profile(wire, "7") == Profile(True, "Ines")
 
 
 @pytest.mark.parametrize(
     "scripted", [answer(500, b""), graph_error(4), graph_error(190), ConnectFailed("x"), ResponseLost("x")]
 )
-async def test_a_profile_that_is_unavailable_is_fetched_later(scripted: Response | Exception) -> None:
+async def test_a_profile_that_cannot_be_asked_for_now_is_asked_for_later(scripted: Response | Exception) -> None:
     wire = Wire()
     wire.answers["/7"] = scripted
     with pytest.raises(Unavailable):
-        await manage.profile(wire, CONFIG, "7", BAKERY.token)
+        await profile(wire, "7")
 
 
 # --- secrets
 
 
-async def test_no_secret_is_in_a_url() -> None:
-    """Nor in the result of connecting; the proof in a query is useless without the token."""
+async def test_no_secret_is_in_an_address() -> None:
+    """Nor in what connecting tells; the proof in a query opens nothing without the token."""
     wire = Wire()
     psid = wire.core.person()
     page = await connect(wire, token=OPTIONS.user_token)
+    token = page.credentials["token"].reveal()
     await explore(wire)
-    await manage.profile(wire, CONFIG, psid, page.token)
-    await manage.disconnect(wire, CONFIG, BAKERY.id, page.token)
-    secrets = (OPTIONS.user_token, BAKERY.token, page.token, "EAALong", *CONFIG.app_secrets)
+    await profile(wire, psid, token)
+    await disconnect(wire, token)
+    secrets = (OPTIONS.user_token, BAKERY.token, token, "EAALong", *CONFIG.app_secrets)
     assert len(wire.calls) == 6
     for _, url, _, _ in wire.calls:
         assert [secret for secret in secrets if secret in url] == []
@@ -315,16 +362,16 @@ async def test_no_secret_is_in_a_url() -> None:
     assert BAKERY.token not in repr(page)
 
 
-async def test_a_long_listing_keeps_the_token_out_of_urls() -> None:
-    """Meta puts it into the links of the listing."""
+async def test_a_long_listing_keeps_the_token_out_of_addresses() -> None:
+    """Meta writes it into the links it gives."""
     pages = tuple(SimPage(str(1000 + number), "x", f"EAATokenOfPageNumber{number}") for number in range(30))
     wire = Wire(SimOptions(pages=pages))
     assert len(await explore(wire)) == 30
     assert [url for _, url, _, _ in wire.calls if OPTIONS.user_token in url] == []
 
 
-async def test_any_answer_gives_a_result_or_a_declared_error() -> None:
-    """Seeded random answers of Graph raise only `Refused` and `Unavailable`."""
+async def test_any_answer_is_an_error_of_ours_or_a_result() -> None:
+    """Seeded nonsense from Graph never ends in anything but `Refused` and `Unavailable`."""
     random = Random(7)
     things: list[object] = [
         None,
@@ -342,7 +389,7 @@ async def test_any_answer_gives_a_result_or_a_declared_error() -> None:
         for end in ("/access_token", f"/{BAKERY.id}", "/subscribed_apps", "/accounts", "/7", "/conversations"):
             error = {"error": random.choice([*things, {"code": random.choice([1, 100, 190, "x", None])}])}
             wire.answers[end] = answer(random.choice([200, 302, 400, 500]), random.choice([*things, error]))
-        for call in (connect(wire), explore(wire), manage.profile(wire, CONFIG, "7", BAKERY.token)):
+        for call in (connect(wire), explore(wire), profile(wire, "7")):
             try:
                 await call
             except (Refused, Unavailable) as refused:

@@ -1,4 +1,4 @@
-"""The facts of a webhook do not depend on envelope, time or repetition, and no bytes make the router crash."""
+"""What a webhook means does not depend on how, when or how often it is told; and no bytes can break the router."""
 
 import json
 
@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from airy.bus.record import Record
 from airy.errors import Undecodable
 from airy.model import ids
-from airy.model.entity import Channel
 from airy.model.fact import EventNoted, Fact, MessageReceived, ReactionChanged
-from airy.sources.api import Routed
-from airy.sources.facebook import Facebook
+from airy.sources.accounts import ConnectedChannels
+from airy.sources.api import AccountKey, Routed
 from tests.kit.contracts.source import raw_record, written
-from tests.sources.facebook.test_contract import CONFIG
+from tests.kit.providers import WIRES
 
 PAGE, PERSON = "204918377001", "6120000000000001"
-SOURCE = Facebook(CONFIG)
-CHANNEL = Channel(id=ids.channel_id("facebook", PAGE), source="facebook", source_channel_id=PAGE, connected=True)
+SOURCE = WIRES["facebook"].source()
+CHANNEL = WIRES["facebook"].channel(PAGE)
+CONNECTED = ConnectedChannels([CHANNEL])
 
 
 def element(**nodes: object) -> dict[str, object]:
@@ -32,7 +32,7 @@ def envelope(*elements: object, **entry: object) -> dict[str, object]:
 
 def route(document: object) -> Routed:
     body = document if isinstance(document, bytes) else written(document)
-    return SOURCE.route(raw_record(SOURCE, body), {PAGE: CHANNEL})
+    return SOURCE.route(raw_record(SOURCE, body), CONNECTED)
 
 
 def only(document: object) -> Fact:
@@ -48,16 +48,16 @@ def test_worked_example() -> None:
     assert fact.id == "204dbadf-3875-5fa5-8c20-279c22b79554"
 
 
-def test_the_cause_is_the_request_or_the_record() -> None:
+def test_the_cause_is_the_request_or_else_the_record() -> None:
     body = written(envelope(element(message={"mid": "m", "text": "x"})))
     headers = (("request-id", b"r-7"),)
     named = Record("source.facebook.events", 3, 14, b"", body, headers, 1)
     unnamed = Record("source.facebook.events", 3, 14, b"", body, (), 1)
-    causes = [SOURCE.route(record, {PAGE: CHANNEL}).facts[0].cause for record in (named, unnamed)]
+    causes = [SOURCE.route(record, CONNECTED).facts[0].cause for record in (named, unnamed)]
     assert causes == ["r-7", "source.facebook.events[3]@14"]
 
 
-def test_a_message_gives_the_same_fact_in_any_envelope() -> None:
+def test_a_message_is_the_same_in_whatever_envelope() -> None:
     """Batched with others, at another time, in standby, with the element's keys in another order."""
     one = element(message={"mid": "m_1", "text": "x"})
     turned = dict(reversed(one.items()))
@@ -72,7 +72,7 @@ def test_a_message_gives_the_same_fact_in_any_envelope() -> None:
     assert facts == [[ids.message_id(CHANNEL.id, "m_1")]] * 5
 
 
-def test_without_a_message_id_the_id_depends_on_time_and_not_on_key_order() -> None:
+def test_without_a_message_id_key_order_is_no_difference_but_time_is() -> None:
     one = element(message={"text": "x", "nlp": {"a": 1, "b": 2}})
     turned = element(message={"nlp": {"b": 2, "a": 1}, "text": "x"})
     later = one | {"timestamp": 1735689600988}
@@ -97,11 +97,11 @@ def test_without_a_message_id_the_id_depends_on_time_and_not_on_key_order() -> N
         ({"optin": {"ref": "a"}}, {"referral": {"ref": "a"}}),
     ],
 )
-def test_different_events_are_different_facts(one: dict[str, object], other: dict[str, object]) -> None:
+def test_different_news_are_different_facts(one: dict[str, object], other: dict[str, object]) -> None:
     assert only(envelope(element(**one))).id != only(envelope(element(**other))).id
 
 
-def test_the_same_event_of_two_contacts_is_two_facts() -> None:
+def test_the_same_news_of_two_people_are_different_facts() -> None:
     mine = element(read={"watermark": 5})
     theirs = mine | {"sender": {"id": "6120000000000002"}}
     assert only(envelope(mine)).id != only(envelope(theirs)).id
@@ -127,7 +127,7 @@ def test_reacting_twice_at_different_times_is_two_facts() -> None:
         ("\\ud83d", "�"),
     ],
 )
-def test_every_encoding_of_an_emoji_is_understood(spelled: str, emoji: str) -> None:
+def test_emoji_are_understood_however_they_are_spelled(spelled: str, emoji: str) -> None:
     fact = only(envelope(element(reaction={"mid": "m", "action": "react", "reaction": "other", "emoji": spelled})))
     assert isinstance(fact, ReactionChanged)
     assert fact.emoji == emoji
@@ -149,15 +149,15 @@ def test_a_page_that_reacts_is_the_actor_in_the_contacts_conversation() -> None:
     assert (fact.actor, fact.conversation_id) == (PAGE, ids.conversation_id(CHANNEL.id, PERSON))
 
 
-def test_an_event_without_a_contact_stays_with_the_page() -> None:
+def test_what_names_no_contact_stays_with_the_page() -> None:
     fact = only(envelope({"timestamp": 1, "policy_enforcement": {"action": "warning"}}))
     assert isinstance(fact, EventNoted)
     assert fact.conversation_id == ids.conversation_id(CHANNEL.id, PAGE)
 
 
-def test_instagram_is_parked_even_if_a_page_has_the_same_id() -> None:
+def test_instagram_is_another_kind_even_where_a_page_has_the_same_id() -> None:
     routed = route(envelope(element(message={"mid": "m", "text": "x"})) | {"object": "instagram"})
-    assert routed == Routed([], [PAGE], [])
+    assert routed == Routed([], [AccountKey("instagram", PAGE)], [])
 
 
 def test_repaired_content_is_still_json() -> None:
@@ -182,10 +182,10 @@ def test_a_thousand_events_in_one_webhook_are_a_thousand_facts() -> None:
 
 def test_a_tombstone_is_undecodable() -> None:
     with pytest.raises(Undecodable):
-        SOURCE.route(Record("source.facebook.events", 0, 0, b"", None, (), 1), {})
+        SOURCE.route(Record("source.facebook.events", 0, 0, b"", None, (), 1), ConnectedChannels())
 
 
-# --- hostile input
+# --- nothing breaks it
 
 NODES = (
     "message",
@@ -272,10 +272,10 @@ ENVELOPES = st.fixed_dictionaries(
 def check(body: bytes) -> None:
     record = raw_record(SOURCE, body)
     try:
-        routed = SOURCE.route(record, {PAGE: CHANNEL})
+        routed = SOURCE.route(record, CONNECTED)
     except Undecodable:
         return
-    assert msgspec.json.encode(SOURCE.route(record, {PAGE: CHANNEL})) == msgspec.json.encode(routed)
+    assert msgspec.json.encode(SOURCE.route(record, CONNECTED)) == msgspec.json.encode(routed)
     for fact in routed.facts:
         stored = msgspec.json.decode(msgspec.json.encode(fact), type=Fact)
         assert 0 < stored.at_ms < 253_402_300_800_000
@@ -283,13 +283,13 @@ def check(body: bytes) -> None:
 
 
 @given(ENVELOPES)
-def test_any_document_is_routed_or_undecodable(document: object) -> None:
+def test_any_shape_is_routed_or_undecodable(document: object) -> None:
     check(json.dumps(document).encode())
 
 
 @given(ENVELOPES, st.data())
-def test_any_damaged_document_is_routed_or_undecodable(document: object, data: st.DataObject) -> None:
-    """Bytes flipped, removed and inserted at random places."""
+def test_any_damage_is_routed_or_undecodable(document: object, data: st.DataObject) -> None:
+    """Bytes flipped, cut out and put in, anywhere."""
     body = bytearray(json.dumps(document).encode())
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(body)))

@@ -1,4 +1,4 @@
-"""What every Graph API call shares: how we identify ourselves, and how Meta says no."""
+"""What every Graph API call shares: credentials, and errors."""
 
 import hmac
 import re
@@ -8,19 +8,22 @@ import msgspec
 from msgspec import Struct
 
 from airy.http_client import Response
+from airy.secret import Secret
 from airy.sources import payload
-from airy.sources.facebook.config import FacebookConfig
+from airy.sources.api import Call
+from airy.sources.meta.app import MetaApp
 
 MESSAGE_CHARACTERS_MAX = 500
 RATE_CODES = frozenset({4, 17, 32, 613, *range(80001, 80015)})
 BUSY_CODES = frozenset({1, 2, 1200})
+RATE_S = 60.0  # the delay after a rate limit when Meta names none
 TOKEN_CODES = frozenset({102, 190, 463, 467})
 
 _TOKEN = re.compile(r"(?<![A-Za-z0-9])EA[A-Za-z0-9]{14,}|(?<=access token )\S+", re.IGNORECASE)
 
 
 class GraphError(Struct, frozen=True):
-    """The `error` object of an answer. `message` is fit for people and logs."""
+    """The `error` object of an answer. `message` holds no secret."""
 
     message: str
     code: int
@@ -32,13 +35,17 @@ class GraphError(Struct, frozen=True):
         return str(self.code) if self.subcode is None else f"{self.code}/{self.subcode}"
 
 
-def headers(token: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {token}", "content-type": "application/json"}
+def headers(token: Secret) -> dict[str, Secret]:
+    return {"authorization": Secret(f"Bearer {token.reveal()}"), "content-type": Secret("application/json")}
 
 
-def proof(config: FacebookConfig, token: str) -> str:
+def proof(app: MetaApp, token: Secret) -> str:
     """Proves that the caller of `token` also knows the app secret. Worthless without the token."""
-    return hmac.new(config.app_secrets[0].encode(), token.encode(), sha256).hexdigest()
+    return hmac.new(app.app_secrets[0].encode(), token.reveal().encode(), sha256).hexdigest()
+
+
+def call(method: str, url: str, token: Secret, body: bytes | None = None) -> Call:
+    return Call(method, Secret(url), headers(token), body, (token,))
 
 
 def document(answer: Response) -> dict[str, object] | None:
@@ -67,13 +74,7 @@ def error_of(found: dict[str, object] | None) -> GraphError | None:
 
 
 def masked(said: str, *secrets: str) -> str:
-    """`said` without `secrets` and what looks like a token: Meta likes to quote the token it refuses."""
+    """`said` without `secrets` and what looks like a token: Meta quotes the token it refuses."""
     for secret in secrets:
         said = said.replace(secret, "***") if secret else said
     return _TOKEN.sub("***", said)
-
-
-def retry_after_s(answer: Response) -> float | None:
-    """What the answer's `Retry-After` asks for, in seconds, at most an hour; dates are not understood."""
-    asked = answer.headers.get("retry-after", "").strip()
-    return min(float(asked), 3600.0) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None

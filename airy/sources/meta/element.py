@@ -1,13 +1,11 @@
-"""One element of a Messenger webhook becomes facts: a table of what an element can hold, and a reader for
-each.
+"""One element of a Meta webhook becomes facts: a table of what an element can hold, and a reader for each.
 
-Ids are pure functions of what happened, never of how or how often it was told: a message is its `mid`, a
-receipt its participant and watermark. `content` of a message is the element as Meta wrote it.
+Ids are pure functions of what happened, never of how or how often it was delivered: a message is its `mid`, a receipt
+its participant and watermark. `content` of a message is the element as Meta wrote it.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TypedDict
 
 import msgspec
 from msgspec import Raw, Struct
@@ -27,24 +25,16 @@ from airy.model.fact import (
     ReactionChanged,
     ReceiptReported,
 )
-from airy.sources import payload
+from airy.sources import canonical, payload
+from airy.sources.fact_origin import FactOrigin, fact_origin
+from airy.sources.meta import content
 
-WINDOW_MS = 86_400_000  # how long we may answer freely
+WINDOW_MS = 86_400_000  # how long an answer is allowed after the contact wrote
 EMPTY_PAYLOAD = "__empty__"
-INBOX = "facebook:inbox"
+INBOX_APP_ID = "263902037430900"  # of Meta's own inbox, in echoes since Graph v12
 
 _ENVELOPE = frozenset({"sender", "recipient", "timestamp", "prior_message"})
 _CODE_POINT = re.compile(r"\\u\{?([0-9a-fA-F]{1,8})\}?")
-
-
-class About(TypedDict):
-    """What all facts of an element share."""
-
-    conversation_id: str
-    channel_id: str
-    source: str
-    at_ms: int
-    cause: str
 
 
 class Element(Struct, frozen=True):
@@ -53,7 +43,7 @@ class Element(Struct, frozen=True):
     raw: Raw
     fields: Mapping[str, object]
     channel: Channel
-    page_id: str
+    account: str
     at_ms: int
     standby: bool
     cause: str
@@ -71,21 +61,20 @@ class Element(Struct, frozen=True):
         return payload.identifier(self.node("recipient").get("id"))
 
     def participant(self, *, echo: bool = False) -> str:
-        """The end of the element that is not the page. Raises `Undecodable`."""
+        """The end of the element that is not the account; the account itself in a message to oneself.
+
+        Raises `Undecodable`.
+        """
         ends = (self.recipient_id, self.sender_id) if echo else (self.sender_id, self.recipient_id)
         for end in ends:
-            if end is not None and end != self.page_id:
+            if end is not None and end != self.account:
                 return end
-        raise Undecodable("names no contact besides the page in sender and recipient")
+        if self.node("message").get("is_self") is True:
+            return self.account
+        raise Undecodable("sender and recipient name no contact")
 
-    def about(self, participant: str) -> About:
-        return About(
-            conversation_id=ids.conversation_id(self.channel.id, participant),
-            channel_id=self.channel.id,
-            source=self.channel.source,
-            at_ms=self.at_ms,
-            cause=self.cause,
-        )
+    def about(self, participant: str) -> FactOrigin:
+        return fact_origin(self.channel, participant, self.at_ms, self.cause)
 
     def derived(self, kind: str, *parts: object) -> str:
         """An id for what is not a message."""
@@ -136,12 +125,15 @@ def _received(element: Element, node: Mapping[str, object], headers: dict[str, s
     message_id = _message_id(element, provider_id)
     if element.standby:
         headers["handover.standby"] = "true"
+    if node.get("is_self") is True:
+        headers["message.self"] = "true"
     return MessageReceived(
         id=message_id,
         message_id=message_id,
         provider_id=provider_id,
         participant_id=participant,
         content=element.raw,
+        canonical=_canonical(element.fields),
         headers=_marked(element, headers),
         window_until_ms=element.at_ms + WINDOW_MS,
         reply_to=payload.identifier(payload.record(node.get("reply_to")).get("mid")),
@@ -154,6 +146,7 @@ def _echoed(element: Element, node: Mapping[str, object]) -> list[Fact]:
     participant = element.participant(echo=True)
     provider_id = payload.identifier(node.get("mid"))
     app_id = payload.identifier(node.get("app_id"))
+    source = element.channel.source
     message_id = _message_id(element, provider_id)
     return [
         MessageEchoed(
@@ -161,13 +154,18 @@ def _echoed(element: Element, node: Mapping[str, object]) -> list[Fact]:
             message_id=message_id,
             provider_id=provider_id or message_id,
             participant_id=participant,
-            sender_id=INBOX if app_id is None else f"facebook:app:{app_id}",
+            sender_id=f"{source}:inbox" if app_id in {None, INBOX_APP_ID} else f"{source}:app:{app_id}",
             our_message_id=ids.canonical_uuid(payload.text(node.get("metadata")) or ""),
             content=element.raw,
+            canonical=_canonical(element.fields),
             headers=_marked(element, {}),
             **element.about(participant),
         )
     ]
+
+
+def _canonical(fields: Mapping[str, object]) -> Raw:
+    return canonical.encode(content.canonical_of(fields))
 
 
 def _message_id(element: Element, provider_id: str | None) -> str:
@@ -194,18 +192,19 @@ def _deleted(element: Element, node: Mapping[str, object]) -> list[Fact]:
 
 
 def _edited(element: Element, node: Mapping[str, object]) -> list[Fact]:
-    """The content has the structure of a message, so that clients find the new text where they read text."""
+    """The content takes the shape of a message, so that the new text is where a message has its text."""
     target = _target(node)
-    counted = node.get("num_edit")
-    revision = counted if isinstance(counted, int) and 0 < counted < 2**31 else 1
+    counted = payload.identifier(node.get("num_edit")) or ""  # some webhooks write it as text
+    revision = int(counted) if counted.isascii() and counted.isdigit() and 0 < len(counted) < 10 else 1
     parts = payload.members(element.raw)
-    content = {"message" if name == "message_edit" else name: part for name, part in parts.items() if name != "message"}
+    edited = {"message" if name == "message_edit" else name: part for name, part in parts.items() if name != "message"}
     return [
         MessageEdited(
             id=element.derived("edited", target, revision),
             provider_id=target,
             revision=revision,
-            content=Raw(msgspec.json.encode(content)),
+            content=Raw(msgspec.json.encode(edited)),
+            canonical=_canonical({**element.fields, "message": node}),
             **element.about(element.participant()),
         )
     ]
@@ -307,12 +306,12 @@ def _noted(element: Element, kind: str, *, referral: str | None = None) -> list[
 # --- shared
 
 
-def _about_thread(element: Element) -> About:
-    """What names no participant is kept under the page itself."""
+def _about_thread(element: Element) -> FactOrigin:
+    """What names no participant is kept under the account itself."""
     try:
         return element.about(element.participant())
     except Undecodable:
-        return element.about(element.page_id)
+        return element.about(element.account)
 
 
 def _target(node: Mapping[str, object]) -> str:

@@ -1,0 +1,42 @@
+"""The connected channels as the store has folded them: only the fold can judge which write of a channel counts.
+
+Cached until the fold passes a newer record of the channels topic, because webhooks are many and connects are few.
+"""
+
+from airy import topics
+from airy.actors.fold_progress import FoldProgress, wait_until_current
+from airy.bus.api import Bus
+from airy.errors import Unavailable
+from airy.sources.accounts import ConnectedChannels, Unseal, no_secrets
+from airy.store.api import EntityReader
+
+CURRENT_S = 25.0
+
+
+class ChannelDirectory:
+    def __init__(self, bus: Bus, store: EntityReader, progress: FoldProgress, *, unseal: Unseal = no_secrets) -> None:
+        self._bus = bus
+        self._store = store
+        self._progress = progress
+        self._unseal = unseal
+        self._folded: tuple[int, ...] | None = None  # positions in the channels topic when `channels` was read
+        self.channels = ConnectedChannels(unseal=unseal)
+
+    async def refresh(self) -> ConnectedChannels:
+        """The channels as of what the store has folded by now."""
+        positions = self._progress.positions()
+        folded = tuple(positions.get(tp, 0) for tp in topics.CHANNELS.topic_partitions)
+        if folded != self._folded:
+            found = await self._store.channels(connected_only=True)
+            self.channels = ConnectedChannels(found, unseal=self._unseal)
+            self._folded = folded
+        return self.channels
+
+    async def current(self) -> ConnectedChannels:
+        """The channels as of what the log holds at the time of the call.
+
+        Raises `Unavailable` if the store does not fold that within `CURRENT_S`.
+        """
+        if not await wait_until_current(self._bus, self._progress, [topics.CHANNELS], CURRENT_S):
+            raise Unavailable(f"the store did not fold the channels within {CURRENT_S:g} s")
+        return await self.refresh()

@@ -1,0 +1,33 @@
+"""The sources of the catalogue, each built when it is first asked for: what runs nowhere is not even imported."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from airy.sources.api import Source
+from airy.sources.catalogue import BY_KIND, BY_NAME
+from airy.sources.spec import SourceSection, SourceSpec
+
+
+class SourceRegistry(Mapping[str, Source]):
+    """By name, all of the catalogue."""
+
+    def __init__(self, section: Callable[[SourceSpec], SourceSection], public_url: str) -> None:
+        self._section = section
+        self._public_url = public_url
+        self._built: dict[str, Source] = {}
+
+    def __getitem__(self, name: str) -> Source:
+        if name not in self._built:
+            spec = BY_NAME[name]
+            self._built[name] = spec.load()(self._section(spec), self._public_url)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(BY_NAME)
+
+    def __len__(self) -> int:
+        return len(BY_NAME)
+
+    def of_kind(self, kind: str) -> Source | None:
+        """The source of a kind of channel; None if there is none, or it is not enabled."""
+        spec = BY_KIND.get(kind)
+        return self[spec.name] if spec is not None and self._section(spec).enabled else None

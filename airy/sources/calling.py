@@ -1,0 +1,68 @@
+"""Makes a source's calls: the one place where their URL and headers are revealed.
+
+What the client says about a call may quote its address, so errors are raised again with the secrets masked.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from airy.errors import AiryError
+from airy.http_client import AddressBlocked, ConnectFailed, HttpClient, Response, ResponseLost
+from airy.sources.api import Call, Failed, Lost, Outcome, Source
+
+CALL_S = 15.0  # one provider call
+
+
+async def call(client: HttpClient, request: Call, *, total_s: float = CALL_S) -> Response:
+    """Raises `ConnectFailed`, `ResponseLost`, `AddressBlocked`."""
+    failure: AiryError
+    try:
+        return await client(
+            request.method,
+            request.url.reveal(),
+            headers={name: value.reveal() for name, value in request.headers.items()},
+            body=request.body,
+            total_s=total_s,
+        )
+    except ConnectFailed as error:
+        failure = ConnectFailed(request.masked(str(error)), retry_after_s=error.retry_after_s)
+    except ResponseLost as error:
+        failure = ResponseLost(request.masked(str(error)), retry_after_s=error.retry_after_s)
+    except AddressBlocked as error:
+        failure = AddressBlocked(request.masked(str(error)))
+    raise failure
+
+
+async def send(client: HttpClient, source: Source, calls: Sequence[Call], now_ms: int) -> Outcome:
+    """Makes `calls` in order until one is not a success, and says what became of the message."""
+    answers: list[Response] = []
+    for number, request in enumerate(calls, start=1):
+        try:
+            answers.append(await call(client, request))
+        except ConnectFailed as error:
+            return Failed(kind="provider", error=str(error), again_s=error.retry_after_s or 0.0)
+        except ResponseLost as error:
+            if number < len(calls):  # it only prepared: nothing was delivered
+                return Failed(kind="provider", error=str(error), again_s=error.retry_after_s or 0.0)
+            return Lost(str(error))
+        except AddressBlocked as error:
+            return Failed(kind="invalid", error=str(error))
+        if not 200 <= answers[-1].status < 300:
+            break
+    return _masked(source.interpret(answers, now_ms), calls)
+
+
+def _masked(outcome: Outcome, calls: Sequence[Call]) -> Outcome:
+    """Providers quote what they refuse."""
+    if isinstance(outcome, Failed):
+        detail = None if outcome.detail is None else bytes(outcome.detail).decode("utf-8", "replace")
+        for request in calls:
+            outcome = replace(outcome, error=request.masked(outcome.error))
+            detail = None if detail is None else request.masked(detail)
+        return replace(outcome, detail=None if detail is None else Raw(detail.encode()))
+    if isinstance(outcome, Lost):
+        for request in calls:
+            outcome = Lost(request.masked(outcome.reason))
+    return outcome

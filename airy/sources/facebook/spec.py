@@ -1,0 +1,56 @@
+"""Facebook Messenger: pages, subscribed to a Meta app whose webhook is `/facebook`.
+
+The webhook also brings Instagram's events where the app's Instagram subscription points here, as in the original; they
+are handed to the source `instagram`.
+"""
+
+from msgspec import Struct
+
+from airy.secret import Secret
+from airy.sources.meta.section import MetaSection
+from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
+
+
+class FacebookSection(MetaSection, frozen=True):
+    pass
+
+
+class ConnectPage(ChannelForm, frozen=True, kw_only=True):
+    page_id: str
+    page_token: Secret
+
+
+class ExplorePages(Struct, frozen=True, kw_only=True):
+    auth_token: Secret | None = None
+    token: Secret | None = None  # what the original's JavaScript client calls it
+
+
+SPEC = SourceSpec(
+    name="facebook",
+    title="Facebook Messenger",
+    kinds=(
+        Kind(
+            name="facebook",
+            title="Facebook page",
+            account="page id",
+            account_field="page_id",
+            connect=ConnectPage,
+            explore=ExplorePages,
+            limits=SendLimits(per_s=40.0, parallel_max=16),
+            capabilities=Capabilities(
+                profile="provider",
+                receipts=("delivered", "read"),
+                echoes=True,
+                mark_read=True,
+                typing=True,
+                media="url",
+                explore=True,
+            ),
+            credentials=("token",),
+        ),
+    ),
+    section=FacebookSection,
+    webhooks=("/facebook",),
+    services=("sources-facebook-connector", "sources-facebook-events-router"),
+    build="airy.sources.facebook.source:Facebook",
+)

@@ -1,0 +1,48 @@
+"""Instagram: professional accounts linked with a Facebook page, through the same Meta app as Messenger.
+
+Events arrive at `/instagram`, or at `/facebook` where the app's Instagram subscription still points there: the source
+`facebook` hands them over. Those it parked before this source was enabled are found by `arrives_with` and replayed
+when the account is connected.
+"""
+
+from airy.secret import Secret
+from airy.sources.meta.section import MetaSection
+from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
+
+
+class InstagramSection(MetaSection, frozen=True):
+    """`app_secret` may also list the Instagram app secret, which signs some of Instagram's webhooks."""
+
+
+class ConnectAccount(ChannelForm, frozen=True, kw_only=True):
+    page_id: str  # the Facebook page the account is linked with
+    account_id: str
+    page_token: Secret
+
+
+SPEC = SourceSpec(
+    name="instagram",
+    title="Instagram",
+    kinds=(
+        Kind(
+            name="instagram",
+            title="Instagram account",
+            account="professional account id",
+            connect=ConnectAccount,
+            limits=SendLimits(per_s=40.0, parallel_max=16),
+            capabilities=Capabilities(
+                profile="provider",
+                receipts=("read",),
+                echoes=True,
+                mark_read=True,
+                typing=True,
+                media="url",
+            ),
+            credentials=("token",),
+        ),
+    ),
+    section=InstagramSection,
+    webhooks=("/instagram",),
+    build="airy.sources.instagram.source:Instagram",
+    arrives_with=("facebook",),
+)

@@ -1,0 +1,119 @@
+"""A webhook of Meta becomes facts. Pure: the same bytes always make the same facts.
+
+This module opens the envelope: its object says which kind of channel all its entries belong to, each entry names an
+account and lists elements. What one element means is in element.py. An element that cannot be read is named in
+`unreadable` and never takes its neighbours with it.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from msgspec import Raw
+
+from airy.bus.record import Record
+from airy.errors import Undecodable
+from airy.model.entity import Channel
+from airy.model.fact import Fact
+from airy.sources import payload
+from airy.sources.api import AccountKey, Channels, Routed
+from airy.sources.fact_origin import cause_of
+from airy.sources.meta.element import Element, facts_of
+from airy.sources.payload import Payload
+
+ELEMENT_LEVEL = 5  # {"entry": [{"messaging": [ {…}
+LISTS = ("messaging", "standby", "changes")
+KINDS = {"page": "facebook", "instagram": "instagram"}  # a body's object, and the kind of its accounts
+
+
+class _Entry(NamedTuple):
+    place: str  # "entry[0]"
+    account: str
+    time: object
+    elements: list[tuple[str, Raw]]  # place in the entry, element
+
+
+def route(record: Record, channels: Channels, kind: str) -> Routed:
+    """The facts of channels of `kind`; accounts of the other kind are reported as unknown, under that kind.
+
+    Raises `Undecodable` for a body that is no envelope.
+    """
+    content = payload.read(record.value or b"", element_level=ELEMENT_LEVEL)
+    envelope = payload.members(content.body)
+    unreadable: list[str] = []
+    facts: list[Fact] = []
+    unknown: dict[AccountKey, None] = {}
+    name = payload.value(envelope.get("object", Raw(b"null")))
+    found = KINDS.get(name) if isinstance(name, str) else None
+    if found is None:
+        known = " or ".join(KINDS)
+        return Routed([], [], [f"object: {name!r:.64} is not {known}; subscribe the app to these objects only"])
+    for entry in _entries(envelope, unreadable):
+        channel = channels.by_account(kind, entry.account) if found == kind else None
+        if channel is not None:
+            facts += _facts(record, content, channel, entry, unreadable)
+        elif entry.elements:
+            unknown[AccountKey(found, entry.account)] = None
+    return Routed(facts, list(unknown), unreadable)
+
+
+def _entries(envelope: Mapping[str, Raw], unreadable: list[str]) -> list[_Entry]:
+    found: list[_Entry] = []
+    try:
+        entries = payload.items(envelope.get("entry", Raw(b"null")))
+    except Undecodable as error:
+        unreadable.append(f"entry: {error}")
+        return found
+    for index, part in enumerate(entries):
+        place = f"entry[{index}]"
+        try:
+            found.append(_entry(place, part, unreadable))
+        except Undecodable as error:
+            unreadable.append(f"{place}: {error}")
+    return found
+
+
+def _entry(place: str, part: Raw, unreadable: list[str]) -> _Entry:
+    parts = payload.members(part)
+    account = payload.identifier(payload.value(parts["id"])) if "id" in parts else None
+    if account is None:
+        raise Undecodable("names no account in id")
+    elements: list[tuple[str, Raw]] = []
+    for name in LISTS:
+        if name not in parts:
+            continue
+        try:
+            elements += ((f"{name}[{index}]", element) for index, element in enumerate(payload.items(parts[name])))
+        except Undecodable as error:
+            unreadable.append(f"{place}.{name}: {error}")
+    if not any(name in parts for name in LISTS):
+        if "field" not in parts or "value" not in parts:
+            raise Undecodable(f"has none of {', '.join(LISTS)}")
+        elements.append(("value", part))  # Instagram Login writes its changes flat
+    time = payload.value(parts["time"]) if "time" in parts else None
+    return _Entry(place, account, time, elements)
+
+
+def _facts(record: Record, content: Payload, channel: Channel, entry: _Entry, unreadable: list[str]) -> list[Fact]:
+    facts: list[Fact] = []
+    cause = cause_of(record)
+    for place, raw in entry.elements:
+        try:
+            fields = payload.value(raw)
+            if not isinstance(fields, dict):
+                payload.members(raw)  # raises, saying what it is instead
+            fields = payload.record(fields)
+            facts += facts_of(
+                Element(
+                    raw=raw,
+                    fields=fields,
+                    channel=channel,
+                    account=entry.account,
+                    standby=place.startswith("standby"),
+                    at_ms=payload.time_ms(fields.get("timestamp"), entry.time) or record.timestamp_ms,
+                    cause=cause,
+                    repaired=content.repaired(raw),
+                )
+            )
+        except Undecodable as error:
+            unreadable.append(f"{entry.place}.{place}: {error}")
+    return facts

@@ -1,0 +1,143 @@
+"""What Meta certainly refuses in a message, refused before the call with a sentence that says what to change."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from airy.errors import Refused
+from airy.sources import payload
+
+BODIES = frozenset({"text", "attachment", "attachments", "sticker_id"})
+"""A message has exactly one of these."""
+
+TEXT_CHARACTERS_MAX = 2000  # of titles and payloads
+QUICK_REPLIES_MAX = 13
+BUTTONS_MAX = 3
+ELEMENTS_MAX = 10
+REPLY_TYPES = frozenset({"text", "user_phone_number", "user_email"})
+MEDIA = frozenset({"image", "video", "audio", "file"})
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """Where Messenger and Instagram differ. `correlates`: `metadata` comes back in the echo."""
+
+    title: str
+    text_max: int
+    text_unit: Literal["characters", "bytes"]
+    images_max: int  # of `attachments`
+    without_payload: frozenset[str] = frozenset()  # attachment types that are complete by themselves
+    stickers: bool = False
+    correlates: bool = False
+
+
+MESSENGER = Dialect(
+    title="messenger", text_max=2000, text_unit="characters", images_max=30, stickers=True, correlates=True
+)
+INSTAGRAM = Dialect(
+    title="instagram", text_max=1000, text_unit="bytes", images_max=10, without_payload=frozenset({"like_heart"})
+)
+
+
+def check(content: Mapping[str, object], dialect: Dialect) -> None:
+    """Raises `Refused`, naming the field."""
+    given = BODIES & content.keys()
+    if len(given) != 1 or (given == {"sticker_id"} and not dialect.stickers):
+        raise Refused("a message has either text or attachment, and not both", field="message")
+    if "text" in content:
+        _text(content["text"], "text", dialect.text_max, dialect.title, dialect.text_unit)
+    elif "attachments" in content:
+        for path, image in _list(content["attachments"], "attachments", dialect.images_max, dialect.title):
+            if image.get("type") != "image":
+                raise Refused(f"{path}.type is image where several are sent at once", field=f"{path}.type")
+            _media(_object(image.get("payload"), f"{path}.payload"), f"{path}.payload")
+    elif "attachment" in content:
+        _attachment(content["attachment"], dialect)
+    if "quick_replies" in content:
+        for path, reply in _list(content["quick_replies"], "quick_replies", QUICK_REPLIES_MAX, dialect.title):
+            _quick_reply(reply, path, dialect)
+
+
+def _attachment(attachment: object, dialect: Dialect) -> None:
+    kind = _object(attachment, "attachment").get("type")
+    if kind in dialect.without_payload:
+        return
+    details = _object(payload.record(attachment).get("payload"), "attachment.payload")
+    if kind == "template":
+        _template(details, dialect)
+    elif kind in MEDIA:
+        _media(details, "attachment.payload")
+    elif dialect.title == "instagram" and kind == "MEDIA_SHARE":
+        if payload.identifier(details.get("id")) is None:
+            raise Refused("attachment.payload.id is missing: the post to share", field="attachment.payload.id")
+    else:
+        known = ", ".join(sorted({*MEDIA, *dialect.without_payload, "template"}))
+        raise Refused(f"attachment.type is one of {known}, not {kind!r}", field="attachment.type")
+
+
+def _media(details: Mapping[str, object], path: str) -> None:
+    url, uploaded = details.get("url"), payload.identifier(details.get("attachment_id"))
+    if url is None and uploaded is None:
+        raise Refused(f"{path} has neither url nor attachment_id", field=path)
+    if url is not None and not (isinstance(url, str) and url.startswith(("https://", "http://"))):
+        raise Refused(f"{path}.url is not a web address Meta can fetch", field=f"{path}.url")
+
+
+def _template(details: Mapping[str, object], dialect: Dialect) -> None:
+    path, kind = "attachment.payload", details.get("template_type")
+    if not isinstance(kind, str) or not kind:
+        raise Refused(
+            "attachment.payload.template_type is missing: generic, button, media …",
+            field=f"{path}.template_type",
+        )
+    if kind == "button":
+        _text(details.get("text"), f"{path}.text", TEXT_CHARACTERS_MAX, dialect.title)
+        _buttons(details.get("buttons"), f"{path}.buttons", dialect)
+    elif kind in {"generic", "media"}:
+        elements = _list(
+            details.get("elements"), f"{path}.elements", ELEMENTS_MAX if kind == "generic" else 1, dialect.title
+        )
+        for place, element in elements:
+            if kind == "generic":
+                _text(element.get("title"), f"{place}.title", TEXT_CHARACTERS_MAX, dialect.title)
+            else:
+                _media(element, place)
+            if "buttons" in element:
+                _buttons(element["buttons"], f"{place}.buttons", dialect)
+
+
+def _buttons(buttons: object, path: str, dialect: Dialect) -> None:
+    for place, button in _list(buttons, path, BUTTONS_MAX, dialect.title):
+        _text(button.get("type"), f"{place}.type", TEXT_CHARACTERS_MAX, dialect.title)
+
+
+def _quick_reply(reply: Mapping[str, object], path: str, dialect: Dialect) -> None:
+    kind = reply.get("content_type")
+    if kind not in REPLY_TYPES:
+        raise Refused(f"{path}.content_type is one of {', '.join(sorted(REPLY_TYPES))}, not {kind!r}", field=path)
+    if kind == "text":
+        _text(reply.get("title"), f"{path}.title", TEXT_CHARACTERS_MAX, dialect.title)
+        _text(reply.get("payload"), f"{path}.payload", TEXT_CHARACTERS_MAX, dialect.title)
+
+
+def _text(thing: object, path: str, limit: int, title: str, unit: str = "characters") -> None:
+    if not isinstance(thing, str) or not thing.strip():
+        raise Refused(f"{path} is missing or empty", field=path)
+    length = len(thing.encode(errors="replace")) if unit == "bytes" else len(thing)
+    if length > limit:
+        raise Refused(f"{path} has {length} {unit} and {title} takes {limit}: split it", field=path)
+
+
+def _object(thing: object, path: str) -> Mapping[str, object]:
+    if not isinstance(thing, dict):
+        raise Refused(f"{path} is not an object", field=path)
+    return thing
+
+
+def _list(thing: object, path: str, count_max: int, title: str) -> Sequence[tuple[str, Mapping[str, object]]]:
+    """The objects of a list that is not empty, each with its place."""
+    if not isinstance(thing, list) or not thing:
+        raise Refused(f"{path} is not a list with something in it", field=path)
+    if len(thing) > count_max:
+        raise Refused(f"{path} has {len(thing)} entries and {title} takes {count_max}", field=path)
+    return [(f"{path}[{index}]", _object(part, f"{path}[{index}]")) for index, part in enumerate(thing)]

@@ -1,0 +1,21 @@
+"""The configuration keys of a source that works through a Meta app. Light: read wherever the configuration is."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from airy.secret import Secret
+from airy.sources.spec import REQUIRED, SourceSection, Url
+
+Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a version like v23.0"})]
+
+
+class MetaSection(SourceSection, frozen=True):
+    """`app_secret`: newest first; the older ones are accepted for webhooks only."""
+
+    app_id: Annotated[str, REQUIRED] = ""
+    app_secret: Annotated[tuple[Secret, ...], Meta(max_length=3, extra={"required": True})] = ()
+    webhook_secret: Annotated[Secret | None, REQUIRED] = None
+    graph_url: Url = "https://graph.facebook.com"
+    graph_version: Version = "v23.0"
+    human_agent: bool = False

@@ -1,0 +1,104 @@
+"""What a source declares about itself, as data: no module that runs one is imported here.
+
+Topics, component, configuration section, webhook paths, `/channels.<kind>.*` endpoints, supervision and secret masking
+are derived from these values. `build` is a dotted path, imported only in a process that runs the source.
+"""
+
+from importlib import import_module
+from typing import Annotated, Any, Literal, TypeVar
+
+from msgspec import Meta, Struct
+
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+", extra={"expected": "an http(s):// address"})]
+REQUIRED = Meta(extra={"required": True})
+"""Marks a key that an enabled section cannot do without."""
+
+S = TypeVar("S", bound=Struct)
+
+ProfileOrigin = Literal["none", "webhook", "provider"]
+MediaOrigin = Literal["none", "url", "provider"]
+Receipt = Literal["sent", "delivered", "read"]
+
+
+class SourceSection(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The base of a source's configuration; every one has `enabled`."""
+
+    enabled: bool = False
+
+
+class ChannelForm(Struct, frozen=True, kw_only=True):
+    """The base of the bodies of `/channels.<kind>.connect`. Fields of type `Secret` are never shown."""
+
+    name: str | None = None
+    image_url: str | None = None
+
+
+class SendLimits(Struct, frozen=True, kw_only=True):
+    """What the provider takes from one channel."""
+
+    per_s: float
+    parallel_max: int  # conversations of one channel at once
+    conversation_per_s: float | None = None  # messages to one contact
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a kind of channel can do beyond receiving and sending.
+
+    profile   none, webhook (a name comes with the contact's messages) or provider (it has to be asked)
+    receipts  delivery states the provider reports after it took a message; empty: a sent message stays `sent`
+    echoes    the provider reports messages that other programs sent from the same account
+    media     none, url (a public address is in the message) or provider (a call with credentials returns it)
+    starts    a conversation may begin with a message of ours
+    """
+
+    profile: ProfileOrigin = "none"
+    receipts: tuple[Receipt, ...] = ()
+    echoes: bool = False
+    mark_read: bool = False
+    typing: bool = False
+    media: MediaOrigin = "none"
+    explore: bool = False
+    starts: bool = False
+
+
+class Kind(Struct, frozen=True, kw_only=True):
+    """One kind of channel: `name` is what `Channel.source` holds and what `/channels.<name>.connect` is called."""
+
+    name: str
+    title: str
+    account: str  # what identifies a channel at the provider, in words
+    account_field: str = "source_channel_id"  # its name in the answer of `explore`
+    connect: type[ChannelForm]
+    explore: type[Struct] | None = None
+    limits: SendLimits
+    capabilities: Capabilities = Capabilities()
+    credentials: tuple[str, ...] = ()  # names of the secrets a channel may hold, sealed
+
+
+class SourceSpec(Struct, frozen=True, kw_only=True):
+    """A source. `webhooks` are paths; a part in braces matches one segment: `/telegram/{channel_id}`."""
+
+    name: str
+    title: str
+    kinds: tuple[Kind, ...]
+    section: type[SourceSection]
+    webhooks: tuple[str, ...]
+    build: str  # module:class, called with the section and the public address of this installation ("" if unknown)
+    services: tuple[str, ...] = ()  # as the original names them in `client.config`
+    arrives_with: tuple[str, ...] = ()  # sources whose webhook also brings events of these kinds
+    public_url: bool = False  # cannot work without knowing its own public address
+
+    def kind(self, name: str) -> Kind | None:
+        return next((kind for kind in self.kinds if kind.name == name), None)
+
+    def load(self) -> Any:
+        """The class behind `build`."""
+        module, _, name = self.build.partition(":")
+        return getattr(import_module(module), name)
+
+
+def narrow(given: Struct, wanted: type[S]) -> S:
+    """`given` as what the spec says it is; anything else is a mistake of the caller."""
+    if not isinstance(given, wanted):
+        raise TypeError(f"expected {wanted.__name__}, not {type(given).__name__}")
+    return given

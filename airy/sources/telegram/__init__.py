@@ -1,0 +1,1 @@
+"""Telegram bots; see spec.py for what they are and source.py for how the parts fit."""

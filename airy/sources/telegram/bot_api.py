@@ -1,0 +1,59 @@
+"""What every call of the Bot API shares: the address with the token in it, and errors."""
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from airy.http_client import Response
+from airy.secret import Secret
+from airy.sources import payload
+from airy.sources.api import Call
+
+JSON = Secret("application/json")
+ERROR_CHARACTERS_MAX = 500
+DELAY_MAX_S = 3_600.0
+
+
+class BotError(Struct, frozen=True):
+    code: int
+    description: str
+    retry_after_s: float | None
+    migrated_to: str | None
+
+
+def call(api_url: str, token: Secret, method: str, fields: Mapping[str, object]) -> Call:
+    url = f"{api_url.rstrip('/')}/bot{quote(token.reveal(), safe=':')}/{method}"
+    return Call("POST", Secret(url), {"content-type": JSON}, msgspec.json.encode(fields), (token,))
+
+
+def file_call(api_url: str, token: Secret, path: str) -> Call:
+    url = f"{api_url.rstrip('/')}/file/bot{quote(token.reveal(), safe=':')}/{quote(path, safe='/')}"
+    return Call("GET", Secret(url), {}, None, (token,))
+
+
+def document(answer: Response) -> dict[str, object] | None:
+    """The answer's body if it is a JSON object."""
+    try:
+        found = msgspec.json.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def error_of(found: Mapping[str, object] | None) -> BotError | None:
+    """None if `found` is no error of the Bot API."""
+    if found is None or found.get("ok") is not False:
+        return None
+    code = found.get("error_code")
+    parameters = payload.record(found.get("parameters"))
+    delay = parameters.get("retry_after")
+    return BotError(
+        code=code if isinstance(code, int) and not isinstance(code, bool) else 0,
+        description=(payload.text(found.get("description")) or "no description")[:ERROR_CHARACTERS_MAX],
+        retry_after_s=min(float(delay), DELAY_MAX_S)
+        if isinstance(delay, int) and not isinstance(delay, bool) and delay >= 0
+        else None,
+        migrated_to=payload.identifier(parameters.get("migrate_to_chat_id")),
+    )

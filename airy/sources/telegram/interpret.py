@@ -1,0 +1,64 @@
+"""The Bot API's answer becomes an outcome. Pure, and never raises.
+
+`ok: false` is a recorded failure: the message was not taken. An answer that is not the Bot API's proves nothing, so the
+call is not repeated.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Raw
+
+from airy.http_client import Response
+from airy.sources import payload
+from airy.sources.api import Failed, Lost, Outcome, Sent
+from airy.sources.telegram import bot_api, chat
+from airy.sources.telegram.bot_api import BotError
+
+BUSY_S = 1.0
+RATE_S = 5.0
+NOT_FOUND = ("chat not found", "thread not found", "replied not found", "user not found")
+DETAIL_BYTES_MAX = 8_192
+
+
+def interpret(answers: Sequence[Response]) -> Outcome:
+    answer = answers[-1]
+    found = bot_api.document(answer)
+    error = bot_api.error_of(found)
+    if error is not None:
+        return _refused(answer, error)
+    if 200 <= answer.status < 300:
+        provider_id = _provider_id((found or {}).get("result"))
+        return (
+            Lost(f"telegram answered {answer.status} without a message") if provider_id is None else Sent(provider_id)
+        )
+    if answer.status == 429:
+        return Failed(kind="rate", error="telegram answered 429", code="http/429", again_s=RATE_S)
+    if answer.status >= 500:
+        return Lost(f"telegram answered {answer.status} without saying whether it took the message")
+    text = f"telegram answered {answer.status} without an error we know; check api_url"
+    return Failed(kind="unknown", error=text, code=f"http/{answer.status}")
+
+
+def _provider_id(result: object) -> str | None:
+    """Of the message, or of the first one of an album."""
+    first = result[0] if isinstance(result, list) and result else result
+    return chat.message(payload.record(first))
+
+
+def _refused(answer: Response, error: BotError) -> Failed:
+    detail = Raw(answer.body) if len(answer.body) <= DETAIL_BYTES_MAX else None
+    said, code = error.description, str(error.code)
+    if error.code == 429:
+        delay_s = error.retry_after_s if error.retry_after_s is not None else RATE_S
+        return Failed(kind="rate", error=said, code=code, detail=detail, again_s=delay_s)
+    if error.code in {401, 404}:  # 404: no bot has this token
+        return Failed(kind="auth", error=said, code=code, detail=detail, stop_lane=True)
+    if error.code >= 500 or error.code == 409:
+        return Failed(kind="provider", error=said, code=code, detail=detail, again_s=BUSY_S)
+    if error.code == 403:
+        return Failed(kind="blocked", error=said, code=code, detail=detail)
+    if error.migrated_to is not None:
+        moved = f"{said}: the group is chat {error.migrated_to} now; send to that recipient"
+        return Failed(kind="not_found", error=moved, code=code, detail=detail)
+    missing = any(words in said.lower() for words in NOT_FOUND)
+    return Failed(kind="not_found" if missing else "invalid", error=said, code=code, detail=detail)

@@ -1,0 +1,37 @@
+"""Telegram: bots, each with a token and a webhook address of its own, `/telegram/{channel_id}`.
+
+The token is part of every address that is called, so an address is a secret here. Telegram reports neither delivery
+nor reading: a sent message stays `sent`. A bot cannot write first.
+"""
+
+from airy.secret import Secret
+from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSection, SourceSpec, Url
+
+
+class TelegramSection(SourceSection, frozen=True):
+    api_url: Url = "https://api.telegram.org"
+
+
+class ConnectBot(ChannelForm, frozen=True, kw_only=True):
+    bot_token: Secret
+
+
+SPEC = SourceSpec(
+    name="telegram",
+    title="Telegram",
+    kinds=(
+        Kind(
+            name="telegram",
+            title="Telegram bot",
+            account="bot id",
+            connect=ConnectBot,
+            limits=SendLimits(per_s=30.0, parallel_max=16, conversation_per_s=1.0),
+            capabilities=Capabilities(profile="webhook", typing=True, media="provider"),
+            credentials=("token", "webhook_secret"),
+        ),
+    ),
+    section=TelegramSection,
+    webhooks=("/telegram/{channel_id}",),
+    build="airy.sources.telegram.source:Telegram",
+    public_url=True,
+)

@@ -1,0 +1,1 @@
+"""Twilio SMS and Twilio WhatsApp; see spec.py for what they are and source.py for how the parts fit."""

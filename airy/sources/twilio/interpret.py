@@ -1,0 +1,100 @@
+"""Twilio's answer becomes an outcome. Pure, and never raises.
+
+An error document of Twilio's is a recorded failure: the message was not taken. Anything else that is no created
+message (a gateway's page, half a body) proves nothing, so the call is not repeated.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from airy.http_client import Response
+from airy.model.fact import ErrorKind
+from airy.sources import payload
+from airy.sources.api import Failed, Lost, Outcome, Sent
+from airy.sources.retry_after import retry_after_s
+
+BUSY_S = 1.0
+RATE_S = 10.0
+QUEUE_S = 300.0  # this sender has hours of messages queued at Twilio
+DETAIL_BYTES_MAX = 8_192
+ERROR_CHARACTERS_MAX = 500
+
+
+class _CodeMeaning(NamedTuple):
+    kind: ErrorKind
+    again_s: float | None = None
+    stop_lane: bool = False
+
+
+CODES: dict[int, _CodeMeaning] = {
+    **dict.fromkeys((20429, 14107, 63018), _CodeMeaning("rate", RATE_S)),
+    **dict.fromkeys((20003, 20005, 30002), _CodeMeaning("auth", stop_lane=True)),
+    **dict.fromkeys((21211, 21214, 21217, 21614, 21612, 63003, 63024, 63033), _CodeMeaning("not_found")),
+    **dict.fromkeys((21408, 21601, 21606, 30034, 63007, 63051, 63112), _CodeMeaning("auth")),
+    **dict.fromkeys((63010, 63012, 63009), _CodeMeaning("provider", BUSY_S)),
+    **dict.fromkeys((63013, 63032, 63049), _CodeMeaning("blocked")),
+    **dict.fromkeys((21617, 21656, 63005, 63021, 63027, 63028, 63030, 63019), _CodeMeaning("invalid")),
+    21610: _CodeMeaning("blocked"),
+    21611: _CodeMeaning("rate", QUEUE_S),
+    63016: _CodeMeaning("window"),
+}
+STATUSES: dict[int, _CodeMeaning] = {
+    401: _CodeMeaning("auth", stop_lane=True),
+    403: _CodeMeaning("auth"),
+    429: _CodeMeaning("rate", RATE_S),
+    503: _CodeMeaning("provider", BUSY_S),
+}
+
+
+def interpret(answers: Sequence[Response]) -> Outcome:
+    answer = answers[-1]
+    found = document(answer)
+    if 200 <= answer.status < 300:
+        sid = payload.text((found or {}).get("sid"))
+        return Lost(f"twilio answered {answer.status} without a message sid") if sid is None else Sent(sid)
+    code = (found or {}).get("code")
+    if found is not None and isinstance(code, int) and not isinstance(code, bool):
+        return _refused(answer, found, code)
+    meaning = STATUSES.get(answer.status)
+    if meaning is None and answer.status >= 500:
+        return Lost(f"twilio answered {answer.status} without saying whether it took the message")
+    text = f"twilio answered {answer.status} without an error we know; check api_url"
+    return _failed(answer, meaning or _CodeMeaning("unknown"), text, f"http/{answer.status}")
+
+
+def document(answer: Response) -> dict[str, object] | None:
+    """The answer's body if it is a JSON object."""
+    try:
+        found = msgspec.json.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def message_of(found: dict[str, object], code: int) -> str:
+    return (payload.text(found.get("message")) or f"error {code}")[:ERROR_CHARACTERS_MAX]
+
+
+def _refused(answer: Response, found: dict[str, object], code: int) -> Failed:
+    meaning = CODES.get(code) or STATUSES.get(answer.status)
+    if meaning is None:
+        meaning = _CodeMeaning("provider", BUSY_S) if answer.status >= 500 else _CodeMeaning("invalid")
+    return _failed(answer, meaning, message_of(found, code), str(code))
+
+
+def _failed(answer: Response, meaning: _CodeMeaning, text: str, code: str) -> Failed:
+    again_s = meaning.again_s
+    if again_s is not None:
+        again_s = max(again_s, retry_after_s(answer) or 0.0)
+    small = len(answer.body) <= DETAIL_BYTES_MAX and document(answer) is not None
+    return Failed(
+        kind=meaning.kind,
+        error=text,
+        code=code,
+        detail=Raw(answer.body) if small else None,
+        again_s=again_s,
+        stop_lane=meaning.stop_lane,
+    )

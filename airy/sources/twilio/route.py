@@ -1,0 +1,146 @@
+"""A form of Twilio becomes facts: a contact's message, or the status of one of ours. Pure.
+
+Ids hang on the message SID, so a form that comes again with other fields or in another order is the same fact. Content
+is the form as text, as it was posted. Twilio's forms carry no time: `at_ms` is when the form arrived.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+from airy.bus.record import Record
+from airy.errors import Undecodable
+from airy.model import ids
+from airy.model.delivery_state import DeliveryState
+from airy.model.entity import Channel
+from airy.model.fact import EventNoted, Fact, MessageReceived, ProfileResolved, ReceiptReported
+from airy.sources import canonical, payload
+from airy.sources.api import AccountKey, Channels, Routed
+from airy.sources.fact_origin import FactOrigin, cause_of, fact_origin
+from airy.sources.twilio import content as contents
+from airy.sources.twilio import form
+
+WINDOW_MS = 86_400_000  # of WhatsApp, after the contact wrote
+STATES = {
+    "accepted": DeliveryState.SENT,
+    "scheduled": DeliveryState.SENT,
+    "queued": DeliveryState.SENT,
+    "sending": DeliveryState.SENT,
+    "sent": DeliveryState.SENT,
+    "delivered": DeliveryState.DELIVERED,
+    "partially_delivered": DeliveryState.DELIVERED,
+    "read": DeliveryState.READ,
+    "undelivered": DeliveryState.FAILED,
+    "failed": DeliveryState.FAILED,
+    "canceled": DeliveryState.FAILED,
+}
+
+
+def route(record: Record, channels: Channels) -> Routed:
+    """Raises `Undecodable`."""
+    body = record.value or b""
+    fields = dict(form.pairs(body))
+    address = payload.text(form.own_address(fields))
+    if address is None:
+        raise Undecodable("the form names no number of ours in To or From")
+    key = AccountKey(form.kind_of(address), address)
+    channel = channels.by_account(*key)
+    if channel is None:
+        return Routed([], [key], [])
+    content = Raw(msgspec.json.encode(body.decode("ascii")))
+    try:
+        facts = _inbound if form.is_inbound(fields) else _status
+        return Routed(facts(record, channel, fields, content), [], [])
+    except Undecodable as error:
+        return Routed([], [], [str(error)])
+
+
+def _inbound(record: Record, channel: Channel, fields: Mapping[str, str], content: Raw) -> list[Fact]:
+    sid = payload.text(fields.get("MessageSid") or fields.get("SmsMessageSid"))
+    participant = payload.text(fields.get("From"))
+    if sid is None or participant is None:
+        raise Undecodable("the form names no MessageSid or no From")
+    about = _about(record, channel, participant)
+    message_id = ids.message_id(channel.id, sid)
+    headers = {}
+    if tapped := payload.text(fields.get("ButtonPayload")):
+        headers["postback.payload"] = tapped
+    if alias := payload.text(fields.get("ExternalUserId")):
+        headers["participant.alias"] = alias
+    facts: list[Fact] = [
+        MessageReceived(
+            id=message_id,
+            message_id=message_id,
+            provider_id=sid,
+            participant_id=participant,
+            content=content,
+            canonical=canonical.encode(contents.contents_of(fields)),
+            headers=headers,
+            window_until_ms=about["at_ms"] + WINDOW_MS if channel.source == "twilio.whatsapp" else None,
+            reply_to=payload.text(fields.get("OriginalRepliedMessageSid")),
+            **about,
+        )
+    ]
+    if name := (payload.text(fields.get("ProfileName")) or "").strip():
+        facts.append(
+            ProfileResolved(
+                id=ids.derive(channel.id, f"profile:{participant}:{name}"), found=True, display_name=name, **about
+            )
+        )
+    if opted := payload.text(fields.get("OptOutType")):
+        facts.append(_noted(channel, sid, f"subscription.{opted.lower()}", content, about))
+    if referral := payload.text(fields.get("ReferralSourceId") or fields.get("ReferralSourceUrl")):
+        facts.append(_noted(channel, sid, "referral", content, about, referral))
+    return facts
+
+
+def _status(record: Record, channel: Channel, fields: Mapping[str, str], content: Raw) -> list[Fact]:
+    sid = payload.text(fields.get("MessageSid") or fields.get("SmsSid"))
+    participant = payload.text(fields.get("To"))
+    status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
+    if sid is None or participant is None:
+        raise Undecodable("the status names no MessageSid or no To")
+    about = _about(record, channel, participant)
+    state = STATES.get(status)
+    if state is None:
+        return [_noted(channel, sid, f"status.{status or 'unknown'}", content, about)]
+    failed = state is DeliveryState.FAILED
+    code = payload.text(fields.get("ErrorCode")) or ""
+    return [
+        ReceiptReported(
+            id=ids.derive(channel.id, f"receipt:{sid}:{state}"),
+            state=state,
+            provider_ids=(sid,),
+            error=_reason(fields, status, code) if failed else "",
+            error_code=code if failed else "",
+            our_message_id=ids.canonical_uuid(record.header("message-id") or ""),
+            our_attempt=_attempt(record.header("message-attempt") or ""),
+            **about,
+        )
+    ]
+
+
+def _attempt(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _reason(fields: Mapping[str, str], status: str, code: str) -> str:
+    said = payload.text(fields.get("ChannelStatusMessage")) or payload.text(fields.get("ErrorMessage"))
+    return said or f"Twilio reports the message as {status}" + (f", error {code}" if code else "")
+
+
+def _noted(
+    channel: Channel, sid: str, kind: str, content: Raw, about: FactOrigin, referral: str | None = None
+) -> EventNoted:
+    return EventNoted(
+        id=ids.derive(channel.id, f"event:{kind}:{sid}"),
+        kind_at_source=kind,
+        content=content,
+        referral=referral,
+        **about,
+    )
+
+
+def _about(record: Record, channel: Channel, participant: str) -> FactOrigin:
+    return fact_origin(channel, participant, record.timestamp_ms, cause_of(record))

@@ -1,0 +1,72 @@
+"""Twilio: numbers for SMS and senders for WhatsApp, one webhook for both kinds.
+
+Twilio signs the address it calls, so this installation's public address has to be configured. One account may be
+configured for all channels; a channel connected with an account of its own keeps those secrets itself.
+"""
+
+from msgspec import field
+
+from airy.secret import Secret
+from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSection, SourceSpec, Url
+
+
+class TwilioSection(SourceSection, frozen=True, kw_only=True):
+    """`auth_token`: newest first; a second is accepted for webhooks while one is rotated out.
+
+    `shared_keys`: keys of Twilio's webhook rules by their id, for requests signed with HMAC-SHA256.
+    """
+
+    account_sid: str = ""
+    auth_token: tuple[Secret, ...] = ()
+    shared_keys: dict[str, Secret] = field(default_factory=dict)
+    api_url: Url = "https://api.twilio.com"
+    messaging_url: Url = "https://messaging.twilio.com"
+
+
+class ConnectNumber(ChannelForm, frozen=True, kw_only=True):
+    """The name is required, as in the original. Without an account of its own, the channel uses the configured one."""
+
+    name: str
+    phone_number: str
+    account_sid: str | None = None
+    auth_token: Secret | None = None
+    messaging_service_sid: str | None = None
+
+
+CREDENTIALS = ("account_sid", "auth_token")
+
+SPEC = SourceSpec(
+    name="twilio",
+    title="Twilio SMS and WhatsApp",
+    kinds=(
+        Kind(
+            name="twilio.sms",
+            title="Twilio SMS number",
+            account="phone number, +4930…",
+            connect=ConnectNumber,
+            limits=SendLimits(per_s=20.0, parallel_max=16),
+            capabilities=Capabilities(receipts=("sent", "delivered"), media="provider", starts=True),
+            credentials=CREDENTIALS,
+        ),
+        Kind(
+            name="twilio.whatsapp",
+            title="Twilio WhatsApp sender",
+            account="whatsapp: and the phone number",
+            connect=ConnectNumber,
+            limits=SendLimits(per_s=80.0, parallel_max=16),
+            capabilities=Capabilities(
+                profile="webhook",
+                receipts=("sent", "delivered", "read"),
+                typing=True,
+                media="provider",
+                starts=True,
+            ),
+            credentials=CREDENTIALS,
+        ),
+    ),
+    section=TwilioSection,
+    webhooks=("/twilio", "/twilio/status"),
+    services=("sources-twilio-connector", "sources-twilio-events-router"),
+    build="airy.sources.twilio.source:Twilio",
+    public_url=True,
+)

@@ -1,0 +1,14 @@
+"""The providers' side of every source in the catalogue: signed webhooks, and answers to calls."""
+
+from collections.abc import Mapping
+
+from tests.kit.providers.base import Webhook, Wire
+from tests.kit.providers.meta import FacebookWire, InstagramWire
+from tests.kit.providers.telegram import TelegramWire
+from tests.kit.providers.twilio import TwilioWire
+
+WIRES: Mapping[str, Wire] = {
+    wire.spec.name: wire for wire in (FacebookWire(), InstagramWire(), TwilioWire(), TelegramWire())
+}
+
+__all__ = ["WIRES", "Webhook", "Wire"]
