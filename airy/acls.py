@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from airy import topics
+from airy import change_readers, topics
 from airy.bus.topic import Topic
 
 COMMON_ACTORS = ("store", "heartbeat")
@@ -38,7 +38,7 @@ GROUPS = {  # component/actor: the consumer group it joins
         for source in topics.SOURCES
         for actor, suffix in SOURCE_GROUPS.items()
     },
-    "webhook-publisher/publisher": "webhook-publisher",
+    **{f"{reader.component}/{reader.actor}": reader.group for reader in change_readers.ALL},
 }
 PRINCIPAL = "User:airy-"
 
@@ -79,9 +79,7 @@ def committing_groups(components: Collection[str]) -> Mapping[str, Sequence[Topi
         if component in components:
             found[GROUPS[f"{component}/router"]] = (topics.source_events(source),)
             found[GROUPS[f"{component}/parked-replayer"]] = (topics.CHANNELS,)
-    if "webhook-publisher" in components:
-        found[GROUPS["webhook-publisher/publisher"]] = topics.CHANGE_TOPICS
-    return found
+    return found | {reader.group: reader.topics for reader in change_readers.of_components(components)}
 
 
 def used(components: Iterable[str]) -> tuple[Topic[Any], ...]:

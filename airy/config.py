@@ -66,6 +66,8 @@ class SecurityConfig(Section, frozen=True):
 
 class DataConfig(Section, frozen=True):
     directory: str = "./.airy"
+    resume_window_s: Annotated[float, Meta(ge=0, le=604_800)] = 300.0
+    resume_window_records: Annotated[int, Meta(ge=0)] = 100_000
 
 
 class KafkaConfig(Section, frozen=True):

@@ -56,10 +56,14 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "profile.unavailable": "a contact's profile could not be fetched; it is retried",
     "send.ended": "an attempt to send a message ended, with its outcome; level info unless it was sent",
     "webhooks.replayed": "parked webhooks were replayed, because their account was connected",
+    # readers of changes
+    "change_reader.delayed": "a reader's effect or the log is unavailable; its partition is retried after a back-off",
+    "change_reader.change_refused": "a reader's effect refused a change, which is a dead letter of the reader",
+    "change_reader.changes_missed": "changes were pruned before a reader read them, because its component was disabled",
+    "change_reader.fenced": "a partition has another owner; nothing was committed",
+    "change_reader.commit_failed": "offsets could not be committed at a revocation; some changes are repeated",
     # outbound webhooks
     "publisher.backpressure": "the queue is full or unavailable; changes stay in the log until it accepts them",
-    "publisher.fenced": "a partition has another owner; nothing was committed",
-    "publisher.commit_failed": "offsets could not be committed at a revocation; some deliveries are repeated",
     "publisher.position_conflict": "another publisher queued changes; the queue's position is read again",
     "publisher.position_changed": "the queue's position moved: it lost its tail, or another publisher is active",
     "dispatcher.queue_unavailable": "the queue is unavailable; deliveries are delayed",

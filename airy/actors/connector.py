@@ -66,7 +66,7 @@ class Connector:
         self._unseal = unseal
         self._workers_max = workers_max
         self._limits = SendLimiter(rate_per_s=source.send_rate_per_s, parallel_max=source.send_parallel_max)
-        self._readiness = PartitionReadiness(bus, projector, topics.EVENTS)
+        self._readiness = PartitionReadiness(bus, projector, [topics.EVENTS])
         self._in_flight: dict[str, int] = {}  # conversation → its partition
         self._foreign_attempts: dict[
             str, tuple[int, int]
@@ -141,7 +141,8 @@ class Connector:
 
     async def _dispatch(self, ctx: Context, send: ObjectSendStream[Work]) -> float:
         """Give due work to idle workers; returns the seconds until more can be due."""
-        partitions = await self._readiness.ready() if self._projector.caught_up else []
+        ready = await self._readiness.ready() if self._projector.caught_up else []
+        partitions = [tp.partition for tp in ready]
         if not partitions:
             return IDLE_S
         now_ms = ctx.clock.now_ms()

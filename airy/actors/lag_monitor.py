@@ -63,6 +63,8 @@ class LagMonitor:
         self._bus = bus
         self._progress = progress
         self._history = EndOffsetHistory()
+        self._group_histories: dict[str, EndOffsetHistory] = {}
+        self._committed: dict[str, Mapping[TopicPartition, int]] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._loop_delays: deque[float] = deque(maxlen=LOOP_DELAYS_MAX)
         self._measured_at: float | None = None
@@ -97,6 +99,10 @@ class LagMonitor:
             self.failures += 1
             return
         self._measured_at = anyio.current_time()
+        for group, read in groups.items():
+            names = {topic.name for topic in read}
+            history = self._group_histories.setdefault(group, EndOffsetHistory())
+            history.add(self._measured_at, {tp: end for tp, end in ends.items() if tp.topic in names})
         self._ends = {tp: end for tp, end in ends.items() if tp.topic in _FOLDED}
         self._history.add(self._measured_at, self._ends)
 
@@ -111,6 +117,14 @@ class LagMonitor:
     @property
     def fold_age_s(self) -> float:
         return self._history.age_s(anyio.current_time(), self._progress.positions())
+
+    def group_ages_s(self) -> Mapping[str, float]:
+        """Per consumer group, the age of the oldest record it has not committed."""
+        now = anyio.current_time()
+        return {
+            group: history.age_s(now, self._committed.get(group, {}))
+            for group, history in self._group_histories.items()
+        }
 
     @property
     def measurement_age_s(self) -> float | None:
@@ -130,6 +144,7 @@ class LagMonitor:
         committed = await self._bus.committed(group, read)
         if any(tp not in committed for topic in read for tp in topic.topic_partitions):
             committed = {**await self._bus.beginning_offsets(read), **committed}
+        self._committed[group] = committed
         return {topic: sum(max(0, ends[tp] - committed[tp]) for tp in topic.topic_partitions) for topic in read}
 
     async def _measure_loop_delay(self) -> None:

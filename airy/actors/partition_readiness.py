@@ -6,12 +6,12 @@ harmless but useless, so actors wait. End offsets are read every `REFRESH_S` sec
 a few seconds behind.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import anyio
 
-from airy.actors.projector import Projector
+from airy.actors.fold_progress import FoldProgress
 from airy.bus.api import Bus
 from airy.bus.record import TopicPartition
 from airy.bus.topic import Topic
@@ -21,40 +21,42 @@ REFRESH_S = 5.0
 
 
 class PartitionReadiness:
-    def __init__(self, bus: Bus, projector: Projector, topic: Topic[Any], *, refresh_s: float = REFRESH_S) -> None:
+    def __init__(
+        self, bus: Bus, progress: FoldProgress, topics: Sequence[Topic[Any]], *, refresh_s: float = REFRESH_S
+    ) -> None:
         self._bus = bus
-        self._projector = projector
-        self._topic = topic
+        self._progress = progress
+        self._topics = topics
         self._refresh_s = refresh_s
-        self._targets: dict[int, int | None] = {}  # owned partition → offset to reach; None: not read yet
+        self._targets: dict[TopicPartition, int | None] = {}  # owned partition → offset to reach; None: not read yet
         self._refreshed_at = -refresh_s
 
     @property
     def share(self) -> float:
-        """The fraction of the topic's partitions that is assigned."""
-        return len(self._targets) / self._topic.partitions
+        """The fraction of the topics' partitions that is assigned."""
+        return len(self._targets) / sum(topic.partitions for topic in self._topics)
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> None:
-        self._targets |= {tp.partition: None for tp in partitions}
+        self._targets |= dict.fromkeys(partitions)
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         for tp in partitions:
-            self._targets.pop(tp.partition, None)
+            self._targets.pop(tp, None)
 
-    async def ready(self) -> list[int]:
+    async def ready(self) -> list[TopicPartition]:
         """Partitions to act on now. While end offsets cannot be read, the last known ones apply."""
         now = anyio.current_time()
         if self._targets and (None in self._targets.values() or now >= self._refreshed_at + self._refresh_s):
             try:
-                ends = await self._bus.end_offsets([self._topic])
+                ends = await self._bus.end_offsets(self._topics)
             except Unavailable:
                 pass
             else:
                 self._refreshed_at = now
-                self._targets = {number: ends[TopicPartition(self._topic.name, number)] for number in self._targets}
-        positions, held = self._projector.positions(), self._projector.held
+                self._targets = {tp: ends[tp] for tp in self._targets}
+        positions, held = self._progress.positions(), self._progress.held
         return sorted(
-            tp.partition
-            for tp, end in ((TopicPartition(self._topic.name, number), end) for number, end in self._targets.items())
+            tp
+            for tp, end in self._targets.items()
             if end is not None and tp not in held and positions.get(tp, 0) >= end
         )

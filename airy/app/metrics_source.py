@@ -84,6 +84,9 @@ class MetricsSource:
         for tp, offset in self._services.projector.positions().items():
             positions[tp.topic,] += offset
         values: dict[str, Value] = {
+            "consumer_age_seconds": LabelledValues(
+                ("group",), {(group,): age_s for group, age_s in monitor.group_ages_s().items()}
+            ),
             "consumer_lag": LabelledValues(("group", "topic"), monitor.lags),
             "event_loop_delay_seconds": monitor.loop_delay_s,
             "fold_age_seconds": monitor.fold_age_s,

@@ -9,8 +9,8 @@ supervisors are independent of each other.
 import math
 from collections.abc import Callable, Collection, Sequence
 
-from airy import acls, components
-from airy.actors.change_pruner import ChangePruner
+from airy import acls, change_readers, components
+from airy.actors.change_pruner import ChangePruner, ResumeWindow
 from airy.actors.checkpointer import Checkpointer
 from airy.actors.connector import Connector
 from airy.actors.delivery import DeliveryTimeouts
@@ -19,7 +19,6 @@ from airy.actors.heartbeat import HeartbeatPublisher, ReadStatus
 from airy.actors.lag_monitor import LagMonitorActor
 from airy.actors.parked_replayer import ParkedReplayer
 from airy.actors.process_registry import ProcessRegistry
-from airy.actors.publisher import GROUP as PUBLISHER_GROUP
 from airy.actors.publisher import Publisher
 from airy.actors.router import Router
 from airy.actors.runtime import Actor, Child, Context, Supervision
@@ -129,12 +128,17 @@ class _RegistryActor:
 
 
 def _change_pruner(services: Services, running: Collection[str]) -> ChangePruner:
-    """If any process of the installation publishes webhooks, changes stay until the publishers have committed them: a
-    store pruned further could not serve a publisher started over it later.
+    """Keeps changes for the readers of all enabled components, whichever process runs them: a store pruned further
+    could not serve a reader that is started over it later.
     """
-    published = "webhook-publisher" in running or "webhook-publisher" in components.enabled(services.config)
-    readers = (PUBLISHER_GROUP,) if published else ()
-    return ChangePruner(services.ports.bus, services.ports.store, readers)
+    data = services.config.data
+    return ChangePruner(
+        services.ports.bus,
+        services.ports.store,
+        services.projector,
+        change_readers.of_components({*running, *components.enabled(services.config)}),
+        window=ResumeWindow(age_s=data.resume_window_s, records_max=data.resume_window_records),
+    )
 
 
 def _source(services: Services, source: Source) -> Supervision:
@@ -168,8 +172,6 @@ def _webhooks(services: Services, running: Collection[str]) -> list[Child | Supe
             ports.store,
             services.projector,
             ports.queue,
-            prune_changes=ports.store.prune_changes,
-            pruned_below=ports.store.pruned_below,
             rebuild=services.projector.rebuild,
         )
 

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.actors import dead_deliveries
+from airy.actors.change_sink import ReaderLimits
 from airy.actors.dead_deliveries import ROUND_S, DeadDeliveries
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
-from airy.actors.publisher import Publisher, PublisherLimits
+from airy.actors.publisher import Publisher
 from airy.bus.record import Position, ProducerRecord
 from airy.errors import Unavailable
 from airy.http_client import Response
@@ -33,6 +34,7 @@ from tests.kit.webhooks import (
     answers,
     context,
     logged,
+    no_rebuild,
     until,
 )
 
@@ -476,7 +478,9 @@ async def test_every_event_is_delivered_or_dead_whatever_the_queue_loses(
             here.outbox,
             here.outbox,
             here.queue,
-            limits=PublisherLimits(idle_s=3_600.0, position_check_s=5.0, commit_s=5.0),
+            rebuild=no_rebuild,
+            limits=ReaderLimits(idle_s=3_600.0, commit_s=5.0),
+            position_check_s=5.0,
         )
         copies: list[bytes] = []
 

@@ -1,11 +1,12 @@
 """Delivery latency: observed once per delivery when it succeeds, from the change over all attempts."""
 
+from airy.actors.change_sink import ReaderLimits
 from airy.actors.delivery import DeliveryMetrics
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
-from airy.actors.publisher import Publisher, PublisherLimits
+from airy.actors.publisher import Publisher
 from airy.histogram import LONG_S, Histogram
 from airy.queue.sqlite import SqliteQueue
-from tests.kit.webhooks import SEALER, Endpoints, acting, answers, in_turn, logged, refuses
+from tests.kit.webhooks import SEALER, Endpoints, acting, answers, in_turn, logged, no_rebuild, refuses
 
 HOUR_S = 3_600
 BEFORE_MS = 4_000
@@ -15,8 +16,10 @@ async def test_latency_is_the_age_of_the_change_when_its_delivery_succeeds() -> 
     latency, endpoints, queue = Histogram(LONG_S), Endpoints(), SqliteQueue()
     await queue.open()
     async with logged() as outbox:
-        limits = PublisherLimits(idle_s=HOUR_S, position_check_s=HOUR_S, commit_s=HOUR_S)
-        publisher = Publisher(outbox.bus, outbox, outbox, queue, limits=limits)
+        limits = ReaderLimits(idle_s=HOUR_S, commit_s=HOUR_S)
+        publisher = Publisher(
+            outbox.bus, outbox, outbox, queue, rebuild=no_rebuild, limits=limits, position_check_s=HOUR_S
+        )
         dispatcher = Dispatcher(
             outbox.bus,
             outbox,

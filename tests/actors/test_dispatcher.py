@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.attempt_log import DeliveryAttempt
+from airy.actors.change_sink import ReaderLimits
 from airy.actors.delivery import LEASES_MAX
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
-from airy.actors.publisher import Publisher, PublisherLimits
+from airy.actors.publisher import Publisher
 from airy.bus.memory import Faults
 from airy.errors import Unavailable
 from airy.http_client import AddressBlocked, Response
@@ -40,6 +41,7 @@ from tests.kit.webhooks import (
     in_turn,
     lanes,
     logged,
+    no_rebuild,
     refuses,
     tp_of,
 )
@@ -62,7 +64,9 @@ class Setup:
             self.outbox,
             self.outbox,
             self.queue,
-            limits=PublisherLimits(idle_s=HOUR_S, position_check_s=DAY_S, commit_s=DAY_S),
+            rebuild=no_rebuild,
+            limits=ReaderLimits(idle_s=HOUR_S, commit_s=DAY_S),
+            position_check_s=DAY_S,
         )
 
     def dispatcher(self, **limits: float) -> Dispatcher:

@@ -38,11 +38,13 @@ async def test_a_partition_is_ready_once_the_store_has_folded_the_log_as_of_the_
     behind = Projector(harness.bus, SqliteStore(":memory:"))  # never runs: a store that has nothing
     async with harness.open():
         await harness.append(chat.received("a"))
-        abreast, lagging = (PartitionReadiness(harness.bus, one, topics.EVENTS) for one in (harness.projector, behind))
+        abreast, lagging = (
+            PartitionReadiness(harness.bus, one, [topics.EVENTS]) for one in (harness.projector, behind)
+        )
         for readiness in (abreast, lagging):
             readiness.assigned([tp_of(chat)])
 
-        assert await abreast.ready() == [tp_of(chat).partition]
+        assert await abreast.ready() == [tp_of(chat)]
         assert await lagging.ready() == []
         abreast.revoked([tp_of(chat)])
         assert await abreast.ready() == []
@@ -60,15 +62,15 @@ async def test_a_store_that_falls_behind_later_makes_its_partitions_unready_with
             return positions
 
     async with harness.open():
-        readiness = PartitionReadiness(harness.bus, Stuck(), topics.EVENTS)  # type: ignore[arg-type]
+        readiness = PartitionReadiness(harness.bus, Stuck(), [topics.EVENTS])  # type: ignore[arg-type]
         readiness.assigned([tp_of(chat)])
-        assert await readiness.ready() == [tp_of(chat).partition]
+        assert await readiness.ready() == [tp_of(chat)]
         await harness.append(chat.received("a"))
         await anyio.sleep(REFRESH_S)
 
         assert await readiness.ready() == []
         positions[tp_of(chat)] = 1
-        assert await readiness.ready() == [tp_of(chat).partition]
+        assert await readiness.ready() == [tp_of(chat)]
 
 
 async def test_without_end_offsets_known_partitions_stay_ready_and_new_ones_wait() -> None:
@@ -77,21 +79,21 @@ async def test_without_end_offsets_known_partitions_stay_ready_and_new_ones_wait
     harness.projector = Projector(harness.bus, harness.store)
     assert tp_of(old) != tp_of(new), "choose other chats"
     async with harness.open():
-        readiness = PartitionReadiness(harness.bus, harness.projector, topics.EVENTS)
+        readiness = PartitionReadiness(harness.bus, harness.projector, [topics.EVENTS])
         readiness.assigned([tp_of(old)])
-        assert await readiness.ready() == [tp_of(old).partition]
+        assert await readiness.ready() == [tp_of(old)]
         harness.bus.unavailable = True
         readiness.assigned([tp_of(new)])
         await anyio.sleep(REFRESH_S)
 
-        assert await readiness.ready() == [tp_of(old).partition]
+        assert await readiness.ready() == [tp_of(old)]
         harness.bus.unavailable = False
-        assert await readiness.ready() == sorted([tp_of(old).partition, tp_of(new).partition])
+        assert await readiness.ready() == sorted([tp_of(old), tp_of(new)])
 
 
 async def test_the_share_is_the_fraction_of_assigned_partitions() -> None:
     harness = Harness()
-    readiness = PartitionReadiness(harness.bus, harness.projector, topics.EVENTS)
+    readiness = PartitionReadiness(harness.bus, harness.projector, [topics.EVENTS])
     assert readiness.share == 0
     readiness.assigned(topics.EVENTS.topic_partitions[:4])
 

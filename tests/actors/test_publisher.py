@@ -10,10 +10,13 @@ import pytest
 import structlog
 
 from airy import topics
-from airy.actors.publisher import GROUP, AssignedPartition, Publisher, PublisherLimits
+from airy.actors.change_pruner import ChangePruner
+from airy.actors.change_sink import AssignedPartition, ReaderLimits
+from airy.actors.publisher import POSITION_CHECK_S, Publisher
 from airy.actors.runtime import Context
 from airy.bus.memory import Faults
 from airy.bus.record import TopicPartition
+from airy.change_readers import WEBHOOK_PUBLISHER
 from airy.errors import Unavailable
 from airy.model.change import ChangeKind
 from airy.queue.api import NO_ENTRY, Job, QueuePosition, Shard, WebhookQueue
@@ -21,8 +24,9 @@ from airy.queue.sqlite import SqliteQueue
 from airy.store.api import StoredChange
 from tests.kit.contracts.queue import entry
 from tests.kit.event_loops import run_seeded
-from tests.kit.webhooks import Lossy, Outbox, acting, context, deliver_all, fact, logged, tp_of, until
+from tests.kit.webhooks import Lossy, Outbox, acting, context, deliver_all, fact, logged, no_rebuild, tp_of, until
 
+GROUP = WEBHOOK_PUBLISHER.group
 LANE = "conversation"
 HERE = tp_of(LANE)
 SHARD = Shard(*HERE)
@@ -54,10 +58,22 @@ async def queueing(outbox: Outbox, **limits: int) -> AsyncIterator[tuple[SqliteQ
         await queue.close()
 
 
-def publisher(outbox: Outbox, queue: WebhookQueue, **limits: float) -> Publisher:
+def publisher(
+    outbox: Outbox, queue: WebhookQueue, *, position_check_s: float = POSITION_CHECK_S, **limits: float
+) -> Publisher:
     return Publisher(
-        outbox.bus, outbox, outbox, queue, prune_changes=outbox.prune_changes, limits=PublisherLimits(**limits)
+        outbox.bus,
+        outbox,
+        outbox,
+        queue,
+        rebuild=no_rebuild,
+        limits=ReaderLimits(**limits),
+        position_check_s=position_check_s,
     )
+
+
+def pruner(outbox: Outbox) -> ChangePruner:
+    return ChangePruner(outbox.bus, outbox, outbox, [WEBHOOK_PUBLISHER], period_s=1.0)
 
 
 @asynccontextmanager
@@ -287,7 +303,7 @@ async def test_only_delivered_changes_are_committed_and_pruned() -> None:
     async with (
         logged() as outbox,
         queueing(outbox) as (queue, sink),
-        acting(publisher(outbox, queue), clock=outbox.clock),
+        acting(publisher(outbox, queue), pruner(outbox), clock=outbox.clock),
     ):
         await outbox.subscribes("a")
         for _ in range(3):
@@ -297,7 +313,7 @@ async def test_only_delivered_changes_are_committed_and_pruned() -> None:
         await deliver_all(queue, outbox.clock.now_ms(), sink.jobs.append, jobs_max=1)
         await settle()
         assert (await outbox.bus.committed(GROUP, topics.FOLDED))[HERE] == 1
-        assert outbox.pruned_below == {HERE: 1}
+        assert outbox.pruned[HERE] == 1
         await sink.drain()
         await settle()
         assert (await outbox.bus.committed(GROUP, topics.FOLDED))[HERE] == 3
@@ -325,8 +341,8 @@ async def test_a_revoked_partition_is_committed_and_continued_by_its_next_owner(
             async with acting(other, clock=outbox.clock):
                 await settle()
                 assert (await outbox.bus.committed(GROUP, topics.FOLDED))[HERE] == 1
-                assert not one._assigned.keys() & other._assigned.keys()
-                assert one._assigned.keys() | other._assigned.keys() == {
+                assert not one._delivery.assigned.keys() & other._delivery.assigned.keys()
+                assert one._delivery.assigned.keys() | other._delivery.assigned.keys() == {
                     at for topic in (topics.EVENTS, topics.CHANNELS, topics.TAGS) for at in topic.topic_partitions
                 }
                 second = await outbox.happens()
@@ -342,7 +358,7 @@ async def test_after_a_wipe_only_undelivered_changes_are_queued_again() -> None:
     async with (
         logged() as outbox,
         queueing(outbox) as (queue, sink),
-        acting(Publisher(outbox.bus, outbox, outbox, queue), clock=outbox.clock),  # nothing is pruned
+        acting(publisher(outbox, queue), clock=outbox.clock),  # nothing is pruned
     ):
         await outbox.subscribes("a")
         await outbox.happens()
@@ -541,8 +557,8 @@ async def _history(seed: int, publisher_type: type[Publisher]) -> tuple[set[str]
 
         def make() -> Publisher:
             lossy = Lossy(queue, random, loss=0.05, pause_s=random.choice([0.01, 0.5]))
-            limits = PublisherLimits(commit_s=1.0)
-            return publisher_type(outbox.bus, outbox, outbox, lossy, prune_changes=outbox.prune_changes, limits=limits)
+            limits = ReaderLimits(commit_s=1.0)
+            return publisher_type(outbox.bus, outbox, outbox, lossy, rebuild=no_rebuild, limits=limits)
 
         async def write() -> None:
             for _ in range(40):
@@ -572,6 +588,7 @@ async def _history(seed: int, publisher_type: type[Publisher]) -> tuple[set[str]
 
         async with anyio.create_task_group() as everything:
             everything.start_soon(consume)
+            everything.start_soon(pruner(outbox).run, context("pruner", clock=outbox.clock))
             async with anyio.create_task_group() as tasks:
                 for task in (write, come_and_go, come_and_go, come_and_go, fail):
                     tasks.start_soon(task)
@@ -596,8 +613,8 @@ def test_fenced_publishers_lost_answers_and_rollbacks_lose_nothing(seed: int) ->
 class Trusting(Publisher):
     """Planted bug: never checks the position of an idle queue."""
 
-    def _needs_check(self, assigned: AssignedPartition, now: float) -> bool:
-        return assigned.after is None
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options, position_check_s=float("inf"))
 
 
 class Hasty(Publisher):

@@ -10,8 +10,9 @@ from msgspec import json
 
 from airy import topics
 from airy.actors.dispatcher import Dispatcher
-from airy.actors.publisher import GROUP, Publisher
+from airy.actors.publisher import Publisher
 from airy.actors.runtime import Actor
+from airy.change_readers import WEBHOOK_PUBLISHER
 from airy.http_client import Response, ResponseLost
 from airy.model.entity import Webhook
 from airy.queue.sqlite import SqliteQueue
@@ -22,6 +23,7 @@ from tests.kit.event_loops import run_seeded
 from tests.kit.harness import Harness
 from tests.kit.webhooks import SEALER, Behaviour, Endpoints, Request
 
+GROUP = WEBHOOK_PUBLISHER.group
 NAME = "a"
 
 
@@ -34,7 +36,7 @@ class Engine:
 
     def publisher(self) -> Actor:
         harness = self.harness
-        return Publisher(harness.bus, harness.store, harness.projector, self.queue)
+        return Publisher(harness.bus, harness.store, harness.projector, self.queue, rebuild=harness.projector.rebuild)
 
     def dispatcher(self) -> Actor:
         harness = self.harness

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import anyio
 
 from airy import topics
+from airy.actors.change_pruner import ChangePruner
 from airy.actors.publisher import Publisher
 from airy.actors.runtime import Actor, Context
 from airy.bus.record import TopicPartition
+from airy.change_readers import WEBHOOK_PUBLISHER
 from airy.queue.api import NO_ENTRY, Shard
 from airy.queue.sqlite import SqliteQueue
 from tests.kit.builders import Chat, webhook
@@ -40,8 +42,6 @@ async def queued_after(forgotten_below: int) -> tuple[list[str], Harness]:
             harness.store,
             harness.projector,
             queue,
-            prune_changes=harness.store.prune_changes,
-            pruned_below=harness.store.pruned_below,
             rebuild=harness.projector.rebuild,
         )
 
@@ -84,13 +84,14 @@ async def test_changes_pruned_after_they_were_published_need_no_rebuild() -> Non
             harness.store,
             harness.projector,
             queue,
-            prune_changes=harness.store.prune_changes,
-            pruned_below=harness.store.pruned_below,
             rebuild=asked.append,
         )
 
+    def pruner() -> ChangePruner:
+        return ChangePruner(harness.bus, harness.store, harness.projector, [WEBHOOK_PUBLISHER])
+
     tp = TopicPartition(topics.EVENTS.name, topics.EVENTS.partition(chat.conversation_id))
-    async with harness.open(publisher=publisher):
+    async with harness.open(publisher=publisher, pruner=pruner):
         await harness.connect()
         await harness.append(chat.received("a"), chat.received("b"))
         await anyio.sleep(30)

@@ -40,7 +40,9 @@ class Installation:
         return self.harness.bus
 
     def publisher(self) -> Actor:
-        return Publisher(self.bus, self.harness.store, self.harness.projector, self.queue)
+        return Publisher(
+            self.bus, self.harness.store, self.harness.projector, self.queue, rebuild=self.harness.projector.rebuild
+        )
 
     def dispatcher(self) -> Actor:
         return Dispatcher(

@@ -9,7 +9,7 @@ import pytest
 
 from airy import topics
 from airy.actors.connector import Connector
-from airy.actors.publisher import TOPICS as QUEUED
+from airy.change_readers import WEBHOOK_PUBLISHER
 from airy.config import Config
 from airy.sources.facebook.spec import SPEC
 
@@ -35,7 +35,9 @@ def test_the_page_has_every_topic_with_its_partitions() -> None:
 
 
 def test_the_page_counts_partitions_correctly() -> None:
-    whole, folded, queued = (sum(one.partitions for one in some) for some in (topics.ALL, topics.FOLDED, QUEUED))
+    whole, folded, queued = (
+        sum(one.partitions for one in some) for some in (topics.ALL, topics.FOLDED, WEBHOOK_PUBLISHER.topics)
+    )
 
     assert f"Those are {whole}; a store folds the {folded} of the first eight rows" in PAGE
     assert f"publishers share the {queued} of the first three" in PAGE

@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from airy.actors.change_sink import ReaderLimits
 from airy.actors.delivery import DeliveryTimeouts
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
-from airy.actors.publisher import Publisher, PublisherLimits
+from airy.actors.publisher import Publisher
+from airy.actors.runtime import Backoff
 from airy.queue.redis import RedisQueue
-from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, lanes, logged
+from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, lanes, logged, no_rebuild
 
 CHANGES = 60
 LANES = 5
@@ -17,8 +19,8 @@ GIVE_UP_S = 120.0
 
 
 def publisher(outbox: Outbox, queue: RedisQueue) -> Publisher:
-    limits = PublisherLimits(idle_s=0.05, position_check_s=0.1, commit_s=0.1)
-    return Publisher(outbox.bus, outbox, outbox, queue, prune_changes=outbox.prune_changes, limits=limits)
+    limits = ReaderLimits(idle_s=0.05, commit_s=0.1, backoff=Backoff(initial_s=0.05, ceiling_s=0.5))
+    return Publisher(outbox.bus, outbox, outbox, queue, rebuild=no_rebuild, limits=limits, position_check_s=0.1)
 
 
 def dispatcher(outbox: Outbox, queue: RedisQueue, endpoints: Endpoints) -> Dispatcher:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from airy import topics
 from airy.actors.attempt_log import DeliveryAttempt
 from airy.actors.runtime import Actor, Context
+from airy.bus.api import Bus
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, TopicPartition
 from airy.bus.record_schema import Hold
@@ -37,13 +38,13 @@ class Outbox:
     need.
     """
 
-    def __init__(self, bus: MemoryBus, clock: LoopClock) -> None:
+    def __init__(self, bus: Bus, clock: LoopClock) -> None:
         self.bus = bus
         self.clock = clock
         self.version = 0
         self.changed: dict[TopicPartition, list[StoredChange]] = {}
         self.known: dict[str, Webhook] = {}
-        self.pruned_below: dict[TopicPartition, int] = {}
+        self.pruned: dict[TopicPartition, int] = {}
         self.dead: dict[str, DeadDelivery] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._advanced = anyio.Event()
@@ -174,11 +175,19 @@ class Outbox:
                         self.dead[one.id] = one
         return sorted(self.dead.values(), key=lambda one: (one.died_at_ms, one.id), reverse=True)
 
+    async def pruned_below(self) -> Mapping[TopicPartition, int]:
+        return self.pruned
+
     async def prune_changes(self, below: Mapping[TopicPartition, int]) -> int:
         for tp, offset in below.items():
-            self.pruned_below[tp] = offset
+            self.pruned[tp] = offset
             self.changed[tp] = [one for one in self.changed.get(tp, []) if one.position.offset >= offset]
         return 0
+
+
+def no_rebuild(reason: str) -> None:
+    """For a store that is never pruned too far."""
+    raise AssertionError(reason)
 
 
 def fact(lane: str) -> ProducerRecord:
@@ -319,7 +328,7 @@ async def until(condition: Callable[[], bool], *, within_s: float = 1_000_000.0,
             await anyio.sleep(step_s)
 
 
-async def attempts(bus: MemoryBus) -> list[DeliveryAttempt]:
+async def attempts(bus: Bus) -> list[DeliveryAttempt]:
     """Every attempt recorded so far."""
     starts = await bus.beginning_offsets([topics.ATTEMPTS])
     found: list[DeliveryAttempt] = []

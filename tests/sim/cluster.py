@@ -17,7 +17,7 @@ import anyio
 from msgspec import field, structs
 
 from airy import topics
-from airy.actors.runtime import run_tree
+from airy.actors.runtime import Child, run_tree
 from airy.app.services import Ports, Services, build_services
 from airy.app.tree import build_tree
 from airy.bus.memory import Faults, GroupTimeouts, MemoryBus
@@ -174,7 +174,8 @@ class ClusterProcessRun(ProcessRun):
         self._tasks = None
 
     async def run(self) -> None:
-        tree = build_tree(self.services, self._components)
+        extra = self.simulation.extra_children(self.services)  # type: ignore[attr-defined]
+        tree = build_tree(self.services, self._components, extra_children=extra)
         seed = self.simulation.seed * 1000 + self._number
         await run_tree(tree, clock=self.services.ports.clock, seed=seed, stop=self.stop, log=SILENT)
 
@@ -237,6 +238,11 @@ class ClusterSimulation(Simulation):
                 wait_for_arrival=self.queue.wait_for_arrival,
             ),
         )
+
+    def extra_children(self, services: Services) -> Sequence[Child]:
+        """Further actors of every process."""
+        del services
+        return ()
 
     # --- the run
 
