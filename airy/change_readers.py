@@ -18,7 +18,7 @@ Start = Literal["beginning", "end"]
 OnGap = Literal["rebuild", "skip"]
 
 
-class ChangeReader(Struct, frozen=True, kw_only=True):
+class ReaderSpec(Struct, frozen=True, kw_only=True):
     """`start` is where a reader begins that has not committed anything: at the first change that is kept, or behind
     the last record of the log.
 
@@ -40,7 +40,7 @@ class ChangeReader(Struct, frozen=True, kw_only=True):
     requires_current_store: bool = True
 
 
-WEBHOOK_PUBLISHER = ChangeReader(
+WEBHOOK_PUBLISHER = ReaderSpec(
     name="webhook-publisher",
     component="webhook-publisher",
     actor="publisher",
@@ -53,5 +53,5 @@ WEBHOOK_PUBLISHER = ChangeReader(
 ALL = (WEBHOOK_PUBLISHER,)
 
 
-def of_components(components: Collection[str]) -> tuple[ChangeReader, ...]:
+def of_components(components: Collection[str]) -> tuple[ReaderSpec, ...]:
     return tuple(reader for reader in ALL if reader.component in components)

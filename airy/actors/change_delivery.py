@@ -19,7 +19,6 @@ from airy.actors.change_sink import (
     ChangeBatch,
     ChangeId,
     ChangeSink,
-    ChangeStore,
     ReaderLimits,
     Rebuild,
 )
@@ -28,8 +27,9 @@ from airy.actors.partition_readiness import PartitionReadiness
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Fenced, Subscription
 from airy.bus.record import TopicPartition
-from airy.change_readers import ChangeReader
+from airy.change_readers import ReaderSpec
 from airy.errors import Unavailable
+from airy.store.api import ChangeReader
 from airy.task_group import task_group
 
 FULL_BATCHES_MAX = 4  # in flight at once, over all partitions
@@ -43,9 +43,9 @@ class ChangeDelivery:
     def __init__(
         self,
         bus: Bus,
-        store: ChangeStore,
+        store: ChangeReader,
         progress: FoldProgress,
-        reader: ChangeReader,
+        reader: ReaderSpec,
         sink: ChangeSink,
         *,
         rebuild: Rebuild,

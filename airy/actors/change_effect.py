@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from airy.actors.change_delivery import ChangeDelivery
-from airy.actors.change_sink import AssignedPartition, ChangeBatch, ChangeId, ChangeStore, Commit, ReaderLimits, Rebuild
+from airy.actors.change_sink import AssignedPartition, ChangeBatch, ChangeId, Commit, ReaderLimits, Rebuild
 from airy.actors.fold_progress import FoldProgress
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
 from airy.bus.record import ProducerRecord, TopicPartition
 from airy.bus.topic import Topic
-from airy.change_readers import ChangeReader
+from airy.change_readers import ReaderSpec
 from airy.errors import Refused, Unavailable
-from airy.store.api import StoredChange
+from airy.store.api import ChangeReader, StoredChange
 
 ATTEMPTS_MAX = 3  # of a change whose effect raises neither `Unavailable` nor `Refused`
 REASON_BYTES_MAX = 1_024
@@ -26,11 +26,11 @@ Effect = Callable[[StoredChange], Awaitable[None]]
 
 async def deliver(
     ctx: Context,
-    reader: ChangeReader,
+    reader: ReaderSpec,
     effect: Effect,
     *,
     bus: Bus,
-    store: ChangeStore,
+    store: ChangeReader,
     progress: FoldProgress,
     dead_letters: Topic[bytes],
     rebuild: Rebuild,
@@ -47,7 +47,7 @@ async def deliver(
 class EffectSink:
     position_check_s = float("inf")  # nothing but this loop moves the position
 
-    def __init__(self, bus: Bus, reader: ChangeReader, effect: Effect, dead_letters: Topic[bytes]) -> None:
+    def __init__(self, bus: Bus, reader: ReaderSpec, effect: Effect, dead_letters: Topic[bytes]) -> None:
         self._bus = bus
         self._reader = reader
         self._effect = effect

@@ -7,27 +7,20 @@ continue where they were: changes are kept for some time after they were folded,
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import anyio
 from msgspec import Struct
 
-from airy.actors.fold_progress import FoldProgress
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
 from airy.bus.record import TopicPartition
-from airy.change_readers import ChangeReader
+from airy.change_readers import ReaderSpec
+from airy.store.api import PrunableChanges
 
 PERIOD_S = 5.0
 SAMPLES = 64
 
 Offsets = Mapping[TopicPartition, int]
-
-
-class PrunedStore(Protocol):
-    """The part of the store that is used here."""
-
-    async def prune_changes(self, below: Mapping[TopicPartition, int]) -> int: ...
 
 
 class ResumeWindow(Struct, frozen=True, kw_only=True):
@@ -77,16 +70,14 @@ class ChangePruner:
     def __init__(
         self,
         bus: Bus,
-        store: PrunedStore,
-        progress: FoldProgress,
-        readers: Sequence[ChangeReader],
+        store: PrunableChanges,
+        readers: Sequence[ReaderSpec],
         *,
         window: ResumeWindow | None = None,
         period_s: float = PERIOD_S,
     ) -> None:
         self._bus = bus
         self._store = store
-        self._progress = progress
         self._readers = readers
         self._period_s = period_s
         self._history = FoldHistory(window or ResumeWindow())
@@ -101,7 +92,7 @@ class ChangePruner:
 
     async def _prune(self) -> None:
         now = anyio.current_time()
-        self._history.add(now, self._progress.positions())
+        self._history.add(now, await self._store.positions())
         low = dict(self._history.floor(now))
         for reader in self._readers:
             needed = await self._needed_from(reader)
@@ -110,7 +101,7 @@ class ChangePruner:
         if below:
             await self._store.prune_changes(below)
 
-    async def _needed_from(self, reader: ChangeReader) -> Offsets:
+    async def _needed_from(self, reader: ReaderSpec) -> Offsets:
         """Without a commit, a reader that starts at the end needs nothing yet, and any other one everything."""
         committed = await self._bus.committed(reader.group, reader.topics)
         if reader.start == "end":

@@ -17,13 +17,6 @@ Commit = Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
 Rebuild = Callable[[str], None]
 
 
-class ChangeStore(Protocol):
-    """The part of the store that is used here."""
-
-    async def changes(self, tp: TopicPartition, *, after: ChangeId, changes_max: int) -> list[StoredChange]: ...
-    async def pruned_below(self) -> Mapping[TopicPartition, int]: ...
-
-
 class ReaderLimits(Struct, frozen=True, kw_only=True):
     changes_max: int = 500  # per batch of a partition
     idle_s: float = 1.0  # between rounds without new changes

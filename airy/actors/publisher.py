@@ -12,7 +12,7 @@ import anyio
 
 from airy import topics
 from airy.actors.change_delivery import ChangeDelivery
-from airy.actors.change_sink import AssignedPartition, ChangeBatch, ChangeId, ChangeStore, Commit, ReaderLimits, Rebuild
+from airy.actors.change_sink import AssignedPartition, ChangeBatch, ChangeId, Commit, ReaderLimits, Rebuild
 from airy.actors.fold_progress import FoldProgress
 from airy.actors.log_identity import QueueLogCheck
 from airy.actors.runtime import Context
@@ -22,13 +22,13 @@ from airy.bus.record import TopicPartition
 from airy.change_readers import WEBHOOK_PUBLISHER
 from airy.errors import Unavailable
 from airy.queue.api import NO_ENTRY, EntryId, PositionConflict, QueueEntry, QueuePosition, Shard, WebhookQueue
-from airy.store.api import StoredChange
+from airy.store.api import ChangeReader, StoredChange
 from airy.webhooks.matching import Matcher
 
 POSITION_CHECK_S = 2.0
 
 
-class PublisherStore(ChangeStore, WebhookStore, Protocol):
+class PublisherStore(ChangeReader, WebhookStore, Protocol):
     """The part of the store that is used here."""
 
 

@@ -135,7 +135,6 @@ def _change_pruner(services: Services, running: Collection[str]) -> ChangePruner
     return ChangePruner(
         services.ports.bus,
         services.ports.store,
-        services.projector,
         change_readers.of_components({*running, *components.enabled(services.config)}),
         window=ResumeWindow(age_s=data.resume_window_s, records_max=data.resume_window_records),
     )

@@ -8,18 +8,18 @@ from airy import topics
 from airy.actors.change_pruner import ChangePruner, FoldHistory, ResumeWindow
 from airy.app.tree import _change_pruner
 from airy.bus.record import TopicPartition
-from airy.change_readers import WEBHOOK_PUBLISHER, ChangeReader
+from airy.change_readers import WEBHOOK_PUBLISHER, ReaderSpec
 from airy.config import Config, DataConfig
 from tests.kit.builders import Chat
 from tests.kit.harness import Harness
 
-FROM_BEGINNING = ChangeReader(name="a", component="a", actor="a", group="a", start="beginning")
-FROM_END = ChangeReader(name="b", component="b", actor="b", group="b", start="end")
+FROM_BEGINNING = ReaderSpec(name="a", component="a", actor="a", group="a", start="beginning")
+FROM_END = ReaderSpec(name="b", component="b", actor="b", group="b", start="end")
 HERE, THERE = TopicPartition("events", 0), TopicPartition("events", 1)
 
 
-def pruner(harness: Harness, *readers: ChangeReader, window: ResumeWindow | None = None) -> ChangePruner:
-    return ChangePruner(harness.bus, harness.store, harness.projector, readers, window=window)
+def pruner(harness: Harness, *readers: ReaderSpec, window: ResumeWindow | None = None) -> ChangePruner:
+    return ChangePruner(harness.bus, harness.store, readers, window=window)
 
 
 async def changes_held(harness: Harness) -> int:

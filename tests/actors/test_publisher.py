@@ -72,8 +72,17 @@ def publisher(
     )
 
 
+class PrunableOutbox:
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.prune_changes = outbox.prune_changes
+
+    async def positions(self) -> dict[TopicPartition, int]:
+        return dict(self._outbox.positions())
+
+
 def pruner(outbox: Outbox) -> ChangePruner:
-    return ChangePruner(outbox.bus, outbox, outbox, [WEBHOOK_PUBLISHER], period_s=1.0)
+    return ChangePruner(outbox.bus, PrunableOutbox(outbox), [WEBHOOK_PUBLISHER], period_s=1.0)
 
 
 @asynccontextmanager

@@ -88,7 +88,7 @@ async def test_changes_pruned_after_they_were_published_need_no_rebuild() -> Non
         )
 
     def pruner() -> ChangePruner:
-        return ChangePruner(harness.bus, harness.store, harness.projector, [WEBHOOK_PUBLISHER])
+        return ChangePruner(harness.bus, harness.store, [WEBHOOK_PUBLISHER])
 
     tp = TopicPartition(topics.EVENTS.name, topics.EVENTS.partition(chat.conversation_id))
     async with harness.open(publisher=publisher, pruner=pruner):

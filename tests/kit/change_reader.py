@@ -7,14 +7,14 @@ from msgspec import Struct, field
 
 from airy import topics
 from airy.actors.change_effect import deliver
-from airy.actors.change_sink import ChangeStore, ReaderLimits
+from airy.actors.change_sink import ReaderLimits
 from airy.actors.fold_progress import FoldProgress
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
-from airy.change_readers import ChangeReader
-from airy.store.api import StoredChange
+from airy.change_readers import ReaderSpec
+from airy.store.api import ChangeReader, StoredChange
 
-READER = ChangeReader(name="recorder", component="recorder", actor="recorder", group="recorder")
+READER = ReaderSpec(name="recorder", component="recorder", actor="recorder", group="recorder")
 DEAD_LETTERS = topics.dead_letters("changes.recorder")
 
 Behaviour = Callable[[StoredChange], Awaitable[None]]
@@ -41,11 +41,11 @@ class RecordingReader:
     def __init__(
         self,
         bus: Bus,
-        store: ChangeStore,
+        store: ChangeReader,
         progress: FoldProgress,
         recording: Recording,
         *,
-        reader: ChangeReader = READER,
+        reader: ReaderSpec = READER,
         limits: ReaderLimits | None = None,
     ) -> None:
         self._parts = {"bus": bus, "store": store, "progress": progress, "limits": limits}

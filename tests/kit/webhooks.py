@@ -175,7 +175,7 @@ class Outbox:
                         self.dead[one.id] = one
         return sorted(self.dead.values(), key=lambda one: (one.died_at_ms, one.id), reverse=True)
 
-    async def pruned_below(self) -> Mapping[TopicPartition, int]:
+    async def pruned_below(self) -> dict[TopicPartition, int]:
         return self.pruned
 
     async def prune_changes(self, below: Mapping[TopicPartition, int]) -> int:

@@ -10,7 +10,7 @@ from msgspec import structs
 from airy import change_readers
 from airy.actors.runtime import Child
 from airy.app.services import Services
-from airy.change_readers import WEBHOOK_PUBLISHER, ChangeReader
+from airy.change_readers import WEBHOOK_PUBLISHER, ReaderSpec
 from airy.store.api import StoredChange
 from airy.store.sqlite import SqliteStore
 from tests.kit.change_reader import READER, Recording, RecordingReader
@@ -89,7 +89,7 @@ async def missed(cluster: SecondReaderSimulation) -> list[str]:
     ]
 
 
-def declare(monkeypatch: pytest.MonkeyPatch, *readers: ChangeReader) -> None:
+def declare(monkeypatch: pytest.MonkeyPatch, *readers: ReaderSpec) -> None:
     monkeypatch.setattr(change_readers, "of_components", lambda _: readers)
 
 

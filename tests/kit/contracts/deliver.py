@@ -21,7 +21,7 @@ from airy.actors.runtime import Backoff
 from airy.bus.api import Bus
 from airy.bus.record import TopicPartition
 from airy.bus.topic import Topic
-from airy.change_readers import ChangeReader
+from airy.change_readers import ReaderSpec
 from airy.clock import LoopClock
 from airy.errors import Refused, Unavailable
 from airy.model.change import ChangeKind
@@ -69,7 +69,7 @@ class DeliverContract(ABC):
 
     @asynccontextmanager
     async def reading(
-        self, outbox: Outbox, recording: Recording, *, reader: ChangeReader = READER
+        self, outbox: Outbox, recording: Recording, *, reader: ReaderSpec = READER
     ) -> AsyncIterator[list[dict[str, object]]]:
         """One process that reads, from when its reader has its partitions; yields its log events."""
         logged, ctx = LogCapture(), context("reader", clock=outbox.clock)
@@ -80,22 +80,22 @@ class DeliverContract(ABC):
             yield logged.entries  # type: ignore[misc]
             ctx.draining.set()
 
-    def actor(self, outbox: Outbox, recording: Recording, reader: ChangeReader = READER) -> RecordingReader:
+    def actor(self, outbox: Outbox, recording: Recording, reader: ReaderSpec = READER) -> RecordingReader:
         return RecordingReader(outbox.bus, outbox, outbox, recording, reader=reader, limits=LIMITS)
 
-    async def started(self, outbox: Outbox, reader: ChangeReader) -> None:
+    async def started(self, outbox: Outbox, reader: ReaderSpec) -> None:
         """A reader that starts at the end commits that at once; another one needs no wait."""
         partitions = sum(topic.partitions for topic in reader.topics)
         with anyio.fail_after(self.within_s):
             while reader.start == "end" and len(await self.offsets(outbox, reader)) < partitions:
                 await anyio.sleep(0.05)
 
-    async def committed(self, outbox: Outbox, lane: str, offset: int, reader: ChangeReader = READER) -> None:
+    async def committed(self, outbox: Outbox, lane: str, offset: int, reader: ReaderSpec = READER) -> None:
         with anyio.fail_after(self.within_s):
             while (await self.offsets(outbox, reader)).get(tp_of(lane), 0) < offset:
                 await anyio.sleep(0.05)
 
-    async def offsets(self, outbox: Outbox, reader: ChangeReader) -> Mapping[TopicPartition, int]:
+    async def offsets(self, outbox: Outbox, reader: ReaderSpec) -> Mapping[TopicPartition, int]:
         """The committed offsets. A new cluster may have no coordinator for the group yet."""
         while True:
             try:
