@@ -41,7 +41,6 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.actors.delivery": "dispatcher",
     "airy.actors.dead_deliveries": "dispatcher",
     "airy.http.ingress": "ingress",
-    "airy.http.publish_batcher": "ingress",
     "airy.commands.messages": "api-communication/commands",
     "airy.commands.conversations": "api-communication/commands",
     "airy.commands.metadata": "api-communication/commands",

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import anyio
-from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.fold_progress import FoldProgress, wait_until_current
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
-from airy.bus.record import Position, ProducerRecord
+from airy.bus.publish_batcher import publish_batcher
+from airy.bus.record import Position
 from airy.errors import Refused, Unavailable
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Webhook
@@ -51,17 +51,6 @@ def _replay_order(dead: DeadDelivery) -> tuple[int, int]:
     return dead.replay_requested_at_ms or 0, dead.at_ms
 
 
-class _RecordBatch:
-    """Records that are published together."""
-
-    __slots__ = ("error", "records", "written")
-
-    def __init__(self, first: ProducerRecord) -> None:
-        self.records = [first]
-        self.error: Exception | None = None
-        self.written = anyio.Event()
-
-
 class DeadDeliveries:
     """Dead letters that the queue still keeps from an earlier version are moved to the log."""
 
@@ -77,8 +66,7 @@ class DeadDeliveries:
         self._progress = progress
         self._queue = queue
         self._legacy = queue.legacy_dead_letters
-        self._gathering: _RecordBatch | None = None
-        self._writing = anyio.Lock()
+        self._batcher = publish_batcher(bus, records_max=BATCH_MAX, gather_turns=GATHER_TURNS)
         self._to_delete: dict[str, None] = {}  # ids of records, in order
         self._after = START
 
@@ -86,11 +74,7 @@ class DeadDeliveries:
 
     async def write(self, dead: DeadDelivery) -> None:
         """Durable when this returns. Raises `Unavailable`, or `Refused` for a record that no log accepts."""
-        record = dead_letter_record(dead)
-        try:
-            await self._publish(record)
-        except Refused:  # the refused record may be another one of the batch
-            await self._bus.publish([record])
+        await self._batcher.add(dead_letter_record(dead))
 
     async def resolve(self, ctx: Context, delivery_id: str) -> None:
         """Deletes the records of a delivery that succeeded after all, or is not wanted any more."""
@@ -119,37 +103,6 @@ class DeadDeliveries:
             await self._bus.publish([tombstone(record_id) for record_id in some])
             for record_id in some:
                 self._to_delete.pop(record_id, None)
-
-    async def _publish(self, record: ProducerRecord) -> None:
-        """Together with the records of concurrent calls. While one publish is in flight, the next batch gathers."""
-        batch = self._gathering
-        if batch is not None and len(batch.records) < BATCH_MAX:
-            batch.records.append(record)
-            await batch.written.wait()
-        else:
-            batch = self._gathering = _RecordBatch(record)
-            await self._send(batch)
-        if batch.error is not None:
-            raise batch.error
-
-    async def _send(self, batch: _RecordBatch) -> None:
-        batch.error = Unavailable("whether the dead delivery is in the log is unknown")  # stays after a cancellation
-        try:
-            for _ in range(GATHER_TURNS):
-                await checkpoint()
-            async with self._writing:
-                self._stop_gathering(batch)
-                await self._bus.publish(batch.records)
-            batch.error = None
-        except Exception as error:  # noqa: BLE001 - every caller in the batch raises it
-            batch.error = error
-        finally:
-            self._stop_gathering(batch)
-            batch.written.set()
-
-    def _stop_gathering(self, batch: _RecordBatch) -> None:
-        if self._gathering is batch:
-            self._gathering = None
 
     # --- all deliveries, once a round
 

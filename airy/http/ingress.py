@@ -11,6 +11,7 @@ import structlog
 
 from airy import topics, trace
 from airy.bus.api import Bus
+from airy.bus.publish_batcher import publish_batcher
 from airy.bus.record import Headers
 from airy.clock import Clock, Ids
 from airy.errors import Unavailable
@@ -18,7 +19,6 @@ from airy.http.admission import AdmissionControl
 from airy.http.asgi import RawHeaders, Receive, Scope, Send
 from airy.http.ports import Verifier
 from airy.http.problems import Problem, problem_of, send_problem, unavailable
-from airy.http.publish_batcher import PublishBatcher
 from airy.http.request_bodies import BodyReader
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import EMPTY_REPLY, Accepted, Accounts, Denied, WebhookReply, WebhookRequest
@@ -76,7 +76,7 @@ class Ingress:
         caught_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self._source = source
-        self._batcher = PublishBatcher(bus)
+        self._batcher = publish_batcher(bus)
         self._clock = clock
         self._admission = admission
         self._reader = reader
@@ -127,7 +127,7 @@ class Ingress:
             self.counters.shed += 1
             raise unavailable("too many requests at once")
         try:
-            await self._batcher.publish(record)
+            await self._batcher.add(record)
         finally:
             self._admission.release()
 

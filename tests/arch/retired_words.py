@@ -102,7 +102,7 @@ CLASSES: dict[str, str] = {
     "Reach": "EgressPolicy",
     "Roll": "ProcessRegistry",
     "Room": "InFlightLimit",
-    "SharedPublish": "PublishBatcher",
+    "SharedPublish": "publish_batcher",
     "Stage": "RunningTree",
     "Together": "BatchRefused",
     "Truncated": "OffsetOutOfRange",

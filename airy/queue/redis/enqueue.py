@@ -5,21 +5,25 @@ counted again; what other processes put meanwhile is seen a second later.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, islice, pairwise
+from typing import Any
 
 import anyio
 from msgspec import Struct
 
+from airy.batcher import Batcher
+from airy.errors import Unavailable
 from airy.queue.api import EntryId, PositionConflict, QueueEntry, QueueFull, Shard
 from airy.queue.redis import scripts
 from airy.queue.redis.connection import RedisCommand, RedisConnection, script
 from airy.queue.redis.keys import KeyNames, entry_id, lane_key, pack, stream_id
-from airy.queue.redis.pipeline_batcher import PipelineBatcher
 from airy.queue.redis.shard_registry import ShardRegistry
 
 COUNT_S = 1.0
 ENTRIES_MAX = 500  # per round trip
 BYTES_MAX = 4_194_304
+COMMANDS_MAX = 1_000  # per round trip of concurrent puts, unless one put has more
+GATHER_TURNS = 2  # event loop turns to wait for more puts
 
 
 class _ShardLevel(Struct):
@@ -38,7 +42,14 @@ class Enqueuer:
         self._counted_at = float("-inf")
         self._counting = anyio.Lock(fast_acquire=True)
         self._putting: set[Shard] = set()  # a count of these taken meanwhile is older than `_levels`
-        self._batcher = PipelineBatcher(connection.try_execute, RedisCommand(("PUBLISH", names.arrivals, "")))
+        self._batcher = Batcher(  # a publisher puts a batch for each partition that moved: one round trip for all
+            self._execute,
+            items_max=COMMANDS_MAX,
+            size_max=COMMANDS_MAX,
+            size_of=len,
+            gather_turns=GATHER_TURNS,
+            serial=False,
+        )
 
     async def put(self, shard: Shard, entries: Sequence[QueueEntry], *, after: EntryId) -> None:
         if any(one >= other for one, other in pairwise([after, *(entry.id for entry in entries)])):
@@ -60,9 +71,17 @@ class Enqueuer:
 
     async def _put(self, shard: Shard, entries: Sequence[QueueEntry]) -> None:
         level = self._levels[shard]
-        for reply in await self._batcher.run(list(self._commands(self._names.base(shard), level, entries))):
+        for reply in await self._batcher.add(list(self._commands(self._names.base(shard), level, entries))):
+            if isinstance(reply, Unavailable):
+                raise reply  # the other commands may have taken effect
             if reply != 1:
                 raise PositionConflict(entry_id(reply))
+
+    async def _execute(self, puts: Sequence[Sequence[RedisCommand]]) -> list[list[Any]]:
+        """The replies to each put, in one pipeline, followed by one announcement of arrivals."""
+        announcement = RedisCommand(("PUBLISH", self._names.arrivals, ""))
+        replies = iter(await self._connection.try_execute([*chain.from_iterable(puts), announcement]))
+        return [list(islice(replies, len(put))) for put in puts]
 
     def _commands(self, base: str, level: _ShardLevel, entries: Sequence[QueueEntry]) -> Iterator[RedisCommand]:
         """Of consecutive entries without webhooks only the last is put: it moves the position past all of them."""

@@ -7,6 +7,7 @@ Each shard is a stream of undelivered entries whose ids are their positions; eve
 import heapq
 from collections.abc import Sequence
 
+from airy.batcher import Batcher
 from airy.clock import Ids, RandomIds
 from airy.errors import Refused, Unavailable
 from airy.queue.api import NO_ENTRY, EntryId, FailureStreak, Job, QueueEntry, QueuePosition, QueueStats, Shard
@@ -27,12 +28,13 @@ from airy.queue.redis.keys import (
     shard_name,
     unpack,
 )
-from airy.queue.redis.outcome_batcher import OutcomeBatcher
 from airy.queue.redis.settings import RedisSettings
 from airy.queue.redis.shard_registry import ShardRegistry
 from airy.secret import Secret
 
 SURVEYS_MAX = 20  # per claim: each copies some hundred entries of every shard that has them
+GATHER_TURNS = 2  # event loop turns to wait for more workers
+OUTCOMES_MAX = 1_000  # per round trip
 OUTCOMES_PER_CALL_MAX = 50  # bounds how long one script blocks Redis
 DROP_JOBS_MAX = 500
 
@@ -61,7 +63,7 @@ class RedisQueue:
         self._registry = ShardRegistry(self._connection, self._names, self._ids)
         self._enqueuer = Enqueuer(self._connection, self._names, self._registry, jobs_max=jobs_max)
         self._arrivals = ArrivalListener(self._connection, self._names.arrivals)
-        self._outcomes = OutcomeBatcher(self._settle)
+        self._outcomes = Batcher(self._settle, items_max=OUTCOMES_MAX, gather_turns=GATHER_TURNS)
         self._opening = ""  # part of every token, so that a token from before a restart matches nothing
         self._leases = 0
         self._claimed_at_ms: int | None = None

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import anyio
 import apsw
-from anyio.lowlevel import checkpoint
 
-from airy.errors import Unavailable
+from airy.batcher import Batcher
 from airy.queue.api import Job
 from airy.queue.outcome import JobOutcome
 from airy.queue.sqlite import sql
@@ -15,6 +13,7 @@ from airy.queue.sqlite.file import QueueFile
 from airy.queue.sqlite.json_list import json_list
 
 GATHER_TURNS = 2  # event loop turns to wait for more workers
+OUTCOMES_MAX = 1_000  # per transaction
 
 
 class _JobRow(NamedTuple):
@@ -28,55 +27,23 @@ class _JobRow(NamedTuple):
     token: str | None
 
 
-class _Batch:
-    """Outcomes of one transaction."""
-
-    __slots__ = ("answers", "error", "outcomes", "written")
-
-    def __init__(self, first: JobOutcome) -> None:
-        self.outcomes = [first]
-        self.answers: list[bool] = []
-        self.error: Unavailable | None = None
-        self.written = anyio.Event()
-
-    def answer(self, index: int) -> bool:
-        if self.error is not None:
-            raise self.error
-        return self.answers[index]
-
-
 class Settlement:
     """`claimed_at_ms` is the time of the last claim, at which a retried job counts as failed."""
 
     def __init__(self, file: QueueFile, claimed_at_ms: Callable[[], int]) -> None:
         self._file = file
         self._claimed_at_ms = claimed_at_ms
-        self._gathering: _Batch | None = None
+        self._batcher: Batcher[JobOutcome, bool] = Batcher(
+            self._write, items_max=OUTCOMES_MAX, gather_turns=GATHER_TURNS
+        )
 
     async def add(self, outcome: JobOutcome) -> bool:
         """Whether the lease was still held."""
-        if self._gathering is not None:
-            batch, index = self._gathering, len(self._gathering.outcomes)
-            batch.outcomes.append(outcome)
-            await batch.written.wait()
-            return batch.answer(index)
-        batch = self._gathering = _Batch(outcome)
-        try:
-            for _ in range(GATHER_TURNS):
-                await checkpoint()
-        finally:  # also on cancellation: other workers wait for this batch
-            self._gathering = None
-            self._write(batch)
-        return batch.answer(0)
+        return await self._batcher.add(outcome)
 
-    def _write(self, batch: _Batch) -> None:
-        try:
-            with self._file.writing() as database:
-                batch.answers = _settle(database, batch.outcomes, self._claimed_at_ms())
-        except Unavailable as error:
-            batch.error = error
-        finally:
-            batch.written.set()
+    async def _write(self, outcomes: Sequence[JobOutcome]) -> Sequence[bool]:
+        with self._file.writing() as database:
+            return _settle(database, outcomes, self._claimed_at_ms())
 
 
 def delete_jobs_of(database: apsw.Connection, webhook: int, jobs_max: int) -> int:

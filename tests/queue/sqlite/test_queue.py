@@ -239,8 +239,7 @@ async def test_an_outcome_is_written_even_if_its_worker_is_cancelled() -> None:
         (job,) = await claim(rig.queue)
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await rig.queue.complete(job)
-        assert scope.cancelled_caught
+            assert await rig.queue.complete(job)
         assert (await rig.queue.stats()).leased == 0
 
 
