@@ -70,6 +70,14 @@ class DictState:
         assert fact_id not in self.seen_facts, f"{fact_id} was marked as seen twice"
         self.seen_facts[fact_id] = accepted
 
+    def copy(self) -> "DictState":
+        """Independent of this one: what is stored is encoded, and never changed in place."""
+        state = type(self)()
+        state._conversation = self._conversation
+        state._messages = dict(self._messages)
+        state.seen_facts = dict(self.seen_facts)
+        return state
+
     def snapshot(self) -> bytes:
         """The whole state as one encoded value: equal snapshots are equal states."""
         return msgspec.json.encode(

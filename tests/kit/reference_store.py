@@ -1,0 +1,410 @@
+"""The store as plain dictionaries: the second engine of the contract, and the oracle for the first.
+
+Every query looks at everything, nothing is cached or derived ahead of time, and no SQL is involved. It is slow, kept in
+memory, and meant to be read.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from airy import topics
+from airy.bus.record import Record, TopicPartition
+from airy.bus.record_schema import RecordSchema
+from airy.bus.topic import Topic
+from airy.errors import Refused
+from airy.model.change import Change, ChangeKind
+from airy.model.change_builder import entity_change
+from airy.model.conversation import Conversation, Message
+from airy.model.dead_delivery import DeadDelivery
+from airy.model.delivery_state import DeliveryState
+from airy.model.entity import Channel, Tag, Template, Webhook
+from airy.model.fold import fold
+from airy.store import cursors
+from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
+from airy.store.filters import parse
+from airy.store.holds import PartitionHolds
+from airy.trace import HEADER
+from tests.kit.fold import DictState
+from tests.kit.reference_filter import FilteredConversation, holds
+
+T = TypeVar("T")
+
+EVENTS = topics.EVENTS.name
+CHANGE_KINDS = {topics.CHANNELS.name: ChangeKind.CHANNEL_UPDATED, topics.TAGS.name: ChangeKind.TAG_UPDATED}
+TO_SEND = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
+FETCH_STATE_KEY = "contact.fetch_state"
+INT64_MAX = (1 << 63) - 1
+
+
+class UnstorableValue(Exception):
+    """A number that no engine has to store."""
+
+
+class ReferenceStore:
+    checkpoints = None
+
+    def __init__(self, *, schemas: Mapping[str, RecordSchema] = topics.SCHEMAS) -> None:
+        self._schemas = schemas
+        self._clear()
+
+    def _clear(self) -> None:
+        self._holds = PartitionHolds(self._schemas)
+        self._positions: dict[TopicPartition, int] = {}
+        self._last_applied: LastApplied | None = None
+        self._pruned: dict[TopicPartition, int] = {}
+        self._states: dict[str, DictState] = {}
+        self._entities: dict[str, dict[str, Any]] = {topic.name: {} for topic in topics.FOLDED}
+        self._changes: dict[TopicPartition, list[StoredChange]] = {}
+        self._traces: dict[tuple[str, str], str] = {}  # conversation and message → `traceparent` of its request
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    # --- folding
+
+    async def positions(self) -> dict[TopicPartition, int]:
+        return dict(self._positions)
+
+    async def last_applied(self) -> LastApplied | None:
+        return self._last_applied
+
+    async def wipe(self) -> None:
+        self._clear()
+
+    async def apply(self, records: Sequence[Record]) -> Applied:
+        for record in records:
+            if record.topic not in self._entities:
+                message = f"{record.topic} is not a folded topic"
+                raise ValueError(message)
+        facts = made = 0
+        unprocessable: list[tuple[Record, str]] = []
+        for record in records:
+            tp = record.topic_partition
+            if record.offset < self._positions.get(tp, 0) or not self._holds.passes(record):
+                continue
+            self._positions[tp] = record.offset + 1
+            if record.topic == EVENTS:
+                self._last_applied = LastApplied(record.position, record.fingerprint)
+            try:
+                accepted, changes = self._fact(record) if record.topic == EVENTS else (0, self._entity(record))
+            except (Refused, UnicodeDecodeError, OverflowError, UnstorableValue) as error:
+                unprocessable.append((record, str(error) or type(error).__name__))
+                continue
+            facts += accepted
+            made += len(changes)
+            trace = _trace(record)
+            self._changes.setdefault(tp, []).extend(
+                StoredChange(record.position, nth, change, trace) for nth, change in enumerate(changes)
+            )
+        return Applied(facts, made, unprocessable, held=self._holds.current())
+
+    def _fact(self, record: Record) -> tuple[int, Sequence[Change]]:
+        fact = topics.EVENTS.decode(record)
+        if fact is None:
+            raise Refused("a tombstone is not a fact")
+        before = self._states.get(fact.conversation_id, DictState())
+        state = before.copy()
+        folded = fold(state, fact)
+        _check_storable(state)
+        self._states[fact.conversation_id] = state
+        waiting = {message.id for message in before.messages() if _needs_sending(message)}
+        for message in state.messages():
+            if _needs_sending(message) and message.id not in waiting:
+                self._traces[fact.conversation_id, message.id] = _trace(record)
+        return int(folded.accepted), folded.changes
+
+    def _entity(self, record: Record) -> Sequence[Change]:
+        topic = next(topic for topic in topics.FOLDED if topic.name == record.topic)
+        entity_id = record.key.decode()
+        entity = topic.decode(record)
+        stored = self._entities[topic.name]
+        if entity is None:
+            stored.pop(entity_id, None)
+            return ()
+        if entity.id != entity_id:
+            raise Refused(f"the key {entity_id!r} differs from the id of the value")
+        unchanged = stored.get(entity_id) == entity
+        stored[entity_id] = entity
+        kind = CHANGE_KINDS.get(record.topic)
+        if kind is None or unchanged:
+            return ()
+        return (entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=record.header("id")),)
+
+    async def digest(self, *, changes: bool = False) -> str:
+        whole = sha256()
+        for conversation_id in sorted(self._states):
+            whole.update(conversation_id.encode() + self._states[conversation_id].snapshot())
+        for name, entities in sorted(self._entities.items()):
+            for entity_id, entity in sorted(entities.items()):
+                without_offsets = replace(entity, since={}) if isinstance(entity, Webhook) else entity
+                whole.update(msgspec.json.encode([name, entity_id, without_offsets]))
+        if changes:
+            made = [stored.change for kept in self._changes.values() for stored in kept]
+            for change in sorted(made, key=lambda change: change.id):
+                whole.update(change.id.encode() + change.body)
+        return whole.hexdigest()
+
+    # --- changes
+
+    async def changes(self, tp: TopicPartition, *, after: tuple[int, int], changes_max: int) -> list[StoredChange]:
+        kept = self._changes.get(tp, [])
+        return [stored for stored in kept if (stored.position.offset, stored.nth) > after][:changes_max]
+
+    async def prune_changes(self, below: Mapping[TopicPartition, int]) -> int:
+        pruned = 0
+        for tp, offset in below.items():
+            kept = [stored for stored in self._changes.get(tp, []) if stored.position.offset >= offset]
+            pruned += len(self._changes.get(tp, [])) - len(kept)
+            self._changes[tp] = kept
+            floor = max(self._pruned.get(tp, 0), min(offset, self._positions.get(tp, 0)))
+            if floor:
+                self._pruned[tp] = floor
+        return pruned
+
+    async def pruned_below(self) -> dict[TopicPartition, int]:
+        return dict(self._pruned)
+
+    # --- pending work
+
+    async def work(
+        self,
+        kind: WorkKind,
+        source: str,
+        *,
+        partitions: Sequence[int],
+        due_until_ms: int,
+        work_max: int,
+        per_channel_max: int | None = None,
+        excluded_channels: Collection[str] = (),
+    ) -> list[Work]:
+        if kind == "profile":
+            return [work for work in self._profiles() if (work.source, work.partition in partitions) == (source, True)][
+                :work_max
+            ]
+        heads = [head for name in self._states if (head := self._head(name)) is not None]
+        due = sorted(
+            (
+                (work, since_ms)
+                for work, since_ms in heads
+                if work.source == source and work.partition in partitions and work.due_ms <= due_until_ms
+                if work.channel_id not in excluded_channels
+            ),
+            key=lambda head: (head[0].due_ms, head[1]),
+        )
+        taken: dict[str, int] = {}
+        found = []
+        for work, _ in due:
+            taken[work.channel_id] = taken.get(work.channel_id, 0) + 1
+            if per_channel_max is None or taken[work.channel_id] <= per_channel_max:
+                found.append(work)
+        return found[:work_max]
+
+    def _head(self, conversation_id: str) -> tuple[Work, int] | None:
+        """The oldest message of a conversation that is to be sent, and since when."""
+        waiting = [message for message in self._states[conversation_id].messages() if _needs_sending(message)]
+        if not waiting:
+            return None
+        head = waiting[0]
+        due_ms = head.retry_at_ms
+        partition = topics.EVENTS.partition(conversation_id)
+        trace = self._traces.get((conversation_id, head.id), "")
+        state = head.delivery.value
+        work = Work("send", head.source, partition, conversation_id, head.id, due_ms, state, head.channel_id, trace)
+        return work, head.sent_at_ms
+
+    def _profiles(self) -> Iterable[Work]:
+        for name, state in reversed(self._states.items()):
+            conversation = state.conversation()
+            if conversation is None or conversation.participant_id is None:
+                continue
+            channel = self._entities[topics.CHANNELS.name].get(conversation.channel_id)
+            contacted = any(message.from_contact for message in state.messages())
+            if contacted and FETCH_STATE_KEY not in conversation.metadata and channel is not None and channel.connected:
+                partition = topics.EVENTS.partition(name)
+                yield Work("profile", conversation.source, partition, name, None, 0, "", conversation.channel_id)
+
+    # --- conversations and messages
+
+    async def accepted(self, conversation_id: str, fact_id: str) -> bool:
+        state = self._states.get(conversation_id.lower())
+        return state is not None and state.seen_facts.get(fact_id, False)
+
+    def _view(self, state: DictState | None) -> ConversationView | None:
+        conversation = None if state is None else state.conversation()
+        if state is None or conversation is None or not conversation.visible:
+            return None
+        channel = self._entities[topics.CHANNELS.name].get(conversation.channel_id)
+        if channel is None:
+            return None
+        last_id = conversation.last_message_id
+        return ConversationView(conversation, channel, None if last_id is None else state.message(last_id))
+
+    def _listed(self) -> list[ConversationView]:
+        views = [view for state in self._states.values() if (view := self._view(state)) is not None]
+        return sorted(views, key=lambda view: _activity(view.conversation), reverse=True)
+
+    async def conversation(self, conversation_id: str) -> ConversationView | None:
+        return self._view(self._states.get(conversation_id.lower()))
+
+    async def conversations(
+        self, *, filters: str | None, cursor: str | None, page_size: int | None
+    ) -> Page[ConversationView]:
+        size, start = cursors.page_size(page_size), cursors.decode(cursor)
+        found = self._listed()
+        if filters is not None:
+            condition = parse(filters)
+            found = [view for view in found if holds(condition, FilteredConversation(view.conversation, view.channel))]
+        if isinstance(start, int):
+            before = str(max(0, start - size)) if start > 0 else None
+            following = str(start + size) if start + size < len(found) else None
+            return Page(found[start : start + size], before, following, len(found))
+        keys = [(view.conversation.last_message_at_ms, view.conversation.id) for view in found]
+        first = 0 if start is None else sum(_rank(key) > _rank(start) for key in keys)
+        previous = cursors.encode(keys[max(0, first - size)]) if first > 0 else None
+        following = cursors.encode(keys[first + size]) if first + size < len(keys) else None
+        return Page(found[first : first + size], previous, following, len(found))
+
+    async def message(self, message_id: str) -> Message | None:
+        found = (state.message(message_id.lower()) for state in self._states.values())
+        return next((message for message in found if message is not None), None)
+
+    async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
+        size, name = cursors.page_size(page_size), (cursor or "").strip().lower()
+        state = self._states.get(conversation_id.lower())
+        every = [] if state is None else state.messages()
+        there = sorted((one for one in every if not one.deleted), key=_recency)
+        if len(there) <= size or not name:
+            return Page(there[:size], None, there[size].id if len(there) > size else None, len(there))
+        start = next((message for message in every if message.id == name), None)
+        if start is None:
+            raise Refused(f"cursor {name[:64]!r} is not a message of this conversation", field="cursor")
+        first = sum(_recency(message) < _recency(start) for message in there)
+        previous = there[first - size].id if first >= size else None
+        following = there[first + size].id if first + size < len(there) else None
+        return Page(there[first : first + size], previous, following, len(there))
+
+    # --- entities
+
+    def _all(self, topic: Topic[T]) -> list[T]:
+        return [entity for _, entity in sorted(self._entities[topic.name].items(), key=lambda item: _id_rank(item[0]))]
+
+    def _one(self, topic: Topic[T], entity_id: str) -> T | None:
+        found: T | None = self._entities[topic.name].get(entity_id.lower())
+        return found
+
+    async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]:
+        of_source = (one for one in self._all(topics.CHANNELS) if source in (None, one.source))
+        return [channel for channel in of_source if channel.connected or not connected_only]
+
+    async def channel(self, channel_id: str) -> Channel | None:
+        return self._one(topics.CHANNELS, channel_id)
+
+    async def tags(self) -> list[Tag]:
+        return self._all(topics.TAGS)
+
+    async def tag(self, tag_id: str) -> Tag | None:
+        return self._one(topics.TAGS, tag_id)
+
+    async def templates(self, source: str) -> list[Template]:
+        return [template for template in self._all(topics.TEMPLATES) if template.source == source]
+
+    async def template(self, template_id: str) -> Template | None:
+        return self._one(topics.TEMPLATES, template_id)
+
+    async def webhooks(self) -> list[Webhook]:
+        return self._all(topics.WEBHOOKS)
+
+    async def webhook(self, webhook_id: str) -> Webhook | None:
+        return self._one(topics.WEBHOOKS, webhook_id)
+
+    # --- dead deliveries
+
+    def _records(self) -> list[DeadDelivery]:
+        """Oldest first."""
+        return sorted(self._entities[topics.DEAD_DELIVERIES.name].values(), key=_age)
+
+    def _newest(self) -> list[DeadDelivery]:
+        """The newest record of each delivery, oldest first."""
+        return sorted({one.delivery_id: one for one in self._records()}.values(), key=_age)
+
+    async def dead_deliveries(
+        self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None
+    ) -> Page[DeadDelivery]:
+        size, start = cursors.page_size(page_size), cursors.decode(cursor)
+        if isinstance(start, int):
+            raise Refused(f"not a cursor: {start}", field="cursor")
+        dead = [one for one in reversed(self._newest()) if one.replay_requested_at_ms is None]
+        dead = [one for one in dead if webhook_id is None or one.webhook_id.lower() == webhook_id.lower()]
+        first = 0 if start is None else sum(_age(one) > start for one in dead)
+        previous = cursors.encode(_age(dead[max(0, first - size)])) if first > 0 else None
+        following = cursors.encode(_age(dead[first + size])) if first + size < len(dead) else None
+        return Page(dead[first : first + size], previous, following, len(dead))
+
+    async def dead_deliveries_of(self, delivery_id: str) -> list[DeadDelivery]:
+        return [one for one in reversed(self._records()) if one.delivery_id == delivery_id]
+
+    async def pending_replays(self, *, after: tuple[int, str], replays_max: int) -> list[DeadDelivery]:
+        requested = [(one.replay_requested_at_ms, one.id, one) for one in self._newest()]
+        pending = sorted((at_ms, name, one) for at_ms, name, one in requested if at_ms is not None)
+        return [one for at_ms, name, one in pending if (at_ms, name) > after][:replays_max]
+
+    async def expired_dead_deliveries(self, *, keep_max: int, before_ms: int, deliveries_max: int) -> list[str]:
+        records = self._records()
+        beyond = len(records) - keep_max
+        expired = [one.id for nth, one in enumerate(records) if nth < beyond or one.died_at_ms < before_ms]
+        return expired[:deliveries_max]
+
+    async def counts(self) -> dict[str, int]:
+        messages = [message for state in self._states.values() for message in state.messages()]
+        return {
+            "conversations": len(self._listed()),
+            "messages": sum(not message.deleted for message in messages),
+            "channels": len(self._entities[topics.CHANNELS.name]),
+            "changes": sum(map(len, self._changes.values())),
+            "send_pending": sum(map(_needs_sending, messages)),
+            "send_unknown": sum(m.delivery is DeliveryState.UNKNOWN and not m.from_contact for m in messages),
+            "dead_deliveries": sum(one.replay_requested_at_ms is None for one in self._newest()),
+        }
+
+
+def _needs_sending(message: Message) -> bool:
+    return message.delivery in TO_SEND and not message.deleted
+
+
+def _check_storable(state: DictState) -> None:
+    for message in state.messages():
+        if max(message.sent_at_ms, message.dispatched_at_ms, message.retry_at_ms) > INT64_MAX:
+            raise UnstorableValue("a time exceeds 64 bits")
+
+
+def _trace(record: Record) -> str:
+    return record.header(HEADER) or ""
+
+
+def _id_rank(text: str) -> tuple[bool, str]:
+    """Ids that are no UUIDs come first."""
+    return len(text) == 36 and text.count("-") == 4, text
+
+
+def _rank(key: tuple[int, str]) -> tuple[int, tuple[bool, str]]:
+    return key[0], _id_rank(key[1])
+
+
+def _activity(conversation: Conversation) -> tuple[int, tuple[bool, str]]:
+    return _rank((conversation.last_message_at_ms, conversation.id))
+
+
+def _recency(message: Message) -> tuple[int, tuple[bool, str]]:
+    """Newest first, ties by id."""
+    return -message.sent_at_ms, _id_rank(message.id)
+
+
+def _age(one: DeadDelivery) -> tuple[int, str]:
+    return one.died_at_ms, one.id
