@@ -12,7 +12,7 @@ from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Contact, User
 from airy.model.fact import KINDS, Fact
 from airy.model.fold import FOLD_VERSION
-from airy.store import SqliteStore
+from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat, channel, dead, seeded_log, tag, template, webhook
 from tests.kit.log import Log
 
