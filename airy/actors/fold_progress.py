@@ -1,14 +1,19 @@
-"""How far the store has folded the log: the protocol of the projector, and waits and checks several actors need."""
+"""How far the store has folded the log: what actors use of the projector, and waits and checks several of them need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import anyio
 
 from airy.bus.api import Bus
-from airy.bus.record import TopicPartition
+from airy.bus.record import Position, TopicPartition
 from airy.bus.record_schema import Hold
 from airy.bus.topic import Topic
+from airy.store.api import WorkKey
+
+OnWork = Callable[[Collection[WorkKey]], None]
+"""Called after each folded batch that touched pending work, with the parts it touched."""
 
 
 class FoldProgress(Protocol):
@@ -27,6 +32,23 @@ class FoldProgress(Protocol):
 
     async def wait_for_progress(self, since: int, within_s: float) -> int:
         """The version once it is above `since`, or the current one after `within_s`."""
+        ...
+
+
+class WorkProgress(FoldProgress, Protocol):
+    """The part of the projector that the connector uses."""
+
+    @property
+    def caught_up(self) -> bool: ...
+    async def wait_for_position(self, position: Position, within_s: float) -> bool:
+        """Whether the store has folded the record at `position`, waiting up to `within_s`. Raises `PartitionHeld`."""
+        ...
+
+    async def wait_until_current(
+        self, topics_: Sequence[Topic[Any]], within_s: float, *, partition: int | None = None
+    ) -> bool: ...
+    def watching_work(self, on_work: OnWork) -> AbstractContextManager[None]:
+        """Calls `on_work` inside the block. It must not block or raise."""
         ...
 
 

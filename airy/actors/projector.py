@@ -8,14 +8,15 @@ it fail, and the process is not ready. The other partitions are folded as before
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import anyio
 
 from airy import topics
-from airy.actors.fold_progress import wait_until_current
+from airy.actors.fold_progress import OnWork, wait_until_current
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Tail
 from airy.bus.dead_letter import make_dead_letter
@@ -23,7 +24,7 @@ from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.record_schema import Hold, PartitionHeld
 from airy.bus.topic import Topic
 from airy.errors import Unavailable
-from airy.store.api import FoldingStore
+from airy.store.api import FoldingStore, WorkKey
 
 DEAD_LETTERS = topics.dead_letters(topics.EVENTS.name)
 
@@ -48,6 +49,8 @@ class Projector:
         self._catch_up_to: dict[TopicPartition, int] = {}
         self.facts = 0  # accepted since the process started, for metrics
         self.unprocessable = 0  # records that could not be folded
+        self._on_work: list[OnWork] = []
+        self._touched: frozenset[WorkKey] = frozenset()  # by batches folded since the last `_notify`
         self._rebuild_reason = ""  # why the store has to be folded again from empty
 
     @property
@@ -154,6 +157,7 @@ class Projector:
         applied = await self._store.apply(records)
         self.facts += applied.facts
         self.unprocessable += len(applied.unprocessable)
+        self._touched |= applied.touched
         if applied.unprocessable:
             await self._bus.publish(
                 [make_dead_letter(DEAD_LETTERS, record, reason, 1) for record, reason in applied.unprocessable]
@@ -167,6 +171,14 @@ class Projector:
                 ctx.log.error("partition.held", reason=hold.reason)
             self._held[tp], self._next[tp] = hold, hold.position.offset
         tail.pause(held)
+
+    @contextmanager
+    def watching_work(self, on_work: OnWork) -> Iterator[None]:
+        self._on_work.append(on_work)
+        try:
+            yield
+        finally:
+            self._on_work.remove(on_work)
 
     def _is_catching_up(self) -> bool:
         self._catch_up_to = {
@@ -182,6 +194,10 @@ class Projector:
         self._version += 1
         self._advanced.set()
         self._advanced = anyio.Event()
+        touched, self._touched = self._touched, frozenset()
+        if touched:
+            for on_work in self._on_work:
+                on_work(touched)
 
     async def wait_for_position(self, position: Position, within_s: float) -> bool:
         """Whether the store has folded the record at `position`, waiting up to `within_s`. Raises `PartitionHeld`."""

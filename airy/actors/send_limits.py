@@ -1,16 +1,18 @@
-"""Per-channel send limits: a token bucket and a number of parallel sends. Pure: `now_ms` is an argument.
+"""Send limits of one kind of channel: rate and parallel sends per channel, rate per conversation. Pure: `now_ms` is an
+argument.
 
-A channel is refused while its rate is used up, while `parallel_max` conversations are in flight, or while it is paused
-because the provider refused its credentials.
+A channel is refused while its rate is used up (token bucket), while `parallel_max` conversations are in flight, or
+while it is paused because the provider refused its credentials. A conversation is refused for `1 / conversation_per_s`
+after each message, for providers that limit messages to one contact.
 
-Both limits apply to a channel across all connectors. Conversations are spread over partitions, so a connector that owns
-a share of the partitions takes that share of both limits, and all connectors together stay within them.
+The limits of a channel apply across all connectors. Conversations are spread over partitions, so a connector that owns
+a share of the partitions takes that share of both, and all connectors together stay within them.
 """
 
 from msgspec import Struct
 
 RATE_PER_S_MIN = 0.01
-CHANNELS_KEPT = 64  # no sweep below this number
+ENTRIES_KEPT = 64  # no sweep below this number
 BUSY_RETRY_MS = 50
 
 
@@ -22,11 +24,14 @@ class ChannelLimit(Struct):
 
 
 class SendLimiter:
-    def __init__(self, *, rate_per_s: float, parallel_max: int) -> None:
+    def __init__(self, *, rate_per_s: float, parallel_max: int, conversation_per_s: float | None = None) -> None:
         self._rate_per_s = rate_per_s
         self._parallel_max = parallel_max
+        self._interval_ms = 0 if conversation_per_s is None else round(1000 / conversation_per_s)
         self._channels: dict[str, ChannelLimit] = {}
-        self._sweep_at = CHANNELS_KEPT
+        self._conversations: dict[str, int] = {}  # conversation → when its next message may be sent
+        self._sweep_at = ENTRIES_KEPT
+        self._sweep_conversations_at = ENTRIES_KEPT
         self.share = 1.0  # of the topic's partitions this process owns
 
     @property
@@ -37,8 +42,13 @@ class SendLimiter:
     def _burst(self) -> float:
         return max(1.0, self._rate_per_s * self.share)
 
-    def try_acquire(self, channel_id: str, now_ms: int) -> int:
-        """0: acquired, one more send is in flight. Otherwise the milliseconds until another attempt makes sense."""
+    def try_acquire(self, channel_id: str, now_ms: int, *, conversation_id: str = "") -> int:
+        """0: acquired, one more call is in flight. Otherwise the milliseconds until another attempt makes sense.
+
+        `conversation_id`: a message to its contact is sent; without it, only the channel's limits apply.
+        """
+        if (wait_ms := self._conversations.get(conversation_id, now_ms) - now_ms) > 0:
+            return wait_ms
         channel = self._channels.get(channel_id)
         if channel is None:
             self._sweep(now_ms)
@@ -53,11 +63,28 @@ class SendLimiter:
             return max(1, round((1 - channel.tokens) / self._rate * 1000))
         channel.tokens -= 1
         channel.in_flight += 1
+        if conversation_id and self._interval_ms:
+            self._sweep_conversations(now_ms)
+            self._conversations[conversation_id] = now_ms + self._interval_ms
         return 0
 
     def release(self, channel_id: str) -> None:
         channel = self._channels[channel_id]
         channel.in_flight -= 1
+
+    def pause(self, channel_id: str, until_ms: int) -> None:
+        if channel_id in self._channels:
+            self._channels[channel_id].paused_until_ms = until_ms
+
+    def paused(self, now_ms: int) -> list[str]:
+        return [name for name, channel in self._channels.items() if channel.paused_until_ms > now_ms]
+
+    def resumes_in_ms(self, now_ms: int) -> int | None:
+        """Until the first paused channel may send again; None: no channel is paused."""
+        return min(
+            (each.paused_until_ms - now_ms for each in self._channels.values() if each.paused_until_ms > now_ms),
+            default=None,
+        )
 
     def _sweep(self, now_ms: int) -> None:
         """Drop channels with a full bucket and nothing in flight, whenever their number has doubled."""
@@ -68,11 +95,9 @@ class SendLimiter:
                 for name, channel in self._channels.items()
                 if channel.in_flight or channel.paused_until_ms > now_ms or now_ms < channel.refilled_ms + full_ms
             }
-            self._sweep_at = max(CHANNELS_KEPT, 2 * len(self._channels))
+            self._sweep_at = max(ENTRIES_KEPT, 2 * len(self._channels))
 
-    def pause(self, channel_id: str, until_ms: int) -> None:
-        if channel_id in self._channels:
-            self._channels[channel_id].paused_until_ms = until_ms
-
-    def paused(self, now_ms: int) -> list[str]:
-        return [name for name, channel in self._channels.items() if channel.paused_until_ms > now_ms]
+    def _sweep_conversations(self, now_ms: int) -> None:
+        if len(self._conversations) >= self._sweep_conversations_at:
+            self._conversations = {name: at for name, at in self._conversations.items() if at > now_ms}
+            self._sweep_conversations_at = max(ENTRIES_KEPT, 2 * len(self._conversations))

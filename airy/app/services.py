@@ -23,7 +23,6 @@ from airy.commands import ChannelSecrets, Commands, Writer
 from airy.config import Config
 from airy.egress import EgressPolicy
 from airy.http_client import HttpClient
-from airy.model.entity import Channel
 from airy.queue.api import WebhookQueue
 from airy.seal import Sealer
 from airy.secret import Secret
@@ -64,11 +63,6 @@ class Services(Struct, kw_only=True):
     channel_directory: ChannelDirectory
     commands: Commands
     counters: ProcessCounters = field(default_factory=ProcessCounters)
-
-    def unseal(self, channel: Channel) -> str:
-        """A channel's token in clear. Raises `Refused`."""
-        token = self.channel_secrets.unseal(channel, "token")
-        return token.reveal() if token is not None else ""
 
 
 def build_services(config: Config, ports: Ports) -> Services:

@@ -25,7 +25,6 @@ from airy.actors.runtime import Actor, Child, Context, Supervision
 from airy.app.services import Services
 from airy.app.tree_status import REGISTRY_COMPONENT
 from airy.sources.api import Source
-from airy.sources.facebook.first_edition import first_edition
 
 CHECK_S = 1.0
 
@@ -61,6 +60,9 @@ def build_tree(
         Child(name="lag-monitor", start=lambda: LagMonitorActor(services.lag_monitor, groups), drain_s=1.0),
         *(_source(services, services.sources[name]) for name in services.sources if f"sources-{name}" in running),
     ]
+    outbound = [services.sources[name] for name in services.sources if f"sources-{name}" in running]
+    if outbound:
+        children.append(_outbound(services, outbound))
     webhooks = _webhooks(services, running)
     if webhooks:
         children.append(Supervision(name="webhooks", children=tuple(webhooks)))
@@ -147,19 +149,23 @@ def _source(services: Services, source: Source) -> Supervision:
     def replayer() -> ParkedReplayer:
         return ParkedReplayer(ports.bus, source, ports.store, services.projector.wait_for_position, counts=counts)
 
-    def connector() -> Connector:
-        return Connector(
-            ports.bus, ports.store, services.projector, first_edition(source), ports.provider_http, services.unseal
-        )
-
     return Supervision(
         name=f"sources-{name}",
         children=(
             Child(name="router", start=lambda: Router(ports.bus, source, directory, counts=counts)),
             Child(name="parked-replayer", start=replayer),
-            *((Child(name="connector", start=connector, drain_s=20.0),) if name == "facebook" else ()),
         ),
     )
+
+
+def _outbound(services: Services, sources: Sequence[Source]) -> Supervision:
+    """One connector for all sources that run here, below its own supervisor: a crash in it restarts nothing else."""
+    ports, credentials = services.ports, services.channel_secrets.unseal_all
+
+    def connector() -> Connector:
+        return Connector(ports.bus, ports.store, services.projector, sources, ports.provider_http, credentials)
+
+    return Supervision(name="outbound", children=(Child(name="connector", start=connector, drain_s=20.0),))
 
 
 def _webhooks(services: Services, running: Collection[str]) -> list[Child | Supervision]:

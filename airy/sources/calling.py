@@ -3,7 +3,7 @@
 What the client says about a call may quote its address, so errors are raised again with the secrets masked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -35,10 +35,26 @@ async def call(client: HttpClient, request: Call, *, total_s: float = CALL_S) ->
     raise failure
 
 
-async def send(client: HttpClient, source: Source, calls: Sequence[Call], now_ms: int) -> Outcome:
-    """Makes `calls` in order until one is not a success, and says what became of the message."""
+def _always() -> bool:
+    return True
+
+
+async def send(
+    client: HttpClient,
+    source: Source,
+    calls: Sequence[Call],
+    now_ms: int,
+    *,
+    may_deliver: Callable[[], bool] = _always,
+) -> Outcome:
+    """Makes `calls` in order until one is not a success, and returns what became of the message.
+
+    `may_deliver` is asked right before the last call: preparing calls may have taken too long.
+    """
     answers: list[Response] = []
     for number, request in enumerate(calls, start=1):
+        if number == len(calls) and not may_deliver():
+            return Failed(kind="provider", error="preparing the message at the provider took too long", again_s=0.0)
         try:
             answers.append(await call(client, request))
         except ConnectFailed as error:

@@ -10,7 +10,7 @@ R-6  A record of a kind or version that this process does not know is not skippe
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -59,6 +59,13 @@ class StoredChange(Struct, frozen=True, gc=False):
     trace: str = ""
 
 
+class WorkKey(NamedTuple):
+    """A part of the pending work: of one kind, for one kind of channel."""
+
+    kind: WorkKind
+    source: str  # `Channel.source`
+
+
 class Work(Struct, frozen=True):
     """Pending work of a connector, derived from the log: it is gone once a fact records that it is done."""
 
@@ -85,6 +92,7 @@ class Applied(Struct, frozen=True):
     changes: int
     unprocessable: list[tuple[Record, str]]  # records that could not be decoded or folded, with the reason; skipped
     held: Mapping[TopicPartition, Hold] = {}  # R-6: all partitions that are held now
+    touched: frozenset[WorkKey] = frozenset()  # every part of the pending work that changed, and perhaps others
 
 
 class FoldedPositions(Protocol):
@@ -135,10 +143,10 @@ class WorkReader(Protocol):
         per_channel_max: int | None = None,
         excluded_channels: Collection[str] = (),
     ) -> list[Work]:
-        """At most one per conversation, soonest due first.
+        """At most one per conversation and none of `excluded_channels`; "send" soonest due first.
 
-        "send" returns at most `per_channel_max` of one channel and none of `excluded_channels`, so that the backlog of
-        a throttled channel neither hides other channels nor is read.
+        "send" returns at most `per_channel_max` of one channel, so that the backlog of a throttled channel neither
+        hides other channels nor is read.
 
         "send" is the conversation's oldest message that is sending, or pending and due, unless an older one is pending
         or sending: order within a conversation holds across retries, and unknown and failed messages do not block.

@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import anyio
 
 from airy import topics
-from airy.actors.connector import CLAIM_VALID_MS, ORPHAN_MS, Connector
+from airy.actors.connector import Connector
+from airy.actors.fact_appender import FactAppender
+from airy.actors.message_sender import CLAIM_VALID_MS, ORPHAN_MS, MessageSender, OutboundKind
 from airy.actors.runtime import Context
 from airy.actors.send_facts import started
+from airy.actors.send_limits import SendLimiter
 from airy.bus.record import Position, ProducerRecord
 from airy.model import ids
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import MessageQueued, MessageReceived
+from airy.secret import Secret
 from airy.sim.messenger.options import SendFault
 from airy.store.api import Work
 from tests.kit.builders import raw
@@ -22,14 +27,26 @@ from tests.kit.harness import Harness
 
 
 def connector(harness: Harness) -> Connector:
-    return Connector(
-        harness.bus,
-        harness.store,
-        harness.projector,
-        harness.first,
-        harness.fetch,
-        unseal=lambda channel: channel.token or "",
-    )
+    return Connector(harness.bus, harness.store, harness.projector, [harness.source], harness.fetch, credentials)
+
+
+def sender(harness: Harness, worker: str, **other: Any) -> MessageSender:
+    ports = {"bus": harness.bus, "store": harness.store} | other
+    appender = FactAppender(ports["bus"], harness.projector)
+    return MessageSender(ports["store"], harness.projector, appender, harness.fetch, credentials, worker=worker)
+
+
+def credentials(channel: Channel) -> dict[str, Secret]:
+    return {"token": Secret(channel.token or "")}
+
+
+def outbound(harness: Harness) -> OutboundKind:
+    (kind,) = harness.source.spec.kinds
+    return OutboundKind(kind, harness.source, SendLimiter(rate_per_s=100, parallel_max=10))
+
+
+def context(harness: Harness, name: str) -> Context:
+    return Context(name, clock=harness.clock, random=Random(0))
 
 
 async def written(harness: Harness) -> tuple[str, str]:
@@ -169,9 +186,8 @@ async def test_the_worker_whose_claim_comes_second_does_not_call() -> None:
         seen = await harness.store.message(fact.message_id)
         assert seen is not None
         await harness.append(started(seen, "the rival", harness.clock.now_ms()))
-        second = connector(harness)
-        second._worker = "the second"
-        await second._attempt(Context("second", clock=harness.clock, random=Random(0)), seen, harness.channel)
+        second = sender(harness, "the second")
+        await second.attempt(context(harness, "second"), seen, harness.channel, outbound(harness))
 
         assert not harness.messenger.journal.sends_of(fact.message_id)
         message = await harness.store.message(fact.message_id)
@@ -268,8 +284,6 @@ async def test_a_worker_suspended_between_claim_and_call_records_a_failure_inste
         await harness.append(fact)
         seen = await harness.store.message(fact.message_id)
         assert seen is not None
-        zombie = connector(harness)
-        zombie._worker = "the zombie"
         publish = harness.bus.publish
 
         async def slow(records: Sequence[ProducerRecord]) -> Sequence[Position]:
@@ -277,8 +291,8 @@ async def test_a_worker_suspended_between_claim_and_call_records_a_failure_inste
             await anyio.sleep(CLAIM_VALID_MS / 1000 + 1)
             return positions
 
-        zombie._bus = SimpleNamespace(publish=slow)  # type: ignore[assignment]
-        await zombie._attempt(Context("zombie", clock=harness.clock, random=Random(0)), seen, harness.channel)
+        zombie = sender(harness, "the zombie", bus=SimpleNamespace(publish=slow))
+        await zombie.attempt(context(harness, "zombie"), seen, harness.channel, outbound(harness))
 
         assert not harness.messenger.journal.sends_of(fact.message_id)
         message = await harness.store.message(fact.message_id)
@@ -313,13 +327,10 @@ async def test_a_channel_connected_in_the_log_but_not_folded_yet_is_waited_for()
         psid, _ = await written(harness)
         fact = queued(harness, psid, "right after connecting")
         await harness.append(fact)
-        one = connector(harness)
-        one._worker = "one"
         lagging = Lagging(harness)
-        one._store = lagging  # type: ignore[assignment]
         await harness.bus.publish([topics.CHANNELS.record(harness.channel.id, harness.channel)])
         work = Work("send", "facebook", 0, fact.conversation_id, fact.message_id, 0, "pending", harness.channel.id)
-        await one._send(Context("one", clock=harness.clock, random=Random(0)), work)
+        await sender(harness, "one", store=lagging).send(context(harness, "one"), work, outbound(harness))
         message = await harness.store.message(fact.message_id)
 
         assert lagging.asked
@@ -348,8 +359,10 @@ async def test_a_limited_channel_does_not_hide_the_others() -> None:
     async with harness.open():
         await harness.connect()
         one = connector(harness)
-        one._limits.try_acquire(harness.channel.id, harness.clock.now_ms())
-        one._limits.pause(harness.channel.id, harness.clock.now_ms() + 60_000)
+        (membership,) = one._memberships
+        limiter = membership.kinds["facebook"].limiter
+        limiter.try_acquire(harness.channel.id, harness.clock.now_ms())
+        limiter.pause(harness.channel.id, harness.clock.now_ms() + 60_000)
         asked: list[dict[str, object]] = []
 
         async def work(*_: object, **bounds: object) -> list[Work]:
@@ -357,8 +370,10 @@ async def test_a_limited_channel_does_not_hide_the_others() -> None:
             return []
 
         one._store = SimpleNamespace(work=work)  # type: ignore[assignment]
-        await one.on_assigned(dict.fromkeys(topics.EVENTS.topic_partitions, 0))
-        await one._dispatch(Context("one", clock=harness.clock, random=Random(0)), None)  # type: ignore[arg-type]
+        membership.readiness.assigned(topics.EVENTS.topic_partitions)
+        async with anyio.create_task_group() as tasks:
+            waits = [await one.dispatch(context(harness, "one"), tasks, key) for key in membership.work_keys]
 
-        assert asked
+        assert waits == [60.0, 60.0]
+        assert len(asked) == 2
         assert all(list(bounds["excluded_channels"]) == [harness.channel.id] for bounds in asked)  # type: ignore[call-overload]

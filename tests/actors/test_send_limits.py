@@ -1,6 +1,6 @@
 """SendLimiter: rate and parallel sends of one channel."""
 
-from airy.actors.send_limits import CHANNELS_KEPT, SendLimiter
+from airy.actors.send_limits import ENTRIES_KEPT, SendLimiter
 
 
 def test_a_channel_may_send_its_burst_and_then_at_its_rate() -> None:
@@ -44,7 +44,7 @@ def test_idle_channels_are_dropped() -> None:
         limiter.try_acquire(f"page {number}", 2_000 * number)
         limiter.release(f"page {number}")
 
-    assert len(limiter._channels) <= CHANNELS_KEPT
+    assert len(limiter._channels) <= ENTRIES_KEPT
 
 
 def test_sequential_sends_keep_to_the_rate() -> None:

@@ -25,7 +25,6 @@ from airy.secret import Secret
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
-from airy.sources.facebook.first_edition import first_edition
 from airy.sources.facebook.source import Facebook
 from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
@@ -41,6 +40,7 @@ class Harness:
         self.store = SqliteStore(":memory:")
         self.projector = Projector(self.bus, self.store)
         self.ids = RandomIds(Random(seed))
+        self.logged = LogCapture()
         self.source = Facebook(
             FacebookSection(
                 enabled=True,
@@ -50,7 +50,6 @@ class Harness:
                 graph_url=GRAPH,
             )
         )
-        self.first = first_edition(self.source)
         self.directory = ChannelDirectory(self.bus, self.store, self.projector)
         options = SimOptions(seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
         self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
@@ -75,7 +74,7 @@ class Harness:
             Child(name="started", start=lambda: _StartedSignal(started)),
         ]
         spec = Supervision(name="harness", strategy="rest_for_one", children=tuple(children))
-        log = structlog.wrap_logger(None, processors=[LogCapture()])
+        log = structlog.wrap_logger(None, processors=[self.logged])
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: run_tree(spec, clock=self.clock, seed=1, stop=stop, log=log))
             await started.wait()

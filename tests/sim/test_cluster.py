@@ -11,7 +11,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
-from airy.actors import connector, publisher
+from airy.actors import message_sender, publisher
 from airy.queue.api import NO_ENTRY
 from airy.sim.messenger.options import ROUGH
 from airy.sources.api import Failed, Lost
@@ -70,7 +70,7 @@ def resend_orphaned_attempts(patch: pytest.MonkeyPatch) -> None:
         gone = reason.startswith("the worker that called")
         return Failed(kind="provider", error=reason, again_s=0.0) if gone else Lost(reason)
 
-    patch.setattr(connector, "Lost", failed)
+    patch.setattr(message_sender, "Lost", failed)
 
 
 def commit_when_queued(patch: pytest.MonkeyPatch) -> None:

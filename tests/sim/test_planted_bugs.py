@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from airy import topics
-from airy.actors import connector, send_facts
+from airy.actors import message_sender, send_facts
 from airy.bus import loops
 from airy.bus.api import Bus
 from airy.bus.record import ProducerRecord, Record, TopicPartition
@@ -85,7 +85,7 @@ def blind_resend(patch: pytest.MonkeyPatch) -> None:
         blind = Failed(kind="provider", error="no answer", again_s=0.0)
         return ended(message, blind if isinstance(outcome, Lost) else outcome, *more)
 
-    patch.setattr(connector.send_facts, "ended", eager)
+    patch.setattr(message_sender.send_facts, "ended", eager)
 
 
 def unawaited_publish(patch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ class LogReader:
         self._turn = 0  # which topic is read first, so that a busy one cannot starve the others
         self._wakeup: anyio.Event | None = None
         self._busy = False
+        self._wants_records = True  # False: a fetch that only keeps a membership alive
 
     # --- for callers
 
@@ -56,6 +57,7 @@ class LogReader:
         if self._busy:
             raise anyio.BusyResourceError("fetching from")
         self._busy = True
+        self._wants_records = records_max > 0
         try:
             await checkpoint()  # lets publishers run first: waiting for them costs five times as much
             return await self._fetch(records_max, bytes_max, wait_s)
@@ -65,15 +67,19 @@ class LogReader:
     def follow(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions from now on, and no others."""
         for cursor in self._cursors.values():
-            cursor.log.wakers.pop(self._wake, None)
+            cursor.log.wakers.pop(self._wake_for_records, None)
         by_topic: dict[str, dict[int, int]] = defaultdict(dict)
         for (topic, partition), offset in positions.items():
             by_topic[topic][partition] = offset
         self._cursors = {topic: Cursor(self._logs[topic], offsets) for topic, offsets in by_topic.items()}
         for cursor in self._cursors.values():
-            cursor.log.wakers[self._wake] = None
+            cursor.log.wakers[self._wake_for_records] = None
 
     # --- implementation
+
+    def _wake_for_records(self) -> None:
+        if self._wants_records:
+            self._wake()
 
     def _wake(self) -> None:
         wakeup, self._wakeup = self._wakeup, None

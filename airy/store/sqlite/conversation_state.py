@@ -15,6 +15,7 @@ from airy import topics
 from airy.model import ids, metadata, render
 from airy.model.conversation import Conversation, Message
 from airy.model.delivery_state import WATERMARK_STATES, DeliveryState
+from airy.store.api import WorkKey
 from airy.store.search_text import normalized_keyword, normalized_words
 from airy.store.sqlite.id_encoding import StoredId, encode_id
 from airy.store.sqlite.message_slot import TO_SEND_STATES, MessageSlot, needs_sending
@@ -62,6 +63,7 @@ class BatchRows(Protocol):
     reordered: set[int]
     profiles: list[Row]
     removed_profiles: list[Row]
+    touched: set[WorkKey]
 
     def connected(self, channel: StoredId) -> bool | None: ...
     def next_conversation(self) -> int: ...
@@ -280,6 +282,7 @@ class ConversationState:
             else None
         )
         rows.reordered.add(self._n)
+        rows.touched.add(WorkKey("send", message.source))
 
     def _write_conversation(self, conversation: Conversation) -> None:
         rows = self._rows
@@ -358,6 +361,7 @@ class ConversationState:
         if wanted == self._stored_profile_wanted:
             return
         self._stored_profile_wanted = wanted
+        self._rows.touched.add(WorkKey("profile", conversation.source))
         if wanted:
             self._rows.profiles.append(
                 (

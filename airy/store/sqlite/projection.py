@@ -25,7 +25,7 @@ from airy.model.change_builder import entity_change
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
-from airy.store.api import Applied, LastApplied
+from airy.store.api import Applied, LastApplied, WorkKey
 from airy.store.holds import PartitionHolds
 from airy.store.sqlite import dead_deliveries, error_translation, outbox
 from airy.store.sqlite.id_encoding import encode_id
@@ -128,6 +128,8 @@ class _BatchFold:
             self.connection.execute(_PUT_ENTITY, (index, encode_id(id_), source, connected, body))
         if record.topic == _CHANNELS:
             self._channel(id_, exists=entity is not None, connected=entity is not None and connected)
+            if isinstance(entity, Channel):
+                self.batch.touched.add(WorkKey("profile", entity.source))
         kind = _CHANGE_KINDS.get(record.topic)
         if kind is not None and isinstance(entity, Channel | Tag) and not unchanged:
             change = entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=record.header("id"))
@@ -179,12 +181,14 @@ def _fold_batch(connection: apsw.Connection, counters: Counters, records: Sequen
     for record in records:
         batch_fold.add(record)
     batch_fold.flush()
-    return counters, Applied(batch_fold.facts, batch_fold.change_count, batch_fold.unprocessable)
+    touched = frozenset(batch_fold.batch.touched)
+    return counters, Applied(batch_fold.facts, batch_fold.change_count, batch_fold.unprocessable, touched=touched)
 
 
 def _fold_each(connection: apsw.Connection, counters: Counters, records: Sequence[Record]) -> FoldResult:
     facts = changes = 0
     unprocessable: Unprocessable = []
+    touched: set[WorkKey] = set()
     for record in records:
         batch_fold = _BatchFold(connection, counters.copy())
         connection.execute("SAVEPOINT record")
@@ -203,8 +207,9 @@ def _fold_each(connection: apsw.Connection, counters: Counters, records: Sequenc
             facts += batch_fold.facts
             changes += batch_fold.change_count
             unprocessable += batch_fold.unprocessable
+            touched |= batch_fold.batch.touched
         connection.execute("RELEASE record")
-    return counters, Applied(facts, changes, unprocessable)
+    return counters, Applied(facts, changes, unprocessable, touched=frozenset(touched))
 
 
 class Projection:

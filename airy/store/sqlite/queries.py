@@ -48,7 +48,8 @@ ORDER BY head_due, since LIMIT ?"""
 _NEXT_CHANNEL = "SELECT min(channel_id) FROM sends WHERE source = ? AND head_due IS NOT NULL AND channel_id > ?"
 _PROFILES = """
 SELECT source, "partition", conversation_id, NULL, 0, '', channel_id, '' FROM profiles
-WHERE source = ? AND connected = 1 AND "partition" IN ({marks}) ORDER BY conversation DESC LIMIT ?"""
+WHERE source = ? AND connected = 1 AND "partition" IN ({marks}) AND channel_id NOT IN ({excluded})
+ORDER BY conversation DESC LIMIT ?"""
 
 
 class ViewReader:
@@ -150,9 +151,17 @@ def _due_since(row: tuple[Any, ...]) -> tuple[int, int]:
     return row[4], row[-1]
 
 
-def profiles(connection: apsw.Connection, source: str, partitions: Sequence[int], work_max: int) -> list[Work]:
-    sql = _PROFILES.format(marks=", ".join("?" * len(partitions)))
-    return [Work("profile", *row) for row in connection.execute(sql, (source, *partitions, work_max))]
+def profiles(
+    connection: apsw.Connection,
+    source: str,
+    partitions: Sequence[int],
+    *,
+    work_max: int,
+    excluded_channels: Collection[str],
+) -> list[Work]:
+    sql = _PROFILES.format(marks=", ".join("?" * len(partitions)), excluded=", ".join("?" * len(excluded_channels)))
+    bindings = (source, *partitions, *excluded_channels, work_max)
+    return [Work("profile", *row) for row in connection.execute(sql, bindings)]
 
 
 # --- entities

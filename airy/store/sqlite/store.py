@@ -158,7 +158,9 @@ class SqliteStore:
         excluded_channels: Collection[str] = (),
     ) -> list[Work]:
         if kind == "profile":
-            return self._query(queries.profiles, source, partitions, work_max)
+            return self._query(
+                queries.profiles, source, partitions, work_max=work_max, excluded_channels=excluded_channels
+            )
         return self._query(
             queries.sends,
             source,

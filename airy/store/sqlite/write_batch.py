@@ -11,6 +11,7 @@ from collections.abc import Callable
 import apsw
 
 from airy import topics
+from airy.store.api import WorkKey
 from airy.store.sqlite.conversation_state import LOAD, ConversationState
 from airy.store.sqlite.id_encoding import StoredId, encode_id
 from airy.store.sqlite.schema import TOPIC_INDEX
@@ -87,6 +88,7 @@ class WriteBatch:
         self.reordered: set[int] = set()  # conversations whose oldest message to send may have changed
         self.profiles: list[Row] = []
         self.removed_profiles: list[Row] = []
+        self.touched: set[WorkKey] = set()  # kept by `flush`: it belongs to the whole batch
         self._counters = counters
         self._states: dict[str, ConversationState] = {}
         self._channels: dict[StoredId, bool | None] = {}

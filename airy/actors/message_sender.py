@@ -1,0 +1,224 @@
+"""One send: claim the attempt, call the provider, record the outcome. Also settles attempts without an outcome.
+
+G7 rests on the log: before a call the worker appends a `SendStarted` fact (the claim), and only the worker whose claim
+the fold accepted calls the provider. So concurrent connectors, zombies and restarts cannot call twice.
+
+An unexpected exception of a source's code ends one attempt, not the connector: before the call it is a failure, from
+the call on the outcome is unknown. It is logged by type and place only, because its text may quote a secret.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+from msgspec import Struct
+
+from airy import topics
+from airy.actors import send_facts
+from airy.actors.fact_appender import FOLD_S, FactAppender
+from airy.actors.fold_progress import WorkProgress
+from airy.actors.runtime import Context
+from airy.actors.send_limits import SendLimiter
+from airy.bus.topic import Topic
+from airy.errors import Refused, Unavailable
+from airy.http_client import HttpClient
+from airy.model.conversation import Message
+from airy.model.delivery_state import DeliveryState
+from airy.model.entity import Channel
+from airy.secret import Secret
+from airy.sources import calling
+from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target
+from airy.sources.spec import Kind
+from airy.store.api import Store, Work
+from airy.store.holds import hold_of
+
+Credentials = Callable[[Channel], Mapping[str, Secret]]
+"""A channel's secrets in clear, by name. Raises `Refused` if one cannot be opened."""
+
+CLAIM_VALID_MS = 10_000  # an older claim is not acted on: the current owner of the partition may have settled it
+ORPHAN_MS = 30_000  # an attempt of another worker, open for this long, is settled: longer than any claim and call
+CREDENTIALS_RETRY_MS = 60_000  # until a channel whose credentials were refused is tried again
+RETRY_S = 1.0
+NO_ATTEMPT = (0, 0)
+
+
+class OutboundKind(Struct, frozen=True):
+    """A kind of channel with what sending to it needs."""
+
+    kind: Kind
+    source: Source
+    limiter: SendLimiter
+
+
+class MessageSender:
+    def __init__(
+        self,
+        store: Store,
+        progress: WorkProgress,
+        appender: FactAppender,
+        http: HttpClient,
+        credentials: Credentials,
+        *,
+        worker: str,
+    ) -> None:
+        self._store = store
+        self._progress = progress
+        self._appender = appender
+        self._http = http
+        self._credentials = credentials
+        self._worker = worker
+        self._foreign_attempts: dict[str, tuple[int, int]] = {}  # message → attempt, and when it counts as orphaned
+        self.sent = 0
+        self.calls = 0
+
+    def settles_in_ms(self, message_id: str, now_ms: int) -> int:
+        """Until the attempt of another worker counts as orphaned; 0: it does, or it was not seen yet."""
+        return max(0, self._foreign_attempts.get(message_id, NO_ATTEMPT)[1] - now_ms)
+
+    async def settle(self, ctx: Context, work: Work) -> None:
+        """Record an attempt whose worker is gone as unknown: no process knows its outcome."""
+        message = await self._store.message(work.message_id or "")
+        if message is None or message.delivery is not DeliveryState.SENDING:
+            await delay_retry(ctx)
+            return
+        if message.worker != self._worker and not self._is_orphaned(message, ctx.clock.now_ms()):
+            return
+        if not await self._is_current(topics.EVENTS, partition=work.partition):
+            await delay_retry(ctx)  # the outcome may already be in the log
+            return
+        after = await self._store.message(message.id)
+        if after is not None and (after.delivery, after.attempt) == (DeliveryState.SENDING, message.attempt):
+            reason = "the worker that called the provider stopped before it recorded the answer"
+            await self._record(ctx, after, Lost(reason))
+
+    def _is_orphaned(self, message: Message, now_ms: int) -> bool:
+        """Whether another worker's attempt has been open for `ORPHAN_MS` since it was first seen, by the own clock."""
+        self._foreign_attempts = {
+            name: seen for name, seen in self._foreign_attempts.items() if seen[1] + ORPHAN_MS > now_ms
+        }
+        attempt, until_ms = self._foreign_attempts.get(message.id, NO_ATTEMPT)
+        if attempt != message.attempt:
+            self._foreign_attempts[message.id] = message.attempt, now_ms + ORPHAN_MS
+            return False
+        return now_ms >= until_ms
+
+    async def send(self, ctx: Context, work: Work, outbound: OutboundKind) -> None:
+        message = await self._store.message(work.message_id or "")
+        if message is None or message.delivery is not DeliveryState.PENDING or message.retry_at_ms > ctx.clock.now_ms():
+            await delay_retry(ctx)
+            return
+        if hold_of(self._progress.held, topics.CHANNELS, message.channel_id):
+            await delay_retry(ctx)  # the channel may be another one by now
+            return
+        channel = await self._store.channel(message.channel_id)
+        if channel is None or not channel.connected:
+            # Topics have no common order: the message may be folded before the record that connected its channel.
+            if not await self._is_current(topics.CHANNELS):
+                await delay_retry(ctx)
+                return
+            channel = await self._store.channel(message.channel_id)
+        await self.attempt(ctx, message, channel, outbound)
+
+    async def _is_current(self, topic: Topic[Any], *, partition: int | None = None) -> bool:
+        try:
+            return await self._progress.wait_until_current([topic], FOLD_S, partition=partition)
+        except Unavailable:
+            return False
+
+    async def attempt(self, ctx: Context, message: Message, channel: Channel | None, outbound: OutboundKind) -> None:
+        now_ms = ctx.clock.now_ms()
+        calls = send_facts.expired(message, now_ms) or await self._encode(ctx, message, channel, outbound.source)
+        if isinstance(calls, Failed):
+            self._pause_if_refused(ctx, message, calls, outbound)
+            await self._record(ctx, message, calls)
+            return
+        try:
+            started = await self._claim(ctx, message)
+        except Unavailable as error:  # nothing is in the log for sure; if it is, the attempt is settled
+            ctx.log.info("send.delayed", message_id=message.id, error=str(error))
+            await delay_retry(ctx)
+            return
+        if started is None:  # another worker claimed it; the store will show its outcome
+            await delay_retry(ctx)
+            return
+        if ctx.clock.now_ms() - now_ms > CLAIM_VALID_MS:  # the process was suspended, or its store is slow
+            stale = Failed(kind="provider", error="the claim is too old to call the provider", again_s=0.0)
+            await self._record(ctx, started, stale)
+            return
+        outcome = await self._call(ctx, started, calls, outbound.source, deliver_until_ms=now_ms + CLAIM_VALID_MS)
+        self._pause_if_refused(ctx, message, outcome, outbound)
+        await self._record(ctx, started, outcome)
+
+    async def _encode(
+        self, ctx: Context, message: Message, channel: Channel | None, source: Source
+    ) -> Sequence[Call] | Failed:
+        if channel is None:
+            return Failed(kind="invalid", error="its channel is unknown")
+        if not channel.connected:
+            return Failed(kind="invalid", error="its channel is disconnected: connect it, then resend")
+        view = await self._store.conversation(message.conversation_id)
+        try:
+            credentials = self._credentials(channel)
+        except Refused as error:
+            return Failed(kind="auth", error=f"the channel's credentials cannot be read: {error}")
+        target = Target(channel=channel, conversation=view.conversation if view else None, credentials=credentials)
+        try:
+            calls = source.encode(message, target, ctx.clock.now_ms())
+        except Exception as error:  # noqa: BLE001 - a bug in one source, on one message
+            reason = log_bug(ctx, "send.encode_failed", error, message_id=message.id, source=channel.source)
+            return Failed(kind="invalid", error=f"the message could not be encoded: {reason}")
+        return calls or Failed(kind="invalid", error="the source makes no call of this message")
+
+    async def _call(
+        self, ctx: Context, message: Message, calls: Sequence[Call], source: Source, *, deliver_until_ms: int
+    ) -> Outcome:
+        self.calls += 1
+        clock = ctx.clock
+        try:
+            return await calling.send(
+                self._http, source, calls, clock.now_ms(), may_deliver=lambda: clock.now_ms() <= deliver_until_ms
+            )
+        except Exception as error:  # noqa: BLE001 - a bug in one source; the provider may have taken the message
+            reason = log_bug(ctx, "send.failed_unexpectedly", error, message_id=message.id, source=message.source)
+            return Lost(f"the provider may have taken it, but its answer could not be read: {reason}")
+
+    async def _claim(self, ctx: Context, message: Message) -> Message | None:
+        """Append `SendStarted`; the message as folded if this worker's claim was accepted, else None."""
+        fact = send_facts.started(message, self._worker, ctx.clock.now_ms())
+        await self._appender.append(ctx, fact)
+        folded = await self._store.message(message.id)
+        if folded is None or folded.delivery is not DeliveryState.SENDING:
+            return None
+        return folded if folded.worker == self._worker and folded.attempt == fact.attempt else None
+
+    def _pause_if_refused(self, ctx: Context, message: Message, outcome: Outcome, outbound: OutboundKind) -> None:
+        if isinstance(outcome, Failed) and outcome.stop_lane:
+            outbound.limiter.pause(message.channel_id, ctx.clock.now_ms() + CREDENTIALS_RETRY_MS)
+            ctx.log.error("channel.credentials_refused", channel_id=message.channel_id, error=outcome.error)
+
+    async def _record(self, ctx: Context, message: Message, outcome: Outcome) -> None:
+        fact = send_facts.ended(message, outcome, ctx.clock.now_ms(), ctx.random)
+        await self._appender.append(ctx, fact, retry=True)
+        if isinstance(outcome, Sent):
+            self.sent += 1
+            ctx.log.debug("send.ended", message_id=message.id, attempt=message.attempt, outcome="Sent")
+        else:
+            error = outcome.error if isinstance(outcome, Failed) else outcome.reason
+            name = type(outcome).__name__
+            ctx.log.info("send.ended", message_id=message.id, attempt=message.attempt, outcome=name, error=error)
+
+
+async def delay_retry(ctx: Context) -> None:
+    """Wait before work without a result is read again from the work table, so that the loop does not spin."""
+    with ctx.waiting():
+        await anyio.sleep(RETRY_S)
+
+
+def log_bug(ctx: Context, event: str, error: Exception, **about: str) -> str:
+    """Log a bug without the text of the error, which may quote a secret. Returns what may be shown of it."""
+    at, trace = "", error.__traceback__
+    while trace is not None:
+        at = f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    ctx.log.error(event, error=type(error).__name__, at=at, **about)
+    return f"internal error ({type(error).__name__})"
