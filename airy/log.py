@@ -54,6 +54,11 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhooks.parked": "provider webhooks without a connected channel; the first is named, all are kept 14 days",
     "channel.still_subscribed": "a disconnected channel could not be unsubscribed from webhooks at its provider",
     "profile.unavailable": "a contact's profile could not be fetched; it is retried",
+    "send.delayed": "a claim could not be written because the log is unavailable; the send is tried again",
+    "send.encode_failed": "a bug in a source: a message could not be turned into a call, and is marked as failed",
+    "send.failed_unexpectedly": "a bug in a source: an answer could not be read; the message may have arrived",
+    "profile.failed_unexpectedly": "a bug in a source: a contact's profile could not be read; it is tried again later",
+    "store.lagging": "the store took long to fold a record that a send waits for; the send goes on when it has",
     "send.ended": "an attempt to send a message ended, with its outcome; level info unless it was sent",
     "webhooks.replayed": "parked webhooks were replayed, because their account was connected",
     # readers of changes

@@ -69,7 +69,7 @@ class SourceMembership:
             each.limiter.share = self.readiness.share
 
 
-class _Listener:
+class _MembershipListener:
     def __init__(self, connector: "Connector", membership: SourceMembership) -> None:
         self._connector = connector
         self._membership = membership
@@ -130,7 +130,7 @@ class Connector:
         async with AsyncExitStack() as stack:
             subscriptions = [
                 await stack.enter_async_context(
-                    self._bus.subscribe([topics.EVENTS], group=each.group, listener=_Listener(self, each))
+                    self._bus.subscribe([topics.EVENTS], group=each.group, listener=_MembershipListener(self, each))
                 )
                 for each in self._memberships
             ]

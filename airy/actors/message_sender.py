@@ -165,8 +165,8 @@ class MessageSender:
         try:
             calls = source.encode(message, target, ctx.clock.now_ms())
         except Exception as error:  # noqa: BLE001 - a bug in one source, on one message
-            reason = log_bug(ctx, "send.encode_failed", error, message_id=message.id, source=channel.source)
-            return Failed(kind="invalid", error=f"the message could not be encoded: {reason}")
+            ctx.log.error("send.encode_failed", message_id=message.id, source=channel.source, **where_failed(error))  # noqa: TRY400
+            return Failed(kind="invalid", error=f"the message could not be encoded: {type(error).__name__}")
         return calls or Failed(kind="invalid", error="the source makes no call of this message")
 
     async def _call(
@@ -179,8 +179,9 @@ class MessageSender:
                 self._http, source, calls, clock.now_ms(), may_deliver=lambda: clock.now_ms() <= deliver_until_ms
             )
         except Exception as error:  # noqa: BLE001 - a bug in one source; the provider may have taken the message
-            reason = log_bug(ctx, "send.failed_unexpectedly", error, message_id=message.id, source=message.source)
-            return Lost(f"the provider may have taken it, but its answer could not be read: {reason}")
+            about = {"message_id": message.id, "source": message.source}
+            ctx.log.error("send.failed_unexpectedly", **about, **where_failed(error))  # noqa: TRY400
+            return Lost(f"the provider may have taken it, but its answer could not be read: {type(error).__name__}")
 
     async def _claim(self, ctx: Context, message: Message) -> Message | None:
         """Append `SendStarted`; the message as folded if this worker's claim was accepted, else None."""
@@ -214,11 +215,10 @@ async def delay_retry(ctx: Context) -> None:
         await anyio.sleep(RETRY_S)
 
 
-def log_bug(ctx: Context, event: str, error: Exception, **about: str) -> str:
-    """Log a bug without the text of the error, which may quote a secret. Returns what may be shown of it."""
+def where_failed(error: Exception) -> dict[str, str]:
+    """What a log line may say about a bug: its type and place. Its text and its traceback may quote a secret."""
     at, trace = "", error.__traceback__
     while trace is not None:
         at = f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
         trace = trace.tb_next
-    ctx.log.error(event, error=type(error).__name__, at=at, **about)
-    return f"internal error ({type(error).__name__})"
+    return {"error": type(error).__name__, "at": at}

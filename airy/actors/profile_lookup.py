@@ -5,7 +5,7 @@ outage of the provider (`Unavailable` with a delay) holds back the other look-up
 """
 
 from airy.actors.fact_appender import FactAppender
-from airy.actors.message_sender import Credentials, OutboundKind, delay_retry, log_bug
+from airy.actors.message_sender import Credentials, OutboundKind, delay_retry, where_failed
 from airy.actors.runtime import Backoff, Context
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
@@ -52,7 +52,8 @@ class ProfileLookups:
             return
         except Exception as error:  # noqa: BLE001 - a bug in one source, on one conversation
             self._delay(ctx, work, None)
-            log_bug(ctx, "profile.failed_unexpectedly", error, conversation_id=conversation.id)
+            about = {"conversation_id": conversation.id}
+            ctx.log.error("profile.failed_unexpectedly", **about, **where_failed(error))  # noqa: TRY400
             return
         self._retries.pop(work.conversation_id, None)
         try:

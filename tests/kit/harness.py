@@ -25,6 +25,7 @@ from airy.secret import Secret
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
+from airy.sources.api import Source
 from airy.sources.facebook.source import Facebook
 from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
@@ -41,7 +42,7 @@ class Harness:
         self.projector = Projector(self.bus, self.store)
         self.ids = RandomIds(Random(seed))
         self.logged = LogCapture()
-        self.source = Facebook(
+        self.source: Source = Facebook(
             FacebookSection(
                 enabled=True,
                 app_id="990011",

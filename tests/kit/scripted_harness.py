@@ -8,7 +8,6 @@ from airy.model.entity import Channel
 from airy.model.fact import Fact, MessageQueued
 from airy.secret import Secret
 from airy.sources.accounts import ConnectedChannels
-from airy.sources.api import Source
 from tests.kit.builders import raw
 from tests.kit.contracts.source import raw_record
 from tests.kit.harness import Harness

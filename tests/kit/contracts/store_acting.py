@@ -12,7 +12,7 @@ from airy.model.change import ChangeKind
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import Fact
-from airy.store.api import Store, StoredChange, Work
+from airy.store.api import Store, StoredChange, Work, WorkKey
 from tests.kit.builders import START_MS, Chat, channel, tag, template, webhook
 from tests.kit.contracts.store_basics import StoreBasics
 from tests.kit.fold import ReferenceFold, fold_all
@@ -152,7 +152,10 @@ class ActingContract(StoreBasics):
         reference = ReferenceFold()
         async with self.opened() as store:
             for batch in cut(log.records, random, longest=5):
-                await store.apply(batch)
+                before = await all_work(store)
+                applied = await store.apply(batch)
+                after = await all_work(store)
+                assert {key for key in after if before[key] != after[key]} <= applied.touched
                 part = Log()
                 part.records.extend(batch)
                 reference.fold_all(facts_of(part))
@@ -328,6 +331,32 @@ class ActingContract(StoreBasics):
             assert await wanted(channel())
             assert not await wanted(chat.profile(found=False))
 
+    async def test_facts_that_leave_pending_work_as_it_is_touch_none(self) -> None:
+        log, chat = Log(), Chat()
+        log.append(channel(), chat.received("a"), chat.profile("Ines Kuhn"))
+        async with self.opened() as store:
+            await self.filled(store, log)
+            for fact in (chat.received("b"), chat.read(), chat.tag_added("t"), chat.metadata({"a": 1})):
+                assert (await store.apply(log.append(fact))).touched == frozenset()
+            assert (await store.apply(log.append(chat.queued("x")))).touched == {WorkKey("send", "facebook")}
+            assert (await store.apply(log.append(chat.refetch()))).touched == {WorkKey("profile", "facebook")}
+            assert (await store.apply(log.append(channel()))).touched == {WorkKey("profile", "facebook")}
+
+    async def test_excluded_channels_have_no_profiles_to_look_up(self) -> None:
+        log, one, other = Log(), Chat(1), Chat(2, source_channel_id="another-page")
+        log.append(channel(), channel("facebook", "another-page"), one.received("a"), other.received("b"))
+        async with self.opened() as store:
+            await self.filled(store, log)
+            found = await store.work(
+                "profile",
+                "facebook",
+                partitions=EVERY_PARTITION,
+                due_until_ms=FAR_MS,
+                work_max=1,
+                excluded_channels=[other.channel_id],
+            )
+            assert [work.conversation_id for work in found] == [one.conversation_id]
+
     async def test_accepted_tells_whether_a_fact_was_accepted(self) -> None:
         log, chat = Log(), Chat()
         queued, refused = chat.queued("x"), chat.succeeded("x", 5)
@@ -339,6 +368,13 @@ class ActingContract(StoreBasics):
             assert not await store.accepted(chat.conversation_id, refused.id)
             assert not await store.accepted(chat.conversation_id, "never written")
             assert not await store.accepted("nowhere", queued.id)
+
+
+async def all_work(store: Store) -> dict[WorkKey, list[Work]]:
+    keys = [WorkKey("send", "facebook"), WorkKey("profile", "facebook")]
+    return {
+        key: await store.work(*key, partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=1000) for key in keys
+    }
 
 
 def to_send(reference: ReferenceFold, until_ms: int) -> set[str]:
