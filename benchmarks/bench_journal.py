@@ -25,7 +25,7 @@ import apsw
 from airy.bus import ProducerRecord, Topic
 from airy.bus.memory import MemoryBus, open_journal
 from airy.clock import SystemClock
-from airy.lifecycle import Lifecycle
+from airy.lifecycle import DrainingSignal, Lifecycle
 
 TOPIC: Topic[Any] = Topic("facts", bytes, partitions=16, retention="kept")
 CLIENTS = 64
@@ -47,7 +47,7 @@ class NullLifecycle:
     """A lifecycle without a supervisor."""
 
     def __init__(self) -> None:
-        self.draining = anyio.Event()
+        self.draining = DrainingSignal()
 
     def ready(self) -> None: ...
     def progress(self) -> None: ...

@@ -26,6 +26,7 @@ from airy.app.log_transfer.importer import import_log, inspect_archive
 from airy.bus.log_archive import RecordBlock, read_archive
 from airy.bus.memory import MemoryBus, RetentionSettings, open_journal
 from airy.clock import SystemClock
+from airy.lifecycle import DrainingSignal
 
 ROOT = Path(__file__).parents[1]
 BATCH = 500
@@ -48,7 +49,7 @@ async def log(directory: Path) -> AsyncIterator[MemoryBus]:
 
 class _Still:
     def __init__(self) -> None:
-        self.draining = anyio.Event()
+        self.draining = DrainingSignal()
 
     def ready(self) -> None: ...
     def progress(self) -> None: ...

@@ -5,12 +5,14 @@ from contextlib import contextmanager
 
 import anyio
 
+from airy.lifecycle import DrainingSignal
+
 
 class RecordingLifecycle:
     """A `Lifecycle` that counts its calls."""
 
     def __init__(self) -> None:
-        self.draining = anyio.Event()
+        self.draining = DrainingSignal()
         self.is_ready = anyio.Event()
         self.progress_calls = 0
         self.waits = 0  # in progress

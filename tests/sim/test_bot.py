@@ -13,6 +13,7 @@ from airy.api_client import ApiClient
 from airy.egress import EgressPolicy
 from airy.http_client import ConnectFailed, Response
 from airy.http_client_aiohttp import AiohttpClient
+from airy.lifecycle import DrainingSignal
 from airy.secret import Secret
 from airy.sim.bot import SIGNATURE_KEY, TOLERANCE_S, Bot, reply_text, reply_to, text_of, verify
 from airy.webhooks import signing
@@ -31,7 +32,7 @@ class Clock:
 
 class FakeLifecycle:
     def __init__(self) -> None:
-        self.draining = anyio.Event()
+        self.draining = DrainingSignal()
         self.is_ready = anyio.Event()
 
     def ready(self) -> None:

@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from airy.actors.runtime.progress import ProgressMark
 from airy.clock import Clock, Ids, RandomIds
+from airy.lifecycle import DrainingSignal
 
 
 def _do_nothing() -> None:
@@ -42,7 +43,7 @@ class Context:
         clock: Clock,
         random: Random,
         log: FilteringBoundLogger | None = None,
-        draining: anyio.Event | None = None,
+        draining: DrainingSignal | None = None,
         progress_mark: ProgressMark | None = None,
         on_ready: Callable[[], None] = _do_nothing,
         cleanup_ends_at: Callable[[], float] | None = None,
@@ -52,7 +53,7 @@ class Context:
         self.random = random
         self.ids: Ids = RandomIds(random)
         self.log: FilteringBoundLogger = log or structlog.get_logger().bind(path=path)
-        self.draining = draining or anyio.Event()
+        self.draining = draining or DrainingSignal()
         self._progress_mark = progress_mark or ProgressMark()
         self._on_ready = on_ready
         self._cleanup_ends_at = cleanup_ends_at or (lambda: anyio.current_time() + 5.0)

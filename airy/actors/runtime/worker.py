@@ -17,6 +17,7 @@ from airy.actors.runtime.progress import ProgressMark, current_mark
 from airy.actors.runtime.snapshot import Snapshot
 from airy.actors.runtime.spec import Child
 from airy.actors.runtime.tree_state import TreeState
+from airy.lifecycle import DrainingSignal
 
 BLOCKED_S = 1.0  # a limit handled this late was not missed by the actor: the event loop was blocked
 STUCK_S = 5.0  # lateness in enforcing a limit from which the runtime itself counts as stuck
@@ -32,7 +33,7 @@ class Worker(Node):
         self._limit_error: Exception | None = None
         self._messages_seen = 0
         self._active_at = -inf  # progress other than a mark: an expected wait, or messages taken
-        self._draining = anyio.Event()
+        self._draining = DrainingSignal()
         self._open_mailbox()
 
     def start(self) -> None:
@@ -41,7 +42,7 @@ class Worker(Node):
         self._started_at = self._progress_mark.marked_at
         self._cancelled_at = None
         self._limit_error = None
-        self._draining = anyio.Event()
+        self._draining = DrainingSignal()
         self._open_mailbox()
 
     def stop(self, *, immediate: bool = False) -> None:

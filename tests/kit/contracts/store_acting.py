@@ -372,9 +372,7 @@ class ActingContract(StoreBasics):
 
 async def all_work(store: Store) -> dict[WorkKey, list[Work]]:
     keys = [WorkKey("send", "facebook"), WorkKey("profile", "facebook")]
-    return {
-        key: await store.work(*key, partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=1000) for key in keys
-    }
+    return {key: await store.work(*key, partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=1000) for key in keys}
 
 
 def to_send(reference: ReferenceFold, until_ms: int) -> set[str]:
