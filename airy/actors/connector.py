@@ -9,7 +9,7 @@ touched it, when something of it becomes due, or when partitions change hands. E
 while it runs.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from math import inf
 
@@ -34,7 +34,8 @@ from airy.store.api import Store, Work, WorkKey
 
 WORK_MAX = 2_000  # rows read from the work table at once
 CHANNEL_WORK_FACTOR = 4  # rows read per channel, as a multiple of its parallel sends: no channel hides the others
-REVOKE_S = 20.0
+REVOKE_S = 20.0  # work in flight is awaited this long when draining, and when partitions are revoked
+POLL_S = 0.2  # between two rounds over the groups of several sources
 LOOK_S = 1.0  # partitions that are not ready are checked again after this
 WAIT_S_MAX = 30.0  # timers are checked at least this often, because clocks may jump
 FAR_MS = 1 << 62  # all work is read, with the time at which it becomes due
@@ -83,10 +84,9 @@ class _MembershipListener:
         revoked = {tp.partition for tp in partitions}
         self._membership.readiness.revoked(partitions)
         self._membership.update_share()
-        in_flight = self._membership.in_flight
-        await self._connector.wait_until_released(
-            self._membership, [name for name, partition in in_flight.items() if partition in revoked]
-        )
+        going = [name for name, partition in self._membership.in_flight.items() if partition in revoked]
+        until = self._connector.revocation_ends_at()
+        await self._connector.wait_until_released(self._membership, going, until=until)
 
 
 class Connector:
@@ -116,6 +116,7 @@ class Connector:
         self._by_kind = {name: each for each in self._memberships for name in each.kinds}
         self._known_keys = {key for each in self._memberships for key in each.work_keys}
         self._due: dict[WorkKey, float] = {}  # part of the work → when the store is asked for it
+        self._revocation_ends_at = -inf
         self._wake = anyio.Event()
         self._released = anyio.Event()  # set when a conversation is no longer in flight
         self.sender: MessageSender
@@ -137,12 +138,12 @@ class Connector:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.enter_context(self._progress.watching_work(self.schedule))
             self.schedule(self._known_keys)
-            for subscription in subscriptions:
-                tasks.start_soon(_keep_membership, subscription)
+            tasks.start_soon(_keep_memberships, subscriptions)
             ctx.ready()
             await self._dispatch_until_drained(ctx, tasks)
+            until = anyio.current_time() + REVOKE_S
             for each in self._memberships:
-                await self.wait_until_released(each, each.in_flight)
+                await self.wait_until_released(each, each.in_flight, until=until)
             tasks.cancel_scope.cancel()
 
     def schedule(self, keys: Collection[WorkKey], *, in_s: float = 0.0) -> None:
@@ -154,10 +155,19 @@ class Connector:
         if not in_s:
             self._wake.set()
 
-    async def wait_until_released(self, membership: SourceMembership, conversations: Iterable[str]) -> None:
-        """Wait until none of these is in flight, at most `REVOKE_S`; a longer call continues and is recorded."""
+    def revocation_ends_at(self) -> float:
+        """`REVOKE_S` after the first of several groups that lose partitions one after the other."""
+        now = anyio.current_time()
+        if now > self._revocation_ends_at + REVOKE_S:
+            self._revocation_ends_at = now + REVOKE_S
+        return self._revocation_ends_at
+
+    async def wait_until_released(
+        self, membership: SourceMembership, conversations: Iterable[str], *, until: float
+    ) -> None:
+        """Wait until none of these is in flight; a call that takes longer continues and is recorded."""
         waiting = set(conversations)
-        with anyio.move_on_after(REVOKE_S):
+        with anyio.CancelScope(deadline=until):
             while waiting & membership.in_flight.keys():
                 await self._released.wait()
 
@@ -251,6 +261,11 @@ class Connector:
             self.schedule(membership.work_keys)  # other work of the conversation, or of the crowd, may have waited
 
 
-async def _keep_membership(subscription: Subscription) -> None:
+async def _keep_memberships(subscriptions: Sequence[Subscription]) -> None:
+    """All groups in one task; alone, a group needs no polling."""
+    wait_s = LOOK_S if len(subscriptions) == 1 else 0.0
     while True:
-        await subscription.fetch(records_max=0, wait_s=LOOK_S)
+        for subscription in subscriptions:
+            await subscription.fetch(records_max=0, wait_s=wait_s)
+        if not wait_s:
+            await anyio.sleep(POLL_S)

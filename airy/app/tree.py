@@ -21,7 +21,7 @@ from airy.actors.parked_replayer import ParkedReplayer
 from airy.actors.process_registry import ProcessRegistry
 from airy.actors.publisher import Publisher
 from airy.actors.router import Router
-from airy.actors.runtime import Actor, Child, Context, Supervision
+from airy.actors.runtime import Actor, Child, Combined, Context, Supervision
 from airy.app.services import Services
 from airy.app.tree_status import REGISTRY_COMPONENT
 from airy.sources.api import Source
@@ -58,11 +58,11 @@ def build_tree(
         Child(name="fold-barrier", start=lambda: _FoldBarrier(services, on_folded), ready_s=math.inf, drain_s=0.0),
         Child(name="change-pruner", start=lambda: _change_pruner(services, running)),
         Child(name="lag-monitor", start=lambda: LagMonitorActor(services.lag_monitor, groups), drain_s=1.0),
-        *(_source(services, services.sources[name]) for name in services.sources if f"sources-{name}" in running),
     ]
-    outbound = [services.sources[name] for name in services.sources if f"sources-{name}" in running]
-    if outbound:
-        children.append(_outbound(services, outbound))
+    sources = [services.sources[name] for name in services.sources if f"sources-{name}" in running]
+    if sources:
+        intakes = [_source(services, source) for source in sources]
+        children.append(Supervision(name="sources", children=(*intakes, _connector(services, sources))))
     webhooks = _webhooks(services, running)
     if webhooks:
         children.append(Supervision(name="webhooks", children=tuple(webhooks)))
@@ -142,30 +142,27 @@ def _change_pruner(services: Services, running: Collection[str]) -> ChangePruner
     )
 
 
-def _source(services: Services, source: Source) -> Supervision:
+def _source(services: Services, source: Source) -> Child:
     ports, counts = services.ports, services.counters.provider_webhooks
-    name, directory = source.spec.name, services.channel_directory
+    directory = services.channel_directory
 
     def replayer() -> ParkedReplayer:
         return ParkedReplayer(ports.bus, source, ports.store, services.projector.wait_for_position, counts=counts)
 
-    return Supervision(
-        name=f"sources-{name}",
-        children=(
-            Child(name="router", start=lambda: Router(ports.bus, source, directory, counts=counts)),
-            Child(name="parked-replayer", start=replayer),
-        ),
-    )
+    def intake() -> Combined:
+        return Combined(Router(ports.bus, source, directory, counts=counts), replayer())
+
+    return Child(name=f"sources-{source.spec.name}", start=intake)
 
 
-def _outbound(services: Services, sources: Sequence[Source]) -> Supervision:
-    """One connector for all sources that run here, below its own supervisor: a crash in it restarts nothing else."""
+def _connector(services: Services, sources: Sequence[Source]) -> Child:
+    """One for all sources that run here."""
     ports, credentials = services.ports, services.channel_secrets.unseal_all
 
     def connector() -> Connector:
         return Connector(ports.bus, ports.store, services.projector, sources, ports.provider_http, credentials)
 
-    return Supervision(name="outbound", children=(Child(name="connector", start=connector, drain_s=20.0),))
+    return Child(name="connector", start=connector, drain_s=20.0)
 
 
 def _webhooks(services: Services, running: Collection[str]) -> list[Child | Supervision]:

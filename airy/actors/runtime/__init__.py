@@ -3,6 +3,7 @@
 from airy.actors.runtime.actor import Actor
 from airy.actors.runtime.address import Address
 from airy.actors.runtime.backoff import Backoff
+from airy.actors.runtime.combined import Combined
 from airy.actors.runtime.context import Context
 from airy.actors.runtime.failure import Crashed, TimedOut, TreeFailed
 from airy.actors.runtime.mailbox import Mailbox
@@ -17,6 +18,7 @@ __all__ = [
     "Address",
     "Backoff",
     "Child",
+    "Combined",
     "Context",
     "Crashed",
     "Mailbox",

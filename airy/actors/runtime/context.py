@@ -71,6 +71,37 @@ class Context:
         """Suspends the stall limit: an idle source, back-pressure. Mailbox operations do this themselves."""
         return self._progress_mark
 
+    def split(self, parts: int) -> list["Context"]:
+        """Contexts for as many loops of this actor, which is then ready when all are and stalled when one is."""
+        pending = set(range(parts))
+
+        def ready(part: int) -> Callable[[], None]:
+            def on_ready() -> None:
+                pending.discard(part)
+                if not pending:
+                    self.ready()
+
+            return on_ready
+
+        marks = self._progress_mark.parts = [ProgressMark() for _ in range(parts)]
+        return [
+            Context(
+                self.path,
+                clock=self.clock,
+                random=self.random,
+                log=self.log,
+                draining=self.draining,
+                progress_mark=mark,
+                on_ready=ready(part),
+                cleanup_ends_at=self._cleanup_ends_at,
+            )
+            for part, mark in enumerate(marks)
+        ]
+
+    @property
+    def progress_mark(self) -> ProgressMark:
+        return self._progress_mark
+
     def cleanup(self) -> AbstractContextManager[anyio.CancelScope]:
         """For `finally` blocks that must await: shielded from the cancellation, cut off `cleanup_s` after it."""
         return anyio.CancelScope(deadline=self._cleanup_ends_at(), shield=True)

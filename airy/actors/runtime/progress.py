@@ -15,11 +15,18 @@ import anyio
 class ProgressMark:
     """Also the context manager of `waiting()`: it nests and allocates nothing."""
 
-    __slots__ = ("marked_at", "waits")
+    __slots__ = ("marked_at", "parts", "waits")
 
     def __init__(self) -> None:
         self.marked_at = anyio.current_time()
         self.waits = 0
+        self.parts: list[ProgressMark] = []  # of an actor that consists of several loops
+
+    def progress_at(self, now: float) -> float:
+        """When it last made progress: now, in an expected wait; of several loops, the one that is furthest behind."""
+        if self.parts:
+            return min(part.progress_at(now) for part in self.parts)
+        return now if self.waits else self.marked_at
 
     def mark(self) -> None:
         self.marked_at = anyio.current_time()

@@ -32,7 +32,7 @@ class Worker(Node):
         self._cancelled_at: float | None = None
         self._limit_error: Exception | None = None
         self._messages_seen = 0
-        self._active_at = -inf  # progress other than a mark: an expected wait, or messages taken
+        self._active_at = -inf  # progress other than a mark: messages taken, a blocked event loop
         self._draining = DrainingSignal()
         self._open_mailbox()
 
@@ -143,11 +143,11 @@ class Worker(Node):
 
     def _progress_at(self) -> float:
         """When it last made progress: now, if it is in an expected wait or took messages since the last call."""
-        taken = self._spec.mailbox.taken if self._spec.mailbox else 0
-        if self._progress_mark.waits or taken != self._messages_seen:
+        now, taken = anyio.current_time(), self._spec.mailbox.taken if self._spec.mailbox else 0
+        if taken != self._messages_seen:
             self._messages_seen = taken
-            self._active_at = anyio.current_time()
-        return max(self._progress_mark.marked_at, self._active_at)
+            self._active_at = now
+        return max(self._progress_mark.progress_at(now), self._active_at)
 
     def _open_mailbox(self) -> None:
         """Open before the first start too: messages sent before the actor runs are queued."""
