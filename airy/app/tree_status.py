@@ -17,6 +17,7 @@ COMPONENT_OF = {  # child of the tree: the component it belongs to
     "dispatcher": "webhook-consumer",
     "http": "http",
 }
+ALL_SOURCES = "sources"  # the supervisor of all sources, and what its children belong to unless to one of them
 REGISTRY_COMPONENT = "api-admin"  # its processes run the process registry
 HEALTHY_PHASES = frozenset({"ready", "draining", "stopped"})
 FOLD_AGE_MAX_S = 30.0  # a store that lags by more serves reads that are too old
@@ -94,6 +95,8 @@ class TreeStatus:
 
     def _healthy(self) -> dict[str, bool]:
         failing = {_component(path) for path in self.waiting_for() if path.count("/") >= 1}
+        if ALL_SOURCES in failing:
+            failing |= {name for name in self._running if name.startswith(f"{ALL_SOURCES}-")}
         return {name: name not in failing and SHARED not in failing for name in self._running}
 
     # --- metrics
@@ -143,9 +146,10 @@ class TreeStatus:
 
 
 def _component(path: str) -> str:
-    """The component a leaf of the tree belongs to, or `SHARED`."""
+    """The component a leaf of the tree belongs to, `ALL_SOURCES` for what sources share, or `SHARED`."""
     parts = path.split("/")
-    return next((part for part in parts if part in components.BY_NAME), COMPONENT_OF.get(parts[-1], SHARED))
+    shared = ALL_SOURCES if ALL_SOURCES in parts else SHARED
+    return next((part for part in parts if part in components.BY_NAME), COMPONENT_OF.get(parts[-1], shared))
 
 
 def leaves(node: Snapshot) -> Iterator[Snapshot]:

@@ -3,6 +3,7 @@
 from random import Random
 
 import anyio
+import pytest
 import structlog
 
 from airy import components, topics
@@ -82,12 +83,13 @@ async def test_a_healthy_tree_waits_for_nothing_and_its_services_are_healthy() -
     assert services["webhook-consumer"]["enabled"] is False
 
 
-async def test_an_unavailable_dependency_makes_only_its_component_unhealthy() -> None:
+@pytest.mark.parametrize("name", ["sources-facebook", "connector"])
+async def test_an_unavailable_dependency_makes_only_its_component_unhealthy(name: str) -> None:
     services = await services_over_fakes()
     status = TreeStatus(services, RUNNING, {})
     whole = build_tree(services, RUNNING)
-    sick = Supervision(name="sources-facebook", children=(Child(name="router", start=Sick),))
-    children = tuple(sick if child.name == "sources-facebook" else child for child in whole.children)
+    sick = Supervision(name="sources", children=(Child(name=name, start=Sick),))
+    children = tuple(sick if child.name == "sources" else child for child in whole.children)
     guarded = tuple(child for child in children if child.name != "webhooks")
     await run_for(Supervision(name="airy", strategy="one_for_one", children=guarded), status, 5.0)
     waiting, services, _ = status.seen  # type: ignore[attr-defined]
