@@ -12,14 +12,14 @@ from airy.actors.change_sink import AssignedPartition, ChangeBatch, ChangeId, Co
 from airy.actors.fold_progress import FoldProgress
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
-from airy.bus.record import ProducerRecord, TopicPartition
+from airy.bus.dead_letter import TOPIC_PREFIX, make_dead_letter
+from airy.bus.record import ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.change_readers import ReaderSpec
 from airy.errors import Refused, Unavailable
 from airy.store.api import ChangeReader, StoredChange
 
 ATTEMPTS_MAX = 3  # of a change whose effect raises neither `Unavailable` nor `Refused`
-REASON_BYTES_MAX = 1_024
 
 Effect = Callable[[StoredChange], Awaitable[None]]
 
@@ -100,16 +100,22 @@ class EffectSink:
 
 
 def dead_letter(topic: Topic[bytes], stored: StoredChange, reason: str) -> ProducerRecord:
-    """The body of a refused change; headers hold its id, kind and position, and the reason."""
+    """A refused change in the format of all dead letters: as a record of the reader, not of the topic whose record
+    caused the change, because a replay must not append it there.
+    """
     change, position = stored.change, stored.position
-    headers = (
-        ("id", change.id.encode()),
-        ("kind", change.kind.value.encode()),
-        ("topic", position.topic.encode()),
-        ("partition", b"%d" % position.partition),
-        ("offset", b"%d" % position.offset),
-        ("nth", b"%d" % stored.nth),
-        ("reason", reason.encode("utf-8", "replace")[:REASON_BYTES_MAX]),
-        ("attempts", b"1"),
+    refused = Record(
+        topic=topic.name.removeprefix(TOPIC_PREFIX),
+        partition=position.partition,
+        offset=position.offset,
+        key=change.lane.encode(),
+        value=change.body,
+        headers=(
+            ("id", change.id.encode()),
+            ("kind", change.kind.value.encode()),
+            ("caused-by", position.topic.encode()),
+            ("nth", b"%d" % stored.nth),
+        ),
+        timestamp_ms=change.at_ms,
     )
-    return topic.record(change.lane, change.body, headers=headers)
+    return make_dead_letter(topic, refused, reason, attempts=1)

@@ -136,17 +136,17 @@ async def test_an_upgraded_process_continues_at_the_held_record_with_the_same_nu
 async def test_group_members_do_not_act_on_a_held_partition() -> None:
     harness, (one, two) = Harness(), two_chats()
     async with harness.open():
-        readiness = PartitionReadiness(harness.bus, harness.projector, topics.EVENTS)
+        readiness = PartitionReadiness(harness.bus, harness.projector, [topics.EVENTS])
         readiness.assigned([partition_of(one), partition_of(two)])
         await harness.append(one.received("a"), two.received("a"))
-        both = sorted([partition_of(one).partition, partition_of(two).partition])
+        both = sorted([partition_of(one), partition_of(two)])
         await anyio.sleep(6)
         assert await readiness.ready() == both
 
         await published(harness, newer(written(one.received("b"))))
         await until_held(harness, partition_of(one))
 
-        assert await readiness.ready() == [partition_of(two).partition]
+        assert await readiness.ready() == [partition_of(two)]
 
 
 async def test_waiting_for_the_end_of_a_held_topic_ends_at_once() -> None:

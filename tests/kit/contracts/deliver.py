@@ -19,7 +19,8 @@ from airy import topics
 from airy.actors.change_sink import ReaderLimits
 from airy.actors.runtime import Backoff
 from airy.bus.api import Bus
-from airy.bus.record import TopicPartition
+from airy.bus.dead_letter import StoredDeadLetter, decode
+from airy.bus.record import Position, TopicPartition
 from airy.bus.topic import Topic
 from airy.change_readers import ReaderSpec
 from airy.clock import LoopClock
@@ -266,7 +267,13 @@ class DeliverContract(ABC):
             async with outbox.bus.tail(await outbox.bus.beginning_offsets([DEAD_LETTERS])) as tail:
                 (record,) = await tail.fetch(records_max=10, wait_s=self.within_s)
             assert (record.key, record.value) == (b"x", outbox.changed[tp_of("x")][0].change.body)
-            assert (record.header("id"), record.header("reason"), record.header("offset")) == (refused, "too long", "0")
+            letter = decode(record)
+            assert isinstance(letter, StoredDeadLetter)
+            assert (letter.position, letter.reason) == (
+                Position("changes.recorder", tp_of("x").partition, 0),
+                "too long",
+            )
+            assert dict(letter.headers)["id"] == refused.encode()
 
     async def test_an_unexpected_error_crashes_the_reader_after_some_attempts_and_is_never_skipped(self) -> None:
         async with self.opened() as (outbox, recording):
