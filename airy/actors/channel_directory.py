@@ -9,6 +9,7 @@ from airy.bus.api import Bus
 from airy.errors import Unavailable
 from airy.sources.accounts import ConnectedChannels, Unseal, no_secrets
 from airy.store.api import EntityReader
+from airy.store.holds import check_not_held
 
 CURRENT_S = 25.0
 
@@ -23,7 +24,10 @@ class ChannelDirectory:
         self.channels = ConnectedChannels(unseal=unseal)
 
     async def refresh(self) -> ConnectedChannels:
-        """The channels as of what the store has folded by now."""
+        """The channels as of what the store has folded by now. Raises `PartitionHeld` while some cannot be read: a missing
+        or outdated channel would park, reject or misroute its webhooks.
+        """
+        check_not_held(self._progress.held, topics.CHANNELS)
         positions = self._progress.positions()
         folded = tuple(positions.get(tp, 0) for tp in topics.CHANNELS.topic_partitions)
         if folded != self._folded:
@@ -38,5 +42,6 @@ class ChannelDirectory:
         Raises `Unavailable` if the store does not fold that within `CURRENT_S`.
         """
         if not await wait_until_current(self._bus, self._progress, [topics.CHANNELS], CURRENT_S):
+            check_not_held(self._progress.held, topics.CHANNELS)
             raise Unavailable(f"the store did not fold the channels within {CURRENT_S:g} s")
         return await self.refresh()

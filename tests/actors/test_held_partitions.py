@@ -14,9 +14,10 @@ from airy.actors.projector import Projector
 from airy.actors.router import Router
 from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers
-from airy.bus.record import Position, ProducerRecord, TopicPartition
+from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.record_schema import PartitionHeld
 from airy.model.fact import Fact
+from airy.store.api import Applied
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat, webhook
 from tests.kit.harness import Harness
@@ -69,6 +70,24 @@ async def test_a_newer_record_holds_its_partition_and_the_others_go_on() -> None
                 await harness.projector.wait_for_position(position, 60.0)
         assert anyio.current_time() == began
         assert harness.projector.unprocessable == 0
+
+
+async def test_a_held_partition_is_not_read_any_further() -> None:
+    harness, chat = Harness(), Chat()
+    applied: list[Position] = []
+    async with harness.open():
+        (held,) = await published(harness, newer(written(chat.received("a"))))
+        await until_held(harness, held.topic_partition)
+        apply = harness.store.apply
+
+        async def recorded(records: Sequence[Record]) -> Applied:
+            applied.extend(record.position for record in records)
+            return await apply(records)
+
+        harness.store.apply = recorded  # type: ignore[method-assign]
+        await published(harness, *(written(chat.received(name)) for name in range(50)))
+        await anyio.sleep(60)
+    assert applied == []
 
 
 async def test_a_wait_that_is_under_way_fails_when_the_partition_is_held() -> None:
@@ -182,7 +201,7 @@ async def test_the_router_stops_while_a_channel_is_not_readable() -> None:
     """With an old table it would park the events of a channel that exists, or route those of one that does not."""
     harness = Harness()
     raw = topics.source_events("facebook")
-    async with harness.open(router=lambda: Router(harness.bus, harness.source)):
+    async with harness.open(router=lambda: Router(harness.bus, harness.source, harness.directory)):
         await published(harness, newer(topics.CHANNELS.record(harness.channel.id, harness.channel), "channel", 2))
         await anyio.sleep(5)
         await published(harness, raw.record("account", b'{"object":"page","entry":[]}'))

@@ -5,6 +5,7 @@ from random import Random
 import anyio
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from airy import components, topics
 from airy.actors.lag_monitor import REFRESH_S
@@ -22,6 +23,7 @@ from airy.queue.api import QueueStats
 from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.store.sqlite import SqliteStore
+from tests.kit.builders import Chat
 from tests.sim.endpoint import SimulatedEndpoint
 
 RUNNING = frozenset({"http", "api-communication", "api-admin", "sources-facebook", "webhook-publisher"})
@@ -212,6 +214,23 @@ def _no_parts() -> Services:
             webhook_http=fetch,
         ),
     )
+
+
+async def test_a_held_partition_makes_the_process_unready_and_is_counted() -> None:
+    services = await services_over_fakes()
+    status = TreeStatus(services, RUNNING, {})
+    chat = Chat()
+    record = topics.EVENTS.record(chat.conversation_id, chat.received("a"))
+    await services.ports.bus.publish([replace(record, headers=(("kind", b"message.pinned"), ("v", b"2")))])
+    await run_for(build_tree(services, RUNNING), status, 30.0)
+
+    waiting, _, alive = status.seen  # type: ignore[attr-defined]
+    assert alive
+    assert waiting.keys() == {"store"}
+    assert waiting["store"].endswith('record kind "message.pinned" version 2 is newer than this process; upgrade it')
+    held = (await MetricsSource(services).read())["partitions_held"]
+    assert isinstance(held, LabelledValues)
+    assert {topic: count for (topic,), count in held.values.items() if count} == {topics.EVENTS.name: 1}
 
 
 class Away(SqliteQueue):

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.bus.record import ProducerRecord
+from airy.bus.record_schema import PartitionHeld
 from tests.kit.api import ApiHarness, api_harness
 from tests.kit.builders import Chat, channel, tag
 
@@ -66,3 +67,15 @@ async def test_entities_of_a_held_partition_are_503(path: str, body: object) -> 
         await hold(api, topics.TAGS.record(tag().id, tag()))
 
         await refused(api, path, body)
+
+
+async def test_a_writer_refuses_a_held_partition_before_it_publishes() -> None:
+    held, other = two_chats()
+    async with api_harness() as api:
+        await hold(api, topics.EVENTS.record(held.conversation_id, held.received("a")))
+        before = await api.bus.end_offsets([topics.EVENTS])
+
+        with pytest.raises(PartitionHeld):
+            await api.append(other.received("a"), held.received("b"))
+
+        assert await api.bus.end_offsets([topics.EVENTS]) == before
