@@ -24,8 +24,8 @@ class ChannelDirectory:
         self.channels = ConnectedChannels(unseal=unseal)
 
     async def refresh(self) -> ConnectedChannels:
-        """The channels as of what the store has folded by now. Raises `PartitionHeld` while some cannot be read: a missing
-        or outdated channel would park, reject or misroute its webhooks.
+        """The channels as of what the store has folded by now. Raises `PartitionHeld` while some cannot be read: a
+        missing or outdated channel would park, reject or misroute its webhooks.
         """
         check_not_held(self._progress.held, topics.CHANNELS)
         positions = self._progress.positions()

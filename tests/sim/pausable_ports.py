@@ -79,14 +79,15 @@ class FaultSwitch:
 
 
 class PausablePort:
-    """A port with asynchronous methods that wait while the process is paused."""
+    """A port whose asynchronous methods wait while the process is paused; its other attributes are passed through."""
 
     def __init__(self, port: Any, switch: FaultSwitch) -> None:
         self._port = port
         self._switch = switch
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        return pausable(getattr(self._port, name), self._switch)
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._port, name)
+        return pausable(value, self._switch) if callable(value) else value
 
 
 def pausable(function: Callable[..., Awaitable[Any]], switch: FaultSwitch) -> Callable[..., Awaitable[Any]]:
