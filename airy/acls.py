@@ -10,35 +10,15 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from airy import change_readers, topics
+from airy import components, topics
 from airy.bus.topic import Topic
 
 COMMON_ACTORS = ("store", "heartbeat")
 """Actors of every process, whatever its components."""
 
-ACTORS: dict[str, tuple[str, ...]] = {  # component: its actors that use the log
-    "http": (),
-    "api-communication": ("commands",),
-    "api-admin": ("commands", "process-registry", "dead-letters"),
-    **{
-        f"sources-{source}": ("ingress", "router", "parked-replayer", "connector", "commands")
-        for source in topics.SOURCES
-    },
-    "webhook-publisher": ("publisher",),
-    "webhook-consumer": ("dispatcher",),
-}
-SOURCE_GROUPS = {
-    "router": "router",
-    "parked-replayer": "unpark",
-    "connector": "connector",
-}  # actor: suffix of its group
+ACTORS = {component.id: component.actors for component in components.ALL}
 GROUPS = {  # component/actor: the consumer group it joins
-    **{
-        f"sources-{source}/{actor}": f"sources.{source}.{suffix}"
-        for source in topics.SOURCES
-        for actor, suffix in SOURCE_GROUPS.items()
-    },
-    **{f"{reader.component}/{reader.actor}": reader.group for reader in change_readers.ALL},
+    f"{component.id}/{group.actor}": group.name for component in components.ALL for group in component.groups
 }
 PRINCIPAL = "User:airy-"
 
@@ -71,21 +51,21 @@ def groups(component: str) -> tuple[str, ...]:
     return tuple(GROUPS[name] for name in names if name in GROUPS)
 
 
-def committing_groups(components: Collection[str]) -> Mapping[str, Sequence[Topic[Any]]]:
+def committing_groups(running: Collection[str]) -> Mapping[str, Sequence[Topic[Any]]]:
     """Consumer groups of these components that commit offsets, with their topics; a connector's group commits none."""
-    found: dict[str, Sequence[Topic[Any]]] = {}
-    for source in topics.SOURCES:
-        component = f"sources-{source}"
-        if component in components:
-            found[GROUPS[f"{component}/router"]] = (topics.source_events(source),)
-            found[GROUPS[f"{component}/parked-replayer"]] = (topics.CHANNELS,)
-    return found | {reader.group: reader.topics for reader in change_readers.of_components(components)}
+    return {
+        group.name: group.commits
+        for component in components.ALL
+        if component.id in running
+        for group in component.groups
+        if group.commits
+    }
 
 
-def used(components: Iterable[str]) -> tuple[Topic[Any], ...]:
+def used(running: Iterable[str]) -> tuple[Topic[Any], ...]:
     """The topics a process with these components reads or writes, and therefore verifies at its start."""
-    running = list(components)
-    return tuple(topic for topic in topics.ALL if any(reads(name, topic) or writes(name, topic) for name in running))
+    names = list(running)
+    return tuple(topic for topic in topics.ALL if any(reads(name, topic) or writes(name, topic) for name in names))
 
 
 def required_acls(component: str, *, wire_name: Callable[[str], str], principal: str) -> list[Acl]:

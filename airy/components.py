@@ -1,61 +1,163 @@
 """The table of components: the units that are configured, enabled, run and reported.
 
-A component is an argument of `airy run` and runs in its own pod. `client.config` may report it under another name:
-`webhook-publisher` and `webhook-consumer` are services of `integration-webhook` there. An app is a named set of
-components. `airy.app.tree` builds their actors.
+A component is an argument of `airy run` and runs in its own pod; its id is `<type>-<name>`, its configuration
+`components.<type>.<name>`. `client.config` may report it under another name: `webhook-publisher` and `webhook-consumer`
+are services of `integration-webhook` there. An app is a named set of components.
+
+Access lists, consumer groups, the schema of the configuration, health and the supervision tree are derived from this
+table; the sources in it are derived from `airy.sources.catalogue`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec.inspect as shapes
-from msgspec import Struct, structs
+from msgspec import Meta, Struct
 
-from airy import config_reader
-from airy.config import Components, Config
+from airy import change_readers, config_reader, topics
+from airy.bus.topic import Topic
 from airy.errors import Refused
+from airy.sources.catalogue import SOURCES
+from airy.sources.spec import SourceSpec
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(ge=0.001, le=604_800)]
+
+
+SectionType = type[Struct]
+
+
+class Section(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The base of configuration sections. A component whose section has `enabled` can be disabled."""
+
+
+class ConsumerGroup(Struct, frozen=True, kw_only=True):
+    """A consumer group, the actor that joins it, and the topics whose offsets it commits (none: it only assigns)."""
+
+    actor: str
+    name: str
+    commits: tuple[Topic[Any], ...] = ()
 
 
 class Component(Struct, frozen=True, kw_only=True):
+    """`children` and `early_children` are `module:function`, called once with the services of the process and the
+    running components that name it; they return a supervisor for the tree. Early ones start before the store has
+    folded the log.
+    """
+
+    type: str
     name: str
     summary: str
     apps: tuple[str, ...]
+    section: SectionType | None = None
     mandatory: bool = False  # cannot be disabled
+    actors: tuple[str, ...] = ()  # those that use the log, as `airy.topics` names them
+    groups: tuple[ConsumerGroup, ...] = ()
+    routes: tuple[
+        str, ...
+    ] = ()  # HTTP paths, prefixes ending in a dot or slash, or templates: `/telegram/{channel_id}`
     services: tuple[str, ...] = ()  # their names in `client.config`, as in the original
-    reported_as: str = ""  # the component of these services in `client.config`, if not `name`
-    routes: tuple[str, ...] = ()  # HTTP paths, or prefixes if they end in a dot or slash
-    actors: tuple[str, ...] = ()  # children of the supervision tree
+    reported_as: str = ""  # the component of these services in `client.config`, if not this one
+    children: str = ""
+    early_children: str = ""
 
     @property
-    def section(self) -> str:
-        """The attribute of `Config.components` with its keys, which may not exist."""
-        return self.name.replace("-", "_")
+    def id(self) -> str:
+        """`sources-facebook`; the name of its ConfigMap in a cluster."""
+        return f"{self.type}-{self.name}" if self.type else self.name
+
+    @property
+    def path(self) -> str:
+        """The path of its configuration section."""
+        return f"components.{self.type}.{self.name}"
 
 
-ALL = (
+# --- sections
+
+
+class CommunicationSection(Section, frozen=True):
+    message_ttl_s: Annotated[
+        Seconds, Meta(description="s; a message not sent for so long fails instead of arriving out of context")
+    ] = 86_400.0
+
+
+class PublisherSection(Section, frozen=True):
+    enabled: bool = True
+
+
+class ConsumerSection(Section, frozen=True):
+    enabled: bool = True
+    in_flight_max: Annotated[Count, Meta(description="deliveries in flight")] = 200
+    per_webhook_max: Annotated[Count, Meta(description="of these, to one webhook")] = 20
+    timeout_s: Annotated[Seconds, Meta(description="s, for one attempt")] = 15.0
+
+
+# --- the table
+
+
+def reader_groups(component_id: str) -> tuple[ConsumerGroup, ...]:
+    """The groups of the readers of changes a component has."""
+    return tuple(
+        ConsumerGroup(actor=reader.actor, name=reader.group, commits=reader.topics)
+        for reader in change_readers.of_components([component_id])
+    )
+
+
+def source_component(spec: SourceSpec) -> Component:
+    """The component of a source, derived from its specification."""
+    return Component(
+        type="sources",
+        name=spec.name,
+        summary=f"{spec.title}: webhooks, routing and sends",
+        apps=("sources",),
+        section=spec.section,
+        actors=("ingress", "router", "parked-replayer", "connector", "commands"),
+        groups=(
+            ConsumerGroup(
+                actor="router",
+                name=topics.source_group(spec.name, "router"),
+                commits=(topics.source_events(spec.name),),
+            ),
+            ConsumerGroup(
+                actor="parked-replayer",
+                name=topics.source_group(spec.name, "parked-replayer"),
+                commits=(topics.CHANNELS,),
+            ),
+            ConsumerGroup(actor="connector", name=topics.source_group(spec.name, "connector")),
+        ),
+        routes=(*spec.webhooks, *(f"/channels.{kind.name}." for kind in spec.kinds)),
+        services=spec.services,
+        children="airy.app.children:sources",
+    )
+
+
+ALL: tuple[Component, ...] = (
     Component(
+        type="",
         name="http",
         summary="the HTTP server: all routes, health, metrics and the OpenAPI document",
         apps=("core",),
         mandatory=True,
         routes=("/actuator/", "/health", "/metrics", "/schema/openapi.json"),
-        actors=("http",),
     ),
     Component(
-        name="api-communication",
+        type="api",
+        name="communication",
         summary="conversations and messages: list, send, read, tag",
         apps=("core",),
+        section=CommunicationSection,
         mandatory=True,
-        services=("api-communication",),
+        actors=("commands",),
         routes=("/conversations.", "/messages.", "/metadata."),
-        actors=("store",),
+        services=("api-communication",),
     ),
     Component(
-        name="api-admin",
+        type="api",
+        name="admin",
         summary="channels, tags, templates, users, webhooks and the configuration of clients",
         apps=("core",),
         mandatory=True,
-        services=("api-admin",),
+        actors=("commands", "process-registry", "dead-letters"),
         routes=(
             "/channels.",
             "/tags.",
@@ -66,35 +168,36 @@ ALL = (
             "/processes.",
             "/dead-letters.",
         ),
-        actors=("store",),
+        services=("api-admin",),
+        early_children="airy.app.children:process_registry",
     ),
+    *(source_component(spec) for spec in SOURCES),
     Component(
-        name="sources-facebook",
-        summary="Facebook Messenger: its webhook, its router and its sends",
-        apps=("messenger",),
-        services=("sources-facebook-connector", "sources-facebook-events-router"),
-        routes=("/facebook", "/channels.facebook."),
-        actors=("router", "parked-replayer", "connector"),
-    ),
-    Component(
-        name="webhook-publisher",
+        type="webhook",
+        name="publisher",
         summary="matches changes with subscriptions and queues the deliveries",
         apps=("webhooks",),
+        section=PublisherSection,
+        actors=("publisher",),
+        groups=reader_groups("webhook-publisher"),
         services=("webhook-publisher",),
         reported_as="integration-webhook",
-        actors=("publisher",),
+        children="airy.app.children:publisher",
     ),
     Component(
-        name="webhook-consumer",
+        type="webhook",
+        name="consumer",
         summary="delivers queued webhooks to their endpoints",
         apps=("webhooks",),
+        section=ConsumerSection,
+        actors=("dispatcher",),
         services=("webhook-consumer",),
         reported_as="integration-webhook",
-        actors=("dispatcher",),
+        children="airy.app.children:dispatcher",
     ),
 )
-BY_NAME = {component.name: component for component in ALL}
-APPS = {app: tuple(c.name for c in ALL if app in c.apps) for app in ("core", "messenger", "webhooks")}
+BY_ID = {component.id: component for component in ALL}
+APPS = {app: tuple(each.id for each in ALL if app in each.apps) for app in ("core", "sources", "webhooks")}
 
 
 class Service(TypedDict):
@@ -105,17 +208,8 @@ class Service(TypedDict):
     component: str
 
 
-def enabled(config: Config) -> frozenset[str]:
-    """The names of the components this configuration enables."""
-    return frozenset(
-        component.name
-        for component in ALL
-        if component.mandatory or getattr(getattr(config.components, component.section, None), "enabled", True)
-    )
-
-
 def resolve(names: Iterable[str]) -> frozenset[str]:
-    """Resolves names of components, apps, services or reported components. Raises `Refused`."""
+    """Component ids from names of components, apps, services or reported components. Raises `Refused`."""
     known = _names()
     found: set[str] = set()
     for name in names:
@@ -125,19 +219,22 @@ def resolve(names: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def required_keys(name: str) -> tuple[str, ...]:
+def required_keys(component_id: str) -> tuple[str, ...]:
     """The configuration keys an enabled component requires."""
-    section = _SECTIONS.get(name)
-    return tuple(field.encode_name for field in config_reader.required_fields(section)) if section else ()
+    component = BY_ID.get(component_id)
+    shape = shapes.type_info(component.section) if component and component.section else None
+    if not isinstance(shape, shapes.StructType):
+        return ()
+    return tuple(field.encode_name for field in config_reader.required_fields(shape))
 
 
 def client_config_services(running: Collection[str], healthy: Mapping[str, bool]) -> dict[str, Service]:
     """`services` of `client.config`, by service name. A component missing in `healthy` is not healthy."""
     return {
         service: Service(
-            enabled=component.name in running,
-            healthy=component.name in running and healthy.get(component.name, False),
-            component=component.reported_as or component.name,
+            enabled=component.id in running,
+            healthy=component.id in running and healthy.get(component.id, False),
+            component=component.reported_as or component.id,
         )
         for component in ALL
         for service in component.services
@@ -147,14 +244,7 @@ def client_config_services(running: Collection[str], healthy: Mapping[str, bool]
 def _names() -> dict[str, set[str]]:
     known: dict[str, set[str]] = {}
     for component in ALL:
-        for name in (*component.apps, *component.services, component.reported_as, component.name):
-            known.setdefault(name, set()).add(component.name)
+        for name in (*component.apps, *component.services, component.reported_as, component.id):
+            known.setdefault(name, set()).add(component.id)
     known.pop("", None)
     return known
-
-
-_SECTIONS = {
-    field.encode_name: shape
-    for field in structs.fields(Components)
-    if isinstance(shape := shapes.type_info(field.type), shapes.StructType)
-}

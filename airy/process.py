@@ -17,7 +17,8 @@ from anyio.from_thread import start_blocking_portal
 from msgspec.structs import replace
 
 from airy import log
-from airy.config import Config, data_directory, secret_values
+from airy.config import Config, data_directory
+from airy.config_secrets import secret_values
 from airy.errors import Refused, Unavailable
 from airy.file_lock import InUse
 from airy.shutdown import FAILED, INTERRUPTED, Shutdown, Stoppable

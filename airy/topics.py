@@ -16,6 +16,7 @@ from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fact import Fact
 from airy.model.process_status import ProcessStatus
+from airy.sources.catalogue import SOURCES
 
 DAY_MS = 86_400_000
 EVENT_PARTITIONS = 16
@@ -146,12 +147,12 @@ COMPONENTS: Topic[ProcessStatus] = Topic(
 SCHEMAS: dict[str, RecordSchema] = {topic.name: topic.schema for topic in FOLDED if topic.schema is not None}
 """Kinds and versions this process knows, by folded topic."""
 
-SOURCES = ("facebook",)
+SOURCE_NAMES = tuple(spec.name for spec in SOURCES)
 
 ALL: tuple[Topic[Any], ...] = (
     *FOLDED,
-    *(topic for source in SOURCES for topic in (source_events(source), parked_events(source))),
-    *(dead_letters(source_events(source).name, writers=(f"sources-{source}/router",)) for source in SOURCES),
+    *(topic for name in SOURCE_NAMES for topic in (source_events(name), parked_events(name))),
+    *(dead_letters(source_events(name).name, writers=(f"sources-{name}/router",)) for name in SOURCE_NAMES),
     dead_letters(EVENTS.name, writers=("store",)),
     ATTEMPTS,
     COMPONENTS,
@@ -166,6 +167,14 @@ def dead_letters_of(topic: str) -> Topic[bytes] | None:
     """Where records of a topic are dead-lettered; those of every folded topic share one. None: nowhere."""
     name = EVENTS.name if topic in _FOLDED_NAMES else topic
     return BY_NAME.get(f"{DEAD_LETTER_PREFIX}{name}")
+
+
+_SOURCE_GROUPS = {"router": "router", "parked-replayer": "unpark", "connector": "connector"}  # actor: suffix
+
+
+def source_group(source: str, actor: str) -> str:
+    """The consumer group an actor of a source joins. Committed offsets belong to it: never rename one."""
+    return f"sources.{source}.{_SOURCE_GROUPS[actor]}"
 
 
 def position_token(position: Position) -> str:

@@ -1,6 +1,7 @@
 """The command line: arguments, exit codes, and lazy imports."""
 
 import io
+import json
 import logging
 import os
 import subprocess
@@ -12,14 +13,19 @@ from typing import Any
 
 import pytest
 import structlog
+import yaml
 from msgspec import Struct
 
 import airy
 from airy import log, process
 from airy.cli import main
+from airy.cli.root import COMMANDS
+from airy.components import ConsumerSection
 from airy.config import Config
 from airy.errors import Refused, Unavailable
 from airy.file_lock import InUse
+from airy.secret import MASK
+from airy.sources.catalogue import SOURCES
 
 
 class Call(Struct):
@@ -211,11 +217,51 @@ def test_the_arguments_configure_the_simulated_messenger(app: App, monkeypatch: 
     assert default == messenger.SimOptions()
 
 
+def test_config_show_masks_secrets_and_shows_the_defaults(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("airy.yaml").write_text(
+        "security: {systemToken: canary-token-0123}\nqueue: {redis: {url: 'redis://:canary@h'}}\n"
+    )
+
+    assert main(["config", "show"]) == 0
+    shown = capsys.readouterr().out
+    assert "canary" not in shown
+    assert yaml.safe_load(shown)["security"]["systemToken"] == MASK
+    assert yaml.safe_load(shown)["components"]["webhook"]["consumer"]["inFlightMax"] == 200
+    assert main(["config", "show", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == yaml.safe_load(shown)
+
+
+def test_a_flat_component_key_prints_a_warning_and_starts(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("airy.yaml").write_text("components: {webhook-consumer: {timeoutS: 3}}\n")
+
+    assert main(["up", "--no-console"]) == 0
+    assert app.calls[0].config.section(ConsumerSection).timeout_s == 3.0
+    assert "airy.yaml:1: components.webhook-consumer is deprecated" in capsys.readouterr().err
+
+
+def test_sources_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sources", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [spec.name for spec in SOURCES]
+    for spec in SOURCES:
+        assert main(["sources", "info", spec.name]) == 0
+        assert all(path in capsys.readouterr().out for path in spec.webhooks[:1])
+    assert main(["sources", "info", "telegran"]) == 64
+    assert "did you mean telegram?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"airy {command}" in capsys.readouterr().out
+
+
 def test_help_imports_no_expensive_module() -> None:
-    """`airy --help` is fast because it loads only click and rich."""
+    """Help is fast, of all commands, because it loads only click and rich."""
     heavy = "airy.app aiohttp litestar structlog apsw uvicorn cryptography yaml msgspec anyio"
     program = (
-        "import sys; from airy.cli import main; main(['--help']);"
+        "import sys; from airy.cli import main; from airy.cli.root import COMMANDS;"
+        "[main([*command, '--help']) for command in ([], *([name] for name in COMMANDS))];"
         f"print([name for name in {heavy.split()} if name in sys.modules], file=sys.stderr)"
     )
 

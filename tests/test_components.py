@@ -1,18 +1,17 @@
 """The table of components: resolution of names, required keys, services as in the original."""
 
-import msgspec.structs
 import pytest
 
 from airy import components
-from airy.components import ALL, BY_NAME, client_config_services, enabled, required_keys, resolve
-from airy.config import Config, load
+from airy.components import ALL, BY_ID, ConsumerSection, client_config_services, required_keys, resolve
+from airy.config import Config, enabled_components
 from airy.errors import Refused
 
 
 def test_names_are_unique_and_services_belong_to_one_component() -> None:
     services = [service for component in ALL for service in component.services]
 
-    assert len(BY_NAME) == len(ALL)
+    assert len(BY_ID) == len(ALL)
     assert len(set(services)) == len(services)
 
 
@@ -22,16 +21,11 @@ def test_required_keys_come_from_the_schema() -> None:
 
 
 def test_mandatory_components_are_always_enabled_and_others_as_configured() -> None:
-    quiet = load(None, {})
-    quiet = msgspec.structs.replace(
-        quiet,
-        components=msgspec.structs.replace(
-            quiet.components, webhook_consumer=msgspec.structs.replace(quiet.components.webhook_consumer, enabled=False)
-        ),
-    )
+    default = enabled_components(Config())
+    without_consumer = enabled_components(Config().with_sections(ConsumerSection(enabled=False)))
 
-    assert enabled(Config()) == {"http", "api-communication", "api-admin", "webhook-publisher", "webhook-consumer"}
-    assert enabled(quiet) == enabled(Config()) - {"webhook-consumer"}
+    assert default == {"http", "api-communication", "api-admin", "webhook-publisher", "webhook-consumer"}
+    assert without_consumer == default - {"webhook-consumer"}
 
 
 @pytest.mark.parametrize(

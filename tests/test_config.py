@@ -10,11 +10,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airy import components, config
-from airy.config import Config, load, system_token
+from airy import components, config_file
+from airy.components import CommunicationSection
+from airy.config import Config
+from airy.config_file import load
 from airy.config_reader import ConfigReader, InvalidConfig, parse
+from airy.config_secrets import secret_values
 from airy.errors import Refused
+from airy.flat_components import nest_components
 from airy.secret import MASK, Secret
+from airy.sources.facebook.spec import FacebookSection
+from airy.sources.telegram.spec import TelegramSection
+from airy.token_file import TOKEN_FILE, system_token
 
 TOKEN = "a-token-of-some-length"
 ROOT = Path(__file__).parents[1]
@@ -44,8 +51,8 @@ def test_values_are_read_with_their_types(tmp_path: Path) -> None:
     security: {systemToken: env:TOKEN, webhooks: {ports: [443, 8443]}}
     log: {level: debug}
     components:
-      sources-facebook: {appId: 0123, appSecret: [new, old], webhookSecret: word}
-      api-communication: {messageTtlS: 30}
+      sources: {facebook: {appId: 0123, appSecret: [new, old], webhookSecret: word}}
+      api: {communication: {messageTtlS: 30}}
     """
 
     loaded = load(written(tmp_path, text), {"TOKEN": TOKEN})
@@ -54,16 +61,16 @@ def test_values_are_read_with_their_types(tmp_path: Path) -> None:
     assert loaded.http.allowed_origins == ("https://a.example", "https://b.example")
     assert loaded.security.system_token == Secret(TOKEN)
     assert loaded.security.webhooks.ports == (443, 8443)
-    facebook = loaded.components.sources_facebook
+    facebook = loaded.section(FacebookSection)
     assert facebook.app_id == "0123"  # as written
     assert [secret.reveal() for secret in facebook.app_secret] == ["new", "old"]
-    assert loaded.components.api_communication.message_ttl_s == 30.0
+    assert loaded.section(CommunicationSection).message_ttl_s == 30.0
 
 
 def test_a_single_secret_is_accepted_for_a_list(tmp_path: Path) -> None:
-    text = "components: {sources-facebook: {appId: x, appSecret: only, webhookSecret: w}}"
+    text = "components: {sources: {facebook: {appId: x, appSecret: only, webhookSecret: w}}}"
 
-    assert load(written(tmp_path, text), {}).components.sources_facebook.app_secret == (Secret("only"),)
+    assert load(written(tmp_path, text), {}).section(FacebookSection).app_secret == (Secret("only"),)
 
 
 def test_every_problem_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
@@ -96,12 +103,12 @@ log:
         ("http: {host: true}", ":1: http.host: expected text, found true"),
         ("http: {inFlightMax: 0}", ":1: http.inFlightMax: expected a whole number of at least 1, found the number 0"),
         (
-            "components: {webhook-consumer: {timeoutS: .inf}}",
-            ":1: components.webhook-consumer.timeoutS: expected a number from 0.001 to 604800, found text '.inf'",
+            "components: {webhook: {consumer: {timeoutS: .inf}}}",
+            ":1: components.webhook.consumer.timeoutS: expected a number from 0.001 to 604800, found text '.inf'",
         ),
         (
-            "components: {sourcesfacebook: {}}",
-            ":1: components.sourcesfacebook: unknown key; did you mean sources-facebook?",
+            "components: {sources: {faceboook: {}}}",
+            ":1: components.sources.faceboook: unknown key; did you mean facebook?",
         ),
         ("http: [1, 2", ":1: not YAML: expected ',' or ']', but got '<stream end>'"),
         ("a: 1\n---\nb: 2\n", ":2: not YAML: but found another document"),
@@ -113,11 +120,11 @@ log:
             ":1: security.systemToken: expected a secret (text, env:NAME or file:PATH), found empty text",
         ),
         (
-            "components: {sources-facebook: {enabled: false, graphUrl: graph.example}}",
-            ":1: components.sources-facebook.graphUrl: expected an http(s):// address, found text 'graph.example'",
+            "components: {sources: {facebook: {enabled: false, graphUrl: graph.example}}}",
+            ":1: components.sources.facebook.graphUrl: expected an http(s):// address, found text 'graph.example'",
         ),
         ("kubernetes: {host: x}", "where to listen is `http.host`"),
-        ("components: {sources: {facebook: {}}}", "write `sources-facebook: …`"),
+        ("components: {integration: {webhook: {}}}", "write `webhook: {publisher: …, consumer: …}`"),
         (f"http: {{port: {'9' * 5000}}}", ":1: http.port: expected a whole number from 0 to 65535"),
     ],
 )
@@ -129,21 +136,21 @@ def test_a_problem_says_what_was_expected_and_what_was_found(tmp_path: Path, tex
 
 
 def test_an_enabled_component_needs_its_keys_and_a_disabled_one_does_not(tmp_path: Path) -> None:
-    missing = problems(tmp_path, "components:\n  sources-facebook:\n    appId: x\n")
+    missing = problems(tmp_path, "components:\n  sources:\n    facebook:\n      appId: x\n")
 
     assert [line.partition(": is needed")[0] for line in missing] == [
-        ":2: components.sources-facebook.appSecret",
-        ":2: components.sources-facebook.webhookSecret",
+        ":3: components.sources.facebook.appSecret",
+        ":3: components.sources.facebook.webhookSecret",
     ]
-    off = written(tmp_path, "components: {sources-facebook: {enabled: false, appId: x}}")
-    assert not load(off, {}).components.sources_facebook.enabled
+    off = written(tmp_path, "components: {sources: {facebook: {enabled: false, appId: x}}}")
+    assert not load(off, {}).section(FacebookSection).enabled
 
 
 def test_a_missing_section_is_disabled_and_a_present_one_enabled(tmp_path: Path) -> None:
-    named = "components: {sources-facebook: {appId: x, appSecret: s, webhookSecret: w}}"
+    named = "components: {sources: {facebook: {appId: x, appSecret: s, webhookSecret: w}}}"
 
-    assert not Config().components.sources_facebook.enabled
-    assert load(written(tmp_path, named), {}).components.sources_facebook.enabled
+    assert not Config().section(FacebookSection).enabled
+    assert load(written(tmp_path, named), {}).section(FacebookSection).enabled
 
 
 def test_open_and_a_token_exclude_each_other(tmp_path: Path) -> None:
@@ -202,8 +209,8 @@ def test_yaml_aliases_cannot_loop_or_explode(tmp_path: Path) -> None:
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 SOME_KEYS = """
-http port host security open tokens systemToken webhooks ports components sources-facebook appSecret enabled
-webhook-consumer timeoutS log level x
+http port host security open tokens systemToken webhooks ports components sources facebook sources-facebook appSecret
+enabled webhook consumer webhook-consumer timeoutS log level x
 """
 KEYS = st.sampled_from(SOME_KEYS.split())
 DOCUMENTS = st.recursive(
@@ -221,8 +228,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except InvalidConfig:
         return
     reader = ConfigReader("x", {})
+    warnings = list(nest_components(node, reader, components.ALL)) if node is not None else []
     value = reader.read(node, shapes.type_info(Config), "") if node is not None else Config()
     assert isinstance(value, Config) or reader.problems
+    assert all(warning.partition(":")[0].isdigit() for warning in warnings)
 
 
 def test_secrets_are_masked_in_every_repr(tmp_path: Path) -> None:
@@ -231,7 +240,7 @@ def test_secrets_are_masked_in_every_repr(tmp_path: Path) -> None:
 
     assert TOKEN not in f"{loaded!r} {loaded} {loaded.security.system_token}"
     assert MASK in repr(loaded)
-    assert config.secret_values(loaded) == [TOKEN, f"{TOKEN}-2"]
+    assert secret_values(loaded) == [TOKEN, f"{TOKEN}-2"]
 
 
 def test_the_token_is_generated_once_and_private(tmp_path: Path) -> None:
@@ -241,16 +250,16 @@ def test_the_token_is_generated_once_and_private(tmp_path: Path) -> None:
 
     assert first is not None
     assert first == second
-    assert len(first.reveal()) >= config.TOKEN_CHARS_MIN
-    file = tmp_path / "data" / config.TOKEN_FILE
+    assert len(first.reveal()) >= config_file.TOKEN_CHARS_MIN
+    file = tmp_path / "data" / TOKEN_FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert [path.name for path in file.parent.iterdir()] == [config.TOKEN_FILE]
+    assert [path.name for path in file.parent.iterdir()] == [TOKEN_FILE]
 
 
 def test_a_token_file_others_can_read_is_refused(tmp_path: Path) -> None:
     here = load(None, {"AIRY_DATA": str(tmp_path)})
     system_token(here)
-    (tmp_path / config.TOKEN_FILE).chmod(0o644)
+    (tmp_path / TOKEN_FILE).chmod(0o644)
 
     with pytest.raises(Refused, match="chmod 600"):
         system_token(here)
@@ -269,7 +278,7 @@ def test_of_two_racing_processes_one_creates_the_token(tmp_path: Path, monkeypat
     monkeypatch.setattr(Path, "hardlink_to", overtaken)
 
     assert system_token(here) == Secret(TOKEN)
-    assert [path.name for path in tmp_path.iterdir()] == [config.TOKEN_FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [TOKEN_FILE]
 
 
 def test_a_configured_token_wins_and_open_has_none(tmp_path: Path) -> None:
@@ -278,7 +287,7 @@ def test_a_configured_token_wins_and_open_has_none(tmp_path: Path) -> None:
 
     assert system_token(configured) == Secret(TOKEN)
     assert system_token(opened) is None
-    assert not (tmp_path / config.TOKEN_FILE).exists()
+    assert not (tmp_path / TOKEN_FILE).exists()
 
 
 def key_paths(shape: shapes.Type, path: str = "") -> list[str]:
@@ -314,13 +323,16 @@ def test_the_reference_file_shows_every_key_with_its_default(tmp_path: Path) -> 
 def test_the_reference_file_names_every_environment_variable() -> None:
     text = (ROOT / "airy.yaml").read_text()
 
-    assert [name for name in config.OVERRIDES if name not in text] == []
+    assert [name for name in config_file.OVERRIDES if name not in text] == []
 
 
-def test_every_section_of_the_configuration_belongs_to_a_component() -> None:
-    sections = {field.encode_name for field in shapes.type_info(config.Components).fields}  # type: ignore[attr-defined]
+def test_a_source_that_needs_its_public_address_is_refused_without_one(tmp_path: Path) -> None:
+    text = "components: {sources: {telegram: {}}}"
+    (problem,) = problems(tmp_path, text)
 
-    assert sections <= components.BY_NAME.keys()
+    assert "http.publicUrl: is required while components.sources.telegram is enabled" in problem
+    named = written(tmp_path, "http: {publicUrl: https://airy.example.com}\n" + text)
+    assert load(named, {}).section(TelegramSection).enabled
 
 
 def test_the_environment_can_choose_the_servers_of_a_cluster() -> None:
@@ -342,7 +354,7 @@ def test_the_environment_can_choose_the_servers_of_a_cluster() -> None:
     ],
 )
 def test_the_password_of_an_address_is_a_secret_however_it_is_spelt(url: str, secrets: list[str]) -> None:
-    assert config.secret_values(load(None, {"AIRY_REDIS": url})) == [url, *secrets]
+    assert secret_values(load(None, {"AIRY_REDIS": url})) == [url, *secrets]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ WITHIN_S = 120  # bounds a hanging process
 PROGRAM = """
 import sys, types, anyio, airy
 from airy import process
-from airy.config import load
+from airy.config_file import load
 
 class Running:
     url, token = "http://127.0.0.1:1", None

@@ -46,7 +46,7 @@ class SourceMembership:
 
     def __init__(self, source: Source, readiness: PartitionReadiness) -> None:
         spec = source.spec
-        self.group = f"sources.{spec.name}.connector"
+        self.group = topics.source_group(spec.name, "connector")
         self.readiness = readiness
         self.in_flight: dict[str, int] = {}  # conversation → its partition
         self.kinds = {

@@ -52,7 +52,7 @@ class ParkedReplayer:
         self._counts = Counter[str]() if counts is None else counts
 
     async def run(self, ctx: Context) -> None:
-        group = f"sources.{self._source.spec.name}.unpark"
+        group = topics.source_group(self._source.spec.name, "parked-replayer")
         async with (
             self._bus.subscribe([topics.CHANNELS], group=group) as subscription,
             draining_fetch(ctx) as idle,

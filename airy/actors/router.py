@@ -61,7 +61,7 @@ class Router:
             self._bus,
             ctx,
             [topics.source_events(self._name)],
-            group=f"sources.{self._name}.router",
+            group=topics.source_group(self._name, "router"),
             step=self._step,
             dead_letter=self._dead_letter,
             before=self._before,

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from airy.actors.runtime import Child, Context
 from airy.api_client import ApiClient
 from airy.app.services import Services
-from airy.config import Config, system_token
+from airy.config import Config
 from airy.sim.bot import Bot
 from airy.sim.demo import PageConnector, demo_settings
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
 from airy.sim.messenger.server import MessengerSim
+from airy.token_file import system_token
 
 CUSTOMERS = 5
 LIVELY = Behaviour(duplicated=0.2, reordered=0.1, read=0.7, late=0.1, late_ms=8_000)

@@ -6,7 +6,7 @@ from airy import __version__
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands
-from airy.config import Config, system_token
+from airy.config import Config
 from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.app import RootAsgiApp, litestar_app
@@ -18,6 +18,7 @@ from airy.http.ports import ApiContext
 from airy.http.request_bodies import BodyLimits, BodyReader
 from airy.http.websocket import WebsocketRouter
 from airy.secret import Secret
+from airy.token_file import system_token
 
 SYSTEM = "system"  # the name of the configured or generated token
 

@@ -146,4 +146,4 @@ def _by_kind(appends: Mapping[str, Histogram]) -> dict[tuple[str, ...], Histogra
     }
 
 
-_KINDS = {topics.EVENTS.name: "facts", **{topics.source_events(name).name: "ingress" for name in topics.SOURCES}}
+_KINDS = {topics.EVENTS.name: "facts", **{topics.source_events(name).name: "ingress" for name in topics.SOURCE_NAMES}}

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from airy import acls, components, topics
+from airy import acls, topics
 from airy.app import files, topic_admin
 from airy.app.kafka import kafka_settings
 from airy.app.redis import redis_server
@@ -13,15 +13,14 @@ from airy.bus.kafka import KafkaBus
 from airy.bus.kafka.producer import codec
 from airy.bus.memory import MemoryBus, open_journal
 from airy.clock import Clock, RandomIds
-from airy.config import Config
+from airy.components import APPS
+from airy.config import Config, enabled_components
 from airy.egress import UNRESTRICTED
 from airy.errors import Refused
 from airy.http_client_aiohttp import AiohttpClient
 from airy.queue.redis import RedisQueue
 from airy.queue.sqlite import SqliteQueue
 from airy.store.factory import create_store
-
-WEBHOOK_COMPONENTS = frozenset({"webhook-publisher", "webhook-consumer"})
 
 
 @asynccontextmanager
@@ -52,7 +51,7 @@ async def open_services(
 
 def _check_queue(config: Config) -> None:
     """A rule over two sections that matters only to a running process."""
-    webhooks = components.enabled(config) & WEBHOOK_COMPONENTS
+    webhooks = enabled_components(config) & frozenset(APPS["webhooks"])
     if config.bus.kind == "kafka" and config.queue.kind == "embedded" and webhooks:
         raise Refused(
             "webhook deliveries of a cluster wait in Redis, where every process finds them: set queue.kind: redis "

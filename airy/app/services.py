@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import anyio
-import msgspec
 from msgspec import Struct, field
 
 from airy.actors.channel_directory import ChannelDirectory
@@ -20,6 +19,7 @@ from airy.app.source_registry import SourceRegistry
 from airy.bus.api import Bus
 from airy.clock import Clock, Ids
 from airy.commands import ChannelSecrets, Commands, Writer
+from airy.components import CommunicationSection
 from airy.config import Config
 from airy.egress import EgressPolicy
 from airy.http_client import HttpClient
@@ -87,15 +87,14 @@ def build_services(config: Config, ports: Ports) -> Services:
             sources.of_kind,
             ports.provider_http,
             Installation(public_url=public_url(config), new_secret=lambda: new_secret(ports.ids)),
-            message_ttl_s=config.components.api_communication.message_ttl_s,
+            message_ttl_s=config.section(CommunicationSection).message_ttl_s,
             egress_policy=webhook_egress_policy(config),
         ),
     )
 
 
 def source_section(config: Config, spec: SourceSpec) -> SourceSection:
-    section = getattr(config.components, f"sources_{spec.name}", None)
-    return spec.section() if section is None else spec.section(**msgspec.structs.asdict(section))
+    return config.section(spec.section)
 
 
 def public_url(config: Config) -> str:

@@ -7,7 +7,7 @@ from airy import __version__, acls
 from airy.app.metrics_source import RebalanceCounter
 from airy.app.services import Services
 from airy.app.tree_status import TreeStatus, resident_bytes
-from airy.config import secret_values
+from airy.config_secrets import secret_values
 from airy.log import masker
 from airy.model.process_status import ComponentStatus, ProcessStatus
 

@@ -8,15 +8,11 @@ from airy import __version__, components
 from airy.actors.runtime import Snapshot, Tree
 from airy.app.services import Services
 from airy.components import Service
+from airy.config import enabled_components
 from airy.http.metrics import LabelledValues, Value
 from airy.model.fleet import FleetStatus
 from airy.model.process_status import SHARED
 
-COMPONENT_OF = {  # child of the tree: the component it belongs to
-    "publisher": "webhook-publisher",
-    "dispatcher": "webhook-consumer",
-    "http": "http",
-}
 ALL_SOURCES = "sources"  # the supervisor of all sources, and what its children belong to unless to one of them
 REGISTRY_COMPONENT = "api-admin"  # its processes run the process registry
 HEALTHY_PHASES = frozenset({"ready", "draining", "stopped"})
@@ -85,7 +81,7 @@ class TreeStatus:
     def _components_in_fleet(self) -> frozenset[str]:
         """Components of the installation. On a shared log, every enabled component runs in some process."""
         config = self._services.config
-        return self._running | components.enabled(config) if config.bus.kind == "kafka" else self._running
+        return self._running | enabled_components(config) if config.bus.kind == "kafka" else self._running
 
     def _healthy_in_fleet(self) -> dict[str, bool]:
         """Healthy in this process by its tree, or ready in another by its last heartbeat."""
@@ -123,7 +119,7 @@ class TreeStatus:
     @property
     def name(self) -> str:
         """`all`, or the names of the components this process runs."""
-        if components.enabled(self._services.config) <= self._running:
+        if enabled_components(self._services.config) <= self._running:
             return "all"
         return "+".join(sorted(self._running - {"http"})) or "http"
 
@@ -149,7 +145,7 @@ def _component(path: str) -> str:
     """The component a leaf of the tree belongs to, `ALL_SOURCES` for what sources share, or `SHARED`."""
     parts = path.split("/")
     shared = ALL_SOURCES if ALL_SOURCES in parts else SHARED
-    return next((part for part in parts if part in components.BY_NAME), COMPONENT_OF.get(parts[-1], shared))
+    return next((part for part in parts if part in components.BY_ID), shared)
 
 
 def leaves(node: Snapshot) -> Iterator[Snapshot]:

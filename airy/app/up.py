@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 import anyio
 import structlog
 
-from airy import components
 from airy.actors.runtime import Context, run_tree
 from airy.app.demo import start_demo
 from airy.app.edge import build_edge
@@ -17,10 +16,11 @@ from airy.app.status_reporter import StatusReporter
 from airy.app.tree import build_tree
 from airy.app.tree_status import TreeStatus
 from airy.clock import SystemClock
-from airy.config import Config, system_token
+from airy.config import Config, enabled_components
 from airy.errors import Refused
 from airy.http.server import HttpServer
 from airy.secret import Secret
+from airy.token_file import system_token
 
 STOPPED = 0
 DRAIN_S = 30.0  # for the whole tree; after it actors are cancelled and clean up within `airy.shutdown.GUARD_S`
@@ -78,7 +78,7 @@ async def up(
 
 
 def _components_to_run(config: Config, chosen: frozenset[str] | None) -> frozenset[str]:
-    enabled = components.enabled(config)
+    enabled = enabled_components(config)
     if chosen is None:
         return enabled
     if disabled := chosen - enabled:

@@ -6,7 +6,6 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from airy import components
 from airy.commands import NotFound
 from airy.http.action import Action, ActionRequest, Reply, action
 from airy.http.auth import Permission
@@ -153,6 +152,5 @@ RESOURCES = (
         Resource(name=f"channels.{kind.name}", component=f"sources-{spec.name}", actions=_actions(kind))
         for spec in SOURCES
         for kind in spec.kinds
-        if f"sources-{spec.name}" in components.BY_NAME
     ),
 )

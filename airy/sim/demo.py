@@ -8,9 +8,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airy.api_client import ApiClient
-from airy.config import Config, FacebookComponent, WebhookEgressConfig
+from airy.config import Config, WebhookEgressConfig
 from airy.lifecycle import Lifecycle
 from airy.secret import Secret
+from airy.sources.facebook.spec import FacebookSection
 
 
 class ConnectedChannel(Struct, frozen=True):
@@ -19,20 +20,16 @@ class ConnectedChannel(Struct, frozen=True):
 
 def demo_settings(config: Config, *, graph_url: str, app_id: str, app_secret: str, verify_token: str) -> Config:
     """`config` with the Facebook source against a simulated Messenger, and webhooks allowed to loopback."""
-    facebook = FacebookComponent(
+    facebook = FacebookSection(
         enabled=True,
         app_id=app_id,
         app_secret=(Secret(app_secret),),
         webhook_secret=Secret(verify_token),
         graph_url=graph_url,
-        graph_version=config.components.sources_facebook.graph_version,
+        graph_version=config.section(FacebookSection).graph_version,
     )
     guard = WebhookEgressConfig(allow_private_addresses=True, allow_http=True, ports=())
-    return replace(
-        config,
-        components=replace(config.components, sources_facebook=facebook),
-        security=replace(config.security, webhooks=guard),
-    )
+    return replace(config.with_sections(facebook), security=replace(config.security, webhooks=guard))
 
 
 class PageConnector:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+", extra={"expected": "an http(s):// address"})]
 REQUIRED = Meta(extra={"required": True})
-"""Marks a key that an enabled section cannot do without."""
+"""Marks a key that an enabled section must set. `Meta(description=…)` documents a key in airy.yaml."""
 
 S = TypeVar("S", bound=Struct)
 

@@ -15,10 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from airy.api_client import ApiClient
-from airy.config import TOKEN_FILE, Config, data_directory, read_token
+from airy.config import Config, data_directory
 from airy.errors import Refused, Unavailable
 from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
+from airy.token_file import TOKEN_FILE, read_token
 from airy.tui.live import UNRESTRICTED
 from airy.tui.poll import Readiness, parse_metrics
 

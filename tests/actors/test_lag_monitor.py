@@ -18,7 +18,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import ProducerRecord, TopicPartition
 from airy.bus.topic import Topic
 from airy.clock import LoopClock
-from airy.components import BY_NAME
+from airy.components import BY_ID
 from airy.errors import Unavailable
 from airy.store.sqlite import SqliteStore
 
@@ -94,7 +94,7 @@ def test_samples_are_bounded_and_dropping_some_never_raises_the_age(grown: list[
 
 def test_every_committing_group_is_monitored_with_its_component() -> None:
     """Connectors join groups without committing: they have no lag."""
-    everything = acls.committing_groups(BY_NAME)
+    everything = acls.committing_groups(BY_ID)
     assert set(everything) == {group for name, group in acls.GROUPS.items() if not name.endswith("/connector")}
     assert acls.committing_groups({"http", "api-admin", "webhook-consumer"}) == {}
     assert set(acls.committing_groups({"webhook-publisher"})) == {"webhook-publisher"}

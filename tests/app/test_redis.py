@@ -6,7 +6,7 @@ import pytest
 
 from airy.app.redis import redis_server
 from airy.cli import main
-from airy.config import load
+from airy.config_file import load
 from airy.errors import Refused
 from airy.queue.redis import RedisSettings, permissions
 from airy.queue.redis.keys import KeyNames

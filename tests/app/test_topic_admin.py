@@ -12,7 +12,7 @@ from airy.app import topic_admin
 from airy.app.kafka import kafka_settings
 from airy.bus.kafka import KafkaSettings
 from airy.cli import main
-from airy.config import load
+from airy.config_file import load
 from airy.secret import Secret
 
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from airy.actors.runtime import Child, Supervision
 from airy.app import up
-from airy.config import BusConfig, Components, Config, ConsumerComponent, DataConfig, KafkaConfig, PublisherComponent
+from airy.components import ConsumerSection, PublisherSection
+from airy.config import BusConfig, Config, DataConfig, KafkaConfig
 from airy.errors import Refused
 from airy.shutdown import GUARD_S
 
@@ -35,11 +36,9 @@ async def test_a_cluster_with_an_embedded_queue_is_refused(tmp_path: Path) -> No
 
 
 async def test_without_webhooks_a_cluster_needs_no_shared_queue(tmp_path: Path) -> None:
-    quiet = Components(
-        webhook_publisher=PublisherComponent(enabled=False), webhook_consumer=ConsumerComponent(enabled=False)
-    )
+    disabled = PublisherSection(enabled=False), ConsumerSection(enabled=False)
     with pytest.raises(Exception, match=r"127\.0\.0\.1:1|cluster") as caught:
-        await start(replace(on_kafka(tmp_path), components=quiet))
+        await start(on_kafka(tmp_path).with_sections(*disabled))
     assert not isinstance(caught.value, Refused)
 
 

@@ -71,10 +71,9 @@ WORDS: dict[str, str] = {
 
 PERSISTED: dict[str, frozenset[str]] = {
     # names of consumer groups, of published values and of older files: they cannot change
-    "airy/acls.py": frozenset({"unpark"}),
+    "airy/topics.py": frozenset({"unpark"}),
     "airy/actors/attempt_log.py": frozenset({"buried"}),
     "airy/actors/delivery.py": frozenset({"buried"}),
-    "airy/actors/parked_replayer.py": frozenset({"unpark"}),
     "airy/queue/sqlite/migration.py": frozenset({"buried", "grave"}),
     "tests/actors/test_parked_replayer.py": frozenset({"unpark"}),
     "tests/queue/sqlite/test_queue.py": frozenset({"buried", "grave", "graves"}),

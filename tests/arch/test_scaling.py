@@ -10,6 +10,7 @@ import pytest
 from airy import topics
 from airy.actors.connector import Connector
 from airy.change_readers import WEBHOOK_PUBLISHER
+from airy.components import ConsumerSection
 from airy.config import Config
 from airy.sources.facebook.spec import SPEC
 
@@ -29,25 +30,41 @@ def unit_s(name: str) -> float:
 
 
 def test_the_page_has_every_topic_with_its_partitions() -> None:
-    told = dict(re.findall(r"^\| `([a-z.-]+)` \| (\d+) \|", PAGE, re.MULTILINE))
+    shown = dict(re.findall(r"^\| `([a-z.<>-]+)` \| (\d+) \|", PAGE, re.MULTILINE))
 
-    assert told == {topic.name: str(topic.partitions) for topic in topics.ALL}
+    assert shown == {any_source(topic.name): str(topic.partitions) for topic in topics.ALL}
 
 
 def test_the_page_counts_partitions_correctly() -> None:
-    whole, folded, queued = (
-        sum(one.partitions for one in some) for some in (topics.ALL, topics.FOLDED, WEBHOOK_PUBLISHER.topics)
+    of_sources = [topic for topic in topics.ALL if any_source(topic.name) != topic.name]
+    sources = len(topics.SOURCE_NAMES)
+    whole, source, folded, queued = (
+        sum(one.partitions for one in some)
+        for some in (topics.ALL, of_sources, topics.FOLDED, WEBHOOK_PUBLISHER.topics)
     )
+    base, each = whole - source, source // sources
 
-    assert f"Those are {whole}; a store folds the {folded} of the first eight rows" in PAGE
+    assert f"Those are {base}, and {each} for each source of the version" in PAGE
+    assert f"a store folds the {folded} of the first eight rows" in PAGE
     assert f"publishers share the {queued} of the first three" in PAGE
-    assert f"{whole} partitions in {len(topics.ALL)} topics, {3 * whole} with three replicas" in PAGE
-    assert f"{ceil(100_000 / 3_000)} × {whole} = {34 * whole:,} partitions" in PAGE
+    assert (
+        f"{base} partitions in {len(topics.ALL) - len(of_sources)} topics, and {each} in 3 more for each source" in PAGE
+    )
+    (cells_, partitions) = re.findall(r"(\d+) × (\d+) = [\d,]+ partitions", PAGE)[0]
+    assert int(cells_) == ceil(100_000 / 3_000)
+    assert (int(partitions) - base) % each == 0
+
+
+def any_source(name: str) -> str:
+    """The name of a topic with its source, if it has one, replaced by `<source>`."""
+    for source in topics.SOURCE_NAMES:
+        name = name.replace(f"source.{source}.events", "source.<source>.events")
+    return name
 
 
 def test_the_page_calculates_with_the_limits_of_the_code() -> None:
     config, limits = Config(), SPEC.kinds[0].limits
-    consumer = config.components.webhook_consumer
+    consumer = config.section(ConsumerSection)
     workers = inspect.signature(Connector.__init__).parameters["workers_max"].default
 
     assert f"per channel {limits.per_s:g} a second and {limits.parallel_max} conversations" in PAGE

@@ -19,13 +19,24 @@ def kept(retention: str, retention_ms: int | None) -> str:
 
 
 def topic_table() -> str:
+    """One row for the topics all sources have."""
     lines = ["| topic | partitions | key | kept | written by |", "|---|--:|---|---|---|"]
     for topic in topics.ALL:
-        writers = [name for name in components.BY_NAME if acls.writes(name, topic)]
-        by = "every process" if len(writers) == len(components.BY_NAME) else ", ".join(f"`{name}`" for name in writers)
+        writers = [name for name in components.BY_ID if acls.writes(name, topic)]
+        named = dict.fromkeys(_any_source(name) for name in writers)
+        by = "every process" if len(writers) == len(components.BY_ID) else ", ".join(f"`{name}`" for name in named)
         how_long = kept(topic.retention, topic.retention_ms)
-        lines.append(f"| `{topic.name}` | {topic.partitions} | {topic.key} | {how_long} | {by or 'no component yet'} |")
-    return "\n".join(lines)
+        name = _any_source(topic.name)
+        lines.append(f"| `{name}` | {topic.partitions} | {topic.key} | {how_long} | {by or 'no component yet'} |")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _any_source(name: str) -> str:
+    """A component id or topic name with its source, if it has one, replaced by `<source>`."""
+    for source in topics.SOURCE_NAMES:
+        for form in ("sources-{}", "source.{}.events"):
+            name = name.replace(form.format(source), form.format("<source>"))
+    return name
 
 
 def metric_table() -> str:

@@ -17,7 +17,7 @@ from airy.bus.kafka import KafkaSettings
 from airy.bus.kafka.admin import Admin, open_admin
 from airy.bus.provision import ActualTopic, DesiredTopic
 from airy.cli import main
-from airy.config import load
+from airy.config_file import load
 from airy.errors import Refused, Unavailable
 from tests.kit.servers.fixtures import ClusterFactory
 from tests.kit.servers.shared import SharedKafka

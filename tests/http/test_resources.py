@@ -36,13 +36,13 @@ FORM = {"content_type": f"multipart/form-data; boundary={BOUNDARY}"}
 def test_every_resource_is_listed_once_and_belongs_to_a_component() -> None:
     names = [resource.name for resource in RESOURCES]
     assert len(set(names)) == len(names)
-    assert {resource.component for resource in RESOURCES} <= components.BY_NAME.keys()
+    assert {resource.component for resource in RESOURCES} <= components.BY_ID.keys()
 
 
 def test_the_routes_of_a_resource_are_those_of_its_component() -> None:
     """The routes of a component say which pod serves a path; they must agree with the catalogue."""
     owners = {
-        path: max((len(route), each.name) for each in components.ALL for route in each.routes if _under(path, route))[1]
+        path: max((len(route), each.id) for each in components.ALL for route in each.routes if _under(path, route))[1]
         for resource in RESOURCES
         for action in resource.actions
         for path in action.paths[:1]

@@ -179,7 +179,7 @@ async def api_harness(
     wait_s: float = 5.0,
     seed: int = 0,
     caught_up: Callable[[], bool] = lambda: True,
-    running: Collection[str] = frozenset(components.BY_NAME),
+    running: Collection[str] = frozenset(components.BY_ID),
     resources: Sequence[Resource] = RESOURCES,
     websocket_limits: WebsocketLimits | None = None,
 ) -> AsyncIterator[ApiHarness]:

@@ -24,8 +24,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
-from airy.components import enabled
-from airy.config import Components, Config, FacebookComponent, SecurityConfig
+from airy.config import Config, SecurityConfig, enabled_components
 from airy.http_client import HttpClient, Response
 from airy.log import add_trace
 from airy.queue.sqlite import SqliteQueue
@@ -34,6 +33,7 @@ from airy.secret import Secret
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
+from airy.sources.facebook.spec import FacebookSection
 from airy.sources.meta.signature import signature
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
@@ -49,7 +49,7 @@ class InProcessAiry:
     def __init__(self, seed: int = 0, *, running: frozenset[str] | None = None) -> None:
         self.clock = LoopClock()
         self.config = _config()
-        self.running = running or enabled(self.config)
+        self.running = running or enabled_components(self.config)
         self.ids = RandomIds(Random(seed))
         self.bus = MemoryBus(topics.ALL, clock=self.clock)
         self.store = SqliteStore(":memory:")
@@ -196,11 +196,11 @@ class InProcessAiry:
 
 
 def _config() -> Config:
-    facebook = FacebookComponent(
+    facebook = FacebookSection(
         enabled=True,
         app_id="990011",
         app_secret=(Secret(SECRET),),
         webhook_secret=Secret("verify-me"),
         graph_url=GRAPH,
     )
-    return Config(components=Components(sources_facebook=facebook), security=SecurityConfig(system_token=Secret(TOKEN)))
+    return Config(security=SecurityConfig(system_token=Secret(TOKEN))).with_sections(facebook)

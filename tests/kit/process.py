@@ -35,12 +35,12 @@ security:
   webhooks: {{allowPrivateAddresses: true, allowHttp: true, ports: []}}
 bus: {{kafka: {{replication: 1, minInSync: 1}}}}
 components:
-  sources-facebook:
-    enabled: true
-    appId: "990011"
-    appSecret: app-secret
-    webhookSecret: verify-me
-    graphUrl: {graph}
+  sources:
+    facebook:
+      appId: "990011"
+      appSecret: app-secret
+      webhookSecret: verify-me
+      graphUrl: {graph}
 """
 
 

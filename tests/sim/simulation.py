@@ -22,7 +22,7 @@ from airy.app.tree_status import TreeStatus
 from airy.bus.memory import Faults, MemoryBus
 from airy.bus.record import TopicPartition
 from airy.clock import LoopClock, RandomIds
-from airy.config import Components, Config, FacebookComponent
+from airy.config import Config
 from airy.http.admission import AdmissionControl
 from airy.http.ingress import Ingress
 from airy.http.request_bodies import BodyReader
@@ -34,6 +34,7 @@ from airy.secret import Secret
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import ROUGH, Behaviour, SimOptions
+from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
 from tests.sim.endpoint import SimulatedEndpoint
 from tests.sim.traffic import Traffic
@@ -334,11 +335,11 @@ def _only_tree_failures(group: BaseExceptionGroup[BaseException]) -> bool:
 
 
 def _config() -> Config:
-    facebook = FacebookComponent(
+    facebook = FacebookSection(
         enabled=True,
         app_id="990011",
         app_secret=(Secret(SECRET),),
         webhook_secret=Secret("verify-me"),
         graph_url=GRAPH,
     )
-    return Config(components=Components(sources_facebook=facebook))
+    return Config().with_sections(facebook)

@@ -4,16 +4,18 @@ import msgspec
 import pytest
 
 from airy.api_client import ApiClient
-from airy.config import Config, load
+from airy.config import Config
+from airy.config_file import load
 from airy.errors import Unavailable
 from airy.http_client import ConnectFailed, Response
 from airy.sim.demo import PageConnector, demo_settings
+from airy.sources.facebook.spec import FacebookSection
 
 
 def test_the_demonstration_points_messenger_at_the_simulation_and_opens_loopback_to_webhooks() -> None:
     config = demo_settings(Config(), graph_url="http://127.0.0.1:9", app_id="1", app_secret="s" * 20, verify_token="v")
 
-    facebook = config.components.sources_facebook
+    facebook = config.section(FacebookSection)
     assert facebook.enabled
     assert facebook.graph_url == "http://127.0.0.1:9"
     assert [secret.reveal() for secret in facebook.app_secret] == ["s" * 20]

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from airy.api_client import ApiClient
-from airy.config import Config, load, system_token
+from airy.config import Config
+from airy.config_file import load
 from airy.errors import Refused, Unavailable
 from airy.http_client import Response
 from airy.secret import Secret
+from airy.token_file import system_token
 from airy.tui.status import format_processes, instance, instances, read_report, read_reports, read_status
 from tests.kit.fake_instance import FakeInstance
 

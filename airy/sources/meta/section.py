@@ -14,8 +14,15 @@ class MetaSection(SourceSection, frozen=True):
     """`app_secret`: newest first; the older ones are accepted for webhooks only."""
 
     app_id: Annotated[str, REQUIRED] = ""
-    app_secret: Annotated[tuple[Secret, ...], Meta(max_length=3, extra={"required": True})] = ()
-    webhook_secret: Annotated[Secret | None, REQUIRED] = None
+    app_secret: Annotated[
+        tuple[Secret, ...],
+        Meta(max_length=3, extra={"required": True}, description="a list during rotation, the new one first"),
+    ] = ()
+    webhook_secret: Annotated[
+        Secret | None, REQUIRED, Meta(description="the verify token of the app's webhook settings")
+    ] = None
     graph_url: Url = "https://graph.facebook.com"
     graph_version: Version = "v23.0"
-    human_agent: bool = False
+    human_agent: Annotated[
+        bool, Meta(description="true: answers after the standard window use the HUMAN_AGENT tag")
+    ] = False

@@ -4,7 +4,9 @@ Twilio signs the address it calls, so this installation's public address has to 
 configured for all channels; a channel connected with an account of its own keeps those secrets itself.
 """
 
-from msgspec import field
+from typing import Annotated
+
+from msgspec import Meta, field
 
 from airy.secret import Secret
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSection, SourceSpec, Url
@@ -16,9 +18,11 @@ class TwilioSection(SourceSection, frozen=True, kw_only=True):
     `shared_keys`: keys of Twilio's webhook rules by their id, for requests signed with HMAC-SHA256.
     """
 
-    account_sid: str = ""
-    auth_token: tuple[Secret, ...] = ()
-    shared_keys: dict[str, Secret] = field(default_factory=dict)
+    account_sid: Annotated[str, Meta(description="default account; a channel may have its own")] = ""
+    auth_token: Annotated[tuple[Secret, ...], Meta(description="a list during rotation, the new one first")] = ()
+    shared_keys: Annotated[
+        dict[str, Secret], Meta(description="keys of webhook rules by id, for HMAC-SHA256 signatures")
+    ] = field(default_factory=dict)
     api_url: Url = "https://api.twilio.com"
     messaging_url: Url = "https://messaging.twilio.com"
 

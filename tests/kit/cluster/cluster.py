@@ -166,14 +166,15 @@ class Cluster:
             "status": {"heartbeatIntervalS": self.heartbeat_interval_s},
             "queue": {"kind": "redis", "redis": {"url": redis, "namespace": self.namespace}},
             "components": {
-                "sources-facebook": {
-                    "enabled": True,
-                    "appId": "990011",
-                    "appSecret": "app-secret",
-                    "webhookSecret": "verify-me",
-                    "graphUrl": graph_url,
+                "sources": {
+                    "facebook": {
+                        "appId": "990011",
+                        "appSecret": "app-secret",
+                        "webhookSecret": "verify-me",
+                        "graphUrl": graph_url,
+                    }
                 },
-                "webhook-consumer": {"timeoutS": ANSWER_S},
+                "webhook": {"consumer": {"timeoutS": ANSWER_S}},
             },
         }
         self.file = directory / "airy.yaml"

@@ -1,0 +1,97 @@
+"""The supervisors that components add to the supervision tree. `airy.components` names these functions.
+
+Each gets the running components that name it; a crash below one of the supervisors restarts nothing outside of it.
+"""
+
+from collections.abc import Sequence
+
+from airy.actors.connector import Connector
+from airy.actors.delivery import DeliveryTimeouts
+from airy.actors.dispatcher import Dispatcher, DispatcherLimits
+from airy.actors.parked_replayer import ParkedReplayer
+from airy.actors.process_registry import ProcessRegistry
+from airy.actors.publisher import Publisher
+from airy.actors.router import Router
+from airy.actors.runtime import Child, Combined, Context, Supervision
+from airy.app.services import Services
+from airy.components import Component, ConsumerSection
+
+
+class _RegistryActor:
+    """Runs the registry, which keeps its content across restarts."""
+
+    def __init__(self, registry: ProcessRegistry) -> None:
+        self._registry = registry
+
+    async def run(self, ctx: Context) -> None:
+        await self._registry.run(ctx)
+
+
+def process_registry(services: Services, _components: Sequence[Component]) -> Supervision:
+    registry = services.process_registry
+    child = Child(name="process-registry", start=lambda: _RegistryActor(registry), drain_s=1.0)
+    return Supervision(name="api-admin", children=(child,))
+
+
+def sources(services: Services, components: Sequence[Component]) -> Supervision:
+    """The intake of each source, and one connector for all of them."""
+    ports, running = services.ports, [services.sources[component.name] for component in components]
+    credentials = services.channel_secrets.unseal_all
+
+    def connector() -> Connector:
+        return Connector(ports.bus, ports.store, services.projector, running, ports.provider_http, credentials)
+
+    intakes = [_intake(services, component) for component in components]
+    return Supervision(name="sources", children=(*intakes, Child(name="connector", start=connector, drain_s=20.0)))
+
+
+def _intake(services: Services, component: Component) -> Child:
+    ports, counts = services.ports, services.counters.provider_webhooks
+    source, directory = services.sources[component.name], services.channel_directory
+
+    def replayer() -> ParkedReplayer:
+        return ParkedReplayer(ports.bus, source, ports.store, services.projector.wait_for_position, counts=counts)
+
+    return Child(
+        name=component.id, start=lambda: Combined(Router(ports.bus, source, directory, counts=counts), replayer())
+    )
+
+
+def publisher(services: Services, _components: Sequence[Component]) -> Supervision:
+    ports = services.ports
+
+    def start() -> Publisher:
+        return Publisher(
+            ports.bus,
+            ports.store,
+            services.projector,
+            ports.queue,
+            rebuild=services.projector.rebuild,
+        )
+
+    return Supervision(name="webhook-publisher", children=(Child(name="publisher", start=start),))
+
+
+def dispatcher(services: Services, _components: Sequence[Component]) -> Supervision:
+    ports, section = services.ports, services.config.section(ConsumerSection)
+
+    def start() -> Dispatcher:
+        return Dispatcher(
+            ports.bus,
+            ports.store,
+            services.projector,
+            ports.queue,
+            ports.webhook_http,
+            sealer=ports.sealer,
+            disable_webhook=services.commands.webhooks.disable_webhook,
+            wait_for_arrival=ports.wait_for_arrival,
+            limits=DispatcherLimits(
+                in_flight_max=section.in_flight_max,
+                per_webhook_max=section.per_webhook_max,
+                claim_interval_s=ports.queue.claim_interval_s,
+            ),
+            timeouts=DeliveryTimeouts(total_s=section.timeout_s),
+            metrics=services.counters.deliveries,
+        )
+
+    return Supervision(name="webhook-consumer", children=(Child(name="dispatcher", start=start, drain_s=20.0),))

@@ -1,0 +1,85 @@
+"""Options that several commands share, and the values made from them."""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from airy.config import Config
+
+OK = 0
+
+Command = Callable[..., Any]
+
+
+def config_options(command: Command) -> Command:
+    """`--config` and `--data`."""
+    path = click.Path(path_type=Path, dir_okay=False)
+    config_help = "configuration file; default: airy.yaml in this directory, if it exists"
+    command = click.option("--config", "file", type=path, envvar="AIRY_CONFIG", help=config_help)(command)
+    directory = click.Path(path_type=Path, file_okay=False)
+    return click.option("--data", type=directory, help="data directory; overrides the configuration")(command)
+
+
+def cluster_options(command: Command) -> Command:
+    """`--kafka` and `--redis`: servers that several processes share."""
+    kafka = "keep the log in this Kafka cluster, host:port[,host:port]; further settings: bus.kafka"
+    command = click.option(
+        "--redis", envvar="AIRY_REDIS", help="keep the webhook queue in this Redis, redis://host:port/0"
+    )(command)
+    return click.option("--kafka", envvar="AIRY_KAFKA", help=kafka)(command)
+
+
+def topics_options(command: Command) -> Command:
+    """The cluster whose topics a command manages."""
+    cluster = "the Kafka cluster, host:port[,host:port]; overrides the configuration"
+    return config_options(click.option("--kafka", envvar="AIRY_KAFKA", help=cluster)(command))
+
+
+def instance_options(command: Command) -> Command:
+    """The instances to query."""
+    which = "token of the instance; default: the configured or generated one"
+    command = click.option("--token", envvar="AIRY_TOKEN", help=which)(command)
+    url_help = "instance to query instead of the configured one, with --token; repeat it for several processes"
+    return click.option("--url", "urls", multiple=True, envvar="AIRY_URL", help=url_help)(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="print JSON")(command)
+
+
+def load_config(
+    file: Path | None, data: Path | None = None, kafka: str | None = None, redis: str | None = None
+) -> "Config":
+    """The configuration of a command line. Warnings go to stderr. Raises `InvalidConfig`."""
+    from airy import config_file
+
+    overrides = {"AIRY_DATA": data and str(data), "AIRY_KAFKA": kafka, "AIRY_REDIS": redis}
+    env = os.environ | {name: value for name, value in overrides.items() if value}
+    return config_file.load(file or config_file.find(), env, warn=warn)
+
+
+def warn(text: str) -> None:
+    click.echo(f"warning: {text}", err=True)
+
+
+def resolve_components(names: Sequence[str]) -> frozenset[str]:
+    from airy import components
+    from airy.errors import Refused
+
+    try:
+        return components.resolve(names)
+    except Refused as error:
+        raise click.UsageError(str(error)) from error
+
+
+def run_command(config: "Config", command: Callable[[], Awaitable[int]]) -> int:
+    """Runs `command` with logging configured. Returns the exit code, also that of its error."""
+    from airy import process
+
+    process.configure_log(config)
+    return process.exit_code_of(lambda: process.run_async(command))

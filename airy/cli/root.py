@@ -1,0 +1,40 @@
+"""The root command. Each command or group is in its own module, which is imported when it is needed."""
+
+from importlib import import_module
+
+import rich_click as click
+
+COMMANDS = {  # in the order of the help
+    "up": "airy.cli.run:up",
+    "run": "airy.cli.run:run",
+    "demo": "airy.cli.run:demo",
+    "status": "airy.cli.status:status",
+    "config": "airy.cli.config:config",
+    "sources": "airy.cli.sources:sources",
+    "topics": "airy.cli.topics:topics",
+    "queue": "airy.cli.queue:queue",
+    "log": "airy.cli.log:log",
+    "verify": "airy.cli.verify:verify",
+    "sim": "airy.cli.sim:sim",
+    "version": "airy.cli.version:version",
+}
+
+click.rich_click.SHOW_ARGUMENTS = True
+click.rich_click.MAX_WIDTH = 100
+
+
+class LazyGroup(click.RichGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+def airy() -> None:
+    """Airy: a self-hosted messaging platform."""

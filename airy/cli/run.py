@@ -1,0 +1,58 @@
+"""`airy up`, `airy run`, `airy demo`: run Airy in this process."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import rich_click as click
+
+from airy.cli.options import cluster_options, config_options, load_config, resolve_components
+
+
+@click.command()
+@config_options
+@cluster_options
+@click.option("--ephemeral", is_flag=True, help="keep all data in memory; it is lost at the end")
+@click.option("--demo", is_flag=True, help="run with a simulated Messenger and a bot, on separate data")
+@click.option(
+    "--console/--no-console", default=None, help="show the live view; default: only when stdout is a terminal"
+)
+def up(
+    file: Path | None,
+    data: Path | None,
+    kafka: str | None,
+    redis: str | None,
+    ephemeral: bool,
+    demo: bool,
+    console: bool | None,
+) -> int:
+    """Run every enabled component in this process."""
+    from airy import process
+
+    config = load_config(file, data, kafka, redis)
+    if demo and data is None:
+        config = process.demo_config(config)
+    shown = demo or sys.stdout.isatty() if console is None else console
+    return process.run(config, ephemeral=ephemeral, demo=demo, console=shown)
+
+
+@click.command()
+@click.argument("names", metavar="COMPONENT…", nargs=-1, required=True)
+@config_options
+@cluster_options
+@click.option("--ephemeral", is_flag=True, help="keep all data in memory; it is lost at the end")
+def run(
+    names: Sequence[str], file: Path | None, data: Path | None, kafka: str | None, redis: str | None, ephemeral: bool
+) -> int:
+    """Run only these components, as a pod of a cluster does."""
+    from airy import process
+
+    return process.run(load_config(file, data, kafka, redis), components=resolve_components(names), ephemeral=ephemeral)
+
+
+@click.command()
+@click.pass_context
+def demo(context: click.Context) -> int:
+    """Run the demo (`airy up --demo`): no account is needed."""
+    options = {"file": None, "data": None, "kafka": None, "redis": None, "ephemeral": False, "console": None}
+    return int(context.invoke(up, demo=True, **options))

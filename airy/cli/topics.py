@@ -1,0 +1,103 @@
+"""`airy topics …`: topics and ACLs of a Kafka cluster."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import rich_click as click
+
+from airy.cli.options import json_option, load_config, resolve_components, run_command, topics_options
+
+CHANGES = 2  # exit code of `plan`
+
+
+@click.group()
+def topics() -> None:
+    """Manage the topics and ACLs of a Kafka cluster."""
+
+
+@topics.command(name="list")
+@json_option
+def list_topics(as_json: bool) -> int:
+    """List all topics, with the components that write and read them."""
+    from airy.app import topic_admin
+
+    return topic_admin.show_topics(as_json=as_json)
+
+
+@topics.command(name="plan")
+@topics_options
+@json_option
+def plan_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
+    """Show what `apply` would change. Exit code 0: nothing; 2: changes; 78: changes it would refuse."""
+    from airy.app import topic_admin
+
+    config = load_config(file, data, kafka)
+    return run_command(config, lambda: topic_admin.plan(config, as_json=as_json))
+
+
+@topics.command(name="check")
+@topics_options
+@json_option
+def check_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
+    """Check the cluster's topics. Exit code 78: they differ, and the differences are on stderr."""
+    from airy.app import topic_admin
+
+    config = load_config(file, data, kafka)
+    return run_command(config, lambda: topic_admin.check(config, as_json=as_json))
+
+
+@topics.command(name="apply")
+@topics_options
+@click.option("--yes", is_flag=True, help="do not ask for confirmation")
+def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: bool) -> int:
+    """Create and alter topics; refuses changes that would need more than that."""
+    from airy.app import topic_admin
+
+    config = load_config(file, data, kafka)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("stdin is not a terminal: pass --yes")
+        code = run_command(config, lambda: topic_admin.plan(config, as_json=False))
+        if code != CHANGES:
+            return code
+        click.confirm("apply these changes?", abort=True)
+    return run_command(config, lambda: topic_admin.apply(config))
+
+
+@topics.command(name="acls")
+@click.argument("names", metavar="[COMPONENT]…", nargs=-1)
+@topics_options
+@click.option(
+    "--principal-prefix",
+    "prefix",
+    default="User:airy-",
+    show_default=True,
+    help="prefix of the principal; the component follows",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "kafka-acls"]),
+    default="table",
+    show_default=True,
+    help="text, JSON, or commands for kafka-acls.sh",
+)
+@click.option("--json", "form", flag_value="json", help="same as --format json")
+@click.option("--apply", "applying", is_flag=True, help="create the ACLs at the cluster; removes none")
+def acls(
+    names: Sequence[str],
+    file: Path | None,
+    data: Path | None,
+    kafka: str | None,
+    prefix: str,
+    form: str,
+    applying: bool,
+) -> int:
+    """Print the minimal ACLs of each component."""
+    from airy.app import topic_admin
+
+    config = load_config(file, data, kafka)
+    lists = topic_admin.component_acls(config, resolve_components(names), prefix)
+    code = topic_admin.show_acls(config, lists, form)
+    return run_command(config, lambda: topic_admin.allow(config, lists)) if applying else code

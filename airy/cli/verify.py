@@ -1,0 +1,17 @@
+"""`airy verify`: checks the stores."""
+
+from pathlib import Path
+
+import rich_click as click
+
+from airy.cli.options import config_options, load_config, run_command
+
+
+@click.command()
+@config_options
+def verify(file: Path | None, data: Path | None) -> int:
+    """Fold the whole log into a fresh store and compare it with the stores on disk."""
+    from airy import app
+
+    config = load_config(file, data)
+    return run_command(config, lambda: app.verify(config))
