@@ -55,7 +55,7 @@ def commit_before_finish(patch: pytest.MonkeyPatch) -> None:
         last: dict[TopicPartition, int] = {}
         for record, _ in outputs:
             last[record.topic_partition] = record.offset + 1
-        for group in (f"sources.{name}.router" for name in topics.SOURCES):
+        for group in (topics.source_group(name, "router") for name in topics.SOURCE_NAMES):
             known = bus._group(group)  # type: ignore[attr-defined]
             await bus._storage.commit(known, last)  # type: ignore[attr-defined]
         await publish(bus, outputs, dead_letter)
