@@ -182,10 +182,11 @@ def granted() -> set[Seen]:
     found |= {(who, "reads", topic.name) for topic in topics.ALL for who in topic.readers}
     found |= {(who, "joins", group) for who, group in acls.GROUPS.items()}
     others = tuple(f"sources-{name}/" for name in topics.SOURCE_NAMES if name != "facebook")
+    topics_of_others = tuple(f"source.{name}." for name in topics.SOURCE_NAMES if name != "facebook")
     return {
         (who.removeprefix("sources-facebook/").removeprefix("webhook-publisher/"), what, name)
         for who, what, name in found
-        if not who.startswith(others)
+        if not who.startswith(others) and not any(prefix in name for prefix in topics_of_others)
     }
 
 

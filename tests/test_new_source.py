@@ -49,7 +49,7 @@ def test_topics_groups_and_acls_are_derived(directory: Path) -> None:
     topics = {topic["name"]: topic for topic in json.loads(airy("topics", "list", "--json", directory=directory))}
     acls = json.loads(airy("topics", "acls", "sources-carrier", "--json", directory=directory))
 
-    assert topics["source.carrier.events"]["writers"] == ["sources-carrier"]
+    assert topics["source.carrier.events"]["writers"] == ["api-admin", "sources-carrier"]  # replays, ingress
     assert {"parked.source.carrier.events", "dlq.source.carrier.events"} <= topics.keys()
     allowed = {(line["resource"], line["name"], line["operation"]) for line in acls}
     assert ("topic", "source.carrier.events", "Write") in allowed
