@@ -79,7 +79,7 @@ async def test_the_readers_of_every_enabled_component_hold_changes_and_those_of_
     for enabled in (True, False):
         harness = Harness()
         config = msgspec.convert(
-            {"components": {WEBHOOK_PUBLISHER.component: {"enabled": enabled}}, "data": {"resumeWindowS": 0}}, Config
+            {"components": {"webhook": {"publisher": {"enabled": enabled}}}, "data": {"resumeWindowS": 0}}, Config
         )
 
         class Services:
