@@ -8,7 +8,7 @@ from airy import topics
 from airy.actors.change_pruner import ChangePruner, FoldHistory, ResumeWindow
 from airy.app.tree import _change_pruner
 from airy.bus.record import TopicPartition
-from airy.change_readers import WEBHOOK_PUBLISHER, ReaderSpec
+from airy.change_readers import ReaderSpec
 from airy.config import Config, DataConfig
 from tests.kit.builders import Chat
 from tests.kit.harness import Harness
