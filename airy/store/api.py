@@ -236,7 +236,8 @@ class Store(FoldingStore, ChangeReader, PrunableChanges, WorkReader, StoreQuerie
     async def close(self) -> None: ...
 
     async def digest(self, *, changes: bool = False) -> str:
-        """A hash over the whole read model, independent of engine, batch sizes and partition interleaving.
+        """A hash over the whole read model, independent of batch sizes and partition interleaving; comparable within one
+        engine.
 
         With `changes`, also over the ids and bodies of changes that were not pruned.
         """

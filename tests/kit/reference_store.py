@@ -29,6 +29,7 @@ from airy.store.filters import parse
 from airy.store.holds import PartitionHolds
 from airy.trace import HEADER
 from tests.kit.fold import DictState
+from tests.kit.loaded_state import LoadedState
 from tests.kit.reference_filter import FilteredConversation, holds
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class ReferenceStore:
             raise Refused("a tombstone is not a fact")
         before = self._states.get(fact.conversation_id, DictState())
         state = before.copy()
-        folded = fold(state, fact)
+        folded = fold(LoadedState(state, fact), fact)
         _check_storable(state)
         self._states[fact.conversation_id] = state
         waiting = {message.id for message in before.messages() if _needs_sending(message)}
