@@ -30,7 +30,7 @@ from airy.bus.record import TopicPartition
 from airy.http_client import HttpClient
 from airy.model.delivery_state import DeliveryState
 from airy.sources.api import Source
-from airy.store.api import Store, Work, WorkKey
+from airy.store.api import ConnectorStore, Work, WorkKey
 
 WORK_MAX = 2_000  # rows read from the work table at once
 CHANNEL_WORK_FACTOR = 4  # rows read per channel, as a multiple of its parallel sends: no channel hides the others
@@ -93,7 +93,7 @@ class Connector:
     def __init__(
         self,
         bus: Bus,
-        store: Store,
+        store: ConnectorStore,
         progress: WorkProgress,
         sources: Iterable[Source],
         http: HttpClient,

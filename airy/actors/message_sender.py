@@ -29,7 +29,7 @@ from airy.secret import Secret
 from airy.sources import calling
 from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target
 from airy.sources.spec import Kind
-from airy.store.api import Store, Work
+from airy.store.api import ConnectorStore, Work
 from airy.store.holds import hold_of
 
 Credentials = Callable[[Channel], Mapping[str, Secret]]
@@ -53,7 +53,7 @@ class OutboundKind(Struct, frozen=True):
 class MessageSender:
     def __init__(
         self,
-        store: Store,
+        store: ConnectorStore,
         progress: WorkProgress,
         appender: FactAppender,
         http: HttpClient,

@@ -13,14 +13,16 @@ from airy.model import ids
 from airy.model.conversation import Conversation
 from airy.model.fact import ProfileResolved
 from airy.sources.api import Profile, ProfileReader, Target
-from airy.store.api import Store, Work
+from airy.store.api import ConversationReader, Work
 
 BACKOFF = Backoff(initial_s=1.0, ceiling_s=3_600.0)
 RETRIES_MAX = 10_000  # conversations that wait for a retry; beyond it the ones that wait longest are tried again
 
 
 class ProfileLookups:
-    def __init__(self, store: Store, appender: FactAppender, http: HttpClient, credentials: Credentials) -> None:
+    def __init__(
+        self, store: ConversationReader, appender: FactAppender, http: HttpClient, credentials: Credentials
+    ) -> None:
         self._store = store
         self._appender = appender
         self._http = http

@@ -211,6 +211,10 @@ class StoreQueries(ConversationReader, EntityReader, DeadDeliveryReader, Protoco
     """What the API reads."""
 
 
+class ConnectorStore(WorkReader, ConversationReader, EntityReader, Protocol):
+    """What a connector reads."""
+
+
 class Checkpoints(Protocol):
     """Capability of an engine whose write-ahead log has to be copied into its database."""
 
@@ -236,8 +240,9 @@ class Store(FoldingStore, ChangeReader, PrunableChanges, WorkReader, StoreQuerie
     async def close(self) -> None: ...
 
     async def digest(self, *, changes: bool = False) -> str:
-        """A hash over the whole read model, independent of batch sizes and partition interleaving; comparable within one
-        engine.
+        """A hash over the whole read model, independent of batch sizes and partition interleaving.
+
+        Comparable within one engine.
 
         With `changes`, also over the ids and bodies of changes that were not pruned.
         """

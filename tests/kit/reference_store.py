@@ -24,7 +24,7 @@ from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.model.fold import fold
 from airy.store import cursors
-from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
+from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKey, WorkKind
 from airy.store.filters import parse
 from airy.store.holds import PartitionHolds
 from airy.trace import HEADER
@@ -85,6 +85,7 @@ class ReferenceStore:
                 message = f"{record.topic} is not a folded topic"
                 raise ValueError(message)
         facts = made = 0
+        self._touched: set[WorkKey] = set()
         unprocessable: list[tuple[Record, str]] = []
         for record in records:
             tp = record.topic_partition
@@ -104,7 +105,7 @@ class ReferenceStore:
             self._changes.setdefault(tp, []).extend(
                 StoredChange(record.position, nth, change, trace) for nth, change in enumerate(changes)
             )
-        return Applied(facts, made, unprocessable, held=self._holds.current())
+        return Applied(facts, made, unprocessable, self._holds.current(), frozenset(self._touched))
 
     def _fact(self, record: Record) -> tuple[int, Sequence[Change]]:
         fact = topics.EVENTS.decode(record)
@@ -115,10 +116,13 @@ class ReferenceStore:
         folded = fold(LoadedState(state, fact), fact)
         _check_storable(state)
         self._states[fact.conversation_id] = state
-        waiting = {message.id for message in before.messages() if _needs_sending(message)}
-        for message in state.messages():
-            if _needs_sending(message) and message.id not in waiting:
-                self._traces[fact.conversation_id, message.id] = _trace(record)
+        waiting, waits = _waiting(before), _waiting(state)
+        for name in waits.keys() - waiting.keys():
+            self._traces[fact.conversation_id, name] = _trace(record)
+        changed = {name for name in waiting.keys() | waits.keys() if waiting.get(name) != waits.get(name)}
+        self._touched |= {WorkKey("send", (waits.get(name) or waiting[name]).source) for name in changed}
+        if _wants_profile(before) != _wants_profile(state):
+            self._touched.add(WorkKey("profile", fact.source))
         return int(folded.accepted), folded.changes
 
     def _entity(self, record: Record) -> Sequence[Change]:
@@ -133,6 +137,8 @@ class ReferenceStore:
             raise Refused(f"the key {entity_id!r} differs from the id of the value")
         unchanged = stored.get(entity_id) == entity
         stored[entity_id] = entity
+        if isinstance(entity, Channel):
+            self._touched.add(WorkKey("profile", entity.source))
         kind = CHANGE_KINDS.get(record.topic)
         if kind is None or unchanged:
             return ()
@@ -186,9 +192,8 @@ class ReferenceStore:
         excluded_channels: Collection[str] = (),
     ) -> list[Work]:
         if kind == "profile":
-            return [work for work in self._profiles() if (work.source, work.partition in partitions) == (source, True)][
-                :work_max
-            ]
+            profiles = (work for work in self._profiles() if work.source == source and work.partition in partitions)
+            return [work for work in profiles if work.channel_id not in excluded_channels][:work_max]
         heads = [head for name in self._states if (head := self._head(name)) is not None]
         due = sorted(
             (
@@ -223,11 +228,10 @@ class ReferenceStore:
     def _profiles(self) -> Iterable[Work]:
         for name, state in reversed(self._states.items()):
             conversation = state.conversation()
-            if conversation is None or conversation.participant_id is None:
+            if conversation is None or not _wants_profile(state):
                 continue
             channel = self._entities[topics.CHANNELS.name].get(conversation.channel_id)
-            contacted = any(message.from_contact for message in state.messages())
-            if contacted and FETCH_STATE_KEY not in conversation.metadata and channel is not None and channel.connected:
+            if channel is not None and channel.connected:
                 partition = topics.EVENTS.partition(name)
                 yield Work("profile", conversation.source, partition, name, None, 0, "", conversation.channel_id)
 
@@ -377,6 +381,17 @@ class ReferenceStore:
 
 def _needs_sending(message: Message) -> bool:
     return message.delivery in TO_SEND and not message.deleted
+
+
+def _waiting(state: DictState) -> dict[str, Message]:
+    return {message.id: message for message in state.messages() if _needs_sending(message)}
+
+
+def _wants_profile(state: DictState) -> bool:
+    conversation = state.conversation()
+    if conversation is None or conversation.participant_id is None or FETCH_STATE_KEY in conversation.metadata:
+        return False
+    return any(message.from_contact for message in state.messages())
 
 
 def _check_storable(state: DictState) -> None:
