@@ -20,6 +20,7 @@ import airy
 from airy import log, process
 from airy.cli import main
 from airy.cli.root import COMMANDS
+from airy.http.catalogue import RESOURCES
 from airy.components import ConsumerSection
 from airy.config import Config
 from airy.errors import Refused, Unavailable
@@ -269,3 +270,20 @@ def test_help_imports_no_expensive_module() -> None:
 
     assert "Run every enabled component" in done.stdout
     assert done.stderr.strip() == "[]"
+
+
+def test_every_command_group_of_a_resource_exists() -> None:
+    assert {resource.commands for resource in RESOURCES if resource.commands} <= COMMANDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["list"], 0), (["replay"], 64), (["replay", "x", "--all"], 64), (["discard", "--all"], 64), (["show", "x"], 78)],
+)
+def test_dlq_on_an_empty_journal(
+    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "airy.yaml").write_text("http: {port: 1}\n")  # nothing answers there
+    assert main(["dlq", *arguments]) == code
+    assert code or capsys.readouterr().out == "no dead letters\n"

@@ -14,6 +14,7 @@ COMMANDS = {  # in the order of the help
     "topics": "airy.cli.topics:topics",
     "queue": "airy.cli.queue:queue",
     "log": "airy.cli.log:log",
+    "dlq": "airy.cli.dlq:dlq",
     "verify": "airy.cli.verify:verify",
     "sim": "airy.cli.sim:sim",
     "version": "airy.cli.version:version",

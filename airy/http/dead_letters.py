@@ -84,6 +84,7 @@ RESOURCE = Resource(
     name="dead-letters",
     component="api-admin",
     actions=(list_, info, replay, discard),
+    commands="dlq",
 )
 
 

@@ -1,0 +1,165 @@
+"""`airy dlq …`: dead letters through the API of a running process, or in the log itself if none runs."""
+
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol, TextIO
+
+import msgspec
+from msgspec import Struct
+
+from airy.api_client import ApiClient
+from airy.app import dead_letter_text as text
+from airy.app.log_transfer.open_log import open_log
+from airy.clock import SystemClock
+from airy.commands import DeadLetterCommands
+from airy.commands.dead_letters import AT_ONCE_MAX
+from airy.config import Config
+from airy.egress import UNRESTRICTED
+from airy.errors import Refused, Unavailable
+from airy.http import dead_letters as documents
+from airy.http_client_aiohttp import AiohttpClient
+from airy.secret import Secret
+from airy.tui.status import instance
+
+OK = 0
+PAGE_SIZE = 500
+
+Document = dict[str, Any]
+State = Literal["open", "replayed", "discarded"]
+Verb = Literal["replay", "discard"]
+
+
+class DeadLetters(Struct, frozen=True):
+    data: list[Document]
+    complete: bool = True
+
+
+class _Pagination(Struct, frozen=True):
+    next_cursor: str | None
+    complete: bool = True
+
+
+class _Page(Struct, frozen=True):
+    data: list[Document]
+    pagination_data: _Pagination
+
+
+class _Outcomes(Struct, frozen=True):
+    data: list[Document]
+
+
+class DeadLetterAdmin(Protocol):
+    async def find_all(self, topic: str | None, state: State | None) -> DeadLetters: ...
+    async def get(self, letter_id: str) -> Document: ...
+    async def resolve(self, verb: Verb, letter_ids: Sequence[str]) -> list[Document]: ...
+
+
+class _ApiAdmin:
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def find_all(self, topic: str | None, state: State | None) -> DeadLetters:
+        letters: list[Document] = []
+        body: dict[str, object] = {"topic": topic, "state": state or "all", "page_size": PAGE_SIZE, "cursor": None}
+        while True:
+            page = await self._client.call("/dead-letters.list", body, _Page)
+            letters += page.data
+            body["cursor"] = page.pagination_data.next_cursor
+            if body["cursor"] is None:
+                return DeadLetters(letters, page.pagination_data.complete)
+
+    async def get(self, letter_id: str) -> Document:
+        return await self._client.call("/dead-letters.info", {"id": letter_id}, Document)
+
+    async def resolve(self, verb: Verb, letter_ids: Sequence[str]) -> list[Document]:
+        return (await self._client.call(f"/dead-letters.{verb}", {"ids": letter_ids}, _Outcomes)).data
+
+
+class _LogAdmin:
+    def __init__(self, commands: DeadLetterCommands) -> None:
+        self._commands = commands
+
+    async def find_all(self, topic: str | None, state: State | None) -> DeadLetters:
+        found = await self._commands.find_all(topic, state)
+        return DeadLetters([documents.render(letter) for letter in found.letters], found.complete)
+
+    async def get(self, letter_id: str) -> Document:
+        return documents.render_detail(*await self._commands.get(letter_id))
+
+    async def resolve(self, verb: Verb, letter_ids: Sequence[str]) -> list[Document]:
+        commands = self._commands
+        outcomes = await (commands.replay(letter_ids) if verb == "replay" else commands.discard(letter_ids))
+        return [documents.render_outcome(outcome) for outcome in outcomes]
+
+
+@asynccontextmanager
+async def open_admin(config: Config, url: str | None, token: str | None) -> AsyncIterator[DeadLetterAdmin]:
+    """The API at `url`, or at the configured address if a process answers there; else the configured log.
+
+    Raises `Unavailable` if nothing answers at `url`, and `InUse` if a process without an API has the journal open.
+    """
+    address, secret = instance(config, url, token)
+    if url or await _answers(address, secret):
+        async with AiohttpClient(UNRESTRICTED) as http:
+            yield _ApiAdmin(ApiClient(http, address, secret))
+    else:
+        async with open_log(config, reading=True) as bus:
+            yield _LogAdmin(DeadLetterCommands(bus, SystemClock()))
+
+
+async def _answers(address: str, secret: Secret | None) -> bool:
+    async with AiohttpClient(UNRESTRICTED) as http:
+        try:
+            await ApiClient(http, address, secret).get("/livez", Document, may_fail=True)
+        except (Unavailable, Refused):
+            return False
+    return True
+
+
+async def show_list(
+    config: Config, url: str | None, token: str | None, *, topic: str | None, state: State | None, as_json: bool
+) -> int:
+    async with open_admin(config, url, token) as admin:
+        found = await admin.find_all(topic, state)
+    _print(found if as_json else text.list_lines(found.data, complete=found.complete))
+    return OK
+
+
+async def show_letter(config: Config, url: str | None, token: str | None, letter_id: str, *, as_json: bool) -> int:
+    async with open_admin(config, url, token) as admin:
+        letter = await admin.get(letter_id)
+    _print(letter if as_json else text.detail_lines(letter))
+    return OK
+
+
+async def resolve(
+    config: Config,
+    url: str | None,
+    token: str | None,
+    verb: Verb,
+    letter_ids: Sequence[str],
+    *,
+    all_of: str | None,
+    everything: bool,
+    confirm: Callable[[str], bool],
+    as_json: bool,
+) -> int:
+    """Replay or discard these dead letters, or all open ones (of the topic `all_of`) that `confirm` agrees to."""
+    async with open_admin(config, url, token) as admin:
+        wanted = list(letter_ids)
+        if everything:
+            wanted = [letter["id"] for letter in (await admin.find_all(all_of, "open")).data][::-1]
+            if not wanted or not confirm(f"{verb} {len(wanted)} dead letters?"):
+                _print({"data": []} if as_json else ["no dead letters" if not wanted else "nothing changed"])
+                return OK
+        outcomes: list[Document] = []
+        for start in range(0, len(wanted), AT_ONCE_MAX):
+            outcomes += await admin.resolve(verb, wanted[start : start + AT_ONCE_MAX])
+    _print({"data": outcomes} if as_json else text.outcome_lines(outcomes))
+    return OK
+
+
+def _print(output: list[str] | Document | DeadLetters, out: TextIO | None = None) -> None:
+    shown = "\n".join(output) if isinstance(output, list) else msgspec.json.format(msgspec.json.encode(output)).decode()
+    (out or sys.stdout).write(f"{shown}\n")

@@ -1,0 +1,53 @@
+"""`airy dlq` on a real cluster: the records of the log itself, no process of Airy runs."""
+
+import json
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+from structlog.testing import capture_logs
+
+from airy import topics
+from airy.app import dead_letter_admin as admin
+from airy.app import topic_admin
+from airy.app.log_transfer.open_log import open_log
+from airy.bus.dead_letter import make_dead_letter
+from airy.bus.record import Record
+from airy.config import BusConfig, Config, DataConfig, HttpConfig, KafkaConfig
+from tests.kit.servers.shared import SharedKafka
+
+pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+
+RAW = topics.source_events("facebook")
+
+
+async def test_dead_letters_of_a_cluster_are_listed_and_replayed(
+    tmp_path: Path, kafka: SharedKafka, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = KafkaConfig(bootstrap=tuple(kafka.bootstrap), namespace=f"dlq-{token_hex(4)}", replication=1, min_in_sync=1)
+    bus_config = BusConfig(kind="kafka", kafka=place)
+    config = Config(data=DataConfig(directory=str(tmp_path)), bus=bus_config, http=HttpConfig(port=1))
+    assert await topic_admin.apply(config) == 0
+    dead_letters = topics.dead_letters_of(RAW.name)
+    assert dead_letters is not None
+    async with open_log(config) as bus:
+        [position] = await bus.publish([RAW.record("page", b"\xff", headers=(("request-id", b"r"),))])
+        original = Record(*position, b"page", b"\xff", (("request-id", b"r"),), 1_700_000_000_000)
+        await bus.publish([make_dead_letter(dead_letters, original, "no entry", 3)] * 2)
+    name = "/".join(map(str, position))
+    capsys.readouterr()
+    with capture_logs():
+        await admin.show_list(config, None, None, topic=None, state="open", as_json=True)
+        [letter] = json.loads(capsys.readouterr().out)["data"]
+        assert (letter["id"], letter["reason"], letter["attempts"]) == (name, "no entry", 3)
+        await admin.show_letter(config, None, None, name, as_json=True)
+        assert json.loads(capsys.readouterr().out)["body"] == "/w=="
+        for result in ("replayed", "already_replayed"):
+            await admin.resolve(
+                config, None, None, "replay", [name], all_of=None, everything=False, confirm=bool, as_json=True
+            )
+            assert json.loads(capsys.readouterr().out)["data"] == [{"id": name, "result": result}]
+    async with open_log(config) as bus, bus.tail({position.topic_partition: position.offset + 1}) as tail:
+        [replayed] = await tail.fetch(records_max=9, wait_s=10)
+        assert (replayed.key, replayed.value, replayed.header("dlq-id")) == (b"page", b"\xff", name)
+        assert replayed.header("request-id") == "r"
