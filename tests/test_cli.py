@@ -20,11 +20,11 @@ import airy
 from airy import log, process
 from airy.cli import main
 from airy.cli.root import COMMANDS
-from airy.http.catalogue import RESOURCES
 from airy.components import ConsumerSection
 from airy.config import Config
 from airy.errors import Refused, Unavailable
 from airy.file_lock import InUse
+from airy.http.catalogue import RESOURCES
 from airy.secret import MASK
 from airy.sources.catalogue import SOURCES
 

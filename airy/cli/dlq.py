@@ -58,9 +58,7 @@ def list_letters(
 
     config = load_config(file, data, kafka)
     wanted = None if state == "all" else state
-    return run_command(
-        config, lambda: admin.show_list(config, url, token, topic=topic, state=wanted, as_json=as_json)
-    )
+    return run_command(config, lambda: admin.show_list(config, url, token, topic=topic, state=wanted, as_json=as_json))
 
 
 @dlq.command("show")
