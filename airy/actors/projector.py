@@ -77,6 +77,7 @@ class Projector:
             ctx.log.warning("store.rebuilt", reason=self._rebuild_reason)
             await self._wipe()
             self._rebuild_reason = ""
+        await self._store.recover()
         starts, ends, out_of_range = await self._log_ranges()
         for _ in range(OUT_OF_RANGE_RETRIES_MAX):
             if not out_of_range:

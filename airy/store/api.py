@@ -104,6 +104,10 @@ class FoldedPositions(Protocol):
 class FoldingStore(FoldedPositions, Protocol):
     """For the owner of the fold: the only part that changes rows or deletes them."""
 
+    async def recover(self) -> None:
+        """Wipe the store if its data was damaged. Called before the log is read from its positions."""
+        ...
+
     async def last_applied(self) -> LastApplied | None:
         """None: no record of EVENTS was applied."""
         ...

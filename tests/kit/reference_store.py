@@ -70,6 +70,9 @@ class ReferenceStore:
 
     # --- folding
 
+    async def recover(self) -> None:
+        pass
+
     async def positions(self) -> dict[TopicPartition, int]:
         return dict(self._positions)
 

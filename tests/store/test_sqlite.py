@@ -106,7 +106,9 @@ def damage(path: Path, table: str) -> None:
 
 
 async def test_a_file_damaged_while_open_is_rebuilt(path: Path) -> None:
-    """After the error, the projector asks for positions again and gets none: it reads the whole log."""
+    """Only the owner of the fold wipes it, and then reads the whole log. A wipe by a reader of the positions, such as
+    the change pruner, would leave the projector in the middle of the log.
+    """
     log = seeded(1)
     async with opened(path) as store:
         await store.apply(log.records)
@@ -116,9 +118,13 @@ async def test_a_file_damaged_while_open_is_rebuilt(path: Path) -> None:
         with pytest.raises(apsw.CorruptError), capture_logs() as logged:
             await store.messages(Chat().conversation_id, cursor=None, page_size=10)
         assert [line["event"] for line in logged] == ["store.damaged"]
-        with pytest.raises(Unavailable, match="rebuilt"):
-            await store.apply(log.records)
+        assert await store.positions() != {}
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="rebuilt"):
+                await store.apply(log.append(Chat().received("later")))
+        await store.recover()
         assert await store.positions() == {}
+        await store.recover()
         await store.apply(log.records)
         await clean.apply(log.records)
         assert await store.digest(changes=True) == await clean.digest(changes=True)

@@ -74,18 +74,19 @@ class SqliteStore:
 
     # --- folding
 
-    async def positions(self) -> dict[TopicPartition, int]:
+    async def recover(self) -> None:
         if self._errors.damaged:
             await self.wipe()
+
+    async def positions(self) -> dict[TopicPartition, int]:
         return self._open_projection.positions
 
     async def last_applied(self) -> LastApplied | None:
         return self._open_projection.last_applied
 
     async def apply(self, records: Sequence[Record]) -> Applied:
-        if self._errors.damaged:
-            await self.wipe()
-            raise Unavailable("the store's file was damaged and is rebuilt: read the log from the start")
+        if self._errors.damaged:  # what is missing lies before these records
+            raise Unavailable("the store's file is damaged and is rebuilt: read the log from the start")
         async with self._write_lock:
             with self._errors:
                 applied = self._open_projection.apply(records)
