@@ -63,7 +63,7 @@ class Component(Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """`sources-facebook`; the name of its ConfigMap in a cluster."""
+        """`sources-twilio`; the name of its ConfigMap in a cluster."""
         return f"{self.type}-{self.name}" if self.type else self.name
 
     @property

@@ -28,7 +28,7 @@ class ConfigProblem(Struct, frozen=True):
 
     file: str
     line: int | None
-    path: str  # `components.sources-facebook.appId`
+    path: str  # `components.sources.twilio.authToken`
     message: str
 
     def __str__(self) -> str:

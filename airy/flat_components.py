@@ -1,4 +1,4 @@
-"""Accepts the former flat spelling of components (`components.sources-facebook`) by moving it to the nested one."""
+"""Accepts the former flat spelling of components (`components.webhook-consumer`) by moving it to the nested one."""
 
 from collections.abc import Iterable, Iterator
 

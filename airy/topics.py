@@ -89,9 +89,15 @@ def source_events(source: str) -> Topic[bytes]:
         partitions=EVENT_PARTITIONS,
         retention="time",
         retention_ms=14 * DAY_MS,
-        writers=(f"sources-{source}/ingress", "dead-letters"),
+        writers=(f"sources-{source}/ingress", *_routers_that_hand_over(source), "dead-letters"),
         readers=(f"sources-{source}/router",),
     )
+
+
+def _routers_that_hand_over(source: str) -> tuple[str, ...]:
+    """The routers of the sources whose webhook also brings this one's events."""
+    spec = next((each for each in SOURCES if each.name == source), None)
+    return tuple(f"sources-{name}/router" for name in spec.arrives_with) if spec else ()
 
 
 def parked_events(source: str) -> Topic[bytes]:
@@ -104,7 +110,10 @@ def parked_events(source: str) -> Topic[bytes]:
         retention="time",
         retention_ms=14 * DAY_MS,
         writers=(f"sources-{source}/router",),
-        readers=(f"sources-{source}/parked-replayer",),
+        readers=(
+            f"sources-{source}/parked-replayer",
+            *(f"sources-{spec.name}/parked-replayer" for spec in SOURCES if source in spec.arrives_with),
+        ),
     )
 
 

@@ -29,7 +29,6 @@ from tests.sim.traffic import CHANNEL_ID, WEBHOOK_ID, Traffic, _context
 
 ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.actors.projector": "store",
-    "airy.bus.table": "router",  # in its own task; the registry's table runs in the registry's task
     "airy.actors.router": "router",
     "airy.actors.parked_replayer": "parked-replayer",
     "airy.actors.connector": "connector",
@@ -223,6 +222,18 @@ def test_lag_queries_are_covered_by_the_acls_of_a_component(component: str) -> N
     for group, read in acls.committing_groups({component}).items():
         assert group in acls.groups(component)
         assert all(acls.reads(component, topic) for topic in read)
+
+
+def test_a_source_that_brings_anothers_events_may_hand_them_over_and_its_parked_ones_may_be_read() -> None:
+    handed, parked = topics.source_events("instagram"), topics.parked_events("facebook")
+
+    writers = [name for name in acls.ACTORS if acls.writes(name, handed)]
+    assert [name for name in writers if name.startswith("sources-")] == _sources("facebook", "instagram")
+    assert [name for name in acls.ACTORS if acls.reads(name, parked)] == _sources("facebook", "instagram")
+
+
+def _sources(*names: str) -> list[str]:
+    return [f"sources-{name}" for name in names]
 
 
 def test_an_acl_has_wire_names_and_no_duplicates() -> None:

@@ -16,7 +16,7 @@ COMMANDS = {  # in the order of the help
     "log": "airy.cli.log:log",
     "dlq": "airy.cli.dlq:dlq",
     "verify": "airy.cli.verify:verify",
-    "sim": "airy.cli.sim:sim",
+    "sim": "airy.sim.commands:sim",
     "version": "airy.cli.version:version",
 }
 

@@ -13,7 +13,7 @@ from airy.cli.options import cluster_options, config_options, load_config, resol
 @config_options
 @cluster_options
 @click.option("--ephemeral", is_flag=True, help="keep all data in memory; it is lost at the end")
-@click.option("--demo", is_flag=True, help="run with a simulated Messenger and a bot, on separate data")
+@click.option("--demo", is_flag=True, help="run with a simulated provider and a bot, on separate data")
 @click.option(
     "--console/--no-console", default=None, help="show the live view; default: only when stdout is a terminal"
 )

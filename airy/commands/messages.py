@@ -11,6 +11,8 @@ from airy.model.conversation import Message
 from airy.model.delivery_state import API_STATE
 from airy.model.entity import Channel
 from airy.model.fact import MessageQueued, ResendRequested
+from airy.model.raw import NULL
+from airy.sources import canonical
 from airy.store.api import StoreQueries
 
 
@@ -41,6 +43,7 @@ class MessageCommands:
 
         Raises `NotFound`, `Forbidden` for a disconnected channel, `Conflict` for a key used for other content.
         """
+        in_common_terms = _canonical_content(content)
         target = await self._target(conversation_id, channel_id, recipient_id)
         message_id = self._writer.id_for(context, target.conversation_id, "message")
         now_ms = self._writer.now_ms()
@@ -55,6 +58,7 @@ class MessageCommands:
                 message_id=message_id,
                 sender_id=context.caller,
                 content=content,
+                canonical=in_common_terms,
                 recipient_id=target.recipient_id,
                 expires_at_ms=now_ms + self._ttl_ms,
             )
@@ -112,6 +116,14 @@ class MessageCommands:
                 field="message_id",
             )
         return Written(after, position)
+
+
+def _canonical_content(content: Raw) -> Raw:
+    """The canonical content of a message written in common terms, else null. Raises `Refused` if it is not valid."""
+    if b'"canonical"' not in bytes(content):
+        return NULL
+    wanted = canonical.outbound(msgspec.json.decode(content))
+    return NULL if wanted is None else canonical.encode((wanted,))
 
 
 def _connected(channel: Channel) -> Channel:

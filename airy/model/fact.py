@@ -55,7 +55,7 @@ class MessageEchoed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
 
     message_id: str  # id of the new message, if Airy did not send it
     participant_id: str  # the recipient
-    sender_id: str  # the author, e.g. "facebook:inbox"
+    sender_id: str  # the author, e.g. "telegram:owner"
     provider_id: str
     content: Raw
     canonical: Raw = NULL

@@ -4,15 +4,19 @@ Data only: importing it loads neither an HTTP client nor an implementation of a 
 """
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import NamedTuple
 
-from airy.sources.facebook.spec import SPEC as FACEBOOK
-from airy.sources.instagram.spec import SPEC as INSTAGRAM
 from airy.sources.spec import Kind, SourceSpec
-from airy.sources.telegram.spec import SPEC as TELEGRAM
-from airy.sources.twilio.spec import SPEC as TWILIO
 
-SOURCES: tuple[SourceSpec, ...] = (FACEBOOK, INSTAGRAM, TWILIO, TELEGRAM)
+NAMES = (
+    "facebook",
+    "instagram",
+    "twilio",
+    "telegram",
+)
+
+SOURCES: tuple[SourceSpec, ...] = tuple(import_module(f"airy.sources.{name}.spec").SPEC for name in NAMES)
 
 BY_NAME: Mapping[str, SourceSpec] = {spec.name: spec for spec in SOURCES}
 BY_KIND: Mapping[str, SourceSpec] = {kind.name: spec for spec in SOURCES for kind in spec.kinds}

@@ -269,3 +269,22 @@ async def test_no_part_of_the_token_reaches_the_log() -> None:
         assert queued.source == "facebook"
         assert queued.channel_id == ids.channel_id("facebook", PAGE)
         assert queued.cause
+
+
+async def test_a_message_in_common_terms_is_validated_and_shows_them() -> None:
+    async with api_harness() as api:
+        chat = (await append_conversation(api)).conversation_id
+        content = {"canonical": {"type": "text", "text": "Yes, three left."}}
+        sent = await api.call("/messages.send", {"conversation_id": chat, "message": content})
+        assert (sent["content"], sent["canonical"]) == (content, [content["canonical"]])
+        problem = await api.call(
+            "/messages.send", {"conversation_id": chat, "message": {"canonical": {"type": "hologram"}}}, status=400
+        )
+        assert [error["field"] for error in problem["fields"]] == ["canonical"]
+
+
+async def test_a_message_in_the_providers_terms_has_no_canonical_content() -> None:
+    async with api_harness() as api:
+        chat = (await append_conversation(api)).conversation_id
+        sent = await api.call("/messages.send", {"conversation_id": chat, "message": {"text": "Yes."}})
+        assert "canonical" not in sent

@@ -14,9 +14,18 @@ from msgspec import Struct
 from airy.clock import Clock
 from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLost
 from airy.model.delivery_state import DeliveryState
+from airy.sources.spec import Capabilities
 from tests.kit.providers.base import Request, Taken, Webhook, Wire, request_of
 
 Post = Callable[[Webhook], Awaitable[None]]
+
+
+STATES = {"sent": DeliveryState.SENT, "delivered": DeliveryState.DELIVERED, "read": DeliveryState.READ}
+
+
+def delivery_states(capabilities: Capabilities) -> tuple[DeliveryState, ...]:
+    """What a kind declares as receipts."""
+    return tuple(STATES[name] for name in capabilities.receipts)
 
 
 class Act(Enum):
@@ -54,7 +63,7 @@ class ScriptedProvider:
         self.echoes = False
         self.receipts: tuple[DeliveryState, ...] = ()
         self._clock = clock
-        self._post = post
+        self.post = post
 
     @property
     def delivered(self) -> list[Attempt]:
@@ -111,7 +120,7 @@ class ScriptedProvider:
         return Response(told.status, told.headers, told.body[:body_bytes_max])
 
     async def _report(self, attempt: Attempt) -> None:
-        if self._post is None or attempt.provider_id is None:
+        if self.post is None or attempt.provider_id is None:
             return
         now_ms = self._clock.now_ms()
         webhooks = [self.wire.receipt(self.kind, attempt.provider_id, state, now_ms) for state in self.receipts]
@@ -119,4 +128,4 @@ class ScriptedProvider:
             webhooks.insert(0, self.wire.echo(self.kind, attempt.provider_id, attempt.taken, now_ms))
         for webhook in webhooks:
             if webhook is not None:
-                await self._post(webhook)
+                await self.post(webhook)

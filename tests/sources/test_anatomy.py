@@ -16,6 +16,7 @@ from tests.kit.contracts.source import load
 from tests.kit.providers import WIRES
 
 FOLDER = Path(airy.sources.__file__).parent
+PAGE = (FOLDER.parents[1] / "docs/sources.md").read_text()
 PARTS = ("spec", "verify", "route", "encode", "interpret", "manage", "source")
 PURE = ("spec", "verify", "route", "encode", "interpret")
 MEMBERS = ("verify", "route", "canonical", "encode", "interpret", "connect", "disconnect", "mark_read", "typing")
@@ -124,3 +125,30 @@ def test_other_paths_lead_nowhere(path: str) -> None:
 def test_a_template_matches_whole_segments() -> None:
     assert match("/a/{b}/c", "/a/1/c") == {"b": "1"}
     assert match("/a/{b}/c", "/a/1/d") is None
+
+
+def test_the_page_about_sources_says_what_the_catalogue_says() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    for spec in SOURCES:
+        paths = ", ".join(f"`{path}`" for path in spec.webhooks)
+        for kind in spec.kinds:
+            capable = kind.capabilities
+            profile = {"none": "none", "webhook": "in webhooks", "provider": "asked"}[capable.profile]
+            declared = {
+                "echoes": capable.echoes,
+                "mark read": capable.mark_read,
+                "typing": capable.typing,
+                "explore": capable.explore,
+                "starts conversations": capable.starts,
+            }
+            more = ", ".join(name for name, has in declared.items() if has)
+            receipts = ", ".join(capable.receipts) or "none"
+            row = f"| `{spec.name}` | `{kind.name}` | {kind.account} | {paths} | {profile} | {receipts} | {more} |"
+            assert row in rows
+
+
+def test_the_page_about_sources_names_the_fields_of_every_form() -> None:
+    for kind in KINDS.values():
+        (row,) = (line for line in PAGE.splitlines() if f"`{kind.name}`" in line and "name" in line.split("|")[-2])
+        for field in msgspec.structs.fields(kind.connect):
+            assert f"`{field.name}{'' if field.required else '?'}`" in row, (kind.name, field.name)

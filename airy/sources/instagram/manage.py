@@ -27,7 +27,7 @@ async def connect(client: HttpClient, app: MetaApp, form: ConnectAccount) -> Con
 
 
 async def disconnect(client: HttpClient, app: MetaApp, target: Target, others: Collection[Channel]) -> str | None:
-    """The page itself, connected to Messenger, keeps its subscription alive."""
+    """The page itself, if it is connected too, keeps its subscription."""
     page_id = metadata.text(target.channel.metadata, "page_id")
     return None if page_id is None else await pages.unsubscribe(client, app, page_id, target, others)
 

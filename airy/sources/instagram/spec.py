@@ -1,12 +1,12 @@
-"""Instagram: professional accounts linked with a Facebook page, through the same Meta app as Messenger.
+"""Instagram: professional accounts, each linked with a page, through a Meta app.
 
-Events arrive at `/instagram`, or at `/facebook` where the app's Instagram subscription still points there: the source
-`facebook` hands them over. Those it parked before this source was enabled are found by `arrives_with` and replayed
-when the account is connected.
+Events arrive at `/instagram`, or at the webhook of the pages where the app's Instagram subscription points there: that
+source hands them over. Those it parked before this one was enabled are found by `arrives_with` and replayed when the
+account is connected.
 """
 
 from airy.secret import Secret
-from airy.sources.meta.section import MetaSection
+from airy.sources.meta.section import WEBHOOK_OWNER, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
 
@@ -15,7 +15,7 @@ class InstagramSection(MetaSection, frozen=True):
 
 
 class ConnectAccount(ChannelForm, frozen=True, kw_only=True):
-    page_id: str  # the Facebook page the account is linked with
+    page_id: str  # of the page the account is linked with
     account_id: str
     page_token: Secret
 
@@ -44,5 +44,5 @@ SPEC = SourceSpec(
     section=InstagramSection,
     webhooks=("/instagram",),
     build="airy.sources.instagram.source:Instagram",
-    arrives_with=("facebook",),
+    arrives_with=(WEBHOOK_OWNER,),
 )

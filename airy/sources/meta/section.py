@@ -10,6 +10,10 @@ from airy.sources.spec import REQUIRED, SourceSection, Url
 Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a version like v23.0"})]
 
 
+WEBHOOK_OWNER = "facebook"
+"""The source whose webhook an app's other subscriptions may point to as well."""
+
+
 class MetaSection(SourceSection, frozen=True):
     """`app_secret`: newest first; the older ones are accepted for webhooks only."""
 

@@ -49,7 +49,7 @@ from airy.sources.api import (
 )
 from tests.kit.fold import DictState
 from tests.kit.providers.base import PUBLIC_URL, Headers, Webhook, Wire
-from tests.kit.scripted_provider import Act, ScriptedProvider
+from tests.kit.scripted_provider import Act, ScriptedProvider, delivery_states
 
 RECEIVED_MS = 1_735_689_999_000
 HTTP_HEADERS = Headers
@@ -57,7 +57,6 @@ HTTP_HEADERS = Headers
 TOKEN = "EAAChannelTokenThatMustStayInHeaders"
 DAMAGE = [rb"\ud83d", b'"', b"{", b"]", b"\\", b"1e999", b"", b"\xff", b"%ff", b"&", b"%00", b"\0", b"null", b"-1"]
 JUNK = [b"", b"=", b"sha256=", b"sha256=zz", b"\xff\xfe", b"x" * 10_000]
-STATES = {"sent": DeliveryState.SENT, "delivered": DeliveryState.DELIVERED, "read": DeliveryState.READ}
 
 
 class Fixture(Struct, frozen=True, forbid_unknown_fields=True):
@@ -454,7 +453,7 @@ class SourceContract:
     # --- outcomes
 
     def provider(self, kind: str, *script: Act) -> ScriptedProvider:
-        provider = ScriptedProvider(self.wire, LoopClock(), kind=kind)
+        provider = ScriptedProvider(type(self.wire)(), LoopClock(), kind=kind)
         provider.script.extend(script)
         return provider
 
@@ -500,7 +499,7 @@ class SourceContract:
 
         provider = ScriptedProvider(self.wire, LoopClock(), kind=kind, post=post)
         declared = next(each for each in self.wire.spec.kinds if each.name == kind).capabilities
-        provider.echoes, provider.receipts = declared.echoes, tuple(STATES[name] for name in declared.receipts)
+        provider.echoes, provider.receipts = declared.echoes, delivery_states(declared)
         outcome = await calling.send(provider, self.source, self.calls(kind), RECEIVED_MS)
         assert isinstance(outcome, Sent)
         assert len(webhooks) == len(declared.receipts) + declared.echoes

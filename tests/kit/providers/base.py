@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from airy.http_client import Response
 from airy.model import ids
@@ -18,7 +19,7 @@ from airy.model.entity import Channel
 from airy.secret import Secret
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import Source, WebhookRequest
-from airy.sources.spec import ChannelForm, SourceSection, SourceSpec
+from airy.sources.spec import Capabilities, ChannelForm, SourceSection, SourceSpec
 
 PUBLIC_URL = "https://inbox.example.org"
 JSON = "application/json"
@@ -88,10 +89,20 @@ class Wire(ABC):
     participant: ClassVar[str]
     signs_body: ClassVar[bool] = True
     text: ClassVar[Mapping[str, object]]  # a message in the provider's own shape
+    addresses: ClassVar[tuple[str, ...]]  # keys of the section that say where the provider is
+
+    def at(self, url: str) -> SourceSection:
+        """The section of a provider that is served at `url`."""
+        return replace(self.section, **dict.fromkeys(self.addresses, url))
 
     def source(self) -> Source:
         built: Source = self.spec.load()(self.section, PUBLIC_URL)
         return built
+
+    def capabilities(self, kind: str) -> Capabilities:
+        declared = self.spec.kind(kind)
+        assert declared is not None
+        return declared.capabilities
 
     @property
     def kind(self) -> str:

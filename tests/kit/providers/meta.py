@@ -27,6 +27,7 @@ class MetaWire(Wire):
     secrets = (APP_SECRET, "old-secret", TOKEN, "verify-me")
     text: ClassVar = {"text": "Yes, from Thursday on."}
     object_name: ClassVar[str]
+    addresses = ("graph_url",)
     page: ClassVar[dict[str, object]] = {"id": PAGE, "name": "Corner Bakery"}
 
     def credentials(self, kind: str) -> dict[str, Secret]:

@@ -24,10 +24,14 @@ class TelegramWire(Wire):
     accounts: ClassVar = {"telegram": BOT}
     participant = str(CHAT)
     signs_body = False
+    addresses = ("api_url",)
     text: ClassVar = {"text": "Yes, from Thursday on."}
 
+    def __init__(self) -> None:
+        self.webhook_secret = WEBHOOK_SECRET  # until a bot is connected with another one
+
     def credentials(self, kind: str) -> dict[str, Secret]:
-        return {"token": Secret(TOKEN), "webhook_secret": Secret(WEBHOOK_SECRET)}
+        return {"token": Secret(TOKEN), "webhook_secret": Secret(self.webhook_secret)}
 
     def form(self, kind: str) -> ChannelForm:
         return ConnectBot(bot_token=Secret(TOKEN))
@@ -36,7 +40,7 @@ class TelegramWire(Wire):
         return {"channel_id": webhook.path.rpartition("/")[2]}
 
     def signed(self, webhook: Webhook) -> Headers:
-        return [(b"x-telegram-bot-api-secret-token", WEBHOOK_SECRET.encode())]
+        return [(b"x-telegram-bot-api-secret-token", self.webhook_secret.encode())]
 
     def forged(self, webhook: Webhook) -> Headers:
         return [(b"x-telegram-bot-api-secret-token", b"another secret")]
@@ -89,6 +93,9 @@ class TelegramWire(Wire):
                 return answer(200, {"ok": True, "result": {"id": int(BOT), "first_name": "Bakery", "username": "bake"}})
             case "getFile":
                 return answer(200, {"ok": True, "result": {"file_id": "f", "file_path": "photos/file_1.jpg"}})
-            case "setWebhook" | "deleteWebhook" | "sendChatAction":
+            case "setWebhook":
+                self.webhook_secret = str(request.fields["secret_token"])
+                return answer(200, {"ok": True, "result": True})
+            case "deleteWebhook" | "sendChatAction":
                 return answer(200, {"ok": True, "result": True})
         return answer(200, {})

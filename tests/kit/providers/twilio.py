@@ -40,6 +40,7 @@ class TwilioWire(Wire):
     secrets = (AUTH_TOKEN, "twilio-shared", b64encode(f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode()).decode())
     accounts: ClassVar = {"twilio.sms": NUMBER, "twilio.whatsapp": f"whatsapp:{NUMBER}"}
     participant = CONTACT
+    addresses = ("api_url", "messaging_url")
     text: ClassVar = {"Body": "Yes, from Thursday on."}
 
     def kind_of(self, account: str) -> str:

@@ -24,7 +24,7 @@ TARGET = Target(channel=WIRE.channel(BOT), credentials={"token": Secret(TOKEN)})
 
 
 def provider() -> ScriptedProvider:
-    return ScriptedProvider(WIRE, LoopClock())
+    return ScriptedProvider(type(WIRE)(), LoopClock())
 
 
 async def connect(client: Any, token: str = TOKEN, here: Installation = HERE) -> Connected:
