@@ -9,7 +9,7 @@ from typing import Any
 from airy.bus.dead_letter import TOPIC_PREFIX as DEAD_LETTER_PREFIX
 from airy.bus.record import Position
 from airy.bus.record_schema import RecordSchema
-from airy.bus.topic import Topic
+from airy.bus.topic import Retention, Topic
 from airy.errors import Refused
 from airy.model import fact
 from airy.model.dead_delivery import DeadDelivery
@@ -39,18 +39,21 @@ def _entities(
     value_type: type,
     *,
     kind: str,
-    version: int = 1,
+    version: int = 2,
     key: str = "entity id",
+    retention: Retention = "kept",
     writers: tuple[str, ...] = (),
     readers: tuple[str, ...] = (),
 ) -> Topic[Any]:
-    """Raise `version` with every change of the type that older processes would apply wrongly: they then hold."""
+    """Kept, because the latest record of an entity may be one that the fold rejected. Raise `version` with every change
+    of the type that older processes would apply wrongly: they then hold. Version 2 is a write with a base.
+    """
     return Topic(
         f"application.communication.{name}",
         value_type,
         key=key,
         partitions=ENTITY_PARTITIONS,
-        retention="compacted",
+        retention=retention,
         writers=(*writers, "dead-letters"),
         readers=("store", *readers),
         schema=RecordSchema({value_type: (kind, version)}),
@@ -69,7 +72,9 @@ DEAD_DELIVERIES: Topic[DeadDelivery] = _entities(
     "dead-deliveries",
     DeadDelivery,
     kind="dead_delivery",
+    version=1,
     key="delivery id, time of failure",
+    retention="compacted",
     writers=("api-admin/commands", "dispatcher"),
 )
 

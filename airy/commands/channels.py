@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from airy import topics
 from airy.bus.record import Position
 from airy.commands.channel_secrets import TOKEN, ChannelSecrets
+from airy.commands.entity_writer import EntityWriter
 from airy.commands.errors import NotFound
 from airy.commands.writer import Writer, Written
 from airy.errors import Refused, Unavailable
@@ -56,7 +57,7 @@ class ChannelCommands:
         client: HttpClient,
         installation: Installation,
     ) -> None:
-        self._writer = writer
+        self._entities = EntityWriter(writer, store)
         self._store = store
         self._secrets = secrets
         self._source_of = source_of
@@ -64,33 +65,36 @@ class ChannelCommands:
         self._installation = installation
 
     async def update(self, channel_id: str, *, name: str | None, image_url: str | None) -> Written[Channel]:
-        channel = await self._store.channel(channel_id)
-        if channel is None or not channel.connected:
-            raise NotFound(f"there is no connected channel {channel_id}", field="channel_id")
-        return await self._put(replace(channel, metadata={**channel.metadata, **_display_metadata(name, image_url)}))
+        async def updated(channel: Channel) -> Channel:
+            if not channel.connected:
+                raise NotFound(f"there is no connected channel {channel_id}", field="channel_id")
+            return replace(channel, metadata={**channel.metadata, **_display_metadata(name, image_url)})
+
+        return await self._entities.update(topics.CHANNELS, channel_id, self._known, updated)
 
     async def connect(self, kind: str, form: ChannelForm) -> Written[ConnectResult]:
         """Connecting a known account again reconnects its channel and keeps its metadata."""
         done = await self._source(kind).connect(self._client, kind, form, self._installation)
         channel_id = ids.channel_id(kind, done.account)
-        known = await self._store.channel(channel_id)
-        sealed = self._secrets.seal(channel_id, done.credentials)
-        written = await self._put(
-            Channel(
+        sealed = dict(self._secrets.seal(channel_id, done.credentials))
+        token = sealed.pop(TOKEN, None)
+
+        async def connected(known: Channel | None) -> Channel:
+            return Channel(
                 id=channel_id,
                 source=kind,
                 source_channel_id=done.account,
                 connected=True,
-                token=sealed.pop(TOKEN, None),
+                token=token,
                 secrets=sealed,
                 metadata={
                     **(known.metadata if known else {}),
                     **_display_metadata(done.name, done.image_url),
                     **{key: metadata.value(text) for key, text in done.metadata.items()},
                 },
-                updated_at_ms=known.updated_at_ms if known else 0,
             )
-        )
+
+        written = await self._entities.put(topics.CHANNELS, channel_id, self._store.channel, connected)
         return Written(ConnectResult(written.value, done.instructions, done.settings), written.position)
 
     async def explore(self, kind: str, form: Struct) -> Sequence[Account]:
@@ -104,12 +108,21 @@ class ChannelCommands:
         """Unsubscribes at the provider, then drops the credentials. Accepts channels of any source, because clients of
         the original send every disconnect to the path of one source.
         """
+        unsubscribed: list[Channel] = []
+
+        async def disconnected(channel: Channel) -> Channel:
+            if channel.connected and not any(_same_credentials(channel, each) for each in unsubscribed):
+                await self._unsubscribe(channel)  # again only for credentials that a concurrent connect stored
+                unsubscribed.append(channel)
+            return replace(channel, connected=False, token=None, secrets={})
+
+        return (await self._entities.update(topics.CHANNELS, channel_id, self._known, disconnected)).position
+
+    async def _known(self, channel_id: str) -> Channel:
         channel = await self._store.channel(channel_id)
         if channel is None:
             raise NotFound(f"there is no channel {channel_id}", field="channel_id")
-        if channel.connected:
-            await self._unsubscribe(channel)
-        return (await self._put(replace(channel, connected=False, token=None, secrets={}))).position
+        return channel
 
     async def _unsubscribe(self, channel: Channel) -> None:
         """Runs before the credentials are dropped, so that a failed disconnect can be repeated as a whole. A failure
@@ -133,9 +146,9 @@ class ChannelCommands:
             raise NotFound(f"no source of {kind} channels is enabled here")
         return source
 
-    async def _put(self, channel: Channel) -> Written[Channel]:
-        channel = replace(channel, updated_at_ms=self._writer.next_timestamp(channel.updated_at_ms))
-        return Written(channel, await self._writer.put_entity(topics.CHANNELS, channel.id, channel))
+
+def _same_credentials(one: Channel, other: Channel) -> bool:
+    return (one.token, one.secrets) == (other.token, other.secrets)
 
 
 def _display_metadata(name: str | None, image_url: str | None) -> dict[str, Raw]:

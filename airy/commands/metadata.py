@@ -9,11 +9,13 @@ from msgspec.structs import replace
 from airy import topics
 from airy.bus.record import Position
 from airy.commands.conversations import known_conversation
+from airy.commands.entity_writer import EntityWriter
 from airy.commands.errors import NotFound
 from airy.commands.writer import RequestContext, Writer
 from airy.errors import Refused
 from airy.model import metadata
 from airy.model.conversation import Conversation, Message
+from airy.model.entity import Channel
 from airy.model.fact import MetadataChanged
 from airy.model.metadata import Flat
 from airy.store.api import StoreQueries
@@ -28,6 +30,7 @@ class MetadataCommands:
     def __init__(self, writer: Writer, store: StoreQueries) -> None:
         self._writer = writer
         self._store = store
+        self._entities = EntityWriter(writer, store)
 
     async def upsert(self, subject: Subject, subject_id: str, data: Raw, context: RequestContext) -> Position:
         return await self._change(subject, subject_id, metadata.flatten(data, PREFIX), (), context)
@@ -63,16 +66,20 @@ class MetadataCommands:
         return position  # accepted, or rejected because nothing changes
 
     async def _change_channel(self, channel_id: str, settings: Flat, removals: tuple[str, ...]) -> Position:
+        async def updated(channel: Channel) -> Channel:
+            changed = metadata.changed(channel.metadata, settings, removals)
+            after = channel.metadata if changed is None else changed
+            if len(after) > metadata.KEYS_MAX:
+                raise too_many("channel")
+            return replace(channel, metadata=after)
+
+        return (await self._entities.update(topics.CHANNELS, channel_id, self._known_channel, updated)).position
+
+    async def _known_channel(self, channel_id: str) -> Channel:
         channel = await self._store.channel(channel_id)
         if channel is None:
             raise NotFound(f"there is no channel {channel_id}", field="id")
-        changed = metadata.changed(channel.metadata, settings, removals)
-        after = channel.metadata if changed is None else changed
-        if len(after) > metadata.KEYS_MAX:
-            raise too_many("channel")
-        updated_at_ms = self._writer.next_timestamp(channel.updated_at_ms)
-        changed_channel = replace(channel, metadata=after, updated_at_ms=updated_at_ms)
-        return await self._writer.put_entity(topics.CHANNELS, channel.id, changed_channel)
+        return channel
 
     async def _known(self, subject: Subject, subject_id: str) -> Conversation | Message:
         if subject == "conversation":

@@ -1,6 +1,7 @@
 """Webhook subscriptions. Secrets leave this module sealed, except the signing secret in the answer that creates it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from secrets import token_bytes
 
 import msgspec
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.bus.record import Position
+from airy.commands.entity_writer import EntityWriter
 from airy.commands.errors import NotFound
 from airy.commands.writer import RequestContext, Writer, Written
 from airy.egress import UNRESTRICTED, EgressPolicy, check_url
@@ -54,6 +56,7 @@ class WebhookCommands:
         self._egress_policy = egress_policy
         self._writer = writer
         self._store = store
+        self._entities = EntityWriter(writer, store)
         self._sealer = sealer
         self._random_bytes = random_bytes
 
@@ -61,50 +64,67 @@ class WebhookCommands:
         self, given: WebhookChanges, context: RequestContext, webhook_id: str | None = None
     ) -> Written[WebhookWithSecret]:
         """An existing id is overwritten completely."""
-        now_ms = self._writer.now_ms()
         webhook_id = webhook_id or self._writer.id_for(context, "webhook")
         secret = self._new_secret()
-        blank = Webhook(
-            id=webhook_id,
-            url="",
-            status="Subscribed",
-            secrets=(self._seal(webhook_id, "secrets", secret),),
-            subscribed_at_ms=now_ms,
-            since=subscription_start(await self._writer.end_offsets()),
-        )
+        sealed_secret = self._seal(webhook_id, "secrets", secret)
         if given.url is None:
             raise Refused("url is required", field="url")
-        done = await self._put(self._with(blank, given))
+
+        async def subscribed(_known: Webhook | None) -> Webhook:
+            blank = Webhook(
+                id=webhook_id,
+                url="",
+                status="Subscribed",
+                secrets=(sealed_secret,),
+                subscribed_at_ms=self._writer.now_ms(),
+                since=subscription_start(await self._writer.end_offsets()),
+            )
+            return self._with(blank, given)
+
+        done = await self._entities.put(topics.WEBHOOKS, webhook_id, self._store.webhook, subscribed)
         return Written(WebhookWithSecret(done.value, secret), done.position)
 
     async def update(self, webhook_id: str, given: WebhookChanges) -> Written[Webhook]:
         """A webhook subscribed again receives changes from then on."""
-        before = await self._known(webhook_id)
-        webhook = self._with(before, given)
-        if (before.status, webhook.status) == ("Unsubscribed", "Subscribed"):
-            since = subscription_start(await self._writer.end_offsets())
-            webhook = replace(webhook, since=since, disabled_reason=None)
-        return await self._put(webhook)
+
+        async def updated(before: Webhook) -> Webhook:
+            webhook = self._with(before, given)
+            if (before.status, webhook.status) == ("Unsubscribed", "Subscribed"):
+                since = subscription_start(await self._writer.end_offsets())
+                webhook = replace(webhook, since=since, disabled_reason=None)
+            return webhook
+
+        return await self._update(webhook_id, updated)
 
     async def unsubscribe(self, webhook_id: str) -> Written[Webhook]:
-        return await self._put(replace(await self._known(webhook_id), status="Unsubscribed"))
+        async def unsubscribed(webhook: Webhook) -> Webhook:
+            return replace(webhook, status="Unsubscribed")
+
+        return await self._update(webhook_id, unsubscribed)
 
     async def disable_webhook(self, webhook_id: str, reason: str) -> None:
         """Disable a webhook whose endpoint is gone: nothing is sent until it is subscribed again."""
-        webhook = await self._store.webhook(webhook_id)
-        if webhook is not None and webhook.status == "Subscribed":
-            await self._put(replace(webhook, status="Unsubscribed", disabled_reason=reason))
+
+        async def disabled(webhook: Webhook) -> Webhook:
+            if webhook.status != "Subscribed":
+                raise NotFound(f"webhook {webhook_id} is not subscribed", field="id")
+            return replace(webhook, status="Unsubscribed", disabled_reason=reason)
+
+        with suppress(NotFound):  # unsubscribed or deleted meanwhile
+            await self._update(webhook_id, disabled)
 
     async def delete(self, webhook_id: str) -> Position:
-        await self._known(webhook_id)
-        return await self._writer.put_entity(topics.WEBHOOKS, webhook_id, None)
+        return await self._entities.delete(topics.WEBHOOKS, webhook_id, self._known)
 
     async def rotate_secret(self, webhook_id: str) -> Written[WebhookWithSecret]:
         """Deliveries are signed with the new and the previous secret, so that receivers can switch without a gap."""
-        webhook = await self._known(webhook_id)
         secret = self._new_secret()
-        secrets = (self._seal(webhook_id, "secrets", secret), *webhook.secrets)[:SECRETS_MAX]
-        done = await self._put(replace(webhook, secrets=secrets))
+
+        async def rotated(webhook: Webhook) -> Webhook:
+            secrets = (self._seal(webhook.id, "secrets", secret), *webhook.secrets)
+            return replace(webhook, secrets=secrets[:SECRETS_MAX])
+
+        done = await self._update(webhook_id, rotated)
         return Written(WebhookWithSecret(done.value, secret), done.position)
 
     def masked_headers(self, webhook: Webhook) -> dict[str, str]:
@@ -144,9 +164,8 @@ class WebhookCommands:
     def _seal(self, webhook_id: str, field: str, text: str) -> str:
         return self._sealer.seal(text, seal_context(topics.WEBHOOKS.name, webhook_id, field))
 
-    async def _put(self, webhook: Webhook) -> Written[Webhook]:
-        webhook = replace(webhook, updated_at_ms=self._writer.now_ms())
-        return Written(webhook, await self._writer.put_entity(topics.WEBHOOKS, webhook.id, webhook))
+    async def _update(self, webhook_id: str, intent: Callable[[Webhook], Awaitable[Webhook]]) -> Written[Webhook]:
+        return await self._entities.update(topics.WEBHOOKS, webhook_id, self._known, intent)
 
     async def _known(self, webhook_id: str) -> Webhook:
         webhook = await self._store.webhook(webhook_id)

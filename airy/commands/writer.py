@@ -19,6 +19,7 @@ from airy.commands.errors import WriteUnconfirmed
 from airy.model import ids
 from airy.model.conversation import Conversation, Message
 from airy.model.fact import Fact, FactBase
+from airy.model.fold_entity import BASE_HEADER
 
 T = TypeVar("T")
 F = TypeVar("F", bound=FactBase)
@@ -96,12 +97,17 @@ class Writer:
         """Where the next records of everything that tells subscribers of changes will be."""
         return await self._bus.end_offsets(topics.CHANGE_TOPICS)
 
-    async def put_entity(self, topic: Topic[Any], entity_id: str, entity: object | None) -> Position:
-        """Append the latest record of an entity; None deletes it. Its id tells two writes of one millisecond apart."""
-        return await self.write([topic.record(entity_id, entity, headers=(("id", self._ids.new().encode()),))])
+    async def append_entity(
+        self, topic: Topic[Any], entity_id: str, entity: object | None, *, base: int, write_id: str
+    ) -> Position:
+        """Append a write of an entity made on version `base`; None deletes it. The fold may reject it: see
+        `EntityWriter`.
+        """
+        headers = (("id", write_id.encode()), (BASE_HEADER, b"%d" % base))
+        return await self.write([topic.record(entity_id, entity, headers=headers)])
 
     def next_timestamp(self, at_ms: int) -> int:
-        """A time after `at_ms`, whatever the clock says: the time of an entity numbers its changes."""
+        """A time after `at_ms`, whatever the clock says: the time of an entity is its version."""
         return max(self.now_ms(), at_ms + 1)
 
     async def append_fact(self, fact: Fact) -> Position:

@@ -90,15 +90,14 @@ class ChangeBuilder:
         )
 
 
-def entity_change(kind: ChangeKind, entity: Channel | Tag, *, at_ms: int, write_id: str | None) -> Change:
+def entity_change(kind: ChangeKind, entity: Channel | Tag, *, at_ms: int, write_id: str | None, version: int) -> Change:
     """The change for an entity record. Its id depends on the record's content only, so it survives compaction of the
     log and a move to another backend.
 
     `at_ms`: the record's timestamp, used where the entity has none. `write_id`: id of the write, if the record
-    carries one; it separates two writes of one millisecond.
+    carries one; it separates two writes of one millisecond. `version`: of the entity; the change's sequence.
     """
-    sequence = entity.updated_at_ms or at_ms
-    change_id = ids.derive(entity.id, f":{write_id or sequence}:{kind}")
+    change_id = ids.derive(entity.id, f":{write_id or entity.updated_at_ms or at_ms}:{kind}")
     if isinstance(entity, Channel):
         payload, source, channel_id = render.render_channel(entity), entity.source, entity.id
     else:
@@ -107,9 +106,9 @@ def entity_change(kind: ChangeKind, entity: Channel | Tag, *, at_ms: int, write_
         id=change_id,
         kind=kind,
         lane=entity.id,
-        sequence=sequence,
+        sequence=version,
         at_ms=entity.updated_at_ms,
-        body=body(change_id, kind, entity.updated_at_ms, sequence, payload),
+        body=body(change_id, kind, entity.updated_at_ms, version, payload),
         source=source,
         channel_id=channel_id,
     )

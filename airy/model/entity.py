@@ -1,4 +1,6 @@
-"""Entities: small objects with an id, one record each in a compacted topic; the latest record is the current state.
+"""Entities: small objects with an id. Every write is a record with the whole entity; the latest accepted one is its
+state (`airy.model.fold_entity`). `updated_at_ms` is the time of the write in ms and the version of the entity; 0: that
+of its record.
 
 Secret fields hold sealed text; `airy.model` never handles clear text. A tombstone deletes the entity.
 """
@@ -34,6 +36,7 @@ class Template(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     source: str
     content: Raw
+    updated_at_ms: int = 0
 
 
 class Contact(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,6 +54,7 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
     avatar_url: str | None = None
     first_seen_at_ms: int = 0
     last_seen_at_ms: int = 0
+    updated_at_ms: int = 0
 
 
 class Webhook(Struct, frozen=True, kw_only=True, omit_defaults=True):

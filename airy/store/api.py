@@ -10,12 +10,13 @@ R-6  A record of a kind or version that this process does not know is not skippe
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
 from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.record_schema import Hold
+from airy.bus.topic import Topic
 from airy.model.change import Change
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
@@ -186,6 +187,9 @@ class EntityReader(Protocol):
     async def template(self, template_id: str) -> Template | None: ...
     async def webhooks(self) -> list[Webhook]: ...
     async def webhook(self, webhook_id: str) -> Webhook | None: ...
+    async def entity_accepted(self, topic: Topic[Any], entity_id: str, write_id: str) -> bool:
+        """Whether the fold accepted a write with a base; `write_id` is the header `id` of its record."""
+        ...
 
 
 class DeadDeliveryReader(Protocol):

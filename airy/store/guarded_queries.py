@@ -1,10 +1,12 @@
 """Queries that fail instead of returning stale results: a held partition is behind, and stays behind."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from airy import topics
 from airy.bus.record import TopicPartition
 from airy.bus.record_schema import Hold
+from airy.bus.topic import Topic
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
@@ -24,6 +26,10 @@ class GuardedQueries:
     async def accepted(self, conversation_id: str, fact_id: str) -> bool:
         check_not_held(self._held, topics.EVENTS, conversation_id)
         return await self._store.accepted(conversation_id, fact_id)
+
+    async def entity_accepted(self, topic: Topic[Any], entity_id: str, write_id: str) -> bool:
+        check_not_held(self._held, topic, entity_id)
+        return await self._store.entity_accepted(topic, entity_id, write_id)
 
     async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]:
         check_not_held(self._held, topics.CHANNELS)

@@ -109,7 +109,7 @@ def test_topics_are_created_as_declared(cluster: Namespace) -> None:
     assert events is not None and tags is not None and raw is not None
     assert (events.partitions, events.replication) == (16, 1)
     assert events.config == {"cleanup.policy": "delete", "retention.ms": "-1", "min.insync.replicas": "1"}
-    assert (tags.partitions, tags.config["cleanup.policy"]) == (4, "compact")
+    assert (tags.partitions, tags.config["cleanup.policy"]) == (4, "delete")
     assert raw.config["retention.ms"] == str(14 * topics.DAY_MS)
 
 

@@ -5,11 +5,12 @@ from random import Random
 from typing import Any, TypeVar
 
 from airy import topics
-from airy.bus.record import ProducerRecord, Record, TopicPartition
+from airy.bus.record import Headers, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.model.fact import Fact
+from airy.model.fold_entity import BASE_HEADER
 
 V = TypeVar("V")
 Entity = Channel | Tag | Template | Webhook | DeadDelivery
@@ -31,6 +32,14 @@ class Log:
 
     def remove(self, topic: Topic[V], entity_id: str) -> Record:
         return self.append_record(topic.record(entity_id, None))
+
+    def written(self, entity: Entity, *, base: int, write_id: str) -> Record:
+        """A write of an entity, made on version `base`."""
+        return self.append_record(_TOPICS[type(entity)].record(entity.id, entity, headers=_write(base, write_id)))
+
+    def deleted(self, topic: Topic[V], entity_id: str, *, base: int, write_id: str) -> Record:
+        """A deletion of an entity, made on version `base`."""
+        return self.append_record(topic.record(entity_id, None, headers=_write(base, write_id)))
 
     def raw(self, topic: Topic[V], key: str, value: bytes | None) -> Record:
         """A record of arbitrary bytes."""
@@ -71,6 +80,10 @@ def cut(records: Sequence[Record], random: Random, *, longest: int = 40) -> Iter
         end = start + random.randint(1, longest)
         yield records[start:end]
         start = end
+
+
+def _write(base: int, write_id: str) -> Headers:
+    return (("id", write_id.encode()), (BASE_HEADER, b"%d" % base))
 
 
 def _record_of(noted: Fact | Entity) -> ProducerRecord:

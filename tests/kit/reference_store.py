@@ -23,6 +23,7 @@ from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.model.fold import fold
+from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity, read_base
 from airy.store import cursors
 from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKey, WorkKind
 from airy.store.filters import parse
@@ -45,6 +46,12 @@ class UnstorableValue(Exception):
     """A number that no engine has to store."""
 
 
+def _time(entity: Any, otherwise_ms: int) -> int:
+    """The entity's own time, if it has one."""
+    at_ms: int = entity.updated_at_ms
+    return at_ms or otherwise_ms
+
+
 class ReferenceStore:
     checkpoints = None
 
@@ -59,6 +66,8 @@ class ReferenceStore:
         self._pruned: dict[TopicPartition, int] = {}
         self._states: dict[str, DictState] = {}
         self._entities: dict[str, dict[str, Any]] = {topic.name: {} for topic in topics.FOLDED}
+        self._versions: dict[tuple[str, str], int] = {}  # topic and id → the greatest version, also of a deleted entity
+        self._writes: set[tuple[str, str, str]] = set()  # topic, id and write that was accepted on a version
         self._changes: dict[TopicPartition, list[StoredChange]] = {}
         self._traces: dict[tuple[str, str], str] = {}  # conversation and message → `traceparent` of its request
 
@@ -132,20 +141,45 @@ class ReferenceStore:
         topic = next(topic for topic in topics.FOLDED if topic.name == record.topic)
         entity_id = record.key.decode()
         entity = topic.decode(record)
+        base = read_base(record.header(BASE_HEADER))
+        if entity is not None and entity.id != entity_id:
+            raise Refused(f"the key {entity_id!r} differs from the id of the value")
         stored = self._entities[topic.name]
+        if topic is topics.DEAD_DELIVERIES:
+            stored[entity_id] = entity
+            if entity is None:
+                del stored[entity_id]
+            return ()
+        found, write_id = stored.get(entity_id), record.header("id")
+        current = found.updated_at_ms if found else ABSENT
+        if base is None and entity is not None and found == replace(entity, updated_at_ms=_time(entity, current)):
+            if isinstance(entity, Channel):
+                self._touched.add(WorkKey("profile", entity.source))
+            return ()
+        at_ms = record.timestamp_ms if entity is None else _time(entity, record.timestamp_ms)
+        last = self._versions.get((topic.name, entity_id), ABSENT)
+        version = fold_entity(EntityWrite(base, at_ms), current=current, last=last)
+        if version is None:
+            return ()
+        if version > INT64_MAX:
+            raise UnstorableValue
+        if entity is not None or found is not None:
+            self._versions[topic.name, entity_id] = version
+        if base is not None and write_id is not None:
+            self._writes.add((topic.name, entity_id, write_id))
         if entity is None:
             stored.pop(entity_id, None)
             return ()
-        if entity.id != entity_id:
-            raise Refused(f"the key {entity_id!r} differs from the id of the value")
-        unchanged = stored.get(entity_id) == entity
-        stored[entity_id] = entity
+        stored[entity_id] = replace(entity, updated_at_ms=version)
         if isinstance(entity, Channel):
             self._touched.add(WorkKey("profile", entity.source))
         kind = CHANGE_KINDS.get(record.topic)
-        if kind is None or unchanged:
+        if kind is None:
             return ()
-        return (entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=record.header("id")),)
+        return (entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=write_id, version=version),)
+
+    async def entity_accepted(self, topic: Topic[Any], entity_id: str, write_id: str) -> bool:
+        return (topic.name, entity_id.lower(), write_id) in self._writes
 
     async def digest(self, *, changes: bool = False) -> str:
         whole = sha256()
@@ -155,6 +189,7 @@ class ReferenceStore:
             for entity_id, entity in sorted(entities.items()):
                 without_offsets = replace(entity, since={}) if isinstance(entity, Webhook) else entity
                 whole.update(msgspec.json.encode([name, entity_id, without_offsets]))
+        whole.update(msgspec.json.encode([sorted(self._versions.items()), sorted(self._writes)]))
         if changes:
             made = [stored.change for kept in self._changes.values() for stored in kept]
             for change in sorted(made, key=lambda change: change.id):

@@ -140,7 +140,7 @@ def test_a_long_plausible_log_has_no_violations() -> None:
 
 def test_a_channel_change_has_metadata_and_no_secrets() -> None:
     page = channel(page_token="clear")
-    change = entity_change(ChangeKind.CHANNEL_UPDATED, page, at_ms=7, write_id="w1")
+    change = entity_change(ChangeKind.CHANNEL_UPDATED, page, at_ms=7, write_id="w1", version=START_MS)
     assert msgspec.json.decode(change.body) == {
         "id": ids.derive(page.id, ":w1:channel.updated"),
         "type": "channel.updated",
@@ -158,7 +158,7 @@ def test_a_channel_change_has_metadata_and_no_secrets() -> None:
 
 
 def test_a_tag_change_carries_the_tag() -> None:
-    change = entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None)
+    change = entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None, version=START_MS)
     assert msgspec.json.decode(change.body)["payload"] == {"id": tag().id, "name": "Urgent", "color": "tag-red"}
     assert (change.lane, change.at_ms) == (tag().id, START_MS)
 
@@ -166,16 +166,18 @@ def test_a_tag_change_carries_the_tag() -> None:
 def test_every_write_of_an_entity_has_its_own_change_id() -> None:
     later = replace(tag(), updated_at_ms=START_MS + 1)
     changes = [
-        entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id="w1"),
-        entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id="w2"),  # in the same millisecond
-        entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None),
-        entity_change(ChangeKind.TAG_UPDATED, later, at_ms=7, write_id=None),
+        entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id="w1", version=START_MS),
+        entity_change(
+            ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id="w2", version=START_MS
+        ),  # in the same millisecond
+        entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None, version=START_MS),
+        entity_change(ChangeKind.TAG_UPDATED, later, at_ms=7, write_id=None, version=START_MS),
     ]
     assert len({change.id for change in changes}) == len(changes)
 
 
 def test_an_entity_without_a_time_is_numbered_by_its_record() -> None:
-    change = entity_change(ChangeKind.TAG_UPDATED, replace(tag(), updated_at_ms=0), at_ms=7, write_id=None)
+    change = entity_change(ChangeKind.TAG_UPDATED, replace(tag(), updated_at_ms=0), at_ms=7, write_id=None, version=7)
     assert (change.sequence, change.at_ms) == (7, 0)
 
 
@@ -190,6 +192,6 @@ def test_unusual_texts_stay_json() -> None:
 
 
 def test_changes_are_values() -> None:
-    change = entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None)
+    change = entity_change(ChangeKind.TAG_UPDATED, tag(), at_ms=7, write_id=None, version=START_MS)
     assert msgspec.json.decode(msgspec.json.encode(change), type=Change) == change
     assert raw({"a": 1}) == raw({"a": 1})

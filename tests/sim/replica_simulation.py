@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from airy import topics
+from airy.actors.runtime import Child
 from airy.app.services import Ports, Services, build_services
 from airy.bus.memory import Faults, GroupTimeouts, MemoryBus
 from airy.bus.record import Position, ProducerRecord
@@ -34,7 +35,7 @@ from airy.secret import Secret
 from tests.kit.api import FakeHealth
 from tests.kit.asgi import call
 from tests.kit.builders import Chat, channel
-from tests.sim.api_clients import ApiClient, ApiResponse
+from tests.sim.api_clients import ApiClient, ApiResponse, Ask
 from tests.sim.cluster import EDGE, SOURCES, SimulatedNode, killed, paused, rebalanced, slowed, stopped
 from tests.sim.history import Operation
 from tests.sim.pausable_ports import PausableBus, pausable
@@ -67,7 +68,7 @@ class ReplicaSize(Struct, frozen=True, kw_only=True):
 class _SharedApi:
     """An HTTP application that serves the process bound to it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, components: frozenset[str]) -> None:
         self.services: Services | None = None
         self.ids = RandomIds(Random(0))
         edge = ApiContext(
@@ -86,7 +87,7 @@ class _SharedApi:
             edge,
             BodyReader(),
             Guard([TokenAuthenticator(ConfiguredTokens({name: Secret(TOKEN)}))]),
-            served(RESOURCES, EDGE),
+            served(RESOURCES, components),
         )
         self.front = RootAsgiApp(app, {}, cors=CorsPolicy([]), ids=self.ids)
 
@@ -106,7 +107,7 @@ class _LatePort:
         return getattr(attrgetter(self._port)(self._shared.services), name)
 
 
-_shared_apis: deque[_SharedApi] = deque()  # building one costs as much as a short run
+_shared_apis: dict[frozenset[str], deque[_SharedApi]] = {}  # building one costs as much as a short run
 
 
 class ReplicaSimulation:
@@ -149,6 +150,9 @@ class ReplicaSimulation:
             ),
         )
 
+    def extra_children(self, _services: Services) -> Sequence[Child]:
+        return ()
+
     async def _provider(self, method: str, url: str, **_: object) -> Response:
         if method != "POST":
             raise ConnectFailed("no profiles here")
@@ -165,7 +169,7 @@ class ReplicaSimulation:
         for chat in chats:
             await self._receive(chat, 0)
         names = [chat.conversation_id for chat in chats]
-        asks = {node.name: _ask(node) for node in self.nodes}
+        asks = {node.name: ask_of(node) for node in self.nodes}
         clients = [
             ApiClient(f"c{number}", asks, names, Random(f"client {number} of {self.seed}"), self.history)
             for number in range(CLIENTS)
@@ -257,9 +261,11 @@ class ReplicaSimulation:
             await anyio.sleep(1.0)
 
 
-def _ask(node: SimulatedNode) -> Any:
-    shared = _shared_apis.popleft() if len(_shared_apis) >= REPLICAS else _SharedApi("clients")
-    _shared_apis.append(shared)
+def ask_of(node: SimulatedNode, components: frozenset[str] = EDGE) -> Ask:
+    """One request to the node, over the HTTP application of these components."""
+    apis = _shared_apis.setdefault(components, deque())
+    shared = apis.popleft() if len(apis) >= REPLICAS else _SharedApi("clients", components)
+    apis.append(shared)
 
     async def ask(path: str, body: Mapping[str, object], headers: Mapping[str, str]) -> ApiResponse:
         process = node.process

@@ -234,6 +234,8 @@ class ConversationState:
         for slot in self._put:
             message = slot.message
             assert message is not None
+            if message.provider_id != slot.provider_id:  # set in place after it was put
+                self._add_provider_id(message)
             body = _encode(message)
             is_open = message.delivery in WATERMARK_STATES and not message.from_contact
             open_at = message.dispatched_at_ms if is_open else None

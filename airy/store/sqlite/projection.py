@@ -25,9 +25,10 @@ from airy.model.change_builder import entity_change
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
+from airy.model.fold_entity import BASE_HEADER, read_base
 from airy.store.api import Applied, LastApplied, WorkKey
 from airy.store.holds import PartitionHolds
-from airy.store.sqlite import dead_deliveries, error_translation, outbox
+from airy.store.sqlite import dead_deliveries, entities, error_translation, outbox
 from airy.store.sqlite.id_encoding import encode_id
 from airy.store.sqlite.schema import COUNTERS, LISTED, NO_CHANNEL, TOPIC_INDEX
 from airy.store.sqlite.write_batch import Counters, WriteBatch
@@ -46,9 +47,6 @@ _PUT_LAST_APPLIED = "INSERT OR REPLACE INTO last_applied VALUES(1, ?, ?, ?)"
 _PUT_PRUNED_BELOW = """
 INSERT INTO pruned_below VALUES(?, ?, ?) ON CONFLICT(topic, "partition") DO UPDATE SET below = excluded.below"""
 _PUT_COUNTER = "UPDATE counters SET value = ? WHERE name = ?"
-_PUT_ENTITY = "INSERT OR REPLACE INTO entities VALUES(?, ?, ?, ?, ?)"
-_ENTITY = "SELECT body FROM entities WHERE topic = ? AND id = ?"
-_DELETE_ENTITY = "DELETE FROM entities WHERE topic = ? AND id = ?"
 _LIST = f"UPDATE conversations SET visible = {LISTED} WHERE channel = ? AND visible = {NO_CHANNEL}"
 # A full scan: it is rare, and the table is small.
 _SET_CONNECTED = "UPDATE profiles SET connected = ? WHERE channel_id = ? AND connected <> ?"
@@ -108,6 +106,7 @@ class _BatchFold:
         try:
             id_ = record.key.decode()
             entity = topic.decode(record)
+            base = read_base(record.header(BASE_HEADER))
         except (Refused, UnicodeDecodeError) as error:
             self.unprocessable.append((record, str(error)))
             return
@@ -117,22 +116,19 @@ class _BatchFold:
         if record.topic == _DEAD_DELIVERIES:
             self._dead_delivery(id_, entity)
             return
-        index = TOPIC_INDEX[record.topic]
-        connected = not isinstance(entity, Channel) or entity.connected
-        body = None if entity is None else _encode(entity)
-        unchanged = body is not None and self.connection.execute(_ENTITY, (index, encode_id(id_))).get == body
-        if entity is None:
-            self.connection.execute(_DELETE_ENTITY, (index, encode_id(id_)))
-        else:
-            source = getattr(entity, "source", None)
-            self.connection.execute(_PUT_ENTITY, (index, encode_id(id_), source, connected, body))
+        write_id = record.header("id")
+        folded = entities.fold(
+            self.connection, record.topic, id_, entity, base=base, record_ms=record.timestamp_ms, write_id=write_id
+        )
+        if not folded.accepted:
+            return
         if record.topic == _CHANNELS:
-            self._channel(id_, exists=entity is not None, connected=entity is not None and connected)
+            self._channel(id_, exists=entity is not None, connected=entity is not None and entity.connected)
             if isinstance(entity, Channel):
                 self.batch.touched.add(WorkKey("profile", entity.source))
         kind = _CHANGE_KINDS.get(record.topic)
-        if kind is not None and isinstance(entity, Channel | Tag) and not unchanged:
-            change = entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=record.header("id"))
+        if kind is not None and isinstance(entity, Channel | Tag) and not folded.unchanged:
+            change = entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=write_id, version=folded.version)
             self._add_changes(record, (change,))
 
     def _dead_delivery(self, id_: str, delivery: DeadDelivery | None) -> None:

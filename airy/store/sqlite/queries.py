@@ -1,26 +1,23 @@
-"""Queries of the store as SQL: single rows, messages by cursor, pending work, entities. Synchronous, bounded.
+"""Queries of the store as SQL: single rows, messages by cursor, pending work. Synchronous, bounded.
 
 `conversations.list` has its own module, because it may need more than one statement.
 """
 
 # ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import apsw
 import msgspec
 
 from airy import topics
-from airy.bus.topic import Topic
 from airy.errors import Refused
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
 from airy.store.api import ConversationView, Page, Work
 from airy.store.sqlite.id_encoding import StoredId, decode_id, encode_client_id, encode_id
 from airy.store.sqlite.schema import LISTED, TOPIC_INDEX
-
-E = TypeVar("E")
 
 _decode_conversation = msgspec.json.Decoder(Conversation).decode
 _decode_message = msgspec.json.Decoder(Message).decode
@@ -162,32 +159,3 @@ def profiles(
     sql = _PROFILES.format(marks=", ".join("?" * len(partitions)), excluded=", ".join("?" * len(excluded_channels)))
     bindings = (source, *partitions, *excluded_channels, work_max)
     return [Work("profile", *row) for row in connection.execute(sql, bindings)]
-
-
-# --- entities
-
-
-def entity(connection: apsw.Connection, topic: Topic[E], entity_id: str) -> E | None:
-    body = connection.execute(
-        "SELECT body FROM entities WHERE topic = ? AND id = ?", (TOPIC_INDEX[topic.name], encode_client_id(entity_id))
-    ).get
-    return None if body is None else _decoder(topic).decode(body)
-
-
-def entities(
-    connection: apsw.Connection, topic: Topic[E], *, source: str | None = None, connected_only: bool = False
-) -> list[E]:
-    """All of them, by id. Not paged: entities are created by hand, so there are few."""
-    sql = "SELECT body FROM entities WHERE topic = ? AND (?2 IS NULL OR source = ?2) AND connected >= ? ORDER BY id"
-    decoder = _decoder(topic)
-    rows = connection.execute(sql, (TOPIC_INDEX[topic.name], source, int(connected_only)))
-    return [decoder.decode(body) for (body,) in rows]
-
-
-def _decoder(topic: Topic[E]) -> msgspec.json.Decoder[E]:
-    return _DECODERS[topic.name]
-
-
-_DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
-    topic.name: msgspec.json.Decoder(topic.value_type) for topic in topics.FOLDED
-}

@@ -77,8 +77,14 @@ CREATE TABLE profiles(
 ) WITHOUT ROWID;
 
 CREATE TABLE entities(
-  topic INTEGER NOT NULL, id NOT NULL, source TEXT, connected INTEGER NOT NULL DEFAULT 1, body BLOB NOT NULL,
-  PRIMARY KEY(topic, id)
+  topic INTEGER NOT NULL, id NOT NULL, source TEXT, connected INTEGER NOT NULL, version INTEGER NOT NULL,
+  body BLOB NOT NULL, PRIMARY KEY(topic, id)
+) WITHOUT ROWID;
+CREATE TABLE deleted_entities(
+  topic INTEGER NOT NULL, id NOT NULL, version INTEGER NOT NULL, PRIMARY KEY(topic, id)
+) WITHOUT ROWID;
+CREATE TABLE entity_writes(
+  topic INTEGER NOT NULL, entity NOT NULL, write NOT NULL, PRIMARY KEY(topic, entity, write)
 ) WITHOUT ROWID;
 
 CREATE TABLE dead_deliveries(

@@ -7,7 +7,7 @@ run in a worker thread (checkpoints).
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -17,6 +17,7 @@ import apsw
 from airy import topics
 from airy.bus.record import Record, TopicPartition
 from airy.bus.record_schema import RecordSchema
+from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
@@ -24,7 +25,7 @@ from airy.model.entity import Channel, Tag, Template, Webhook
 from airy.store import cursors
 from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
 from airy.store.filters import parse
-from airy.store.sqlite import conversation_list, dead_deliveries, outbox, queries, table_digest
+from airy.store.sqlite import conversation_list, dead_deliveries, entities, outbox, queries, table_digest
 from airy.store.sqlite.error_translation import DAMAGED, ErrorTranslation
 from airy.store.sqlite.filter_sql import CompiledFilter, compile_filters
 from airy.store.sqlite.projection import Projection
@@ -175,13 +176,16 @@ class SqliteStore:
     async def accepted(self, conversation_id: str, fact_id: str) -> bool:
         return self._query(queries.accepted, conversation_id, fact_id)
 
+    async def entity_accepted(self, topic: Topic[Any], entity_id: str, write_id: str) -> bool:
+        return self._query(entities.accepted, topic, entity_id, write_id)
+
     # --- queries
 
     async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]:
-        return self._query(queries.entities, topics.CHANNELS, source=source, connected_only=connected_only)
+        return self._query(entities.listed, topics.CHANNELS, source=source, connected_only=connected_only)
 
     async def channel(self, channel_id: str) -> Channel | None:
-        return self._query(queries.entity, topics.CHANNELS, channel_id)
+        return self._query(entities.one, topics.CHANNELS, channel_id)
 
     async def conversation(self, conversation_id: str) -> ConversationView | None:
         return self._query(queries.conversation, conversation_id)
@@ -213,22 +217,22 @@ class SqliteStore:
         return self._query(queries.messages, conversation_id, cursor, cursors.page_size(page_size))
 
     async def tags(self) -> list[Tag]:
-        return self._query(queries.entities, topics.TAGS)
+        return self._query(entities.listed, topics.TAGS)
 
     async def tag(self, tag_id: str) -> Tag | None:
-        return self._query(queries.entity, topics.TAGS, tag_id)
+        return self._query(entities.one, topics.TAGS, tag_id)
 
     async def templates(self, source: str) -> list[Template]:
-        return self._query(queries.entities, topics.TEMPLATES, source=source)
+        return self._query(entities.listed, topics.TEMPLATES, source=source)
 
     async def template(self, template_id: str) -> Template | None:
-        return self._query(queries.entity, topics.TEMPLATES, template_id)
+        return self._query(entities.one, topics.TEMPLATES, template_id)
 
     async def webhooks(self) -> list[Webhook]:
-        return self._query(queries.entities, topics.WEBHOOKS)
+        return self._query(entities.listed, topics.WEBHOOKS)
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
-        return self._query(queries.entity, topics.WEBHOOKS, webhook_id)
+        return self._query(entities.one, topics.WEBHOOKS, webhook_id)
 
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None

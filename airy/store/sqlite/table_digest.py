@@ -52,7 +52,9 @@ _QUERIES = {
       FROM sends""",
     ),
     "profile": (0, 'SELECT conversation_id, channel_id, source, connected, "partition" FROM profiles'),
-    "entity": (1, "SELECT id, topic, source, connected, body FROM entities"),
+    "entity": (1, "SELECT id, topic, source, connected, version, body FROM entities"),
+    "deleted_entity": (1, "SELECT id, topic, version FROM deleted_entities"),
+    "entity_write": (2, "SELECT entity, write, topic FROM entity_writes"),
     "dead": (0, "SELECT id, delivery, died_at, replayed_at, body FROM dead_deliveries"),
     "counter": (0, "SELECT name, value FROM counters WHERE name <> 'changes'"),
 }

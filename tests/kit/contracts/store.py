@@ -6,12 +6,19 @@ It uses the port only.
 from tests.kit.contracts.store_acting import ActingContract
 from tests.kit.contracts.store_asking import AskingContract
 from tests.kit.contracts.store_dead_deliveries import DeadDeliveriesContract
+from tests.kit.contracts.store_entities import EntitiesContract
 from tests.kit.contracts.store_filtering import FilteringContract
 from tests.kit.contracts.store_folding import FoldingContract
 from tests.kit.contracts.store_holding import HoldingContract
 
 
 class StoreContract(
-    FoldingContract, HoldingContract, ActingContract, AskingContract, FilteringContract, DeadDeliveriesContract
+    FoldingContract,
+    HoldingContract,
+    ActingContract,
+    AskingContract,
+    FilteringContract,
+    EntitiesContract,
+    DeadDeliveriesContract,
 ):
     """The whole contract."""

@@ -5,6 +5,7 @@ from random import Random
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from airy import topics
 from airy.errors import Refused
@@ -222,14 +223,17 @@ class AskingContract(StoreBasics):
             await self.filled(store, log)
             assert await store.channels() == [other]
             assert await store.channels(source="facebook") == []
-            assert await store.channels(source="facebook", connected_only=False) == [late]
-            assert await store.channel(late.id) == late
+            latest = replace(late, updated_at_ms=START_MS + 1)  # the version grows
+            assert await store.channels(source="facebook", connected_only=False) == [latest]
+            assert await store.channel(late.id) == latest
             assert await store.channel("nowhere") is None
-            assert {one.id: one for one in await store.tags()} == {
-                one.id: one for one in (tag(color="tag-blue"), tag("Later"))
+            assert {(one.name, one.color, one.updated_at_ms) for one in await store.tags()} == {
+                ("Urgent", "tag-blue", START_MS + 1),
+                ("Later", "tag-red", START_MS),
             }
             assert {one.name for one in await store.templates("facebook")} == {"Hello", "Bye"}
-            assert await store.template(template("Sms", "twilio.sms").id) == template("Sms", "twilio.sms")
+            sms = template("Sms", "twilio.sms")
+            assert await store.template(sms.id) == replace(sms, updated_at_ms=1)  # without a time of its own
             assert await store.webhooks() == [webhook()] == [await store.webhook(webhook().id)]
             for gone in (tag().id, tag("Later").id):
                 await store.apply([log.remove(topics.TAGS, gone)])

@@ -14,7 +14,7 @@ from tests.kit.log import Log, cut
 from tests.kit.store import SEEDS, all_changes, digest_of, seeded
 
 
-def newer(record: Record, kind: str = "message.pinned", version: int = 2) -> Record:
+def newer(record: Record, kind: str = "message.pinned", version: int = 9) -> Record:
     """The same record as a later version would write it: no reader of this one can decode it."""
     headers = (("kind", kind.encode()), ("v", b"%d" % version))
     return Record(
@@ -22,7 +22,7 @@ def newer(record: Record, kind: str = "message.pinned", version: int = 2) -> Rec
     )
 
 
-def hold_of(record: Record, kind: str = "message.pinned", version: int = 2) -> Hold:
+def hold_of(record: Record, kind: str = "message.pinned", version: int = 9) -> Hold:
     return Hold(record.position, kind, version)
 
 
