@@ -13,8 +13,6 @@ from airy.store.sqlite import SqliteStore
 from tests.sim.checkers import deliveries, records
 from tests.sim.cluster import ClusterSimulation, ClusterSize, SimulatedNode
 
-UNKNOWN_KIND = "message.edited"
-OLDER = {**topics.SCHEMAS, topics.EVENTS.name: topics.SCHEMAS[topics.EVENTS.name].without(UNKNOWN_KIND)}
 FOLD_S = 120.0
 DOWN_S = 2.0  # of a process that is upgraded
 
@@ -22,12 +20,15 @@ DOWN_S = 2.0  # of a process that is upgraded
 class RollingUpgrade(ClusterSimulation):
     """`violations` are found before the upgrade; the checkers of the cluster apply after it."""
 
-    def __init__(self, seed: int, size: ClusterSize) -> None:
+    def __init__(self, seed: int, size: ClusterSize, unknown_kind: str) -> None:
         super().__init__(seed, size)
+        self._unknown_kind = unknown_kind
+        known = topics.SCHEMAS[topics.EVENTS.name]
+        older = {**topics.SCHEMAS, topics.EVENTS.name: known.without(unknown_kind)}
         self.older = self.nodes[: len(self.nodes) // 2]
         for node in self.older:
-            node.schemas = OLDER
-            node.store = SqliteStore(":memory:", schemas=OLDER)
+            node.schemas = older
+            node.store = SqliteStore(":memory:", schemas=older)
         self.violations: list[str] = []
         self.holds: dict[str, list[Hold]] = {}  # by node
 
@@ -43,7 +44,7 @@ class RollingUpgrade(ClusterSimulation):
         """Per partition, the offset of the first record of the unknown kind."""
         first: dict[TopicPartition, int] = {}
         for record in await records(self):
-            if record.header("kind") == UNKNOWN_KIND:
+            if record.header("kind") == self._unknown_kind:
                 first.setdefault(record.topic_partition, record.offset)
         return first
 
