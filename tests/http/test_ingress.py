@@ -359,14 +359,22 @@ class EchoingSource:
         return self.verdict
 
 
-def telegram_ingress(source: EchoingSource, *, caught_up: bool = True, connected: Sequence[Channel] = ()) -> Ingress:
+TELEGRAM = topics.source_events("telegram")
+
+
+def telegram_ingress(
+    source: EchoingSource,
+    bus: MemoryBus | None = None,
+    *,
+    caught_up: bool = True,
+    connected: Sequence[Channel] = (),
+) -> Ingress:
     async def accounts() -> ConnectedChannels:
         return ConnectedChannels(connected)
 
-    topic = topics.source_events("telegram")
     return Ingress(
         source,
-        MemoryBus([topic], clock=LoopClock()),
+        bus or MemoryBus([TELEGRAM], clock=LoopClock()),
         clock=LoopClock(),
         ids=RandomIds(),
         admission=AdmissionControl(),
@@ -391,11 +399,11 @@ async def test_a_source_sees_the_public_address_the_path_and_the_accounts_of_the
 
 async def test_an_answer_may_have_a_body_and_a_record_may_keep_what_the_address_said() -> None:
     reply = WebhookReply(body=b"<Response/>", content_type="text/xml; charset=utf-8")
-    app = telegram_ingress(EchoingSource(Accepted("7", headers={"message-id": "m"}, reply=reply)))
+    bus = MemoryBus([TELEGRAM], clock=LoopClock())
+    app = telegram_ingress(EchoingSource(Accepted("7", headers={"message-id": "m"}, reply=reply)), bus)
     answer = await call(app, "POST", "/telegram/c1", body=b"a=1")
     assert (answer.status, answer.body, answer.headers["content-type"]) == (200, b"<Response/>", reply.content_type)
-    bus = app._batcher._bus  # type: ignore[attr-defined]
-    async with bus.tail(await bus.beginning_offsets([topics.source_events("telegram")])) as tail:
+    async with bus.tail(await bus.beginning_offsets([TELEGRAM])) as tail:
         (record,) = await tail.fetch(records_max=10, wait_s=0)
     assert (record.key, record.value, record.header("message-id")) == (b"7", b"a=1", "m")
 
