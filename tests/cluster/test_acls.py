@@ -61,7 +61,7 @@ async def enforced(cluster: KafkaCluster) -> None:
     every = DescribeAclsRequest(ANY, None, ANY, None, None, ANY, ANY)
     async with open_admin(given) as admin:
         while True:
-            answer = await admin._ask(every, "reading the access lists")
+            answer = await admin._send(every, "reading the access lists")
             listed = {
                 (acl["principal"], one["resource_type"], one["resource_name"], acl["operation"])
                 for one in answer["resources"]
