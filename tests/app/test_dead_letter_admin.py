@@ -8,6 +8,7 @@ from random import Random
 
 import anyio
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from airy import topics
@@ -21,10 +22,11 @@ from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import open_journal
 from airy.bus.record import Record
 from airy.clock import SystemClock
-from airy.config import Config, DataConfig, HttpConfig
+from airy.config import Config, DataConfig, HttpConfig, SecurityConfig
 from airy.errors import Refused, Unavailable
 from airy.file_lock import InUse
 from airy.http.server import HttpServer
+from airy.secret import Secret
 from tests.kit.api import TOKEN, api_harness
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -124,6 +126,21 @@ async def test_through_the_api_of_a_running_process(tmp_path: Path, capsys: pyte
             await admin.show_letter(config, url, TOKEN, f"{RAW.name}/0/9", as_json=False)
         with pytest.raises(Refused, match="403"):
             await admin.show_list(config, url, "wrong", topic=None, state=None, as_json=False)
+
+
+async def test_a_process_at_the_configured_address_is_asked_without_an_url(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running() as (bus, url):
+        await append(bus)
+        config = replace(
+            configured(tmp_path),
+            http=HttpConfig(port=int(url.rpartition(":")[2])),
+            security=SecurityConfig(system_token=Secret(TOKEN)),
+        )
+        await admin.show_list(config, None, None, topic=None, state="open", as_json=True)
+        assert len(json.loads(capsys.readouterr().out)["data"]) == 2
+    assert not journal_path(config).exists()
 
 
 async def test_an_address_where_nothing_answers_and_a_journal_in_use_are_errors(tmp_path: Path) -> None:
