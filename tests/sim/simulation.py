@@ -52,9 +52,7 @@ def DROP(*_: object) -> dict[str, object]:  # noqa: N802 - a constant that happe
 SILENT = structlog.wrap_logger(None, processors=[DROP])
 RESTARTS_MAX = 20
 QUIESCENT_WITHIN_S = 8 * 3600.0  # virtual time within which it must become quiescent
-RUNNING = frozenset(
-    {"http", "api-communication", "api-admin", "sources-facebook", "webhook-publisher", "webhook-consumer"}
-)
+SHARED_COMPONENTS = frozenset({"http", "api-communication", "api-admin", "webhook-publisher", "webhook-consumer"})
 
 
 class SimulationSize(Struct, frozen=True, kw_only=True):
@@ -85,14 +83,20 @@ FAULT_FREE = SimulationSize(behaviour=Behaviour(), failure_rate=0.0, kills=0, ra
 
 
 class Simulation:
-    """`run` fills it; the checkers read it afterwards."""
+    """`run` fills it; the checkers read it afterwards.
+
+    With Messenger and its simulated provider; `SourceSimulation` replaces them by any source of the catalogue.
+    """
+
+    source = "facebook"
 
     def __init__(self, seed: int, size: SimulationSize, *, ingress: type[Ingress] = Ingress) -> None:
         self.seed = seed
         self.size = size
         self.random = Random(f"world {seed}")
         self.clock = LoopClock()
-        self.config = _config()
+        self.config = self.make_config()
+        self.running = SHARED_COMPONENTS | {f"sources-{self.source}"}
         self.faults = Faults(Random(f"faults {seed}"), rates=size.rates)  # type: ignore[arg-type]
         self.bus = MemoryBus(topics.ALL, clock=self.clock, faults=self.faults)
         self.endpoint = SimulatedEndpoint(Random(f"endpoint {seed}"), failure_rate=size.failure_rate)
@@ -107,6 +111,9 @@ class Simulation:
         self.publishes_heartbeats = False  # off by default: they would be noise in the log
         self.traffic = Traffic(self)
 
+    def make_config(self) -> Config:
+        return _config()
+
     # --- outside of the process
 
     def begin(self) -> None:
@@ -114,6 +121,13 @@ class Simulation:
         options = SimOptions(app_secret=SECRET, seed=self.seed, behaviour=self.size.behaviour)
         self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
         self.graph = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
+
+    def heal_provider(self) -> None:
+        self.messenger.options = structs.replace(self.messenger.options, behaviour=Behaviour())
+
+    def provider_is_done(self) -> bool:
+        """Whether it has no webhook left to post."""
+        return not self.messenger.pending
 
     async def fetch(
         self,
@@ -212,7 +226,7 @@ class Simulation:
         await self.traffic.finished.wait()
         self.faults.clear()
         self.endpoint.failure_rate = 0.0
-        self.messenger.options = structs.replace(self.messenger.options, behaviour=Behaviour())
+        self.heal_provider()
         with anyio.move_on_after(QUIESCENT_WITHIN_S) as limit:
             while not await self._is_quiescent(process):
                 await anyio.sleep(1.0)
@@ -221,13 +235,13 @@ class Simulation:
 
     async def _is_quiescent(self, process: "ProcessRun") -> bool:
         """Whether no actor has work left."""
-        if self.messenger.pending or not process.services.projector.caught_up:
+        if not self.provider_is_done() or not process.services.projector.caught_up:
             return False
         ends = await self.bus.end_offsets(topics.FOLDED)
         if any(process.services.projector.positions()[tp] < end for tp, end in ends.items()):
             return False
-        source = topics.source_events("facebook")
-        done = await self.bus.committed("sources.facebook.router", [source])
+        source = topics.source_events(self.source)
+        done = await self.bus.committed(f"sources.{self.source}.router", [source])
         came = await self.bus.end_offsets([source])
         if any(done.get(tp, 0) < end for tp, end in came.items() if end):
             return False
@@ -253,12 +267,14 @@ class ProcessRun:
         self.stop = anyio.Event()
         self.failed = False
         self.ingress = simulation.ingress_type(
-            services.sources["facebook"],
+            services.sources[simulation.source],
             services.ports.bus,
             clock=simulation.clock,
             ids=simulation.ids,
             admission=AdmissionControl(),
             reader=BodyReader(),
+            accounts=services.channel_directory.refresh,
+            public_url=services.config.http.public_url or "",
         )
         self._tasks: TaskGroup | None = None
 
@@ -271,13 +287,13 @@ class ProcessRun:
         self.simulation.process = None
 
     async def run(self) -> None:
-        status = TreeStatus(self.services, RUNNING, {})
+        status = TreeStatus(self.services, self.simulation.running, {})
         report = (
             StatusReporter(self.services, status, host="sim", url=lambda: None)
             if self.simulation.publishes_heartbeats
             else None
         )
-        tree = build_tree(self.services, RUNNING, read_status=report)
+        tree = build_tree(self.services, self.simulation.running, read_status=report)
         seed = self.simulation.seed * 100 + self.simulation.starts
         await run_tree(
             tree, clock=self.simulation.clock, seed=seed, stop=self.stop, log=SILENT, on_start=status.started
@@ -303,7 +319,9 @@ class ProcessRun:
             raise errors[0]
         return outcome[0] if outcome else None
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> int | None:
+    async def post(
+        self, body: bytes, headers: Mapping[str, str], *, path: str = "/facebook", query: str = ""
+    ) -> int | None:
         """Deliver a webhook as an ASGI request; the status, None if the process died."""
         statuses: list[int] = []
 
@@ -317,8 +335,9 @@ class ProcessRun:
         scope = {
             "type": "http",
             "method": "POST",
-            "path": "/facebook",
-            "query_string": b"",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }
         await self.call(lambda: self.ingress(scope, receive, send))  # type: ignore[arg-type]

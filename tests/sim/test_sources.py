@@ -1,0 +1,57 @@
+"""One process with each source of the catalogue under seeded faults: G1, G2 and G7 hold at every provider.
+
+`SOURCE_SEEDS` is the number of seeds per kind, `AIRY_SEED` the first. A failing seed prints its replay command.
+"""
+
+import os
+
+import pytest
+import structlog
+
+from airy.actors import message_sender
+from airy.sources.api import Failed, Lost, Outcome
+from tests.kit.event_loops import run_seeded
+from tests.kit.providers import WIRES
+from tests.sim.simulation import DROP, SimulationSize
+from tests.sim.source_simulation import SourceSimulation, source_problems, wires
+
+SEEDS = int(os.environ.get("SOURCE_SEEDS", "3"))
+FIRST = int(os.environ.get("AIRY_SEED", "0"))
+PLANTED_SEEDS_MAX = 10
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(autouse=True)
+def _silent_logs() -> None:
+    structlog.configure(processors=[DROP])
+
+
+def simulate(source: str, kind: str, seed: int) -> list[str]:
+    async def run() -> list[str]:
+        simulation = SourceSimulation(WIRES[source], kind, seed, SimulationSize())
+        await simulation.run()
+        return await source_problems(simulation)
+
+    return run_seeded(seed, run)
+
+
+@pytest.mark.parametrize(("source", "kind"), wires())
+def test_every_source_keeps_the_guarantees(source: str, kind: str) -> None:
+    for seed in range(FIRST, FIRST + SEEDS):
+        replay = f"replay: AIRY_SEED={seed} SOURCE_SEEDS=1 pytest tests/sim/test_sources.py -k {kind}"
+
+        assert simulate(source, kind, seed) == [], replay
+
+
+def test_a_planted_repetition_of_lost_calls_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = message_sender.send_facts.ended
+
+    def repeat(message: object, outcome: Outcome, *more: object) -> object:
+        again = Failed(kind="provider", error="no answer", again_s=0.0)
+        return ended(message, again if isinstance(outcome, Lost) else outcome, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(message_sender.send_facts, "ended", repeat)
+    found = next((wrong for seed in range(PLANTED_SEEDS_MAX) if (wrong := simulate("telegram", "telegram", seed))), [])
+
+    assert any("was sent again" in line for line in found)
