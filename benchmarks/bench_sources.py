@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from airy.sources import catalogue
 from airy.sources.facebook.source import Facebook
+from airy.sources.facebook.spec import FacebookSection
 from airy.sources.spec import SourceSpec
 
 BATCH = 50
@@ -37,7 +38,9 @@ def copies(count: int) -> tuple[SourceSpec, ...]:
     for number in range(1, count):
         name = f"copy{number}"
         kinds = (replace(original.kinds[0], name=name),)
-        spec = replace(original, name=name, kinds=kinds, webhooks=(f"/{name}",), build=f"__main__:Copy{number}")
+        section = type(FacebookSection)(f"Section{number}", (FacebookSection,), {}, frozen=True)
+        build = f"__main__:Copy{number}"
+        spec = replace(original, name=name, kinds=kinds, webhooks=(f"/{name}",), section=section, build=build)
         globals()[f"Copy{number}"] = type(f"Copy{number}", (Facebook,), {"spec": spec})
         specs.append(spec)
     return tuple(specs)
@@ -71,7 +74,7 @@ async def measure(specs: tuple[SourceSpec, ...], facts: int) -> dict[str, float]
     from airy.app.tree import build_tree
     from airy.bus.memory import MemoryBus
     from airy.clock import RandomIds, SystemClock
-    from airy.config import Components, Config
+    from airy.config import Config
     from airy.http_client import ConnectFailed, Response
     from airy.queue.sqlite.queue import SqliteQueue
     from airy.seal import Sealer
@@ -81,15 +84,13 @@ async def measure(specs: tuple[SourceSpec, ...], facts: int) -> dict[str, float]
     async def nowhere(method: str, url: str, **_: object) -> Response:
         raise ConnectFailed(f"{method} {url}")
 
-    own = [topic for spec in specs for topic in (topics.source_events(spec.name), topics.parked_events(spec.name))]
-    every = {topic.name: topic for topic in (*topics.ALL, *own)}
     clock, ids = SystemClock(), RandomIds(Random(0))
-    bus = MemoryBus(list(every.values()), clock=clock)
+    bus = MemoryBus(topics.ALL, clock=clock)
     store, queue = SqliteStore(":memory:"), SqliteQueue(":memory:", ids=ids)
     await store.open()
     await queue.open()
     services = build_services(
-        Config(components=Components()),
+        Config(),
         Ports(
             clock=clock,
             ids=ids,

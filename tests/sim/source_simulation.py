@@ -17,9 +17,8 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.app.services import Services
-from airy.bus.memory import MemoryBus
 from airy.commands import WebhookChanges, Written
-from airy.config import Components, Config, HttpConfig
+from airy.config import Config, HttpConfig
 from airy.http_client import HttpClient, Response
 from airy.model.conversation import Message
 from airy.secret import Secret
@@ -44,14 +43,10 @@ class SourceSimulation(Simulation):
         self.kind = kind
         self.source = wire.spec.name
         super().__init__(seed, size)
-        own = (topics.source_events(self.source), topics.parked_events(self.source))
-        dead = topics.dead_letters(own[0].name, writers=())
-        known = {topic.name: topic for topic in (*topics.ALL, *own, dead)}
-        self.bus = MemoryBus(list(known.values()), clock=self.clock, faults=self.faults)
         self.traffic: SourceTraffic = SourceTraffic(self)
 
     def make_config(self) -> Config:
-        return Config(components=Components(), http=HttpConfig(public_url=PUBLIC_URL))
+        return Config(http=HttpConfig(public_url=PUBLIC_URL)).with_sections(self.wire.section)
 
     def begin(self) -> None:
         self.provider = ScriptedProvider(self.wire, self.clock, kind=self.kind, post=self.traffic.enqueue)
@@ -73,11 +68,6 @@ class SourceSimulation(Simulation):
             self.provider.script.append(act)
         port: HttpClient = self.provider
         return await port(method, url, **options)
-
-    def _assemble(self) -> Services:
-        services = super()._assemble()
-        services.sources = {self.source: self.wire.source()}  # type: ignore[assignment]
-        return services
 
 
 def _acts(random: Random) -> Iterator[Act]:
@@ -143,6 +133,7 @@ class SourceTraffic(Traffic):
         await self._ask(lambda process: self._connect(process.services))
 
     async def _connect(self, services: Services) -> bool:
+        """Without the provider: its fake signs with fixed secrets, and a connect may make new ones."""
         channel = self._wire.channel(self._wire.accounts[self._source_simulation.kind])
         sealed = services.channel_secrets.seal(channel.id, self._wire.credentials(channel.source))
         connected = replace(channel, token=sealed.pop("token", None), secrets=sealed)
