@@ -35,6 +35,7 @@ from airy.actors.dispatcher import Dispatcher, DispatcherLimits
 from airy.actors.runtime import Context
 from airy.bus.memory import MemoryBus
 from airy.bus.record import TopicPartition
+from airy.bus.record_schema import Hold
 from airy.clock import SystemClock
 from airy.egress import EgressPolicy
 from airy.http_client_aiohttp import AiohttpClient
@@ -81,6 +82,7 @@ class Known:
     """A store with webhooks and no changes."""
 
     version = 0
+    held: Mapping[TopicPartition, Hold] = {}
 
     def __init__(self, webhooks: list[Webhook]) -> None:
         self._webhooks = {webhook.id: webhook for webhook in webhooks}
