@@ -8,6 +8,7 @@ import structlog
 from msgspec import structs
 
 from airy import change_readers
+from airy.actors.change_sink import ReaderLimits
 from airy.actors.runtime import Child
 from airy.app.services import Services
 from airy.change_readers import WEBHOOK_PUBLISHER, ReaderSpec
@@ -23,7 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SECOND = structs.replace(READER, start="beginning")
 SEEDS = range(4)
-SECONDS_PER_CHANGE_MAX = 1.5
+SECONDS_PER_CHANGE_MAX = 3.0
+LIMITS = ReaderLimits(changes_max=2)  # what it has read cannot be pruned any more
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,8 @@ class SecondReaderSimulation(ClusterSimulation):
         ports = services.ports
 
         def reader() -> RecordingReader:
-            return RecordingReader(ports.bus, ports.store, services.projector, self.recording, reader=SECOND)
+            parts = (ports.bus, ports.store, services.projector, self.recording)
+            return RecordingReader(*parts, reader=SECOND, limits=LIMITS)
 
         return [Child(name="second-reader", start=reader)]
 
