@@ -17,7 +17,7 @@ from airy.http import ingress
 from airy.model import fold
 from airy.model.fact import Fact, MessageReceived
 from airy.model.fold_context import FoldContext
-from airy.sources.api import Failed, Lost, Outcome
+from airy.sources.api import EMPTY_REPLY, Failed, Lost, Outcome, WebhookReply
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems
 from tests.sim.simulation import DROP, Simulation, SimulationSize
@@ -38,11 +38,11 @@ def acknowledge_before_durable(patch: pytest.MonkeyPatch) -> None:
     """Answers 200 before the append, which may fail."""
     accept = ingress.Ingress._accept
 
-    async def careless(self: Any, headers: Any, receive: Any) -> None:
+    async def careless(self: Any, scope: Any, receive: Any) -> WebhookReply:
         try:
-            await accept(self, headers, receive)
+            return await accept(self, scope, receive)
         except Unavailable:
-            return  # already answered
+            return EMPTY_REPLY
 
     patch.setattr(ingress.Ingress, "_accept", careless)
 
@@ -74,7 +74,7 @@ def fold_not_idempotent(patch: pytest.MonkeyPatch) -> None:
         context.metadata_changed = True
         return True
 
-    patch.setitem(fold.RULES, MessageReceived, fold.Rule(again, may_create=True))
+    patch.setitem(fold.RULES, MessageReceived, rule._replace(apply=again))
 
 
 def blind_resend(patch: pytest.MonkeyPatch) -> None:
