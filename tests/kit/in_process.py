@@ -24,7 +24,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
-from airy.config import Config, SecurityConfig, enabled_components
+from airy.config import Config, HttpConfig, SecurityConfig, enabled_components
 from airy.http_client import HttpClient, Response
 from airy.log import add_trace
 from airy.queue.sqlite import SqliteQueue
@@ -35,20 +35,27 @@ from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
 from airy.sources.facebook.spec import FacebookSection
 from airy.sources.meta.signature import signature
+from airy.sources.spec import SourceSection
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
+from tests.kit.providers import WIRES
+from tests.kit.providers.base import PUBLIC_URL, Webhook, Wire
+from tests.kit.scripted_provider import ScriptedProvider
 from tests.sim.endpoint import SimulatedEndpoint
 
 GRAPH = "https://graph.sim"
 HOOK = "https://hook.example.org/airy"
 SECRET = "app-secret"
 TOKEN = "a-token-of-thirty-two-characters"
+FACEBOOK = WIRES["facebook"]
 
 
 class InProcessAiry:
-    def __init__(self, seed: int = 0, *, running: frozenset[str] | None = None) -> None:
+    """With Messenger and its simulated provider, or with the source of `wire` and a scripted provider."""
+
+    def __init__(self, seed: int = 0, *, running: frozenset[str] | None = None, wire: Wire | None = None) -> None:
         self.clock = LoopClock()
-        self.config = _config()
+        self.config = _config(_facebook() if wire is None else wire.section)
         self.running = running or enabled_components(self.config)
         self.ids = RandomIds(Random(seed))
         self.bus = MemoryBus(topics.ALL, clock=self.clock)
@@ -59,6 +66,8 @@ class InProcessAiry:
         self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
         self.person = self.messenger.person()
         self._graph = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
+        self.provider = ScriptedProvider(wire or FACEBOOK, self.clock, post=self.deliver)
+        self._http: HttpClient = self._graph if wire is None else self.provider
         self.provider_calls: list[Mapping[str, str]] = []  # their headers
         self.logged = LogCapture()
         self.services = build_services(
@@ -163,6 +172,22 @@ class InProcessAiry:
         given = {"x-hub-signature-256": signed, "content-type": "application/json", **headers}
         return await call(self.app, "POST", "/facebook", body=body, headers=given.items())
 
+    async def deliver(self, webhook: Webhook) -> None:
+        """A webhook of the scripted provider; it has to be accepted."""
+        path = f"{webhook.path}{'?' if webhook.query else ''}{webhook.query}"
+        given = {name.decode(): value.decode() for name, value in self.provider.wire.signed(webhook)}
+        given["content-type"] = webhook.content_type
+        answer = await call(self.app, "POST", path, body=webhook.body, headers=given.items())
+        assert answer.status == 200, (answer.status, answer.body)
+
+    async def connect_form(self) -> dict[str, Any]:
+        """Connect the account of the scripted provider."""
+        kind, wire = self.provider.kind, self.provider.wire
+        given = msgspec.structs.asdict(wire.form(kind))
+        body = {name: part.reveal() if isinstance(part, Secret) else part for name, part in given.items() if part}
+        channel: dict[str, Any] = await self.asked(f"/channels.{kind}.connect", body)
+        return channel
+
     async def connect(self) -> None:
         await self.asked("/channels.facebook.connect", {"page_id": DEMO_PAGE.id, "page_token": DEMO_PAGE.token})
 
@@ -180,10 +205,10 @@ class InProcessAiry:
         total_s: float = 15.0,
         body_bytes_max: int = 1_048_576,
     ) -> Response:
-        provider = url.startswith(GRAPH)
+        provider = not url.startswith(HOOK)
         if provider:
             self.provider_calls.append(headers)
-        port: HttpClient = self._graph if provider else self.endpoint
+        port: HttpClient = self._http if provider else self.endpoint
         return await port(
             method,
             url,
@@ -195,12 +220,16 @@ class InProcessAiry:
         )
 
 
-def _config() -> Config:
-    facebook = FacebookSection(
+def _facebook() -> FacebookSection:
+    return FacebookSection(
         enabled=True,
         app_id="990011",
         app_secret=(Secret(SECRET),),
         webhook_secret=Secret("verify-me"),
         graph_url=GRAPH,
     )
-    return Config(security=SecurityConfig(system_token=Secret(TOKEN))).with_sections(facebook)
+
+
+def _config(section: SourceSection) -> Config:
+    config = Config(http=HttpConfig(public_url=PUBLIC_URL), security=SecurityConfig(system_token=Secret(TOKEN)))
+    return config.with_sections(section)
