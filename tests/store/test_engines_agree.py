@@ -12,6 +12,7 @@ from airy import topics
 from airy.errors import Refused
 from airy.model import ids
 from airy.model.entity import Channel
+from airy.model.fold_entity import ABSENT
 from airy.store.api import Page, Store
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import START_MS, Chat, channel, dead, tag, template, webhook
@@ -25,7 +26,8 @@ SOURCES = (("facebook", "page"), ("facebook", "other"), ("twilio.sms", "+1"))
 CHATS = 4
 TAGS = [ids.derive("tag", name) for name in ("Urgent", "Later")]
 
-Step = tuple[int, Made] | str
+Write = tuple[str, int]  # what is written, and the version it was made on, counted from the first
+Step = tuple[int, Made] | Write | str
 
 
 def chats() -> list[Chat]:
@@ -36,6 +38,7 @@ def chats() -> list[Chat]:
 steps: st.SearchStrategy[list[Step]] = st.lists(
     st.one_of(
         st.tuples(st.integers(0, CHATS - 1), from_providers | from_us),
+        st.tuples(st.sampled_from(("write tag", "delete tag", "write channel")), st.integers(0, 3)),
         st.sampled_from(("connect 0", "connect 1", "connect 2", "disconnect 0", "remove 1", "tag", "entities", "dead")),
     ),
     min_size=1,
@@ -50,6 +53,12 @@ def log_of(story: Sequence[Step]) -> Log:
         match step:
             case (int() as who, made):
                 log.append(made(people[who]))  # type: ignore[operator]
+            case ("delete tag", int() as nth):
+                log.deleted(topics.TAGS, tag().id, base=_version(nth), write_id=f"write {number}")
+            case (str() as what, int() as nth):
+                written = tag(color="tag-blue") if what == "write tag" else channel(*SOURCES[0])
+                entity = replace(written, updated_at_ms=START_MS + number)
+                log.written(entity, base=_version(nth), write_id=f"write {number}")
             case "tag":
                 log.append(replace(tag(), updated_at_ms=START_MS + number))
             case "entities":
@@ -64,6 +73,11 @@ def log_of(story: Sequence[Step]) -> Log:
                 else:
                     log.append(found)
     return log
+
+
+def _version(nth: int) -> int:
+    """`ABSENT`, or the time of one of the first writes."""
+    return ABSENT if nth == 0 else START_MS + nth - 1
 
 
 # --- filters
@@ -142,6 +156,7 @@ async def answers(store: Store, log: Log, at_ms: int) -> list[object]:
         ),
         await all_changes(store, [tp for topic in topics.CHANGE_TOPICS for tp in topic.topic_partitions]),
         await store.channels(connected_only=False),
+        [await store.entity_accepted(topics.TAGS, tag().id, f"write {number}") for number in range(40)],
         await store.tags(),
         await store.templates("facebook"),
         await store.webhooks(),
