@@ -127,7 +127,7 @@ async def test_a_log_with_altered_topics_can_be_exported(tmp_path: Path, journal
     await admin.create_partitions({wire: NewPartitions(total_count=count)})
     await admin.close()
     async with open_admin(kafka_settings(cluster)) as looking:
-        await looking.visible({wire: count})
+        await looking.wait_until_visible({wire: count})
     with pytest.raises(Refused, match="has 18 partitions, must have 16"):
         async with open_log(cluster):
             pass

@@ -16,8 +16,7 @@ import anyio
 import msgspec
 import pytest
 
-from airy import config as configuration
-from airy import topics
+from airy import config_file, topics
 from airy.app.log_transfer.open_log import open_log
 from airy.bus.record import Record
 from airy.model import ids
@@ -393,7 +392,7 @@ def _complaints(log: Path) -> list[bytes]:
 
 
 async def _dead_letters(directory: Path) -> list[Record]:
-    config = configuration.load(directory / "airy.yaml", {"AIRY_DATA": str(directory / "data")})
+    config = config_file.load(directory / "airy.yaml", {"AIRY_DATA": str(directory / "data")})
     topic = topics.dead_letters(topics.source_events("facebook").name)
     async with open_log(config) as bus, bus.tail(await bus.beginning_offsets([topic])) as tail:
         return await tail.fetch(records_max=1_000, wait_s=0)
