@@ -113,6 +113,8 @@ _shared_apis: dict[frozenset[str], deque[_SharedApi]] = {}  # building one costs
 class ReplicaSimulation:
     """`run` fills it; `history` is for the checker."""
 
+    source = "facebook"
+
     def __init__(self, seed: int, size: ReplicaSize) -> None:
         self.seed = seed
         self.size = size
