@@ -22,6 +22,8 @@ from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat, webhook
 from tests.kit.harness import Harness
 
+FUTURE = 1_000  # a version no process knows
+
 
 def newer(record: ProducerRecord, kind: str = "message.pinned", version: int = 1) -> ProducerRecord:
     return replace(record, headers=(("kind", kind.encode()), ("v", b"%d" % version)), value=b"{}")
@@ -186,7 +188,7 @@ async def test_webhooks_of_a_held_partition_are_not_read() -> None:
     harness, known = Harness(), webhook()
     async with harness.open():
         record = topics.WEBHOOKS.record(known.id, known)
-        (position,) = await published(harness, newer(record, "webhook", 2))
+        (position,) = await published(harness, newer(record, "webhook", FUTURE))
         await until_held(harness, position.topic_partition)
         subscribers = Subscribers(harness.bus, harness.store, harness.projector)
 
@@ -202,7 +204,7 @@ async def test_the_router_stops_while_a_channel_is_not_readable() -> None:
     harness = Harness()
     raw = topics.source_events("facebook")
     async with harness.open(router=lambda: Router(harness.bus, harness.source, harness.directory)):
-        await published(harness, newer(topics.CHANNELS.record(harness.channel.id, harness.channel), "channel", 2))
+        await published(harness, newer(topics.CHANNELS.record(harness.channel.id, harness.channel), "channel", FUTURE))
         await anyio.sleep(5)
         await published(harness, raw.record("account", b'{"object":"page","entry":[]}'))
         await anyio.sleep(60)

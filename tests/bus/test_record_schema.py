@@ -37,7 +37,9 @@ def test_a_record_carries_the_kind_and_version_of_its_value() -> None:
 
 
 def test_a_tombstone_carries_them_where_the_topic_has_one_kind() -> None:
-    assert topics.TAGS.record("key", None).headers == (("kind", b"tag"), ("v", b"1"))
+    cats: Topic[Cat] = Topic("cats", Cat, partitions=1, retention="compacted", schema=RecordSchema({Cat: ("cat", 2)}))
+
+    assert cats.record("key", None).headers == (("kind", b"cat"), ("v", b"2"))
     assert PETS.record("key", None).headers == ()
 
 
