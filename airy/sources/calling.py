@@ -5,6 +5,7 @@ What the client says about a call may quote its address, so errors are raised ag
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -77,8 +78,17 @@ def _masked(outcome: Outcome, calls: Sequence[Call]) -> Outcome:
         for request in calls:
             outcome = replace(outcome, error=request.masked(outcome.error))
             detail = None if detail is None else request.masked(detail)
-        return replace(outcome, detail=None if detail is None else Raw(detail.encode()))
+        return replace(outcome, detail=None if detail is None else _json(detail))
     if isinstance(outcome, Lost):
         for request in calls:
             outcome = Lost(request.masked(outcome.reason))
     return outcome
+
+
+def _json(text: str) -> Raw | None:
+    """`text` as it is; None if masking left no JSON: a fact holds it verbatim and could not be read again."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return Raw(text.encode())

@@ -98,5 +98,11 @@ async def test_what_the_provider_quotes_is_masked() -> None:
     assert bytes(outcome.detail or b"") == b'"***** is bad"'
 
 
+async def test_an_answer_that_is_not_json_any_more_once_it_is_masked_is_not_kept() -> None:
+    numeric = Call("POST", Secret("https://api.example.org/send"), {}, b"", (Secret("4711"),))
+    outcome, _ = await send(Response(400, {}, b'{"account":4711}'), calls=(numeric,))
+    assert outcome == Failed(kind="invalid", error='{"account":*****}', detail=None)
+
+
 def test_a_call_is_printed_as_host_and_size() -> None:
     assert repr(FIRST) == str(FIRST) == "Call(POST api.example.org, 1 bytes)"

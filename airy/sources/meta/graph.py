@@ -19,7 +19,7 @@ BUSY_CODES = frozenset({1, 2, 1200})
 RATE_S = 60.0  # the delay after a rate limit when Meta names none
 TOKEN_CODES = frozenset({102, 190, 463, 467})
 
-_TOKEN = re.compile(r"(?<![A-Za-z0-9])EA[A-Za-z0-9]{14,}|(?<=access token )\S+", re.IGNORECASE)
+_TOKEN = re.compile(r"(?<![A-Za-z0-9])EA[A-Za-z0-9]{14,}|(?<=access token )[^\s\"\\]+", re.IGNORECASE)
 
 
 class GraphError(Struct, frozen=True):

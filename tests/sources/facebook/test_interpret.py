@@ -175,3 +175,11 @@ def test_details_are_bounded() -> None:
     failure = refused(400, 100, said="x" * 20_000)
     assert len(failure.error) == 500
     assert failure.detail is None
+
+
+@pytest.mark.parametrize("token", ["AQABCdef123", "EAAB1234567890abcdefgh"])
+def test_a_quoted_token_is_masked_and_the_answer_stays_json(token: str) -> None:
+    failed = refused(400, 190, said=f"Malformed access token {token}")
+
+    assert failed.detail is not None
+    assert msgspec.json.decode(failed.detail)["error"]["message"] == "Malformed access token ***"
