@@ -80,7 +80,10 @@ class Router:
             self._parked_in_batch.append(record)
             self._counts["parked"] += 1
             headers = (*record.headers, ("origin", f"{record.topic}/{record.partition}/{record.offset}".encode()))
-            outputs += [self._parked.record(account, record.value, headers=headers) for account in parked]
+            outputs += [
+                self._parked.record(account, record.value, headers=headers, timestamp_ms=record.timestamp_ms)
+                for account in parked
+            ]
         unreadable = list(routed.unreadable)
         for key in routed.unknown:
             if self._source.spec.kind(key.kind) is None:
@@ -90,13 +93,19 @@ class Router:
         return outputs
 
     def _hand_over(self, record: Record, key: AccountKey, unreadable: list[str]) -> list[ProducerRecord]:
+        """Only to a source that expects events of this webhook: access lists allow no other, and a refused write
+        would hold up all webhooks of this source.
+        """
         owner = BY_KIND.get(key.kind)
-        if owner is None or record.header(HANDED_OVER) is not None:
-            unreadable.append(f"{key.account}: no source here has accounts of kind {key.kind}")
+        if owner is None or self._name not in owner.arrives_with or record.header(HANDED_OVER) is not None:
+            unreadable.append(
+                f"{key.account}: events of {key.kind} accounts are not taken at the webhook of {self._name}"
+            )
             return []
         self._counts["handed_over"] += 1
         headers = (*record.headers, (HANDED_OVER, self._name.encode()))
-        return [topics.source_events(owner.name).record(key.account, record.value, headers=headers)]
+        events = topics.source_events(owner.name)
+        return [events.record(key.account, record.value, headers=headers, timestamp_ms=record.timestamp_ms)]
 
     def _dead_letter(self, record: Record, reason: str, attempts: int) -> ProducerRecord:
         self._counts["dead_lettered"] += 1

@@ -92,5 +92,27 @@ async def test_a_record_is_handed_over_once_and_never_back() -> None:
         await harness.bus.publish([AT_ACCOUNTS.record(PAGE, page, headers=handed)])
         await anyio.sleep(5)
         (dead,) = await held(harness, topics.dead_letters(AT_ACCOUNTS.name))
-    assert "no source here has accounts of kind facebook" in (dead.header("dlq-reason") or "")
+    assert "events of facebook accounts are not taken at the webhook of instagram" in (dead.header("dlq-reason") or "")
     assert await held(harness, AT_PAGES) == []
+
+
+async def test_events_of_pages_at_the_webhook_of_accounts_are_dead_letters_and_not_handed_over() -> None:
+    """The access lists of the accounts' source do not let it write there."""
+    harness = Harness()
+    page = PAGES.received("facebook", 1, "hello", AT_MS).body
+    async with harness.open(accounts=lambda: accounts_router(harness)):
+        await harness.bus.publish([AT_ACCOUNTS.record(PAGE, page)])
+        await anyio.sleep(5)
+        (dead,) = await held(harness, topics.dead_letters(AT_ACCOUNTS.name))
+    assert dead.value == page
+    assert await held(harness, AT_PAGES) == []
+
+
+async def test_an_event_keeps_its_time_of_arrival_when_it_is_handed_over_and_parked() -> None:
+    harness = Harness()
+    async with harness.open(pages=lambda: pages_router(harness), accounts=lambda: accounts_router(harness)):
+        await harness.bus.publish([AT_PAGES.record(ACCOUNT, event(), timestamp_ms=AT_MS)])
+        await anyio.sleep(5)
+        (handed,) = await held(harness, AT_ACCOUNTS)
+        (parked,) = await held(harness, topics.parked_events("instagram"))
+    assert (handed.timestamp_ms, parked.timestamp_ms) == (AT_MS, AT_MS)
