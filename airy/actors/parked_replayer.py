@@ -93,8 +93,6 @@ class ParkedReplayer:
                     await self._bus.publish(facts)
                     self._counts["replayed"] += len(matching)
                     ctx.log.info("webhooks.replayed", account=account, webhooks=len(matching), facts=len(facts))
-                if not records:
-                    return
 
     async def _parked_ranges(self, account: str) -> dict[TopicPartition, tuple[int, int]]:
         starts = await self._bus.beginning_offsets(self._parked)

@@ -1,14 +1,23 @@
 """ParkedReplayer among replicas: a replay longer than the session is taken over without a crash."""
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 import anyio
 
 from airy import topics
 from airy.actors.parked_replayer import ParkedReplayer
+from airy.actors.projector import Projector
 from airy.actors.runtime import Context
+from airy.bus.api import Tail
+from airy.bus.memory import MemoryBus
+from airy.bus.record import Record, TopicPartition
 from airy.model.entity import Channel
 from tests.kit.harness import Harness
+from tests.kit.providers import WIRES
+from tests.kit.providers.meta import PAGE
 
 AWAY_S = 60.0  # longer than a session
 
@@ -43,3 +52,39 @@ async def test_a_replay_that_outlasts_the_session_is_left_to_the_new_owner() -> 
 
         assert (slow.handled, other.handled) == (1, 2)
         assert committed[tp] == 1
+
+
+class SilentOnce(MemoryBus):
+    """The first fetch of parked webhooks waits in vain, as at a broker that is slow for a while."""
+
+    fetches = 0
+
+    @asynccontextmanager
+    async def tail(self, start: Mapping[TopicPartition, int]) -> AsyncIterator[Tail]:
+        async with super().tail(start) as reader:
+            fetch, parked = reader.fetch, any(tp.topic.startswith("parked.") for tp in start)
+
+            async def silent_at_first(**limits: Any) -> list[Record]:
+                self.fetches += parked
+                if not parked or self.fetches > 1:
+                    return await fetch(**limits)
+                await anyio.sleep(limits["wait_s"])
+                return []
+
+            reader.fetch = silent_at_first  # type: ignore[method-assign]
+            yield reader
+
+
+async def test_a_log_that_is_silent_for_a_while_does_not_end_a_replay() -> None:
+    harness = Harness()
+    bus = SilentOnce(topics.ALL, clock=harness.clock)
+    harness.bus, harness.projector = bus, Projector(bus, harness.store)
+    async with harness.open(replayer=harness.replayer):
+        event = WIRES["facebook"].received("facebook", 1, "hello", 1_767_225_600_000)
+        account = harness.channel.source_channel_id
+        parked = event.body.replace(PAGE.encode(), account.encode())
+        await bus.publish([topics.parked_events("facebook").record(account, parked)])
+        await harness.connect()
+        await anyio.sleep(30)
+
+        assert (await harness.store.counts())["messages"] == 1
