@@ -42,6 +42,10 @@ async def no_accounts() -> Accounts:
     return ConnectedChannels()
 
 
+def _always() -> bool:
+    return True
+
+
 log = structlog.get_logger("airy.http")
 
 
@@ -58,8 +62,9 @@ class IngressCounters:
 class Ingress:
     """The webhook endpoints of a source.
 
-    `public_url` is the address under which the provider reaches this process; empty if it is not configured. Secrets
-    per channel are in the store: while it has not `caught_up`, a request they cannot verify is to be repeated.
+    `public_url` is the address under which the provider reaches this process; empty if it is not configured. The store
+    holds the secrets of channels: while it has not `caught_up`, a request they cannot verify is to be repeated. A
+    source that needs none of them needs the log alone.
     """
 
     def __init__(
@@ -73,16 +78,17 @@ class Ingress:
         reader: BodyReader,
         accounts: ReadAccounts = no_accounts,
         public_url: str = "",
-        caught_up: Callable[[], bool] = lambda: True,
+        caught_up: Callable[[], bool] = _always,
     ) -> None:
         self._source = source
         self._batcher = publish_batcher(bus)
         self._clock = clock
         self._admission = admission
         self._reader = reader
-        self._accounts = accounts
+        by_channel = source.spec.channel_secrets
+        self._accounts = accounts if by_channel else no_accounts
         self._public_url = public_url
-        self._caught_up = caught_up
+        self._caught_up = caught_up if by_channel else _always
         self._topic = topics.source_events(source.spec.name)
         self._request_id_prefix = ids.new()[:18]  # a request's id is this and the count of requests
         self.counters = IngressCounters()
@@ -144,7 +150,7 @@ class Ingress:
         self.counters.denied += 1
         if verdict.status in {401, 403} and not self._caught_up():
             return unavailable("this replica is still folding the log: its channels are not known yet")
-        return Problem(verdict.status, verdict.reason)
+        return unavailable(verdict.reason) if verdict.status == 503 else Problem(verdict.status, verdict.reason)
 
     def _request(self, scope: Scope, body: bytes) -> WebhookRequest:
         path, query = scope["path"], scope["query_string"].decode("latin-1")

@@ -418,3 +418,28 @@ async def test_a_webhook_that_needs_a_secret_is_to_be_repeated_while_channels_ar
     denied = EchoingSource(Denied(403, "the secret is not the one of this channel"))
     assert (await call(telegram_ingress(denied), "POST", "/telegram/c1")).status == 403
     assert (await call(telegram_ingress(denied, caught_up=False), "POST", "/telegram/c1")).status == 503
+
+
+async def test_a_webhook_that_is_verified_without_channels_is_stored_while_they_cannot_be_read() -> None:
+    async def unreadable() -> ConnectedChannels:
+        raise Unavailable("the channels cannot be read")
+
+    bus = PausableBus()
+    app = Ingress(
+        SigningSource(),
+        bus,
+        clock=LoopClock(),
+        ids=RandomIds(),
+        admission=AdmissionControl(),
+        reader=BodyReader(),
+        accounts=unreadable,
+        caught_up=lambda: False,
+    )
+    assert (await post(app)).status == 200
+    assert [record.value for record in await bus.records()] == [BODY]
+    assert (await post(app, signed=b"sha256=" + b"0" * 64)).status == 403
+
+
+async def test_a_webhook_that_this_installation_cannot_verify_yet_is_a_503_with_retry_after() -> None:
+    answer = await call(telegram_ingress(EchoingSource(Denied(503, "no public address"))), "POST", "/telegram/c1")
+    assert (answer.status, answer.headers["retry-after"], answer.json()["message"]) == (503, "1", "no public address")

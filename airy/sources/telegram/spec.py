@@ -33,5 +33,6 @@ SPEC = SourceSpec(
     section=TelegramSection,
     webhooks=("/telegram/{channel_id}",),
     build="airy.sources.telegram.source:Telegram",
+    channel_secrets=True,
     public_url=True,
 )

@@ -72,5 +72,6 @@ SPEC = SourceSpec(
     webhooks=("/twilio", "/twilio/status"),
     services=("sources-twilio-connector", "sources-twilio-events-router"),
     build="airy.sources.twilio.source:Twilio",
+    channel_secrets=True,
     public_url=True,
 )
