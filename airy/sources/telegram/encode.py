@@ -4,6 +4,7 @@ Content is the fields of a send method; which one follows from the field that sa
 correlation id, so a call whose answer was lost stays unknown.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 from airy.errors import Refused, Undecodable
@@ -78,8 +79,9 @@ def _method(fields: Mapping[str, object]) -> str:
     name = next((name for name in METHODS if name in fields), None)
     if name is None:
         raise Refused(f"a message has one of {', '.join(METHODS)}", field="text")
+    marked_up = fields.get("parse_mode") is not None  # Telegram counts what is left of it
     if name == "text":
-        _text(fields["text"], "text", TEXT_CHARACTERS_MAX)
+        _text(fields["text"], "text", math.inf if marked_up else TEXT_CHARACTERS_MAX)
     elif name == "media":
         album = fields["media"]
         if not isinstance(album, list) or not 2 <= len(album) <= ALBUM_MAX:
@@ -87,11 +89,11 @@ def _method(fields: Mapping[str, object]) -> str:
     elif name != "latitude":
         _text(fields[name], name, TEXT_CHARACTERS_MAX)
     if "caption" in fields:
-        _text(fields["caption"], "caption", CAPTION_CHARACTERS_MAX)
+        _text(fields["caption"], "caption", math.inf if marked_up else CAPTION_CHARACTERS_MAX)
     return METHODS[name]
 
 
-def _text(thing: object, name: str, characters_max: int) -> None:
+def _text(thing: object, name: str, characters_max: float) -> None:
     if not isinstance(thing, str) or not thing.strip():
         raise Refused(f"{name} is missing or empty", field=name)
     if len(thing) > characters_max:

@@ -11,6 +11,7 @@ from msgspec import Raw
 from airy.http_client import Response
 from airy.sources import payload
 from airy.sources.api import Failed, Lost, Outcome, Sent
+from airy.sources.retry_after import retry_after_s
 from airy.sources.telegram import bot_api, chat
 from airy.sources.telegram.bot_api import BotError
 
@@ -32,7 +33,7 @@ def interpret(answers: Sequence[Response]) -> Outcome:
             Lost(f"telegram answered {answer.status} without a message") if provider_id is None else Sent(provider_id)
         )
     if answer.status == 429:
-        return Failed(kind="rate", error="telegram answered 429", code="http/429", again_s=RATE_S)
+        return Failed(kind="rate", error="telegram answered 429", code="http/429", again_s=_rate_s(answer))
     if answer.status >= 500:
         return Lost(f"telegram answered {answer.status} without saying whether it took the message")
     text = f"telegram answered {answer.status} without an error we know; check api_url"
@@ -49,7 +50,7 @@ def _refused(answer: Response, error: BotError) -> Failed:
     detail = Raw(answer.body) if len(answer.body) <= DETAIL_BYTES_MAX else None
     said, code = error.description, str(error.code)
     if error.code == 429:
-        delay_s = error.retry_after_s if error.retry_after_s is not None else RATE_S
+        delay_s = _rate_s(answer) if error.retry_after_s is None else error.retry_after_s
         return Failed(kind="rate", error=said, code=code, detail=detail, again_s=delay_s)
     if error.code in {401, 404}:  # 404: no bot has this token
         return Failed(kind="auth", error=said, code=code, detail=detail, stop_lane=True)
@@ -62,3 +63,9 @@ def _refused(answer: Response, error: BotError) -> Failed:
         return Failed(kind="not_found", error=moved, code=code, detail=detail)
     missing = any(words in said.lower() for words in NOT_FOUND)
     return Failed(kind="not_found" if missing else "invalid", error=said, code=code, detail=detail)
+
+
+def _rate_s(answer: Response) -> float:
+    """The delay after a rate limit whose document names none: a gateway in front of the API has the header alone."""
+    asked_s = retry_after_s(answer)
+    return RATE_S if asked_s is None else asked_s

@@ -203,3 +203,18 @@ def test_a_group_that_moved_is_named() -> None:
 @pytest.mark.parametrize(("status", "body"), [(502, b"<html>"), (200, b"{}"), (200, b'{"ok":true,"result":true}')])
 def test_an_answer_that_is_not_telegrams_own_proves_nothing(status: int, body: bytes) -> None:
     assert isinstance(interpret(status, body), Lost)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>slow down</html>", b'{"ok":false,"error_code":429,"description":"slow down"}']
+)
+def test_the_header_says_when_to_try_again_where_the_document_does_not(body: bytes) -> None:
+    failed = SOURCE.interpret([Response(429, {"retry-after": "40"}, body)], 0)
+    assert (failed.kind, failed.again_s) == ("rate", 40.0)
+
+
+def test_the_length_of_text_with_markup_is_left_to_telegram_which_counts_without_it() -> None:
+    marked_up = {"text": "<b>x</b>" * 600, "parse_mode": "HTML"}
+    assert sent(marked_up)[1] == {"chat_id": 7100001, **marked_up}
+    refused = encode({"text": "<b>x</b>" * 600})
+    assert isinstance(refused, Failed)
