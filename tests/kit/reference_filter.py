@@ -99,7 +99,7 @@ def _substring(pattern: Pattern) -> str | None:
         case [start, ""] if start:
             return f" {start}"
         case ["", end] if end:
-            return end
+            return f"{end} "
         case ["", middle, ""]:
             return middle
         case _:

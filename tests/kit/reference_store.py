@@ -256,7 +256,7 @@ class ReferenceStore:
         if not waiting:
             return None
         head = waiting[0]
-        due_ms = head.retry_at_ms
+        due_ms = 0 if head.delivery is DeliveryState.SENDING else head.retry_at_ms
         partition = topics.EVENTS.partition(conversation_id)
         trace = self._traces.get((conversation_id, head.id), "")
         state = head.delivery.value
