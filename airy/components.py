@@ -23,7 +23,6 @@ from airy.sources.spec import SourceSpec
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0.001, le=604_800)]
 
-
 SectionType = type[Struct]
 
 
@@ -53,9 +52,7 @@ class Component(Struct, frozen=True, kw_only=True):
     mandatory: bool = False  # cannot be disabled
     actors: tuple[str, ...] = ()  # those that use the log, as `airy.topics` names them
     groups: tuple[ConsumerGroup, ...] = ()
-    routes: tuple[
-        str, ...
-    ] = ()  # HTTP paths, prefixes ending in a dot or slash, or templates: `/telegram/{channel_id}`
+    routes: tuple[str, ...] = ()  # HTTP paths, prefixes ending in a dot or slash, or templates: `/tags/{id}`
     services: tuple[str, ...] = ()  # their names in `client.config`, as in the original
     reported_as: str = ""  # the component of these services in `client.config`, if not this one
     children: str = ""

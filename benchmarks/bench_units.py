@@ -61,7 +61,7 @@ def cpu_us(run: Callable[[], object], units: int, rounds: int) -> float:
 
 
 def page(number: int) -> Channel:
-    return builders.channel(f"{int(PAGE) + number}")
+    return builders.channel(source_channel_id=f"{int(PAGE) + number}")
 
 
 def raw(messages: int, people: int, seed: int) -> list[Record]:
