@@ -166,7 +166,10 @@ SOURCE_NAMES = tuple(spec.name for spec in SOURCES)
 ALL: tuple[Topic[Any], ...] = (
     *FOLDED,
     *(topic for name in SOURCE_NAMES for topic in (source_events(name), parked_events(name))),
-    *(dead_letters(source_events(name).name, writers=(f"sources-{name}/router",)) for name in SOURCE_NAMES),
+    *(
+        dead_letters(source_events(name).name, writers=(f"sources-{name}/router", f"sources-{name}/parked-replayer"))
+        for name in SOURCE_NAMES
+    ),
     dead_letters(EVENTS.name, writers=("store",)),
     ATTEMPTS,
     COMPONENTS,

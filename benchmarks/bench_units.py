@@ -88,7 +88,8 @@ def size(record: ProducerRecord | Record) -> int:
 
 
 def facts(records: list[Record]) -> list[ProducerRecord]:
-    return [record for record in records for record in facts_of(SOURCE, record, ConnectedChannels([page(0)]))]
+    channels = ConnectedChannels([page(0)])
+    return [fact for record in records for fact in facts_of(SOURCE.route(record, channels), record)]
 
 
 async def reading(store: SqliteStore) -> float:

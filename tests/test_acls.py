@@ -20,6 +20,7 @@ from airy.bus.topic import Topic
 from airy.commands import DeadLetterCommands
 from airy.http_client import Response
 from airy.model.process_status import ProcessStatus
+from airy.sim.messenger.options import DEMO_PAGE
 from airy.webhooks.dead_letter import KEEP_MS, dead_letter_record
 from tests.kit.builders import dead
 from tests.kit.event_loops import run_seeded
@@ -106,6 +107,8 @@ class Everything(Traffic):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._post_all)
             self._simulation.messenger.says(self._simulation.messenger.person(), "are you open?", self._now_ms())
+            unreadable = b'{"object":"page","entry":[{"id":"%s","messaging":[1]}]}' % DEMO_PAGE.id.encode()
+            await self._simulation.bus.publish([topics.source_events("facebook").record(DEMO_PAGE.id, unreadable)])
             await anyio.sleep(5.0)
             await self._set_up()
             for number, age_ms in enumerate((0, KEEP_MS + 1)):

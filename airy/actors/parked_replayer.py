@@ -4,19 +4,22 @@ The router parks webhooks of accounts without a connected channel. This actor co
 a connect is handled at least once; ids make repetition harmless. A record of that topic is only the occasion: whether
 the channel is connected is read from the store once it has folded the record. No webhook is missed: the router checks
 the channels again after its parked copy is durable, so it sees a connect written before that, and one written later is
-seen here with the copy already in the log.
+seen here with the copy already in the log. Parts of a webhook that cannot be read become a dead letter, as in the
+router: which parts those are shows only when the account has a channel.
 """
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from airy import topics
-from airy.actors.router import facts_of
+from airy.actors.router import ORIGIN, dead_letter, facts_of
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Fenced
 from airy.bus.draining_fetch import draining_fetch
-from airy.bus.record import Position, Record, TopicPartition
+from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.errors import Unavailable
 from airy.model.entity import Channel
 from airy.sources.accounts import ConnectedChannels
@@ -88,11 +91,29 @@ class ParkedReplayer:
                 ctx.progress()
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
                 matching = [record for record in records if record.key.decode("utf-8", "replace") == account]
-                facts = [fact for record in matching for fact in facts_of(self._source, record, channels)]
-                if facts:
-                    await self._bus.publish(facts)
+                facts: list[ProducerRecord] = []
+                dead: list[ProducerRecord] = []
+                for record in matching:
+                    routed = self._source.route(record, channels)
+                    facts += facts_of(routed, record)
+                    if routed.unreadable:
+                        dead.append(dead_letter(self._as_received(record), "; ".join(routed.unreadable), 1))
+                if facts or dead:
+                    await self._bus.publish([*facts, *dead])
                     self._counts["replayed"] += len(matching)
+                    self._counts["dead_lettered"] += len(dead)
                     ctx.log.info("webhooks.replayed", account=account, webhooks=len(matching), facts=len(facts))
+
+    def _as_received(self, parked: Record) -> Record:
+        """The webhook that `parked` is a copy of, so that its dead letter is that of the router, id included."""
+        partition, offset = (parked.header(ORIGIN) or "").split("/")[1:] or (parked.partition, parked.offset)
+        return replace(
+            parked,
+            topic=topics.source_events(self._source.spec.name).name,
+            partition=int(partition),
+            offset=int(offset),
+            headers=tuple(header for header in parked.headers if header[0] != ORIGIN),
+        )
 
     async def _parked_ranges(self, account: str) -> dict[TopicPartition, tuple[int, int]]:
         starts = await self._bus.beginning_offsets(self._parked)

@@ -16,21 +16,19 @@ from airy.bus.api import Bus
 from airy.bus.dead_letter import make_dead_letter
 from airy.bus.loops import transform
 from airy.bus.record import ProducerRecord, Record
-from airy.sources.api import AccountKey, Channels, Routed, Source
+from airy.sources.api import AccountKey, Routed, Source
 from airy.sources.catalogue import BY_KIND
 from airy.trace import trace_id_of
 
 REASON_CHARS_MAX = 200
+ORIGIN = "origin"
+"""The header of a parked record: topic, partition and offset of the webhook it is a copy of, joined by slashes."""
 HANDED_OVER = "handed-over-by"
 """The header of a record that another source's router appended; its value is that source."""
 
 
-def facts_of(source: Source, record: Record, channels: Channels) -> list[ProducerRecord]:
-    """The facts of one raw webhook, as records keyed by conversation. Raises `Undecodable`."""
-    return _facts(source.route(record, channels), record)
-
-
-def _facts(routed: Routed, record: Record) -> list[ProducerRecord]:
+def facts_of(routed: Routed, record: Record) -> list[ProducerRecord]:
+    """The facts of one raw webhook, as records keyed by conversation."""
     trace = tuple((name, value) for name, value in record.headers if name in {"traceparent", "request-id"})
     return [
         topics.EVENTS.record(fact.conversation_id, fact, headers=(("id", fact.id.encode()), *trace))
@@ -74,12 +72,12 @@ class Router:
     def _step(self, record: Record) -> Sequence[ProducerRecord]:
         self._counts["routed"] += 1
         routed = self._source.route(record, self._directory.channels)
-        outputs = _facts(routed, record)
+        outputs = facts_of(routed, record)
         parked = [key.account for key in routed.unknown if self._source.spec.kind(key.kind) is not None]
         if parked:
             self._parked_in_batch.append(record)
             self._counts["parked"] += 1
-            headers = (*record.headers, ("origin", f"{record.topic}/{record.partition}/{record.offset}".encode()))
+            headers = (*record.headers, (ORIGIN, f"{record.topic}/{record.partition}/{record.offset}".encode()))
             outputs += [
                 self._parked.record(account, record.value, headers=headers, timestamp_ms=record.timestamp_ms)
                 for account in parked
@@ -127,7 +125,13 @@ class Router:
             return None
         doubtful, self._parked_in_batch = self._parked_in_batch, []
         channels = await self._directory.current()
-        return [fact for record in doubtful for fact in facts_of(self._source, record, channels)]
+        outputs: list[ProducerRecord] = []
+        for record in doubtful:
+            routed = self._source.route(record, channels)
+            outputs += facts_of(routed, record)
+            if routed.unreadable:  # again, or only now that the account has a channel; one id either way
+                outputs.append(self._dead_letter(record, "; ".join(routed.unreadable), 1))
+        return outputs
 
 
 def _about(record: Record) -> dict[str, object]:

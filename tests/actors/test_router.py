@@ -4,6 +4,7 @@ import anyio
 import msgspec
 
 from airy import topics
+from airy.bus.dead_letter import StoredDeadLetter, decode
 from airy.bus.record import Record
 from airy.model import ids
 from airy.sim.messenger.options import DEMO_PAGE
@@ -121,3 +122,39 @@ async def test_a_crash_between_publishing_and_committing_changes_nothing() -> No
         await anyio.sleep(60)
         assert (await harness.store.counts())["messages"] == 1
         assert ("commit", "crash") in harness.faults.injected
+
+
+HALF_READABLE = msgspec.json.encode(
+    {"object": "page", "entry": [{"id": DEMO_PAGE.id, "time": 1767225600001, "messaging": ["not an element"]}]}
+)
+
+
+async def test_a_parked_webhook_that_cannot_be_read_when_its_page_is_connected_is_dead_lettered() -> None:
+    harness = Harness()
+    async with harness.open(router=harness.router, replayer=harness.replayer):
+        await come(harness, HALF_READABLE)
+        await anyio.sleep(5)
+        assert await held(harness, DEAD) == []
+        (raw,), (parked,) = await held(harness, RAW), await held(harness, PARKED)
+        assert parked.value == raw.value
+        await harness.connect()
+        await anyio.sleep(5)
+
+        (dead,) = await held(harness, DEAD)
+        letter = decode(dead)
+        assert isinstance(letter, StoredDeadLetter)
+        assert (letter.position, letter.value, letter.headers) == (raw.position, HALF_READABLE, raw.headers)
+        assert "is not an object but text" in letter.reason
+
+
+async def test_a_webhook_of_a_page_that_is_connected_while_it_is_parked_is_dead_lettered_if_it_cannot_be_read() -> None:
+    harness = Harness()
+    harness.faults.script("publish", "delay", after=1, delay_s=1.0)
+    async with harness.open(router=harness.router), anyio.create_task_group() as tasks:
+        await come(harness, HALF_READABLE)
+        await anyio.sleep(0.5)
+        tasks.start_soon(harness.connect)
+        await anyio.sleep(10)
+
+        assert len(await held(harness, PARKED)) == 1
+        assert [record.value for record in await held(harness, DEAD)] == [HALF_READABLE]
