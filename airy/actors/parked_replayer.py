@@ -5,7 +5,7 @@ a connect is handled at least once; ids make repetition harmless. A record of th
 the channel is connected is read from the store once it has folded the record. No webhook is missed: the router checks
 the channels again after its parked copy is durable, so it sees a connect written before that, and one written later is
 seen here with the copy already in the log. Parts of a webhook that cannot be read become a dead letter, as in the
-router: which parts those are shows only when the account has a channel.
+router, and so does a webhook on which a source fails: either shows only when the account has a channel.
 """
 
 from collections import Counter
@@ -15,10 +15,11 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from airy import topics
-from airy.actors.router import ORIGIN, dead_letter, facts_of
+from airy.actors.router import ORIGIN, dead_letter, outputs_of
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Fenced
 from airy.bus.draining_fetch import draining_fetch
+from airy.bus.loops import apply_step
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.errors import Unavailable
 from airy.model.entity import Channel
@@ -85,24 +86,24 @@ class ParkedReplayer:
     async def _replay(self, ctx: Context, channel: Channel) -> None:
         account = channel.source_channel_id
         channels = ConnectedChannels([channel])
+
+        def step(parked: Record) -> Sequence[ProducerRecord]:
+            return outputs_of(self._source.route(parked, channels), parked, self._dead_letter)
+
         ranges = await self._parked_ranges(account)
         async with self._bus.tail({tp: start for tp, (start, _) in ranges.items()}) as tail:
             while any(tail.position(tp) < end for tp, (_, end) in ranges.items()):
                 ctx.progress()
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
                 matching = [record for record in records if record.key.decode("utf-8", "replace") == account]
-                facts: list[ProducerRecord] = []
-                dead: list[ProducerRecord] = []
-                for record in matching:
-                    routed = self._source.route(record, channels)
-                    facts += facts_of(routed, record)
-                    if routed.unreadable:
-                        dead.append(dead_letter(self._as_received(record), "; ".join(routed.unreadable), 1))
-                if facts or dead:
-                    await self._bus.publish([*facts, *dead])
+                if matching:
+                    await apply_step(self._bus, matching, step, self._dead_letter)
                     self._counts["replayed"] += len(matching)
-                    self._counts["dead_lettered"] += len(dead)
-                    ctx.log.info("webhooks.replayed", account=account, webhooks=len(matching), facts=len(facts))
+                    ctx.log.info("webhooks.replayed", account=account, webhooks=len(matching))
+
+    def _dead_letter(self, parked: Record, reason: str, attempts: int) -> ProducerRecord:
+        self._counts["dead_lettered"] += 1
+        return dead_letter(self._as_received(parked), reason, attempts)
 
     def _as_received(self, parked: Record) -> Record:
         """The webhook that `parked` is a copy of, so that its dead letter is that of the router, id included."""

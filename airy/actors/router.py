@@ -14,7 +14,7 @@ from airy.actors.channel_directory import ChannelDirectory
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
 from airy.bus.dead_letter import make_dead_letter
-from airy.bus.loops import transform
+from airy.bus.loops import MakeDeadLetter, apply_step, transform
 from airy.bus.record import ProducerRecord, Record
 from airy.sources.api import AccountKey, Routed, Source
 from airy.sources.catalogue import BY_KIND
@@ -36,6 +36,14 @@ def facts_of(routed: Routed, record: Record) -> list[ProducerRecord]:
     ]
 
 
+def outputs_of(routed: Routed, record: Record, dead_letter: MakeDeadLetter) -> list[ProducerRecord]:
+    """The facts of one raw webhook, and a dead letter if it has parts that cannot be read."""
+    outputs = facts_of(routed, record)
+    if routed.unreadable:
+        outputs.append(dead_letter(record, "; ".join(routed.unreadable), 1))
+    return outputs
+
+
 def dead_letter(record: Record, reason: str, attempts: int) -> ProducerRecord:
     """The record for `dlq.<topic>`: the record as received, with reason and origin."""
     return make_dead_letter(topics.dead_letters(record.topic), record, reason, attempts)
@@ -48,6 +56,7 @@ class Router:
         self._bus = bus
         self._source = source
         self._directory = directory
+        self._channels = directory.channels  # of this batch
         self._name = source.spec.name
         self._parked = topics.parked_events(self._name)
         self._parked_in_batch: list[Record] = []  # of this batch
@@ -67,11 +76,11 @@ class Router:
         )
 
     async def _before(self) -> None:
-        await self._directory.refresh()
+        self._channels = await self._directory.refresh()
 
     def _step(self, record: Record) -> Sequence[ProducerRecord]:
         self._counts["routed"] += 1
-        routed = self._source.route(record, self._directory.channels)
+        routed = self._source.route(record, self._channels)
         outputs = facts_of(routed, record)
         parked = [key.account for key in routed.unknown if self._source.spec.kind(key.kind) is not None]
         if parked:
@@ -110,28 +119,26 @@ class Router:
         self._dead_lettered.append((record, reason[:REASON_CHARS_MAX]))
         return dead_letter(record, reason, attempts)
 
-    async def _after(self, ctx: Context) -> Sequence[ProducerRecord] | None:
+    async def _after(self, ctx: Context) -> None:
+        parked, self._parked_in_batch = self._parked_in_batch, []
+        if parked:
+            ctx.log.info("webhooks.parked", webhooks=len(parked), **_about(parked[0]))
+            await self._route_again(parked)
         dead, self._dead_lettered = self._dead_lettered, []
         if dead:
             record, reason = dead[0]
             ctx.log.warning("webhooks.dead_lettered", webhooks=len(dead), reason=reason, **_about(record))
-        if self._parked_in_batch:
-            ctx.log.info("webhooks.parked", webhooks=len(self._parked_in_batch), **_about(self._parked_in_batch[0]))
-        return await self._route_parked_again()
 
-    async def _route_parked_again(self) -> Sequence[ProducerRecord] | None:
+    async def _route_again(self, parked: Sequence[Record]) -> None:
         """The parked copies are durable now; route those whose account was connected before that."""
-        if not self._parked_in_batch:
-            return None
-        doubtful, self._parked_in_batch = self._parked_in_batch, []
         channels = await self._directory.current()
-        outputs: list[ProducerRecord] = []
-        for record in doubtful:
-            routed = self._source.route(record, channels)
-            outputs += facts_of(routed, record)
-            if routed.unreadable:  # again, or only now that the account has a channel; one id either way
-                outputs.append(self._dead_letter(record, "; ".join(routed.unreadable), 1))
-        return outputs
+        if channels is self._channels:  # no channel was written meanwhile
+            return
+
+        def step(record: Record) -> Sequence[ProducerRecord]:
+            return outputs_of(self._source.route(record, channels), record, self._dead_letter)
+
+        await apply_step(self._bus, parked, step, self._dead_letter)
 
 
 def _about(record: Record) -> dict[str, object]:

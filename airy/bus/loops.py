@@ -27,8 +27,8 @@ MakeDeadLetter = Callable[[Record, str, int], ProducerRecord]
 Before = Callable[[], Awaitable[None]]
 """Called with a batch at hand, before its first step: brings what the steps read up to date."""
 
-After = Callable[[], Awaitable[Sequence[ProducerRecord] | None]]
-"""Called when the outputs of a batch are durable. Records it returns are published too, before the commit."""
+After = Callable[[], Awaitable[None]]
+"""Called when the outputs of a batch are durable, before the commit."""
 
 ATTEMPTS_MAX: Final = 3
 YIELD_RECORDS: Final = 100  # steps between two yields to the event loop
@@ -64,14 +64,21 @@ async def transform(
             if records:
                 if before is not None:
                     await before()
-                await _publish(bus, await _outputs(records, step, dead_letter), dead_letter)
-                if after is not None and (more := await after()):
-                    await bus.publish(more)
+                await apply_step(bus, records, step, dead_letter)
+                if after is not None:
+                    await after()
                 tracker.finish(records)
             if tracker.due(commit_s, commit_records_max):
                 await tracker.commit()
             lifecycle.progress()
         await tracker.commit()
+
+
+async def apply_step(bus: Bus, records: Sequence[Record], step: Step, dead_letter: MakeDeadLetter) -> None:
+    """Publishes the outputs of a step over records, or the dead letter of a record it cannot use. Raises
+    `Unavailable`.
+    """
+    await _publish(bus, await _outputs(records, step, dead_letter), dead_letter)
 
 
 class OffsetTracker:

@@ -15,6 +15,10 @@ from airy.bus.api import Tail
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Record, TopicPartition
 from airy.model.entity import Channel
+from airy.secret import Secret
+from airy.sources.api import Channels, Routed
+from airy.sources.facebook.source import Facebook
+from airy.sources.facebook.spec import FacebookSection
 from tests.kit.harness import Harness
 from tests.kit.providers import WIRES
 from tests.kit.providers.meta import PAGE
@@ -88,3 +92,32 @@ async def test_a_log_that_is_silent_for_a_while_does_not_end_a_replay() -> None:
         await anyio.sleep(30)
 
         assert (await harness.store.counts())["messages"] == 1
+
+
+class Faulty(Facebook):
+    """Has a bug that only webhooks of connected pages reach."""
+
+    def route(self, record: Record, channels: Channels) -> Routed:
+        routed = super().route(record, channels)
+        if routed.facts:
+            raise KeyError("a bug")
+        return routed
+
+
+async def test_a_bug_on_one_parked_webhook_makes_it_a_dead_letter_and_stops_no_other() -> None:
+    harness = Harness()
+    harness.source = Faulty(
+        FacebookSection(enabled=True, app_id="1", app_secret=(Secret("s"),), webhook_secret=Secret("v"))
+    )
+    account = harness.channel.source_channel_id
+    event = WIRES["facebook"].received("facebook", 1, "hello", 1_767_225_600_000)
+    body = event.body.replace(PAGE.encode(), account.encode())
+    async with harness.open(router=harness.router, replayer=harness.replayer):
+        await harness.bus.publish([topics.source_events("facebook").record(account, body)])
+        await anyio.sleep(5)
+        await harness.connect()
+        await anyio.sleep(30)
+        dead = topics.dead_letters(topics.source_events("facebook").name)
+        assert sum((await harness.bus.end_offsets([dead])).values()) == 1
+        committed = await harness.bus.committed("sources.facebook.unpark", [topics.CHANNELS])
+        assert sum(committed.values()) == 1

@@ -197,19 +197,18 @@ async def test_a_failed_publish_commits_nothing() -> None:
     assert await values(bus, OUT) == numbers(3)
 
 
-async def test_records_of_the_after_hook_are_published_before_the_commit() -> None:
+async def test_the_after_hook_runs_between_publishing_and_committing() -> None:
     bus = make_bus()
     committed_then = []
 
-    async def after() -> list[ProducerRecord]:
+    async def after() -> None:
         assert await values(bus, OUT) == numbers(3)
         committed_then.append(await bus.committed(GROUP, [RAW]))
-        return [OUT.record("a", b"more")]
 
     await publish(bus, 3)
     await until_idle(bus, route(after=after))
     assert committed_then == [{}]
-    assert await values(bus, OUT) == [*numbers(3), b"more"]
+    assert await bus.committed(GROUP, [RAW]) != {}
 
 
 # --- crashes, and a planted bug
