@@ -59,7 +59,7 @@ def check(content: Mapping[str, object], dialect: Dialect) -> None:
 
 
 def _attachment(attachment: object, dialect: Dialect) -> None:
-    kind = _object(attachment, "attachment").get("type")
+    kind = _word(_object(attachment, "attachment").get("type"))
     if kind in dialect.without_payload:
         return
     details = _object(payload.record(attachment).get("payload"), "attachment.payload")
@@ -112,7 +112,7 @@ def _buttons(buttons: object, path: str, dialect: Dialect) -> None:
 
 
 def _quick_reply(reply: Mapping[str, object], path: str, dialect: Dialect) -> None:
-    kind = reply.get("content_type")
+    kind = _word(reply.get("content_type"))
     if kind not in REPLY_TYPES:
         raise Refused(f"{path}.content_type is one of {', '.join(sorted(REPLY_TYPES))}, not {kind!r}", field=path)
     if kind == "text":
@@ -126,6 +126,11 @@ def _text(thing: object, path: str, limit: int, title: str, unit: str = "charact
     length = len(thing.encode(errors="replace")) if unit == "bytes" else len(thing)
     if length > limit:
         raise Refused(f"{path} has {length} {unit} and {title} takes {limit}: split it", field=path)
+
+
+def _word(thing: object) -> str | None:
+    """`thing` if it is text: a list or an object cannot be looked up in a set."""
+    return thing if isinstance(thing, str) else None
 
 
 def _object(thing: object, path: str) -> Mapping[str, object]:

@@ -93,7 +93,7 @@ def _messaging_type(
 ) -> dict[str, str] | Failed:
     """The caller's own tag, or what the time since the contact's last message allows. Raises `Refused`."""
     tag, kind = request.get("tag"), request.get("messaging_type")
-    if kind is not None and kind not in MESSAGING_TYPES:
+    if kind is not None and not (isinstance(kind, str) and kind in MESSAGING_TYPES):
         raise Refused(
             f"messaging_type is one of {', '.join(sorted(MESSAGING_TYPES))}, not {kind!r}",
             field="messaging_type",

@@ -55,7 +55,8 @@ def _compared(
     known = [hmac.compare_digest(given, signature(secret, text, algorithm)) for secret in secrets for text in signed]
     if not any(known):
         return Denied(403, "the signature is not of this address and form with our auth token")
-    return Accepted(form.own_address(fields), headers=_kept(request), reply=TWIML)
+    account = form.own_address(fields).encode(errors="replace").decode()  # a key of the log is UTF-8
+    return Accepted(account, headers=_kept(request), reply=TWIML)
 
 
 def signature(secret: Secret, signed: str, algorithm: str = "sha1") -> bytes:

@@ -310,3 +310,18 @@ def test_canonical_content_that_messenger_lacks_is_refused(content: object, said
     failure = failed(encode({"canonical": content}))
     assert failure.kind == "invalid"
     assert said in failure.error
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            {"attachment": {"type": ["image"], "payload": {"url": "https://a.example/1.jpg"}}},
+            "attachment.type is one of",
+        ),
+        ({"text": "x", "quick_replies": [{"content_type": {}}]}, "content_type is one of"),
+        ({"message": {"text": "x"}, "messaging_type": []}, "messaging_type is one of"),
+    ],
+)
+def test_a_type_that_is_no_text_is_refused_with_a_sentence(content: object, said: str) -> None:
+    assert said in failed(encode(content)).error

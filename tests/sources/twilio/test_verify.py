@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from airy.secret import Secret
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import Accepted, Denied, Verdict, WebhookRequest
+from airy.sources.twilio import verify as verify_module
 from airy.sources.twilio.spec import TwilioSection
 from airy.sources.twilio.verify import verify
 from tests.kit.providers import WIRES
@@ -145,3 +146,10 @@ def test_values_that_are_not_utf8_are_signed_as_bytes() -> None:
 
 def status(verdict: Verdict) -> int | None:
     return verdict.status if isinstance(verdict, Denied) else None
+
+
+def test_an_account_that_is_not_utf_8_is_still_a_key_of_the_log() -> None:
+    signed = verify_module.signature(Secret("twilio-token"), f"{URL}To\udcff")
+    verdict = asked(signed, body=b"To=%FF")
+    assert isinstance(verdict, Accepted)
+    assert verdict.account.encode() == b"?"
