@@ -94,6 +94,15 @@ def value(part: Raw) -> object:
         raise Undecodable(f"cannot be read: {error}") from error
 
 
+def object_of(body: bytes) -> dict[str, object] | None:
+    """The body of a provider's answer if it is a JSON object."""
+    try:
+        found = value(Raw(body))
+    except Undecodable:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def canonical(thing: object) -> str:
     """JSON with sorted keys and no white space: equal for equal things, in whatever order they came."""
     return msgspec.json.encode(thing, order="deterministic").decode()

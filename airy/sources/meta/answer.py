@@ -65,7 +65,7 @@ STATUSES: dict[int, _GraphMeaning] = {  # where the answer holds no Graph error
 
 
 def interpret(answer: Response, title: str) -> Outcome:
-    found = graph.document(answer)
+    found = payload.object_of(answer.body)
     error = graph.error_of(found)
     if error is not None:
         return _refused(answer, error)
@@ -129,6 +129,6 @@ def _usage_s(answer: Response) -> float:
 
 def _detail(answer: Response) -> Raw | None:
     """Meta's own words, without tokens, for the failed message; None unless they are JSON."""
-    if len(answer.body) > DETAIL_BYTES_MAX or graph.document(answer) is None:
+    if len(answer.body) > DETAIL_BYTES_MAX or payload.object_of(answer.body) is None:
         return None
     return Raw(graph.masked(answer.body.decode()).encode())

@@ -4,10 +4,8 @@ import hmac
 import re
 from hashlib import sha256
 
-import msgspec
 from msgspec import Struct
 
-from airy.http_client import Response
 from airy.secret import Secret
 from airy.sources import payload
 from airy.sources.api import Call
@@ -46,15 +44,6 @@ def proof(app: MetaApp, token: Secret) -> str:
 
 def call(method: str, url: str, token: Secret, body: bytes | None = None) -> Call:
     return Call(method, Secret(url), headers(token), body, (token,))
-
-
-def document(answer: Response) -> dict[str, object] | None:
-    """The answer's body if it is a JSON object."""
-    try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def error_of(found: dict[str, object] | None) -> GraphError | None:

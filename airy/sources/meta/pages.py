@@ -216,7 +216,7 @@ async def _get(client: HttpClient, app: MetaApp, url: str, token: Secret) -> dic
 async def _asked(client: HttpClient, app: MetaApp, url: str, token: Secret) -> dict[str, object] | None:
     """Like `_get`, but None where Graph refuses the contact and not the caller."""
     answer = await call(client, graph.call("GET", _proved(app, url, token), token))
-    error = graph.error_of(graph.document(answer))
+    error = graph.error_of(payload.object_of(answer.body))
     if error is not None and error.code in graph.TOKEN_CODES:
         said = graph.masked(error.message, token.reveal())
         message = f"the page's token is refused: {said}; connect the page again"
@@ -233,7 +233,7 @@ async def _object(client: HttpClient, request: Call, *secrets: Secret) -> dict[s
 
 def _settled(answer: Response, *secrets: Secret) -> dict[str, object]:
     """The object Graph answered with. Raises `Refused` or `Unavailable`."""
-    found = graph.document(answer)
+    found = payload.object_of(answer.body)
     error = graph.error_of(found)
     delay_s = retry_after_s(answer)
     if error is not None:

@@ -6,7 +6,6 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from airy.http_client import Response
 from airy.secret import Secret
 from airy.sources import payload
 from airy.sources.api import Call
@@ -31,15 +30,6 @@ def call(api_url: str, token: Secret, method: str, fields: Mapping[str, object])
 def file_call(api_url: str, token: Secret, path: str) -> Call:
     url = f"{api_url.rstrip('/')}/file/bot{quote(token.reveal(), safe=':')}/{quote(path, safe='/')}"
     return Call("GET", Secret(url), {}, None, (token,))
-
-
-def document(answer: Response) -> dict[str, object] | None:
-    """The answer's body if it is a JSON object."""
-    try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def error_of(found: Mapping[str, object] | None) -> BotError | None:

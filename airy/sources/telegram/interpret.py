@@ -23,7 +23,7 @@ DETAIL_BYTES_MAX = 8_192
 
 def interpret(answers: Sequence[Response]) -> Outcome:
     answer = answers[-1]
-    found = bot_api.document(answer)
+    found = payload.object_of(answer.body)
     error = bot_api.error_of(found)
     if error is not None:
         return _refused(answer, error)

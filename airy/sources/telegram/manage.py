@@ -97,7 +97,7 @@ async def _result(
     """What the Bot API answers with. Raises `Refused` or `Unavailable`."""
     request = bot_api.call(section.api_url, token, method, fields)
     answer = await call(client, request)
-    found = bot_api.document(answer)
+    found = payload.object_of(answer.body)
     error = bot_api.error_of(found)
     if error is None and 200 <= answer.status < 300 and found is not None and found.get("ok") is True:
         return found.get("result")

@@ -7,7 +7,6 @@ message (a gateway's page, half a body) proves nothing, so the call is not repea
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Raw
 
 from airy.http_client import Response
@@ -51,7 +50,7 @@ STATUSES: dict[int, _CodeMeaning] = {
 
 def interpret(answers: Sequence[Response]) -> Outcome:
     answer = answers[-1]
-    found = document(answer)
+    found = payload.object_of(answer.body)
     if 200 <= answer.status < 300:
         sid = payload.text((found or {}).get("sid"))
         return Lost(f"twilio answered {answer.status} without a message sid") if sid is None else Sent(sid)
@@ -63,15 +62,6 @@ def interpret(answers: Sequence[Response]) -> Outcome:
         return Lost(f"twilio answered {answer.status} without saying whether it took the message")
     text = f"twilio answered {answer.status} without an error we know; check api_url"
     return _failed(answer, meaning or _CodeMeaning("unknown"), text, f"http/{answer.status}")
-
-
-def document(answer: Response) -> dict[str, object] | None:
-    """The answer's body if it is a JSON object."""
-    try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def message_of(found: dict[str, object], code: int) -> str:
@@ -89,7 +79,7 @@ def _failed(answer: Response, meaning: _CodeMeaning, text: str, code: str) -> Fa
     again_s = meaning.again_s
     if again_s is not None:
         again_s = max(again_s, retry_after_s(answer) or 0.0)
-    small = len(answer.body) <= DETAIL_BYTES_MAX and document(answer) is not None
+    small = len(answer.body) <= DETAIL_BYTES_MAX and payload.object_of(answer.body) is not None
     return Failed(
         kind=meaning.kind,
         error=text,

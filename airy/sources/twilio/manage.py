@@ -99,7 +99,7 @@ def _account_url(section: TwilioSection, owner: TwilioAccount) -> str:
 async def _object(client: HttpClient, request: Call) -> dict[str, object]:
     """The object Twilio answered with. Raises `Refused` or `Unavailable`."""
     answer = await call(client, request)
-    found = interpret.document(answer)
+    found = payload.object_of(answer.body)
     if 200 <= answer.status < 300 and found is not None:
         return found
     said = request.masked(_said(answer, found))
