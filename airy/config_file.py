@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec.inspect as shapes
 from msgspec.structs import replace
@@ -112,10 +113,22 @@ def _check(config: Config, reader: ConfigReader) -> None:
 
 
 def _check_sources(config: Config, reader: ConfigReader) -> None:
+    if config.http.public_url and not _is_base_url(config.http.public_url):
+        wanted = "expected the address that paths are appended to, like https://inbox.example.org, with digits as port"
+        reader.note("http.publicUrl", wanted)
     for spec in SOURCES:
         if spec.public_url and config.section(spec.section).enabled and not config.http.public_url:
             needed = f"is required while components.sources.{spec.name} is enabled: the address providers call"
             reader.note("http.publicUrl", needed)
+
+
+def _is_base_url(url: str) -> bool:
+    """Without query and fragment, and with a port that is a number: providers sign the address they call."""
+    try:
+        parts = urlsplit(url)
+        return parts.port != 0 and bool(parts.hostname) and not (parts.query or parts.fragment)
+    except ValueError:
+        return False
 
 
 def _check_kafka(bus: BusConfig, reader: ConfigReader) -> None:

@@ -335,6 +335,20 @@ def test_a_source_that_needs_its_public_address_is_refused_without_one(tmp_path:
     assert load(named, {}).section(TelegramSection).enabled
 
 
+@pytest.mark.parametrize(
+    "url", ["https://a.example:port", "https://a.example:0", "https://a.example/x?y=1", "https://:80"]
+)
+def test_a_public_address_that_no_path_can_be_appended_to_is_refused(tmp_path: Path, url: str) -> None:
+    (problem,) = problems(tmp_path, f'http: {{publicUrl: "{url}"}}')
+
+    assert problem.startswith(":1: http.publicUrl: expected the address that paths are appended to")
+
+
+@pytest.mark.parametrize("url", ["https://a.example", "https://a.example:8443/", "http://[::1]:80/airy"])
+def test_a_public_address_may_have_a_port_and_a_path(tmp_path: Path, url: str) -> None:
+    assert load(written(tmp_path, f'http: {{publicUrl: "{url}"}}'), {}).http.public_url == url
+
+
 def test_the_environment_can_choose_the_servers_of_a_cluster() -> None:
     loaded = load(None, {"AIRY_KAFKA": "one:9092, two:9092", "AIRY_REDIS": "redis://:canary@cache:6379/0"})
 
