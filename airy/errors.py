@@ -1,7 +1,7 @@
 """The errors of Airy. The type decides the reaction.
 
 `Unavailable` is transient: retry after a pause. `Refused` is permanent: dead-letter the input, or return the error to
-the caller. Any other exception is a bug and crashes the actor.
+the caller. `Misconfigured`, raised by an actor, ends the process. Any other exception is a bug and crashes the actor.
 """
 
 
@@ -23,6 +23,10 @@ class Refused(AiryError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class Misconfigured(Refused):
+    """An operator has to correct something, for example a port in use: no restart helps, the process ends with 78."""
 
 
 class Undecodable(Refused):

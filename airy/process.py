@@ -3,6 +3,7 @@
 What runs is in `airy.app`, arguments are in `airy.cli`. The type of an error decides the exit code.
 """
 
+import errno
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -27,6 +28,20 @@ OK = 0
 USAGE = 64
 TEMPORARY_FAILURE = 75  # a dependency is unavailable: the same command may succeed later
 INVALID = 78
+UNUSABLE = frozenset(  # errors of a path that an operator has to correct
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 SEVERITY = (OK, TEMPORARY_FAILURE, INVALID, INTERRUPTED, FAILED)
 
 LOG_FILE = "log/airy.jsonl"
@@ -56,13 +71,17 @@ def run(
         if ephemeral:
             config = _with_directory(config, held.enter_context(tempfile.TemporaryDirectory(prefix="airy-")))
         log_file = data_directory(config) / LOG_FILE if console else None
-        configure_log(config, log_file)
 
         async def up(started: Started) -> int:
             return await app.up(config, components=components, ephemeral=ephemeral, demo=demo, on_started=started)
 
         view = partial(_view, log_file=log_file) if console else None
-        code = exit_code_of(partial(run_async, _main, up, view, log_file))
+
+        def task() -> int:
+            configure_log(config, log_file)
+            return run_async(_main, up, view, log_file)
+
+        code = exit_code_of(task)
         if code != OK and log_file is not None:
             _show_tail(log_file)
         return code
@@ -161,6 +180,10 @@ def _code(error: BaseException) -> int:
             return TEMPORARY_FAILURE
         case Refused():
             return INVALID
+        case OSError() if error.filename is not None and error.errno in NO_ROOM:
+            return TEMPORARY_FAILURE
+        case OSError() if error.filename is not None and error.errno in UNUSABLE:
+            return INVALID
         case KeyboardInterrupt():
             return INTERRUPTED
         case _:
@@ -170,7 +193,15 @@ def _code(error: BaseException) -> int:
 def _report(error: BaseException) -> None:
     if _code(error) == FAILED:
         structlog.get_logger().error("process.failed", exc_info=error)
-    sys.stderr.write(f"airy: {str(error) or type(error).__name__}\n")
+    sys.stderr.write(f"airy: {_sentence(error)}\n")
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and _code(error) != FAILED:
+        reason = (error.strerror or type(error).__name__).lower()
+        advice = "free some space" if error.errno in NO_ROOM else "correct the path or its permissions"
+        return f"cannot use {error.filename}: {reason}; {advice}"
+    return str(error) or type(error).__name__
 
 
 def _show_tail(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Signal handling: the first SIGTERM or SIGINT drains the process, a second SIGINT exits at once.
+"""Signal handling: the first SIGTERM, SIGINT or SIGHUP drains the process, a second SIGINT exits at once.
 
 After the first signal a timer outside the event loop ends a process that does not end by itself.
 """
@@ -33,6 +33,12 @@ class Stoppable(Protocol):
         ...
 
 
+def handled_signals() -> list[signal.Signals]:
+    """SIGHUP, sent when the terminal is closed, is not handled below `nohup`, which ignores it."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
+
+
 class Shutdown:
     """`scope` encloses the system; it is cancelled by a signal that arrives before `running` is set."""
 
@@ -52,7 +58,7 @@ class Shutdown:
 
     async def handle_signals(self, *, task_status: TaskStatus[None]) -> None:
         """Handle signals until cancelled."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*handled_signals()) as signals:
             task_status.started()
             async for number in signals:
                 self.receive(number)

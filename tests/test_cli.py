@@ -1,5 +1,6 @@
 """The command line: arguments, exit codes, and lazy imports."""
 
+import errno
 import io
 import json
 import logging
@@ -22,7 +23,7 @@ from airy.cli import main
 from airy.cli.root import COMMANDS
 from airy.components import ConsumerSection
 from airy.config import Config
-from airy.errors import Refused, Unavailable
+from airy.errors import Misconfigured, Refused, Unavailable
 from airy.file_lock import InUse
 from airy.http.catalogue import RESOURCES
 from airy.secret import MASK
@@ -162,6 +163,11 @@ def _raise(error: BaseException) -> Callable[[], int]:
         (_raise(InUse("held")), 75),
         (_raise(Unavailable("the disk is full")), 75),
         (_raise(Refused("no such key")), 78),
+        (_raise(Misconfigured("the port is in use")), 78),
+        (_raise(PermissionError(errno.EACCES, "Permission denied", "/data")), 78),
+        (_raise(OSError(errno.EROFS, "Read-only file system", "/data/journal")), 78),
+        (_raise(OSError(errno.ENOSPC, "No space left on device", "/data/journal")), 75),
+        (_raise(OSError(errno.EIO, "Input/output error", "/data/journal")), 70),
         (_raise(ValueError("a bug")), 70),
         (_raise(KeyboardInterrupt()), 130),
         (_raise(ExceptionGroup("both", [Unavailable("later"), Refused("never")])), 78),
@@ -183,6 +189,15 @@ def test_an_error_is_printed_on_stderr(app: App, capsys: pytest.CaptureFixture[s
     main(["up", "--no-console"])
 
     assert "airy: ./.airy is in use by process 7" in capsys.readouterr().err
+
+
+def test_a_path_that_cannot_be_used_is_one_sentence(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    app.end = _raise(OSError(errno.EROFS, "Read-only file system", "/data/journal"))
+
+    main(["up", "--no-console"])
+
+    sentence = "airy: cannot use /data/journal: read-only file system; correct the path or its permissions\n"
+    assert capsys.readouterr().err == sentence
 
 
 def test_a_failure_behind_the_live_view_shows_the_end_of_the_log(

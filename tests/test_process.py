@@ -62,7 +62,7 @@ def until(child: subprocess.Popen[str], word: str) -> None:
     raise AssertionError(f"ended before it said {word!r}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains_and_exits_with_0(tmp_path: Path, number: signal.Signals) -> None:
     with running(tmp_path) as child:
         until(child, "started")

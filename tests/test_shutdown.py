@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from airy.secret import Secret
-from airy.shutdown import FAILED, INTERRUPTED, Shutdown
+from airy.shutdown import FAILED, INTERRUPTED, Shutdown, handled_signals
 
 
 class System:
@@ -33,7 +33,7 @@ class Exit:
         self.called.set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_the_first_signal_drains(number: signal.Signals) -> None:
     exit_process, system = Exit(), System()
     seen: list[int] = []
@@ -46,6 +46,15 @@ async def test_the_first_signal_drains(number: signal.Signals) -> None:
     assert (system.stops, exit_process.codes) == (1, [])
     assert seen == [0]  # the live view ends before the system
     assert not shutdown.scope.cancel_called
+
+
+@pytest.mark.parametrize(("action", "handled"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_a_closed_terminal_drains_unless_nohup_had_it_ignored(action: signal.Handlers, handled: bool) -> None:
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        assert (signal.SIGHUP in handled_signals()) is handled
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_a_signal_before_the_start_cancels_the_start() -> None:

@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 import uvicorn
 
-from airy.errors import Refused
+from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp
 from airy.http.connection import ConnectionLimits, HttpConnection
 from airy.http.ports import ServerLifecycle
@@ -70,9 +70,9 @@ class HttpServer:
         try:
             return socket.create_server((self._host, self._port), family=family, backlog=self._backlog)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise Refused(
-                f"cannot listen on {self._host}:{self._port}: {reason.lower()}; free the port or configure another one"
+            reason = (error.strerror or str(error)).partition(" (while ")[0]  # which repeats the address
+            raise Misconfigured(
+                f"cannot listen on {self._host}:{self._port}: {reason.lower()}; configure another one, or free it"
             ) from error
 
     def _config(self) -> uvicorn.Config:

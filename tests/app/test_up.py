@@ -1,5 +1,6 @@
-"""Configurations that are refused before anything is opened."""
+"""What an operator has to correct is refused at the start, once and with a sentence."""
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from msgspec.structs import replace
 from airy.actors.runtime import Child, Supervision
 from airy.app import up
 from airy.components import ConsumerSection, PublisherSection
-from airy.config import BusConfig, Config, DataConfig, KafkaConfig
-from airy.errors import Refused
+from airy.config import BusConfig, Config, DataConfig, HttpConfig, KafkaConfig
+from airy.errors import Misconfigured, Refused
 from airy.shutdown import GUARD_S
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -47,6 +48,27 @@ async def test_a_disabled_component_cannot_be_run(tmp_path: Path) -> None:
 
     with pytest.raises(Refused, match="sources-facebook"):
         await start(config, components=frozenset({"sources-facebook"}))
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("127.0.0.1", "address already in use"), ("nowhere.invalid", "name"), ("192.0.2.1", "cannot assign")],
+)
+async def test_an_address_that_cannot_be_bound_ends_the_process(tmp_path: Path, host: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        http = HttpConfig(host=host, port=taken.getsockname()[1])
+        config = replace(Config(), data=DataConfig(directory=str(tmp_path)), http=http)
+
+        with pytest.raises(Misconfigured, match=rf"^cannot listen on {host}:\d+: .*{reason}"):
+            await start(config, ephemeral=True)
+
+
+@pytest.mark.parametrize("name", ["journal/journal.db", "store.db", "queue.db"])
+async def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
+
+    with pytest.raises((Refused, OSError), match=rf"{name}"):
+        await start(replace(Config(), data=DataConfig(directory=str(tmp_path))))
 
 
 async def test_draining_ends_before_the_guard_exits_the_process(

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from airy.actors.runtime import Context
 from airy.clock import SystemClock
-from airy.errors import Refused
+from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
 from airy.http.connection import ConnectionLimits, HttpConnection
 from airy.http.request_bodies import BodyReader, ClientDisconnected
@@ -134,7 +134,7 @@ async def test_one_connection_carries_many_requests() -> None:
 
 async def test_a_port_in_use_is_a_refused_error_with_the_reason() -> None:
     async with serving(Echo()) as (port, ctx, _):
-        with pytest.raises(Refused, match=f"cannot listen on 127.0.0.1:{port}: address already in use"):
+        with pytest.raises(Misconfigured, match=f"cannot listen on 127.0.0.1:{port}: address already in use"):
             await HttpServer(Echo(), port=port).run(ctx)
 
 

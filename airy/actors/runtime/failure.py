@@ -1,7 +1,7 @@
-"""Errors of the runtime, and the classification of any error: bug or unavailable dependency.
+"""Errors of the runtime, and the classification of any error: bug, unavailable dependency or misconfiguration.
 
-The type decides, see `airy.errors`: `Unavailable` is the dependency's failure, everything else is a bug. Exception
-groups are taken apart only here.
+The type decides, see `airy.errors`: `Unavailable` is the dependency's failure, `Misconfigured` ends the tree,
+everything else is a bug. Exception groups are taken apart only here.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Literal
 import anyio
 from msgspec import Struct
 
-from airy.errors import AiryError, Unavailable
+from airy.errors import AiryError, Misconfigured, Unavailable
 
 
 class StrayCancellation(AiryError):
@@ -51,7 +51,7 @@ class TimedOut(Unavailable):
     """The actor did not reply in time. It may still act on the request."""
 
 
-ExitKind = Literal["returned", "stopped", "bug", "unavailable"]
+ExitKind = Literal["returned", "stopped", "bug", "unavailable", "misconfigured"]
 
 
 class ActorExit(Struct, frozen=True):
@@ -62,7 +62,13 @@ class ActorExit(Struct, frozen=True):
 
 
 def crash(error: Exception) -> ActorExit:
-    return ActorExit("unavailable" if isinstance(error, Unavailable) else "bug", error)
+    match error:
+        case Unavailable():
+            return ActorExit("unavailable", error)
+        case Misconfigured():
+            return ActorExit("misconfigured", error)
+        case _:
+            return ActorExit("bug", error)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

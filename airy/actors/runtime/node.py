@@ -56,7 +56,7 @@ class Node(ABC):
     async def run_once(self) -> None:
         """One run, from start to end. How it ended is stored in `exit`; it never raises."""
         result = await self._run()
-        failed = result.kind in ("bug", "unavailable")
+        failed = result.kind in ("bug", "unavailable", "misconfigured")
         self.phase = move(self.phase, "failed" if failed else "stopped")
         self.bugs += result.kind == "bug"
         if result.error is not None:

@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from airy.actors.runtime.child_state import ChildState
-from airy.actors.runtime.failure import ActorExit, TooManyAbandoned, TooManyBugs
+from airy.actors.runtime.failure import ActorExit, TooManyAbandoned, TooManyBugs, crash
 from airy.actors.runtime.node import Node
 from airy.actors.runtime.restart_intensity import RestartIntensity
 from airy.actors.runtime.snapshot import Snapshot
@@ -70,7 +70,7 @@ class Supervisor(Node):
         async with anyio.create_task_group() as tasks:
             failure = await self._supervise(tasks)
         if failure is not None:
-            return ActorExit("bug", failure)
+            return crash(failure)
         return ActorExit("stopped" if self._stop_at is not None else "returned")
 
     async def _supervise(self, tasks: TaskGroup) -> Exception | None:
@@ -96,6 +96,8 @@ class Supervisor(Node):
             result, child.node.exit = child.node.exit, None
             if result is None:
                 continue
+            if result.kind == "misconfigured":
+                return result.error
             if result.kind == "returned" or child.temporary:
                 self._end_for_good(child, result)
             elif result.kind != "stopped" and not self._schedule_restart(child, result):

@@ -56,7 +56,8 @@ async def run_tree(
     drain_s: float = inf,
     on_start: Callable[[Tree], None] | None = None,
 ) -> None:
-    """Runs until every child has ended, `stop` is set, or the root supervisor fails (`TreeFailed`).
+    """Runs until every child has ended, `stop` is set, or the root supervisor fails (`TreeFailed`), or
+    an actor raises `Misconfigured`, which is raised again.
 
     `stop` drains, child after child and each within its own limit; after `drain_s` the remaining ones are cancelled and
     clean up. Cancelling this call skips the draining and still cleans up within the limits. Either way it returns in
@@ -77,6 +78,8 @@ async def run_tree(
         finally:
             root.stop(immediate=True)
     root.close()
+    if root.exit is not None and root.exit.kind == "misconfigured" and root.exit.error is not None:
+        raise root.exit.error
     if root.exit is not None and root.exit.kind == "bug":
         raise TreeFailed(f"the root supervisor failed: {root.exit.error}") from root.exit.error
 

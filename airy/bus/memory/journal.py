@@ -320,7 +320,9 @@ class Journal:
 
 
 def open_journal(directory: Path, *, inline: bool = False, vfs: str | None = None) -> Journal:
-    """Create or open the journal of a directory. Raises `InUse` while another process has it open."""
+    """Create or open the journal of a directory. Raises `InUse` while another process has it open,
+    `Refused` for a path that an operator has to correct.
+    """
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
         _sync(directory.parent)
@@ -332,6 +334,8 @@ def open_journal(directory: Path, *, inline: bool = False, vfs: str | None = Non
         return Journal(path, lock, inline=inline, vfs=vfs)
     except BaseException as error:
         lock.release()
+        if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError):
+            raise Refused(f"cannot use {path}: {error}; correct the path or its permissions") from error
         if isinstance(error, apsw.Error):
             raise JournalFailed(f"{path}: {error}") from error
         raise

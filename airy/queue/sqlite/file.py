@@ -13,7 +13,7 @@ import anyio.to_thread
 import apsw
 from anyio.lowlevel import checkpoint
 
-from airy.errors import Unavailable
+from airy.errors import Refused, Unavailable
 from airy.queue.sqlite import sql
 
 WAL_PAGES_MAX = 2_000  # 8 MB; beyond that a checkpoint is due
@@ -39,11 +39,14 @@ class QueueFile:
         self._checkpointing = False
 
     def open(self) -> None:
+        """Raises `Refused` for a path that an operator has to correct."""
         try:
             self._connection = self._new_connection()
         except (apsw.CorruptError, apsw.NotADBError):
             self._rename()
             self._connection = self._new_connection()
+        except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
+            raise Refused(f"cannot use {self._path}: {error}; correct the path or its permissions") from error
 
     def close(self) -> None:
         if self._connection is not None:

@@ -66,13 +66,20 @@ class MessengerSim:
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, self.options.host, self.options.port).start()
+            await self._listen(runner)
             host, port = runner.addresses[0][:2]
             async with self._sending_webhooks():
                 yield f"http://{host}:{port}"
         finally:
             self._stopping.set()
             await runner.cleanup()
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        host, port = self.options.host, self.options.port
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise Refused(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
 
     @asynccontextmanager
     async def _sending_webhooks(self) -> AsyncIterator[None]:

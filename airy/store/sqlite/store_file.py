@@ -35,6 +35,13 @@ class StoreFile:
         self._checkpointer: apsw.Connection | None = None
 
     def open(self) -> None:
+        """Raises `Refused` for a path that an operator has to correct."""
+        try:
+            self._open()
+        except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
+            raise Refused(f"cannot use {self.path}: {error}; correct the path or its permissions") from error
+
+    def _open(self) -> None:
         if self.path is None:
             self.write = self.read = self.snapshot = self._connect(":memory:", WRITE_CACHE_KIB)
             schema.create(self.write)

@@ -8,7 +8,7 @@ import pytest
 
 from airy.actors.runtime import Actor, Backoff, Child, Context, Restart, Supervision, TreeFailed, run_tree
 from airy.clock import LoopClock
-from airy.errors import Unavailable
+from airy.errors import Misconfigured, Unavailable
 from tests.kit.running_tree import ActorBody, EventLog, actor_of, idle, recording, running
 
 STEADY = Backoff(initial_s=1, factor=1, ceiling_s=1, jitter=0)
@@ -339,6 +339,21 @@ async def test_a_factory_that_raises_is_a_crash_like_any_other() -> None:
     spec = Supervision(name="airy", children=(Child(name="a", start=refuse),), bugs_max=2, backoff=STEADY)
     with pytest.raises(TreeFailed, match="no such thing"):
         await run_tree(spec, clock=LoopClock(), seed=0)
+
+
+async def test_what_an_operator_has_to_correct_ends_the_tree_at_once_with_the_error_itself() -> None:
+    events = EventLog()
+
+    async def listen(ctx: Context) -> None:
+        raise Misconfigured("cannot listen on :80: permission denied")
+
+    inner = Supervision(name="inner", children=(Child(name="http", start=actor_of(recording(events, listen))),))
+    spec = Supervision(name="airy", children=(*children_of(events, names="a"), inner), backoff=STEADY)
+    with pytest.raises(Misconfigured, match="cannot listen on :80"):
+        await run_tree(spec, clock=LoopClock(), seed=0)
+
+    assert events.times("http", "start") == [0.0]
+    assert events.times("a", "return") == [0.0]
 
 
 async def test_an_exception_group_is_classified_by_its_leaves() -> None:
