@@ -4,6 +4,7 @@ Only a recorded failure is retried; a call whose answer was lost becomes `unknow
 (G7). Retries stop at the message's expiry: an answer an hour late is worse than an error the agent sees now.
 """
 
+from math import inf
 from random import Random
 
 from airy.actors.runtime import Backoff
@@ -60,7 +61,7 @@ def ended(message: Message, outcome: Outcome, now_ms: int, random: Random, backo
 
 
 def _retry_at_ms(message: Message, failed: Failed, now_ms: int, random: Random, backoff: Backoff) -> int | None:
-    if failed.again_s is None:
+    if failed.again_s is None or message.attempt_count >= (failed.attempts_max or inf):
         return None
     delay_s = max(failed.again_s, backoff.delay_s(message.attempt, random))
     at_ms = now_ms + round(delay_s * 1000)

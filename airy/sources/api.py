@@ -162,7 +162,7 @@ class Sent(Struct, frozen=True):
 class Failed(Struct, frozen=True):
     """A recorded failure: the provider did not take it. `again_s` None: final.
 
-    `stop_lane`: the channel's credentials are bad.
+    `stop_lane`: the channel's credentials are bad. `attempts_max`: the failure of this many attempts is final.
     """
 
     kind: ErrorKind
@@ -171,6 +171,7 @@ class Failed(Struct, frozen=True):
     detail: Raw | None = None
     again_s: float | None = None
     stop_lane: bool = False
+    attempts_max: int | None = None
 
 
 class Lost(Struct, frozen=True):

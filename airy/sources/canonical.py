@@ -149,7 +149,7 @@ def outbound(given: object) -> Content | None:
 
     Raises `Refused`.
     """
-    if not isinstance(given, Mapping) or "canonical" not in given:
+    if not isinstance(given, Mapping) or given.get("canonical") is None:
         return None
     wanted = given["canonical"]
     if isinstance(wanted, Sequence) and not isinstance(wanted, str) and len(wanted) == 1:

@@ -55,6 +55,19 @@ def test_only_a_transient_failure_has_a_retry_time() -> None:
     assert passing.retry_at_ms == NOW_MS + 30_000
 
 
+def test_a_failure_that_counts_attempts_is_final_after_the_last_one() -> None:
+    unfetched = Failed(kind="invalid", error="the image could not be fetched", again_s=1.0, attempts_max=2)
+    retries = []
+    for attempt_count in (1, 2):
+        attempted = message(attempt=attempt_count)
+        attempted.attempt_count = attempt_count
+        fact = ended(attempted, unfetched, NOW_MS, Random(0))
+        assert isinstance(fact, SendFailed)
+        retries.append(fact.retry_at_ms is not None)
+
+    assert retries == [True, False]
+
+
 def test_retries_back_off_and_stay_below_the_ceiling() -> None:
     delays = [BACKOFF.delay_s(attempt, Random(attempt)) for attempt in range(1, 40)]
 

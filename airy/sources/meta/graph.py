@@ -7,7 +7,7 @@ from hashlib import sha256
 from msgspec import Struct
 
 from airy.secret import Secret
-from airy.sources import payload
+from airy.sources import payload, provider_answer
 from airy.sources.api import Call
 from airy.sources.meta.app import MetaApp
 
@@ -16,21 +16,28 @@ RATE_CODES = frozenset({4, 17, 32, 613, *range(80001, 80015)})
 BUSY_CODES = frozenset({1, 2, 1200})
 RATE_S = 60.0  # the delay after a rate limit when Meta names none
 TOKEN_CODES = frozenset({102, 190, 463, 467})
+MARKS = frozenset({"error_subcode", "fbtrace_id", "is_transient"})  # of an error that is Graph's own
+SENTENCES = ("message", "error_user_msg", "error_user_title")
 
 _TOKEN = re.compile(r"(?<![A-Za-z0-9])EA[A-Za-z0-9]{14,}|(?<=access token )[^\s\"\\]+", re.IGNORECASE)
+_QUOTED_CODE = re.compile(r"\(#(\d{1,9})\)")  # "(#10) This message …"
 
 
 class GraphError(Struct, frozen=True):
     """The `error` object of an answer. `message` holds no secret."""
 
     message: str
-    code: int
+    code: int | None
     subcode: int | None
-    transient: bool
+    is_transient: bool  # Meta's own flag
+
+    @property
+    def transient(self) -> bool:
+        return self.is_transient or self.code in RATE_CODES or self.code in BUSY_CODES
 
     @property
     def name(self) -> str:
-        return str(self.code) if self.subcode is None else f"{self.code}/{self.subcode}"
+        return "/".join(str(each) for each in (self.code, self.subcode) if each is not None)
 
 
 def headers(token: Secret) -> dict[str, Secret]:
@@ -47,18 +54,19 @@ def call(method: str, url: str, token: Secret, body: bytes | None = None) -> Cal
 
 
 def error_of(found: dict[str, object] | None) -> GraphError | None:
-    """None if `found` is no error."""
+    """None if `found` is no error of Graph's: one has a code, also in its sentence, or a field that is Meta's alone."""
     error = payload.record((found or {}).get("error"))
-    code = error.get("code")
-    if not isinstance(code, int) or isinstance(code, bool):
+    said = next((text for name in SENTENCES if (text := payload.text(error.get(name)))), None)
+    code = provider_answer.number(error.get("code"))
+    if code is None and (quoted := _QUOTED_CODE.match(said or "")):
+        code = int(quoted[1])
+    if code is None and not MARKS & error.keys() and not str(error.get("type")).endswith("Exception"):
         return None
-    subcode = error.get("error_subcode")
-    said = payload.text(error.get("message")) or payload.text(error.get("error_user_msg")) or f"error {code}"
     return GraphError(
-        message=masked(said)[:MESSAGE_CHARACTERS_MAX],
+        message=masked(said or f"error {'without a code' if code is None else code}")[:MESSAGE_CHARACTERS_MAX],
         code=code,
-        subcode=subcode if isinstance(subcode, int) and not isinstance(subcode, bool) else None,
-        transient=error.get("is_transient") is True or code in RATE_CODES or code in BUSY_CODES,
+        subcode=provider_answer.number(error.get("error_subcode")),
+        is_transient=provider_answer.is_true(error.get("is_transient")),
     )
 
 

@@ -1,4 +1,8 @@
-"""What Meta certainly refuses in a message, refused before the call with a sentence that says what to change."""
+"""What Meta certainly refuses in a message, refused before the call with a sentence that says what to change.
+
+Never stricter than Meta's pages: a member that is null, or an empty list where nothing is required, counts as absent;
+titles and payloads may be numbers; what the pages leave open is Meta's to judge. The message is sent as it was written.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -41,21 +45,25 @@ INSTAGRAM = Dialect(
 
 def check(content: Mapping[str, object], dialect: Dialect) -> None:
     """Raises `Refused`, naming the field."""
-    given = BODIES & content.keys()
+    given = bodies(content)
     if len(given) != 1 or (given == {"sticker_id"} and not dialect.stickers):
         raise Refused("a message has either text or attachment, and not both", field="message")
-    if "text" in content:
+    if "text" in given:
         _text(content["text"], "text", dialect.text_max, dialect.title, dialect.text_unit)
-    elif "attachments" in content:
+    elif "attachments" in given:
         for path, image in _list(content["attachments"], "attachments", dialect.images_max, dialect.title):
-            if image.get("type") != "image":
+            if _word(image.get("type")) != "image":
                 raise Refused(f"{path}.type is image where several are sent at once", field=f"{path}.type")
             _media(_object(image.get("payload"), f"{path}.payload"), f"{path}.payload")
-    elif "attachment" in content:
+    elif "attachment" in given:
         _attachment(content["attachment"], dialect)
-    if "quick_replies" in content:
-        for path, reply in _list(content["quick_replies"], "quick_replies", QUICK_REPLIES_MAX, dialect.title):
-            _quick_reply(reply, path, dialect)
+    for path, reply in _optional(content.get("quick_replies"), "quick_replies", QUICK_REPLIES_MAX, dialect.title):
+        _quick_reply(reply, path, dialect)
+
+
+def bodies(content: Mapping[str, object]) -> set[str]:
+    """The bodies of a message that say something."""
+    return {name for name in BODIES if not _is_absent(content.get(name))}
 
 
 def _attachment(attachment: object, dialect: Dialect) -> None:
@@ -67,7 +75,7 @@ def _attachment(attachment: object, dialect: Dialect) -> None:
         _template(details, dialect)
     elif kind in MEDIA:
         _media(details, "attachment.payload")
-    elif dialect.title == "instagram" and kind == "MEDIA_SHARE":
+    elif dialect.title == "instagram" and kind == "media_share":
         if payload.identifier(details.get("id")) is None:
             raise Refused("attachment.payload.id is missing: the post to share", field="attachment.payload.id")
     else:
@@ -77,9 +85,9 @@ def _attachment(attachment: object, dialect: Dialect) -> None:
 
 def _media(details: Mapping[str, object], path: str) -> None:
     url, uploaded = details.get("url"), payload.identifier(details.get("attachment_id"))
-    if url is None and uploaded is None:
+    if _is_absent(url) and uploaded is None:
         raise Refused(f"{path} has neither url nor attachment_id", field=path)
-    if url is not None and not (isinstance(url, str) and url.startswith(("https://", "http://"))):
+    if not _is_absent(url) and not (isinstance(url, str) and url.strip().lower().startswith(("https://", "http://"))):
         raise Refused(f"{path}.url is not a web address Meta can fetch", field=f"{path}.url")
 
 
@@ -99,10 +107,10 @@ def _template(details: Mapping[str, object], dialect: Dialect) -> None:
         )
         for place, element in elements:
             if kind == "generic":
-                _text(element.get("title"), f"{place}.title", TEXT_CHARACTERS_MAX, dialect.title)
+                _label(element.get("title"), f"{place}.title", dialect.title)
             else:
                 _media(element, place)
-            if "buttons" in element:
+            if not _is_absent(element.get("buttons")):
                 _buttons(element["buttons"], f"{place}.buttons", dialect)
 
 
@@ -116,8 +124,16 @@ def _quick_reply(reply: Mapping[str, object], path: str, dialect: Dialect) -> No
     if kind not in REPLY_TYPES:
         raise Refused(f"{path}.content_type is one of {', '.join(sorted(REPLY_TYPES))}, not {kind!r}", field=path)
     if kind == "text":
-        _text(reply.get("title"), f"{path}.title", TEXT_CHARACTERS_MAX, dialect.title)
-        _text(reply.get("payload"), f"{path}.payload", TEXT_CHARACTERS_MAX, dialect.title)
+        pictured = not _is_absent(reply.get("image_url"))  # then the picture says it
+        for name in ("title", "payload"):
+            if not (pictured and _is_absent(reply.get(name))):
+                _label(reply.get(name), f"{path}.{name}", dialect.title)
+
+
+def _label(thing: object, path: str, title: str) -> None:
+    """A title or a payload."""
+    number = isinstance(thing, int | float) and not isinstance(thing, bool)
+    _text(str(thing) if number else thing, path, TEXT_CHARACTERS_MAX, title)
 
 
 def _text(thing: object, path: str, limit: int, title: str, unit: str = "characters") -> None:
@@ -129,8 +145,12 @@ def _text(thing: object, path: str, limit: int, title: str, unit: str = "charact
 
 
 def _word(thing: object) -> str | None:
-    """`thing` if it is text: a list or an object cannot be looked up in a set."""
-    return thing if isinstance(thing, str) else None
+    """`thing` in lower case if it is text: a list or an object cannot be looked up in a set."""
+    return thing.lower() if isinstance(thing, str) else None
+
+
+def _is_absent(thing: object) -> bool:
+    return thing is None or (isinstance(thing, str | list | dict) and not thing)
 
 
 def _object(thing: object, path: str) -> Mapping[str, object]:
@@ -146,3 +166,7 @@ def _list(thing: object, path: str, count_max: int, title: str) -> Sequence[tupl
     if len(thing) > count_max:
         raise Refused(f"{path} has {len(thing)} entries and {title} takes {count_max}", field=path)
     return [(f"{path}[{index}]", _object(part, f"{path}[{index}]")) for index, part in enumerate(thing)]
+
+
+def _optional(thing: object, path: str, count_max: int, title: str) -> Sequence[tuple[str, Mapping[str, object]]]:
+    return () if _is_absent(thing) else _list(thing, path, count_max, title)

@@ -12,13 +12,14 @@ from msgspec import Raw
 
 from airy.errors import Refused, Undecodable
 from airy.model.conversation import Conversation, Message
+from airy.model.raw import NULL
 from airy.sources import canonical, payload
 from airy.sources.api import Call, Failed, Target
 from airy.sources.meta import content as contents
 from airy.sources.meta import graph, message_rules
 from airy.sources.meta.app import MetaApp
 from airy.sources.meta.element import WINDOW_MS
-from airy.sources.meta.message_rules import Dialect
+from airy.sources.meta.message_rules import BODIES, Dialect
 
 HUMAN_AGENT_MS = 7 * 86_400_000  # since the contact's last message
 
@@ -70,18 +71,17 @@ def _parts(content: Raw, dialect: Dialect) -> tuple[dict[str, Raw], dict[str, Ra
     """The message object and the fields of the call; content is that object, has it in `message`, or is canonical."""
     try:
         members = payload.members(content)
-        if "canonical" in members:
-            wanted = canonical.outbound({"canonical": payload.value(members["canonical"])})
-            assert wanted is not None
+        wanted = canonical.outbound({"canonical": payload.value(members.pop("canonical", NULL))})
+        if wanted is not None:
             members = payload.members(msgspec.json.encode(contents.message_of(wanted, dialect.title)))
-        elif "message" in members and not message_rules.BODIES & members.keys():
+        elif "message" in members and not any(bytes(members.get(name, NULL)) != b"null" for name in BODIES):
             members = payload.members(members["message"]) | {
                 name: part for name, part in members.items() if name in REQUEST_FIELDS
             }
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with text or attachment") from error
     request = {name: members.pop(name) for name in sorted(REQUEST_FIELDS & members.keys())}
-    return members, request
+    return members, {name: part for name, part in request.items() if bytes(part) != b"null"}
 
 
 def _messaging_type(

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from airy.secret import Secret
-from airy.sources import payload
+from airy.sources import payload, provider_answer
 from airy.sources.api import Call
 
 JSON = Secret("application/json")
@@ -33,17 +33,14 @@ def file_call(api_url: str, token: Secret, path: str) -> Call:
 
 
 def error_of(found: Mapping[str, object] | None) -> BotError | None:
-    """None if `found` is no error of the Bot API."""
-    if found is None or found.get("ok") is not False:
+    """None if `found` is no error of the Bot API. A code that is missing is 0."""
+    if found is None or not (found.get("ok") is False or ("ok" not in found and "error_code" in found)):
         return None
-    code = found.get("error_code")
     parameters = payload.record(found.get("parameters"))
-    delay = parameters.get("retry_after")
+    delay_s = provider_answer.seconds(parameters.get("retry_after"))
     return BotError(
-        code=code if isinstance(code, int) and not isinstance(code, bool) else 0,
+        code=provider_answer.number(found.get("error_code")) or 0,
         description=(payload.text(found.get("description")) or "no description")[:ERROR_CHARACTERS_MAX],
-        retry_after_s=min(float(delay), DELAY_MAX_S)
-        if isinstance(delay, int) and not isinstance(delay, bool) and delay >= 0
-        else None,
+        retry_after_s=None if delay_s is None else min(delay_s, DELAY_MAX_S),
         migrated_to=payload.identifier(parameters.get("migrate_to_chat_id")),
     )

@@ -33,6 +33,7 @@ METHODS = {  # by the field that only this method has; the first one given count
     "address": "sendVenue",
     "latitude": "sendLocation",
 }
+EMPTY: tuple[object, ...] = ("", [], {})  # says nothing beside another field
 RESERVED = frozenset({"chat_id", "message_thread_id", "business_connection_id", "method"})
 
 
@@ -71,15 +72,16 @@ def _fields(message: Message) -> dict[str, object]:
         raise Refused(f"the message {error}; send an object with text or a file") from error
     wanted = canonical.outbound(given)
     fields = content.fields_of(wanted) if wanted is not None else payload.record(given)
-    return {name: part for name, part in fields.items() if name not in RESERVED}
+    return {name: part for name, part in fields.items() if name not in RESERVED and part is not None}
 
 
 def _method(fields: Mapping[str, object]) -> str:
     """Raises `Refused`, naming the field."""
-    name = next((name for name in METHODS if name in fields), None)
+    given = [name for name in METHODS if name in fields]
+    name = next((name for name in given if fields[name] not in EMPTY), given[0] if given else None)
     if name is None:
         raise Refused(f"a message has one of {', '.join(METHODS)}", field="text")
-    marked_up = fields.get("parse_mode") is not None  # Telegram counts what is left of it
+    marked_up = bool(fields.get("parse_mode"))  # Telegram counts what is left of it
     if name == "text":
         _text(fields["text"], "text", math.inf if marked_up else TEXT_CHARACTERS_MAX)
     elif name == "media":
@@ -88,7 +90,7 @@ def _method(fields: Mapping[str, object]) -> str:
             raise Refused(f"media is a list of 2 to {ALBUM_MAX} files", field="media")
     elif name != "latitude":
         _text(fields[name], name, TEXT_CHARACTERS_MAX)
-    if "caption" in fields:
+    if fields.get("caption", "") != "":
         _text(fields["caption"], "caption", math.inf if marked_up else CAPTION_CHARACTERS_MAX)
     return METHODS[name]
 

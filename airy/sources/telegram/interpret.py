@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec import Raw
 
 from airy.http_client import Response
-from airy.sources import payload
+from airy.sources import payload, provider_answer
 from airy.sources.api import Failed, Lost, Outcome, Sent
 from airy.sources.retry_after import retry_after_s
 from airy.sources.telegram import bot_api, chat
@@ -18,6 +18,7 @@ from airy.sources.telegram.bot_api import BotError
 BUSY_S = 1.0
 RATE_S = 5.0
 NOT_FOUND = ("chat not found", "thread not found", "replied not found", "user not found")
+BLOCKED = ("bot was blocked", "user is deactivated", "bot was kicked", "bot is not a member", "rights to send")
 DETAIL_BYTES_MAX = 8_192
 
 
@@ -29,15 +30,17 @@ def interpret(answers: Sequence[Response]) -> Outcome:
         return _refused(answer, error)
     if 200 <= answer.status < 300:
         provider_id = _provider_id((found or {}).get("result"))
-        return (
-            Lost(f"telegram answered {answer.status} without a message") if provider_id is None else Sent(provider_id)
-        )
+        if provider_id is None:
+            return Lost(provider_answer.said(f"telegram answered {answer.status} without a message", answer))
+        return Sent(provider_id)
     if answer.status == 429:
-        return Failed(kind="rate", error="telegram answered 429", code="http/429", again_s=_rate_s(answer))
+        said = provider_answer.said("telegram answered 429", answer)
+        return Failed(kind="rate", error=said, code="http/429", again_s=_rate_s(answer))
     if answer.status >= 500:
-        return Lost(f"telegram answered {answer.status} without saying whether it took the message")
+        text = f"telegram answered {answer.status} without saying whether it took the message"
+        return Lost(provider_answer.said(text, answer))
     text = f"telegram answered {answer.status} without an error we know; check api_url"
-    return Failed(kind="unknown", error=text, code=f"http/{answer.status}")
+    return Failed(kind="unknown", error=provider_answer.said(text, answer), code=f"http/{answer.status}")
 
 
 def _provider_id(result: object) -> str | None:
@@ -48,20 +51,22 @@ def _provider_id(result: object) -> str | None:
 
 def _refused(answer: Response, error: BotError) -> Failed:
     detail = Raw(answer.body) if len(answer.body) <= DETAIL_BYTES_MAX else None
-    said, code = error.description, str(error.code)
-    if error.code == 429:
+    number = error.code or (answer.status if answer.status >= 400 else 0)
+    said, code = error.description, str(error.code) if error.code else f"http/{answer.status}"
+    if number == 429:
         delay_s = _rate_s(answer) if error.retry_after_s is None else error.retry_after_s
         return Failed(kind="rate", error=said, code=code, detail=detail, again_s=delay_s)
-    if error.code in {401, 404}:  # 404: no bot has this token
+    if number in {401, 404}:  # 404: no bot has this token
         return Failed(kind="auth", error=said, code=code, detail=detail, stop_lane=True)
-    if error.code >= 500 or error.code == 409:
+    if number >= 500 or number == 409:
         return Failed(kind="provider", error=said, code=code, detail=detail, again_s=BUSY_S)
-    if error.code == 403:
-        return Failed(kind="blocked", error=said, code=code, detail=detail)
     if error.migrated_to is not None:
         moved = f"{said}: the group is chat {error.migrated_to} now; send to that recipient"
         return Failed(kind="not_found", error=moved, code=code, detail=detail)
-    missing = any(words in said.lower() for words in NOT_FOUND)
+    sentence = said.lower()
+    if number == 403 or any(words in sentence for words in BLOCKED):
+        return Failed(kind="blocked", error=said, code=code, detail=detail)
+    missing = any(words in sentence for words in NOT_FOUND)
     return Failed(kind="not_found" if missing else "invalid", error=said, code=code, detail=detail)
 
 

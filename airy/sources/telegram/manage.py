@@ -7,7 +7,7 @@ from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model import ids
 from airy.secret import Secret
-from airy.sources import payload
+from airy.sources import payload, provider_answer
 from airy.sources.api import Call, Connected, Installation, Target
 from airy.sources.calling import call
 from airy.sources.retry_after import retry_after_s
@@ -101,8 +101,9 @@ async def _result(
     error = bot_api.error_of(found)
     if error is None and 200 <= answer.status < 300 and found is not None and found.get("ok") is True:
         return found.get("result")
-    code = answer.status if error is None else error.code
-    said = f"telegram answered {answer.status}" if error is None else f"telegram: {error.description}"
+    code = answer.status if error is None or not error.code else error.code
+    said = provider_answer.said(f"telegram answered {answer.status}", answer)
+    said = said if error is None else f"telegram: {error.description}"
     delay_s = retry_after_s(answer) if error is None or error.retry_after_s is None else error.retry_after_s
     if code == 429 or code >= 500 or (error is None and 200 <= code < 300):
         raise Unavailable(request.masked(said), retry_after_s=RATE_S if code == 429 and delay_s is None else delay_s)

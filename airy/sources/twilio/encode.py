@@ -19,18 +19,8 @@ from airy.sources.twilio.verify import ATTEMPT_PARAMETER, MESSAGE_PARAMETER
 
 BODY_CHARACTERS_MAX = 1_600
 FORM = Secret("application/x-www-form-urlencoded")
-FIELDS = frozenset(  # of the Messages resource that a caller may give
-    {
-        "Body",
-        "MediaUrl",
-        "ContentSid",
-        "ContentVariables",
-        "PersistentAction",
-        "FallbackFrom",
-        "ValidityPeriod",
-        "MessagingServiceSid",
-    }
-)
+RESERVED = frozenset({"From", "To", "StatusCallback", "ApplicationSid"})  # they say where a message and its status go
+LISTS = frozenset({"MediaUrl", "PersistentAction", "Tags"})
 
 
 def encode(section: TwilioSection, public_url: str, message: Message, target: Target) -> Sequence[Call] | Failed:
@@ -71,25 +61,33 @@ def _fields(message: Message, kind: str) -> dict[str, object]:
         raise Refused(f"the message {error}; send an object with Body or MediaUrl") from error
     wanted = canonical.outbound(given)
     fields = content.fields_of(wanted, kind) if wanted is not None else payload.record(given)
-    unknown = sorted(fields.keys() - FIELDS)
-    if unknown:
-        raise Refused(f"{unknown[0]} is not a field Twilio takes here", field=unknown[0])
-    _check(fields)
-    return dict(fields)
+    if reserved := sorted(RESERVED & fields.keys()):
+        raise Refused(f"{reserved[0]} is not a field Twilio takes here", field=reserved[0])
+    written = {name: _written(part, name) for name, part in fields.items() if part is not None}
+    _check(written)
+    return written
+
+
+def _written(part: object, name: str) -> object:
+    """A value as a form has it: an object is JSON text there."""
+    if isinstance(part, bool):
+        return "true" if part else "false"
+    if isinstance(part, dict) or (isinstance(part, list) and name not in LISTS):
+        return msgspec.json.encode(part).decode()
+    return part
 
 
 def _check(fields: Mapping[str, object]) -> None:
     body, media = fields.get("Body"), fields.get("MediaUrl")
-    if "ContentSid" not in fields and not body and not media:
+    if not fields.get("ContentSid") and body in {None, ""} and not media:
         raise Refused("a message has Body, MediaUrl or ContentSid", field="Body")
-    for name, text in fields.items():
-        if name not in {"MediaUrl", "PersistentAction", "ValidityPeriod"} and not isinstance(text, str):
-            raise Refused(f"{name} is not text", field=name)
-    if isinstance(body, str) and len(body) > BODY_CHARACTERS_MAX:
+    if body is not None and not isinstance(body, str):
+        raise Refused("Body is not text", field="Body")
+    if body is not None and len(body) > BODY_CHARACTERS_MAX:
         raise Refused(f"Body has {len(body)} characters and Twilio takes {BODY_CHARACTERS_MAX}: split it", field="Body")
-    urls = media if isinstance(media, list) else [] if media is None else [media]
+    urls = media if isinstance(media, list) else [media] if media else []
     if len(urls) > content.MEDIA_MAX:
         raise Refused(f"MediaUrl has {len(urls)} entries and Twilio takes {content.MEDIA_MAX}", field="MediaUrl")
     for url in urls:
-        if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        if not isinstance(url, str) or not url.strip().lower().startswith(("https://", "http://")):
             raise Refused("MediaUrl is not a web address Twilio can fetch", field="MediaUrl")

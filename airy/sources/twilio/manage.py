@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient, Response
 from airy.secret import Secret
-from airy.sources import payload
+from airy.sources import payload, provider_answer
 from airy.sources.api import Call, Connected, Installation, Setting, Target
 from airy.sources.calling import call
 from airy.sources.retry_after import retry_after_s
@@ -110,7 +110,7 @@ async def _object(client: HttpClient, request: Call) -> dict[str, object]:
 
 
 def _said(answer: Response, found: dict[str, object] | None) -> str:
-    code = (found or {}).get("code")
-    if found is not None and isinstance(code, int):
+    code = provider_answer.number((found or {}).get("code"))
+    if found is not None and code is not None:
         return f"twilio: {interpret.message_of(found, code)}"
-    return f"twilio answered {answer.status} with something that is not its API's"
+    return provider_answer.said(f"twilio answered {answer.status} with something that is not its API's", answer)

@@ -184,6 +184,18 @@ BUTTON = {"type": "postback", "title": "Yes", "payload": "YES"}
         template(template_type="generic", elements=[{"title": "Rye", "buttons": [BUTTON]}] * 10),
         template(template_type="media", elements=[{"media_type": "image", "attachment_id": "7"}]),
         template(template_type="receipt", anything={"goes": True}),
+        {"text": "x", "quick_replies": [reply(payload=7), reply(payload=0), reply(title=7, payload=1.5)]},
+        {"text": "x", "quick_replies": [reply(payload="", image_url="https://x.example/1.png")]},
+        {"text": "x", "quick_replies": [reply(title="", payload=None, image_url="https://x.example/1.png")]},
+        {"text": "x", "quick_replies": None},
+        {"text": "x", "quick_replies": []},
+        {"text": None, "sticker_id": None, "attachments": None, **media()},
+        {"text": "", "attachments": [], **media()},
+        {"text": "x", "attachment": None},
+        media(url="HTTPS://cdn.example.net/1.jpg"),
+        media(url=None, attachment_id=77),
+        media(kind="Image"),
+        template(template_type="generic", elements=[{"title": 7, "buttons": None}, {"title": "x", "buttons": []}]),
     ],
 )
 def test_what_meta_takes_passes(content: dict[str, object]) -> None:
@@ -197,10 +209,12 @@ def test_what_meta_takes_passes(content: dict[str, object]) -> None:
         ({"text": "  "}, "text is missing or empty"),
         ({"text": "x", **media()}, "either text or attachment, and not both"),
         ({"text": "x", "quick_replies": [reply()] * 14}, "quick_replies has 14 entries and messenger takes 13"),
-        ({"text": "x", "quick_replies": []}, "quick_replies is not a list with something in it"),
+        ({"text": "x", "quick_replies": {"0": reply()}}, "quick_replies is not a list with something in it"),
         ({"text": "x", "quick_replies": [reply(), 5]}, "quick_replies[1] is not an object"),
         ({"text": "x", "quick_replies": [reply(title="")]}, "quick_replies[0].title is missing or empty"),
         ({"text": "x", "quick_replies": [reply(payload=None)]}, "quick_replies[0].payload is missing or empty"),
+        ({"text": "x", "quick_replies": [reply(payload="", image_url="")]}, "quick_replies[0].payload is missing"),
+        ({"text": None, "attachment": None}, "either text or attachment"),
         ({"text": "x", "quick_replies": [reply(content_type="location")]}, "quick_replies[0].content_type is one of"),
         ({"attachment": 5}, "attachment is not an object"),
         ({"attachment": {"type": "image"}}, "attachment.payload is not an object"),
@@ -225,6 +239,13 @@ def test_what_meta_refuses_is_refused_here_with_what_to_change(content: dict[str
     failure = failed(encode(content))
     assert failure.kind == "invalid"
     assert said in failure.error
+
+
+def test_nulls_beside_a_message_are_not_part_of_the_call() -> None:
+    nulls = {"tag": None, "messaging_type": None, "reply_to": None, "canonical": None, "text": None}
+    written = body(encode({"message": {"text": "x"}, **nulls}))
+    assert (written["message"]["text"], written["messaging_type"]) == ("x", "RESPONSE")
+    assert not {"tag", "reply_to"} & written.keys()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"text":"\\ud800"}', b'{"text":"\xff"}', b'{"text":1e999}'])

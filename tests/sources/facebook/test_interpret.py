@@ -57,6 +57,16 @@ def test_taken() -> None:
         (400, 551, 1545041, "blocked", False),
         (400, 551, None, "blocked", False),
         (403, 200, 1545041, "blocked", False),
+        (400, 10, 2018108, "blocked", False),
+        (400, 10, 2018300, "invalid", False),
+        (400, 100, 2534037, "invalid", False),
+        (400, 9, 2018352, "invalid", False),
+        (400, 4, 2018354, "invalid", False),
+        (400, 2534068, None, "invalid", False),
+        (400, 100, 2018047, "invalid", False),
+        (400, 100, 2018008, "invalid", True),
+        (400, 613, 2534040, "rate", True),
+        (400, 1, 99, "auth", False),
         (401, 190, 460, "auth", False),
         (400, 190, None, "auth", False),
         (400, 102, None, "auth", False),
@@ -85,6 +95,76 @@ def test_a_transient_error_of_any_code_may_be_tried_again() -> None:
     outcome = interpret(400, {"error": {"message": "x", "code": 4711, "is_transient": True}})
     assert isinstance(outcome, Failed)
     assert outcome.again_s is not None
+
+
+@pytest.mark.parametrize("code", [10, 100, 190, 551, 4711])
+def test_what_meta_calls_transient_is_tried_again_without_stopping_the_channel(code: int) -> None:
+    outcome = interpret(400, {"error": {"message": "x", "code": code, "is_transient": True}})
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.stop_lane, outcome.again_s) == ("provider", False, 1.0)
+
+
+def test_a_rate_limit_called_transient_keeps_its_own_delay() -> None:
+    outcome = interpret(400, {"error": {"message": "x", "code": 613, "is_transient": True}})
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.again_s) == ("rate", 60.0)
+
+
+@pytest.mark.parametrize("written", [10, "10", 10.0, "10.0", " 10 "])
+@pytest.mark.parametrize("subcode", [2534022, "2534022", 2534022.0])
+def test_codes_are_read_in_whatever_type_they_are_written(written: object, subcode: object) -> None:
+    outcome = interpret(400, {"error": {"message": "no", "code": written, "error_subcode": subcode}})
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.code, outcome.error) == ("window", "10/2534022", "no")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        ({"message": "(#190) The session expired"}, "auth", "190"),
+        ({"message": "no more", "fbtrace_id": "A1"}, "unknown", "http/400"),
+        ({"message": "no more", "type": "OAuthException", "code": None}, "unknown", "http/400"),
+        ({"message": "no more", "code": "ten"}, "unknown", "http/400"),
+        ({"message": {"text": "no"}, "error_user_msg": "no more", "code": 100}, "invalid", "100"),
+        ({"error_user_title": "no more", "error_subcode": 2018278}, "window", "2018278"),
+    ],
+)
+def test_the_sentence_of_an_error_without_a_code_is_kept(error: object, kind: str, code: str) -> None:
+    outcome = interpret(400, {"error": error})
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.code) == (kind, code)
+    assert "no more" in outcome.error or "The session expired" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "kind"),
+    [
+        (200, "(#200) This person isn't receiving messages from you right now.", "blocked"),
+        (200, "(#200) This person isn\u2019t receiving messages from you right now.", "blocked"),
+        (551, "(#551) This person isn't available right now.", "blocked"),
+        (10, "(#10) This message is sent outside of allowed window.", "window"),
+        (10, "(#10) Application does not have permission for this action", "auth"),
+    ],
+)
+def test_what_concerns_one_contact_does_not_stop_the_channel(code: int, said: str, kind: str) -> None:
+    failure = refused(400, code, said=said)
+    assert (failure.kind, failure.again_s, failure.stop_lane) == (kind, None, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (400, b"upstream rejected\n the request", "upstream rejected the request"),
+        (400, b'{"message":"no such route"}', "no such route"),
+        (502, b"<html><head><title>502 Bad Gateway</title></head>", "502 Bad Gateway"),
+        (200, b'{"error":{"message":"half a refusal"}}', "half a refusal"),
+        (400, b"token EAAGm0PX4ZCpsBAKtoken0 is odd", "token *** is odd"),
+    ],
+)
+def test_the_words_of_an_answer_that_is_not_understood_are_kept(status: int, body: bytes, words: str) -> None:
+    outcome = interpret(status, body)
+    assert isinstance(outcome, Failed | Lost)
+    assert (outcome.error if isinstance(outcome, Failed) else outcome.reason).endswith(f"; it said: {words}")
 
 
 @pytest.mark.parametrize(

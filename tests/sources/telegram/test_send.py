@@ -119,6 +119,7 @@ def test_the_content_chooses_the_method(content: object, method: str, fields: di
         ({"text": "x" * 4097}, "text has 4097 characters and telegram takes 4096"),
         ({"photo": "p", "caption": "x" * 1025}, "caption has 1025 characters"),
         ({"photo": 5}, "photo is missing or empty"),
+        ({"text": ""}, "text is missing or empty"),
         ({"media": ["a"]}, "media is a list of 2 to 10 files"),
         ({"action": "typing"}, "a message has one of text, photo"),
         ({"canonical": {"type": "carousel", "cards": []}}, "telegram cannot send canonical content of type carousel"),
@@ -134,6 +135,18 @@ def test_what_telegram_would_not_take_is_refused_here(content: object, said: str
     assert isinstance(failure, Failed)
     assert failure.kind == "invalid"
     assert said in failure.error
+
+
+@pytest.mark.parametrize(
+    ("content", "method", "fields"),
+    [
+        ({"text": None, "photo": "p", "caption": None}, "sendPhoto", {"photo": "p"}),
+        ({"text": "", "photo": "p", "caption": ""}, "sendPhoto", {"text": "", "photo": "p", "caption": ""}),
+        ({"text": "x", "canonical": None, "parse_mode": None}, "sendMessage", {"text": "x"}),
+    ],
+)
+def test_what_telegram_takes_passes(content: object, method: str, fields: dict[str, object]) -> None:
+    assert sent(content) == (method, {"chat_id": 7100001, **fields})
 
 
 def test_typing_is_an_action_in_the_chat() -> None:
@@ -178,6 +191,7 @@ def test_a_message_is_named_by_chat_and_number(result: object, provider_id: str)
         (401, "Unauthorized", "auth", None),
         (403, "Forbidden: bot was blocked by the user", "blocked", None),
         (403, "Forbidden: user is deactivated", "blocked", None),
+        (400, "Bad Request: not enough rights to send text messages to the chat", "blocked", None),
         (409, "Conflict: terminated by other getUpdates request", "provider", 1.0),
         (500, "Internal Server Error", "provider", 1.0),
     ],
@@ -218,3 +232,28 @@ def test_the_length_of_text_with_markup_is_left_to_telegram_which_counts_without
     assert sent(marked_up)[1] == {"chat_id": 7100001, **marked_up}
     refused = encode({"text": "<b>x</b>" * 600})
     assert isinstance(refused, Failed)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        ({"error_code": "403"}, "blocked", "403"),
+        ({"error_code": 403.0}, "blocked", "403"),
+        ({"error_code": 429, "parameters": {"retry_after": "7"}}, "rate", "429"),
+        ({"error_code": 429, "parameters": {"retry_after": 7.0}}, "rate", "429"),
+        ({}, "blocked", "http/403"),
+    ],
+)
+def test_codes_and_delays_are_read_in_whatever_type_they_come(error: dict[str, Any], kind: str, code: str) -> None:
+    failure = interpret(403, {"ok": False, "description": "not here", **error})
+    assert isinstance(failure, Failed)
+    assert (failure.kind, failure.code, failure.error) == (kind, code, "not here")
+    assert failure.again_s == (7.0 if kind == "rate" else None)
+
+
+def test_the_words_of_an_answer_that_is_not_telegrams_are_kept() -> None:
+    lost, failed = interpret(502, b"<title>Bad Gateway</title>"), interpret(400, b"no bots here")
+    assert isinstance(lost, Lost)
+    assert isinstance(failed, Failed)
+    assert lost.reason.endswith("it said: Bad Gateway")
+    assert failed.error.endswith("it said: no bots here")

@@ -106,6 +106,23 @@ def test_contents_become_fields(content: object, fields: dict[str, list[str]]) -
     assert {name: found[name] for name in fields} == fields
 
 
+@pytest.mark.parametrize(
+    ("content", "fields"),
+    [
+        ({"Body": "x", "MediaUrl": None, "ContentSid": None}, {"Body": ["x"]}),
+        ({"Body": "x", "ValidityPeriod": 60}, {"ValidityPeriod": ["60"]}),
+        ({"MediaUrl": "HTTPS://x.example/1.jpg", "Body": ""}, {"MediaUrl": ["HTTPS://x.example/1.jpg"], "Body": [""]}),
+        ({"ContentSid": "HX1", "ContentVariables": {"1": "x"}}, {"ContentVariables": ['{"1":"x"}']}),
+        ({"Body": "x", "ShortenUrls": True, "SendAt": "2026-12-01T10:00:00Z"}, {"ShortenUrls": ["true"]}),
+        ({"Body": "x", "canonical": None}, {"Body": ["x"]}),
+    ],
+)
+def test_what_twilio_takes_passes(content: object, fields: dict[str, list[str]]) -> None:
+    found = form(encode(content))
+    assert {name: found[name] for name in fields} == fields
+    assert not [name for name, values in found.items() if values == ["None"]]
+
+
 def test_a_place_is_sent_over_whatsapp_alone() -> None:
     place = {"canonical": {"type": "location", "latitude": 52.5, "longitude": 13.4, "name": "Treffpunkt"}}
     found = form(encode(place, target("twilio.whatsapp", "whatsapp:+49151")))
@@ -121,6 +138,7 @@ def test_a_place_is_sent_over_whatsapp_alone() -> None:
         ({"Body": ""}, "a message has Body, MediaUrl or ContentSid"),
         ({"Body": "x" * 1601}, "Body has 1601 characters and Twilio takes 1600"),
         ({"Body": 5}, "Body is not text"),
+        ({"Body": None, "MediaUrl": []}, "a message has Body, MediaUrl or ContentSid"),
         ({"MediaUrl": ["https://x.example"] * 11}, "MediaUrl has 11 entries and Twilio takes 10"),
         ({"MediaUrl": "ftp://x"}, "not a web address"),
         ({"Body": "x", "To": "+1"}, "To is not a field Twilio takes here"),
@@ -168,6 +186,13 @@ def test_a_created_message_was_taken() -> None:
         (400, 21408, "auth", False),
         (400, 21617, "invalid", False),
         (400, 63016, "window", False),
+        (400, 30001, "rate", True),
+        (400, 30003, "provider", True),
+        (400, 30006, "not_found", False),
+        (400, 30007, "blocked", False),
+        (400, 30999, "provider", False),
+        (400, 63033, "blocked", False),
+        (400, 63019, "invalid", True),
         (500, 63010, "provider", True),
         (400, 21999, "invalid", False),
         (503, 63999, "provider", True),
@@ -202,3 +227,26 @@ def test_a_section_without_an_account_cannot_send() -> None:
     calls = Twilio(TwilioSection(), PUBLIC_URL).encode(outbound({"Body": "x"}), target(), 0)
     assert isinstance(calls, Failed)
     assert calls.stop_lane
+
+
+@pytest.mark.parametrize("code", ["21610", 21610.0, "21610.0"])
+def test_codes_are_read_in_whatever_type_they_are_written(code: object) -> None:
+    failure = interpret(400, {"code": code, "message": "unsubscribed", "status": 400})
+    assert isinstance(failure, Failed)
+    assert (failure.kind, failure.code, failure.error) == ("blocked", "21610", "unsubscribed")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, {"message": "not this one", "status": 400}, "invalid"),
+        (401, {"message": "not this one", "status": "401", "code": None}, "auth"),
+        (400, {"error": "not this one"}, "unknown"),
+        (400, b"not this one", "unknown"),
+    ],
+)
+def test_the_words_of_an_error_without_a_code_are_kept(status: int, body: object, kind: str) -> None:
+    failure = interpret(status, body)
+    assert isinstance(failure, Failed)
+    assert (failure.kind, failure.code) == (kind, f"http/{status}")
+    assert failure.error.endswith("not this one")
