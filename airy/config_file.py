@@ -110,6 +110,8 @@ def _check(config: Config, reader: ConfigReader) -> None:
         if token and len(token.reveal()) < TOKEN_CHARS_MIN:
             short = f"expected at least {TOKEN_CHARS_MIN} characters, found {len(token.reveal())}"
             reader.note(f"security.{key}", short)
+    for name in config.security.token_roles.keys() - config.security.tokens.keys():
+        reader.note(f"security.tokenRoles.{name}", f"there is no token {name!r} in security.tokens")
 
 
 def _check_sources(config: Config, reader: ConfigReader) -> None:

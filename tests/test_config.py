@@ -123,6 +123,11 @@ log:
             "components: {sources: {facebook: {enabled: false, graphUrl: graph.example}}}",
             ":1: components.sources.facebook.graphUrl: expected an http(s):// address, found text 'graph.example'",
         ),
+        ("security: {tokenRoles: {crm: agent}}", ":1: security.tokenRoles.crm: there is no token 'crm'"),
+        (
+            f"security: {{tokens: {{crm: {TOKEN}}}, tokenRoles: {{crm: agnt}}}}",
+            ":1: security.tokenRoles.crm: expected one of admin, agent, analyst; found text 'agnt'; did you mean agent?",
+        ),
         ("kubernetes: {host: x}", "where to listen is `http.host`"),
         ("components: {integration: {webhook: {}}}", "write `webhook: {publisher: …, consumer: …}`"),
         (f"http: {{port: {'9' * 5000}}}", ":1: http.port: expected a whole number from 0 to 65535"),

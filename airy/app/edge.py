@@ -17,6 +17,7 @@ from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import BodyLimits, BodyReader
 from airy.http.websocket import WebsocketRouter
+from airy.permissions import Role
 from airy.secret import Secret
 from airy.token_file import system_token
 
@@ -69,7 +70,8 @@ def build_edge(
 def authenticator(config: Config) -> Authenticator:
     if config.security.open:
         return OpenAccess()
-    return TokenAuthenticator(ConfiguredTokens(tokens(config)))
+    roles = {name: Role(role) for name, role in config.security.token_roles.items()}
+    return TokenAuthenticator(ConfiguredTokens(tokens(config), roles))
 
 
 def tokens(config: Config) -> Mapping[str, Secret]:

@@ -18,7 +18,7 @@ from airy.bus.record import Position
 from airy.commands import NotFound, RequestContext
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders, Receive
-from airy.http.auth import ANONYMOUS, PERMISSION, Caller, Permission
+from airy.http.auth import PERMISSION, UNAUTHENTICATED, Caller, Permission
 from airy.http.body_kinds import BodyKind, BodySource, CommonFields, JsonObject
 from airy.http.json_response import json_response
 from airy.http.path_template import NoPath, litestar_path
@@ -50,7 +50,7 @@ class ActionRequest(Struct, Generic[B], frozen=True):
 
     body: B
     context: RequestContext
-    caller: Caller = ANONYMOUS
+    caller: Caller = UNAUTHENTICATED
     path: Any = NoPath()
 
 
@@ -125,7 +125,7 @@ def route(action: Action, api: ApiContext, reader: BodyReader) -> HTTPRouteHandl
         request_id = cast("str", request.scope["state"]["request_id"])
         path = _path_parameters(action, request.scope["path_params"])
         body, common = await action.body.read(BodySource(reader, cast("Receive", request.receive), headers))
-        caller = cast("Caller", request.scope.get("user") or ANONYMOUS)
+        caller = cast("Caller", request.scope.get("user") or UNAUTHENTICATED)
         context = RequestContext(caller=caller.id, request_id=request_id, key=_idempotency_key(headers, common))
         await _wait_for_positions(api, _position_tokens(headers, common))
         return _response(await action.handler(api, ActionRequest(body, context, caller, path)), action.status)

@@ -1,13 +1,14 @@
 """Authentication and authorisation: API tokens, permissions, and the guard of every route.
 
 Deny by default: a route that declares no permission answers 403 to every caller. Each way to authenticate is an
-`Authenticator`; routes and handlers see a `Caller` only.
+`Authenticator`; routes and handlers see a `Caller` only. `airy.permissions` has the permissions of each role.
 """
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
+from types import MappingProxyType
 from typing import Protocol, cast
 
 from litestar.connection import ASGIConnection
@@ -17,23 +18,13 @@ from msgspec import Struct
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders
 from airy.http.problems import Problem
+from airy.permissions import PERMISSIONS, Permission, Role
 from airy.secret import Secret
+
+__all__ = ["Permission"]  # routes declare it; the other names are this module's own
 
 PERMISSION = "permission"  # the key of a route's `opt` that declares it
 BEARER = b"bearer "
-
-
-class Permission(StrEnum):
-    """What a route requires of its caller."""
-
-    OPEN = "open"  # nothing: health probes, and routes that authenticate in another way
-    READ = "read"  # read conversations, channels, settings
-    WRITE = "write"  # take part in conversations
-    MANAGE = "manage"  # connect channels, subscribe webhooks
-    OPERATE = "operate"  # metrics and processes
-
-
-ALL_PERMISSIONS = frozenset(Permission)
 
 
 class CallerKind(StrEnum):
@@ -52,13 +43,17 @@ class Caller(Struct, frozen=True):
     """
 
     id: str
-    permissions: frozenset[Permission] = ALL_PERMISSIONS
+    permissions: frozenset[Permission] = frozenset()
     name: str = ""  # for display
     kind: CallerKind = CallerKind.TOKEN
     claims: Mapping[str, str] = {}
 
 
-ANONYMOUS = Caller("airy-core-anonymous", kind=CallerKind.ANONYMOUS)
+ANONYMOUS = Caller("airy-core-anonymous", PERMISSIONS[Role.ADMIN], kind=CallerKind.ANONYMOUS)
+"""The caller of every request with `security.open`."""
+
+UNAUTHENTICATED = Caller("airy-core-anonymous", kind=CallerKind.ANONYMOUS)
+"""The caller of a route whose permission is `OPEN`."""
 
 
 class Authenticator(Protocol):
@@ -68,10 +63,10 @@ class Authenticator(Protocol):
 
 
 class TokenDirectory(Protocol):
-    """Finds the caller of an API token by the SHA-256 of the token."""
+    """Finds the caller of a token of one kind."""
 
-    async def find(self, token_sha256: bytes, /) -> Caller | None:
-        """None for an unknown token. Raises `Unavailable`."""
+    async def find(self, token: bytes, /) -> Caller | None:
+        """None for a token that is not of this kind, unknown, expired or revoked. Raises `Unavailable`."""
         ...
 
 
@@ -83,43 +78,55 @@ class OpenAccess:
 
 
 class TokenAuthenticator:
-    """API tokens: `Authorization: Bearer <token>` or the bare token. The directory only gets the token's hash."""
+    """`Authorization: Bearer <token>` or the bare token, of the first directory that knows it."""
 
-    def __init__(self, directory: TokenDirectory) -> None:
-        self._directory = directory
+    def __init__(self, *directories: TokenDirectory) -> None:
+        self._directories = directories
 
     async def authenticate(self, headers: RawHeaders) -> Caller | None:
         given = [value for name, value in headers if name == b"authorization"]
         if len(given) != 1:
             return None
-        credential = given[0].strip()
-        if credential[: len(BEARER)].lower() == BEARER:
-            credential = credential[len(BEARER) :].strip()
-        return await self._directory.find(_hash(credential))
+        token = given[0].strip()
+        if token[: len(BEARER)].lower() == BEARER:
+            token = token[len(BEARER) :].strip()
+        for directory in self._directories:
+            caller = await directory.find(token)
+            if caller is not None:
+                return caller
+        return None
 
 
 class ConfiguredTokens:
-    """The API tokens of the configuration, by name.
+    """The API tokens of the configuration, by name. `roles`: those that are not `admin`.
 
     Only hashes are kept, and every one is compared in constant time: neither memory nor timing reveals a token.
     """
 
-    def __init__(self, tokens: Mapping[str, Secret], *, chars_min: int = 16) -> None:
+    def __init__(
+        self, tokens: Mapping[str, Secret], roles: Mapping[str, Role] = MappingProxyType({}), *, chars_min: int = 16
+    ) -> None:
         if not tokens:
             raise Refused("no API token is configured: set security.systemToken, or security.open to run without one")
         for name, token in tokens.items():
             if len(token.reveal()) < chars_min:
                 raise Refused(f"the API token {name!r} is too short: it needs at least {chars_min} characters")
         self._callers = [
-            (Caller(caller_id(name), name=name), _hash(token.reveal().encode())) for name, token in tokens.items()
+            (_caller(name, roles.get(name, Role.ADMIN)), _hash(token.reveal().encode()))
+            for name, token in tokens.items()
         ]
 
-    async def find(self, token_sha256: bytes, /) -> Caller | None:
-        found = None
+    async def find(self, token: bytes, /) -> Caller | None:
+        token_sha256, found = _hash(token), None
         for caller, known_sha256 in self._callers:
             if compare_digest(token_sha256, known_sha256):
                 found = caller
         return found
+
+
+def _caller(name: str, role: Role) -> Caller:
+    kind = CallerKind.SOURCE if role is Role.SOURCE else CallerKind.TOKEN
+    return Caller(caller_id(name), PERMISSIONS[role], name, kind)
 
 
 def caller_id(token_name: str) -> str:

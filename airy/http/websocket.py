@@ -13,7 +13,7 @@ from msgspec import Struct
 from airy.errors import AiryError
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.asgi import Receive, Scope, Send
-from airy.http.auth import ANONYMOUS, Caller, Guard, Permission
+from airy.http.auth import UNAUTHENTICATED, Caller, Guard, Permission
 from airy.http.path_template import NoPath, pattern
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, problem_of, send_problem, unavailable
@@ -112,7 +112,7 @@ class WebsocketRouter:
         """Match, authorise and admit a handshake; the caller has to `release` the admission. Raises `Problem`."""
         route, parameters = self._match(scope["path"])
         path = convert(parameters, route.path)
-        caller = ANONYMOUS
+        caller = UNAUTHENTICATED
         if route.permission is not Permission.OPEN:
             caller = await self._guard.authorised(scope["headers"], route.permission)
         if not await self._admission.try_acquire():

@@ -23,6 +23,7 @@ from airy.http.catalogue import ACTIONS, RESOURCES
 from airy.http.cors import CorsPolicy
 from airy.http.openapi import component_name, openapi_document
 from airy.http.problems import Problem
+from airy.permissions import PERMISSIONS, Role
 from airy.secret import Secret
 from tests.kit.api import ORIGIN, TOKEN, api_harness
 from tests.kit.asgi import call
@@ -88,7 +89,7 @@ async def test_a_caller_id_holds_the_name_and_no_part_of_the_token() -> None:
     directory = ConfiguredTokens({"crm": Secret("first-token-of-a-crm"), "bot": Secret("other-token-of-a-bot")})
     tokens = TokenAuthenticator(directory)
     found = await tokens.authenticate([(b"authorization", b"other-token-of-a-bot")])
-    assert found == Caller("system-token-bot", name="bot")
+    assert found == Caller("system-token-bot", PERMISSIONS[Role.ADMIN], name="bot")
     assert await tokens.authenticate([(b"authorization", b"first-token-of-a-bot")]) is None
     assert "token-of" not in repr(vars(directory))
 

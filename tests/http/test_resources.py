@@ -12,6 +12,7 @@ from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, CallerKind, Permission, TokenAuthenticator
 from airy.http.catalogue import RESOURCES, served
 from airy.http.openapi import openapi_document
+from airy.permissions import PERMISSIONS, Role
 from tests.kit.api import TOKEN, api_harness
 from tests.kit.asgi import AsgiResponse, DelayedPart, call
 from tests.kit.response_schemas import validated
@@ -223,9 +224,9 @@ class Sessions:
 class SlowDirectory:
     """A token directory behind a network."""
 
-    async def find(self, token_sha256: bytes, /) -> Caller | None:
+    async def find(self, token: bytes, /) -> Caller | None:
         await anyio.sleep(0.1)
-        return Caller("system-token-far") if len(token_sha256) == 32 else None
+        return Caller("system-token-far", PERMISSIONS[Role.AGENT]) if token == TOKEN.encode() else None
 
 
 async def test_the_user_profile_is_that_of_a_user_and_null_for_a_token() -> None:

@@ -1,0 +1,39 @@
+"""The one table of roles and their permissions.
+
+Every route declares one permission; a caller has those of its role, or the ones its API token was created with. Deny by
+default: a permission that a role does not list is not granted.
+"""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """What a route requires of its caller."""
+
+    OPEN = "open"  # nothing: health probes, and routes that authenticate in another way
+    READ = "read"  # read conversations, channels, settings
+    WRITE = "write"  # take part in conversations
+    MANAGE = "manage"  # connect channels, subscribe webhooks
+    OPERATE = "operate"  # metrics and processes
+    ADMINISTER = "administer"  # API tokens and sessions
+    INGEST = "ingest"  # bring in messages of the caller's own source
+    VISIT = "visit"  # take part in the caller's own conversation of a chat plugin
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    AGENT = "agent"
+    ANALYST = "analyst"
+    SOURCE = "source"
+    VISITOR = "visitor"
+
+
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.ADMIN: frozenset(
+        {Permission.READ, Permission.WRITE, Permission.MANAGE, Permission.OPERATE, Permission.ADMINISTER}
+    ),
+    Role.AGENT: frozenset({Permission.READ, Permission.WRITE}),
+    Role.ANALYST: frozenset({Permission.READ}),
+    Role.SOURCE: frozenset({Permission.INGEST}),
+    Role.VISITOR: frozenset({Permission.VISIT}),
+}
