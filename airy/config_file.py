@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from airy import components
 from airy.config import BusConfig, Config, QueueConfig
-from airy.config_reader import ConfigProblem, ConfigReader, InvalidConfig, parse, scalar
+from airy.config_document import ConfigProblem, InvalidConfig, parse, scalar
+from airy.config_reader import ConfigReader
 from airy.flat_components import nest_components
 from airy.sources.catalogue import SOURCES
 

@@ -1,47 +1,25 @@
-"""Reads a YAML document into msgspec types and reports all problems at once, each with its line.
+"""Reads the nodes of a YAML document into msgspec types and reports all problems at once, each with its line.
 
-`msgspec.convert` stops at the first problem and knows no lines. YAML is read by version 1.2 (only `true` and `false`
-are booleans; no sexagesimal numbers, no dates), so `name: no` is text. The types bound the depth of the traversal, so
-that aliases and nesting cannot make it expensive.
+`msgspec.convert` stops at the first problem and knows no lines. The types bound the depth of the traversal, so that
+aliases cannot make it expensive.
 """
 
 import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TypeGuard
 
 import msgspec.inspect as shapes
 import yaml
-from msgspec import Struct
 
-from airy.errors import Refused
+from airy.config_document import ConfigProblem, kind_of, line_of, scalar
+from airy.config_references import Unresolved, resolve
+from airy.entered_text import invisible, trimmed
 from airy.secret import Secret
 
-SECRET_BYTES_MAX = 65_536
 DIGITS_MAX = 40  # Python refuses to convert very long numbers
 SHOWN_MAX = 60  # characters of a wrong value that are shown
-
-
-class ConfigProblem(Struct, frozen=True):
-    """A problem, and its location."""
-
-    file: str
-    line: int | None
-    path: str  # `components.sources.twilio.authToken`
-    message: str
-
-    def __str__(self) -> str:
-        location = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{location}: {self.path}: {self.message}" if self.path else f"{location}: {self.message}"
-
-
-class InvalidConfig(Refused):
-    """The document has problems; the message has a line for each."""
-
-    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
 
 
 class _Bad:
@@ -51,39 +29,16 @@ class _Bad:
 BAD = _Bad()
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML with the scalars of YAML 1.2's core schema."""
+class _ResolvedNode(yaml.ScalarNode):
+    """What the references of a scalar stand for. Text whatever it looks like; nothing if it is empty."""
+
+    def __init__(self, text: str, written: yaml.ScalarNode) -> None:
+        found = scalar(text).tag
+        super().__init__(found if text == "" or not found.endswith(":null") else _STR, text, written.start_mark)
+        self.written: str = written.written if isinstance(written, _ResolvedNode) else written.value
 
 
-_Loader.yaml_implicit_resolvers = {}
-_SCALARS = (  # tag, pattern, possible first characters
-    ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", [*"-+0123456789"]),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", [*"-+.0123456789"]),
-    ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
-)
-for _tag, _pattern, _first in _SCALARS:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-
-
-def parse(text: str, file: str) -> yaml.Node | None:
-    """The document's nodes; None if it is empty. Raises `InvalidConfig` unless it is one YAML document."""
-    try:
-        return yaml.compose(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = error.problem or error.context or "unreadable"
-        raise InvalidConfig(
-            [ConfigProblem(file, mark.line + 1 if mark else None, "", f"not YAML: {reason}")]
-        ) from error
-    except yaml.YAMLError as error:
-        raise InvalidConfig([ConfigProblem(file, None, "", f"not YAML: {error}")]) from error
-
-
-def scalar(text: str) -> yaml.ScalarNode:
-    """Text from outside the document (an environment variable, a comma-separated list) as a node."""
-    tag = _Loader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    return yaml.ScalarNode(tag, text)
+_STR = "tag:yaml.org,2002:str"
 
 
 class ConfigReader:
@@ -98,6 +53,10 @@ class ConfigReader:
 
     def read(self, node: yaml.Node, shape: shapes.Type, path: str, expected: str = "") -> object:  # noqa: C901, PLR0911 - one case for each shape
         """The value, or `BAD` after noting a problem."""
+        resolved = self._resolved(node, path)
+        if isinstance(resolved, _Bad):
+            return resolved
+        node = resolved
         match shape:
             case shapes.Metadata():
                 return self.read(node, shape.type, path, (shape.extra or {}).get("expected", expected))
@@ -121,15 +80,28 @@ class ConfigReader:
                 return self._secret(node, path)
         raise TypeError(f"the reader has no case for {shape}")
 
+    def _resolved(self, node: yaml.Node, path: str) -> yaml.Node | _Bad:
+        """A scalar with its references resolved; other nodes as they are. Notes tags that have no meaning here."""
+        if node.tag not in _KNOWN_TAGS:
+            message = "has an unknown tag: quote text that begins with !, write ${NAME} for an environment variable"
+            return self.note(path, message, line=line_of(node))  # the tag may be a part of a secret
+        if isinstance(node, _ResolvedNode) or not isinstance(node, yaml.ScalarNode) or node.tag != _STR:
+            return node
+        try:
+            text = resolve(node.value, self._env)
+        except Unresolved as error:
+            return self.note(path, str(error), line=line_of(node))
+        return node if text is None else _ResolvedNode(text, node)
+
     def note(self, path: str, message: str, *, line: int | None = None) -> _Bad:
         self.problems.append(ConfigProblem(self._file, line or self.lines.get(path), path, message))
         return BAD
 
     def _wrong(self, node: yaml.Node, path: str, expected: str) -> _Bad:
-        return self.note(path, f"expected {expected}, found {_found(node)}", line=_line(node))
+        return self.note(path, f"expected {expected}, found {_found(node)}", line=line_of(node))
 
     def _optional(self, node: yaml.Node, shape: shapes.UnionType, path: str, expected: str) -> object:
-        if _kind(node) == "null":
+        if kind_of(node) == "null":
             return None
         (option_type,) = (option for option in shape.types if not isinstance(option, shapes.NoneType))
         return self.read(node, option_type, path, expected)
@@ -166,19 +138,21 @@ class ConfigReader:
 
     def _entries(self, node: yaml.Node, path: str) -> list[tuple[str, yaml.Node]]:
         """Keys and their nodes. Records the line of each key; notes duplicate and non-scalar keys."""
-        if _kind(node) == "null":  # a section whose keys are all commented out
+        if kind_of(node) == "null":  # a section whose keys are all commented out
             return []
         if not isinstance(node, yaml.MappingNode):
             kind = _kind_in_words(node) or "true or false"  # no value: it may be a secret
-            self.note(path, f"expected keys and values, found {kind}", line=_line(node))
+            self.note(path, f"expected keys and values, found {kind}", line=line_of(node))
             return []
         found: dict[str, yaml.Node] = {}
         for key, child in node.value:
-            key_path = join(path, key.value if isinstance(key, yaml.ScalarNode) else "?")
+            key_path = join(path, _shown(key.value) if isinstance(key, yaml.ScalarNode) else "?")
             if not isinstance(key, yaml.ScalarNode):
-                self.note(key_path, f"expected a scalar key, found {_found(key)}", line=_line(key))
+                self.note(key_path, f"expected a scalar key, found {_found(key)}", line=line_of(key))
+            elif found_character := invisible(key.value):
+                self.note(key_path, f"the key contains {found_character}", line=line_of(key))
             elif key.value in found:
-                self.note(key_path, f"is given twice, first on line {self.lines[key_path]}", line=_line(key))
+                self.note(key_path, f"is given twice, first on line {self.lines[key_path]}", line=line_of(key))
             else:
                 self.lines[key_path] = key.start_mark.line + 1
                 found[key.value] = child
@@ -191,29 +165,30 @@ class ConfigReader:
         values = tuple(self.read(child, shape.item_type, path) for child in nodes)
         if shape.max_length is not None and len(values) > shape.max_length:
             many = f"expected at most {shape.max_length} values, found {len(values)}"
-            return self.note(path, many, line=_line(node))
+            return self.note(path, many, line=line_of(node))
         return BAD if BAD in values else values
 
     # --- scalars
 
     def _boolean(self, node: yaml.Node, path: str) -> object:
-        if isinstance(node, yaml.ScalarNode) and _kind(node) == "bool":
+        if isinstance(node, yaml.ScalarNode) and kind_of(node) == "bool" and node.value.lower() in ("true", "false"):
             return node.value.lower() == "true"
         return self._wrong(node, path, "true or false")
 
     def _number(self, node: yaml.Node, shape: shapes.IntType | shapes.FloatType, path: str) -> object:
         whole = isinstance(shape, shapes.IntType)
         kinds = ("int",) if whole else ("int", "float")
-        if isinstance(node, yaml.ScalarNode) and _kind(node) in kinds:
+        if isinstance(node, yaml.ScalarNode) and kind_of(node) in kinds:
             number = _value(node)
             if _within(number, shape):
                 return number if whole else float(number)
         return self._wrong(node, path, f"a {'whole ' if whole else ''}number{_bounds(shape)}")
 
     def _text(self, node: yaml.Node, shape: shapes.StrType, path: str, expected: str) -> object:
-        # a number is accepted as written: an app id of digits needs no quotes
-        if isinstance(node, yaml.ScalarNode) and _kind(node) not in ("null", "bool"):
-            text = str(node.value)
+        if _is_text(node):
+            text = trimmed(node.value)
+            if found := invisible(text):
+                return self.note(path, f"contains {found}", line=line_of(node))
             if shape.pattern is None or re.search(shape.pattern, text):
                 return text
         return self._wrong(node, path, expected)
@@ -223,17 +198,18 @@ class ConfigReader:
         if isinstance(node, yaml.ScalarNode) and node.value in words:
             return node.value
         near = closest(node.value, words) if isinstance(node, yaml.ScalarNode) else ""
-        return self.note(path, f"expected one of {', '.join(words)}; found {_found(node)}{near}", line=_line(node))
+        return self.note(path, f"expected one of {', '.join(words)}; found {_found(node)}{near}", line=line_of(node))
 
     def _secret(self, node: yaml.Node, path: str) -> object:
         """Problems never show the value."""
         expected = "a secret (text, env:NAME or file:PATH)"
-        if not isinstance(node, yaml.ScalarNode) or _kind(node) in ("null", "bool"):
+        if not _is_text(node):
             return self._wrong(node, path, expected)
-        text, missing = _resolve(str(node.value), self._env)
-        if not text.strip():
-            return self.note(path, missing or f"expected {expected}, found empty text", line=_line(node))
-        return Secret(text)
+        try:
+            secret = Secret.entered(node.value)
+        except ValueError as error:
+            return self.note(path, str(error), line=line_of(node))
+        return secret or self.note(path, f"expected {expected}, found empty text", line=line_of(node))
 
 
 def required_fields(shape: shapes.StructType) -> list[shapes.Field]:
@@ -261,59 +237,31 @@ def closest(word: str, words: Sequence[str]) -> str:
     return f"; did you mean {folded[near[0]]}?" if near else ""
 
 
-def _resolve(text: str, env: Mapping[str, str]) -> tuple[str, str]:
-    """A secret's text; and for `env:` and `file:` the message if the text is empty."""
-    scheme, _, name = text.partition(":")
-    if scheme == "env":
-        return env.get(name, ""), f"environment variable {name} is {'empty' if name in env else 'not set'}"
-    if scheme == "file":
-        return _file_text(name)
-    return text, ""
-
-
-def _file_text(name: str) -> tuple[str, str]:
-    """The file's text without its last line break."""
-    try:
-        with Path(name).open("rb") as file:
-            data = file.read(SECRET_BYTES_MAX + 1)
-        text = data.decode().removesuffix("\n").removesuffix("\r")
-    except OSError as error:
-        return "", f"cannot read {name}: {error.strerror}"
-    except UnicodeDecodeError:
-        return "", f"cannot read {name}: it is not UTF-8 text"
-    if len(data) > SECRET_BYTES_MAX:
-        return "", f"cannot read {name}: it is over {SECRET_BYTES_MAX} bytes, which is no secret"
-    return text, f"{name} is empty"
-
-
 def _as_items(node: yaml.Node, *, one: bool) -> list[yaml.Node] | None:
     """A list, or its short forms: a single item, or comma-separated text."""
     if isinstance(node, yaml.SequenceNode):
         return list(node.value)
-    if not isinstance(node, yaml.ScalarNode) or _kind(node) == "bool":
+    if not isinstance(node, yaml.ScalarNode) or kind_of(node) == "bool":
         return None
-    if _kind(node) == "null":
+    if kind_of(node) == "null":
         return []
     if one:
         return [node]
     parts = [part.strip() for part in node.value.split(",")]
+    if isinstance(node, _ResolvedNode):
+        return [_ResolvedNode(part, node) for part in parts if part]
     return [yaml.ScalarNode(scalar(part).tag, part, node.start_mark) for part in parts if part]
-
-
-def _kind(node: yaml.Node) -> str:
-    return str(node.tag).rpartition(":")[2]
-
-
-def _line(node: yaml.Node) -> int | None:
-    return node.start_mark.line + 1 if node.start_mark else None
 
 
 def _value(node: yaml.ScalarNode) -> float:
     if len(node.value) > DIGITS_MAX:
         return math.inf
-    if _kind(node) == "int":
-        return int(node.value, 0 if node.value[:2] in ("0x", "0o") else 10)
-    return float(node.value)
+    try:
+        if kind_of(node) == "int":
+            return int(node.value, 0 if node.value[:2] in ("0x", "0o") else 10)
+        return float(node.value)
+    except ValueError:  # a tag promised a number
+        return math.nan
 
 
 _KINDS = {  # type of a node, as it precedes the value in a message
@@ -327,15 +275,33 @@ _KINDS = {  # type of a node, as it precedes the value in a message
 }
 
 
+_KNOWN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in _KINDS)
+
+
 def _kind_in_words(node: yaml.Node) -> str:
-    return _KINDS.get(_kind(node), f"something tagged {node.tag}")
+    return _KINDS.get(kind_of(node), "something with an unknown tag")
+
+
+def _is_text(node: yaml.Node) -> TypeGuard[yaml.ScalarNode]:
+    """A number is text as written: an app id of digits needs no quotes. So is whatever a reference stands for."""
+    if isinstance(node, _ResolvedNode):
+        return True
+    return isinstance(node, yaml.ScalarNode) and kind_of(node) not in ("null", "bool")
+
+
+def _shown(text: str) -> str:
+    """Text of a document on one line of limited length."""
+    text = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _found(node: yaml.Node) -> str:
-    if not isinstance(node, yaml.ScalarNode) or _kind(node) == "null":
+    if isinstance(node, _ResolvedNode):
+        return f"what {_shown(node.written)} stands for"
+    if not isinstance(node, yaml.ScalarNode) or kind_of(node) == "null":
         return _kind_in_words(node)
-    shown = node.value if len(node.value) <= SHOWN_MAX else node.value[: SHOWN_MAX - 1] + "…"
-    quoted = repr(shown) if _kind(node) == "str" else shown
+    shown = _shown(node.value)
+    quoted = f"'{shown}'" if kind_of(node) == "str" else shown
     return f"{_kind_in_words(node)} {quoted}".strip()
 
 

@@ -5,6 +5,8 @@ Not encryption. It keeps tokens out of log lines, tracebacks and test output.
 
 from hmac import compare_digest
 
+from airy.entered_text import invisible, trimmed
+
 MASK = "*****"
 
 
@@ -13,6 +15,17 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         self._text = text
+
+    @classmethod
+    def entered(cls, text: str) -> "Secret":
+        """A secret from outside the program, without outer white space; it may be empty.
+
+        Raises `ValueError` for invisible characters, with a message that never contains the text.
+        """
+        text = trimmed(text)
+        if found := invisible(text, formats=True):
+            raise ValueError(f"contains {found}: give it as one line of visible characters")
+        return cls(text)
 
     def reveal(self) -> str:
         return self._text

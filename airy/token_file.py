@@ -45,7 +45,15 @@ def read_token(path: Path) -> Secret:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise Refused(f"{path} can be read by others (mode {mode:o}): run `chmod 600 {path}`")
-    token = path.read_text().strip()
+    token = entered_token(path.read_text("utf-8", "replace"), str(path))
     if not token:
         raise Refused(f"{path} is empty: remove it to generate a new token")
-    return Secret(token)
+    return token
+
+
+def entered_token(text: str, origin: str) -> Secret:
+    """Raises `Refused` for invisible characters, without the text."""
+    try:
+        return Secret.entered(text)
+    except ValueError as error:
+        raise Refused(f"{origin} {error}") from error

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from airy import components, config_file
 from airy.components import CommunicationSection
 from airy.config import Config
+from airy.config_document import InvalidConfig, parse
 from airy.config_file import load
-from airy.config_reader import ConfigReader, InvalidConfig, parse
+from airy.config_reader import ConfigReader
 from airy.config_secrets import secret_values
 from airy.errors import Refused
 from airy.flat_components import nest_components
@@ -397,3 +398,150 @@ def test_unusable_server_settings_are_reported_by_key(tmp_path: Path, text: str,
 
     assert key in problem
     assert "sl/ash" not in problem
+
+
+SECRET = "hunter2hunter2hunter2"
+
+
+@pytest.mark.parametrize("outer", ["\n", "\r\n", "\n\n", " ", "\ufeff", "\t \u00a0"])
+@pytest.mark.parametrize("form", ["'{}'", "env:TOKEN", "${{TOKEN}}", "file:{file}"])
+def test_outer_white_space_of_a_secret_does_not_count_wherever_it_comes_from(
+    tmp_path: Path, outer: str, form: str
+) -> None:
+    text = f"{outer}{SECRET}{outer}"
+    (tmp_path / "token").write_bytes(text.encode())
+    value = form.format(text.replace("\n", "\n\n"), file=tmp_path / "token") if "{" in form else form
+    path = tmp_path / "airy.yaml"
+    path.write_bytes(f"security:\n  systemToken: {value}\n".encode())
+
+    assert load(path, {"TOKEN": text}).security.system_token == Secret(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("inner", "name"),
+    [("\0", "NUL"), ("\n", "a line break"), ("\r", "a line break"), ("\x7f", "U+007F"), ("\u200b", "U+200B")],
+)
+@pytest.mark.parametrize("form", ['"hunter2{escaped}hunter2hunter2"', "env:TOKEN", "file:{file}"])
+def test_an_invisible_character_in_a_secret_is_named_and_the_secret_is_not_shown(
+    tmp_path: Path, inner: str, name: str, form: str
+) -> None:
+    (tmp_path / "token").write_bytes(f"hunter2{inner}hunter2hunter2".encode())
+    value = form.format(escaped=f"\\u{ord(inner):04x}", file=tmp_path / "token")
+    env = {"TOKEN": f"hunter2{inner}hunter2hunter2"}
+
+    (problem,) = problems(tmp_path, f"security:\n  systemToken: {value}\n", env)
+
+    assert problem.startswith(f":2: security.systemToken: contains {name} at character 8: ")
+    assert "hunter2" not in problem
+
+
+def test_a_variable_is_resolved_in_text_numbers_lists_and_addresses(tmp_path: Path) -> None:
+    text = """
+    http: {port: "${PORT}", publicUrl: "https://${HOST}/${BASE:-}", allowedOrigins: "${ORIGINS}"}
+    security: {open: "${OPEN:-true}", keyFile: "file:${CREDENTIALS}/path"}
+    bus: {kind: kafka, kafka: {bootstrap: "${BROKERS}", username: env:KAFKA_USER, password: "${KAFKA_PASSWORD}"}}
+    queue: {redis: {url: "redis://:${REDIS_PASSWORD}@cache:6379/0", caFile: "${CA:-}"}}
+    """
+    (tmp_path / "path").write_text("/etc/airy/key\n")
+    env = {
+        "PORT": "8081",
+        "HOST": "inbox.example.org",
+        "ORIGINS": "https://a.example, https://b.example",
+        "CREDENTIALS": str(tmp_path),
+        "BROKERS": "one:9092,two:9092",
+        "KAFKA_USER": "true",
+        "KAFKA_PASSWORD": "${NOT} $A {{reference}}",
+        "REDIS_PASSWORD": "canary",
+    }
+
+    loaded = load(written(tmp_path, text), env)
+
+    assert (loaded.http.port, loaded.http.public_url) == (8081, "https://inbox.example.org/")
+    assert loaded.http.allowed_origins == ("https://a.example", "https://b.example")
+    assert (loaded.security.open, loaded.security.key_file) == (True, "/etc/airy/key")
+    kafka, redis = loaded.bus.kafka, loaded.queue.redis
+    assert (kafka.bootstrap, kafka.username) == (("one:9092", "two:9092"), "true")
+    assert kafka.password == Secret("${NOT} $A {{reference}}")  # what a reference stands for is taken as it is
+    assert redis.url == Secret("redis://:canary@cache:6379/0")
+    assert redis.ca_file is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("${NOPE}", "environment variable NOPE is not set"),
+        ("${EMPTY}", "environment variable EMPTY is empty"),
+        ("env:NOPE", "environment variable NOPE is not set"),
+        ("file:/nowhere/at/all", "cannot read /nowhere/at/all: No such file or directory"),
+        *((text, "looks like a reference: write ${NAME}") for text in ("$NAME", "$(NAME)", "{{ .Values.x }}")),
+        *((text, "looks like a reference: write ${NAME}") for text in ("${NAME", "${NAME:?}", "a${}b")),
+        ("!env NAME", "has an unknown tag: quote text that begins with !, write ${NAME}"),
+    ],
+)
+@pytest.mark.parametrize("key", ["username", "password"])
+def test_what_looks_like_a_reference_is_resolved_or_refused(tmp_path: Path, key: str, value: str, message: str) -> None:
+    written_value = value if value.startswith("!") else f"'{value}'"
+    (problem,) = problems(tmp_path, f"bus: {{kafka: {{{key}: {written_value}}}}}", {"EMPTY": ""})
+
+    assert problem.startswith(f":1: bus.kafka.{key}: {message}")
+
+
+def test_a_reference_of_another_form_in_an_address_is_refused(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "queue: {redis: {url: 'redis://:$PASSWORD@cache:6379'}}")
+
+    assert problem.startswith(":1: queue.redis.url: looks like a reference")
+
+
+@pytest.mark.parametrize("password", ["pa$$word", "pa$Word", "{x}", "$1abc", "env", "a:b", "50%"])
+def test_a_password_that_is_no_reference_is_taken_as_written(tmp_path: Path, password: str) -> None:
+    text = f"bus: {{kafka: {{password: '{password}'}}}}"
+
+    assert load(written(tmp_path, text), {}).bus.kafka.password == Secret(password)
+
+
+def test_the_value_of_a_variable_is_in_no_problem(tmp_path: Path) -> None:
+    text = "http: {port: '${TOKEN}', publicUrl: 'env:TOKEN'}\nlog: {level: '${TOKEN}'}"
+
+    found = "".join(problems(tmp_path, text, {"TOKEN": SECRET}))
+
+    assert found.count("found what") == 3
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"\n" + b"[" * 2_000, ":2: not YAML: it nests deeper than 32 levels"),
+        (b"[" * 1_000_000, ":1: not YAML: it nests deeper than 32 levels"),
+        (b"{a: " * 2_000 + b"}" * 2_000, ":1: not YAML: it nests deeper than 32 levels"),
+        (b"- " * 2_000, ":1: not YAML: it nests deeper than 32 levels"),
+        (b"".join(b" " * n + b"a:\n" for n in range(400)), ":32: not YAML: it nests deeper than 32 levels"),
+        (b'http:\n  host: "\\Uffffffff"', ":2: not YAML: it has an escape that is no character"),
+        (b"http:\n  host: a\0b", ":2: not YAML: 0x0000 is not a character of UTF-8 text"),
+        (b'http:\n  host: "a\\0b"', ":2: http.host: contains NUL at character 2"),
+        (b'"a\\ud800": 1', ":1: a\\ud800: the key contains U+D800 at character 2"),
+        (b"http:\n\tport: 1", ":2: not YAML: found character '\\t' that cannot start any token"),
+        ("http:\n  port: 1".encode("utf-16"), ":1: expected UTF-8 text, found other bytes"),
+        (b"\x7fELF\n\xff\xfe", ":2: expected UTF-8 text, found other bytes"),
+        (b"http: &a {port: 1}\nlog: &a {}", ":2: not YAML: an anchor is given twice"),
+        (b"security: {systemToken: *hunter2}", ":1: not YAML: an alias is undefined: quote text that begins with *"),
+        (b"http: {port: !!int x}", ":1: http.port: expected a whole number from 0 to 65535, found the number x"),
+    ],
+)
+def test_a_document_of_any_kind_has_one_problem_with_a_line(tmp_path: Path, document: bytes, message: str) -> None:
+    path = tmp_path / "airy.yaml"
+    path.write_bytes(document)
+
+    with pytest.raises(InvalidConfig) as caught:
+        load(path, {})
+
+    (problem,) = map(str, caught.value.problems)
+    assert problem == f"{path}{message}"
+    problem.encode()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_document(tmp_path: Path) -> None:
+    path = tmp_path / "airy.yaml"
+    path.write_bytes(b"\xef\xbb\xbfhttp: {port: 1}\r\n")
+
+    assert load(path, {}).http.port == 1

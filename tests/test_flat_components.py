@@ -6,8 +6,8 @@ import pytest
 
 from airy.components import CommunicationSection, ConsumerSection
 from airy.config import Config
+from airy.config_document import InvalidConfig
 from airy.config_file import load
-from airy.config_reader import InvalidConfig
 
 
 def loaded(directory: Path, text: str) -> tuple[Config, list[str]]:

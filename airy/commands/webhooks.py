@@ -14,6 +14,7 @@ from airy.commands.entity_writer import EntityWriter
 from airy.commands.errors import NotFound
 from airy.commands.writer import RequestContext, Writer, Written
 from airy.egress import UNRESTRICTED, EgressPolicy, check_url
+from airy.entered_text import trimmed
 from airy.errors import Refused
 from airy.model.entity import Webhook, WebhookStatus
 from airy.seal import Sealer, seal_context
@@ -176,6 +177,7 @@ class WebhookCommands:
 
 def merged_headers(known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """`given`, with masked values replaced by the known ones: forms send back what they were shown."""
+    given = {name: trimmed(value) for name, value in given.items()}
     check_headers(given)
     merged = {}
     for name, value in given.items():

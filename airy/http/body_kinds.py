@@ -18,7 +18,7 @@ from airy.http.request_bodies import (
     CLOSE,
     BodyReader,
     ClientDisconnected,
-    LongText,
+    LongFilledText,
     Text,
     convert,
     convert_items,
@@ -38,7 +38,7 @@ Schemas = Mapping[str, Document]
 class CommonFields(Struct, frozen=True):
     """Fields that every JSON object may have; headers of the same meaning exist."""
 
-    position: LongText | None = None
+    position: LongFilledText | None = None
     idempotency_key: Text | None = None
 
 

@@ -1,7 +1,7 @@
 """`/channels.*`. Connect, explore and disconnect are derived from the catalogue of sources, per kind of channel."""
 
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -10,16 +10,19 @@ from airy.commands import NotFound
 from airy.http.action import Action, ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import Id, LongText, Text
+from airy.http.request_bodies import FilledText, Id, Line, LongLine, LongText, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import ChannelSchema, ConnectedChannelSchema, ListSchema
 from airy.model.render import render_channel
+from airy.secret import Secret
 from airy.sources.catalogue import SOURCES
 from airy.sources.spec import Kind
 
+F = TypeVar("F", bound=Struct)
+
 
 class ListChannels(Struct, frozen=True):
-    source: Text | None = None
+    source: FilledText | None = None
 
 
 class ChannelReference(Struct, frozen=True):
@@ -61,8 +64,7 @@ async def update(api: ApiContext, request: ActionRequest[UpdateChannel]) -> Repl
 
 def connect(kind: Kind) -> Action:
     async def handler(api: ApiContext, request: ActionRequest[Any]) -> Reply:
-        form = kind.connect(**msgspec.structs.asdict(request.body))
-        written = await api.commands.channels.connect(kind.name, form)
+        written = await api.commands.channels.connect(kind.name, _form(kind.connect, request.body))
         done = written.value
         document = render_channel(done.channel)
         if done.instructions:
@@ -81,7 +83,7 @@ def connect(kind: Kind) -> Action:
 
 def explore(kind: Kind, form: type[Struct]) -> Action:
     async def handler(api: ApiContext, request: ActionRequest[Any]) -> Reply:
-        accounts = await api.commands.channels.explore(kind.name, form(**msgspec.structs.asdict(request.body)))
+        accounts = await api.commands.channels.explore(kind.name, _form(form, request.body))
         return Reply(
             {
                 "data": [
@@ -121,12 +123,18 @@ def disconnect(kind: Kind) -> Action:
 
 
 def request_body(name: str, form: type[Struct]) -> type[Struct]:
-    """The fields of a source's form as a request body: text of bounded length."""
+    """The fields of a source's form as a request body: lines of bounded length."""
     fields: list[Any] = []
     for field in msgspec.structs.fields(form):
-        kind = _bounded(field.type, LongText if field.name.endswith("url") else Text)
+        kind = _bounded(field.type, LongLine if field.name.endswith("url") else Line)
         fields.append((field.name, kind) if field.required else (field.name, kind, field.default))
     return msgspec.defstruct(name, fields, frozen=True, kw_only=True)
+
+
+def _form(form: type[F], body: Struct) -> F:
+    """The form of a request. A blank optional secret counts as absent."""
+    given = msgspec.structs.asdict(body)
+    return form(**{name: value for name, value in given.items() if not (isinstance(value, Secret) and not value)})
 
 
 def _bounded(kind: Any, text: type[Text]) -> Any:

@@ -7,7 +7,7 @@ from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.pagination import page_body
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import Id, LongText, Text
+from airy.http.request_bodies import FilledText, Id, LongFilledText, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import ConversationSchema, PageSchema
 from airy.model.render import render_conversation
@@ -16,8 +16,8 @@ from airy.store.cursors import page_size
 
 
 class ListConversations(Struct, frozen=True):
-    filters: LongText | None = None
-    cursor: Text | None = None
+    filters: LongFilledText | None = None
+    cursor: FilledText | None = None
     page_size: int | None = None
 
 
@@ -46,9 +46,7 @@ class UpdateContact(Struct, frozen=True):
 async def list_(api: ApiContext, request: ActionRequest[ListConversations]) -> Reply:
     """A page of conversations that match a filter, latest activity first."""
     body = request.body
-    page = await api.store.conversations(
-        filters=body.filters, cursor=body.cursor or None, page_size=page_size(body.page_size)
-    )
+    page = await api.store.conversations(filters=body.filters, cursor=body.cursor, page_size=page_size(body.page_size))
     if body.page_size == 0:  # only the count is wanted
         page = Page(items=[], previous_cursor=None, next_cursor=None, total=page.total)
     return Reply(page_body(page, [_render(item) for item in page.items]))

@@ -13,7 +13,7 @@ from airy.errors import Refused
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import Text
+from airy.http.request_bodies import FilledText, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import (
     DeadLetterDetailSchema,
@@ -29,9 +29,9 @@ Document = dict[str, object]
 
 
 class ListDeadLetters(Struct, frozen=True):
-    topic: Text | None = None  # of the original record; None: every topic
+    topic: FilledText | None = None  # of the original record; None: every topic
     state: Literal["open", "replayed", "discarded", "all"] = "open"
-    cursor: Text | None = None
+    cursor: FilledText | None = None
     page_size: int | None = None
 
 

@@ -8,7 +8,7 @@ from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.pagination import page_body
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import Id, Json, Text
+from airy.http.request_bodies import FilledText, Id, Json, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import MessageSchema, PageSchema
 from airy.model.render import render_message
@@ -17,7 +17,7 @@ from airy.store.cursors import page_size
 
 class ListMessages(Struct, frozen=True):
     conversation_id: Id
-    cursor: Text | None = None
+    cursor: FilledText | None = None
     page_size: int | None = None
 
 
@@ -25,7 +25,7 @@ class SendMessage(Struct, frozen=True):
     message: Json
     conversation_id: Id | None = None
     channel_id: Id | None = None
-    source_recipient_id: Text | None = None
+    source_recipient_id: FilledText | None = None
     id: Text | None = None  # used as idempotency key if the request has none
 
 
@@ -40,9 +40,7 @@ async def list_(api: ApiContext, request: ActionRequest[ListMessages]) -> Reply:
     view = await api.store.conversation(body.conversation_id)
     if view is None:
         raise NotFound(f"there is no conversation {body.conversation_id}", field="conversation_id")
-    page = await api.store.messages(
-        body.conversation_id, cursor=body.cursor or None, page_size=page_size(body.page_size)
-    )
+    page = await api.store.messages(body.conversation_id, cursor=body.cursor, page_size=page_size(body.page_size))
     read = view.conversation.read_sequence
     return Reply(page_body(page, [render_message(item, read_sequence=read) for item in page.items]))
 

@@ -17,6 +17,7 @@ import anyio
 import msgspec
 from msgspec import Raw, Struct
 
+from airy.entered_text import invisible, trimmed
 from airy.http.asgi import RawHeaders, Receive
 from airy.http.problems import FieldError, Problem, unavailable
 from airy.model.ids import canonical_uuid
@@ -58,6 +59,28 @@ class Text(str):
 
 
 class LongText(Text):
+    __slots__ = ()
+    chars_max = 8_192
+
+
+class FilledText(Text):
+    """Annotation: blank text counts as absent, because forms send fields that were not filled in as empty text."""
+
+    __slots__ = ()
+
+
+class LongFilledText(FilledText):
+    __slots__ = ()
+    chars_max = 8_192
+
+
+class Line(FilledText):
+    """Annotation: text without control characters; outer white space is dropped."""
+
+    __slots__ = ()
+
+
+class LongLine(Line):
     __slots__ = ()
     chars_max = 8_192
 
@@ -222,8 +245,8 @@ def nested_deeper(body: bytes, depth_max: int) -> bool:
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        duplicate = next(key for key in keys if keys.count(key) > 1)
+        seen: set[str] = set()
+        duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise _invalid_field(duplicate, "is given twice")
     return found
 
@@ -276,7 +299,7 @@ def convert(given: Mapping[str, object], struct: type[B]) -> B:
         value = given.get(name)
         if value is None:
             value = given.get(_camel_case(name))
-        if value is None or (value == "" and _empty_is_null(field.type)):
+        if value is None or (isinstance(value, str) and _counts_as_absent(value, field)):
             if field.required:
                 errors.append(FieldError(name, "is required"))
             continue
@@ -324,8 +347,16 @@ def _union_members(kind: object) -> tuple[object, ...]:
     return get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
 
 
-def _empty_is_null(kind: object) -> bool:
-    return not {Id, int}.isdisjoint(_union_members(kind))
+def _counts_as_absent(text: str, field: msgspec.structs.FieldInfo) -> bool:
+    """Whether blank text means that the field is not given. A blank optional secret may mean that it is removed."""
+    if text.strip():
+        return False
+    for kind in _union_members(field.type):
+        if kind in {Id, int} or (isinstance(kind, type) and issubclass(kind, FilledText)):
+            return True
+        if (kind is Secret and field.required) or (get_origin(kind) is Literal and not field.required):
+            return True
+    return False
 
 
 def _plain_str(converted: object) -> object:
@@ -351,7 +382,12 @@ def _decode_custom(kind: type, value: object) -> object:
             raise ValueError("must be a UUID")
         return Id(found)
     if kind is Secret:
-        return Secret(_text(value, SECRET_CHARS_MAX))
+        return Secret.entered(_text(value, SECRET_CHARS_MAX))
+    if issubclass(kind, Line):
+        text = trimmed(_text(value, kind.chars_max))
+        if found := invisible(text):
+            raise ValueError(f"contains {found}")
+        return kind(text)
     if issubclass(kind, Text):
         return kind(_text(value, kind.chars_max))
     raise AssertionError(f"no request field can be a {kind.__name__}")

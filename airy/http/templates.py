@@ -6,7 +6,7 @@ from airy.commands import NotFound
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import Id, Json, Text
+from airy.http.request_bodies import FilledText, Id, Json, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import ListSchema, TemplateSchema
 from airy.model.render import render_template
@@ -20,7 +20,7 @@ class CreateTemplate(Struct, frozen=True):
 
 class ListTemplates(Struct, frozen=True):
     source: Text
-    name: Text | None = None
+    name: FilledText | None = None
 
 
 class UpdateTemplate(Struct, frozen=True):

@@ -13,7 +13,7 @@ from airy.http.auth import Permission
 from airy.http.body_kinds import NoBody
 from airy.http.pagination import page_body
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import Id, LongText, Text
+from airy.http.request_bodies import FilledText, Id, LongText, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import (
     DeadDeliverySchema,
@@ -64,14 +64,14 @@ class WebhookReference(Struct, frozen=True):
 
 class ListDeadDeliveries(Struct, frozen=True):
     id: Id | None = None  # of a webhook; None: of every webhook
-    cursor: Text | None = None
+    cursor: FilledText | None = None
     page_size: int | None = None  # None: the number that one replay may have
 
 
 class ReplayDeadDeliveries(Struct, frozen=True):
     """Either one dead delivery by its id, or those of a webhook."""
 
-    delivery_id: Text | None = None
+    delivery_id: FilledText | None = None
     id: Id | None = None
 
 
@@ -165,7 +165,7 @@ async def dead_deliveries(api: ApiContext, request: ActionRequest[ListDeadDelive
     """A page of dead deliveries that are not being replayed, newest first, with the reason."""
     body = request.body
     page = await api.store.dead_deliveries(
-        webhook_id=body.id, cursor=body.cursor or None, page_size=page_size(body.page_size or AT_ONCE_MAX)
+        webhook_id=body.id, cursor=body.cursor, page_size=page_size(body.page_size or AT_ONCE_MAX)
     )
     return Reply(page_body(page, [_render_dead(dead) for dead in page.items if isinstance(dead, DeadDelivery)]))
 

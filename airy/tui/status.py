@@ -19,7 +19,7 @@ from airy.config import Config, data_directory
 from airy.errors import Refused, Unavailable
 from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
-from airy.token_file import TOKEN_FILE, read_token
+from airy.token_file import TOKEN_FILE, entered_token, read_token
 from airy.tui.live import UNRESTRICTED
 from airy.tui.poll import Readiness, parse_metrics
 
@@ -295,11 +295,12 @@ def instances(config: Config, urls: Sequence[str], token: str | None) -> list[In
 
 def instance(config: Config, url: str | None, token: str | None) -> Instance:
     """Its URL and token. The configured token is never sent to another URL."""
+    given = entered_token(token, "the token") if token else None
     if url:
-        return url, Secret(token) if token else None
+        return url, given
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.http.host, config.http.host)  # noqa: S104
     local = f"http://{f'[{host}]' if ':' in host else host}:{config.http.port}"
-    return local, Secret(token) if token else _known_token(config)
+    return local, given or _known_token(config)
 
 
 def _known_token(config: Config) -> Secret | None:

@@ -133,3 +133,29 @@ async def test_metadata_keys_that_once_held_tokens_are_not_returned() -> None:
     async with api_harness() as api:
         await api.append(channel(page_token="in the clear"))
         assert "in the clear" not in repr((await api.post("/channels.list")).body)
+
+
+async def test_outer_white_space_of_what_connects_a_channel_does_not_count() -> None:
+    async with api_harness() as api:
+        padded = {"page_id": f" {PAGE}\n", "page_token": f"\n{FakePages.token} \n", "name": " Front desk "}
+
+        found = await api.call("/channels.facebook.connect", padded)
+
+        assert (found["source_channel_id"], found["metadata"]["name"]) == (PAGE, "Front desk")
+        listed = await api.call("/channels.facebook.explore", {"auth_token": " ", "token": f"{FakePages.token}\n"})
+        assert len(listed["data"]) == 2
+
+
+async def test_a_token_with_an_invisible_character_is_refused_by_field_and_not_shown() -> None:
+    async with api_harness() as api:
+        for inner, name in {"\0": "NUL", "\n": "a line break", "\u200b": "U+200B"}.items():
+            connect = {"page_id": PAGE, "page_token": f"hunter2{inner}hunter2"}
+
+            problem = await api.call("/channels.facebook.connect", connect, status=400)
+
+            assert [error["field"] for error in problem["fields"]] == ["page_token"]
+            assert f"contains {name} at character 8" in problem["message"]
+            assert "hunter2" not in problem["message"]
+        for blank in ("", " \n"):
+            problem = await api.call("/channels.facebook.connect", {"page_id": PAGE, "page_token": blank}, status=400)
+            assert problem["message"] == "page_token is required"

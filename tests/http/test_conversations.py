@@ -178,3 +178,23 @@ async def test_a_conversation_stays_visible_after_its_channel_is_disconnected() 
         found = await api.call("/conversations.info", {"conversation_id": name})
         assert found["channel"]["connected"] is False
         assert found["channel"]["source_channel_id"] == PAGE
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n", None])
+async def test_blank_optional_fields_of_a_search_count_as_absent(blank: str | None) -> None:
+    """An empty search box sends empty text."""
+    async with api_harness() as api:
+        (conversation_id,) = await append_conversations(api)
+        everything = await api.call("/conversations.list")
+        blanks = {"filters": blank, "cursor": blank, "page_size": blank, "position": blank}
+
+        assert await api.call("/conversations.list", blanks) == everything
+        found = await api.call("/messages.list", {"conversation_id": conversation_id, **blanks})
+        assert len(found["data"]) == 1
+        assert await api.call("/channels.list", {"source": blank}) == await api.call("/channels.list")
+        for path, body in {
+            "/templates.list": {"source": "facebook", "name": blank},
+            "/webhooks.dead-letters": {"id": blank, "cursor": blank},
+            "/dead-letters.list": {"topic": blank, "cursor": blank, "state": blank},
+        }.items():
+            assert (await api.call(path, body))["data"] == []

@@ -251,3 +251,13 @@ async def test_a_disconnect_raises_its_own_error() -> None:
         with pytest.raises(ClientDisconnected):
             await reader.read(receiving(*parts), [])
     assert reader.unfinished_bytes == 0
+
+
+def test_many_keys_of_which_one_is_given_twice_take_linear_time() -> None:
+    body = "{" + ",".join(f'"k{number}":0' for number in (*range(50_000), 49_999)) + "}"
+    started = time.perf_counter()
+
+    with pytest.raises(Problem, match="k49999 is given twice"):
+        bodies.parse(body.encode())
+
+    assert time.perf_counter() - started < 5

@@ -12,6 +12,7 @@ from airy.http.response_schemas import DeadDeliverySchema, ListSchema, PageSchem
 from airy.model import ids
 from airy.model.dead_delivery import DeadDelivery
 from airy.seal import seal_context
+from airy.webhooks.request import open_target
 from tests.kit.api import ApiHarness, api_harness
 from tests.kit.response_schemas import validated
 
@@ -330,3 +331,19 @@ async def test_deleting_a_webhook_drops_its_queued_deliveries() -> None:
         await api.call("/webhooks.replay", {"id": made.id})
         await api.call("/webhooks.delete", {"id": made.id}, status=204)
         assert (await api.queue.stats()).waiting == 0
+
+
+async def test_outer_white_space_of_keys_does_not_count_and_invisible_characters_are_refused() -> None:
+    async with api_harness() as api:
+        made = await subscribe(api, signature_key=" key\n", headers={"Authorization": "Bearer abc\n"})
+        stored = await api.store.webhook(made.id)
+        assert stored is not None
+        target = open_target(stored, api.sealer)
+        assert (target.signature_key, target.headers["Authorization"]) == ("key", "Bearer abc")
+        problem = await api.call("/webhooks.update", {"id": made.id, "signature_key": "hunter2\0x"}, status=400)
+        assert [error["field"] for error in problem["fields"]] == ["signature_key"]
+        assert "hunter2" not in problem["message"]
+        hidden = {"id": made.id, "headers": {"Authorization": "Bearer hunter2\nx"}}
+        problem = await api.call("/webhooks.update", hidden, status=400)
+        assert [error["field"] for error in problem["fields"]] == ["headers.Authorization"]
+        assert "hunter2" not in problem["message"]
