@@ -38,9 +38,9 @@ from airy.bus.memory import MemoryBus, open_journal
 from airy.clock import RandomIds, SystemClock
 from airy.http.admission import AdmissionControl
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
+from airy.http.body_reader import BodyReader
 from airy.http.connection import ConnectionLimits
 from airy.http.ingress import Ingress
-from airy.http.request_bodies import BodyReader
 from airy.http.server import HttpServer
 from airy.secret import Secret
 from airy.sources.facebook.source import Facebook

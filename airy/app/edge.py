@@ -11,11 +11,11 @@ from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Authenticator, ConfiguredTokens, Guard, OpenAccess, TokenAuthenticator
+from airy.http.body_reader import BodyLimits, BodyReader
 from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import BodyLimits, BodyReader
 from airy.http.websocket import WebsocketRouter
 from airy.permissions import Role
 from airy.secret import Secret

@@ -20,11 +20,12 @@ from airy.errors import Refused
 from airy.http.asgi import RawHeaders, Receive
 from airy.http.auth import PERMISSION, UNAUTHENTICATED, Caller, Permission
 from airy.http.body_kinds import BodyKind, BodySource, CommonFields, JsonObject
+from airy.http.body_reader import BodyReader
 from airy.http.json_response import json_response
 from airy.http.path_template import NoPath, litestar_path
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, unavailable
-from airy.http.request_bodies import BodyReader, convert
+from airy.http.request_bodies import convert
 
 B = TypeVar("B")
 S = TypeVar("S", bound=Struct)

@@ -16,11 +16,11 @@ from airy.clock import Ids
 from airy.http import action, health, openapi
 from airy.http.asgi import AsgiMessage, Receive, Scope, Send
 from airy.http.auth import Guard
+from airy.http.body_reader import BodyReader
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, problem_of, render, send_problem
-from airy.http.request_bodies import BodyReader
 from airy.http.resource import Resource
 from airy.http.websocket import WebsocketRouter, reject
 from airy.sources.catalogue import match

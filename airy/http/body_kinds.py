@@ -13,11 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from airy.http.asgi import RawHeaders, Receive
+from airy.http.body_reader import CLOSE, BodyReader, ClientDisconnected
 from airy.http.problems import Problem
 from airy.http.request_bodies import (
-    CLOSE,
-    BodyReader,
-    ClientDisconnected,
     LongFilledText,
     Text,
     convert,

@@ -17,9 +17,9 @@ from airy.clock import Clock, Ids
 from airy.errors import Unavailable
 from airy.http.admission import AdmissionControl
 from airy.http.asgi import RawHeaders, Receive, Scope, Send
+from airy.http.body_reader import BodyReader
 from airy.http.ports import Verifier
 from airy.http.problems import Problem, problem_of, send_problem, unavailable
-from airy.http.request_bodies import BodyReader
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import EMPTY_REPLY, Accepted, Accounts, Denied, WebhookReply, WebhookRequest
 from airy.sources.catalogue import find_webhook

@@ -8,8 +8,9 @@ from msgspec import Struct
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from airy.http.body_kinds import BodyKind, BodySource, CommonFields, Document, IncomingBytes, Schemas
+from airy.http.body_reader import CLOSE
 from airy.http.problems import Problem
-from airy.http.request_bodies import CLOSE, content_type_of, convert
+from airy.http.request_bodies import content_type_of, convert
 
 F = TypeVar("F", bound=Struct)
 

@@ -1,4 +1,4 @@
-"""Request bodies: read within limits, parsed as JSON, converted to the struct a route declares.
+"""Request bodies: parsed as JSON, converted to the struct a route declares.
 
 One parser for the whole API, stricter than every consumer of its output: what passes here decodes everywhere. It is
 lenient where clients of the original Airy rely on it (unknown keys, numbers for text, camelCase, no body at all), and
@@ -13,19 +13,17 @@ from itertools import accumulate
 from types import UnionType
 from typing import Literal, TypeVar, Union, get_args, get_origin
 
-import anyio
 import msgspec
 from msgspec import Raw, Struct
 
 from airy.entered_text import invisible, trimmed
-from airy.http.asgi import RawHeaders, Receive
-from airy.http.problems import FieldError, Problem, unavailable
+from airy.http.asgi import RawHeaders
+from airy.http.problems import FieldError, Problem
 from airy.model.ids import canonical_uuid
 from airy.secret import Secret
 
 B = TypeVar("B", bound=Struct)
 
-CLOSE = [(b"connection", b"close")]
 DEPTH_MAX = 64
 SECRET_CHARS_MAX = 4_096
 ERRORS_MAX = 100  # of the items of an array
@@ -33,19 +31,6 @@ ERRORS_MAX = 100  # of the items of an array
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = bytes(1 if byte in b"[{" else 255 for byte in range(256))
-
-
-class BodyLimits(Struct, frozen=True, kw_only=True):
-    bytes_max: int = 1_048_576
-    unfinished_bytes_max: int = 67_108_864  # of all incomplete bodies together
-    arrive_s: float = 15.0
-
-
-class ClientDisconnected(Problem):
-    """The client disconnected before its request was complete; no response can reach it."""
-
-    def __init__(self) -> None:
-        super().__init__(408, "the connection ended before the body did")
 
 
 class Text(str):
@@ -99,61 +84,6 @@ class Json:
     def __init__(self, value: object) -> None:
         self.value = value
         self.raw = Raw(msgspec.json.encode(value))
-
-
-class BodyReader:
-    """Reads whole bodies, each within its limits, and all incomplete ones together within `unfinished_bytes_max`.
-
-    The deadline starts with a body's first part, and only for bodies of several parts: a cancel scope per request would
-    cost a third of the read. The server's `request_s` covers the time before.
-    """
-
-    def __init__(self, limits: BodyLimits | None = None) -> None:
-        self.limits = limits or BodyLimits()
-        self.unfinished_bytes = 0
-
-    async def read(self, receive: Receive, headers: RawHeaders) -> bytes:
-        """Raises `Problem`: 413 as soon as the body is known to be too long, 408, 503; and `ClientDisconnected`."""
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientDisconnected
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            for name, value in headers:
-                if name == b"content-length" and value.isdigit() and int(value[:18]) > self.limits.bytes_max:
-                    raise self._too_large()
-            return await self._read_rest(receive, body)
-        if len(body) > self.limits.bytes_max:
-            raise self._too_large()
-        return body
-
-    async def _read_rest(self, receive: Receive, start: bytes) -> bytes:
-        body = bytearray()
-        try:
-            with anyio.move_on_after(self.limits.arrive_s):
-                self._append(body, start)
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        raise ClientDisconnected
-                    self._append(body, message.get("body", b""))
-                    more = message.get("more_body", False)
-                return bytes(body)
-        finally:
-            self.unfinished_bytes -= len(body)
-        raise Problem(408, f"the body took longer than {self.limits.arrive_s:g} s to arrive", headers=CLOSE)
-
-    def _append(self, body: bytearray, part: bytes) -> None:
-        if len(body) + len(part) > self.limits.bytes_max:
-            raise self._too_large()
-        if self.unfinished_bytes + len(part) > self.limits.unfinished_bytes_max:
-            raise unavailable("too many request bodies are arriving at once")
-        body += part
-        self.unfinished_bytes += len(part)
-
-    def _too_large(self) -> Problem:
-        return Problem(413, f"the body is over {self.limits.bytes_max} bytes", headers=CLOSE)
 
 
 def json_object(body: bytes, headers: RawHeaders) -> dict[str, object]:

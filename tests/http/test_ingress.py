@@ -13,8 +13,8 @@ from airy.bus.record import Position, ProducerRecord, Record
 from airy.clock import LoopClock, RandomIds
 from airy.errors import Unavailable
 from airy.http.admission import AdmissionControl, AdmissionLimits
+from airy.http.body_reader import BodyLimits, BodyReader
 from airy.http.ingress import Ingress
-from airy.http.request_bodies import BodyLimits, BodyReader
 from airy.model.entity import Channel
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import Accepted, Accounts, Denied, Verdict, WebhookReply, WebhookRequest

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from msgspec import Raw, Struct
 
 from airy.http import request_bodies as bodies
+from airy.http.asgi import RawHeaders, Receive
+from airy.http.body_reader import BodyLimits, BodyReader, ClientDisconnected
 from airy.http.problems import Problem, problem_of, render
-from airy.http.request_bodies import BodyLimits, BodyReader, ClientDisconnected, Id, Json, Text
+from airy.http.request_bodies import Id, Json, Text
 from airy.secret import Secret
 
 JSON = [(b"content-type", b"application/json")]
@@ -29,12 +31,12 @@ class Shape(Struct, frozen=True):
     signature_key: Secret | None = None
 
 
-def decode(body: object, headers: bodies.RawHeaders = JSON) -> Shape:
+def decode(body: object, headers: RawHeaders = JSON) -> Shape:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return bodies.convert(bodies.json_object(raw, headers), Shape)
 
 
-def refusal(body: object, headers: bodies.RawHeaders = JSON) -> Problem:
+def refusal(body: object, headers: RawHeaders = JSON) -> Problem:
     with pytest.raises(Problem) as caught:
         decode(body, headers)
     return caught.value
@@ -152,7 +154,7 @@ def test_measuring_depth_takes_linear_time(body: bytes) -> None:
         ([*JSON, (b"content-encoding", b"identity")], 200),
     ],
 )
-def test_only_plain_json_is_accepted(headers: bodies.RawHeaders, status: int) -> None:
+def test_only_plain_json_is_accepted(headers: RawHeaders, status: int) -> None:
     body = json.dumps({"conversation_id": UUID}).encode()
     if status == 200:
         assert decode(body, headers).conversation_id == UUID
@@ -202,7 +204,7 @@ def test_any_bytes_are_decoded_or_a_4xx(body: bytes) -> None:
 # --- reading
 
 
-def receiving(*parts: bytes, then: str = "http.disconnect") -> bodies.Receive:
+def receiving(*parts: bytes, then: str = "http.disconnect") -> Receive:
     messages = [
         {"type": "http.request", "body": part, "more_body": number < len(parts) or then != ""}
         for number, part in enumerate(parts, start=1)

@@ -15,8 +15,8 @@ from airy.actors.runtime import Context
 from airy.clock import SystemClock
 from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
+from airy.http.body_reader import BodyReader, ClientDisconnected
 from airy.http.connection import ConnectionLimits, HttpConnection
-from airy.http.request_bodies import BodyReader, ClientDisconnected
 from airy.http.server import HttpServer, _UvicornServer
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -26,12 +26,12 @@ from airy.errors import Refused
 from airy.http.admission import AdmissionControl
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Authenticator, ConfiguredTokens, Guard, TokenAuthenticator
+from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.metrics import route as metrics_route
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import BodyReader
 from airy.http.resource import Resource
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.http_client import HttpClient, Response

@@ -24,11 +24,11 @@ from airy.bus.record import Position, ProducerRecord
 from airy.clock import LoopClock, RandomIds
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import ConfiguredTokens, Guard, TokenAuthenticator
+from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import BodyReader
 from airy.http_client import ConnectFailed, Response
 from airy.seal import Sealer, seal_context
 from airy.secret import Secret

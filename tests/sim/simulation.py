@@ -24,8 +24,8 @@ from airy.bus.record import TopicPartition
 from airy.clock import LoopClock, RandomIds
 from airy.config import Config
 from airy.http.admission import AdmissionControl
+from airy.http.body_reader import BodyReader
 from airy.http.ingress import Ingress
-from airy.http.request_bodies import BodyReader
 from airy.http_client import HttpClient, Response
 from airy.queue.api import Shard
 from airy.queue.sqlite import SqliteQueue
