@@ -48,8 +48,9 @@ class Conversation(Struct, kw_only=True, omit_defaults=True):
     tags: list[str] = field(default_factory=list)  # in the order they were added
     metadata: dict[str, Raw] = field(default_factory=dict)  # dotted key to JSON value; see model.metadata
     profile_keys: list[str] = field(default_factory=list)  # metadata keys whose value came from the provider's profile
-    last_message_id: str | None = None  # greatest sent_at; the message folded later wins a tie
-    last_message_at_ms: int = 0
+    last_message_id: str | None = None  # the greatest sequence that is not deleted
+    last_message_at_ms: int = 0  # when it was sent: shown and filtered by, not sorted by
+    activity_at_ms: int = 0  # when the newest message arrived here, never falling: the order of lists
     window_until_ms: int | None = None
     delivered_until_ms: int = 0  # watermarks the provider reported
     read_until_ms: int = 0
@@ -81,8 +82,8 @@ class Message(Struct, kw_only=True, omit_defaults=True):
     provider_id: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Raw] = field(default_factory=dict)
-    reactions: dict[str, Reaction] = field(default_factory=dict)
-    revision: int = 0
+    reactions: dict[str, Reaction] = field(default_factory=dict)  # by actor, in the log's order
+    revision: int = 0  # the provider's count of edits; 0: not counted
     edited_at_ms: int = 0
     deleted: bool = False
     reply_to: str | None = None  # provider id

@@ -48,6 +48,7 @@ class MessageReceived(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
     window_until_ms: int | None = None  # end of the messaging window
     reply_to: str | None = None  # provider id
     standby: bool = False  # another app owns the thread: bots do not reply
+    arrived_at_ms: int | None = None  # when the webhook arrived, by our clock; None: at `at_ms`
 
 
 class MessageEchoed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.echoed"):
@@ -61,6 +62,7 @@ class MessageEchoed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
     canonical: Raw = NULL
     our_message_id: str | None = None
     headers: dict[str, str] = {}
+    arrived_at_ms: int | None = None  # as in `MessageReceived`
 
 
 class MessageQueued(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.queued"):
@@ -136,7 +138,7 @@ class ReceiptReported(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
 class MessageEdited(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.edited"):
     provider_id: str
     content: Raw
-    revision: int  # the provider's edit count: forward only
+    revision: int  # the provider's edit count: forward only; 0: not counted, the time decides
     canonical: Raw = NULL
 
 
@@ -145,7 +147,9 @@ class MessageDeleted(FactBase, frozen=True, kw_only=True, omit_defaults=True, ta
 
 
 class ReactionChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="reaction.changed"):
-    """`emoji` None removes the reaction. A reaction older than the actor's last one on the message is rejected."""
+    """`emoji` None removes the reaction. One older than the actor's last one on the message is rejected; of two at one
+    time the later in the log is kept.
+    """
 
     provider_id: str
     actor: str
@@ -237,7 +241,22 @@ Fact = (
     | EventNoted
 )
 
-KINDS: dict[type, tuple[str, int]] = {kind: (str(kind.__struct_config__.tag), 1) for kind in get_args(Fact)}
-"""By type: the kind, and its version. Raise a version (`KINDS[…] = kind, 2`) with every change of a fact or its rule
+_SECOND = frozenset(  # since the log orders messages, and what the provider gave one time
+    {
+        MessageReceived,
+        MessageEchoed,
+        MessageQueued,
+        MessageEdited,
+        MessageDeleted,
+        ReceiptReported,
+        ReactionChanged,
+        HandoverChanged,
+        EventNoted,
+    }
+)
+KINDS: dict[type, tuple[str, int]] = {
+    kind: (str(kind.__struct_config__.tag), 2 if kind in _SECOND else 1) for kind in get_args(Fact)
+}
+"""By type: the kind, and its version. Raise a version with every change of a fact or its rule
 that older processes would fold to another state: they then hold the partition. A field they may ignore needs none.
 """

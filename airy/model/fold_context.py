@@ -9,7 +9,7 @@ from airy.model.change import Change, ChangeKind
 from airy.model.change_builder import ChangeBuilder
 from airy.model.conversation import Conversation, Message
 from airy.model.delivery_state import API_STATE, DETAILED_STATE
-from airy.model.fact import Fact
+from airy.model.fact import Fact, MessageEchoed, MessageReceived
 from airy.model.fold_state import FoldState
 from airy.model.render import conversation_metadata, latest_reaction, message_metadata
 
@@ -18,6 +18,7 @@ VisibleFields = tuple[object, ...]
 
 class FoldContext:
     __slots__ = (
+        "_arrived_at_ms",
         "_at_ms",
         "_before",
         "_deleted",
@@ -42,6 +43,8 @@ class FoldContext:
         )
         self._fact_id = fact.id
         self._at_ms = fact.at_ms
+        arrived_at_ms = fact.arrived_at_ms if isinstance(fact, MessageReceived | MessageEchoed) else None
+        self._arrived_at_ms = fact.at_ms if arrived_at_ms is None else arrived_at_ms
         self._before: dict[str, tuple[Message, VisibleFields]] = {}  # changed messages, as clients saw them before
         self._deleted: list[Message] = []
         self._metadata_message: Message | None = None  # a message whose metadata a client changed
@@ -71,8 +74,8 @@ class FoldContext:
         if message.from_contact:
             conversation.unread_count += 1
             self.metadata_changed = True
-        if conversation.last_message_id is None or message.sent_at_ms >= conversation.last_message_at_ms:
-            self._set_last(message)
+        conversation.activity_at_ms = max(conversation.activity_at_ms, self._arrived_at_ms)
+        self._set_last(message)
 
     def count_out(self, message: Message) -> None:
         """Take a message that the rule erased out of the conversation's counts."""

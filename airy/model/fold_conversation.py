@@ -127,24 +127,28 @@ def state_changed(context: FoldContext, fact: StateChanged) -> bool:
 
 
 def handover_changed(context: FoldContext, fact: HandoverChanged) -> bool:
-    """Only `pass` and `take` change the owner of the thread; the latest by the provider's time wins."""
+    """Only `pass` and `take` change the owner of the thread: the latest by the provider's time, then by the log."""
     conversation = context.conversation
     if fact.action not in {"pass", "take"}:
         return False
-    current = (conversation.handover_at_ms, conversation.handover_owner or "")
-    if (fact.at_ms, fact.owner or "") <= current:
+    if fact.at_ms < conversation.handover_at_ms:
+        return False
+    if (fact.at_ms, fact.owner) == (conversation.handover_at_ms, conversation.handover_owner):
         return False
     conversation.handover_at_ms, conversation.handover_owner = fact.at_ms, fact.owner
     return True
 
 
 def event_noted(context: FoldContext, fact: EventNoted) -> bool:
-    """Only a referral becomes state, the latest by the provider's time; everything else is kept in the log alone."""
+    """Only a referral becomes state: the latest by the provider's time, then by the log. Everything else is kept in the
+    log alone.
+    """
     conversation = context.conversation
     if fact.referral is None:
         return False
-    current = metadata.text(conversation.metadata, REFERRAL) or ""
-    if (fact.at_ms, fact.referral) <= (conversation.referral_at_ms, current):
+    if fact.at_ms < conversation.referral_at_ms:
+        return False
+    if fact.at_ms == conversation.referral_at_ms and fact.referral == metadata.text(conversation.metadata, REFERRAL):
         return False
     conversation.referral_at_ms = fact.at_ms
     _replace_metadata(context, {REFERRAL: metadata.value(fact.referral)}, ())

@@ -12,10 +12,9 @@ def reported(context: FoldContext, fact: ReceiptReported) -> bool:
         return False
     ours = _outbound_message(context, fact)
     if ours is not None:
-        context.before_change(ours)
-        bound = reports.bind_provider_id(context, ours, fact.provider_ids[0])
-        return reports.apply_report(context, ours, _receipt(fact, fact.provider_ids[0])) or bound
-    accepted = [_apply_to_message(context, fact, provider_id) for provider_id in fact.provider_ids]
+        accepted = [_apply_to_outbound(context, fact, ours)]
+    else:
+        accepted = [_apply_to_message(context, fact, provider_id) for provider_id in fact.provider_ids]
     if fact.watermark_ms is not None:
         accepted.append(_apply_watermark(context, fact.state, fact.watermark_ms))
     return any(accepted)
@@ -39,6 +38,12 @@ def _receipt(fact: ReceiptReported, provider_id: str) -> PendingReports:
     if fact.state is DeliveryState.FAILED:
         receipt.failed_at_ms, receipt.error, receipt.error_code = fact.at_ms, fact.error, fact.error_code
     return receipt
+
+
+def _apply_to_outbound(context: FoldContext, fact: ReceiptReported, message: Message) -> bool:
+    context.before_change(message)
+    bound = reports.bind_provider_id(context, message, fact.provider_ids[0])
+    return reports.apply_report(context, message, _receipt(fact, fact.provider_ids[0])) or bound
 
 
 def _apply_to_message(context: FoldContext, fact: ReceiptReported, provider_id: str) -> bool:

@@ -47,9 +47,9 @@ def unread_count_correct(conversation: Conversation, messages: Messages) -> bool
 
 
 def last_is_latest(conversation: Conversation, messages: Messages) -> bool:
-    """M-4: the last message is the latest that is not deleted; the later sequence wins a tie."""
+    """M-4: the last message is the one with the greatest sequence that is not deleted."""
     shown = [message for message in messages if not message.deleted]
-    latest = max(shown, key=lambda message: (message.sent_at_ms, message.sequence), default=None)
+    latest = max(shown, key=lambda message: message.sequence, default=None)
     if latest is None:
         return conversation.last_message_id is None
     return (conversation.last_message_id, conversation.last_message_at_ms) == (latest.id, latest.sent_at_ms)

@@ -1,8 +1,9 @@
 """A provider's reports about one message, applied so that their order does not matter.
 
 Receipts, edits, reactions and deletions arrive late, twice and before their message. Each is a maximum over a value
-that the provider orders itself (strength, revision, time), so every order gives the same result. Reports that arrive
-before their message are merged into `PendingReports` by the same comparisons, and applied when the message is folded.
+that the provider orders itself (strength, revision, time), so every order gives the same result; only what the provider
+itself does not order falls to the log's order. Reports that arrive before their message are merged into
+`PendingReports` by the same comparisons, and applied when the message is folded.
 """
 
 from msgspec import Raw
@@ -108,29 +109,30 @@ def watermark_state(message: Message, conversation: Conversation) -> DeliverySta
 
 
 def edit(target: Message | PendingReports, content: Raw, canonical: Raw, revision: int, at_ms: int) -> bool:
-    """Forward only. Equal revisions are ordered by time, then by content, so that every fold picks the same."""
+    """Forward only: by the provider's count, then by time. Without a count (0) on either side by time alone. Of two
+    edits that are equal in both the later one in the log is kept.
+    """
     if target.deleted:
         return False
-    current = (target.revision, target.edited_at_ms, bytes(target.content))
-    if (revision, at_ms, bytes(content)) <= current:
+    count = revision if revision and target.revision else target.revision
+    order, current = (count, at_ms), (target.revision, target.edited_at_ms)
+    if order < current or (order == current and bytes(content) == bytes(target.content)):
         return False
-    target.content, target.canonical, target.revision, target.edited_at_ms = content, canonical, revision, at_ms
+    target.content, target.canonical, target.edited_at_ms = content, canonical, at_ms
+    target.revision = revision or target.revision
     return True
 
 
 def react(target: Message | PendingReports, actor: str, reaction: Reaction) -> bool:
+    """The latest by the provider's time, then by the log, which is the order of the dictionary."""
     current = target.reactions.get(actor)
-    if target.deleted or (current is not None and _reaction_order(reaction) <= _reaction_order(current)):
+    if target.deleted or (current is not None and (reaction.at_ms < current.at_ms or reaction == current)):
         return False
+    target.reactions.pop(actor, None)
     target.reactions[actor] = reaction
     if len(target.reactions) > REACTIONS_MAX:
-        oldest = min(target.reactions, key=lambda name: (target.reactions[name].at_ms, name))
-        del target.reactions[oldest]
+        del target.reactions[min(target.reactions, key=lambda name: target.reactions[name].at_ms)]
     return True
-
-
-def _reaction_order(reaction: Reaction) -> tuple[int, str]:
-    return reaction.at_ms, reaction.emoji or ""
 
 
 def erase(target: Message | PendingReports) -> bool:

@@ -97,10 +97,12 @@ def message_metadata(message: Message, read_sequence: int = 0) -> Document:
 
 
 def latest_reaction(message: Message) -> Reaction | None:
-    """The reaction that is rendered: the API has one per message."""
-    reactions = message.reactions
-    present = [(reaction.at_ms, actor) for actor, reaction in reactions.items() if reaction.emoji is not None]
-    return reactions[max(present)[1]] if present else None
+    """The reaction that is rendered, as the API has one per message: the latest by time, then by the log."""
+    latest: Reaction | None = None
+    for reaction in message.reactions.values():
+        if reaction.emoji is not None and (latest is None or reaction.at_ms >= latest.at_ms):
+            latest = reaction
+    return latest
 
 
 def conversation_metadata(conversation: Conversation) -> Document:

@@ -169,12 +169,12 @@ class ConversationReader(Protocol):
     async def conversations(
         self, *, filters: str | None, cursor: str | None, page_size: int | None
     ) -> Page[ConversationView]:
-        """Newest activity first. Bad filters or cursor raise `Refused` with its field."""
+        """By the arrival of the newest message, latest first. Bad filters or cursor raise `Refused` with its field."""
         ...
 
     async def message(self, message_id: str) -> Message | None: ...
     async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
-        """Newest first by (sent_at, id); deleted ones are left out."""
+        """Newest first by sequence; deleted ones are left out."""
         ...
 
 

@@ -22,7 +22,7 @@ def under_watermark(message: Message, above_ms: int, at_ms: int) -> bool:
 
 def latest(messages: Iterable[Message], excluding: str) -> Message | None:
     rest = [message for message in messages if not message.deleted and message.id != excluding]
-    return max(rest, key=lambda message: (message.sent_at_ms, message.sequence), default=None)
+    return max(rest, key=lambda message: message.sequence, default=None)
 
 
 class DictState:

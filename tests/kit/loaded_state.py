@@ -29,8 +29,7 @@ class LoadedState:
         self._by_provider_id = {name: stored.message_by_provider_id(name) for name in self._needs.provider_ids}
         until_ms = self._needs.open_until_ms
         self._open = [] if until_ms is None else list(stored.outbound_up_to(until_ms, above_ms=0))
-        every = (message for message in stored.messages() if not message.deleted)
-        newest = sorted(every, key=lambda message: (message.sent_at_ms, message.sequence))[-2:]
+        newest = [message for message in stored.messages() if not message.deleted][-2:]
         self._newest = newest if self._needs.may_delete else []
         self._share_messages()
 

@@ -308,7 +308,7 @@ class ReferenceStore:
             before = str(max(0, start - size)) if start > 0 else None
             following = str(start + size) if start + size < len(found) else None
             return Page(found[start : start + size], before, following, len(found))
-        keys = [(view.conversation.last_message_at_ms, view.conversation.id) for view in found]
+        keys = [(view.conversation.activity_at_ms, view.conversation.id) for view in found]
         first = 0 if start is None else sum(_rank(key) > _rank(start) for key in keys)
         previous = cursors.encode(keys[max(0, first - size)]) if first > 0 else None
         following = cursors.encode(keys[first + size]) if first + size < len(keys) else None
@@ -322,13 +322,13 @@ class ReferenceStore:
         size, name = cursors.page_size(page_size), (cursor or "").strip().lower()
         state = self._states.get(conversation_id.lower())
         every = [] if state is None else state.messages()
-        there = sorted((one for one in every if not one.deleted), key=_recency)
+        there = [one for one in reversed(every) if not one.deleted]
         if len(there) <= size or not name:
             return Page(there[:size], None, there[size].id if len(there) > size else None, len(there))
         start = next((message for message in every if message.id == name), None)
         if start is None:
             raise Refused(f"cursor {name[:64]!r} is not a message of this conversation", field="cursor")
-        first = sum(_recency(message) < _recency(start) for message in there)
+        first = sum(message.sequence > start.sequence for message in there)
         previous = there[first - size].id if first >= size else None
         following = there[first + size].id if first + size < len(there) else None
         return Page(there[first : first + size], previous, following, len(there))
@@ -452,12 +452,7 @@ def _rank(key: tuple[int, str]) -> tuple[int, tuple[bool, str]]:
 
 
 def _activity(conversation: Conversation) -> tuple[int, tuple[bool, str]]:
-    return _rank((conversation.last_message_at_ms, conversation.id))
-
-
-def _recency(message: Message) -> tuple[int, tuple[bool, str]]:
-    """Newest first, ties by id."""
-    return -message.sent_at_ms, _id_rank(message.id)
+    return _rank((conversation.activity_at_ms, conversation.id))
 
 
 def _age(one: DeadDelivery) -> tuple[int, str]:

@@ -76,8 +76,8 @@ def reference_list(reference: ReferenceFold) -> list[Conversation]:
 
 
 def reference_messages(reference: ReferenceFold, conversation_id: str) -> list[Message]:
-    there = [message for message in reference.state(conversation_id).messages() if not message.deleted]
-    return sorted(there, key=lambda message: (-message.sent_at_ms, message.id))
+    """Newest first by sequence, without deleted ones."""
+    return [message for message in reversed(reference.state(conversation_id).messages()) if not message.deleted]
 
 
 async def digest_of(store: Store) -> str:

@@ -82,11 +82,10 @@ def test_a_change_names_its_lane_channel_and_source() -> None:
     assert created.at_ms == START_MS + 1000
 
 
-def test_an_older_outbound_message_does_not_update_its_conversation() -> None:
-    """Unless it is the earliest of all messages."""
+def test_an_outbound_message_updates_its_conversation_even_if_it_is_older() -> None:
     chat = Chat()
     facts: list[Fact] = [chat.received("a", at_ms=1000), chat.received("b", at_ms=5000)]
-    assert last_changes(*facts, chat.echoed("z", at_ms=3000)) == ["message.created"]
+    assert last_changes(*facts, chat.echoed("z", at_ms=3000)) == ["message.created", "conversation.updated"]
     assert last_changes(*facts, chat.echoed("z", at_ms=500)) == ["message.created", "conversation.updated"]
 
 

@@ -217,6 +217,13 @@ def test_a_referral_is_the_latest_one() -> None:
     assert document(reference, chat)["source"] == {"referral": "late"}
 
 
+def test_of_two_referrals_at_one_time_the_last_in_the_log_is_kept() -> None:
+    chat = Chat()
+    notes = [chat.noted(referral=referral, at_ms=10) for referral in ("flyer", "ad")]
+    for order in (notes, notes[::-1]):
+        assert document(opened(chat, *order), chat)["source"] == {"referral": order[-1].referral}
+
+
 def test_a_referral_that_a_client_removed_does_not_return() -> None:
     chat = Chat()
     note = chat.noted()
@@ -240,11 +247,11 @@ def test_the_owner_of_the_thread_is_the_latest_one() -> None:
     assert reference.conversation(chat.conversation_id).handover_owner is None
 
 
-def test_of_two_owners_at_one_time_every_fold_picks_the_same() -> None:
+def test_of_two_owners_at_one_time_the_last_in_the_log_owns_the_thread() -> None:
     chat = Chat()
     handovers = [chat.handover("pass", owner, at_ms=20) for owner in ("7", None, "8")]
     for order in (handovers, handovers[::-1]):
-        assert opened(chat, *order).conversation(chat.conversation_id).handover_owner == "8"
+        assert opened(chat, *order).conversation(chat.conversation_id).handover_owner == order[-1].owner
 
 
 @pytest.mark.parametrize("action", ["request", "roles"])

@@ -8,6 +8,7 @@ from airy.model import messaging_window as window
 from airy.model.conversation import PENDING_REPORTS_MAX, REACTIONS_MAX, Conversation, Message
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact
+from airy.model.render import latest_reaction
 from tests.kit.builders import Chat, raw
 from tests.kit.fold import ReferenceFold, fold_all
 
@@ -57,18 +58,28 @@ def test_inbound_messages_are_unread_and_outbound_ones_are_not() -> None:
     assert after(chat, *facts)[1].unread_count == 2
 
 
-def test_creation_time_and_last_message_do_not_depend_on_order() -> None:
+def test_creation_time_does_not_depend_on_order() -> None:
     chat = Chat()
     facts = [chat.received("b", at_ms=2000), chat.received("c", at_ms=3000), chat.received("a", at_ms=1000)]
     _, conversation, _ = after(chat, *facts)
-    assert (conversation.created_at_ms, conversation.last_message_at_ms) == (1000, 3000)
-    assert (conversation.last_message_id, conversation.updated_at_ms) == (chat.inbound_id("c"), 3000)
+    assert (conversation.created_at_ms, conversation.updated_at_ms) == (1000, 3000)
 
 
-def test_of_two_messages_sent_at_once_the_later_folded_is_last() -> None:
+def test_an_answer_is_last_although_the_question_is_stamped_ahead_of_our_clock() -> None:
     chat = Chat()
-    _, conversation, _ = after(chat, chat.received("a", at_ms=1000), chat.received("b", at_ms=1000))
-    assert conversation.last_message_id == chat.inbound_id("b")
+    question = replace(chat.received("a", at_ms=6000), arrived_at_ms=1000)
+    _, conversation, _ = after(chat, question, chat.queued("x", at_ms=3000))
+    assert conversation.last_message_id == chat.outbound_id("x")
+    assert (conversation.last_message_at_ms, conversation.activity_at_ms) == (3000, 3000)
+
+
+def test_activity_is_the_arrival_of_the_newest_message_and_never_falls() -> None:
+    """A message from long ago, a clock that steps back, and the deletion of the last message."""
+    chat = Chat()
+    late = replace(chat.received("a", at_ms=5), arrived_at_ms=9000)
+    stepped_back = chat.queued("x", at_ms=8000)
+    for log in ([late], [late, stepped_back], [late, stepped_back, chat.deleted("a")]):
+        assert after(chat, *log)[1].activity_at_ms == 9000
 
 
 def test_the_window_ends_at_the_latest_reported_end() -> None:
@@ -229,17 +240,13 @@ def test_edits_only_go_forward() -> None:
     assert (list(reference.accepted.values()), conversation.sequence) == ([True, True, False], 2)
 
 
-def test_of_edits_with_one_revision_every_fold_picks_the_same() -> None:
+def test_of_edits_with_one_revision_the_later_counts_and_at_one_time_the_last_in_the_log() -> None:
     chat = Chat()
-    edits = [
-        chat.edited("a", "one", 1, at_ms=50),
-        chat.edited("a", "two", 1, at_ms=50),
-        chat.edited("a", "old", 1, at_ms=40),
-    ]
-    received = chat.received("a")
-    one_way = after(chat, received, *edits)[2]
-    other_way = after(chat, received, *reversed(edits))[2]
-    assert text_of(one_way[chat.inbound_id("a")]) == text_of(other_way[chat.inbound_id("a")]) == {"text": "two"}
+    one, two = chat.edited("a", "one", 1, at_ms=50), chat.edited("a", "two", 1, at_ms=50)
+    old = chat.edited("a", "old", 1, at_ms=40)
+    for order in ((one, two, old), (old, two, one)):
+        last = [edit for edit in order if edit is not old][-1]
+        assert after(chat, chat.received("a"), *order)[2][chat.inbound_id("a")].content == last.content
 
 
 def test_deleting_the_last_message_restores_the_one_before_and_lowers_unread() -> None:
@@ -310,12 +317,36 @@ def test_a_reaction_older_than_the_actors_last_one_is_rejected() -> None:
     assert list(reference.accepted.values()) == [True, True, True, False]
 
 
-def test_of_reactions_at_one_time_every_fold_picks_the_same() -> None:
+def test_a_reaction_and_its_removal_at_one_time_leave_none() -> None:
     chat = Chat()
-    reactions = [chat.reacted("a", emoji, at_ms=10) for emoji in ("❤️", None, "👍")]
-    received = chat.received("a")
-    ways = [after(chat, received, *order)[2] for order in (reactions, reactions[::-1])]
-    assert {way[chat.inbound_id("a")].reactions[chat.participant_id].emoji for way in ways} == {"👍"}
+    facts: list[Fact] = [chat.received("a"), chat.reacted("a", "👍", at_ms=10), chat.reacted("a", None, at_ms=10)]
+    for log in (facts, [*facts[1:], facts[0]]):  # after the message, and before it
+        assert latest_reaction(after(chat, *log)[2][chat.inbound_id("a")]) is None
+
+
+def test_of_reactions_of_several_actors_at_one_time_the_last_in_the_log_is_rendered() -> None:
+    chat = Chat()
+    reactions = [chat.reacted("a", emoji, actor=actor, at_ms=10) for actor, emoji in (("1", "👍"), ("2", "❤️"))]
+    for order in (reactions, reactions[::-1]):
+        shown = latest_reaction(after(chat, chat.received("a"), *order)[2][chat.inbound_id("a")])
+        assert shown is not None
+        assert shown.emoji == order[-1].emoji
+
+
+def test_edits_without_a_count_are_ordered_by_time_and_then_by_the_log() -> None:
+    chat = Chat()
+    edits = [(0, 10), (0, 20), (0, 15), (0, 20)]
+    facts = [chat.edited("a", f"edit {nth}", count, at_ms=at_ms) for nth, (count, at_ms) in enumerate(edits)]
+    reference, _, messages = after(chat, chat.received("a"), *facts)
+    assert text_of(messages[chat.inbound_id("a")]) == {"text": "edit 3"}
+    assert list(reference.accepted.values()) == [True, True, True, False, True]
+
+
+def test_an_edit_without_a_count_follows_a_counted_one_and_is_followed_by_the_next() -> None:
+    chat = Chat()
+    facts = [chat.edited("a", f"edit {nth}", count, at_ms=10 + nth) for nth, count in enumerate((1, 0, 1, 2))]
+    texts = [text_of(after(chat, chat.received("a"), *facts[:n])[2][chat.inbound_id("a")]) for n in range(1, 5)]
+    assert texts == [{"text": f"edit {nth}"} for nth in range(4)]
 
 
 def test_a_reaction_that_is_not_rendered_makes_no_change() -> None:

@@ -229,3 +229,19 @@ def test_a_receipt_with_our_id_changes_no_message_that_is_bound() -> None:
     log = [chat.received("a"), chat.queued("x"), chat.started("x"), chat.succeeded("x", provider="z"), other]
     message = fold_all(log).message(chat.conversation_id, chat.outbound_id("x"))
     assert (message.delivery, message.provider_id) == (DeliveryState.SENT, chat.provider_id("z"))
+
+
+# --- receipts with names and a watermark
+
+
+def test_a_receipt_with_names_and_a_watermark_uses_both() -> None:
+    """Also where it names the message by our id."""
+    chat = Chat(1)
+    begun = [chat.received("a"), chat.queued("x"), chat.started("x"), chat.succeeded("x", provider="x")]
+    begun += [chat.queued("y"), chat.started("y"), chat.unknown("y")]
+    named = chat.receipt(DeliveryState.DELIVERED, "y", watermark_ms=chat.now_ms)
+    ours = replace(named, our_message_id=chat.outbound_id("y"))
+    for receipt in (named, ours):
+        state = fold_all([*begun, receipt])
+        assert state.message(chat.conversation_id, chat.outbound_id("x")).delivery is DeliveryState.DELIVERED
+    assert state.message(chat.conversation_id, chat.outbound_id("y")).provider_id == chat.provider_id("y")

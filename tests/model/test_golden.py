@@ -118,6 +118,15 @@ def canonical_facts() -> dict[str, Fact]:
     return named
 
 
+def arrived_facts() -> dict[str, Fact]:
+    """Facts with the time of their webhook's arrival, by the name of their file."""
+    chat = Chat(1)
+    return {
+        "received": msgspec.structs.replace(chat.received("a"), arrived_at_ms=START_MS),
+        "echoed": msgspec.structs.replace(chat.echoed("z"), arrived_at_ms=START_MS),
+    }
+
+
 def canonical_state() -> list[Message]:
     made = canonical_facts()
     chat = Chat(1)
@@ -179,6 +188,7 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
     return (
         {f"fact.{kind}": (fact, Fact) for kind, fact in kinds.items()}
         | {f"canonical.{name}": (fact, Fact) for name, fact in canonical_facts().items()}
+        | {f"arrived.{name}": (fact, Fact) for name, fact in arrived_facts().items()}
         | {f"entity.{name}": (entity, type(entity)) for name, entity in entities.items()}
         | {
             "state.conversation": (conversation, Conversation),

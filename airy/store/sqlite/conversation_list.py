@@ -25,8 +25,8 @@ SCAN_ROWS_WITH_BODY_MAX = 100_000  # if the body of each row has to be decoded
 STEP_ROWS_WITH_BODY = 500
 
 ALL = CompiledFilter("1", (), reads_body=False, drivers=())
-SortKey = tuple[int, StoredId]  # last activity in ms, id
-Row = tuple[int, int, StoredId]  # row number, last activity in ms, id
+SortKey = tuple[int, StoredId]  # arrival of the newest message in ms, id
+Row = tuple[int, int, StoredId]  # row number, arrival of the newest message in ms, id
 
 TOP: SortKey = ((1 << 63) - 1, b"\xff" * 17)  # sorts before the newest
 
@@ -127,8 +127,8 @@ class _ActivityScan:
                 if there <= skip:
                     skip -= there
                     return False
-            sql = f"""SELECT c.n, c.last_message_at, c.id FROM {matching}
-              ORDER BY c.last_message_at {order}, c.id {order} LIMIT ? OFFSET ?"""
+            sql = f"""SELECT c.n, c.activity_at, c.id FROM {matching}
+              ORDER BY c.activity_at {order}, c.id {order} LIMIT ? OFFSET ?"""
             found: list[Any] = self._connection.execute(sql, (*bound, take - len(rows), skip)).fetchall()
             skip = 0
             rows.extend(found)
@@ -140,9 +140,9 @@ class _ActivityScan:
     async def _walk(self, start: SortKey, *, forward: bool, add: Callable[[str, Bindings], bool]) -> SortKey | None:
         """Calls `add` per step from `start` until it returns True or no row is left. Returns the key at the cap."""
         near, far, order = ("<=", ">", "DESC") if forward else (">", "<=", "ASC")
-        near_sql, far_sql = (f"(c.last_message_at, c.id) {sign} (?, ?)" for sign in (near, far))
-        edge_sql = f"""SELECT c.last_message_at, c.id FROM {_ACTIVITY} AND {near_sql}
-          ORDER BY c.last_message_at {order}, c.id {order} LIMIT 1 OFFSET ?"""
+        near_sql, far_sql = (f"(c.activity_at, c.id) {sign} (?, ?)" for sign in (near, far))
+        edge_sql = f"""SELECT c.activity_at, c.id FROM {_ACTIVITY} AND {near_sql}
+          ORDER BY c.activity_at {order}, c.id {order} LIMIT 1 OFFSET ?"""
         for _ in range(self._steps_max):
             edge = self._connection.execute(edge_sql, (*start, self._step)).get
             if edge is None:
@@ -167,9 +167,9 @@ def _driven(connection: apsw.Connection, query: CompiledFilter) -> list[Row] | N
             fewest, driver = count, (sql, bindings)
     if driver is None:
         return None
-    sql = f"""SELECT c.n, c.last_message_at, c.id FROM conversations AS c
+    sql = f"""SELECT c.n, c.activity_at, c.id FROM conversations AS c
       WHERE c.n IN ({driver[0]}) AND c.visible = {LISTED} AND {query.where}
-      ORDER BY c.last_message_at DESC, c.id DESC"""
+      ORDER BY c.activity_at DESC, c.id DESC"""
     rows: list[Any] = connection.execute(sql, (*driver[1], *query.bindings)).fetchall()
     return rows
 

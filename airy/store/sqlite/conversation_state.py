@@ -38,7 +38,7 @@ _BY_PROVIDER_ID = "SELECT message FROM provider_ids WHERE conversation = ? AND p
 _UP_TO = "SELECT body FROM messages WHERE conversation = ? AND open_at > ? AND open_at <= ? ORDER BY sequence"
 _LATEST = """
 SELECT body FROM messages WHERE conversation = ? AND deleted = 0 AND id <> ?
-ORDER BY sent_at DESC, sequence DESC LIMIT 1"""
+ORDER BY sequence DESC LIMIT 1"""
 _SEEN = "SELECT 1 FROM seen WHERE conversation = ? AND fact = ?"
 
 
@@ -222,7 +222,7 @@ class ConversationState:
         elif not self._stored:  # only ids of rejected facts are stored
             self._stored = True
             self._rows.conversation_inserts.append(
-                (self._n, self._stored_id, None, 0, 0, HIDDEN, 0, 0, 0, 0, None, "", None)
+                (self._n, self._stored_id, None, 0, 0, 0, HIDDEN, 0, 0, 0, 0, None, "", None)
             )
 
     def _write_messages(self) -> None:
@@ -239,7 +239,7 @@ class ConversationState:
             body = _encode(message)
             is_open = message.delivery in WATERMARK_STATES and not message.from_contact
             open_at = message.dispatched_at_ms if is_open else None
-            fields = (message.sequence, message.sent_at_ms, message.deleted, open_at, body)
+            fields = (message.sequence, message.deleted, open_at, body)
             if slot.n:
                 rows.message_updates.append((*fields, slot.n))
             else:
@@ -302,7 +302,7 @@ class ConversationState:
         unread_count = conversation.unread_count
         has_unread = unread_count > 0
         columns = (channel, visible, has_unread, self._contacted, state, self._name)
-        times = (conversation.created_at_ms, conversation.last_message_at_ms)
+        times = (conversation.created_at_ms, conversation.last_message_at_ms, conversation.activity_at_ms)
         body = _encode(conversation)
         if not self._stored:
             self._stored = True

@@ -30,12 +30,9 @@ _VIEW_BY_NUMBER = "SELECT n, channel, body FROM conversations WHERE n = ?"
 _MESSAGE_OF = "SELECT body FROM messages WHERE id = ? AND conversation = ?"
 _MESSAGE = "SELECT body FROM messages WHERE id = ? LIMIT 1"
 _LISTED = "messages INDEXED BY messages_recent WHERE conversation = ? AND deleted = 0"
-_NEWEST = f"SELECT body, sent_at, id FROM {_LISTED} ORDER BY sent_at DESC, id LIMIT ?"
-_FROM = f"""
-SELECT body, sent_at, id FROM {_LISTED} AND sent_at <= ? AND (sent_at < ? OR id >= ?)
-ORDER BY sent_at DESC, id LIMIT ?"""
-_BEFORE = f"""
-SELECT id FROM {_LISTED} AND sent_at >= ? AND (sent_at > ? OR id < ?) ORDER BY sent_at, id DESC LIMIT 1 OFFSET ?"""
+_NEWEST = f"SELECT body, id FROM {_LISTED} ORDER BY sequence DESC LIMIT ?"
+_FROM = f"SELECT body, id FROM {_LISTED} AND sequence <= ? ORDER BY sequence DESC LIMIT ?"
+_BEFORE = f"SELECT id FROM {_LISTED} AND sequence > ? ORDER BY sequence LIMIT 1 OFFSET ?"
 _ACCEPTED = """
 SELECT accepted FROM seen WHERE conversation = (SELECT n FROM conversations WHERE id = ?) AND fact = ?"""
 _SENDS = """
@@ -100,16 +97,16 @@ def messages(connection: apsw.Connection, conversation_id: str, cursor: str | No
         rows: list[Any] = connection.execute(_NEWEST, (n, size + 1)).fetchall()
         return _page(rows, size, None, total)
     first = encode_client_id((cursor or "").strip())
-    sent_at = connection.execute("SELECT sent_at FROM messages WHERE id = ? AND conversation = ?", (first, n)).get
-    if sent_at is None:
+    sequence = connection.execute("SELECT sequence FROM messages WHERE id = ? AND conversation = ?", (first, n)).get
+    if sequence is None:
         raise Refused(f"cursor {str(cursor)[:64]!r} is not a message of this conversation", field="cursor")
-    rows = connection.execute(_FROM, (n, sent_at, sent_at, first, size + 1)).fetchall()
-    previous = connection.execute(_BEFORE, (n, sent_at, sent_at, first, size - 1)).get
+    rows = connection.execute(_FROM, (n, sequence, size + 1)).fetchall()
+    previous = connection.execute(_BEFORE, (n, sequence, size - 1)).get
     return _page(rows, size, previous, total)
 
 
 def _page(rows: list[Any], size: int, previous: StoredId | None, total: int) -> Page[Message]:
-    following = decode_id(rows[size][2]) if len(rows) > size else None
+    following = decode_id(rows[size][1]) if len(rows) > size else None
     items = [_decode_message(row[0]) for row in rows[:size]]
     return Page(items, None if previous is None else decode_id(previous), following, total)
 

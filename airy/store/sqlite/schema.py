@@ -2,7 +2,8 @@
 
 A conversation and a message are one row each: a JSON body, and the columns that an index or a filter needs. Rows are
 referenced by integers inside the file and by ids outside. Every message pays for every index, so there are few.
-`conversations_activity` covers the filterable columns: a scan, newest first, never reads the rows themselves.
+`conversations_activity` covers the filterable columns: a scan, newest first, never reads the rows themselves. Lists
+follow the log: messages their `sequence`, conversations the arrival of their newest message (`activity_at`).
 
 The file is a cache of the log: a change of schema, fold or topics rebuilds it, and nothing is migrated.
 """
@@ -23,6 +24,7 @@ CREATE TABLE conversations(
   channel,
   created_at INTEGER NOT NULL DEFAULT 0,
   last_message_at INTEGER NOT NULL DEFAULT 0,
+  activity_at INTEGER NOT NULL DEFAULT 0,
   visible INTEGER NOT NULL DEFAULT 0,
   has_unread INTEGER NOT NULL DEFAULT 0,
   unread_count INTEGER NOT NULL DEFAULT 0,
@@ -33,7 +35,7 @@ CREATE TABLE conversations(
   body BLOB
 );
 CREATE INDEX conversations_activity ON conversations(
-  last_message_at DESC, id DESC, channel, created_at, unread_count, state, name
+  activity_at DESC, id DESC, channel, created_at, last_message_at, unread_count, state, name
 ) WHERE visible = 1;
 CREATE INDEX conversations_channel ON conversations(channel);
 CREATE INDEX conversations_unread ON conversations(channel) WHERE has_unread = 1;
@@ -47,13 +49,12 @@ CREATE TABLE messages(
   id NOT NULL,
   conversation INTEGER NOT NULL,
   sequence INTEGER NOT NULL,
-  sent_at INTEGER NOT NULL,
   deleted INTEGER NOT NULL,
   open_at INTEGER,
   body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX messages_id ON messages(id, conversation);
-CREATE INDEX messages_recent ON messages(conversation, sent_at DESC, id) WHERE deleted = 0;
+CREATE INDEX messages_recent ON messages(conversation, sequence DESC) WHERE deleted = 0;
 CREATE INDEX messages_open ON messages(conversation, open_at) WHERE open_at IS NOT NULL;
 CREATE TABLE provider_ids(
   conversation INTEGER NOT NULL, provider_id TEXT NOT NULL, message NOT NULL, PRIMARY KEY(conversation, provider_id)

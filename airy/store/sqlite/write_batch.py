@@ -22,17 +22,18 @@ _CHANNELS = TOPIC_INDEX[topics.CHANNELS.name]
 
 _CHANNEL = f"SELECT connected FROM entities WHERE topic = {_CHANNELS} AND id = ?"
 _INSERT_CONVERSATION = """
-INSERT INTO conversations(n, id, channel, created_at, last_message_at, visible, has_unread, unread_count, messages,
-  contacted, state, name, body) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO conversations(n, id, channel, created_at, last_message_at, activity_at, visible, has_unread, unread_count,
+  messages, contacted, state, name, body) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_CONVERSATION = """
-UPDATE conversations SET channel = ?, created_at = ?, last_message_at = ?, visible = ?, has_unread = ?,
-  unread_count = ?, messages = ?, contacted = ?, state = ?, name = ?, body = ? WHERE n = ?"""
+UPDATE conversations SET channel = ?, created_at = ?, last_message_at = ?, activity_at = ?, visible = ?,
+  has_unread = ?, unread_count = ?, messages = ?, contacted = ?, state = ?, name = ?, body = ? WHERE n = ?"""
 # The frequent update. It sets no column of the other indexes, so SQLite does not write those.
 _UPDATE_ACTIVITY = """
-UPDATE conversations SET created_at = ?, last_message_at = ?, unread_count = ?, messages = ?, body = ? WHERE n = ?"""
+UPDATE conversations SET created_at = ?, last_message_at = ?, activity_at = ?, unread_count = ?, messages = ?,
+  body = ? WHERE n = ?"""
 _INSERT_MESSAGE = """
-INSERT INTO messages(n, id, conversation, sequence, sent_at, deleted, open_at, body) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_MESSAGE = "UPDATE messages SET sequence = ?, sent_at = ?, deleted = ?, open_at = ?, body = ? WHERE n = ?"
+INSERT INTO messages(n, id, conversation, sequence, deleted, open_at, body) VALUES(?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_MESSAGE = "UPDATE messages SET sequence = ?, deleted = ?, open_at = ?, body = ? WHERE n = ?"
 _PUT_PROVIDER_ID = "INSERT OR REPLACE INTO provider_ids VALUES(?, ?, ?)"
 _PUT_SEEN = "INSERT OR IGNORE INTO seen VALUES(?, ?, ?)"
 _PUT_TAG = "INSERT OR IGNORE INTO conversation_tags VALUES(?, ?)"

@@ -119,14 +119,32 @@ class AskingContract(StoreBasics):
 
     # --- messages.list
 
-    async def test_messages_are_listed_newest_first_and_ties_by_id(self) -> None:
+    async def test_messages_are_listed_in_the_order_of_the_log_whatever_their_times(self) -> None:
+        """A question stamped ahead of our clock comes before its answer; so does one that says it is from long ago."""
         log, chat = Log(), Chat()
-        log.append(channel(), chat.received("a"), *(chat.received(name, at_ms=FAR_MS) for name in "bcdef"))
+        log.append(
+            channel(), chat.received("ahead", at_ms=FAR_MS), chat.queued("answer"), chat.received("ago", at_ms=1)
+        )
         async with self.opened() as store:
             await self.filled(store, log)
-            tied = sorted(chat.inbound_id(name) for name in "bcdef")
             page = await store.messages(chat.conversation_id, cursor=None, page_size=50)
-            assert message_ids(page) == [*tied, chat.inbound_id("a")]
+            assert message_ids(page) == [chat.inbound_id("ago"), chat.outbound_id("answer"), chat.inbound_id("ahead")]
+
+    async def test_conversations_are_listed_by_arrival_whatever_the_times_of_their_messages(self) -> None:
+        log, first, late, ahead = Log(), Chat(1), Chat(2), Chat(3)
+        log.append(
+            channel(),
+            replace(ahead.received("a", at_ms=FAR_MS), arrived_at_ms=START_MS),
+            first.received("a", at_ms=START_MS + 1),
+            replace(late.received("a", at_ms=1), arrived_at_ms=START_MS + 2),
+        )
+        async with self.opened() as store:
+            await self.filled(store, log)
+            page = await store.conversations(filters=None, cursor=None, page_size=5)
+            assert listed(page) == [chat.conversation_id for chat in (late, first, ahead)]
+            await store.apply(log.append(ahead.queued("answer", at_ms=START_MS + 3)))
+            page = await store.conversations(filters=None, cursor=None, page_size=5)
+            assert listed(page) == [chat.conversation_id for chat in (ahead, late, first)]
 
     @pytest.mark.parametrize(
         ("size", "start", "expected"),
@@ -145,7 +163,7 @@ class AskingContract(StoreBasics):
         """33 messages, numbered from the newest; a cursor is the id of the first message of its page."""
         numbers, previous, following = expected
         log, chat = Log(), Chat()
-        log.append(channel(), *(chat.received(number, at_ms=START_MS - number) for number in range(1, 34)))
+        log.append(channel(), *(chat.received(number, at_ms=START_MS + number % 5) for number in range(33, 0, -1)))
         name = {chat.inbound_id(number): number for number in range(1, 34)}
         async with self.opened() as store:
             await self.filled(store, log)
@@ -176,7 +194,7 @@ class AskingContract(StoreBasics):
 
     async def test_a_cursor_of_a_deleted_message_is_valid(self) -> None:
         log, chat = Log(), Chat()
-        log.append(channel(), *(chat.received(number, at_ms=START_MS - number) for number in range(10)))
+        log.append(channel(), *(chat.received(number) for number in reversed(range(10))))
         async with self.opened() as store:
             await self.filled(store, log)
             await store.apply(log.append(chat.deleted(4)))
