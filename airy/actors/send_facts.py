@@ -11,6 +11,7 @@ from airy.actors.runtime import Backoff
 from airy.model import ids
 from airy.model.conversation import Message
 from airy.model.fact import Fact, SendFailed, SendStarted, SendSucceeded, SendUnknown
+from airy.model.provider_reports import with_last_error
 from airy.model.raw import NULL
 from airy.sources.api import Failed, Lost, Outcome, Sent
 
@@ -72,6 +73,5 @@ def expired(message: Message, now_ms: int) -> Failed | None:
     if message.expires_at_ms is None or now_ms < message.expires_at_ms:
         return None
     late_s = (now_ms - message.expires_at_ms) // 1000
-    return Failed(
-        kind="expired", error=f"not sent in time: it expired {late_s} s ago; send it again if it is still needed"
-    )
+    error = f"not sent in time: it expired {late_s} s ago; send it again if it is still needed"
+    return Failed(kind="expired", error=with_last_error(error, message))

@@ -8,12 +8,24 @@ from airy.commands.writer import RequestContext, Writer, Written
 from airy.errors import Refused
 from airy.model import ids
 from airy.model.conversation import Message
-from airy.model.delivery_state import API_STATE
+from airy.model.delivery_state import API_STATE, DeliveryState
 from airy.model.entity import Channel
-from airy.model.fact import MessageQueued, ResendRequested
+from airy.model.fact import CancelRequested, MessageQueued, ResendRequested
 from airy.model.raw import NULL
+from airy.model.render import timestamp
 from airy.sources import canonical
 from airy.store.api import StoreQueries
+
+_DELIVERED = "the message is delivered: the provider has taken it"
+WHY_NOT_CANCELLED = {
+    DeliveryState.PENDING: "the message is pending again: it was in another state when the log decided; try again",
+    DeliveryState.SENDING: "the message is being sent: the provider is called right now, and its answer decides",
+    DeliveryState.UNKNOWN: "the message may be delivered: the provider was called and its answer was lost",
+    DeliveryState.SENT: _DELIVERED,
+    DeliveryState.DELIVERED: _DELIVERED,
+    DeliveryState.READ: _DELIVERED,
+    DeliveryState.FAILED: "the message is failed: nothing waits to be sent",
+}
 
 
 class MessageTarget(Struct, frozen=True):
@@ -96,26 +108,58 @@ class MessageCommands:
 
     async def resend(self, message_id: str, context: RequestContext) -> Written[Message]:
         """Raises `NotFound`, and `Conflict` unless the message is in state failed at the fact's position in the log."""
+        expires_at_ms = self._writer.now_ms() + self._ttl_ms
+        written, accepted = await self._request(
+            ResendRequested, message_id, context, "resend", expires_at_ms=expires_at_ms
+        )
+        if not accepted:
+            raise Conflict(_why_not_resent(written.value), field="message_id")
+        return written
+
+    async def cancel(self, message_id: str, context: RequestContext) -> Written[Message]:
+        """The message as failed, of kind `cancelled`.
+
+        Raises `NotFound`, and `Conflict` unless the message is pending at the fact's position in the log: the fold
+        decides between a cancellation and the claim of an attempt.
+        """
+        written, accepted = await self._request(CancelRequested, message_id, context, "cancel")
+        if not accepted:
+            raise Conflict(_why_not_cancelled(written.value), field="message_id")
+        return written
+
+    async def _request(
+        self,
+        kind: type[ResendRequested | CancelRequested],
+        message_id: str,
+        context: RequestContext,
+        scope: str,
+        **fields: int,
+    ) -> tuple[Written[Message], bool]:
+        """Append the request; the message as folded, and whether the fold accepted the request."""
         message = await self._store.message(message_id)
         if message is None or message.deleted:
             raise NotFound(f"there is no message {message_id}", field="message_id")
-        request = self._writer.fact(
-            ResendRequested,
-            message,
-            context,
-            fact_id=self._writer.id_for(context, message_id, "resend"),
-            message_id=message_id,
-            expires_at_ms=self._writer.now_ms() + self._ttl_ms,
-        )
+        fact_id = self._writer.id_for(context, message_id, scope)
+        request = self._writer.fact(kind, message, context, fact_id=fact_id, message_id=message_id, **fields)
         position = await self._writer.append_fact(request)
         accepted = await self._store.accepted(message.conversation_id, request.id)
-        after = await self._store.message(message_id) or message
-        if not accepted:
-            raise Conflict(
-                f"the message is {API_STATE[after.delivery]}: only a failed one can be sent again",
-                field="message_id",
-            )
-        return Written(after, position)
+        return Written(await self._store.message(message_id) or message, position), accepted
+
+
+def _why_not_resent(message: Message) -> str:
+    only = "only a failed one can be sent again"
+    if message.from_contact:
+        return f"the message is the contact's: {only}"
+    if message.delivery is DeliveryState.PENDING:
+        due = f", its next attempt is due at {timestamp(message.retry_at_ms)}" if message.retry_at_ms else ""
+        return f"the message is pending{due}: {only}; messages.cancel ends the waiting, then it can be"
+    return f"the message is {API_STATE[message.delivery]}: {only}"
+
+
+def _why_not_cancelled(message: Message) -> str:
+    if message.from_contact:
+        return "the message is the contact's: only one that waits to be sent can be cancelled"
+    return WHY_NOT_CANCELLED[message.delivery]
 
 
 def _canonical_content(content: Raw) -> Raw:

@@ -68,8 +68,15 @@ async def resend(api: ApiContext, request: ActionRequest[MessageReference]) -> R
     return Reply(position=written.position)
 
 
+@action("/messages.cancel", permission=Permission.WRITE, body=MessageReference, returns=MessageSchema)
+async def cancel(api: ApiContext, request: ActionRequest[MessageReference]) -> Reply:
+    """Cancel a message that waits to be sent: it fails, and the next one of its conversation is sent."""
+    written = await api.commands.messages.cancel(request.body.message_id, request.context)
+    return Reply(render_message(written.value), position=written.position)
+
+
 RESOURCE = Resource(
     name="messages",
     component="api-communication",
-    actions=(list_, send, resend),
+    actions=(list_, send, resend, cancel),
 )

@@ -89,6 +89,18 @@ class ResendRequested(
     expires_at_ms: int | None = None
 
 
+class CancelRequested(
+    FactBase,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag="message.cancel_requested",
+):
+    """Accepted only while the message is pending. Of a cancellation and a claim, the first in the log is accepted."""
+
+    message_id: str
+
+
 class SendStarted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="send.started"):
     """Claims attempt number `attempt`. Of competing claims, the first in the log is accepted."""
 
@@ -222,6 +234,7 @@ Fact = (
     | MessageEchoed
     | MessageQueued
     | ResendRequested
+    | CancelRequested
     | SendStarted
     | SendSucceeded
     | SendFailed
@@ -250,6 +263,7 @@ _SECOND = frozenset(  # since the log orders messages, and what the provider gav
         MessageDeleted,
         ReceiptReported,
         ReactionChanged,
+        SendFailed,  # since a message that waits for another attempt shows why
         HandoverChanged,
         EventNoted,
     }

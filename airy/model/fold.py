@@ -24,7 +24,7 @@ class Folded(Struct, frozen=True, gc=False):
 
 REJECTED = Folded(accepted=False)
 
-FOLD_VERSION = 7
+FOLD_VERSION = 8
 """Raise it with every change after which the same log folds to other rows or changes: stores are rebuilt then. A test
 compares the digest of a seeded log with the one recorded for this version.
 """
@@ -68,6 +68,7 @@ RULES: dict[type[Fact], Rule] = {
     facts.MessageEchoed: _rule(fold_message.echoed, may_create=True),
     facts.MessageQueued: _rule(fold_message.queued, may_create=True),
     facts.ResendRequested: _rule(fold_send.resend_requested, may_create=False),
+    facts.CancelRequested: _rule(fold_send.cancel_requested, may_create=False),
     facts.SendStarted: _rule(fold_send.started, may_create=False),
     facts.SendSucceeded: _rule(fold_send.succeeded, may_create=False),
     facts.SendFailed: _rule(fold_send.failed, may_create=False),

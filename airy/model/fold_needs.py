@@ -22,7 +22,9 @@ class FoldNeeds(NamedTuple):
 NOTHING = FoldNeeds()
 
 
-def _message(fact: facts.MessageReceived | facts.MessageQueued | facts.ResendRequested) -> FoldNeeds:
+def _message(
+    fact: facts.MessageReceived | facts.MessageQueued | facts.ResendRequested | facts.CancelRequested,
+) -> FoldNeeds:
     return FoldNeeds((fact.message_id,))
 
 
@@ -66,6 +68,7 @@ NEEDS: dict[type[Fact], Callable[..., FoldNeeds]] = {
     facts.MessageEchoed: _echoed,
     facts.MessageQueued: _message,
     facts.ResendRequested: _message,
+    facts.CancelRequested: _message,
     facts.SendStarted: _attempt,
     facts.SendSucceeded: _succeeded,
     facts.SendFailed: _attempt,

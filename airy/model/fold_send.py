@@ -1,15 +1,15 @@
-"""Rules for sending: an attempt is claimed, gets an outcome, and a failed message can be resent.
+"""Rules for sending: an attempt is claimed, gets an outcome; a failed message can be resent, a pending one cancelled.
 
 An attempt has a number. The claim of the next number is accepted once, so one worker calls the provider; its outcome
 is accepted once too, and closes the attempt. A resend uses up a number, so that no earlier claim can be accepted
-after it.
+after it. A cancelled message is failed, so no claim that follows in the log is accepted.
 """
 
 from airy.model import metadata
 from airy.model import provider_reports as reports
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
-from airy.model.fact import ResendRequested, SendFailed, SendStarted, SendSucceeded, SendUnknown
+from airy.model.fact import CancelRequested, ResendRequested, SendFailed, SendStarted, SendSucceeded, SendUnknown
 from airy.model.fold_context import FoldContext
 
 
@@ -26,6 +26,17 @@ def resend_requested(context: FoldContext, fact: ResendRequested) -> bool:
     # the provider's reports are about the old attempt; a late one must not change the new attempt
     message.provider_id = message.reported = None
     message.failed_at_ms = 0
+    return True
+
+
+def cancel_requested(context: FoldContext, fact: CancelRequested) -> bool:
+    message = _outbound(context, fact.message_id)
+    if message is None or message.delivery is not DeliveryState.PENDING or message.deleted:
+        return False
+    context.before_change(message)
+    error = reports.with_last_error("cancelled before it was sent", message)
+    reports.fail(message, kind="cancelled", error=error)
+    message.retry_at_ms = 0
     return True
 
 
@@ -70,6 +81,7 @@ def failed(context: FoldContext, fact: SendFailed) -> bool:
     if message.delivery is not DeliveryState.PENDING:
         reports.transition(message, DeliveryState.PENDING)
     message.retry_at_ms = fact.retry_at_ms
+    reports.put_error(message, kind=fact.error_kind, error=fact.error, code=fact.error_code, detail=fact.detail)
     return True
 
 

@@ -19,6 +19,7 @@ from airy.model.raw import NULL
 Messages = Sequence[Message]  # all of one conversation, in any order
 Predicate = Callable[[Conversation, Messages], bool]
 
+_UNSENT_STATES = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 _ACCEPTED_STATES = frozenset({DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.READ})
 
 
@@ -82,8 +83,13 @@ def attempts_consistent(_conversation: Conversation, messages: Messages) -> bool
 
 
 def failures_have_error(_conversation: Conversation, messages: Messages) -> bool:
-    """M-8: a message has an error in its metadata exactly if it is failed."""
-    return all((one.delivery is DeliveryState.FAILED) == (reports.ERROR in one.metadata) for one in messages)
+    """M-8: a message has an error in its metadata exactly if it is failed, or waits for another attempt or is in it."""
+    return all(
+        (one.delivery is DeliveryState.FAILED or reports.NEXT_ATTEMPT_AT in one.metadata)
+        == (reports.ERROR in one.metadata)
+        and (reports.NEXT_ATTEMPT_AT not in one.metadata or one.delivery in _UNSENT_STATES)
+        for one in messages
+    )
 
 
 def reports_applied(_conversation: Conversation, messages: Messages) -> bool:

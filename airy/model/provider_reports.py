@@ -13,15 +13,17 @@ from airy.model.conversation import PENDING_REPORTS_MAX, REACTIONS_MAX, Conversa
 from airy.model.delivery_state import REPORT_STRENGTH, WATERMARK_STATES, DeliveryState, may_transition
 from airy.model.fold_context import FoldContext
 from airy.model.raw import NULL, none_if_null
+from airy.model.render import timestamp
 
 ERROR = "error"
 SOURCE_ERROR = "source.error"
 ERROR_CODE = "source.error_code"
 ERROR_KIND = "source.error_kind"
 ATTEMPTS = "source.attempts"
+NEXT_ATTEMPT_AT = "source.next_attempt_at"
 UNKNOWN_REASON = "source.unknown_reason"
-SEND_ERROR_KEYS = (ERROR, SOURCE_ERROR, ERROR_CODE, ERROR_KIND, ATTEMPTS, UNKNOWN_REASON)
-"""Metadata keys that describe a failed or unknown send."""
+SEND_ERROR_KEYS = (ERROR, SOURCE_ERROR, ERROR_CODE, ERROR_KIND, ATTEMPTS, NEXT_ATTEMPT_AT, UNKNOWN_REASON)
+"""Metadata keys that describe a failed attempt, or an unknown send."""
 
 _SETTLED = {DeliveryState.SENT: 1, DeliveryState.DELIVERED: 2, DeliveryState.READ: 3}
 
@@ -30,8 +32,14 @@ _SETTLED = {DeliveryState.SENT: 1, DeliveryState.DELIVERED: 2, DeliveryState.REA
 
 
 def transition(message: Message, to: DeliveryState) -> None:
+    """The error of the last attempt stays while the next one is made, so that a claim changes nothing clients see."""
     assert may_transition(message.delivery, to), f"{message.delivery} to {to} is not in the table"
     message.delivery = to
+    if to is not DeliveryState.SENDING:
+        _remove_error(message)
+
+
+def _remove_error(message: Message) -> None:
     for key in SEND_ERROR_KEYS:
         message.metadata.pop(key, None)
 
@@ -45,6 +53,12 @@ def advance(message: Message, to: DeliveryState) -> None:
 def fail(message: Message, *, kind: str, error: str, code: str = "", detail: Raw = NULL) -> None:
     if message.delivery is not DeliveryState.FAILED:
         transition(message, DeliveryState.FAILED)
+    put_error(message, kind=kind, error=error, code=code, detail=detail)
+
+
+def put_error(message: Message, *, kind: str, error: str, code: str = "", detail: Raw = NULL) -> None:
+    """Set the error of the last attempt; of a pending message also when the next attempt is due."""
+    _remove_error(message)
     settings = {ERROR: metadata.value(error), ERROR_KIND: metadata.value(kind)}
     if code:
         settings[ERROR_CODE] = metadata.value(code)
@@ -52,10 +66,16 @@ def fail(message: Message, *, kind: str, error: str, code: str = "", detail: Raw
         settings[SOURCE_ERROR] = response
     if message.attempt_count:
         settings[ATTEMPTS] = metadata.value(message.attempt_count)
-    for key in SEND_ERROR_KEYS:
-        message.metadata.pop(key, None)
+    if message.delivery is DeliveryState.PENDING:
+        settings[NEXT_ATTEMPT_AT] = metadata.value(timestamp(message.retry_at_ms))
     for key, content in settings.items():
         metadata.put(message.metadata, key, content)
+
+
+def with_last_error(text: str, message: Message) -> str:
+    """`text`, and why the last attempt of a pending message failed, if it has had one."""
+    error = metadata.text(message.metadata, ERROR)
+    return f"{text}; the last attempt failed: {error}" if error else text
 
 
 def apply_report(context: FoldContext, message: Message, receipt: PendingReports) -> bool:

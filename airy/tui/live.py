@@ -109,13 +109,13 @@ class Plain:
         if model.health != before.health:
             self._write(f"{'ready' if model.health.ready else 'not ready'} {model.health.reasons}".rstrip())
         for conversation, line in changed_messages(self._shown_states, model):
-            self._remember(line.id, line.state)
+            self._remember(line.id, line.progress)
             arrow, state = ("→", "") if line.inbound else ("←", f"  {state_words(line)}")
             self._write(f"{line.at} {arrow} {conversation.name}: {line.text}{state}")
 
-    def _remember(self, message_id: str, state: str) -> None:
+    def _remember(self, message_id: str, progress: str) -> None:
         self._shown_states.pop(message_id, None)
-        self._shown_states[message_id] = state
+        self._shown_states[message_id] = progress
         if len(self._shown_states) > SHOWN_STATES_MAX:
             del self._shown_states[next(iter(self._shown_states))]
 

@@ -61,9 +61,11 @@ def curl_examples(url: str, token: Secret | None, conversation_id: str) -> list[
 
 
 def state_words(line: MessageRow) -> str:
-    """Symbol and word of an outbound message."""
-    symbol = STATES.get(line.state, ("·", ""))[0]
-    return f"{symbol} {line.state}{f': {line.error}' if line.error else ''}"
+    """Symbol and word of an outbound message, the error of its last attempt, and when the next one is due."""
+    words = f"{STATES.get(line.state, ('·', ''))[0]} {line.state}"
+    if line.next_at:
+        words += f", attempt {line.attempts + 1} at {line.next_at}"
+    return f"{words}: {line.error}" if line.error else words
 
 
 def _head(model: ViewModel) -> Text:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 CONVERSATIONS_MAX = 8
 MESSAGES_MAX = 4  # of each conversation
@@ -32,7 +33,14 @@ class MessageRow(Struct, frozen=True):
     text: str
     state: str  # one of `screen.STATES`; "" for inbound messages
     at: str  # HH:MM:SS, local
-    error: str = ""
+    error: str = ""  # of the last attempt
+    attempts: int = 0  # that failed, of a message that waits for another one
+    next_at: str = ""  # HH:MM:SS, local: when that is due
+
+    @property
+    def progress(self) -> str:
+        """The state, and the failed attempts of a message that waits: changes whenever an attempt ends."""
+        return f"{self.state} {self.attempts}" if self.attempts else self.state
 
 
 class ConversationRow(Struct, frozen=True):
@@ -89,10 +97,16 @@ def message_row(raw: Raw) -> MessageRow:
     """A message as `messages.list` gives it."""
     item = msgspec.json.decode(raw, type=_Message)
     metadata = item.metadata or {}
-    fine = _section(metadata, "source").get("delivery_state")
+    at_source = _section(metadata, "source")
+    fine = at_source.get("delivery_state")
     state = "" if item.from_contact else str(fine or item.delivery_state)
-    error = clean(str(metadata.get("error") or "")) if state == "failed" else ""
-    return MessageRow(item.id, item.from_contact, summary(item.content), state, clock(item.sent_at), error)
+    row = MessageRow(item.id, item.from_contact, summary(item.content), state, clock(item.sent_at))
+    waits = str(at_source.get("next_attempt_at") or "")
+    if state == "failed" or waits:
+        row = replace(row, error=clean(str(metadata.get("error") or "")))
+    if waits:
+        row = replace(row, attempts=int(at_source.get("attempts") or 0), next_at=clock(waits))
+    return row
 
 
 def may_change(lines: Sequence[MessageRow]) -> bool:
@@ -101,10 +115,10 @@ def may_change(lines: Sequence[MessageRow]) -> bool:
 
 
 def changed_messages(shown_states: Mapping[str, str], model: ViewModel) -> list[tuple[ConversationRow, MessageRow]]:
-    """Messages whose state is not in `shown_states`, in reading order; an append-only view prints them."""
+    """Messages whose progress is not in `shown_states`, in reading order; an append-only view prints them."""
     shown = [(conversation, line) for conversation in model.rows for line in conversation.lines]
     return sorted(
-        (pair for pair in shown if shown_states.get(pair[1].id) != pair[1].state), key=lambda pair: pair[1].at
+        (pair for pair in shown if shown_states.get(pair[1].id) != pair[1].progress), key=lambda pair: pair[1].at
     )
 
 

@@ -18,7 +18,7 @@ from airy.bus.record import Position, ProducerRecord
 from airy.model import ids
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
-from airy.model.fact import MessageQueued, MessageReceived
+from airy.model.fact import CancelRequested, MessageQueued, MessageReceived
 from airy.secret import Secret
 from airy.sim.messenger.options import SendFault
 from airy.store.api import Work
@@ -113,6 +113,72 @@ async def test_a_recorded_failure_is_retried_and_later_messages_of_the_conversat
 
         texts = [(send.text, send.outcome.value) for send in harness.messenger.journal.sends]
         assert texts == [("one", "refused"), ("one", "refused"), ("one", "accepted"), ("two", "accepted")]
+
+
+def cancelled(harness: Harness, fact: MessageQueued) -> CancelRequested:
+    return CancelRequested(
+        id=ids.derive(fact.message_id, ":cancelled"),
+        message_id=fact.message_id,
+        channel_id=fact.channel_id,
+        source=fact.source,
+        conversation_id=fact.conversation_id,
+        at_ms=harness.clock.now_ms(),
+    )
+
+
+async def test_a_waiting_message_that_is_cancelled_is_not_called_again_and_the_next_one_is_sent() -> None:
+    harness = Harness()
+    async with harness.open(connector=lambda: connector(harness)):
+        await harness.connect()
+        psid, _ = await written(harness)
+        first, second = queued(harness, psid, "one"), queued(harness, psid, "two")
+        harness.messenger.expect(SendFault.RATE_LIMITED, times=1000, message_id=first.message_id)
+        await harness.append(first, second)
+        waiting = await harness.until(first.message_id, lambda message: message.retry_at_ms > 0)
+        await harness.append(cancelled(harness, first))
+        await harness.until(second.message_id, lambda message: message.delivery is DeliveryState.SENT, within_s=5.0)
+        await anyio.sleep(600)
+
+        assert "source.next_attempt_at" in waiting.metadata
+        assert len(harness.messenger.journal.sends_of(first.message_id)) == 1
+        message = await harness.store.message(first.message_id)
+        assert message is not None
+        assert bytes(message.metadata["source.error_kind"]) == b'"cancelled"'
+
+
+async def test_a_worker_whose_claim_comes_after_a_cancellation_does_not_call() -> None:
+    """Its own store had not folded the cancellation at the decision."""
+    harness = Harness()
+    async with harness.open():
+        await harness.connect()
+        psid, _ = await written(harness)
+        fact = queued(harness, psid, "cancelled in the last moment")
+        await harness.append(fact)
+        seen = await harness.store.message(fact.message_id)
+        assert seen is not None
+        await harness.append(cancelled(harness, fact))
+        await sender(harness, "late").attempt(context(harness, "late"), seen, harness.channel, outbound(harness))
+
+        assert not harness.messenger.journal.sends_of(fact.message_id)
+        message = await harness.store.message(fact.message_id)
+        assert message is not None
+        assert (message.delivery, message.attempt_count) == (DeliveryState.FAILED, 0)
+
+
+async def test_a_cancellation_that_comes_after_a_claim_changes_nothing() -> None:
+    harness = Harness()
+    async with harness.open():
+        await harness.connect()
+        psid, _ = await written(harness)
+        fact = queued(harness, psid, "already on its way")
+        await harness.append(fact)
+        seen = await harness.store.message(fact.message_id)
+        assert seen is not None
+        await harness.append(started(seen, "the rival", harness.clock.now_ms()), cancelled(harness, fact))
+
+        message = await harness.store.message(fact.message_id)
+        assert message is not None
+        assert (message.delivery, message.worker) == (DeliveryState.SENDING, "the rival")
 
 
 async def test_other_conversations_do_not_wait_for_one_that_is_retried() -> None:

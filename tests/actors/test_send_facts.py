@@ -91,3 +91,12 @@ def test_a_message_expires_at_its_time_and_says_how_late_it_is() -> None:
     assert late is not None
     assert late.kind == "expired"
     assert "5 s ago" in late.error
+
+
+def test_an_expired_message_says_why_its_last_attempt_failed() -> None:
+    waited = message(expires_at_ms=NOW_MS)
+    waited.metadata = {"error": raw("too many calls")}
+    failed = expired(waited, NOW_MS + 1)
+
+    assert failed is not None
+    assert failed.error.endswith("the last attempt failed: too many calls")

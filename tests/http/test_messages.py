@@ -226,6 +226,87 @@ async def test_only_outbound_messages_can_be_resent() -> None:
             assert [error["field"] for error in problem["fields"]] == ["message_id"]
 
 
+# --- waiting for another attempt, and cancelling
+
+
+async def test_a_message_that_waits_for_another_attempt_says_why_and_until_when() -> None:
+    async with api_harness() as api:
+        chat = await append_conversation(api)
+        await api.append(chat.queued("m"), chat.started("m"), chat.failed("m", error="busy", retry_at_ms=9_000))
+        (shown, _) = (await listed(api, chat)).data
+        assert shown.delivery_state == "pending"
+        assert shown.metadata == {
+            "error": "busy",
+            "source": {
+                "attempts": 1,
+                "error_code": "10",
+                "error_kind": "provider",
+                "next_attempt_at": "1970-01-01T00:00:09.000Z",
+            },
+        }
+        problem = await api.call("/messages.resend", {"message_id": chat.outbound_id("m")}, status=409)
+        assert "next attempt is due at 1970-01-01T00:00:09.000Z" in problem["message"]
+        assert "messages.cancel" in problem["message"]
+
+
+async def test_a_waiting_message_is_cancelled_and_can_be_sent_again() -> None:
+    async with api_harness() as api:
+        chat = await append_conversation(api)
+        reference = {"message_id": chat.outbound_id("m")}
+        await api.append(chat.queued("m"), chat.queued("next"))
+        await api.append(chat.started("m"), chat.failed("m", error="busy", retry_at_ms=9_000))
+        answer = await api.post("/messages.cancel", reference)
+        message = validated(MessageSchema, answer.json())
+        assert (message.id, message.delivery_state) == (reference["message_id"], "failed")
+        assert message.metadata["error"] == "cancelled before it was sent; the last attempt failed: busy"
+        assert message.metadata["source"]["error_kind"] == "cancelled"
+        work = await api.store.work("send", "facebook", partitions=range(16), due_until_ms=0, work_max=9)
+        assert [job.message_id for job in work] == [chat.outbound_id("next")]
+        assert position_of(answer).topic == topics.EVENTS.name
+
+        await api.call("/messages.resend", reference)
+        (shown,) = [each for each in (await listed(api, chat)).data if each.id == reference["message_id"]]
+        assert (shown.delivery_state, shown.metadata) == ("pending", {})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ("sending", "the message is being sent: the provider is called right now"),
+        ("unknown", "the message may be delivered"),
+        ("sent", "the message is delivered"),
+        ("failed", "the message is failed"),
+    ],
+)
+async def test_what_does_not_wait_is_not_cancelled_and_the_answer_says_why(outcome: str, said: str) -> None:
+    async with api_harness() as api:
+        chat = await append_conversation(api)
+        await api.append(chat.queued("m"), chat.started("m"))
+        ends = {"unknown": chat.unknown("m"), "sent": chat.succeeded("m", provider="p"), "failed": chat.failed("m")}
+        if outcome in ends:
+            await api.append(ends[outcome])
+        problem = await api.call("/messages.cancel", {"message_id": chat.outbound_id("m")}, status=409)
+        assert problem["message"].startswith(said)
+        assert [error["field"] for error in problem["fields"]] == ["message_id"]
+
+
+async def test_a_cancellation_is_idempotent_under_its_key() -> None:
+    async with api_harness() as api:
+        chat = await append_conversation(api)
+        await api.append(chat.queued("m"))
+        for _ in range(2):
+            await api.call("/messages.cancel", {"message_id": chat.outbound_id("m")}, idempotency_key="no")
+        await api.call("/messages.cancel", {"message_id": chat.outbound_id("m")}, status=409)
+
+
+async def test_only_outbound_messages_can_be_cancelled() -> None:
+    async with api_harness() as api:
+        chat = await append_conversation(api)
+        await api.call("/messages.cancel", {"message_id": UNKNOWN_ID}, status=404)
+        problem = await api.call("/messages.cancel", {"message_id": chat.inbound_id("question")}, status=409)
+        assert "the contact's" in problem["message"]
+
+
 # --- listing
 
 

@@ -15,6 +15,7 @@ from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel, Color, Tag, Template, Webhook
 from airy.model.fact import (
+    CancelRequested,
     ConversationRead,
     ErrorKind,
     EventNoted,
@@ -231,6 +232,9 @@ class Chat:
             message_id=self.outbound_id(name),
             expires_at_ms=expires_at_ms,
         )
+
+    def cancel(self, name: object, *, at_ms: int | None = None) -> CancelRequested:
+        return CancelRequested(**self._base(at_ms, None), message_id=self.outbound_id(name))
 
     def started(
         self,

@@ -83,20 +83,102 @@ def test_a_failure_has_an_error() -> None:
     }
 
 
-def test_a_retryable_failure_is_pending_and_makes_no_change() -> None:
+def test_a_message_that_waits_for_another_attempt_shows_why_and_until_when() -> None:
     chat = Chat()
     reference = fold_all([*queued(chat), chat.started("x")])
-    folded = reference.fold(chat.failed("x", retry_at_ms=9_000))
+    failed = chat.failed("x", detail={"error": {"code": 4}}, error_kind="rate", retry_at_ms=9_000)
+    assert reference.fold(failed).accepted
     message = outbound(reference, chat)
-    assert (folded.accepted, folded.changes) == (True, ())
-    assert (message.delivery, message.retry_at_ms, message.worker, message.metadata) == (
-        DeliveryState.PENDING,
-        9_000,
-        None,
-        {},
-    )
+    assert (message.delivery, message.retry_at_ms, message.worker) == (DeliveryState.PENDING, 9_000, None)
+    assert shown_metadata(reference) == {
+        "error": "the page is not allowed to answer",
+        "source": {
+            "error": {"error": {"code": 4}},
+            "error_code": "10",
+            "error_kind": "rate",
+            "attempts": 1,
+            "next_attempt_at": "1970-01-01T00:00:09.000Z",
+        },
+    }
     assert reference.fold(chat.started("x", 2)).accepted
     assert (outbound(reference, chat).retry_at_ms, outbound(reference, chat).attempt_count) == (0, 2)
+
+
+def test_an_attempt_makes_one_change_of_its_message() -> None:
+    chat = Chat()
+    reference = fold_all(queued(chat))
+    updates = [
+        sum(change.kind == "message.updated" for change in reference.fold(fact).changes)
+        for fact in (
+            chat.started("x"),
+            chat.failed("x", error="busy", retry_at_ms=5_000),
+            chat.started("x", 2),
+            chat.failed("x", 2, error="busy", retry_at_ms=9_000),
+            chat.started("x", 3),
+            chat.succeeded("x", 3, provider="p"),
+        )
+    ]
+    assert updates == [0, 1, 0, 1, 0, 1]
+    assert shown_metadata(reference) == {"source": {"id": chat.provider_id("p"), "delivery_state": "sent"}}
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_pending_message_can_be_cancelled(waits: bool) -> None:
+    chat = Chat()
+    reference = fold_all(queued(chat))
+    if waits:
+        reference.fold_all([chat.started("x"), chat.failed("x", error="busy", retry_at_ms=9_000)])
+    assert reference.fold(chat.cancel("x")).accepted
+    message = outbound(reference, chat)
+    assert (message.delivery, message.retry_at_ms) == (DeliveryState.FAILED, 0)
+    error = "cancelled before it was sent"
+    if waits:
+        source = {"error_kind": "cancelled", "attempts": 1, "delivery_state": "failed"}
+        assert shown_metadata(reference) == {"error": f"{error}; the last attempt failed: busy", "source": source}
+    else:
+        source = {"error_kind": "cancelled", "delivery_state": "failed"}
+        assert shown_metadata(reference) == {"error": error, "source": source}
+
+
+def test_of_a_cancellation_and_a_claim_the_first_in_the_log_counts() -> None:
+    chat = Chat()
+    waiting = [*queued(chat), chat.started("x"), chat.failed("x", retry_at_ms=9_000)]
+    cancel, claim = chat.cancel("x"), chat.started("x", 2)
+
+    cancelled, claimed = fold_all([*waiting, cancel, claim]), fold_all([*waiting, claim, cancel])
+
+    assert (cancelled.accepted[cancel.id], cancelled.accepted[claim.id]) == (True, False)
+    assert outbound(cancelled, chat).delivery is DeliveryState.FAILED
+    assert (claimed.accepted[claim.id], claimed.accepted[cancel.id]) == (True, False)
+    assert outbound(claimed, chat).delivery is DeliveryState.SENDING
+
+
+@pytest.mark.parametrize("state", ["sending", "unknown", "sent", "failed", "inbound", "deleted"])
+def test_only_a_pending_message_is_cancelled(state: str) -> None:
+    chat = Chat()
+    reference = fold_all([*queued(chat), chat.started("x")])
+    cancel = chat.cancel("x")
+    match state:
+        case "unknown":
+            reference.fold(chat.unknown("x"))
+        case "sent":
+            reference.fold(chat.succeeded("x", provider="p"))
+        case "failed":
+            reference.fold(chat.failed("x"))
+        case "inbound":
+            cancel = msgspec.structs.replace(cancel, message_id=chat.inbound_id("a"))
+        case "deleted":
+            reference.fold_all([chat.succeeded("x", provider="p"), chat.deleted("p")])
+    assert not reference.fold(cancel).accepted
+
+
+def test_a_cancelled_message_can_be_resent_and_no_earlier_claim_becomes_valid() -> None:
+    chat = Chat()
+    reference = fold_all([*queued(chat), chat.cancel("x")])
+    assert reference.fold(chat.resend("x")).accepted
+    assert shown_metadata(reference) == {}
+    assert not reference.fold(chat.started("x", 1)).accepted
+    assert reference.fold(chat.started("x", 2)).accepted
 
 
 def test_a_message_that_cannot_be_sent_fails_without_an_attempt() -> None:

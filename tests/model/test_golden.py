@@ -54,6 +54,7 @@ def facts() -> list[Fact]:
             chat.handover("pass", "263902037430900"), content=raw({"new_owner_app_id": "263902037430900"})
         ),
         chat.noted("referral", referral="flyer-12"),
+        chat.cancel("x"),
     ]
     made[0] = msgspec.structs.replace(
         made[0], headers={"postback.payload": "HOURS"}, cause="source.facebook.events-3-17"

@@ -12,7 +12,7 @@ from airy.tui import live
 from airy.tui.live import IDLE_S, SHOWN_STATES_MAX, Plain, Screen, follow, footer_text
 from airy.tui.poll import Poller
 from airy.tui.screen import curl_examples
-from airy.tui.view_model import ConversationRow, MessageRow, ViewModel
+from airy.tui.view_model import ConversationRow, MessageRow, ViewModel, clock
 from tests.kit.fake_instance import FakeInstance
 
 URL = "http://127.0.0.1:8080"
@@ -87,6 +87,26 @@ async def test_a_pipe_gets_a_plain_line_per_message_and_state_change() -> None:
     ]
     assert lines[4] == "not reachable: 127.0.0.1: connection refused"
     assert "\x1b" not in out.getvalue()
+
+
+async def test_a_pipe_gets_a_line_per_failed_attempt() -> None:
+    instance, out = FakeInstance(), io.StringIO()
+    instance.conversation("a", "Ada")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watched, instance, Plain(out), 30)
+        for attempts in (1, 2):
+            waits = {"attempts": attempts, "next_attempt_at": "1970-01-01T00:00:09.000Z"}
+            metadata = {"error": f"busy {attempts}", "source": waits}
+            instance.message("a", "m", {"text": "hi"}, from_contact=False, state="pending", metadata=metadata)
+            await anyio.sleep(5)
+
+    lines = [line for line in out.getvalue().splitlines() if "hi" in line and not line.startswith(("#", "curl"))]
+    at = clock("1970-01-01T00:00:09.000Z")
+    assert [line[9:] for line in lines] == [
+        f"← Ada: hi  … pending, attempt 2 at {at}: busy 1",
+        f"← Ada: hi  … pending, attempt 3 at {at}: busy 2",
+    ]
 
 
 def test_a_pipe_gets_each_state_once_and_the_memory_of_it_is_bounded() -> None:

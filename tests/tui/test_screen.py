@@ -45,6 +45,13 @@ def test_a_failure_shows_its_reason_and_inbound_messages_an_arrow() -> None:
     assert shown[4] == "  10:00:02  ← hi  ✗ failed: outside the window"
 
 
+def test_a_message_that_waits_shows_its_last_error_and_its_next_attempt() -> None:
+    waits = MessageRow("m", False, "hi", "pending", "10:00:02", error="busy", attempts=2, next_at="10:00:09")
+    shown = draw(model((waits,)), width=80, height=24).plain.splitlines()
+
+    assert shown[3] == "  10:00:02  ← hi  … pending, attempt 3 at 10:00:09: busy"
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 8), (10, 3), (200, 60)])
 def test_nothing_is_wider_or_higher_than_the_terminal(width: int, height: int) -> None:
     long = MessageRow("m", inbound=False, text="汉字 " * 100, state="delivered", at="10:00:01")

@@ -70,6 +70,8 @@ def _fields(message: Message, kind: str) -> dict[str, object]:
 
 def _written(part: object, name: str) -> object:
     """A value as a form has it: an object is JSON text there."""
+    if name == "Body":
+        return part
     if isinstance(part, bool):
         return "true" if part else "false"
     if isinstance(part, dict) or (isinstance(part, list) and name not in LISTS):
@@ -79,10 +81,10 @@ def _written(part: object, name: str) -> object:
 
 def _check(fields: Mapping[str, object]) -> None:
     body, media = fields.get("Body"), fields.get("MediaUrl")
-    if not fields.get("ContentSid") and body in {None, ""} and not media:
-        raise Refused("a message has Body, MediaUrl or ContentSid", field="Body")
     if body is not None and not isinstance(body, str):
         raise Refused("Body is not text", field="Body")
+    if not body and not media and not fields.get("ContentSid"):
+        raise Refused("a message has Body, MediaUrl or ContentSid", field="Body")
     if body is not None and len(body) > BODY_CHARACTERS_MAX:
         raise Refused(f"Body has {len(body)} characters and Twilio takes {BODY_CHARACTERS_MAX}: split it", field="Body")
     urls = media if isinstance(media, list) else [media] if media else []

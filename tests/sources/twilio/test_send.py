@@ -138,6 +138,7 @@ def test_a_place_is_sent_over_whatsapp_alone() -> None:
         ({"Body": ""}, "a message has Body, MediaUrl or ContentSid"),
         ({"Body": "x" * 1601}, "Body has 1601 characters and Twilio takes 1600"),
         ({"Body": 5}, "Body is not text"),
+        ({"Body": {"text": "x"}}, "Body is not text"),
         ({"Body": None, "MediaUrl": []}, "a message has Body, MediaUrl or ContentSid"),
         ({"MediaUrl": ["https://x.example"] * 11}, "MediaUrl has 11 entries and Twilio takes 10"),
         ({"MediaUrl": "ftp://x"}, "not a web address"),
