@@ -2,6 +2,9 @@
 
 No other module reads a clock or a random source, so a seed reproduces a run. Waiting is `anyio.sleep` and
 `anyio.fail_after`, which virtual time drives as well.
+
+The wall clock may be set, forward or back. Durations within a process (limits, back-off, pauses, leases it holds) are
+measured with `monotonic_ms`; times that are stored are clamped when they are read (decision 24).
 """
 
 import random
@@ -18,6 +21,11 @@ class Clock(Protocol):
     def now_ms(self) -> int:
         """Milliseconds since 1970-01-01 UTC."""
         ...
+
+
+def monotonic_ms() -> int:
+    """Milliseconds of the event loop's clock, which is never set. Only differences have a meaning."""
+    return round(anyio.current_time() * 1000)
 
 
 class SystemClock:

@@ -24,9 +24,11 @@ from airy.actors.message_sender import Credentials, MessageSender, OutboundKind
 from airy.actors.partition_readiness import EndOffsets, PartitionReadiness
 from airy.actors.profile_lookup import ProfileLookups
 from airy.actors.runtime import Context
+from airy.actors.send_facts import retry_in_ms
 from airy.actors.send_limits import SendLimiter
 from airy.bus.api import Bus, Subscription
 from airy.bus.record import TopicPartition
+from airy.clock import monotonic_ms
 from airy.http_client import HttpClient
 from airy.model.delivery_state import DeliveryState
 from airy.sources.api import Source
@@ -203,7 +205,7 @@ class Connector:
         waits = [LOOK_S] if len(partitions) < membership.readiness.assigned_count else []
         if not partitions:
             return min(waits, default=None)
-        now_ms = ctx.clock.now_ms()
+        now_ms, wall_ms = monotonic_ms(), ctx.clock.now_ms()
         outbound = membership.kinds[key.source]
         workers_max = self._workers_max if key.kind == "send" else self._workers_max // 2
         paused_ms = outbound.limiter.resumes_in_ms(now_ms)
@@ -222,22 +224,22 @@ class Connector:
                 break  # released work schedules the part again
             if work.conversation_id in membership.in_flight:
                 continue
-            if wait_ms := self._wait_ms(work, outbound, now_ms):
+            if wait_ms := self._wait_ms(work, outbound, now_ms=now_ms, wall_ms=wall_ms):
                 waits.append(wait_ms / 1000)
                 continue
             membership.in_flight[work.conversation_id] = work.partition
             tasks.start_soon(self._run_work, ctx, work, membership, outbound)
         return min(waits, default=None)
 
-    def _wait_ms(self, work: Work, outbound: OutboundKind, now_ms: int) -> int:
+    def _wait_ms(self, work: Work, outbound: OutboundKind, *, now_ms: int, wall_ms: int) -> int:
         """0: start it now, the limiter's slot is taken. Otherwise milliseconds until it may be started."""
         if work.kind == "profile":
             wait_ms = self._lookups.due_in_ms(work, now_ms)
             return wait_ms or outbound.limiter.try_acquire(work.channel_id, now_ms)
         if work.state != DeliveryState.PENDING:
             return self.sender.settles_in_ms(work.message_id or "", now_ms)
-        if work.due_ms > now_ms:
-            return work.due_ms - now_ms
+        if wait_ms := retry_in_ms(work.due_ms, work.attempted_ms, wall_ms):
+            return wait_ms
         return outbound.limiter.try_acquire(work.channel_id, now_ms, conversation_id=work.conversation_id)
 
     async def _run_work(self, ctx: Context, work: Work, membership: SourceMembership, outbound: OutboundKind) -> None:

@@ -20,6 +20,7 @@ from airy.actors.fold_progress import WorkProgress
 from airy.actors.runtime import Context
 from airy.actors.send_limits import SendLimiter
 from airy.bus.topic import Topic
+from airy.clock import monotonic_ms
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model.conversation import Message
@@ -67,7 +68,9 @@ class MessageSender:
         self._http = http
         self._credentials = credentials
         self._worker = worker
-        self._foreign_attempts: dict[str, tuple[int, int]] = {}  # message → attempt, and when it counts as orphaned
+        self._foreign_attempts: dict[
+            str, tuple[int, int]
+        ] = {}  # message → attempt, and when it counts as orphaned (monotonic)
         self.sent = 0
         self.calls = 0
 
@@ -81,7 +84,7 @@ class MessageSender:
         if message is None or message.delivery is not DeliveryState.SENDING:
             await delay_retry(ctx)
             return
-        if message.worker != self._worker and not self._is_orphaned(message, ctx.clock.now_ms()):
+        if message.worker != self._worker and not self._is_orphaned(message, monotonic_ms()):
             return
         if not await self._is_current(topics.EVENTS, partition=work.partition):
             await delay_retry(ctx)  # the outcome may already be in the log
@@ -92,7 +95,7 @@ class MessageSender:
             await self._record(ctx, after, Lost(reason))
 
     def _is_orphaned(self, message: Message, now_ms: int) -> bool:
-        """Whether another worker's attempt has been open for `ORPHAN_MS` since it was first seen, by the own clock."""
+        """Whether another worker's attempt has been open for `ORPHAN_MS` since it was first seen."""
         self._foreign_attempts = {
             name: seen for name, seen in self._foreign_attempts.items() if seen[1] + ORPHAN_MS > now_ms
         }
@@ -104,7 +107,11 @@ class MessageSender:
 
     async def send(self, ctx: Context, work: Work, outbound: OutboundKind) -> None:
         message = await self._store.message(work.message_id or "")
-        if message is None or message.delivery is not DeliveryState.PENDING or message.retry_at_ms > ctx.clock.now_ms():
+        if (
+            message is None
+            or message.delivery is not DeliveryState.PENDING
+            or _retry_in_ms(message, ctx.clock.now_ms())
+        ):
             await delay_retry(ctx)
             return
         if hold_of(self._progress.held, topics.CHANNELS, message.channel_id):
@@ -126,8 +133,10 @@ class MessageSender:
             return False
 
     async def attempt(self, ctx: Context, message: Message, channel: Channel | None, outbound: OutboundKind) -> None:
-        now_ms = ctx.clock.now_ms()
-        calls = send_facts.expired(message, now_ms) or await self._encode(ctx, message, channel, outbound.source)
+        began_ms = monotonic_ms()
+        calls = send_facts.expired(message, ctx.clock.now_ms()) or await self._encode(
+            ctx, message, channel, outbound.source
+        )
         if isinstance(calls, Failed):
             self._pause_if_refused(ctx, message, calls, outbound)
             await self._record(ctx, message, calls)
@@ -141,11 +150,11 @@ class MessageSender:
         if started is None:  # another worker claimed it; the store will show its outcome
             await delay_retry(ctx)
             return
-        if ctx.clock.now_ms() - now_ms > CLAIM_VALID_MS:  # the process was suspended, or its store is slow
+        if monotonic_ms() - began_ms > CLAIM_VALID_MS:  # the process was suspended, or its store is slow
             stale = Failed(kind="provider", error="the claim is too old to call the provider", again_s=0.0)
             await self._record(ctx, started, stale)
             return
-        outcome = await self._call(ctx, started, calls, outbound.source, deliver_until_ms=now_ms + CLAIM_VALID_MS)
+        outcome = await self._call(ctx, started, calls, outbound.source, deliver_until_ms=began_ms + CLAIM_VALID_MS)
         self._pause_if_refused(ctx, message, outcome, outbound)
         await self._record(ctx, started, outcome)
 
@@ -173,10 +182,10 @@ class MessageSender:
         self, ctx: Context, message: Message, calls: Sequence[Call], source: Source, *, deliver_until_ms: int
     ) -> Outcome:
         self.calls += 1
-        clock = ctx.clock
+        now_ms = ctx.clock.now_ms()
         try:
             return await calling.send(
-                self._http, source, calls, clock.now_ms(), may_deliver=lambda: clock.now_ms() <= deliver_until_ms
+                self._http, source, calls, now_ms, may_deliver=lambda: monotonic_ms() <= deliver_until_ms
             )
         except Exception as error:  # noqa: BLE001 - a bug in one source; the provider may have taken the message
             about = {"message_id": message.id, "source": message.source}
@@ -194,7 +203,7 @@ class MessageSender:
 
     def _pause_if_refused(self, ctx: Context, message: Message, outcome: Outcome, outbound: OutboundKind) -> None:
         if isinstance(outcome, Failed) and outcome.stop_lane:
-            outbound.limiter.pause(message.channel_id, ctx.clock.now_ms() + CREDENTIALS_RETRY_MS)
+            outbound.limiter.pause(message.channel_id, monotonic_ms() + CREDENTIALS_RETRY_MS)
             ctx.log.error("channel.credentials_refused", channel_id=message.channel_id, error=outcome.error)
 
     async def _record(self, ctx: Context, message: Message, outcome: Outcome) -> None:
@@ -207,6 +216,10 @@ class MessageSender:
             error = outcome.error if isinstance(outcome, Failed) else outcome.reason
             name = type(outcome).__name__
             ctx.log.info("send.ended", message_id=message.id, attempt=message.attempt, outcome=name, error=error)
+
+
+def _retry_in_ms(message: Message, now_ms: int) -> int:
+    return send_facts.retry_in_ms(message.retry_at_ms, message.attempt_at_ms, now_ms)
 
 
 async def delay_retry(ctx: Context) -> None:

@@ -7,6 +7,7 @@ outage of the provider (`Unavailable` with a delay) holds back the other look-up
 from airy.actors.fact_appender import FactAppender
 from airy.actors.message_sender import Credentials, OutboundKind, delay_retry, where_failed
 from airy.actors.runtime import Backoff, Context
+from airy.clock import monotonic_ms
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model import ids
@@ -27,8 +28,8 @@ class ProfileLookups:
         self._appender = appender
         self._http = http
         self._credentials = credentials
-        self._retries: dict[str, tuple[int, int]] = {}  # conversation → failures, and when it is due again
-        self._channels: dict[str, int] = {}  # channel → until when its look-ups are held back
+        self._retries: dict[str, tuple[int, int]] = {}  # conversation → failures, and when it is due again (monotonic)
+        self._channels: dict[str, int] = {}  # channel → until when its look-ups are held back (monotonic)
 
     def due_in_ms(self, work: Work, now_ms: int) -> int:
         retry_at_ms = self._retries.get(work.conversation_id, (0, 0))[1]
@@ -67,7 +68,7 @@ class ProfileLookups:
     def _delay(self, ctx: Context, work: Work, retry_after_s: float | None) -> float:
         failures = self._retries.pop(work.conversation_id, (0, 0))[0] + 1
         delay_s = BACKOFF.delay_s(failures, ctx.random)
-        now_ms = ctx.clock.now_ms()
+        now_ms = monotonic_ms()
         if retry_after_s is not None:
             delay_s = max(delay_s, retry_after_s)
             self._channels = {name: until for name, until in self._channels.items() if until > now_ms}

@@ -69,6 +69,16 @@ def _retry_at_ms(message: Message, failed: Failed, now_ms: int, random: Random, 
     return at_ms if message.expires_at_ms is None or at_ms < message.expires_at_ms else None
 
 
+def retry_in_ms(retry_at_ms: int, attempted_at_ms: int, now_ms: int) -> int:
+    """The time until a retry, at most as long as it was from the failed attempt.
+
+    An attempt in the future means that the wall clock was set back, or another process's is ahead: retried now.
+    """
+    if attempted_at_ms > now_ms:
+        return 0
+    return max(0, min(retry_at_ms - now_ms, retry_at_ms - attempted_at_ms))
+
+
 def expired(message: Message, now_ms: int) -> Failed | None:
     if message.expires_at_ms is None or now_ms < message.expires_at_ms:
         return None

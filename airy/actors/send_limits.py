@@ -1,5 +1,5 @@
 """Send limits of one kind of channel: rate and parallel sends per channel, rate per conversation. Pure: `now_ms` is an
-argument.
+argument, of the monotonic clock.
 
 A channel is refused while its rate is used up (token bucket), while `parallel_max` conversations are in flight, or
 while it is paused because the provider refused its credentials. A conversation is refused for `1 / conversation_per_s`

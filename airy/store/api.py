@@ -79,6 +79,7 @@ class Work(Struct, frozen=True):
     state: str  # for "send": pending or sending
     channel_id: str = ""
     trace: str = ""  # for "send": the `traceparent` of the record that requested it
+    attempted_ms: int = 0  # for "send": when the last attempt started
 
 
 class LastApplied(Struct, frozen=True):

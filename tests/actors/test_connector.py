@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import pytest
 
 from airy import topics
 from airy.actors.connector import Connector
@@ -15,6 +16,7 @@ from airy.actors.runtime import Context
 from airy.actors.send_facts import started
 from airy.actors.send_limits import SendLimiter
 from airy.bus.record import Position, ProducerRecord
+from airy.clock import monotonic_ms
 from airy.model import ids
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
@@ -419,6 +421,47 @@ class Lagging:
         return None if self.asked == 1 else await self._harness.store.channel(channel_id)
 
 
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize("step_ms", [-HOUR_MS, HOUR_MS])
+async def test_a_wall_clock_that_is_set_holds_back_neither_a_retry_nor_new_messages(step_ms: int) -> None:
+    harness = Harness()
+    async with harness.open(connector=lambda: connector(harness)):
+        await harness.connect()
+        psid, _ = await written(harness)
+        first = queued(harness, psid, "one", ttl_ms=2 * HOUR_MS)
+        harness.messenger.expect(SendFault.BUSY, times=1, message_id=first.message_id)
+        await harness.append(first)
+        await harness.until(first.message_id, lambda message: message.retry_at_ms > 0)
+        harness.clock.set(step_ms)
+        burst = [queued(harness, psid, f"more {number}", ttl_ms=2 * HOUR_MS) for number in range(50)]
+        await harness.append(*burst)
+
+        await harness.until(burst[-1].message_id, lambda message: message.delivery is DeliveryState.SENT, within_s=60)
+
+
+async def test_a_retry_that_was_planned_by_a_clock_an_hour_ahead_is_made_after_a_restart() -> None:
+    harness = Harness()
+    harness.clock.set(HOUR_MS)
+    async with harness.open():
+        await harness.connect()
+        psid, _ = await written(harness)
+        fact = queued(harness, psid, "one", ttl_ms=4 * HOUR_MS)
+        await harness.append(fact)
+        harness.messenger.expect(SendFault.BUSY, times=1, message_id=fact.message_id)
+        (message,) = [await harness.store.message(fact.message_id)]
+        assert message is not None
+        await sender(harness, "before").attempt(context(harness, "before"), message, harness.channel, outbound(harness))
+        harness.clock.set(0)
+        async with anyio.create_task_group() as tasks:
+            restarted = context(harness, "after")
+            tasks.start_soon(connector(harness).run, restarted)
+
+            await harness.until(fact.message_id, lambda message: message.delivery is DeliveryState.SENT, within_s=10)
+            tasks.cancel_scope.cancel()
+
+
 async def test_a_limited_channel_does_not_hide_the_others() -> None:
     """More conversations of one channel wait than one round reads, and the channel is paused."""
     harness = Harness()
@@ -427,8 +470,8 @@ async def test_a_limited_channel_does_not_hide_the_others() -> None:
         one = connector(harness)
         (membership,) = one._memberships
         limiter = membership.kinds["facebook"].limiter
-        limiter.try_acquire(harness.channel.id, harness.clock.now_ms())
-        limiter.pause(harness.channel.id, harness.clock.now_ms() + 60_000)
+        limiter.try_acquire(harness.channel.id, monotonic_ms())
+        limiter.pause(harness.channel.id, monotonic_ms() + 60_000)
         asked: list[dict[str, object]] = []
 
         async def work(*_: object, **bounds: object) -> list[Work]:

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from airy.actors.send_facts import BACKOFF, ended, expired, started
+from airy.actors.send_facts import BACKOFF, ended, expired, retry_in_ms, started
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import SendFailed, SendSucceeded, SendUnknown
@@ -74,6 +74,14 @@ def test_retries_back_off_and_stay_below_the_ceiling() -> None:
     assert delays[0] < 1.5
     assert max(delays) <= BACKOFF.ceiling_s * (1 + BACKOFF.jitter)
     assert delays[5] > delays[0]
+
+
+def test_a_retry_is_never_further_ahead_than_it_was_from_its_attempt() -> None:
+    attempted_ms, retry_ms = 1_000_000, 1_060_000
+
+    assert retry_in_ms(retry_ms, attempted_ms, 1_020_000) == 40_000
+    assert retry_in_ms(retry_ms, attempted_ms, 2_000_000) == 0
+    assert retry_in_ms(retry_ms, attempted_ms, 990_000) == 0  # the clock was set back beyond the attempt
 
 
 def test_no_retry_is_scheduled_after_the_expiry() -> None:

@@ -29,13 +29,14 @@ from airy.sources.api import Source
 from airy.sources.facebook.source import Facebook
 from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
+from tests.kit.clock import SkewedClock
 
 GRAPH = "https://graph.sim"
 
 
 class Harness:
     def __init__(self, seed: int = 0) -> None:
-        self.clock = LoopClock()
+        self.clock = SkewedClock(LoopClock())
         self.faults = Faults(Random(seed))
         self.bus = MemoryBus(topics.ALL, clock=self.clock, faults=self.faults)
         self.store = SqliteStore(":memory:")

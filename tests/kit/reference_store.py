@@ -260,7 +260,18 @@ class ReferenceStore:
         partition = topics.EVENTS.partition(conversation_id)
         trace = self._traces.get((conversation_id, head.id), "")
         state = head.delivery.value
-        work = Work("send", head.source, partition, conversation_id, head.id, due_ms, state, head.channel_id, trace)
+        work = Work(
+            "send",
+            head.source,
+            partition,
+            conversation_id,
+            head.id,
+            due_ms,
+            state,
+            head.channel_id,
+            trace,
+            head.attempt_at_ms,
+        )
         return work, head.sent_at_ms
 
     def _profiles(self) -> Iterable[Work]:

@@ -31,8 +31,9 @@ from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import Behaviour, SimOptions
 from airy.store.sqlite import SqliteStore
+from tests.kit.clock import SkewedClock
 from tests.sim.endpoint import SimulatedEndpoint
-from tests.sim.pausable_ports import FaultSwitch, PausableBus, PausablePort, SkewedClock, pausable
+from tests.sim.pausable_ports import FaultSwitch, PausableBus, PausablePort, pausable
 from tests.sim.simulation import (
     GRAPH,
     QUIESCENT_WITHIN_S,

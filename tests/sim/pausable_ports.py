@@ -15,23 +15,7 @@ from airy.bus.api import Reader, RebalanceListener, Subscription
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
-from airy.clock import Clock
 from airy.lifecycle import Lifecycle
-
-
-class SkewedClock:
-    """A clock with an offset that can be changed."""
-
-    def __init__(self, clock: Clock, skew_ms: int) -> None:
-        self._clock = clock
-        self._skew_ms = skew_ms
-
-    def set(self, skew_ms: int) -> None:
-        """Makes the clock jump, forward or back."""
-        self._skew_ms = skew_ms
-
-    def now_ms(self) -> int:
-        return self._clock.now_ms() + self._skew_ms
 
 
 class FaultSwitch:

@@ -279,6 +279,7 @@ class ConversationState:
                 due,
                 message.sent_at_ms,
                 slot.trace,
+                message.attempt_at_ms,
             )
             if has
             else None

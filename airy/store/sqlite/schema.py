@@ -67,7 +67,7 @@ CREATE TABLE seen(
 CREATE TABLE sends(
   conversation INTEGER NOT NULL, sequence INTEGER NOT NULL, conversation_id TEXT NOT NULL, message_id TEXT NOT NULL,
   channel_id TEXT NOT NULL, source TEXT NOT NULL, "partition" INTEGER NOT NULL, state TEXT NOT NULL,
-  due INTEGER NOT NULL, since INTEGER NOT NULL, head_due INTEGER, trace TEXT,
+  due INTEGER NOT NULL, since INTEGER NOT NULL, head_due INTEGER, trace TEXT, attempted INTEGER NOT NULL,
   PRIMARY KEY(conversation, sequence)
 ) WITHOUT ROWID;
 CREATE INDEX sends_due ON sends(source, channel_id, head_due, since) WHERE head_due IS NOT NULL;

@@ -39,10 +39,11 @@ _PUT_SEEN = "INSERT OR IGNORE INTO seen VALUES(?, ?, ?)"
 _PUT_TAG = "INSERT OR IGNORE INTO conversation_tags VALUES(?, ?)"
 _DELETE_TAG = "DELETE FROM conversation_tags WHERE tag = ? AND conversation = ?"
 _PUT_SEND = """
-INSERT INTO sends VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT(conversation, sequence) DO UPDATE SET
+INSERT INTO sends VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?) ON CONFLICT(conversation, sequence) DO UPDATE SET
   conversation_id = excluded.conversation_id, message_id = excluded.message_id, channel_id = excluded.channel_id,
   source = excluded.source, "partition" = excluded."partition", state = excluded.state, due = excluded.due,
-  since = excluded.since, head_due = NULL, trace = ifnull(excluded.trace, trace)"""
+  since = excluded.since, head_due = NULL, trace = ifnull(excluded.trace, trace),
+  attempted = excluded.attempted"""
 _DELETE_SEND = "DELETE FROM sends WHERE conversation = ? AND sequence = ?"
 _CLEAR_HEAD = "UPDATE sends SET head_due = NULL WHERE conversation = ? AND head_due IS NOT NULL"
 _SET_HEAD = """

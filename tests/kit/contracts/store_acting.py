@@ -248,6 +248,7 @@ class ActingContract(StoreBasics):
         async with self.opened() as store:
             await self.filled(store, log)
             (work,) = await store.work("send", "facebook", partitions=[partition], due_until_ms=FAR_MS, work_max=10)
+            assert work.attempted_ms == 0
             assert work == Work(
                 "send",
                 "facebook",
