@@ -133,7 +133,8 @@ class DeadDeliveries:
         await self._wait_until_current()  # a replay that another dispatcher has delivered must not be repeated
         pending = await self._pending_replays()
         for dead in sorted(pending, key=_replay_order):
-            if _replay_order(dead)[0] <= now_ms - REPLAY_AGE_MS:
+            requested_ms = _replay_order(dead)[0]
+            if requested_ms <= now_ms - REPLAY_AGE_MS or requested_ms > now_ms:  # in the future: the clock was set back
                 await self._requeue(ctx, dead, now_ms)
         self._after = START if len(pending) < REPLAYS_MAX else (_replay_order(pending[-1])[0], pending[-1].id)
 

@@ -23,6 +23,7 @@ from airy.model.dead_delivery import DeadDelivery
 
 EntryId = tuple[int, int]  # (offset, nth)
 NO_ENTRY: EntryId = (-1, -1)
+DELAY_MS_MAX = 103_680_000  # the longest delay of a retry: a day and the jitter of 20 %
 
 
 class Shard(Struct, frozen=True):
@@ -122,7 +123,11 @@ class WebhookQueue(Protocol):
         per_webhook_max: int,
         exclude_webhooks: frozenset[str] = frozenset(),
     ) -> list[Job]:
-        """Leases due heads of lanes, oldest first; at most `per_webhook_max` are leased at once per webhook."""
+        """Leases due heads of lanes, oldest first; at most `per_webhook_max` are leased at once per webhook.
+
+        The first claim of a process, and one whose `now_ms` is before that of the last, first bring back what lies
+        further ahead than it can: leases beyond `lease_ms`, retries beyond their delay, and new deliveries.
+        """
         ...
 
     async def complete(self, job: Job) -> bool: ...

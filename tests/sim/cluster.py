@@ -189,6 +189,7 @@ class ClusterSimulation(Simulation):
         self.size: ClusterSize = size
         self.random = Random(f"fleet {seed}")
         self.clock = LoopClock()
+        self.machine_clock = SkewedClock(self.clock)  # of the log; each node has its own
         self.config = _config()
         self.faults = Faults(Random(f"faults {seed}"), rates=size.rates)  # type: ignore[arg-type]
         self.bus = MemoryBus(

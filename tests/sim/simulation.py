@@ -36,6 +36,7 @@ from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import ROUGH, Behaviour, SimOptions
 from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
+from tests.kit.clock import SkewedClock
 from tests.sim.endpoint import SimulatedEndpoint
 from tests.sim.traffic import Traffic
 
@@ -51,6 +52,7 @@ def DROP(*_: object) -> dict[str, object]:  # noqa: N802 - a constant that happe
 
 SILENT = structlog.wrap_logger(None, processors=[DROP])
 RESTARTS_MAX = 20
+HOUR_MS = 3_600_000
 QUIESCENT_WITHIN_S = 8 * 3600.0  # virtual time within which it must become quiescent
 SHARED_COMPONENTS = frozenset({"http", "api-communication", "api-admin", "webhook-publisher", "webhook-consumer"})
 
@@ -62,6 +64,7 @@ class SimulationSize(Struct, frozen=True, kw_only=True):
     steps: int = 14
     kills: int = 2
     wipes: bool = True  # a kill may lose the store or the webhook queue
+    clock_steps: int = 2  # the machine's clock is set by an hour, forward or back
     behaviour: Behaviour = ROUGH
     failure_rate: float = 0.25
     rates: dict[tuple[str, str], float] = field(
@@ -79,7 +82,7 @@ class SimulationSize(Struct, frozen=True, kw_only=True):
     )
 
 
-FAULT_FREE = SimulationSize(behaviour=Behaviour(), failure_rate=0.0, kills=0, rates={})
+FAULT_FREE = SimulationSize(behaviour=Behaviour(), failure_rate=0.0, kills=0, clock_steps=0, rates={})
 
 
 class Simulation:
@@ -94,11 +97,12 @@ class Simulation:
         self.seed = seed
         self.size = size
         self.random = Random(f"world {seed}")
-        self.clock = LoopClock()
+        self.clock = LoopClock()  # of the world outside
+        self.machine_clock = SkewedClock(self.clock)
         self.config = self.make_config()
         self.running = SHARED_COMPONENTS | {f"sources-{self.source}"}
         self.faults = Faults(Random(f"faults {seed}"), rates=size.rates)  # type: ignore[arg-type]
-        self.bus = MemoryBus(topics.ALL, clock=self.clock, faults=self.faults)
+        self.bus = MemoryBus(topics.ALL, clock=self.machine_clock, faults=self.faults)
         self.endpoint = SimulatedEndpoint(Random(f"endpoint {seed}"), failure_rate=size.failure_rate)
         self.sealer = Sealer({"k1": bytes(32)})
         self.ids = RandomIds(Random(f"ids {seed}"))
@@ -160,6 +164,7 @@ class Simulation:
         await self.queue.open()
         async with anyio.create_task_group() as traffic:
             traffic.start_soon(self.traffic.run)
+            traffic.start_soon(self._set_clock)
             for number in range(self.size.kills + 1):
                 self.starts = number + 1
                 last = number == self.size.kills
@@ -167,6 +172,12 @@ class Simulation:
                 if not last:
                     await self._after_kill()
             traffic.cancel_scope.cancel()
+
+    async def _set_clock(self) -> None:
+        random = Random(f"clock {self.seed}")
+        for _ in range(self.size.clock_steps):
+            await anyio.sleep(random.uniform(0.0, 15.0))
+            self.machine_clock.set(random.choice((-HOUR_MS, 0, HOUR_MS)))
 
     async def _run_once(self, killed_after_s: float | None) -> None:
         """Until it is killed or quiescent. A tree that fails because of injected crashes is started again."""
@@ -197,7 +208,7 @@ class Simulation:
         return build_services(
             self.config,
             Ports(
-                clock=self.clock,
+                clock=self.machine_clock,
                 ids=self.ids,
                 bus=self.bus,
                 store=self.store,
@@ -269,7 +280,7 @@ class ProcessRun:
         self.ingress = simulation.ingress_type(
             services.sources[simulation.source],
             services.ports.bus,
-            clock=simulation.clock,
+            clock=simulation.machine_clock,
             ids=simulation.ids,
             admission=AdmissionControl(),
             reader=BodyReader(),
@@ -296,7 +307,7 @@ class ProcessRun:
         tree = build_tree(self.services, self.simulation.running, read_status=report)
         seed = self.simulation.seed * 100 + self.simulation.starts
         await run_tree(
-            tree, clock=self.simulation.clock, seed=seed, stop=self.stop, log=SILENT, on_start=status.started
+            tree, clock=self.simulation.machine_clock, seed=seed, stop=self.stop, log=SILENT, on_start=status.started
         )
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T | None:

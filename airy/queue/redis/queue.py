@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from airy.batcher import Batcher
 from airy.clock import Ids, RandomIds
 from airy.errors import Refused, Unavailable
-from airy.queue.api import NO_ENTRY, EntryId, FailureStreak, Job, QueueEntry, QueuePosition, QueueStats, Shard
+from airy.queue.api import (
+    DELAY_MS_MAX,
+    NO_ENTRY,
+    EntryId,
+    FailureStreak,
+    Job,
+    QueueEntry,
+    QueuePosition,
+    QueueStats,
+    Shard,
+)
 from airy.queue.outcome import JobOutcome
 from airy.queue.redis import permissions, scripts
 from airy.queue.redis.allocation import ShardAllocation, WebhookLoad, allocate
@@ -67,6 +77,7 @@ class RedisQueue:
         self._opening = ""  # part of every token, so that a token from before a restart matches nothing
         self._leases = 0
         self._claimed_at_ms: int | None = None
+        self._clamped = False  # since the start, and since the clock was last set back
 
     async def open(self) -> None:
         """Raises `Refused` where Redis denies a command that the queue needs."""
@@ -127,6 +138,8 @@ class RedisQueue:
         """Two round trips: a survey, then the leases. A concurrent claim of another dispatcher may leave fewer jobs
         than surveyed, and two concurrent claims may together exceed `per_webhook_max`.
         """
+        self._clamped = self._clamped and now_ms >= (self._claimed_at_ms or 0)
+        self._clamped = self._clamped or await self._clamp(now_ms, lease_ms)
         before_ms = min(now_ms, self._before_ms if self._claimed_at_ms is not None else now_ms)
         self._claimed_at_ms = now_ms
         self._leases += 1
@@ -144,6 +157,17 @@ class RedisQueue:
             if not more or sum(allocation.jobs for allocation in allocations.values()) >= jobs_max:
                 break
         return await self._lease(allocations, now_ms, now_ms + lease_ms) if allocations else []
+
+    async def _clamp(self, now_ms: int, lease_ms: int) -> bool:
+        """Brings leases and due times back that lie too far ahead; returns whether every shard was available."""
+        resume: dict[str, Sequence[bytes | int]] = dict.fromkeys(await self._bases(), (b"", 0))
+        complete = True
+        while resume:
+            calls = [script(scripts.CLAMP, base, now_ms, lease_ms, DELAY_MS_MAX, *at) for base, at in resume.items()]
+            replies = dict(zip(resume, await self._connection.try_execute(calls), strict=True))
+            complete = complete and not any(isinstance(reply, Unavailable) for reply in replies.values())
+            resume = {base: at for base, at in replies.items() if at and not isinstance(at, Unavailable)}
+        return complete
 
     async def _survey(self, surveyed: dict[Shard, dict[str, WebhookLoad]], now_ms: int, before_ms: int) -> bool:
         """Fill in the loads of every shard; returns whether some have more entries to copy. Shards that are unavailable

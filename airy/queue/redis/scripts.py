@@ -26,6 +26,7 @@ COUNT_JOBS = _script("count_jobs", "flags=no-writes", "last_id", "shard")
 SURVEY = _script("survey", "flags=allow-oom", "last_id", "shard")
 LEASE = _script("lease", "flags=allow-oom", "last_id", "shard")
 SETTLE = _script("settle", "flags=allow-oom", "last_id", "shard")
+CLAMP = _script("clamp", "flags=allow-oom", "last_id", "shard")
 COPY = _script("copy", "flags=allow-oom", "last_id", "shard")
 REPAIR_HEADS = _script("repair_heads", "flags=allow-oom", "last_id", "shard")
 DROP_WEBHOOK = _script("drop_webhook", "flags=allow-oom", "last_id", "shard")
@@ -42,6 +43,7 @@ ALL = (
     SURVEY,
     LEASE,
     SETTLE,
+    CLAMP,
     COPY,
     REPAIR_HEADS,
     DROP_WEBHOOK,

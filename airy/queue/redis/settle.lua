@@ -4,8 +4,9 @@
 -- its token is gone the job has no owner, and is a head again now or when the lease expires.
 local now, answer = ARGV[1], {}
 
-local function make_head(hook, seq, attempt, first_at, due)
-  redis.call('HSET', of('tries', hook), seq, attempt .. ' ' .. first_at .. ' ' .. due .. ' -')
+-- Without a token; a retry has its delay in the place of it, for `clamp`
+local function make_head(hook, seq, attempt, first_at, due, delay)
+  redis.call('HSET', of('tries', hook), seq, attempt .. ' ' .. first_at .. ' ' .. due .. ' -' .. (delay or ''))
   redis.call('ZADD', of('heads', hook), due, seq)
   redis.call('ZREM', of('leases', hook), seq)
 end
@@ -17,7 +18,7 @@ for i = 2, #ARGV, 5 do
   local holds = held == token
   if holds then
     if verb == 'retry' then
-      make_head(hook, seq, attempt, first_at, ARGV[i + 4])
+      make_head(hook, seq, attempt, first_at, ARGV[i + 4], math.max(0, tonumber(ARGV[i + 4]) - tonumber(now)))
     elseif verb == 'release' then
       make_head(hook, seq, tonumber(attempt) - 1, first_at, due)
     else

@@ -26,7 +26,7 @@ from airy.queue.api import (
 )
 from airy.queue.outcome import JobOutcome
 from airy.queue.sqlite import sql
-from airy.queue.sqlite.claim import due_jobs, lease_jobs
+from airy.queue.sqlite.claim import clamp, due_jobs, lease_jobs
 from airy.queue.sqlite.file import QueueFile
 from airy.queue.sqlite.migration import LegacyDeadLetterTable
 from airy.queue.sqlite.settlement import Settlement, delete_jobs_of
@@ -50,11 +50,13 @@ class SqliteQueue:
         self._opening = ""  # part of every token, so that a token from before a restart matches nothing
         self._leases = 0
         self._claimed_at_ms = 0
+        self._clamped = False  # since it was opened
         self._arrival = anyio.Event()
 
     async def open(self) -> None:
         self._file.open()
         self._opening = self._ids.new()
+        self._clamped = False
 
     async def close(self) -> None:
         self._file.close()
@@ -154,8 +156,11 @@ class SqliteQueue:
         exclude_webhooks: frozenset[str] = frozenset(),
     ) -> list[Job]:
         await self._file.checkpoint_if_needed()
-        self._claimed_at_ms = now_ms
+        clock_set_back, self._claimed_at_ms = now_ms < self._claimed_at_ms, now_ms
         with self._file.writing() as database:
+            if clock_set_back or not self._clamped:
+                clamp(database, now_ms=now_ms, lease_ms=lease_ms)
+                self._clamped = True
             database.execute(sql.END_EXPIRED_LEASES, (now_ms,))
             due = due_jobs(
                 database,
@@ -188,7 +193,7 @@ class SqliteQueue:
         while True:
             with self._file.writing() as database:
                 number = database.execute(sql.WEBHOOK_NUMBER, (webhook_id,)).get
-                deleted = delete_jobs_of(database, number, DROP_JOBS_MAX)
+                deleted = delete_jobs_of(database, number, DROP_JOBS_MAX, self._claimed_at_ms)
             total += deleted
             if deleted < DROP_JOBS_MAX:
                 return total

@@ -46,10 +46,10 @@ class Settlement:
             return _settle(database, outcomes, self._claimed_at_ms())
 
 
-def delete_jobs_of(database: apsw.Connection, webhook: int, jobs_max: int) -> int:
+def delete_jobs_of(database: apsw.Connection, webhook: int, jobs_max: int, claimed_at_ms: int) -> int:
     """Deletes some jobs of a webhook; returns how many."""
     rows: Any = database.execute(sql.JOBS_OF_WEBHOOK, (webhook, jobs_max)).fetchall()
-    _delete(database, [_JobRow._make(row) for row in rows])
+    _delete(database, [_JobRow._make(row) for row in rows], claimed_at_ms)
     database.execute(sql.RESET_FAILURES, (json_list([webhook]),))
     return len(rows)
 
@@ -72,7 +72,7 @@ def _settle(database: apsw.Connection, outcomes: Sequence[JobOutcome], claimed_a
             succeeded.add(row.webhook)
         else:
             _not_completed(database, outcome, row, claimed_at_ms)
-    _delete(database, finished)
+    _delete(database, finished, claimed_at_ms)
     if succeeded and database.execute(sql.ANY_FAILING).get:
         database.execute(sql.RESET_FAILURES, (json_list(sorted(succeeded)),))
     return answers
@@ -80,20 +80,22 @@ def _settle(database: apsw.Connection, outcomes: Sequence[JobOutcome], claimed_a
 
 def _not_completed(database: apsw.Connection, outcome: JobOutcome, row: _JobRow, claimed_at_ms: int) -> None:
     if outcome.verb == "release":
-        database.execute(sql.END_LEASE, (None, 1, None, row.seq))
+        database.execute(sql.END_LEASE, (None, 1, None, None, row.seq))
     elif outcome.verb == "retry":
-        database.execute(sql.END_LEASE, (outcome.at_ms, 0, outcome.reason, row.seq))
+        delay_ms = max(0, outcome.at_ms - claimed_at_ms)
+        database.execute(sql.END_LEASE, (outcome.at_ms, 0, outcome.reason, delay_ms, row.seq))
         database.execute(sql.COUNT_FAILURE, (claimed_at_ms, row.webhook))
     else:
         database.execute(sql.COUNT_FAILURE, (outcome.at_ms, row.webhook))
 
 
-def _delete(database: apsw.Connection, rows: Sequence[_JobRow]) -> None:
-    """Deletes jobs, makes the next of each lane its head, and deletes entries without jobs."""
+def _delete(database: apsw.Connection, rows: Sequence[_JobRow], claimed_at_ms: int) -> None:
+    """Deletes jobs, makes the next of each lane its head and due, and deletes entries without jobs."""
     if not rows:
         return
     database.execute(sql.DELETE_JOBS, (json_list([row.seq for row in rows]),))
-    database.execute(sql.SET_NEXT_HEADS, (json_list(list({(row.webhook, row.lane): None for row in rows})),))
+    lanes = list({(row.webhook, row.lane): None for row in rows})
+    database.execute(sql.SET_NEXT_HEADS, (claimed_at_ms, json_list(lanes)))
     pending_of: dict[int, int] = {}
     for row in rows:
         pending_of[row.entry] = pending_of.get(row.entry, row.pending) - 1

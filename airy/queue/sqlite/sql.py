@@ -6,7 +6,7 @@ them.
 `entries.shard` is NULL for a replayed delivery, which the low-water mark has passed already.
 """
 
-VERSION = 3
+VERSION = 4
 
 SET_VERSION = f"PRAGMA user_version = {VERSION}"
 
@@ -27,7 +27,7 @@ CREATE INDEX replayed ON entries (event_id) WHERE shard IS NULL;
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, lane TEXT NOT NULL, entry INTEGER NOT NULL,
     head INTEGER NOT NULL, due_ms INTEGER NOT NULL, attempt INTEGER NOT NULL DEFAULT 0, first_at_ms INTEGER,
-    leased_until_ms INTEGER, token TEXT, reason TEXT);
+    leased_until_ms INTEGER, token TEXT, reason TEXT, delay_ms INTEGER);
 CREATE INDEX lanes ON jobs (webhook, lane, seq);
 CREATE INDEX heads ON jobs (webhook, due_ms, seq) WHERE head = 1 AND leased_until_ms IS NULL;
 CREATE INDEX leases ON jobs (webhook, leased_until_ms) WHERE leased_until_ms IS NOT NULL;
@@ -40,6 +40,7 @@ MIGRATIONS = {  # from each earlier version to the next
 ALTER TABLE entries ADD COLUMN trace TEXT NOT NULL DEFAULT '';
 ALTER TABLE dead ADD COLUMN trace TEXT NOT NULL DEFAULT ''""",
     2: "CREATE INDEX replayed ON entries (event_id) WHERE shard IS NULL",
+    3: "ALTER TABLE jobs ADD COLUMN delay_ms INTEGER",
 }
 
 PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
@@ -75,6 +76,11 @@ ADD_TO_JOB_COUNT = "UPDATE counts SET jobs = jobs + ?"
 # --- claims
 
 END_EXPIRED_LEASES = "UPDATE jobs INDEXED BY leases SET leased_until_ms = NULL, token = NULL WHERE leased_until_ms <= ?"
+CLAMP_LEASES = "UPDATE jobs INDEXED BY leases SET leased_until_ms = ?1 WHERE leased_until_ms > ?1"
+CLAMP_HEADS = """
+UPDATE jobs SET due_ms = ?2 + iif(attempt = 0, 0, coalesce(delay_ms, ?3))
+WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ?1 AND due_ms > ?2
+    AND due_ms > ?2 + iif(attempt = 0, 0, coalesce(delay_ms, ?3))"""
 LEASES_PER_WEBHOOK = """
 SELECT webhook, count(*) FROM jobs INDEXED BY leases WHERE leased_until_ms IS NOT NULL GROUP BY webhook"""
 WEBHOOKS_WITH_HEADS = """
@@ -103,16 +109,16 @@ NEXT_EXPIRY = "SELECT min(leased_until_ms) FROM jobs WHERE leased_until_ms IS NO
 
 END_LEASE = """
 UPDATE jobs SET leased_until_ms = NULL, token = NULL, due_ms = coalesce(?, due_ms), attempt = attempt - ?,
-    reason = coalesce(?, reason)
+    reason = coalesce(?, reason), delay_ms = coalesce(?, delay_ms)
 WHERE seq = ?"""
 JOBS_BY_SEQ = """
 SELECT seq, webhook, jobs.lane, entry, pending, token FROM jobs JOIN entries USING (entry)
 WHERE seq IN (SELECT value FROM json_each(?))"""
 DELETE_JOBS = "DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(?))"
 SET_NEXT_HEADS = """
-UPDATE jobs SET head = 1 WHERE seq IN (
+UPDATE jobs SET head = 1, due_ms = min(due_ms, ?1) WHERE seq IN (
     SELECT (SELECT seq FROM jobs WHERE webhook = lanes.value ->> 0 AND lane = lanes.value ->> 1 ORDER BY seq LIMIT 1)
-    FROM json_each(?) AS lanes)"""
+    FROM json_each(?2) AS lanes)"""
 SET_PENDING = "UPDATE entries SET pending = ? WHERE entry = ?"
 DELETE_ENTRIES = "DELETE FROM entries WHERE entry IN (SELECT value FROM json_each(?))"
 ANY_FAILING = "SELECT EXISTS (SELECT 1 FROM webhooks WHERE failures > 0)"

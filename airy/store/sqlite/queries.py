@@ -36,7 +36,8 @@ _BEFORE = f"SELECT id FROM {_LISTED} AND sequence > ? ORDER BY sequence LIMIT 1 
 _ACCEPTED = """
 SELECT accepted FROM seen WHERE conversation = (SELECT n FROM conversations WHERE id = ?) AND fact = ?"""
 _SENDS = """
-SELECT source, "partition", conversation_id, message_id, head_due, state, channel_id, ifnull(trace, ''), attempted, since
+SELECT source, "partition", conversation_id, message_id, head_due, state, channel_id, ifnull(trace, ''), attempted,
+  since
 FROM sends WHERE source = ? AND channel_id = ? AND head_due <= ? AND "partition" IN ({marks})
 ORDER BY head_due, since LIMIT ?"""
 _NEXT_CHANNEL = "SELECT min(channel_id) FROM sends WHERE source = ? AND head_due IS NOT NULL AND channel_id > ?"

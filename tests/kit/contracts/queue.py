@@ -272,6 +272,25 @@ class QueueContract(ABC):
             await rig.queue.complete(other)
             assert await rig.queue.next_due_ms() == 90_000
 
+    @pytest.mark.parametrize("restarted", [False, True])
+    async def test_a_clock_that_is_set_back_holds_nothing_back(self, restarted: bool) -> None:
+        hour_ms, begin_ms = 3_600_000, 10_000
+        async with self.opened() as rig:
+            await put(rig.queue, entry(1, "a"), entry(2, "b"))
+            _, retried = await claim(rig.queue, hour_ms)
+            await put(rig.queue, entry(3, "c", lane="one"), entry(4, "c", lane="one"), after=(2, 0))
+            assert await rig.queue.retry(retried, due_ms=hour_ms + 5_000, reason="no")
+            if restarted:
+                await rig.reopen()
+
+            (new,) = await claim(rig.queue, begin_ms)
+            assert new.entry.id == (3, 0)
+            assert await rig.queue.complete(new)
+            assert offsets(await claim(rig.queue, begin_ms)) == [4]
+            assert await rig.queue.next_due_ms() == begin_ms + min(5_000, LEASE_MS)
+            assert offsets(await claim(rig.queue, begin_ms + 5_000)) == [2]
+            assert 1 in offsets(await claim(rig.queue, begin_ms + LEASE_MS))
+
     async def test_a_release_does_not_count_as_an_attempt(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a"))
