@@ -90,6 +90,11 @@ async def _calls_are_not_repeated(simulation: Simulation) -> "Iterator[str]":  #
     """G7, as the provider saw it."""
     for line in simulation.messenger.journal.violations():
         yield f"called again without a recorded failure: {line}"
+    for answer in simulation.traffic.answers:
+        message = await simulation.store.message(answer.message_id)
+        calls = len(simulation.messenger.journal.sends_of(answer.message_id))
+        if message is not None and calls > message.attempt_count:
+            yield f"answer {answer.key} was called {calls} times, and {message.attempt_count} attempts were accepted"
 
 
 async def _the_store_is_the_log(simulation: Simulation, reference: SqliteStore) -> "Iterator[str]":  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Traffic from outside the process: contacts, agents, the provider's webhooks. It continues when the process dies."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -156,6 +157,19 @@ class Traffic:
         )
         if done is not None:
             self.answers.append(SentAnswer(key, done.value.id, text))
+            if number % 3:
+                await self._cancel(done.value.id, in_s=number % 3 - 1)
+
+    async def _cancel(self, message_id: str, *, in_s: float) -> None:
+        """While the connector claims it, or calls the provider, or the message waits for another attempt."""
+        await anyio.sleep(in_s)
+
+        async def act(process: "ProcessRun") -> bool:
+            with suppress(Conflict):
+                await process.services.commands.messages.cancel(message_id, _context(f"cancel {message_id}"))
+            return True
+
+        await self._ask(act)
 
     async def _agent(self, number: int) -> None:
         conversation_id, cause = self._conversation(), _context(f"agent {number}")
