@@ -1,8 +1,9 @@
-"""Decides which addresses outbound requests may go to, so that a caller's URL cannot policy our own network (SSRF).
+"""Decides which addresses outbound requests may go to, so that a caller's URL cannot reach our own network (SSRF).
 
-Pure. `check_url` validates a URL at its registration and explains what is wrong; `is_allowed` is the actual guard,
-called for the address a socket is about to connect to, after name resolution. Only public unicast is allowed:
-`ipaddress.is_global` alone would allow translated, tunnelled and multicast addresses.
+Pure. `check_url` turns a URL into the target of a request, at its registration and before a call alike, and explains
+what is wrong; `is_allowed` is the actual guard, called for the address a socket is about to connect to, after name
+resolution. Only public unicast is allowed: `ipaddress.is_global` alone would allow translated, tunnelled and multicast
+addresses.
 """
 
 import re
@@ -14,6 +15,7 @@ from msgspec import Struct
 from airy.errors import Refused
 
 URL_CHARS_MAX = 2048
+DEFAULT_PORTS = {"https": 443, "http": 80}
 
 NOT_PUBLIC_4 = tuple(
     IPv4Network(text)
@@ -42,7 +44,8 @@ NOT_PUBLIC_6 = tuple(  # within it: protocol assignments with Teredo, documentat
 PRIVATE_4 = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 PRIVATE_6 = tuple(IPv6Network(text) for text in ("::1/128", "fc00::/7"))
 
-HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.IGNORECASE)
+HOST_CHARS_MAX = 253
+LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
 LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 
@@ -56,6 +59,27 @@ class EgressPolicy(Struct, frozen=True):
 
     def port_allowed(self, port: int) -> bool:
         return not self.ports or port in self.ports
+
+
+class RequestTarget(Struct, frozen=True):
+    """A checked URL as it is called. The host is never decoded: not every `xn--` label has a Unicode form."""
+
+    scheme: str  # `http` or `https`
+    host: str  # a name in lower-case ASCII, or an address without brackets
+    port: int
+    path: str  # with the query, without the fragment
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self._netloc(self.host)}"
+
+    @property
+    def host_header(self) -> str:
+        return self._netloc(self.host.removesuffix("."))
+
+    def _netloc(self, host: str) -> str:
+        name = f"[{host}]" if ":" in host else host
+        return name if self.port == DEFAULT_PORTS[self.scheme] else f"{name}:{self.port}"
 
 
 PUBLIC_ONLY = EgressPolicy()
@@ -85,16 +109,10 @@ def _private(ip: IPv4Address | IPv6Address) -> bool:
     return any(ip in network for network in PRIVATE_6)
 
 
-def check_url(url: str, policy: EgressPolicy = PUBLIC_ONLY) -> None:
+def check_url(url: str, policy: EgressPolicy = PUBLIC_ONLY) -> RequestTarget:
     """Raises `Refused` with field `url` and the necessary change. Stricter than the URL parsers of clients."""
-    problem = _url_problem(url, policy)
-    if problem:
-        raise Refused(problem, field="url")
-
-
-def _url_problem(url: str, policy: EgressPolicy) -> str | None:
     if len(url) > URL_CHARS_MAX or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        return (
+        raise _refused(
             f"use at most {URL_CHARS_MAX} ASCII characters without spaces or backslashes;"
             " write the host in its xn-- form"
         )
@@ -102,24 +120,38 @@ def _url_problem(url: str, policy: EgressPolicy) -> str | None:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        host, port = "", 0
+        raise _refused("not a URL") from None
     if port == 0:
-        return "not a URL"
+        raise _refused("not a URL: there is no port 0")
     if parts.scheme != "https" and not (policy.http and parts.scheme == "http"):
-        return "use https"
+        raise _refused("use https")
     if "@" in parts.netloc:
-        return "no user name or password in the URL: use a header"
-    if not policy.port_allowed((443 if parts.scheme == "https" else 80) if port is None else port):
-        return f"port not allowed: use {' or '.join(map(str, policy.ports))}"
-    return _host_problem(host, policy, bracketed="[" in parts.netloc)
+        raise _refused("no user name or password in the URL: use a header")
+    port = DEFAULT_PORTS[parts.scheme] if port is None else port
+    if not policy.port_allowed(port):
+        raise _refused(f"port not allowed: use {' or '.join(map(str, policy.ports))}")
+    problem = _host_problem(host, policy, bracketed="[" in parts.netloc)
+    if problem:
+        raise _refused(problem)
+    return RequestTarget(parts.scheme, host, port, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
+
+
+def _refused(problem: str) -> Refused:
+    return Refused(problem, field="url")
 
 
 def _host_problem(host: str, policy: EgressPolicy, *, bracketed: bool) -> str | None:
     name = host.removesuffix(".")
     if bracketed or NUMBER.fullmatch(name.rpartition(".")[2]):  # an address by the WHATWG rule
         return None if is_allowed(host, private=policy.private) else "not a public address"
-    if not HOST.fullmatch(name) or len(name) > 253:
-        return "not a host name"
-    if not policy.private and ("." not in name or f".{name}".lower().endswith(LOCAL_NAMES)):
+    if len(name) > HOST_CHARS_MAX:
+        return f"the host name is longer than {HOST_CHARS_MAX} characters"
+    for label in name.split("."):
+        if not LABEL.fullmatch(label):
+            return (
+                f"not a host name: {label[:64]!r} must be 1 to 63 letters, digits, hyphens or underscores,"
+                " without a hyphen at either end"
+            )
+    if not policy.private and ("." not in name or f".{name}".endswith(LOCAL_NAMES)):
         return "not a public host name"
     return None

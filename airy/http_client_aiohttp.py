@@ -21,7 +21,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from airy.egress import PUBLIC_ONLY, EgressPolicy, check_url, is_allowed
+from airy.egress import PUBLIC_ONLY, EgressPolicy, RequestTarget, check_url, is_allowed
 from airy.errors import Refused
 from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLost
 
@@ -56,11 +56,12 @@ class CallTarget:
 
     __slots__ = ("connect", "host", "name", "path")
 
-    def __init__(self, url: URL, loop: asyncio.AbstractEventLoop) -> None:
-        self.connect = aiohttp.ClientRequest("GET", url, loop=loop)  # only for the connector
-        self.host = f"Host: {self.connect.headers['Host']}\r\n"
-        self.path = url.raw_path_qs
-        self.name = url.host  # in errors; never the whole URL: a query may hold a token
+    def __init__(self, target: RequestTarget, loop: asyncio.AbstractEventLoop) -> None:
+        origin = URL(target.origin, encoded=True)
+        self.connect = aiohttp.ClientRequest("GET", origin, loop=loop)  # only for the connector
+        self.host = f"Host: {target.host_header}\r\n"
+        self.path = target.path
+        self.name = target.host  # in errors; never the whole URL: a query may hold a token
 
 
 class ConnectionDeadline:
@@ -193,10 +194,10 @@ class AiohttpClient:
     def _checked(self, url: str) -> CallTarget:
         assert self._loop is not None
         try:
-            check_url(url, self._policy)
+            target = check_url(url, self._policy)
         except Refused as error:
             raise AddressBlocked(f"not called: {error}", field="url") from error
-        return CallTarget(URL(url, encoded=True), self._loop)
+        return CallTarget(target, self._loop)
 
     def _socket(self, address: "AddrInfoType") -> socket.socket:
         family, kind, protocol, _, sockaddr = address
@@ -274,7 +275,8 @@ class _Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+            self._threads,
+            lambda: socket.getaddrinfo(host.encode("ascii"), port, family, socket.SOCK_STREAM),  # bytes: no IDNA codec
         )
         return [
             ResolveResult(

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from airy import http_client_aiohttp as fetch_aiohttp
 from airy.egress import PUBLIC_ONLY, EgressPolicy, check_url, is_allowed
 from airy.errors import Refused, Unavailable
 from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLost
@@ -186,6 +185,14 @@ REFUSED_URLS = [
 ]
 
 
+UNSHOWABLE_URLS = [  # their `xn--` labels have no Unicode form
+    "https://xn--a.example/x",
+    "https://xn--zzzzzz.example/",
+    "https://xn--99999999999.example/",
+    "https://hook_1.xn--strae-oqa.de/x",
+    "https://xn--a.xn--zzzzzz.example./",
+]
+
 LONG_S = 120.0  # only a deadline advanced by a test expires
 
 
@@ -266,10 +273,25 @@ def test_a_forbidden_url_is_refused_at_registration(url: str) -> None:
         "https://xn--exmple-cua.com/",
         "HTTPS://EXAMPLE.COM./",
         "https://a_b.example.com/",
+        *UNSHOWABLE_URLS,
     ],
 )
 def test_an_ordinary_url_is_accepted(url: str) -> None:
     check_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "host_header", "path"),
+    [
+        ("HTTPS://EXAMPLE.COM.", "https://example.com.", "example.com", "/"),
+        ("https://example.com:0443?a=%zz#b", "https://example.com", "example.com", "/?a=%zz"),
+        ("http://[2606:4700::1111]:8080/{a}", "http://[2606:4700::1111]:8080", "[2606:4700::1111]:8080", "/{a}"),
+        ("https://hook_1.xn--strae-oqa.de/x", "https://hook_1.xn--strae-oqa.de", "hook_1.xn--strae-oqa.de", "/x"),
+    ],
+)
+def test_a_url_is_called_in_its_encoded_form(url: str, origin: str, host_header: str, path: str) -> None:
+    target = check_url(url, UNRESTRICTED)
+    assert (target.origin, target.host_header, target.path) == (origin, host_header, path)
 
 
 def test_a_developer_may_open_http_ports_and_private_addresses() -> None:
@@ -373,7 +395,7 @@ NUMBERS = [
 async def test_the_socket_is_checked_even_if_the_url_was_not(
     host: str, connections: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch_aiohttp, "check_url", lambda _url, _reach: None)
+    monkeypatch.setattr("airy.egress._host_problem", lambda _host, _policy, bracketed: None)
     async with Patient(ANY_PORT) as fetch:
         with pytest.raises(AddressBlocked):
             await fetch("POST", f"http://{host}:80/", body=b"{}")
@@ -447,6 +469,31 @@ async def test_an_unresolvable_name_is_connect_failed() -> None:
     async with Patient(UNRESTRICTED, resolver=Names(OSError("no such name"))) as fetch:
         with pytest.raises(ConnectFailed):
             await fetch("POST", "http://nowhere.example.com/", body=b"{}")
+
+
+@pytest.mark.parametrize("url", UNSHOWABLE_URLS)
+async def test_a_host_without_a_unicode_form_is_called_like_any_other(url: str) -> None:
+    host = url.split("/")[2]
+    async with recording() as (local, seen), Patient(UNRESTRICTED, resolver=Names(["127.0.0.1"])) as fetch:
+        assert (await fetch("POST", local.replace("127.0.0.1", host), body=b"{}")).status == 200
+    assert b"Host: %s:" % host.rstrip(".").encode() in seen[0]
+    async with Patient(PUBLIC_ONLY, resolver=Names(OSError("no such name"))) as fetch:
+        with pytest.raises(ConnectFailed, match=host):
+            await fetch("POST", url, body=b"{}")
+
+
+async def test_the_systems_resolver_is_asked_for_the_encoded_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def getaddrinfo(host: object, *_more: object) -> list[Any]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with Patient(PUBLIC_ONLY) as fetch:
+        with pytest.raises(ConnectFailed, match="not known"):
+            await fetch("POST", "https://xn--a.example/x", body=b"{}")
+    assert asked == [b"xn--a.example"]
 
 
 class SlowNames(Names):

@@ -107,6 +107,14 @@ async def test_an_invalid_url_is_a_400(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["https://xn--a.example/x", "https://xn--zzzzzz.example/", "https://hook_1.xn--strae-oqa.de/x"]
+)
+async def test_a_host_without_a_unicode_form_is_a_url_like_any_other(url: str) -> None:
+    async with api_harness() as api:
+        assert (await subscribe(api, url=url)).url == url
+
+
+@pytest.mark.parametrize(
     "headers",
     [
         {"Host": "x"},
