@@ -9,6 +9,7 @@ touched it, when something of it becomes due, or when partitions change hands. E
 while it runs.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from math import inf
@@ -18,6 +19,7 @@ from anyio.abc import TaskGroup
 from structlog.contextvars import bound_contextvars
 
 from airy import topics, trace
+from airy.actors.bug_report import BUGS, BugCounts
 from airy.actors.fact_appender import FactAppender
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.message_sender import Credentials, MessageSender, OutboundKind
@@ -102,6 +104,7 @@ class Connector:
         credentials: Credentials,
         *,
         workers_max: int = 32,
+        bugs: BugCounts | None = None,
     ) -> None:
         """`workers_max`: work in flight per source."""
         self._bus = bus
@@ -110,6 +113,7 @@ class Connector:
         self._http = http
         self._credentials = credentials
         self._workers_max = workers_max
+        self._bugs: BugCounts = Counter() if bugs is None else bugs
         ends = EndOffsets(bus, [topics.EVENTS])
         self._memberships = [
             SourceMembership(source, PartitionReadiness(bus, progress, [topics.EVENTS], end_offsets=ends))
@@ -127,9 +131,15 @@ class Connector:
     async def run(self, ctx: Context) -> None:
         appender = FactAppender(self._bus, self._progress)
         self.sender = MessageSender(
-            self._store, self._progress, appender, self._http, self._credentials, worker=ctx.ids.new()
+            self._store,
+            self._progress,
+            appender,
+            self._http,
+            self._credentials,
+            worker=ctx.ids.new(),
+            bugs=self._bugs,
         )
-        self._lookups = ProfileLookups(self._store, appender, self._http, self._credentials)
+        self._lookups = ProfileLookups(self._store, appender, self._http, self._credentials, bugs=self._bugs)
         async with AsyncExitStack() as stack:
             subscriptions = [
                 await stack.enter_async_context(
@@ -236,6 +246,8 @@ class Connector:
         if work.kind == "profile":
             wait_ms = self._lookups.due_in_ms(work, now_ms)
             return wait_ms or outbound.limiter.try_acquire(work.channel_id, now_ms)
+        if wait_ms := self.sender.postponed_ms(work.message_id or "", now_ms):
+            return wait_ms
         if work.state != DeliveryState.PENDING:
             return self.sender.settles_in_ms(work.message_id or "", now_ms)
         if wait_ms := retry_in_ms(work.due_ms, work.attempted_ms, wall_ms):
@@ -254,6 +266,11 @@ class Connector:
                     await self.sender.send(ctx, work, outbound)
                 else:
                     await self.sender.settle(ctx, work)
+        except BUGS as error:  # of this message or contact; the work of others goes on
+            if work.kind == "profile":
+                self._lookups.end_after_bug(ctx, work, error)
+            else:
+                await self.sender.end_after_bug(ctx, work, error)
         finally:
             if work.kind == "profile" or work.state == DeliveryState.PENDING:
                 outbound.limiter.release(work.channel_id)

@@ -1,7 +1,8 @@
 """Executes one delivery: checks that it is still wanted, sends it, and applies the outcome to the job, the endpoint and
 the webhook.
 
-Errors of endpoints and users become outcomes here. Only bugs are raised.
+Errors of endpoints and users become outcomes here, and so do bugs: nothing of one subscriber may stop the deliveries to
+others. Failures of the queue, the log and the store are raised.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ import anyio
 from msgspec import Struct, field
 
 from airy.actors.attempt_log import AttemptLog, DeliveryAttempt, Result
+from airy.actors.bug_report import BugCounts, bug_fields, describe_bug
 from airy.actors.dead_deliveries import DeadDeliveries
 from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers
@@ -28,6 +30,7 @@ from airy.webhooks.matching import wants
 from airy.webhooks.request import DeliveryTarget, open_target, request_headers
 from airy.webhooks.retry import (
     ATTEMPTS_MAX,
+    SCHEDULE_S,
     AttemptOutcome,
     DeadLetter,
     Decision,
@@ -66,6 +69,7 @@ class DeliveryMetrics(Struct, frozen=True, kw_only=True):
     """Updated in place; the values outlive a restart of the dispatcher, because their owner keeps them."""
 
     attempts: Counter[str] = field(default_factory=Counter)  # `delivered` and `failed`
+    bugs: BugCounts = field(default_factory=Counter)
     latency: Histogram = field(default_factory=lambda: Histogram(LONG_S))  # s from the change to its delivery
 
 
@@ -104,7 +108,7 @@ class DeliveryExecutor:
             await self._settle(ctx, job, webhook, DeadLetter(f"leased {job.attempt - 1} times without an outcome"))
             return
         started_ms = ctx.clock.now_ms()
-        outcome, response = await self._send(job, webhook, started_ms)
+        outcome, response = await self._send(ctx, job, webhook, started_ms)
         now_ms = ctx.clock.now_ms()
         endpoint.record(outcome, now_ms, ctx.random)
         decision = decide(job.attempt, outcome, job.first_at_ms, now_ms, ctx.random)
@@ -166,7 +170,7 @@ class DeliveryExecutor:
 
     # --- the request
 
-    async def _send(self, job: Job, webhook: Webhook, now_ms: int) -> tuple[AttemptOutcome, str]:
+    async def _send(self, ctx: Context, job: Job, webhook: Webhook, now_ms: int) -> tuple[AttemptOutcome, str]:
         try:
             target = self._target(webhook)
             response = await self._http(
@@ -178,10 +182,24 @@ class DeliveryExecutor:
                 total_s=self._timeouts.total_s,
                 body_bytes_max=RESPONSE_BYTES_MAX,
             )
+            text = target.redact(response.body.decode("utf-8", "replace")) if response.body else ""
+            return outcome_of(response, now_ms), text[:RESPONSE_CHARS_MAX]
         except (Unavailable, Refused) as error:
             return AttemptOutcome(None, str(error)), ""
-        text = target.redact(response.body.decode("utf-8", "replace")) if response.body else ""
-        return outcome_of(response, now_ms), text[:RESPONSE_CHARS_MAX]
+        except Exception as error:  # noqa: BLE001 - with the URL, secrets, headers or answer of this subscriber
+            self._count_bug(ctx, job, error)
+            return AttemptOutcome(None, describe_bug(error)), ""
+
+    async def end_after_bug(self, ctx: Context, job: Job, error: Exception) -> None:
+        """Ends an attempt that raised outside of its request: it failed, and is repeated by the schedule."""
+        self._count_bug(ctx, job, error)
+        self._metrics.attempts["failed"] += 1
+        delay_s = SCHEDULE_S[min(job.attempt, ATTEMPTS_MAX - 1)]
+        await self._retry_in(ctx, job, delay_s, describe_bug(error))
+
+    def _count_bug(self, ctx: Context, job: Job, error: Exception) -> None:
+        self._metrics.bugs["delivery"] += 1
+        ctx.log.error("delivery.failed_unexpectedly", **_fields(job), **bug_fields(error))
 
     def _target(self, webhook: Webhook) -> DeliveryTarget:
         cached = self._targets.get(webhook.id)

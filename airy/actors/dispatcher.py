@@ -2,7 +2,8 @@
 
 At least once, in order per lane: a lease outlasts the longest request, and the queue rejects the outcome of a worker
 whose lease was lost. An endpoint that is unreachable or overloaded gets no jobs until its breaker or throttle
-(`endpoint_health`) admits them, so that it never occupies the workers of others.
+(`endpoint_health`) admits them, so that it never occupies the workers of others. An unexpected exception of one job is
+a failed attempt of that job.
 """
 
 from collections import deque
@@ -14,6 +15,7 @@ from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from airy.actors.attempt_log import AttemptLog
+from airy.actors.bug_report import BUGS
 from airy.actors.dead_deliveries import DeadDeliveries, DeadDeliveryStore
 from airy.actors.delivery import DeliveryExecutor, DeliveryMetrics, DeliveryTimeouts, DisableCallback
 from airy.actors.fold_progress import FoldProgress
@@ -232,6 +234,8 @@ class Dispatcher:
                     await self._executor.release(ctx, job)
                 else:
                     await self._executor.deliver(ctx, job, webhook, endpoint)
+            except BUGS as error:
+                await self._executor.end_after_bug(ctx, job, error)
             finally:
                 self._in_flight -= 1
                 endpoint.in_flight -= 1

@@ -3,18 +3,21 @@
 G7 rests on the log: before a call the worker appends a `SendStarted` fact (the claim), and only the worker whose claim
 the fold accepted calls the provider. So concurrent connectors, zombies and restarts cannot call twice.
 
-An unexpected exception of a source's code ends one attempt, not the connector: before the call it is a failure, from
-the call on the outcome is unknown. It is logged by type and place only, because its text may quote a secret.
+An unexpected exception ends one attempt, not the connector: before the call it is a failure, from the call on the
+outcome is unknown.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from airy import topics
 from airy.actors import send_facts
+from airy.actors.bug_report import BUGS, BugCounts, bug_fields, describe_bug
 from airy.actors.fact_appender import FOLD_S, FactAppender
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.runtime import Context
@@ -39,6 +42,7 @@ Credentials = Callable[[Channel], Mapping[str, Secret]]
 CLAIM_VALID_MS = 10_000  # an older claim is not acted on: the current owner of the partition may have settled it
 ORPHAN_MS = 30_000  # an attempt of another worker, open for this long, is settled: longer than any claim and call
 CREDENTIALS_RETRY_MS = 60_000  # until a channel whose credentials were refused is tried again
+BUG_RETRY_MS = 60_000  # until a message is tried again for which a bug left neither an outcome nor a failure
 RETRY_S = 1.0
 NO_ATTEMPT = (0, 0)
 
@@ -61,6 +65,7 @@ class MessageSender:
         credentials: Credentials,
         *,
         worker: str,
+        bugs: BugCounts | None = None,
     ) -> None:
         self._store = store
         self._progress = progress
@@ -71,8 +76,14 @@ class MessageSender:
         self._foreign_attempts: dict[
             str, tuple[int, int]
         ] = {}  # message → attempt, and when it counts as orphaned (monotonic)
+        self._bugs = Counter() if bugs is None else bugs
+        self._postponed: dict[str, int] = {}  # message → when it is tried again after a bug (monotonic)
         self.sent = 0
         self.calls = 0
+
+    def postponed_ms(self, message_id: str, now_ms: int) -> int:
+        """Until a message is tried again for which a bug could not be recorded; 0 for others."""
+        return max(0, self._postponed.get(message_id, 0) - now_ms)
 
     def settles_in_ms(self, message_id: str, now_ms: int) -> int:
         """Until the attempt of another worker counts as orphaned; 0: it does, or it was not seen yet."""
@@ -174,8 +185,8 @@ class MessageSender:
         try:
             calls = source.encode(message, target, ctx.clock.now_ms())
         except Exception as error:  # noqa: BLE001 - a bug in one source, on one message
-            ctx.log.error("send.encode_failed", message_id=message.id, source=channel.source, **where_failed(error))  # noqa: TRY400
-            return Failed(kind="invalid", error=f"the message could not be encoded: {type(error).__name__}")
+            ctx.log.error("send.encode_failed", **self._count_bug(error, message.id, channel.source))  # noqa: TRY400
+            return Failed(kind="invalid", error=f"the message could not be encoded: {describe_bug(error)}")
         return calls or Failed(kind="invalid", error="the source makes no call of this message")
 
     async def _call(
@@ -188,9 +199,8 @@ class MessageSender:
                 self._http, source, calls, now_ms, may_deliver=lambda: monotonic_ms() <= deliver_until_ms
             )
         except Exception as error:  # noqa: BLE001 - a bug in one source; the provider may have taken the message
-            about = {"message_id": message.id, "source": message.source}
-            ctx.log.error("send.failed_unexpectedly", **about, **where_failed(error))  # noqa: TRY400
-            return Lost(f"the provider may have taken it, but its answer could not be read: {type(error).__name__}")
+            ctx.log.error("send.failed_unexpectedly", **self._count_bug(error, message.id, message.source))  # noqa: TRY400
+            return Lost(f"the provider may have taken it, but its answer could not be read: {describe_bug(error)}")
 
     async def _claim(self, ctx: Context, message: Message) -> Message | None:
         """Append `SendStarted`; the message as folded if this worker's claim was accepted, else None."""
@@ -207,8 +217,12 @@ class MessageSender:
             ctx.log.error("channel.credentials_refused", channel_id=message.channel_id, error=outcome.error)
 
     async def _record(self, ctx: Context, message: Message, outcome: Outcome) -> None:
-        fact = send_facts.ended(message, outcome, ctx.clock.now_ms(), ctx.random)
-        await self._appender.append(ctx, fact, retry=True)
+        try:
+            await self._append_outcome(ctx, message, outcome)
+        except BUGS as bug:  # something of the provider's answer cannot be in the log
+            ctx.log.error("send.outcome_not_recordable", **self._count_bug(bug, message.id, message.source))  # noqa: TRY400
+            outcome = _without_answer(outcome, describe_bug(bug))
+            await self._append_outcome(ctx, message, outcome)
         if isinstance(outcome, Sent):
             self.sent += 1
             ctx.log.debug("send.ended", message_id=message.id, attempt=message.attempt, outcome="Sent")
@@ -216,6 +230,38 @@ class MessageSender:
             error = outcome.error if isinstance(outcome, Failed) else outcome.reason
             name = type(outcome).__name__
             ctx.log.info("send.ended", message_id=message.id, attempt=message.attempt, outcome=name, error=error)
+
+    async def _append_outcome(self, ctx: Context, message: Message, outcome: Outcome) -> None:
+        fact = send_facts.ended(message, outcome, ctx.clock.now_ms(), ctx.random)
+        await self._appender.append(ctx, fact, retry=True)
+
+    async def end_after_bug(self, ctx: Context, work: Work, error: Exception) -> None:
+        """Ends an attempt that raised outside of the source's code, by the state in which it left the message."""
+        message_id = work.message_id or ""
+        ctx.log.error("send.failed_unexpectedly", **self._count_bug(error, message_id, work.source))
+        try:
+            message = await self._store.message(message_id)
+            if message is not None and message.delivery is DeliveryState.PENDING:
+                await self._record(ctx, message, Failed(kind="invalid", error=describe_bug(error)))
+            elif message is not None and message.worker == self._worker:
+                await self._record(ctx, message, Lost(describe_bug(error)))
+        except BUGS as again:  # nothing of this message can be done now; others go on
+            now_ms = monotonic_ms()
+            ctx.log.error("send.failed_unexpectedly", **self._count_bug(again, message_id, work.source))  # noqa: TRY400
+            self._postponed = {name: until for name, until in self._postponed.items() if until > now_ms}
+            self._postponed[message_id] = now_ms + BUG_RETRY_MS
+
+    def _count_bug(self, error: Exception, message_id: str, source: str) -> dict[str, str]:
+        """The fields of its log line."""
+        self._bugs["send"] += 1
+        return {"message_id": message_id, "source": source, **bug_fields(error)}
+
+
+def _without_answer(outcome: Outcome, reason: str) -> Outcome:
+    """The outcome without what the provider answered. A message whose id is unknown cannot be recorded as sent."""
+    if isinstance(outcome, Failed):
+        return replace(outcome, error=reason, code="", detail=None)
+    return Lost(reason)
 
 
 def _retry_in_ms(message: Message, now_ms: int) -> int:
@@ -226,12 +272,3 @@ async def delay_retry(ctx: Context) -> None:
     """Wait before work without a result is read again from the work table, so that the loop does not spin."""
     with ctx.waiting():
         await anyio.sleep(RETRY_S)
-
-
-def where_failed(error: Exception) -> dict[str, str]:
-    """What a log line may say about a bug: its type and place. Its text and its traceback may quote a secret."""
-    at, trace = "", error.__traceback__
-    while trace is not None:
-        at = f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return {"error": type(error).__name__, "at": at}

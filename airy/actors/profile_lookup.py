@@ -4,8 +4,11 @@ A look-up that fails is repeated with back-off per conversation, not earlier tha
 outage of the provider (`Unavailable` with a delay) holds back the other look-ups of the channel as well.
 """
 
+from collections import Counter
+
+from airy.actors.bug_report import BugCounts, bug_fields
 from airy.actors.fact_appender import FactAppender
-from airy.actors.message_sender import Credentials, OutboundKind, delay_retry, where_failed
+from airy.actors.message_sender import Credentials, OutboundKind, delay_retry
 from airy.actors.runtime import Backoff, Context
 from airy.clock import monotonic_ms
 from airy.errors import Refused, Unavailable
@@ -22,12 +25,19 @@ RETRIES_MAX = 10_000  # conversations that wait for a retry; beyond it the ones 
 
 class ProfileLookups:
     def __init__(
-        self, store: ConversationReader, appender: FactAppender, http: HttpClient, credentials: Credentials
+        self,
+        store: ConversationReader,
+        appender: FactAppender,
+        http: HttpClient,
+        credentials: Credentials,
+        *,
+        bugs: BugCounts | None = None,
     ) -> None:
         self._store = store
         self._appender = appender
         self._http = http
         self._credentials = credentials
+        self._bugs = Counter() if bugs is None else bugs
         self._retries: dict[str, tuple[int, int]] = {}  # conversation → failures, and when it is due again (monotonic)
         self._channels: dict[str, int] = {}  # channel → until when its look-ups are held back (monotonic)
 
@@ -54,16 +64,21 @@ class ProfileLookups:
             )
             return
         except Exception as error:  # noqa: BLE001 - a bug in one source, on one conversation
-            self._delay(ctx, work, None)
-            about = {"conversation_id": conversation.id}
-            ctx.log.error("profile.failed_unexpectedly", **about, **where_failed(error))  # noqa: TRY400
+            self.end_after_bug(ctx, work, error)
             return
-        self._retries.pop(work.conversation_id, None)
         try:
             await self._appender.append(ctx, _fact(conversation, profile, ctx.clock.now_ms()))
         except Unavailable as error:  # looked up again later
             ctx.log.info("profile.unavailable", conversation_id=conversation.id, error=str(error))
             await delay_retry(ctx)
+            return
+        self._retries.pop(work.conversation_id, None)
+
+    def end_after_bug(self, ctx: Context, work: Work, error: Exception) -> None:
+        """The look-up failed, and is repeated with back-off."""
+        self._bugs["profile"] += 1
+        self._delay(ctx, work, None)
+        ctx.log.error("profile.failed_unexpectedly", conversation_id=work.conversation_id, **bug_fields(error))
 
     def _delay(self, ctx: Context, work: Work, retry_after_s: float | None) -> float:
         failures = self._retries.pop(work.conversation_id, (0, 0))[0] + 1

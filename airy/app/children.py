@@ -39,7 +39,15 @@ def sources(services: Services, components: Sequence[Component]) -> Supervision:
     credentials = services.channel_secrets.unseal_all
 
     def connector() -> Connector:
-        return Connector(ports.bus, ports.store, services.projector, running, ports.provider_http, credentials)
+        return Connector(
+            ports.bus,
+            ports.store,
+            services.projector,
+            running,
+            ports.provider_http,
+            credentials,
+            bugs=services.counters.bugs,
+        )
 
     intakes = [_intake(services, component) for component in components]
     return Supervision(name="sources", children=(*intakes, Child(name="connector", start=connector, drain_s=20.0)))

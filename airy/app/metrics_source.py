@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import anyio
 
 from airy import topics
+from airy.actors.bug_report import BUG_KINDS
 from airy.app.services import Services
 from airy.bus.record import TopicPartition
 from airy.errors import Unavailable
@@ -60,6 +61,7 @@ class MetricsSource:
         counts = await services.ports.store.counts()
         values: dict[str, Value] = {
             **{name: float(value) for name, value in counts.items()},
+            "bugs_total": {kind: float((counters.bugs + counters.deliveries.bugs)[kind]) for kind in BUG_KINDS},
             **self.counters(),
             **self._log(),
             **await self._queue(),

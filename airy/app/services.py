@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from msgspec import Struct, field
 
+from airy.actors.bug_report import BugCounts
 from airy.actors.channel_directory import ChannelDirectory
 from airy.actors.delivery import DeliveryMetrics
 from airy.actors.lag_monitor import LagMonitor
@@ -48,6 +49,7 @@ class ProcessCounters(Struct):
     """Totals that survive the restart of an actor."""
 
     provider_webhooks: Counter[str] = field(default_factory=Counter)  # by outcome: routed, parked, dead-lettered …
+    bugs: BugCounts = field(default_factory=Counter)  # of sends and look-ups
     deliveries: DeliveryMetrics = field(default_factory=DeliveryMetrics)
 
 

@@ -24,6 +24,7 @@ TOTAL = "_total"  # suffix of counters; a `LabelledHistograms` is a histogram, e
 
 DESCRIPTIONS = {  # by name without the prefix; a counter starts at 0 with the process
     "actors": "leaves of the supervision tree",
+    "bugs_total": "unexpected errors that ended one delivery, send or profile look-up; the log has each",
     "build_info": "1; version, and the components that run in this process",
     "changes": "changes the store keeps for their readers",
     "channels": "channels, connected or not",

@@ -1,5 +1,6 @@
 """The connector with every source of the catalogue, against a scripted provider, in virtual time."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -8,12 +9,13 @@ import anyio
 import pytest
 
 from airy import topics
+from airy.actors.bug_report import BugCounts
 from airy.actors.connector import Connector
 from airy.errors import Unavailable
 from airy.http_client import HttpClient, Response
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
-from airy.sources.api import Call, Failed, Outcome, Profile, Target
+from airy.sources.api import Call, Failed, Outcome, Profile, Sent, Target
 from airy.store.api import WorkKey
 from tests.kit.builders import Chat
 from tests.kit.providers import WIRES
@@ -28,10 +30,22 @@ def scripted(source: str, kind: str, *script: Act) -> ScriptedHarness:
     return ScriptedHarness(WIRES[source], *script, kind=kind)
 
 
-def connector(harness: ScriptedHarness, *, source: Any = None, http: HttpClient | None = None) -> Connector:
-    sources = [source or harness.source]
+def connector(
+    harness: ScriptedHarness,
+    *,
+    source: Any = None,
+    http: HttpClient | None = None,
+    store: Any = None,
+    bugs: BugCounts | None = None,
+) -> Connector:
     return Connector(
-        harness.bus, harness.store, harness.projector, sources, http or harness.provider, harness.credentials
+        harness.bus,
+        store or harness.store,
+        harness.projector,
+        [source or harness.source],
+        http or harness.provider,
+        harness.credentials,
+        bugs=bugs,
     )
 
 
@@ -113,12 +127,28 @@ class Buggy:
         if self._broken == "interpret":
             self._broken = ""
             raise KeyError(repr(answers))
+        if self._broken == "outcome":
+            self._broken = ""
+            return Failed(kind="invalid", error="\ud800")  # cannot be encoded
+        if self._broken == "id":
+            self._broken = ""
+            return Sent(provider_id="m" * 5_000_000)
         outcome: Outcome = self._source.interpret(answers, now_ms)
         return outcome
 
 
-@pytest.mark.parametrize(("broken", "state"), [("encode", DeliveryState.FAILED), ("interpret", DeliveryState.UNKNOWN)])
-async def test_a_bug_of_a_source_ends_one_attempt_and_not_the_connector(broken: str, state: DeliveryState) -> None:
+@pytest.mark.parametrize(
+    ("broken", "state", "error"),
+    [
+        ("encode", DeliveryState.FAILED, "KeyError"),
+        ("interpret", DeliveryState.UNKNOWN, "KeyError"),
+        ("outcome", DeliveryState.FAILED, "UnicodeEncodeError"),
+        ("id", DeliveryState.UNKNOWN, "RecordTooLarge"),
+    ],
+)
+async def test_a_bug_of_a_source_ends_one_attempt_and_not_the_connector(
+    broken: str, state: DeliveryState, error: str
+) -> None:
     """After the call the provider may have the message, so its outcome is unknown."""
     harness = scripted("telegram", "telegram")
     source = Buggy(harness.source, broken)
@@ -129,8 +159,50 @@ async def test_a_bug_of_a_source_ends_one_attempt_and_not_the_connector(broken: 
         await harness.until(second.message_id, lambda message: message.delivery in DONE)
 
         assert first.delivery is state
-        assert [line["error"] for line in harness.logged.entries if line["log_level"] == "error"] == ["KeyError"]
+        assert [line["error"] for line in harness.logged.entries if line["log_level"] == "error"] == [error]
         assert [secret for secret in harness.wire.secrets if secret in repr(harness.logged.entries)] == []
+
+
+class BuggyStore:
+    """A store with a bug in what it knows of messages with one text."""
+
+    def __init__(self, store: Any, text: bytes, *, times: int) -> None:
+        self._store = store
+        self._text = text
+        self.times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def message(self, message_id: str) -> Message | None:
+        message: Message | None = await self._store.message(message_id)
+        if message is not None and self._text in bytes(message.content) and self.times:
+            self.times -= 1
+            raise ValueError("sesame")
+        return message
+
+
+@pytest.mark.parametrize(("times", "state"), [(1, DeliveryState.FAILED), (2, DeliveryState.SENT)])
+async def test_a_bug_of_one_message_delays_no_other(times: int, state: DeliveryState) -> None:
+    """Where not even the failure can be recorded, the message is tried again later."""
+    harness = scripted("facebook", "facebook")
+    bugs: BugCounts = Counter()
+    async with harness.open(
+        connector=lambda: connector(harness, store=BuggyStore(harness.store, b"trigger", times=times), bugs=bugs)
+    ):
+        await harness.begin()
+        other = Chat(7, source_channel_id=harness.channel.source_channel_id).received("another contact")
+        await harness.append(other)
+        bad, good = harness.queued("trigger"), harness.queued("fine", conversation_id=other.conversation_id)
+        await harness.append(bad, good)
+        started_s = anyio.current_time()
+        await harness.until(good.message_id, lambda message: message.delivery in DONE)
+        assert anyio.current_time() - started_s < 5
+        ended = await harness.until(bad.message_id, lambda message: message.delivery is state)
+
+        assert ended.attempt <= 1
+        assert bugs == {"send": times}
+        assert "sesame" not in repr(harness.logged.entries)
 
 
 class Prepared:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import anyio
+import apsw
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from airy import topics
 from airy.actors.attempt_log import DeliveryAttempt
 from airy.actors.change_sink import ReaderLimits
-from airy.actors.delivery import LEASES_MAX
+from airy.actors.delivery import LEASES_MAX, DeliveryMetrics
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
 from airy.actors.publisher import Publisher
 from airy.bus.memory import Faults
@@ -30,6 +31,7 @@ from airy.webhooks.retry import SCHEDULE_S
 from tests.kit.contracts.queue import entry
 from tests.kit.webhooks import (
     SEALER,
+    Behaviour,
     Endpoints,
     Outbox,
     Request,
@@ -57,6 +59,7 @@ class Setup:
         self.outbox = outbox
         self.queue = queue
         self.endpoints = Endpoints()
+        self.metrics = DeliveryMetrics()
 
     def publisher(self) -> Publisher:
         return Publisher(
@@ -80,6 +83,7 @@ class Setup:
             disable_webhook=self.outbox.disable_webhook,
             wait_for_arrival=self.queue.wait_for_arrival,
             limits=DispatcherLimits(**{"poll_s": DAY_S, **limits}),
+            metrics=self.metrics,
         )
 
     async def delivered(self, name: str, count: int, *, within_s: float = 10.0) -> list[Request]:
@@ -98,9 +102,11 @@ class Setup:
 
 
 @asynccontextmanager
-async def running(*, publishing: bool = True, dispatching: bool = True, **limits: float) -> AsyncIterator[Setup]:
+async def running(
+    *, publishing: bool = True, dispatching: bool = True, queue: SqliteQueue | None = None, **limits: float
+) -> AsyncIterator[Setup]:
     async with logged() as outbox:
-        queue = SqliteQueue()
+        queue = queue or SqliteQueue()
         await queue.open()
         made = Setup(outbox, queue)
         actors = [*([made.publisher()] if publishing else []), *([made.dispatcher(**limits)] if dispatching else [])]
@@ -540,6 +546,69 @@ async def test_a_job_that_becomes_due_during_the_claim_interval_is_claimed_after
             (request,) = await here.endpoints.reached("a", 1, 10.0)
             assert request.at_s == pytest.approx(began + 0.5)
         await queue.close()
+
+
+# --- bugs
+
+
+def raises(error: Exception) -> Behaviour:
+    async def behave(_request: Request) -> Response:
+        raise error
+
+    return behave
+
+
+@pytest.mark.parametrize("error", [UnicodeError("sesame"), KeyError("sesame"), RuntimeError("sesame")])
+async def test_an_unexpected_exception_of_one_job_is_a_failed_attempt_of_it(error: Exception) -> None:
+    async with running() as here:
+        for name in ("bad", "good"):
+            await here.outbox.subscribes(name)
+        here.endpoints.behave("bad", in_turn(raises(error), answers(200)))
+        await here.outbox.happens()
+        await here.delivered("good", 1)
+        await here.delivered("bad", 2)
+        recorded = {(one.webhook_id, one.attempt, one.result): one.error for one in await attempts(here.outbox.bus)}
+        assert recorded == {
+            ("good", 1, "delivered"): "",
+            ("bad", 1, "again"): f"a bug in Airy ended the attempt ({type(error).__name__}); its log has the details",
+            ("bad", 2, "delivered"): "",
+        }
+        assert here.metrics.bugs == {"delivery": 1}
+        assert await here.empty()
+
+
+class Unsettling(SqliteQueue):
+    """Meets a bug when it completes a job of one webhook."""
+
+    async def complete(self, job: Job) -> bool:
+        if job.webhook_id == "bad" and job.attempt == 1:
+            raise ValueError("sesame")
+        return await super().complete(job)
+
+
+class Damaged(SqliteQueue):
+    async def complete(self, job: Job) -> bool:
+        raise apsw.CorruptError(f"the file is damaged at {job.id}")
+
+
+async def test_a_bug_while_a_delivery_is_settled_is_a_failed_attempt_of_it() -> None:
+    async with running(queue=Unsettling()) as here:
+        for name in ("bad", "good"):
+            await here.outbox.subscribes(name)
+        await here.outbox.happens()
+        await here.delivered("good", 1)
+        await here.delivered("bad", 2)
+        assert here.metrics.bugs == {"delivery": 1}
+        assert await here.empty()
+
+
+async def test_a_damaged_queue_ends_the_dispatcher() -> None:
+    async with running(queue=Damaged(), dispatching=False) as here:
+        await here.outbox.subscribes("a")
+        await here.outbox.happens()
+        with pytest.raises(ExceptionGroup) as failed:
+            await here.dispatcher().run(context("dispatcher", clock=here.outbox.clock))
+        assert failed.group_contains(apsw.CorruptError)
 
 
 # --- leases

@@ -1,0 +1,51 @@
+"""Bugs that end one piece of work (a delivery, a send, a look-up) instead of the actor that runs it.
+
+A failed dependency (bus, store, queue) is no bug of the work: it raises `Unavailable`, `Fenced` or an error of its
+library, which reaches the supervisor.
+"""
+
+from collections import Counter
+from typing import Literal, get_args
+
+import msgspec
+
+from airy.errors import Refused
+
+PLACES_MAX = 30  # of a traceback, the innermost ones
+
+BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RecursionError,
+    TypeError,
+    ValueError,  # and UnicodeError
+    msgspec.MsgspecError,
+    Refused,  # that no code closer to its cause has handled
+)
+"""What code raises about the values it was given, as opposed to what a dependency raises when it fails."""
+
+BugKind = Literal["delivery", "send", "profile"]
+BUG_KINDS: tuple[BugKind, ...] = get_args(BugKind)
+BugCounts = Counter[BugKind]
+
+
+def bug_fields(error: BaseException) -> dict[str, str]:
+    """What a log line may say about a bug: its type and the places of its traceback. Its text may quote a secret."""
+    return {"error": type(error).__name__, "traceback": _places(error)}
+
+
+def describe_bug(error: BaseException) -> str:
+    """What a subscriber or an agent sees."""
+    return f"a bug in Airy ended the attempt ({type(error).__name__}); its log has the details"
+
+
+def _places(error: BaseException) -> str:
+    """`module:line` of each frame, outermost first."""
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " > ".join(places[-PLACES_MAX:])
