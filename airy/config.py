@@ -28,7 +28,7 @@ class HttpConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080  # 0: any free one
     allowed_origins: tuple[str, ...] = ()
-    body_bytes_max: Annotated[int, Meta(ge=1_024, le=67_108_864)] = 1_048_576
+    body_bytes_max: Annotated[int, Meta(ge=1_024, le=2_000_000)] = 1_048_576  # a fact of 4 MiB has it twice
     in_flight_max: Count = 1_024
     public_url: Url | None = None  # how providers reach this installation
 

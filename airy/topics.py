@@ -86,7 +86,9 @@ CHANGE_TOPICS: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS)
 
 
 def source_events(source: str) -> Topic[bytes]:
-    """Raw webhook bodies; record headers hold request id, receive time and the allow-listed HTTP headers."""
+    """Raw webhook bodies, or the parts of a large batch; record headers hold request id, receive time and the
+    allow-listed HTTP headers.
+    """
     return Topic(
         f"source.{source}.events",
         bytes,

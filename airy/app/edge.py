@@ -32,6 +32,7 @@ def build_edge(
     """The ASGI application, and the provider endpoints in it."""
     config, ports = services.config, services.ports
     reader = BodyReader(BodyLimits(bytes_max=config.http.body_bytes_max))
+    webhook_reader = BodyReader()  # neither takes the other's share of unfinished bodies
     admission = AdmissionControl(AdmissionLimits(in_flight_max=config.http.in_flight_max))
     ingresses = [
         Ingress(
@@ -40,7 +41,7 @@ def build_edge(
             clock=ports.clock,
             ids=ports.ids,
             admission=admission,
-            reader=reader,
+            reader=webhook_reader,
             accounts=services.channel_directory.refresh,
             public_url=public_url(config),
             caught_up=lambda: services.projector.caught_up,

@@ -32,6 +32,7 @@ After = Callable[[], Awaitable[None]]
 
 ATTEMPTS_MAX: Final = 3
 YIELD_RECORDS: Final = 100  # steps between two yields to the event loop
+YIELD_BYTES: Final = 65_536  # of their records
 
 
 async def transform(
@@ -120,9 +121,12 @@ async def _outputs(
     records: Sequence[Record], step: Step, dead_letter: MakeDeadLetter
 ) -> list[tuple[Record, Sequence[ProducerRecord]]]:
     outputs = []
-    for number, record in enumerate(records, 1):
+    steps = size = 0
+    for record in records:
         outputs.append((record, _try(record, step, dead_letter)))
-        if number % YIELD_RECORDS == 0:
+        steps, size = steps + 1, size + len(record.value or b"")
+        if steps >= YIELD_RECORDS or size >= YIELD_BYTES:
+            steps = size = 0
             await checkpoint()
     return outputs
 

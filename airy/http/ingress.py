@@ -81,6 +81,7 @@ class Ingress:
         caught_up: Callable[[], bool] = _always,
     ) -> None:
         self._source = source
+        self._bus = bus
         self._batcher = publish_batcher(bus)
         self._clock = clock
         self._admission = admission
@@ -115,7 +116,7 @@ class Ingress:
         counters.requests += 1
         record_headers = self._record_headers(headers)
         now_ms = self._clock.now_ms()
-        body = await self._reader.read(receive, headers)
+        body = await self._reader.read(receive, headers, self._source.spec.webhook_bytes_max)
         verdict = self._source.verify(self._request(scope, body), await self._accounts())
         if isinstance(verdict, Denied):
             raise self._denied(verdict)
@@ -128,12 +129,18 @@ class Ingress:
 
     async def _publish(self, verdict: Accepted, body: bytes, headers: Headers, now_ms: int) -> None:
         kept = tuple((name, value.encode()[:KEPT_BYTES_MAX]) for name, value in verdict.headers.items())
-        record = self._topic.record(verdict.account, body, headers=(*headers, *kept), timestamp_ms=now_ms)
+        records = [
+            self._topic.record(account, part, headers=(*headers, *kept), timestamp_ms=now_ms)
+            for account, part in verdict.parts or ((verdict.account, body),)
+        ]
         if not await self._admission.try_acquire():
             self.counters.shed += 1
             raise unavailable("too many requests at once")
         try:
-            await self._batcher.add(record)
+            if len(records) == 1:
+                await self._batcher.add(records[0])
+            else:
+                await self._bus.publish(records)
         finally:
             self._admission.release()
 

@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from airy import topics
+from airy.bus.api import RecordTooLarge
 from airy.commands import Conflict, Forbidden, NotFound, WriteUnconfirmed
 from airy.errors import AiryError, Refused, Unavailable
 from airy.http.asgi import Send
@@ -113,6 +114,8 @@ def _status_of(error: Refused) -> int:
             return 409
         case Forbidden():
             return 403
+        case RecordTooLarge():
+            return 413
         case _:
             return 400
 

@@ -59,12 +59,23 @@ class WebhookReply(Struct, frozen=True):
 EMPTY_REPLY = WebhookReply()
 
 
+class BatchPart(NamedTuple):
+    """A part of a batch, as a body of its own."""
+
+    account: str
+    body: bytes
+
+
 class Accepted(Struct, frozen=True):
-    """A verified request: its body is appended under `account` before it is parsed further, then `reply` is sent."""
+    """A verified request: its body is appended under `account` before it is parsed further, then `reply` is sent.
+
+    A batch that may be larger than a record of the log is given as `parts`, which are appended in place of the body.
+    """
 
     account: str  # the provider's account id, "" where it cannot be told cheaply
     headers: Mapping[str, str] = {}  # kept beside the body: what path and query say
     reply: WebhookReply = EMPTY_REPLY
+    parts: Sequence[BatchPart] = ()
 
 
 class Denied(Struct, frozen=True):

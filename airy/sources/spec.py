@@ -83,6 +83,7 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
     kinds: tuple[Kind, ...]
     section: type[SourceSection]
     webhooks: tuple[str, ...]
+    webhook_bytes_max: int = 1_048_576  # of a request; above the limit of a record, `verify` gives parts
     build: str  # module:class, called with the section and the public address of this installation ("" if unknown)
     services: tuple[str, ...] = ()  # as the original names them in `client.config`
     arrives_with: tuple[str, ...] = ()  # sources whose webhook also brings events of these kinds

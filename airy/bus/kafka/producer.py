@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 
-from airy.bus.api import RecordTooLarge
 from airy.bus.kafka.client import connection_options
 from airy.bus.kafka.errors import APPLY_TOPICS
 from airy.bus.kafka.inflight import InFlightLimit
@@ -19,6 +18,7 @@ from airy.bus.kafka.partition_writer import BatchRefused, PartitionWriter, Pendi
 from airy.bus.kafka.settings import KafkaSettings
 from airy.bus.kafka.shared_client import SharedClient
 from airy.bus.record import Position, ProducerRecord, TopicPartition
+from airy.bus.record_size import HEADERS_BYTES_MAX, check_size
 from airy.errors import Refused, Unavailable
 
 RECORD_BYTES = 128  # overhead of a record on the wire, rounded up
@@ -103,9 +103,8 @@ class Producer:
     def _size(self, record: ProducerRecord) -> int:
         size = RECORD_BYTES + len(record.key) + len(record.value or b"")
         size += sum(len(name) + len(value) + 10 for name, value in record.headers)
-        if size - RECORD_BYTES > self._settings.record_bytes_max:
-            limit = self._settings.record_bytes_max
-            raise RecordTooLarge(f"a record for {record.topic} has {size} bytes, and {limit} is the limit")
+        if size > min(self._settings.record_bytes_max, HEADERS_BYTES_MAX):
+            check_size(record, self._settings.record_bytes_max)
         return size
 
     def _replace(self, generation: "_Generation") -> None:

@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, overload
+from typing import overload
 
-from airy.bus.api import RecordTooLarge
 from airy.bus.memory.log import Log, size_of
 from airy.bus.record import Position, ProducerRecord, Record
+from airy.bus.record_size import HEADERS_BYTES_MAX, check_size
 from airy.errors import Refused
-
-HEADERS_BYTES_MAX: Final = 65_536
-"""Counted apart from key and value, so that every valid record also fits as a dead letter, which has more headers."""
 
 
 def declared_log(logs: Mapping[str, Log], name: str, partition: int = 0) -> Log:
@@ -23,18 +20,6 @@ def declared_log(logs: Mapping[str, Log], name: str, partition: int = 0) -> Log:
         text = f"{name} has partitions 0 to {len(log.ends) - 1}, not {partition}"
         raise Refused(text, field="partition")
     return log
-
-
-def check_size(record: ProducerRecord, record_bytes_max: int) -> None:
-    """Raises `RecordTooLarge`."""
-    body = len(record.key) + len(record.value or b"")
-    if body > record_bytes_max:
-        text = f"a record for {record.topic} has {body} bytes"
-        raise RecordTooLarge(f"{text}: at most {record_bytes_max} fit, send less", field="value")
-    headers = size_of(record) - body
-    if headers > HEADERS_BYTES_MAX:
-        text = f"a record for {record.topic} has {headers} bytes of headers"
-        raise RecordTooLarge(f"{text}: at most {HEADERS_BYTES_MAX} fit, send fewer", field="headers")
 
 
 def total_size(records: Sequence[ProducerRecord], logs: Mapping[str, Log], *, record_bytes_max: int) -> int:

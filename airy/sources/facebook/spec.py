@@ -7,7 +7,7 @@ are handed to the source `instagram`.
 from msgspec import Struct
 
 from airy.secret import Secret
-from airy.sources.meta.section import MetaSection
+from airy.sources.meta.section import WEBHOOK_BYTES_MAX, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
 
@@ -52,5 +52,6 @@ SPEC = SourceSpec(
     section=FacebookSection,
     webhooks=("/facebook",),
     services=("sources-facebook-connector", "sources-facebook-events-router"),
+    webhook_bytes_max=WEBHOOK_BYTES_MAX,
     build="airy.sources.facebook.source:Facebook",
 )

@@ -6,7 +6,7 @@ account is connected.
 """
 
 from airy.secret import Secret
-from airy.sources.meta.section import WEBHOOK_OWNER, MetaSection
+from airy.sources.meta.section import WEBHOOK_BYTES_MAX, WEBHOOK_OWNER, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
 
@@ -43,6 +43,7 @@ SPEC = SourceSpec(
     ),
     section=InstagramSection,
     webhooks=("/instagram",),
+    webhook_bytes_max=WEBHOOK_BYTES_MAX,
     build="airy.sources.instagram.source:Instagram",
     arrives_with=(WEBHOOK_OWNER,),
 )

@@ -14,6 +14,9 @@ WEBHOOK_OWNER = "facebook"
 """The source whose webhook an app's other subscriptions may point to as well."""
 
 
+WEBHOOK_BYTES_MAX = 8_388_608  # full batches have 1.4 to 5 MB
+
+
 class MetaSection(SourceSection, frozen=True):
     """`app_secret`: newest first; the older ones are accepted for webhooks only."""
 

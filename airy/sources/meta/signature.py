@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from airy.sources.api import Accepted, Denied, Verdict, WebhookReply, WebhookRequest
 from airy.sources.meta.app import MetaApp
+from airy.sources.meta.parts import parts_of
 
 HEADER = b"x-hub-signature-256"
 ACCOUNT_WITHIN_BYTES = 1024
@@ -51,7 +52,7 @@ def _signed(app: MetaApp, request: WebhookRequest) -> Accepted | Denied:
     known = [hmac.compare_digest(match[1], signature(secret, request.body)) for secret in app.app_secrets]
     if not any(known):
         return Denied(403, "the signature is not of this body with our app secret")
-    return Accepted(account_of(request.body))
+    return Accepted(account_of(request.body), parts=parts_of(request.body))
 
 
 def signature(secret: str, body: bytes) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 
 from airy.bus.api import Bus, Fenced, OffsetOutOfRange, Reader, RecordTooLarge, Subscription
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
+from airy.bus.record_size import HEADERS_BYTES_MAX
 from airy.bus.topic import Retention, Topic
 from airy.errors import Refused, Unavailable
 
@@ -258,6 +259,17 @@ class BusContract(ABC):
             await self.nothing(tail)
             await bus.publish([topic.record("a", bytes(self.record_bytes_max - 1))])
             await self.read(tail, 1)
+
+    async def test_a_record_at_the_limit_has_room_for_the_headers_of_its_copies(self) -> None:
+        """A parked or dead-lettered copy has more headers, and must not be too large."""
+        topic = self.topic(partitions=1)
+        headers = (("reason", bytes(1_024)), *((f"header-{number}", bytes(256)) for number in range(32)))
+        async with self.serving([topic]) as bus, self.tailing(bus, topic) as tail:
+            await bus.publish([topic.record("a", bytes(self.record_bytes_max - 1), headers=headers)])
+            (record,) = await self.read(tail, 1)
+            assert record.headers == headers
+            with pytest.raises(RecordTooLarge):
+                await bus.publish([topic.record("a", b"x", headers=(("h", bytes(HEADERS_BYTES_MAX)),))])
 
     async def test_an_undeclared_topic_or_partition_is_refused(self) -> None:
         topic, stranger = self.topic(), self.topic("stranger")
