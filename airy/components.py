@@ -151,13 +151,14 @@ ALL: tuple[Component, ...] = (
     Component(
         type="api",
         name="admin",
-        summary="channels, tags, templates, users, webhooks and the configuration of clients",
+        summary="channels, tags, templates, users, API tokens, webhooks and the configuration of clients",
         apps=("core",),
         mandatory=True,
         actors=("commands", "process-registry", "dead-letters"),
         routes=(
             "/channels.",
             "/tags.",
+            "/tokens.",
             "/templates.",
             "/users.",
             "/webhooks.",

@@ -14,12 +14,11 @@ from msgspec.structs import replace
 from airy import components
 from airy.components import Count, Section
 from airy.config_shape import attribute, components_type
+from airy.permissions import GrantedRole
 from airy.secret import Secret
 
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+", extra={"expected": "an http(s):// address"})]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
-
-TokenRole = Literal["admin", "agent", "analyst"]
 
 S = TypeVar("S", bound=Struct)
 
@@ -44,7 +43,7 @@ class WebhookEgressConfig(Section, frozen=True):
 class SecurityConfig(Section, frozen=True):
     system_token: Secret | None = None
     tokens: dict[str, Secret] = field(default_factory=dict)  # by name
-    token_roles: dict[str, TokenRole] = field(default_factory=dict)  # by name of a token
+    token_roles: dict[str, GrantedRole] = field(default_factory=dict)  # by name of a token
     open: bool = False
     key_file: str | None = None
     webhooks: WebhookEgressConfig = WebhookEgressConfig()

@@ -5,6 +5,11 @@ default: a permission that a role does not list is not granted.
 """
 
 from enum import StrEnum
+from typing import Literal
+
+GrantedRole = Literal["admin", "agent", "analyst"]
+GrantedPermission = Literal["read", "write", "manage", "operate", "administer"]
+"""What operators give to tokens; the other roles and permissions belong to tokens that Airy itself issues."""
 
 
 class Permission(StrEnum):

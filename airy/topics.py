@@ -13,7 +13,7 @@ from airy.bus.topic import Retention, Topic
 from airy.errors import Refused
 from airy.model import fact
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fact import Fact
 from airy.model.process_status import ProcessStatus
 from airy.sources.catalogue import SOURCES
@@ -77,8 +77,19 @@ DEAD_DELIVERIES: Topic[DeadDelivery] = _entities(
     retention="compacted",
     writers=("api-admin/commands", "dispatcher"),
 )
+API_TOKENS: Topic[ApiToken] = _entities("api-tokens", ApiToken, kind="api_token", writers=("api-admin/commands",))
 
-FOLDED: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS, TEMPLATES, CONTACTS, USERS, WEBHOOKS, DEAD_DELIVERIES)
+FOLDED: tuple[Topic[Any], ...] = (
+    EVENTS,
+    CHANNELS,
+    TAGS,
+    TEMPLATES,
+    CONTACTS,
+    USERS,
+    WEBHOOKS,
+    DEAD_DELIVERIES,
+    API_TOKENS,
+)
 """Topics a store folds; its positions cover them. Position tokens hold an index into this tuple: append only."""
 
 CHANGE_TOPICS: tuple[Topic[Any], ...] = (EVENTS, CHANNELS, TAGS)

@@ -17,9 +17,10 @@ from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
-from airy.commands import DeadLetterCommands
+from airy.commands import DeadLetterCommands, TokenGrant
 from airy.http_client import Response
 from airy.model.process_status import ProcessStatus
+from airy.permissions import PERMISSIONS, Role
 from airy.sim.messenger.options import DEMO_PAGE
 from airy.webhooks.dead_letter import KEEP_MS, dead_letter_record
 from tests.kit.builders import dead
@@ -44,6 +45,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.commands.messages": "api-communication/commands",
     "airy.commands.conversations": "api-communication/commands",
     "airy.commands.metadata": "api-communication/commands",
+    "airy.commands.api_tokens": "api-admin/commands",
     "airy.commands.entities": "api-admin/commands",
     "airy.commands.dead_deliveries": "api-admin/commands",
     "airy.commands.webhooks": "api-admin/commands",
@@ -142,6 +144,8 @@ class Everything(Traffic):
         await commands.tags.delete(tag.value.id)
         template = await commands.templates.create("hello", "facebook", Raw(b'{"text":"hello"}'), cause)
         await commands.templates.delete(template.value.id)
+        grant = TokenGrant(name="reports", role="analyst", permissions=(), valid_s=60)
+        await commands.api_tokens.create(grant, PERMISSIONS[Role.ADMIN], cause)
         await commands.channels.update(CHANNEL_ID, name="shop", image_url=None)
         await commands.metadata.upsert("channel", CHANNEL_ID, Raw(b'{"a":1}'), cause)
         await commands.conversations.mark_read(self._conversation(), _context("read"))

@@ -293,6 +293,18 @@ def test_every_command_group_of_a_resource_exists() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
+    [(["create", "crm"], 64), (["create", "crm", "--role", "source"], 64), (["revoke"], 64), (["list"], 75)],
+)
+def test_token_without_a_scope_or_a_running_process(
+    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "airy.yaml").write_text("http: {port: 1}\n")  # nothing answers there
+    assert main(["token", *arguments]) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
     [(["list"], 0), (["replay"], 64), (["replay", "x", "--all"], 64), (["discard", "--all"], 64), (["show", "x"], 78)],
 )
 def test_dlq_on_an_empty_journal(

@@ -9,6 +9,7 @@ from airy.commands import DeadLetterCommands
 from airy.config import Config
 from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits
+from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Authenticator, ConfiguredTokens, Guard, OpenAccess, TokenAuthenticator
 from airy.http.body_reader import BodyLimits, BodyReader
@@ -60,7 +61,7 @@ def build_edge(
         version=__version__,
         caught_up=lambda: services.projector.caught_up,
     )
-    guard, resources = Guard([authenticator(config)]), served(RESOURCES, running)
+    guard, resources = Guard([authenticator(services)]), served(RESOURCES, running)
     app = litestar_app(context, reader, guard, resources, [metrics.route(read_samples)])
     routes = [route for each in resources for route in each.websockets]
     websockets = WebsocketRouter(context, guard, routes) if routes else None
@@ -68,11 +69,13 @@ def build_edge(
     return RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids, websockets=websockets), ingresses
 
 
-def authenticator(config: Config) -> Authenticator:
+def authenticator(services: Services) -> Authenticator:
+    config = services.config
     if config.security.open:
         return OpenAccess()
     roles = {name: Role(role) for name, role in config.security.token_roles.items()}
-    return TokenAuthenticator(ConfiguredTokens(tokens(config), roles))
+    api_tokens = ApiTokenDirectory(services.queries, services.ports.clock, lambda: services.projector.caught_up)
+    return TokenAuthenticator(ConfiguredTokens(tokens(config), roles), api_tokens)
 
 
 def tokens(config: Config) -> Mapping[str, Secret]:

@@ -15,6 +15,7 @@ COMMANDS = {  # in the order of the help
     "queue": "airy.cli.queue:queue",
     "log": "airy.cli.log:log",
     "dlq": "airy.cli.dlq:dlq",
+    "token": "airy.cli.token:token",
     "verify": "airy.cli.verify:verify",
     "sim": "airy.sim.commands:sim",
     "version": "airy.cli.version:version",

@@ -4,6 +4,7 @@ Business rules are the fold's, because only log order can decide between concurr
 should be told at once (no such conversation, a disconnected channel) and leave everything that could race to the log.
 """
 
+from airy.commands.api_tokens import ApiTokenCommands, TokenGrant, TokenWithText
 from airy.commands.channel_secrets import ChannelSecrets
 from airy.commands.channels import ChannelCommands, ConnectResult, SourceOf
 from airy.commands.conversations import ConversationCommands
@@ -22,6 +23,7 @@ from airy.sources.api import Installation
 from airy.store.api import StoreQueries
 
 __all__ = [
+    "ApiTokenCommands",
     "ChannelSecrets",
     "Commands",
     "Conflict",
@@ -32,6 +34,8 @@ __all__ = [
     "RequestContext",
     "SourceOf",
     "Subject",
+    "TokenGrant",
+    "TokenWithText",
     "WaitForPosition",
     "WebhookChanges",
     "WebhookWithSecret",
@@ -56,6 +60,7 @@ class Commands:
         message_ttl_s: float = 900.0,
         egress_policy: EgressPolicy = UNRESTRICTED,
     ) -> None:
+        self.api_tokens = ApiTokenCommands(writer, store)
         self.channels = ChannelCommands(writer, store, ChannelSecrets(sealer), source_of, provider_http, installation)
         self.conversations = ConversationCommands(writer, store)
         self.dead_deliveries = DeadDeliveryCommands(writer, store)

@@ -13,12 +13,12 @@ from airy.bus.record import Position
 from airy.bus.topic import Topic
 from airy.commands.errors import Conflict
 from airy.commands.writer import Writer, Written
-from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fold_entity import ABSENT
 
 WRITES_MAX = 10
 
-E = TypeVar("E", bound=Channel | Contact | Tag | Template | User | Webhook)
+E = TypeVar("E", bound=ApiToken | Channel | Contact | Tag | Template | User | Webhook)
 
 
 class EntityWrites(Protocol):
@@ -85,7 +85,7 @@ class EntityWriter:
 
 
 def _conflict(topic: Topic[Any]) -> Conflict:
-    kind = topic.name.rpartition(".")[2].removesuffix("s")
+    kind = topic.name.rpartition(".")[2].removesuffix("s").replace("-", " ").replace("api", "API")
     return Conflict(
         f"other requests changed this {kind} each time the change was applied ({WRITES_MAX} times), and nothing was "
         "written: read it and send the request again"

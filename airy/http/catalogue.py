@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from airy.http import (
+    api_tokens,
     channels,
     client_config,
     conversations,
@@ -17,6 +18,7 @@ from airy.http import (
 from airy.http.resource import Resource
 
 RESOURCES: tuple[Resource, ...] = (
+    api_tokens.RESOURCE,
     *channels.RESOURCES,
     client_config.RESOURCE,
     conversations.RESOURCE,

@@ -11,6 +11,7 @@ from msgspec import Struct
 from airy.components import Service
 from airy.http.problems import FieldError
 from airy.model.entity import Color, WebhookStatus
+from airy.permissions import GrantedPermission, GrantedRole
 
 T = TypeVar("T")
 
@@ -163,6 +164,21 @@ class DeadLetterDetailSchema(DeadLetterSchema, forbid_unknown_fields=True):
 class DeadLetterOutcomeSchema(Struct, forbid_unknown_fields=True):
     id: str
     result: Literal["replayed", "discarded", "already_replayed", "already_discarded"]
+
+
+class ApiTokenSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    name: str
+    role: GrantedRole | None
+    permissions: list[GrantedPermission]
+    created_by: str
+    created_at: str
+    expires_at: str
+    revoked_at: str | None
+
+
+class CreatedApiTokenSchema(ApiTokenSchema, forbid_unknown_fields=True):
+    token: str
 
 
 class UserProfileSchema(Struct, forbid_unknown_fields=True):

@@ -9,6 +9,8 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
+from airy.permissions import GrantedPermission, GrantedRole
+
 Color = Literal["tag-red", "tag-green", "tag-blue", "tag-purple"]
 WebhookStatus = Literal["Subscribed", "Unsubscribed"]
 
@@ -54,6 +56,21 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
     avatar_url: str | None = None
     first_seen_at_ms: int = 0
     last_seen_at_ms: int = 0
+    updated_at_ms: int = 0
+
+
+class ApiToken(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A token that a caller created through the API. Only its hash is known; `airy.model.api_token` has the format."""
+
+    id: str
+    name: str
+    sha256: str  # of the token, in hexadecimal
+    role: GrantedRole | None = None
+    permissions: tuple[GrantedPermission, ...] = ()  # a part of the role's, or of all if there is no role; empty: all
+    created_by: str = ""  # id of the caller
+    created_at_ms: int = 0
+    expires_at_ms: int
+    revoked_at_ms: int | None = None
     updated_at_ms: int = 0
 
 

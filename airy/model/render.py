@@ -14,7 +14,7 @@ from msgspec import Raw
 from airy.model import metadata
 from airy.model.conversation import Conversation, Message, Reaction
 from airy.model.delivery_state import API_STATE, DETAILED_STATE
-from airy.model.entity import Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.model.raw import none_if_null
 
 Document = dict[str, object]
@@ -202,4 +202,18 @@ def render_webhook(webhook: Webhook, headers: dict[str, str]) -> Document:
         "url": webhook.url,
         "headers": headers,
         "events": list(webhook.events),
+    }
+
+
+def render_api_token(token: ApiToken) -> Document:
+    """Without its hash."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "role": token.role,
+        "permissions": list(token.permissions),
+        "created_by": token.created_by,
+        "created_at": timestamp(token.created_at_ms),
+        "expires_at": timestamp(token.expires_at_ms),
+        "revoked_at": None if token.revoked_at_ms is None else timestamp(token.revoked_at_ms),
     }

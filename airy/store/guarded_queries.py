@@ -9,7 +9,7 @@ from airy.bus.record_schema import Hold
 from airy.bus.topic import Topic
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import Channel, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, Webhook
 from airy.store.api import ConversationView, Page, StoreQueries
 from airy.store.holds import check_not_held
 
@@ -84,6 +84,14 @@ class GuardedQueries:
     async def webhook(self, webhook_id: str) -> Webhook | None:
         check_not_held(self._held, topics.WEBHOOKS, webhook_id)
         return await self._store.webhook(webhook_id)
+
+    async def api_tokens(self) -> list[ApiToken]:
+        check_not_held(self._held, topics.API_TOKENS)
+        return await self._store.api_tokens()
+
+    async def api_token(self, token_id: str) -> ApiToken | None:
+        check_not_held(self._held, topics.API_TOKENS, token_id)
+        return await self._store.api_token(token_id)
 
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None

@@ -24,6 +24,7 @@ from airy.commands import Commands, DeadLetterCommands, Writer
 from airy.components import Service
 from airy.errors import Refused
 from airy.http.admission import AdmissionControl
+from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Authenticator, ConfiguredTokens, Guard, TokenAuthenticator
 from airy.http.body_reader import BodyReader
@@ -212,7 +213,9 @@ async def api_harness(
         read_wait_s=wait_s,
         caught_up=caught_up,
     )
-    guard = Guard(authenticators or [TokenAuthenticator(ConfiguredTokens({"tests": Secret(TOKEN)}))])
+    configured = ConfiguredTokens({"tests": Secret(TOKEN)})
+    tokens = TokenAuthenticator(configured, ApiTokenDirectory(queries, clock, caught_up))
+    guard = Guard([tokens] if authenticators is None else authenticators)
     ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=AdmissionControl(), reader=reader)
 
     async def samples() -> Mapping[str, float | Mapping[str, float]]:

@@ -13,7 +13,7 @@ from msgspec import Raw
 from airy.model import ids
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
-from airy.model.entity import Channel, Color, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Color, Tag, Template, Webhook
 from airy.model.fact import (
     CancelRequested,
     ConversationRead,
@@ -78,6 +78,21 @@ def tag(name: str = "Urgent", color: Color = "tag-red") -> Tag:
 def template(name: str = "Hello", source: str = "facebook") -> Template:
     content = raw({"text": "Hello [[name]]!"})
     return Template(id=ids.derive("template", name), name=name, source=source, content=content)
+
+
+def api_token(name: str = "reports") -> ApiToken:
+    return ApiToken(
+        id=ids.derive("api-token", name),
+        name=name,
+        sha256="00" * 32,
+        role="agent",
+        permissions=("read",),
+        created_by="system-token-system",
+        created_at_ms=START_MS,
+        expires_at_ms=START_MS + 1,
+        revoked_at_ms=START_MS + 2,
+        updated_at_ms=START_MS,
+    )
 
 
 def webhook(url: str = "http://127.0.0.1:1/hook", *, events: tuple[str, ...] = (), **more: str) -> Webhook:

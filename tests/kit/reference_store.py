@@ -21,7 +21,7 @@ from airy.model.change_builder import entity_change
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
-from airy.model.entity import Channel, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, Webhook
 from airy.model.fold import fold
 from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity, read_base
 from airy.store import cursors
@@ -377,6 +377,12 @@ class ReferenceStore:
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
         return self._one(topics.WEBHOOKS, webhook_id)
+
+    async def api_tokens(self) -> list[ApiToken]:
+        return self._all(topics.API_TOKENS)
+
+    async def api_token(self, token_id: str) -> ApiToken | None:
+        return self._one(topics.API_TOKENS, token_id)
 
     # --- dead deliveries
 

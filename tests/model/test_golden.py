@@ -18,7 +18,7 @@ from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
 from airy.model.fact import Fact
 from airy.model.process_status import ComponentStatus, ProcessStatus
-from tests.kit.builders import START_MS, Chat, channel, dead, raw, tag, template, webhook
+from tests.kit.builders import START_MS, Chat, api_token, channel, dead, raw, tag, template, webhook
 from tests.kit.fold import fold_all
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -153,6 +153,7 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
     kinds = {type(fact).__struct_config__.tag: fact for fact in facts()}
     entities: dict[str, Struct] = {
         "channel": channel(page_id="204918377001"),
+        "apitoken": api_token(),
         "tag": tag(),
         "template": template(),
         "webhook": webhook(events=("message.created",), signature_key="sealed", headers="sealed", name="crm"),

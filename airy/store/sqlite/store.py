@@ -21,7 +21,7 @@ from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import Channel, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, Webhook
 from airy.store import cursors
 from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
 from airy.store.filters import parse
@@ -233,6 +233,12 @@ class SqliteStore:
 
     async def webhook(self, webhook_id: str) -> Webhook | None:
         return self._query(entities.one, topics.WEBHOOKS, webhook_id)
+
+    async def api_tokens(self) -> list[ApiToken]:
+        return self._query(entities.listed, topics.API_TOKENS)
+
+    async def api_token(self, token_id: str) -> ApiToken | None:
+        return self._query(entities.one, topics.API_TOKENS, token_id)
 
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None

@@ -9,7 +9,7 @@ from airy import topics
 from airy.model.entity import Tag
 from airy.model.fold_entity import ABSENT, BASE_HEADER
 from airy.store.api import Store
-from tests.kit.builders import START_MS, channel, tag, template, webhook
+from tests.kit.builders import START_MS, api_token, channel, tag, template, webhook
 from tests.kit.contracts.store_basics import StoreBasics
 from tests.kit.log import Entity, Log, cut
 from tests.kit.store import SEEDS, all_changes, digest_of
@@ -54,7 +54,9 @@ class EntitiesContract(StoreBasics):
             assert [change.sequence for change in changes] == [FIRST, FIRST + 2]
             assert await self.version(store) == ("three", FIRST + 2)
 
-    @pytest.mark.parametrize("entity", [channel(), tag(), template(), webhook()], ids=lambda one: type(one).__name__)
+    @pytest.mark.parametrize(
+        "entity", [channel(), tag(), template(), webhook(), api_token()], ids=lambda one: type(one).__name__
+    )
     async def test_every_kind_of_entity_has_versions(self, entity: Entity) -> None:
         log = Log()
         topic = next(topic for topic in topics.FOLDED if topic.value_type is type(entity))
@@ -124,6 +126,15 @@ class EntitiesContract(StoreBasics):
             ((_, reason),) = (await store.apply(log.records)).unprocessable
             assert "base" in reason
             assert await store.tags() == []
+
+    async def test_api_tokens_are_found_by_id_and_listed(self) -> None:
+        log, tokens = Log(), [api_token("reports"), api_token("crm")]
+        log.append(*tokens)
+        async with self.opened() as store:
+            await self.filled(store, log)
+            assert await store.api_tokens() == sorted(tokens, key=lambda token: token.id)
+            assert await store.api_token(tokens[1].id.upper()) == tokens[1]
+            assert await store.api_token(tag().id) is None
 
     async def test_a_rejected_write_of_a_channel_leaves_it_connected(self) -> None:
         log, page = Log(), channel()

@@ -1,0 +1,48 @@
+"""API tokens: their text, and what a token grants.
+
+A token is `airy_` and the URL-safe base64 of its id (16 bytes) and of a random secret (32 bytes): the id finds the
+entity, and the SHA-256 of the whole text proves the secret. 256 random bits need no slow hash.
+"""
+
+from base64 import b64decode, urlsafe_b64encode
+from hashlib import sha256
+from hmac import compare_digest
+from uuid import UUID
+
+from airy.model.entity import ApiToken
+from airy.permissions import PERMISSIONS, Permission, Role
+
+PREFIX = b"airy_"
+SECRET_BYTES = 32
+ENCODED_CHARS = 64  # of 48 bytes, without padding
+
+
+def token_text(token_id: str, secret: bytes) -> str:
+    return (PREFIX + urlsafe_b64encode(UUID(token_id).bytes + secret)).decode()
+
+
+def token_id(token: bytes) -> str | None:
+    """The id of the entity a token names; None if the text is no API token."""
+    encoded = token[len(PREFIX) :]
+    if not token.startswith(PREFIX) or len(encoded) != ENCODED_CHARS:
+        return None
+    try:
+        return str(UUID(bytes=b64decode(encoded, altchars=b"-_", validate=True)[:16]))
+    except ValueError:
+        return None
+
+
+def token_sha256(token: bytes) -> str:
+    return sha256(token).hexdigest()
+
+
+def is_valid(entity: ApiToken, token: bytes, now_ms: int) -> bool:
+    """Whether `token` is the token of this entity, and neither expired nor revoked."""
+    matches = compare_digest(entity.sha256, token_sha256(token))
+    return matches and entity.revoked_at_ms is None and now_ms < entity.expires_at_ms
+
+
+def permissions_of(entity: ApiToken) -> frozenset[Permission]:
+    """Those of its role, restricted to the listed ones; of every role without one."""
+    allowed = PERMISSIONS[Role(entity.role or Role.ADMIN)]
+    return allowed & frozenset(map(Permission, entity.permissions)) if entity.permissions else allowed
