@@ -25,6 +25,7 @@ class PendingReports(Struct, kw_only=True, omit_defaults=True):
     failed_at_ms: int = 0
     error: str = ""
     error_code: str = ""
+    error_kind: str = "provider"
     content: Raw = NULL  # of the latest edit
     canonical: Raw = NULL
     revision: int = 0

@@ -143,6 +143,7 @@ class ReceiptReported(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
     watermark_ms: int | None = None
     error: str = ""
     error_code: str = ""
+    error_kind: ErrorKind = "provider"
     our_message_id: str | None = None  # where the provider repeats it: settles a send whose response was lost
     our_attempt: int = 0  # the message's attempt number when that call was encoded
 

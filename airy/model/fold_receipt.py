@@ -36,7 +36,8 @@ def _outbound_message(context: FoldContext, fact: ReceiptReported) -> Message | 
 def _receipt(fact: ReceiptReported, provider_id: str) -> PendingReports:
     receipt = PendingReports(provider_id=provider_id, reported=fact.state)
     if fact.state is DeliveryState.FAILED:
-        receipt.failed_at_ms, receipt.error, receipt.error_code = fact.at_ms, fact.error, fact.error_code
+        receipt.failed_at_ms = fact.at_ms
+        receipt.error, receipt.error_code, receipt.error_kind = fact.error, fact.error_code, fact.error_kind
     return receipt
 
 

@@ -86,7 +86,7 @@ def apply_report(context: FoldContext, message: Message, receipt: PendingReports
     message.reported, message.failed_at_ms = receipt.reported, receipt.failed_at_ms
     if receipt.reported is DeliveryState.FAILED:
         error = receipt.error or "the provider could not deliver it"
-        fail(message, kind="provider", error=error, code=receipt.error_code)
+        fail(message, kind=receipt.error_kind, error=error, code=receipt.error_code)
     elif receipt.reported is not None:
         advance(message, receipt.reported)
         apply_watermark(message, context.conversation)
@@ -186,7 +186,7 @@ def merge_report(pending: PendingReports, receipt: PendingReports) -> bool:
     if not _stronger(receipt, pending):
         return False
     pending.reported, pending.failed_at_ms = receipt.reported, receipt.failed_at_ms
-    pending.error, pending.error_code = receipt.error, receipt.error_code
+    pending.error, pending.error_code, pending.error_kind = receipt.error, receipt.error_code, receipt.error_kind
     return True
 
 
@@ -231,6 +231,7 @@ def _merge_copy(context: FoldContext, message: Message, copy: Message) -> None:
         failed_at_ms=copy.failed_at_ms,
         error=metadata.text(copy.metadata, ERROR) or "",
         error_code=metadata.text(copy.metadata, ERROR_CODE) or "",
+        error_kind=metadata.text(copy.metadata, ERROR_KIND) or "provider",
         content=copy.content if edited else NULL,
         canonical=copy.canonical if edited else NULL,
         revision=copy.revision,

@@ -321,6 +321,7 @@ class Chat:
         watermark_ms: int | None = None,
         error: str = "",
         error_code: str = "",
+        error_kind: ErrorKind = "provider",
         at_ms: int | None = None,
         fact_id: str | None = None,
     ) -> ReceiptReported:
@@ -331,6 +332,7 @@ class Chat:
             watermark_ms=watermark_ms,
             error=error,
             error_code=error_code,
+            error_kind=error_kind,
         )
 
     def edited(

@@ -33,6 +33,15 @@ def test_the_stronger_of_two_reports_wins(first: DeliveryState, second: Delivery
     assert state_of(reference, chat) is STATES[max(STATES.index(first), STATES.index(second))]
 
 
+def test_a_reported_failure_has_its_kind_in_whatever_order_it_arrives() -> None:
+    chat = Chat()
+    report = chat.receipt(DeliveryState.FAILED, "x", error="closed", error_code="63016", error_kind="window")
+    echo = chat.echoed("x")  # a copy, until the send is known by its provider id
+    for facts in ([*sent(chat), report], [report, *sent(chat)], [*sent(chat)[:2], echo, report, sent(chat)[2]]):
+        message = fold_all(facts).message(chat.conversation_id, chat.outbound_id("x"))
+        assert text(message.metadata, "source.error_kind") == "window"
+
+
 def test_a_report_that_adds_nothing_is_rejected() -> None:
     chat = Chat()
     reference = fold_all([*sent(chat), chat.receipt(DeliveryState.READ, "x")])

@@ -15,11 +15,11 @@ from airy.model import ids
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import EventNoted, Fact, MessageReceived, ProfileResolved, ReceiptReported
-from airy.sources import canonical, payload
+from airy.sources import canonical, payload, provider_answer
 from airy.sources.api import AccountKey, Channels, Routed
 from airy.sources.fact_origin import FactOrigin, cause_of, fact_origin
 from airy.sources.twilio import content as contents
-from airy.sources.twilio import form
+from airy.sources.twilio import error_codes, form
 
 WINDOW_MS = 86_400_000  # of WhatsApp, after the contact wrote
 STATES = {
@@ -114,6 +114,7 @@ def _status(record: Record, channel: Channel, fields: Mapping[str, str], content
             provider_ids=(sid,),
             error=_reason(fields, status, code) if failed else "",
             error_code=code if failed else "",
+            error_kind=error_codes.reported_kind(provider_answer.number(code)) if failed else "provider",
             our_message_id=ids.canonical_uuid(record.header("message-id") or ""),
             our_attempt=_attempt(record.header("message-attempt") or ""),
             **about,
