@@ -3,6 +3,9 @@
 A reader is a consumer group over the topics whose records produce changes; its committed offsets are its position. The
 change pruner keeps what the readers of enabled components have not committed, access lists and lag metrics derive from
 this table, and `airy.actors.change_delivery` runs the loop.
+
+A reader without a group runs in every process of its component and reads all partitions of that process's store, from
+where the fold is when it starts. It commits nothing: what it can return to is the resume window.
 """
 
 from collections.abc import Collection
@@ -32,7 +35,7 @@ class ReaderSpec(Struct, frozen=True, kw_only=True):
     name: str
     component: str
     actor: str
-    group: str
+    group: str = ""  # empty: see above
     topics: tuple[Topic[Any], ...] = topics.CHANGE_TOPICS
     kinds: frozenset[ChangeKind] = frozenset(ChangeKind)
     start: Start = "end"
@@ -50,8 +53,19 @@ WEBHOOK_PUBLISHER = ReaderSpec(
     requires_current_store=False,  # it reads webhooks as of now by itself
 )
 
-ALL = (WEBHOOK_PUBLISHER,)
+BROADCASTER = ReaderSpec(
+    name="broadcaster",
+    component="api-websocket",
+    actor="broadcaster",
+)
+
+ALL = (WEBHOOK_PUBLISHER, BROADCASTER)
 
 
 def of_components(components: Collection[str]) -> tuple[ReaderSpec, ...]:
     return tuple(reader for reader in ALL if reader.component in components)
+
+
+def groups_of(readers: Collection[ReaderSpec]) -> tuple[ReaderSpec, ...]:
+    """Those that are consumer groups."""
+    return tuple(reader for reader in readers if reader.group)

@@ -78,6 +78,10 @@ class CommunicationSection(Section, frozen=True):
     ] = 86_400.0
 
 
+class WebsocketSection(Section, frozen=True):
+    sessions_max: Annotated[Count, Meta(description="clients that follow events, in each process")] = 10_000
+
+
 class PublisherSection(Section, frozen=True):
     enabled: bool = True
 
@@ -96,7 +100,7 @@ def reader_groups(component_id: str) -> tuple[ConsumerGroup, ...]:
     """The groups of the readers of changes a component has."""
     return tuple(
         ConsumerGroup(actor=reader.actor, name=reader.group, commits=reader.topics)
-        for reader in change_readers.of_components([component_id])
+        for reader in change_readers.groups_of(change_readers.of_components([component_id]))
     )
 
 
@@ -168,6 +172,18 @@ ALL: tuple[Component, ...] = (
         ),
         services=("api-admin",),
         early_children="airy.app.children:process_registry",
+    ),
+    Component(
+        type="api",
+        name="websocket",
+        summary="events as they happen: STOMP as in the original, websockets and server-sent events",
+        apps=("core",),
+        section=WebsocketSection,
+        mandatory=True,
+        actors=("broadcaster",),
+        routes=("/ws.communication", "/events"),
+        services=("api-websocket",),
+        children="airy.app.children:broadcaster",
     ),
     *(source_component(spec) for spec in SOURCES),
     Component(

@@ -29,7 +29,7 @@ EVENTS: Topic[Fact] = Topic(
     partitions=EVENT_PARTITIONS,
     retention="kept",
     writers=("router", "parked-replayer", "connector", "api-communication/commands", "dead-letters"),
-    readers=("store", "connector", "publisher"),
+    readers=("store", "connector", "publisher", "broadcaster"),
     schema=RecordSchema(fact.KINDS),
 )
 

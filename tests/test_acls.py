@@ -11,6 +11,7 @@ import structlog
 from msgspec import Raw
 
 from airy import acls, components, topics
+from airy.actors.feed_subscriber import FeedItem, FeedScope
 from airy.actors.process_registry import EXPIRE_S
 from airy.bus.api import RebalanceListener, Subscription, Tail
 from airy.bus.dead_letter import make_dead_letter
@@ -36,6 +37,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.actors.connector": "connector",
     "airy.actors.heartbeat": "heartbeat",
     "airy.actors.process_registry": "process-registry",
+    "airy.actors.log_epoch": "broadcaster",
     "airy.actors.publisher": "publisher",
     "airy.actors.dispatcher": "dispatcher",
     "airy.actors.attempt_log": "dispatcher",
@@ -151,6 +153,8 @@ class Everything(Traffic):
         await commands.conversations.mark_read(self._conversation(), _context("read"))
         await commands.webhooks.rotate_secret(WEBHOOK_ID)
         await commands.dead_deliveries.replay_of(process.services.ports.queue, WEBHOOK_ID)
+        with anyio.move_on_after(1.0):
+            await process.services.changes.follow(FeedScope(), None, _ignored)
         await self._replay_dead_letters()
         return True
 
@@ -165,6 +169,10 @@ class Everything(Traffic):
             await dead_letters.replay([f"{topic.name}/0/1000000"])
 
 
+async def _ignored(_item: FeedItem) -> None:
+    return
+
+
 @pytest.fixture(scope="module")
 def seen() -> set[Seen]:
     structlog.configure(processors=[DROP])
@@ -174,6 +182,7 @@ def seen() -> set[Seen]:
         bus = simulation.bus = RecordingBus(topics.ALL, clock=simulation.clock)
         simulation.endpoint = Gone(simulation.random, failure_rate=0.0)
         simulation.traffic = Everything(simulation)
+        simulation.running |= {"api-websocket"}
         simulation.publishes_heartbeats = True
         await simulation.run()
         assert simulation.quiescent

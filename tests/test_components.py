@@ -24,7 +24,8 @@ def test_mandatory_components_are_always_enabled_and_others_as_configured() -> N
     default = enabled_components(Config())
     without_consumer = enabled_components(Config().with_sections(ConsumerSection(enabled=False)))
 
-    assert default == {"http", "api-communication", "api-admin", "webhook-publisher", "webhook-consumer"}
+    api = {"api-communication", "api-admin", "api-websocket"}
+    assert default == {"http", *api, "webhook-publisher", "webhook-consumer"}
     assert without_consumer == default - {"webhook-consumer"}
 
 
@@ -35,7 +36,7 @@ def test_mandatory_components_are_always_enabled_and_others_as_configured() -> N
         ("sources-facebook-connector", {"sources-facebook"}),
         ("integration-webhook", {"webhook-publisher", "webhook-consumer"}),
         ("webhooks", {"webhook-publisher", "webhook-consumer"}),
-        ("core", {"http", "api-communication", "api-admin"}),
+        ("core", {"http", "api-communication", "api-admin", "api-websocket"}),
     ],
 )
 def test_a_component_is_found_by_any_of_its_names(name: str, expected: set[str]) -> None:

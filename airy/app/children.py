@@ -80,6 +80,12 @@ def publisher(services: Services, _components: Sequence[Component]) -> Supervisi
     return Supervision(name="webhook-publisher", children=(Child(name="publisher", start=start),))
 
 
+def broadcaster(services: Services, _components: Sequence[Component]) -> Supervision:
+    changes = services.changes
+    child = Child(name="broadcaster", start=changes.broadcaster, mailbox=changes.mailbox, drain_s=1.0)
+    return Supervision(name="api-websocket", children=(child,))
+
+
 def dispatcher(services: Services, _components: Sequence[Component]) -> Supervision:
     ports, section = services.ports, services.config.section(ConsumerSection)
 

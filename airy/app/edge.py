@@ -6,6 +6,7 @@ from airy import __version__
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands
+from airy.components import WebsocketSection
 from airy.config import Config
 from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits
@@ -17,7 +18,7 @@ from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
-from airy.http.websocket import WebsocketRouter
+from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.permissions import Role
 from airy.secret import Secret
 from airy.token_file import system_token
@@ -55,6 +56,7 @@ def build_edge(
         queue=ports.queue,
         dead_letters=DeadLetterCommands(ports.bus, ports.clock),
         wait_for_position=services.projector.wait_for_position,
+        changes=services.changes,
         health=status,
         clock=ports.clock,
         ids=ports.ids,
@@ -64,7 +66,8 @@ def build_edge(
     guard, resources = Guard([authenticator(services)]), served(RESOURCES, running)
     app = litestar_app(context, reader, guard, resources, [metrics.route(read_samples)])
     routes = [route for each in resources for route in each.websockets]
-    websockets = WebsocketRouter(context, guard, routes) if routes else None
+    limits = WebsocketLimits(sessions_max=config.section(WebsocketSection).sessions_max)
+    websockets = WebsocketRouter(context, guard, routes, limits) if routes else None
     cors = CorsPolicy(config.http.allowed_origins)
     return RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids, websockets=websockets), ingresses
 

@@ -11,8 +11,10 @@ import anyio
 from msgspec import Struct, field
 
 from airy.actors.bug_report import BugCounts
+from airy.actors.change_feed import ChangeFeed
 from airy.actors.channel_directory import ChannelDirectory
 from airy.actors.delivery import DeliveryMetrics
+from airy.actors.feed_subscriber import FeedLimits
 from airy.actors.lag_monitor import LagMonitor
 from airy.actors.process_registry import ProcessRegistry
 from airy.actors.projector import Projector
@@ -20,7 +22,7 @@ from airy.app.source_registry import SourceRegistry
 from airy.bus.api import Bus
 from airy.clock import Clock, Ids
 from airy.commands import ChannelSecrets, Commands, Writer
-from airy.components import CommunicationSection
+from airy.components import CommunicationSection, WebsocketSection
 from airy.config import Config
 from airy.egress import EgressPolicy
 from airy.http_client import HttpClient
@@ -64,6 +66,7 @@ class Services(Struct, kw_only=True):
     channel_secrets: ChannelSecrets
     channel_directory: ChannelDirectory
     commands: Commands
+    changes: ChangeFeed
     counters: ProcessCounters = field(default_factory=ProcessCounters)
 
 
@@ -72,6 +75,7 @@ def build_services(config: Config, ports: Ports) -> Services:
     queries = GuardedQueries(ports.store, projector.held)
     secrets = ChannelSecrets(ports.sealer)
     sources = SourceRegistry(lambda spec: source_section(config, spec), public_url(config))
+    websocket = config.section(WebsocketSection)
     return Services(
         config=config,
         ports=ports,
@@ -91,6 +95,9 @@ def build_services(config: Config, ports: Ports) -> Services:
             Installation(public_url=public_url(config), new_secret=lambda: new_secret(ports.ids)),
             message_ttl_s=config.section(CommunicationSection).message_ttl_s,
             egress_policy=webhook_egress_policy(config),
+        ),
+        changes=ChangeFeed(
+            ports.bus, ports.store, projector, limits=FeedLimits(subscribers_max=websocket.sessions_max)
         ),
     )
 

@@ -124,6 +124,6 @@ def _change_pruner(services: Services, running: Collection[str]) -> ChangePruner
     return ChangePruner(
         services.ports.bus,
         services.ports.store,
-        change_readers.of_components({*running, *enabled_components(services.config)}),
+        change_readers.groups_of(change_readers.of_components({*running, *enabled_components(services.config)})),
         window=ResumeWindow(age_s=data.resume_window_s, records_max=data.resume_window_records),
     )

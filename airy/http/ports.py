@@ -7,6 +7,7 @@ from typing import Protocol
 import anyio
 from msgspec import Struct
 
+from airy.actors.change_feed import ChangeFeed
 from airy.clock import Clock, Ids
 from airy.commands import Commands, DeadLetterCommands, WaitForPosition
 from airy.components import Service
@@ -55,6 +56,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     queue: WebhookQueue
     dead_letters: DeadLetterCommands
     wait_for_position: WaitForPosition
+    changes: ChangeFeed
     health: ProcessHealth
     clock: Clock
     ids: Ids

@@ -14,6 +14,7 @@ from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp
 from airy.http.connection import ConnectionLimits, HttpConnection
 from airy.http.ports import ServerLifecycle
+from airy.http.websocket_connection import WebsocketConnection
 
 
 class HttpServer:
@@ -80,8 +81,9 @@ class HttpServer:
             self._app,
             interface="asgi3",
             http=partial(HttpConnection, limits=self._limits),  # type: ignore[arg-type]
-            ws="none" if self._websocket_bytes_max is None else "websockets-sansio",
+            ws="none" if self._websocket_bytes_max is None else WebsocketConnection,
             ws_max_size=self._websocket_bytes_max or 0,
+            ws_per_message_deflate=False,
             lifespan="off",
             loop="none",
             proxy_headers=False,

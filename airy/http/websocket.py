@@ -5,6 +5,7 @@ checked the origin before.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from airy.errors import AiryError
 from airy.http.admission import AdmissionControl, AdmissionLimits
-from airy.http.asgi import Receive, Scope, Send
+from airy.http.asgi import RawHeaders, Receive, Scope, Send
 from airy.http.auth import UNAUTHENTICATED, Caller, Guard, Permission
 from airy.http.path_template import NoPath, pattern
 from airy.http.ports import ApiContext
@@ -22,12 +23,15 @@ from airy.http.request_bodies import convert
 CLOSE_NORMAL = 1000
 CLOSE_TOO_BIG = 1009
 CLOSE_INTERNAL_ERROR = 1011
+CLOSE_TRY_AGAIN_LATER = 1013
+CLOSE_REASON_BYTES_MAX = 123
 
 log = structlog.get_logger("airy.http")
 
 
 class WebsocketLimits(Struct, frozen=True, kw_only=True):
-    sessions_max: int = 512  # open at once in this process
+    sessions_max: int = 10_000  # open at once in this process
+    unauthenticated_max: int = 500  # of them, those whose client has not authenticated itself yet
     message_bytes_max: int = 65_536  # of a message from the client
 
 
@@ -36,14 +40,41 @@ class WebsocketClosed(AiryError):
 
 
 class WebsocketSession:
-    """An accepted websocket. Messages are text; one task receives, any number of tasks may send."""
+    """An accepted websocket. Messages are text; one task receives, any number of tasks may send.
 
-    def __init__(self, receive: Receive, send: Send, caller: Caller, path: Any, message_bytes_max: int) -> None:
-        self.caller = caller
-        self.path = path  # an instance of the route's `path`
+    `caller` is None until `authorise` has succeeded, on a route that authenticates in its protocol.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        handshake: "Handshake",
+        authorise: Callable[[RawHeaders], Awaitable[Caller]],
+        message_bytes_max: int,
+    ) -> None:
+        self.caller = handshake.caller
+        self.path: Any = handshake.path  # an instance of the route's `path`
+        self.query = handshake.query
+        self._headers = handshake.headers
+        self._authorise = authorise
         self._receive = receive
         self._send = send
-        self._bytes_max = message_bytes_max
+        self.message_bytes_max = message_bytes_max
+        self._closed = False
+
+    async def authorise(self, authorization: str | None = None) -> Caller:
+        """Check the credentials of the handshake once more, or with another `Authorization` in place of its own.
+
+        Raises `Problem` 403 as the guard does.
+        """
+        headers = self._headers
+        if authorization is not None:
+            own = (b"authorization", authorization.encode("utf-8", "replace"))
+            headers = (*(each for each in headers if each[0] != b"authorization"), own)
+        self.caller = await self._authorise(headers)
+        self._headers = headers
+        return self.caller
 
     async def receive(self) -> str:
         """The next message. Raises `WebsocketClosed`; closes the session on a message that is binary or too long."""
@@ -51,8 +82,8 @@ class WebsocketSession:
         if message["type"] != "websocket.receive":
             raise WebsocketClosed("the client disconnected")
         text: str | None = message.get("text")
-        if text is None or len(text.encode("utf-8", "surrogatepass")) > self._bytes_max:
-            await self.close(CLOSE_TOO_BIG, f"messages are text of at most {self._bytes_max} bytes")
+        if text is None or len(text.encode("utf-8", "surrogatepass")) > self.message_bytes_max:
+            await self.close(CLOSE_TOO_BIG, f"messages are text of at most {self.message_bytes_max} bytes")
             raise WebsocketClosed("the message is binary or too long")
         return text
 
@@ -64,7 +95,13 @@ class WebsocketSession:
             raise WebsocketClosed("the client disconnected") from error
 
     async def close(self, code: int = CLOSE_NORMAL, reason: str = "") -> None:
-        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        """Without effect on a session that is closed, or whose connection is lost."""
+        if self._closed:
+            return
+        self._closed = True
+        cut = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode("utf-8", "ignore")
+        with suppress(OSError):
+            await self._send({"type": "websocket.close", "code": code, "reason": cut})
 
 
 WebsocketHandler = Callable[[ApiContext, WebsocketSession], Awaitable[None]]
@@ -76,6 +113,19 @@ class WebsocketRoute(Struct, frozen=True, kw_only=True):
     summary: str
     handler: WebsocketHandler
     path: type[Struct] = NoPath  # of the parameters
+    subprotocols: tuple[str, ...] = ()  # in the order of preference
+    authenticates_later: bool = False  # a handshake without credentials is accepted; the handler checks the permission
+
+
+class Handshake(Struct, frozen=True):
+    """A handshake that passed every check. `caller` is None if the route authenticates later."""
+
+    route: WebsocketRoute
+    path: Struct
+    query: str
+    headers: RawHeaders
+    caller: Caller | None
+    subprotocol: str | None
 
 
 class WebsocketRouter:
@@ -88,36 +138,70 @@ class WebsocketRouter:
         self._guard = guard
         self._routes = [(pattern(route.path_template), route) for route in routes]
         self.limits = limits or WebsocketLimits()
-        self._admission = AdmissionControl(AdmissionLimits(in_flight_max=self.limits.sessions_max, queue_max=0))
+        self._admission = _at_most(self.limits.sessions_max)
+        self._unauthenticated = _at_most(self.limits.unauthenticated_max)
         self.sessions = 0
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """`scope` is that of a websocket whose `websocket.connect` is not received yet."""
         await receive()
         try:
-            route, path, caller = await self._check(scope)
+            handshake = await self._check(scope)
+            admitted = await self._admit(handshake)
         except Exception as error:  # noqa: BLE001 - every error becomes a response; a bug is logged as well
             await reject(scope, send, _logged(error, scope), headers)
             return
         self.sessions += 1
+
+        async def authorise(given: RawHeaders) -> Caller:
+            caller = await self._guard.authorised(given, handshake.route.permission)
+            admitted.authenticated()
+            return caller
+
         try:
-            await send({"type": "websocket.accept", "headers": list(headers)})
-            session = WebsocketSession(receive, send, caller, path, self.limits.message_bytes_max)
-            await self._handle(route, session, scope)
+            await send({"type": "websocket.accept", "headers": list(headers), "subprotocol": handshake.subprotocol})
+            session = WebsocketSession(receive, send, handshake, authorise, self.limits.message_bytes_max)
+            await self._handle(handshake.route, session, scope)
         finally:
             self.sessions -= 1
-            self._admission.release()
+            admitted.end()
 
-    async def _check(self, scope: Scope) -> tuple[WebsocketRoute, Struct, Caller]:
-        """Match, authorise and admit a handshake; the caller has to `release` the admission. Raises `Problem`."""
+    async def _check(self, scope: Scope) -> Handshake:
+        """Match and authorise a handshake. Raises `Problem`."""
         route, parameters = self._match(scope["path"])
-        path = convert(parameters, route.path)
-        caller = UNAUTHENTICATED
+        path, headers = convert(parameters, route.path), scope["headers"]
+        caller: Caller | None = UNAUTHENTICATED
         if route.permission is not Permission.OPEN:
-            caller = await self._guard.authorised(scope["headers"], route.permission)
+            caller = await self._caller(route, headers)
+        offered = scope.get("subprotocols", ())
+        return Handshake(
+            route=route,
+            path=path,
+            query=scope.get("query_string", b"").decode("latin-1"),
+            headers=tuple(headers),
+            caller=caller,
+            subprotocol=next((each for each in route.subprotocols if each in offered), None),
+        )
+
+    async def _caller(self, route: WebsocketRoute, headers: RawHeaders) -> Caller | None:
+        """A handshake with a bad token is rejected on every route; cookies are sent by the browser unasked."""
+        try:
+            return await self._guard.authorised(headers, route.permission)
+        except Problem as problem:
+            has_token = any(name == b"authorization" for name, _ in headers)
+            if problem.status != 403 or has_token or not route.authenticates_later:
+                raise
+            return None
+
+    async def _admit(self, handshake: Handshake) -> "_Admitted":
         if not await self._admission.try_acquire():
             raise unavailable("too many websocket sessions are open")
-        return route, path, caller
+        if handshake.caller is not None:
+            return _Admitted(self._admission, None)
+        if not await self._unauthenticated.try_acquire():
+            self._admission.release()
+            raise unavailable("too many websocket sessions are not authenticated yet")
+        return _Admitted(self._admission, self._unauthenticated)
 
     async def _handle(self, route: WebsocketRoute, session: WebsocketSession, scope: Scope) -> None:
         try:
@@ -135,6 +219,28 @@ class WebsocketRouter:
             if found := paths.fullmatch(path):
                 return route, found.groupdict()
         raise Problem(404, "no such path; /schema/openapi.json lists all paths")
+
+
+class _Admitted:
+    """The admissions that a session holds."""
+
+    def __init__(self, session: AdmissionControl, unauthenticated: AdmissionControl | None) -> None:
+        self._session = session
+        self._unauthenticated = unauthenticated
+
+    def authenticated(self) -> None:
+        if self._unauthenticated is not None:
+            self._unauthenticated.release()
+            self._unauthenticated = None
+
+    def end(self) -> None:
+        self.authenticated()
+        self._session.release()
+
+
+def _at_most(in_flight_max: int) -> AdmissionControl:
+    """Admits at once or not at all."""
+    return AdmissionControl(AdmissionLimits(in_flight_max=in_flight_max, queue_max=0))
 
 
 async def reject(scope: Scope, send: Send, problem: Problem, headers: Sequence[tuple[bytes, bytes]]) -> None:

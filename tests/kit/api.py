@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from airy import components, topics
+from airy.actors.change_feed import ChangeFeed
+from airy.actors.feed_subscriber import FeedLimits
 from airy.actors.projector import Projector
 from airy.actors.runtime import Context
 from airy.bus.memory import MemoryBus
@@ -180,6 +182,7 @@ async def api_harness(
     wait_s: float = 5.0,
     seed: int = 0,
     caught_up: Callable[[], bool] = lambda: True,
+    feed_limits: FeedLimits | None = None,
     running: Collection[str] = frozenset(components.BY_ID),
     resources: Sequence[Resource] = RESOURCES,
     websocket_limits: WebsocketLimits | None = None,
@@ -193,6 +196,7 @@ async def api_harness(
     projector, health, reader = Projector(bus, store), FakeHealth(), BodyReader()
     writer = Writer(bus, projector.wait_for_position, clock, ids, within_s=wait_s, held=projector.held)
     queries = GuardedQueries(store, projector.held)
+    changes = ChangeFeed(bus, store, projector, limits=feed_limits)
     api = ApiContext(
         commands=Commands(
             writer,
@@ -206,6 +210,7 @@ async def api_harness(
         queue=queue,
         dead_letters=DeadLetterCommands(bus, clock),
         wait_for_position=projector.wait_for_position,
+        changes=changes,
         health=health,
         clock=clock,
         ids=ids,
@@ -230,6 +235,7 @@ async def api_harness(
     async with anyio.create_task_group() as tasks:
         if projecting:
             tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
+        tasks.start_soon(changes.broadcaster().run, Context("broadcaster", clock=clock, random=Random(seed)))
         yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages)
         tasks.cancel_scope.cancel()
     await queue.close()

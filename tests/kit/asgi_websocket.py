@@ -21,6 +21,7 @@ class WebsocketClient:
         self._sent = sent
         self._received = received
         self.headers: dict[str, str] = {}
+        self.subprotocol: str | None = None
         self.rejection: AsgiResponse | None = None
 
     async def open(self) -> None:
@@ -28,6 +29,7 @@ class WebsocketClient:
         answer = await self._received.receive()
         if answer["type"] == "websocket.accept":
             self.headers = _named(answer["headers"])
+            self.subprotocol = answer.get("subprotocol")
             return
         assert answer["type"] == "websocket.http.response.start", answer
         body = await self._received.receive()
@@ -53,21 +55,33 @@ class WebsocketClient:
         assert message["type"] == "websocket.close", message
         return int(message["code"])
 
+    async def read_until_closed(self) -> tuple[list[str], int, str]:
+        """Everything the application still sends, and the code and reason with which it closes the session."""
+        texts: list[str] = []
+        while (message := await self._received.receive())["type"] == "websocket.send":
+            texts.append(message["text"])
+        return texts, int(message["code"]), str(message["reason"])
+
     async def disconnect(self) -> None:
         await self._sent.send({"type": "websocket.disconnect", "code": 1001})
 
 
 @asynccontextmanager
 async def open_websocket(
-    app: AsgiApp, path: str, headers: Iterable[tuple[str, str]] = ()
+    app: AsgiApp,
+    path: str,
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    query: str = "",
+    subprotocols: Iterable[str] = (),
 ) -> AsyncIterator[WebsocketClient]:
     """A handshake with `app`. The client disconnects at the end; the application must return then."""
     scope: Scope = {
         "type": "websocket",
         "path": path,
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-        "subprotocols": [],
+        "subprotocols": list(subprotocols),
         "state": {},
         "extensions": {"websocket.http.response": {}},
     }

@@ -77,6 +77,7 @@ class _SharedApi:
             queue=_LatePort(self, "ports.queue"),  # type: ignore[arg-type]
             dead_letters=_LatePort(self, "dead_letters"),  # type: ignore[arg-type]
             wait_for_position=self._wait_for_position,
+            changes=_LatePort(self, "changes"),  # type: ignore[arg-type]
             health=FakeHealth(),
             clock=_LatePort(self, "ports.clock"),  # type: ignore[arg-type]
             ids=_LatePort(self, "ports.ids"),
