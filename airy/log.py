@@ -51,6 +51,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "partition.held": "a record is newer than this process; its partition is not folded any further until an upgrade",
     "store.rebuilt": "the store belonged to another log, or missed records the log has lost; it is rebuilt",
     "webhooks.dead_lettered": "undecodable provider webhooks; the first is named, all are in the dead letter topic",
+    "webhooks.noted": "provider webhooks with parts that hold no content and say nothing to keep; the first is named",
     "webhooks.parked": "provider webhooks without a connected channel; the first is named, all are kept 14 days",
     "channel.still_subscribed": "a disconnected channel could not be unsubscribed from webhooks at its provider",
     "profile.unavailable": "a contact's profile could not be fetched; it is retried",

@@ -1,8 +1,9 @@
 """Turns the raw webhooks of one source into facts. A transform: all decisions are in the source's `route`.
 
 At least once: a webhook read again after a crash yields the same facts with the same ids, which the fold ignores.
-Webhooks of accounts without a connected channel are parked (see parked_replayer.py), undecodable ones dead-lettered. A
-webhook that brings events of another source's kind is handed over: appended to that source's events, once.
+Webhooks of accounts without a connected channel are parked (see parked_replayer.py), undecodable ones dead-lettered;
+what says nothing to keep, such as a receipt for no message, is counted and logged. A webhook that brings events of
+another source's kind is handed over: appended to that source's events, once.
 """
 
 from collections import Counter
@@ -62,6 +63,7 @@ class Router:
         self._parked_in_batch: list[Record] = []  # of this batch
         self._counts = Counter[str]() if counts is None else counts
         self._dead_lettered: list[tuple[Record, str]] = []  # of this batch, with the reason
+        self._noted: list[tuple[Record, str]] = []  # likewise: webhooks with parts that say nothing to keep
 
     async def run(self, ctx: Context) -> None:
         await transform(
@@ -91,6 +93,9 @@ class Router:
                 self._parked.record(account, record.value, headers=headers, timestamp_ms=record.timestamp_ms)
                 for account in parked
             ]
+        if routed.noted:
+            self._counts["noted"] += 1
+            self._noted.append((record, "; ".join(routed.noted)[:REASON_CHARS_MAX]))
         unreadable = list(routed.unreadable)
         for key in routed.unknown:
             if self._source.spec.kind(key.kind) is None:
@@ -124,6 +129,10 @@ class Router:
         if parked:
             ctx.log.info("webhooks.parked", webhooks=len(parked), **_about(parked[0]))
             await self._route_again(parked)
+        noted, self._noted = self._noted, []
+        if noted:
+            record, reason = noted[0]
+            ctx.log.info("webhooks.noted", webhooks=len(noted), reason=reason, **_about(record))
         dead, self._dead_lettered = self._dead_lettered, []
         if dead:
             record, reason = dead[0]

@@ -22,7 +22,7 @@ from airy.http.metrics import LabelledHistograms, LabelledValues, Samples, Value
 from airy.queue.api import QueueStats
 
 QUEUE_S = 1.0  # time-out of the queue's statistics
-OUTCOMES = ("routed", "parked", "replayed", "dead_lettered")  # exported from 0 on: a rate needs a first sample
+OUTCOMES = ("routed", "parked", "replayed", "dead_lettered", "noted")  # exported from 0 on: a rate needs a first sample
 NO_STATS = QueueStats(0, 0, None)
 
 

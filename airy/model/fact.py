@@ -141,6 +141,7 @@ class ReceiptReported(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
     state: DeliveryState  # sent, delivered, read or failed
     provider_ids: tuple[str, ...] = ()
     watermark_ms: int | None = None
+    watermark_written: str = ""  # by the provider, where it was ahead and `watermark_ms` is a bound of ours
     error: str = ""
     error_code: str = ""
     error_kind: ErrorKind = "provider"

@@ -46,8 +46,9 @@ def _never(_: Fact) -> bool:
     return False  # what it creates is stored under an id of its own
 
 
-def _if_it_names_messages(fact: facts.ReceiptReported) -> bool:
-    return bool(fact.provider_ids)  # a watermark only rises
+def _unless_it_is_a_watermark(fact: facts.ReceiptReported) -> bool:
+    """A watermark only rises, so repeating it changes nothing, unless its bound is the arrival of that repetition."""
+    return bool(fact.provider_ids) or bool(fact.watermark_written)
 
 
 def _if_it_has_a_referral(fact: facts.EventNoted) -> bool:
@@ -73,7 +74,7 @@ RULES: dict[type[Fact], Rule] = {
     facts.SendSucceeded: _rule(fold_send.succeeded, may_create=False),
     facts.SendFailed: _rule(fold_send.failed, may_create=False),
     facts.SendUnknown: _rule(fold_send.unknown, may_create=False),
-    facts.ReceiptReported: _rule(fold_receipt.reported, may_create=True, deduplicate=_if_it_names_messages),
+    facts.ReceiptReported: _rule(fold_receipt.reported, may_create=True, deduplicate=_unless_it_is_a_watermark),
     facts.MessageEdited: _rule(fold_message.edited, may_create=True),
     facts.MessageDeleted: _rule(fold_message.deleted, may_create=True),
     facts.ReactionChanged: _rule(fold_message.reacted, may_create=True),

@@ -112,17 +112,23 @@ class AccountKey(NamedTuple):
     account: str
 
 
+class Uneventful(Exception):
+    """A part of a webhook holds no content and says nothing to keep. Raised by the readers of a source."""
+
+
 class Routed(Struct, frozen=True):
     """What one raw event means.
 
     `unknown`: accounts without a connected channel. The router parks the event once for each of a kind of its own
     source, and hands the event to the source that has the kind otherwise. `unreadable` names parts that cannot be read,
-    with the reason.
+    with the reason: their content would be lost, so they become a dead letter. `noted` names parts that say nothing to
+    keep.
     """
 
     facts: list[Fact]
     unknown: list[AccountKey]
     unreadable: list[str]
+    noted: list[str] = []
 
 
 # --- sending

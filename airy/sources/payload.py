@@ -16,7 +16,6 @@ from msgspec import Raw
 from airy.errors import Undecodable
 
 DEPTH_MAX = 64  # levels of a whole body
-AT_MS_MAX = 253_370_764_800_000  # the year 9999: later than that is not a time
 
 _QUOTE, _OPENING = ord('"'), frozenset(b"[{")
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'  # or one that never ends: no search may be quadratic
@@ -123,17 +122,6 @@ def identifier(thing: object) -> str | None:
     if isinstance(thing, int) and not isinstance(thing, bool):
         return str(thing)
     return text(thing)
-
-
-def time_ms(*things: object) -> int | None:
-    """The first of `things` that is a time in milliseconds."""
-    for thing in things:
-        number = (
-            int(thing) if isinstance(thing, str) and thing.isascii() and thing.isdigit() and len(thing) < 16 else thing
-        )
-        if isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < AT_MS_MAX:
-            return int(number)
-    return None
 
 
 def _cut_deep(body: bytes, element_level: int) -> bytes:

@@ -111,6 +111,22 @@ async def test_undecodable_webhooks_are_dead_lettered_and_the_rest_is_routed() -
         assert all(record.header("dlq-reason") and record.header("dlq-offset") for record in dead)
 
 
+async def test_what_says_nothing_is_counted_and_rings_no_alarm() -> None:
+    """A receipt for nothing, and the sample of the provider's Test button."""
+    ends = {"sender": {"id": "612"}, "recipient": {"id": DEMO_PAGE.id}, "timestamp": 1767225600000}
+    nothing = {"id": DEMO_PAGE.id, "messaging": [{**ends, "delivery": {"watermark": 0}}, {**ends, "read": {}}]}
+    sample = {"id": "0", "changes": [{"field": "messages", "value": {"sender": {"id": "12334"}}}]}
+    bodies = [msgspec.json.encode({"object": "page", "entry": [entry]}) for entry in (nothing, sample)]
+    harness = Harness()
+    async with harness.open(router=harness.router):
+        await harness.connect()
+        await come(harness, *bodies, webhook("m1", "after it"))
+
+        assert await message_of(harness, "m1") == "after it"
+        assert harness.provider_webhooks == {"routed": 3, "noted": 2}
+        assert await held(harness, DEAD) == await held(harness, PARKED) == []
+
+
 async def test_a_crash_between_publishing_and_committing_changes_nothing() -> None:
     harness = Harness()
     async with harness.open(router=harness.router):

@@ -1,5 +1,6 @@
 """Runs actors under test over an in-memory log, a store with its projector, and the simulated Messenger."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -52,6 +53,7 @@ class Harness:
                 graph_url=GRAPH,
             )
         )
+        self.provider_webhooks = Counter[str]()  # by what the router did with them
         self.directory = ChannelDirectory(self.bus, self.store, self.projector)
         options = SimOptions(seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
         self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
@@ -85,7 +87,7 @@ class Harness:
         await self.store.close()
 
     def router(self) -> Router:
-        return Router(self.bus, self.source, self.directory)
+        return Router(self.bus, self.source, self.directory, counts=self.provider_webhooks)
 
     def replayer(self) -> ParkedReplayer:
         return ParkedReplayer(self.bus, self.source, self.store, self.projector.wait_for_position)

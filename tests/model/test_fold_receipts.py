@@ -240,7 +240,16 @@ def test_a_receipt_with_our_id_changes_no_message_that_is_bound() -> None:
     assert (message.delivery, message.provider_id) == (DeliveryState.SENT, chat.provider_id("z"))
 
 
-# --- receipts with names and a watermark
+# --- receipts with names and a watermark, and bounded watermarks
+
+
+def test_a_bounded_watermark_that_comes_again_later_covers_no_more_than_the_first() -> None:
+    chat = Chat(1)
+    first = replace(chat.receipt(DeliveryState.READ, watermark_ms=chat.now_ms), watermark_written="2051049600987")
+    log = [chat.received("a"), first, chat.queued("x"), chat.started("x"), chat.succeeded("x", provider="x")]
+    again = replace(first, at_ms=chat.now_ms, watermark_ms=chat.now_ms)
+    message = fold_all([*log, again]).message(chat.conversation_id, chat.outbound_id("x"))
+    assert message.delivery is DeliveryState.SENT
 
 
 def test_a_receipt_with_names_and_a_watermark_uses_both() -> None:

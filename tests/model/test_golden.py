@@ -120,11 +120,14 @@ def canonical_facts() -> dict[str, Fact]:
 
 
 def arrived_facts() -> dict[str, Fact]:
-    """Facts with the time of their webhook's arrival, by the name of their file."""
+    """Facts with the fields that came with the bounds of provider times, by the name of their file."""
     chat = Chat(1)
     return {
         "received": msgspec.structs.replace(chat.received("a"), arrived_at_ms=START_MS),
         "echoed": msgspec.structs.replace(chat.echoed("z"), arrived_at_ms=START_MS),
+        "watermark": msgspec.structs.replace(
+            chat.receipt(DeliveryState.READ, watermark_ms=START_MS), watermark_written="2051049600987"
+        ),
     }
 
 

@@ -8,7 +8,7 @@ from airy.model.entity import Channel
 from airy.sources import payload
 from airy.sources.api import Account, AccountKey, Connected, Profile, Target
 from airy.sources.facebook.spec import ConnectPage, ExplorePages
-from airy.sources.meta import pages
+from airy.sources.meta import pages, participant
 from airy.sources.meta.app import MetaApp
 
 PROFILE_FIELDS = "first_name,last_name,profile_pic"
@@ -45,7 +45,7 @@ async def profile(client: HttpClient, app: MetaApp, target: Target) -> Profile:
     """By the contact's profile, or by the conversation they are in. Raises `Unavailable`."""
     token = target.credentials.get("token")
     participant_id = target.conversation.participant_id if target.conversation else None
-    if token is None or participant_id is None:
+    if token is None or participant_id is None or participant.is_guest(participant_id):
         return Profile(found=False)
     found = await pages.read_profile(client, app, participant_id, token, PROFILE_FIELDS)
     if found is not None:

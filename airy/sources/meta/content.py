@@ -19,6 +19,7 @@ from airy.sources.canonical import (
     MediaContent,
     TextContent,
 )
+from airy.sources.provider_time import time_ms
 
 STORY_MS = 86_400_000
 MEDIA_KINDS: Mapping[str, canonical.MediaKind] = {
@@ -101,7 +102,7 @@ def _location(spot: Mapping[str, object], name: str | None) -> canonical.Locatio
 
 
 def _mention(url: str | None, timestamp: object) -> canonical.StoryContent:
-    at_ms = payload.time_ms(timestamp)
+    at_ms = time_ms(timestamp)
     return canonical.StoryContent(kind="mention", url=url, expires_at_ms=None if at_ms is None else at_ms + STORY_MS)
 
 

@@ -25,12 +25,16 @@ from airy.model.fact import (
     ReactionChanged,
     ReceiptReported,
 )
-from airy.sources import canonical, payload
+from airy.sources import canonical, payload, provider_answer
+from airy.sources.api import Uneventful
 from airy.sources.fact_origin import FactOrigin, fact_origin
 from airy.sources.meta import content
+from airy.sources.meta import participant as participants
+from airy.sources.provider_time import EventTime, time_ms, watermark
 
 WINDOW_MS = 86_400_000  # how long an answer is allowed after the contact wrote
 EMPTY_PAYLOAD = "__empty__"
+REVISION_MAX = 1_000_000_000
 INBOX_APP_ID = "263902037430900"  # of Meta's own inbox, in echoes since Graph v12
 
 _ENVELOPE = frozenset({"sender", "recipient", "timestamp", "prior_message"})
@@ -44,7 +48,8 @@ class Element(Struct, frozen=True):
     fields: Mapping[str, object]
     channel: Channel
     account: str
-    at_ms: int
+    time: EventTime
+    arrived_at_ms: int
     standby: bool
     cause: str
     repaired: bool
@@ -54,11 +59,11 @@ class Element(Struct, frozen=True):
 
     @property
     def sender_id(self) -> str | None:
-        return payload.identifier(self.node("sender").get("id"))
+        return participants.name_of(self.node("sender"))
 
     @property
     def recipient_id(self) -> str | None:
-        return payload.identifier(self.node("recipient").get("id"))
+        return participants.name_of(self.node("recipient"))
 
     def participant(self, *, echo: bool = False) -> str:
         """The end of the element that is not the account; the account itself in a message to oneself.
@@ -66,7 +71,7 @@ class Element(Struct, frozen=True):
         Raises `Undecodable`.
         """
         ends = (self.recipient_id, self.sender_id) if echo else (self.sender_id, self.recipient_id)
-        for end in ends:
+        for end in (*ends, participants.name_of(self.node("optin"))):
             if end is not None and end != self.account:
                 return end
         if self.node("message").get("is_self") is True:
@@ -74,19 +79,26 @@ class Element(Struct, frozen=True):
         raise Undecodable("sender and recipient name no contact")
 
     def about(self, participant: str) -> FactOrigin:
-        return fact_origin(self.channel, participant, self.at_ms, self.cause)
+        return fact_origin(self.channel, participant, self.time.at_ms, self.cause)
 
     def derived(self, kind: str, *parts: object) -> str:
         """An id for what is not a message."""
         return ids.derive(self.channel.id, f"{kind}:{payload.canonical(parts)}")
 
 
-def facts_of(element: Element) -> list[Fact]:
-    """Raises `Undecodable`."""
+def facts_of(element: Element) -> tuple[list[Fact], list[str]]:
+    """The facts, and what says nothing to keep. Raises `Undecodable`."""
     kinds = [name for name in element.fields if name in READERS and isinstance(element.fields[name], dict)]
     if not kinds:
-        return _noted(element, _kind(element))
-    return [fact for name in kinds for fact in READERS[name](element, element.node(name))]
+        return _noted(element, _kind(element)), []
+    facts: list[Fact] = []
+    noted: list[str] = []
+    for name in kinds:
+        try:
+            facts += READERS[name](element, element.node(name))
+        except Uneventful as reason:
+            noted.append(f"{name} {reason}")
+    return facts, noted
 
 
 def _kind(element: Element) -> str:
@@ -135,9 +147,10 @@ def _received(element: Element, node: Mapping[str, object], headers: dict[str, s
         content=element.raw,
         canonical=_canonical(element.fields),
         headers=_marked(element, headers),
-        window_until_ms=element.at_ms + WINDOW_MS,
+        window_until_ms=element.time.at_ms + WINDOW_MS,
         reply_to=payload.identifier(payload.record(node.get("reply_to")).get("mid")),
         standby=element.standby,
+        arrived_at_ms=element.arrived_at_ms,
         **element.about(participant),
     )
 
@@ -159,6 +172,7 @@ def _echoed(element: Element, node: Mapping[str, object]) -> list[Fact]:
             content=element.raw,
             canonical=_canonical(element.fields),
             headers=_marked(element, {}),
+            arrived_at_ms=element.arrived_at_ms,
             **element.about(participant),
         )
     ]
@@ -173,7 +187,7 @@ def _message_id(element: Element, provider_id: str | None) -> str:
 
 
 def _marked(element: Element, headers: dict[str, str]) -> dict[str, str]:
-    return headers | {"content.repaired": "true"} if element.repaired else headers
+    return headers | ({"content.repaired": "true"} if element.repaired else {}) | element.time.headers
 
 
 # --- what happens to messages
@@ -192,15 +206,18 @@ def _deleted(element: Element, node: Mapping[str, object]) -> list[Fact]:
 
 
 def _edited(element: Element, node: Mapping[str, object]) -> list[Fact]:
-    """The content takes the shape of a message, so that the new text is where a message has its text."""
+    """The content takes the shape of a message, so that the new text is where a message has its text.
+
+    The count may be missing, or the same each time; then the time tells one edit from the next.
+    """
     target = _target(node)
-    counted = payload.identifier(node.get("num_edit")) or ""  # some webhooks write it as text
-    revision = int(counted) if counted.isascii() and counted.isdigit() and 0 < len(counted) < 10 else 1
+    count = provider_answer.number(node.get("num_edit")) or 0
+    revision = count if 0 < count <= REVISION_MAX else 0
     parts = payload.members(element.raw)
     edited = {"message" if name == "message_edit" else name: part for name, part in parts.items() if name != "message"}
     return [
         MessageEdited(
-            id=element.derived("edited", target, revision),
+            id=element.derived("edited", target, revision, element.fields.get("timestamp"), node.get("text")),
             provider_id=target,
             revision=revision,
             content=Raw(msgspec.json.encode(edited)),
@@ -230,30 +247,32 @@ def _reaction(element: Element, node: Mapping[str, object]) -> list[Fact]:
 
 
 def _delivery(element: Element, node: Mapping[str, object]) -> list[Fact]:
-    """Named messages say more than a watermark: two clocks meet in a watermark."""
     mids = node.get("mids")
     named = tuple(mid for mid in map(payload.identifier, mids) if mid) if isinstance(mids, list) else ()
-    watermark_ms = None if named else payload.time_ms(node.get("watermark"))
-    return _receipt(element, DeliveryState.DELIVERED, named, watermark_ms)
+    return _receipt(element, DeliveryState.DELIVERED, named, node.get("watermark"))
 
 
 def _read(element: Element, node: Mapping[str, object]) -> list[Fact]:
     mid = payload.identifier(node.get("mid"))
-    return _receipt(
-        element, DeliveryState.READ, (mid,) if mid else (), None if mid else payload.time_ms(node.get("watermark"))
-    )
+    return _receipt(element, DeliveryState.READ, (mid,) if mid else (), node.get("watermark"))
 
 
-def _receipt(element: Element, state: DeliveryState, named: tuple[str, ...], watermark_ms: int | None) -> list[Fact]:
-    if not named and watermark_ms is None:
-        raise Undecodable("receipt names neither messages nor a watermark")
-    participant = element.participant()
+def _receipt(element: Element, state: DeliveryState, named: tuple[str, ...], written: object) -> list[Fact]:
+    """The id is of the watermark as written: its bound depends on when the webhook arrived."""
+    until = watermark(written, element.time, element.arrived_at_ms)
+    if not named and until is None:
+        raise Uneventful("names neither messages nor a watermark")
+    try:
+        participant = element.participant()
+    except Undecodable as error:
+        raise Uneventful(str(error)) from error
     return [
         ReceiptReported(
-            id=element.derived("receipt", state, participant, named, watermark_ms),
+            id=element.derived("receipt", state, participant, named, time_ms(written)),
             state=state,
             provider_ids=named,
-            watermark_ms=watermark_ms,
+            watermark_ms=until.at_ms if until else None,
+            watermark_written=until.replaced if until else "",
             **element.about(participant),
         )
     ]

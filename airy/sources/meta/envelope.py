@@ -8,6 +8,7 @@ account and lists elements. What one element means is in element.py. An element 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Raw
 
 from airy.bus.record import Record
@@ -19,10 +20,22 @@ from airy.sources.api import AccountKey, Channels, Routed
 from airy.sources.fact_origin import cause_of
 from airy.sources.meta.element import Element, facts_of
 from airy.sources.payload import Payload
+from airy.sources.provider_time import event_time
 
 ELEMENT_LEVEL = 5  # {"entry": [{"messaging": [ {…}
 LISTS = ("messaging", "standby", "changes")
+SAMPLE_ACCOUNT = "0"  # of the events that the "Test" button of an app's page sends
+SAMPLE_SENDER = "12334"
+SAMPLE = "a sample of the Test button"
 KINDS = {"page": "facebook", "instagram": "instagram"}  # a body's object, and the kind of its accounts
+
+
+class _Reading(NamedTuple):
+    """What was found so far."""
+
+    facts: list[Fact]
+    unreadable: list[str]
+    noted: list[str]
 
 
 class _Entry(NamedTuple):
@@ -39,21 +52,31 @@ def route(record: Record, channels: Channels, kind: str) -> Routed:
     """
     content = payload.read(record.value or b"", element_level=ELEMENT_LEVEL)
     envelope = payload.members(content.body)
-    unreadable: list[str] = []
-    facts: list[Fact] = []
+    reading = _Reading([], [], [])
     unknown: dict[AccountKey, None] = {}
     name = payload.value(envelope.get("object", Raw(b"null")))
     found = KINDS.get(name) if isinstance(name, str) else None
     if found is None:
+        if _is_sample(envelope):
+            return Routed([], [], [], [SAMPLE])
         known = " or ".join(KINDS)
         return Routed([], [], [f"object: {name!r:.64} is not {known}; subscribe the app to these objects only"])
-    for entry in _entries(envelope, unreadable):
+    for entry in _entries(envelope, reading.unreadable):
         channel = channels.by_account(kind, entry.account) if found == kind else None
-        if channel is not None:
-            facts += _facts(record, content, channel, entry, unreadable)
+        if entry.account == SAMPLE_ACCOUNT:
+            reading.noted.append(f"{entry.place}: {SAMPLE}")
+        elif channel is not None:
+            _read_elements(record, content, channel, entry, reading)
         elif entry.elements:
             unknown[AccountKey(found, entry.account)] = None
-    return Routed(facts, list(unknown), unreadable)
+    return Routed(reading.facts, list(unknown), reading.unreadable, reading.noted)
+
+
+def _is_sample(envelope: Mapping[str, Raw]) -> bool:
+    """Whether a body without an object is a change alone, from the contact of all samples."""
+    parts = payload.record(payload.value(envelope.get("sample", Raw(msgspec.json.encode(envelope)))))
+    sender = payload.record(payload.record(parts.get("value")).get("sender"))
+    return payload.identifier(sender.get("id")) == SAMPLE_SENDER
 
 
 def _entries(envelope: Mapping[str, Raw], unreadable: list[str]) -> list[_Entry]:
@@ -87,14 +110,15 @@ def _entry(place: str, part: Raw, unreadable: list[str]) -> _Entry:
             unreadable.append(f"{place}.{name}: {error}")
     if not any(name in parts for name in LISTS):
         if "field" not in parts or "value" not in parts:
+            if parts.keys() <= {"id", "time"}:
+                return _Entry(place, account, None, [])
             raise Undecodable(f"has none of {', '.join(LISTS)}")
         elements.append(("value", part))  # Instagram Login writes its changes flat
     time = payload.value(parts["time"]) if "time" in parts else None
     return _Entry(place, account, time, elements)
 
 
-def _facts(record: Record, content: Payload, channel: Channel, entry: _Entry, unreadable: list[str]) -> list[Fact]:
-    facts: list[Fact] = []
+def _read_elements(record: Record, content: Payload, channel: Channel, entry: _Entry, reading: _Reading) -> None:
     cause = cause_of(record)
     for place, raw in entry.elements:
         try:
@@ -102,18 +126,21 @@ def _facts(record: Record, content: Payload, channel: Channel, entry: _Entry, un
             if not isinstance(fields, dict):
                 payload.members(raw)  # raises, saying what it is instead
             fields = payload.record(fields)
-            facts += facts_of(
+            facts, noted = facts_of(
                 Element(
                     raw=raw,
                     fields=fields,
                     channel=channel,
                     account=entry.account,
                     standby=place.startswith("standby"),
-                    at_ms=payload.time_ms(fields.get("timestamp"), entry.time) or record.timestamp_ms,
+                    time=event_time(record.timestamp_ms, fields.get("timestamp"), entry.time),
+                    arrived_at_ms=record.timestamp_ms,
                     cause=cause,
                     repaired=content.repaired(raw),
                 )
             )
         except Undecodable as error:
-            unreadable.append(f"{entry.place}.{place}: {error}")
-    return facts
+            reading.unreadable.append(f"{entry.place}.{place}: {error}")
+            continue
+        reading.facts.extend(facts)
+        reading.noted.extend(f"{entry.place}.{place}: {reason}" for reason in noted)

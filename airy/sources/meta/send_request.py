@@ -16,7 +16,7 @@ from airy.model.raw import NULL
 from airy.sources import canonical, payload
 from airy.sources.api import Call, Failed, Target
 from airy.sources.meta import content as contents
-from airy.sources.meta import graph, message_rules
+from airy.sources.meta import graph, message_rules, participant
 from airy.sources.meta.app import MetaApp
 from airy.sources.meta.element import WINDOW_MS
 from airy.sources.meta.message_rules import BODIES, Dialect
@@ -44,7 +44,7 @@ def encode(app: MetaApp, dialect: Dialect, message: Message, target: Target, now
     if isinstance(kind, Failed):
         return kind
     body = {
-        "recipient": {"id": recipient_id},
+        "recipient": participant.recipient(recipient_id),
         **request,
         **kind,
         "message": content | ({"metadata": message.id} if dialect.correlates else {}),
@@ -60,7 +60,7 @@ def signal(app: MetaApp, target: Target, action: str) -> list[Call]:
     if token is None or recipient_id is None:
         return []
     body = {
-        "recipient": {"id": recipient_id},
+        "recipient": participant.recipient(recipient_id),
         "sender_action": action,
         "appsecret_proof": graph.proof(app, token),
     }

@@ -22,9 +22,11 @@ from airy.model.fact import (
     ProfileResolved,
     ReactionChanged,
 )
+from airy.model.raw import NULL
 from airy.sources import canonical, payload
-from airy.sources.api import AccountKey, Channels, Routed
+from airy.sources.api import AccountKey, Channels, Routed, Uneventful
 from airy.sources.fact_origin import FactOrigin, cause_of, fact_origin
+from airy.sources.provider_time import EventTime, event_time, time_ms
 from airy.sources.telegram import chat, content
 
 UPDATE_LEVEL = 1
@@ -43,16 +45,11 @@ class Part(Struct, frozen=True):
     received_ms: int
     cause: str
     repaired: bool
+    update_id: str
 
-    def at_ms(self, *names: str) -> int:
-        """The first of these times, which Telegram writes in seconds; else when the update arrived."""
-        for name in names:
-            seconds = self.node.get(name)
-            if isinstance(seconds, int) and not isinstance(seconds, bool):
-                found = payload.time_ms(seconds * 1000)
-                if found is not None:
-                    return found
-        return self.received_ms
+    def time(self, name: str = "date") -> EventTime:
+        """As the update says, else when it arrived."""
+        return event_time(self.received_ms, self.node.get(name))
 
     def about(self, conversation: str, at_ms: int) -> FactOrigin:
         return fact_origin(self.channel, conversation, at_ms, self.cause)
@@ -63,8 +60,9 @@ class Part(Struct, frozen=True):
     def canonical(self) -> Raw:
         return canonical.encode(content.canonical_of(self.node))
 
-    def marked(self, headers: dict[str, str]) -> dict[str, str]:
-        return headers | {"content.repaired": "true"} if self.repaired else headers
+    def marked(self, headers: dict[str, str], time: EventTime | None = None) -> dict[str, str]:
+        repaired = {"content.repaired": "true"} if self.repaired else {}
+        return headers | repaired | (time.headers if time else {})
 
 
 def route(record: Record, channels: Channels) -> Routed:
@@ -77,7 +75,8 @@ def route(record: Record, channels: Channels) -> Routed:
     if channel is None:
         return Routed([], [AccountKey("telegram", account)] if names else [], [])
     facts: list[Fact] = []
-    unreadable: list[str] = [] if names else ["the update holds nothing but its number"]
+    unreadable: list[str] = []
+    noted: list[str] = [] if names else ["the update holds nothing but its number"]
     cause = cause_of(record)
     for name in names:
         try:
@@ -85,11 +84,22 @@ def route(record: Record, channels: Channels) -> Routed:
             if not isinstance(node, dict):
                 payload.members(update[name])  # raises, saying what it is instead
             raw = update[name]
-            part = Part(name, raw, payload.record(node), channel, record.timestamp_ms, cause, received.repaired(raw))
+            part = Part(
+                name,
+                raw,
+                payload.record(node),
+                channel,
+                record.timestamp_ms,
+                cause,
+                received.repaired(raw),
+                bytes(update.get("update_id", NULL)).decode(),
+            )
             facts += READERS.get(name, _other)(part)
+        except Uneventful as reason:
+            noted.append(f"{name} {reason}")
         except Undecodable as error:
             unreadable.append(f"{name}: {error}")
-    return Routed(facts, [], unreadable)
+    return Routed(facts, [], unreadable, noted)
 
 
 # --- messages
@@ -99,8 +109,8 @@ def _message(part: Part) -> list[Fact]:
     conversation = _conversation(part)
     if part.node.get("business_connection_id") is not None and _from_owner(part):
         return [_echo(part, conversation)]
-    at_ms = part.at_ms("date")
-    about = part.about(conversation, at_ms)
+    time = part.time()
+    about = part.about(conversation, time.at_ms)
     provider_id = chat.message(part.node)
     message_id = ids.message_id(part.channel.id, provider_id or payload.canonical(part.node))
     business = part.node.get("business_connection_id") is not None
@@ -113,9 +123,10 @@ def _message(part: Part) -> list[Fact]:
             content=part.raw,
             canonical=part.canonical(),
             sender_id=_sender(part.node, conversation),
-            headers=part.marked({}),
-            window_until_ms=at_ms + BUSINESS_WINDOW_MS if business else None,
+            headers=part.marked({}, time),
+            window_until_ms=time.at_ms + BUSINESS_WINDOW_MS if business else None,
             reply_to=chat.message(part.node, payload.record(part.node.get("reply_to_message")).get("message_id", 0)),
+            arrived_at_ms=part.received_ms,
             **about,
         ),
         *_profile(part, about),
@@ -136,6 +147,7 @@ def _echo(part: Part, conversation: str) -> MessageEchoed:
     provider_id = chat.message(part.node)
     bot = payload.identifier(payload.record(part.node.get("sender_business_bot")).get("id"))
     message_id = ids.message_id(part.channel.id, provider_id or payload.canonical(part.node))
+    time = part.time()
     return MessageEchoed(
         id=message_id,
         message_id=message_id,
@@ -144,22 +156,24 @@ def _echo(part: Part, conversation: str) -> MessageEchoed:
         sender_id="telegram:owner" if bot is None else f"telegram:bot:{bot}",
         content=part.raw,
         canonical=part.canonical(),
-        headers=part.marked({}),
-        **part.about(conversation, part.at_ms("date")),
+        headers=part.marked({}, time),
+        arrived_at_ms=part.received_ms,
+        **part.about(conversation, time.at_ms),
     )
 
 
 def _edited(part: Part) -> list[Fact]:
+    """Telegram counts no edits: their time orders them."""
     provider_id = _named(part.node)
-    at_ms = part.at_ms("edit_date", "date")
+    edited = part.node.get("edit_date")
     return [
         MessageEdited(
-            id=part.derived("edited", provider_id, at_ms, part.node),
+            id=part.derived("edited", provider_id, time_ms(edited) or edited, part.node),
             provider_id=provider_id,
-            revision=at_ms // 1000,
+            revision=0,
             content=part.raw,
             canonical=part.canonical(),
-            **part.about(_conversation(part), at_ms),
+            **part.about(_conversation(part), part.time("edit_date").at_ms),
         )
     ]
 
@@ -168,7 +182,7 @@ def _deleted(part: Part) -> list[Fact]:
     numbers = part.node.get("message_ids")
     named = [chat.message(part.node, number) for number in numbers] if isinstance(numbers, list) else []
     if not any(named):
-        raise Undecodable("names no messages in message_ids")
+        raise Uneventful("names no messages in message_ids")
     about = part.about(_conversation(part), part.received_ms)
     return [
         MessageDeleted(id=part.derived("deleted", name), provider_id=name, **about)
@@ -202,6 +216,7 @@ def _tapped(part: Part) -> list[Fact]:
 
 
 def _reaction(part: Part) -> list[Fact]:
+    """Telegram's times are seconds, in which a reaction may be set, removed and set again: updates tell them apart."""
     provider_id = _named(part.node)
     user = payload.record(part.node.get("user")) or payload.record(part.node.get("actor_chat"))
     actor = payload.identifier(user.get("id"))
@@ -214,11 +229,11 @@ def _reaction(part: Part) -> list[Fact]:
     )
     return [
         ReactionChanged(
-            id=part.derived("reaction", provider_id, actor, emoji, part.node.get("date")),
+            id=part.derived("reaction", provider_id, actor, emoji, part.node.get("date"), part.update_id),
             provider_id=provider_id,
             actor=actor,
             emoji=emoji,
-            **part.about(_conversation(part), part.at_ms("date")),
+            **part.about(_conversation(part), part.time().at_ms),
         )
     ]
 
@@ -229,7 +244,7 @@ def _reaction(part: Part) -> list[Fact]:
 def _membership(part: Part) -> list[Fact]:
     status = payload.text(payload.record(part.node.get("new_chat_member")).get("status")) or "unknown"
     kind = MEMBERSHIP.get(status, f"subscription.{status}")
-    return [_noted(part, kind, part.about(_conversation(part), part.at_ms("date")))]
+    return [_noted(part, kind, part.about(_conversation(part), part.time().at_ms))]
 
 
 def _other(part: Part) -> list[Fact]:
@@ -244,7 +259,7 @@ def _about_any(part: Part) -> FactOrigin:
     """What names no chat is kept under its sender, or else under the bot itself."""
     sender = payload.record(part.node.get("from")) or payload.record(part.node.get("user"))
     conversation = chat.conversation(part.node) or payload.identifier(sender.get("id"))
-    return part.about(conversation or part.channel.source_channel_id, part.at_ms("date"))
+    return part.about(conversation or part.channel.source_channel_id, part.time().at_ms)
 
 
 def _noted(part: Part, kind: str, about: FactOrigin, *, referral: str | None = None) -> EventNoted:

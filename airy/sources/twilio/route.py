@@ -16,11 +16,12 @@ from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import EventNoted, Fact, MessageReceived, ProfileResolved, ReceiptReported
 from airy.sources import canonical, payload, provider_answer
-from airy.sources.api import AccountKey, Channels, Routed
+from airy.sources.api import AccountKey, Channels, Routed, Uneventful
 from airy.sources.fact_origin import FactOrigin, cause_of, fact_origin
 from airy.sources.twilio import content as contents
 from airy.sources.twilio import error_codes, form
 
+CONTENT_FIELDS = frozenset({"Body", "MediaUrl0", "MessageSid", "SmsMessageSid", "SmsSid"})
 WINDOW_MS = 86_400_000  # of WhatsApp, after the contact wrote
 STATES = {
     "accepted": DeliveryState.SENT,
@@ -43,6 +44,8 @@ def route(record: Record, channels: Channels) -> Routed:
     fields = dict(form.pairs(body))
     address = payload.text(form.own_address(fields))
     if address is None:
+        if not CONTENT_FIELDS & fields.keys():
+            return Routed([], [], [], ["the form names neither a number of ours nor a message"])
         raise Undecodable("the form names no number of ours in To or From")
     key = AccountKey(form.kind_of(address), address)
     channel = channels.by_account(*key)
@@ -52,6 +55,8 @@ def route(record: Record, channels: Channels) -> Routed:
     try:
         facts = _inbound if form.is_inbound(fields) else _status
         return Routed(facts(record, channel, fields, content), [], [])
+    except Uneventful as reason:
+        return Routed([], [], [], [str(reason)])
     except Undecodable as error:
         return Routed([], [], [str(error)])
 
@@ -100,7 +105,7 @@ def _status(record: Record, channel: Channel, fields: Mapping[str, str], content
     participant = payload.text(fields.get("To"))
     status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
     if sid is None or participant is None:
-        raise Undecodable("the status names no MessageSid or no To")
+        raise Uneventful("the status names no MessageSid or no To")
     about = _about(record, channel, participant)
     state = STATES.get(status)
     if state is None:

@@ -70,6 +70,7 @@ class Fixture(Struct, frozen=True, forbid_unknown_fields=True):
     facts: list[dict[str, Any]] = []
     unknown: list[tuple[str, str]] = []  # kind and account
     unreadable: list[str] = []
+    noted: list[str] = []
     undecodable: str | None = None  # what the reason says
 
     @property
@@ -109,9 +110,12 @@ def raw_record(
 
 
 def shown(fact: Fact) -> dict[str, object]:
-    """A fact as fixtures write it down; `cause` says where a record was, which no fixture knows."""
+    """A fact as fixtures write it down; `cause` says where a record was and `arrived_at_ms` when, which no fixture
+    knows.
+    """
     told: dict[str, object] = msgspec.json.decode(msgspec.json.encode(fact))
     told.pop("cause", None)
+    told.pop("arrived_at_ms", None)
     content = getattr(fact, "content", None)
     if isinstance(content, Raw):
         told["content"] = bytes(content).decode("utf-8", "surrogateescape")
@@ -199,6 +203,9 @@ class SourceContract:
         assert [shown(fact) for fact in routed.facts] == expected(fixture)
         assert routed.unknown == [AccountKey(*key) for key in fixture.unknown]
         assert routed.unreadable == fixture.unreadable
+        assert routed.noted == fixture.noted
+        messages = [fact for fact in routed.facts if isinstance(fact, MessageReceived | MessageEchoed)]
+        assert all((fact.arrived_at_ms or fact.at_ms) == RECEIVED_MS for fact in messages)
 
     def test_canonical_content_follows_from_the_content(self, fixture: Fixture) -> None:
         if fixture.undecodable is not None:

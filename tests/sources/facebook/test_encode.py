@@ -77,6 +77,12 @@ def test_the_message_names_its_recipient_before_the_conversation() -> None:
     assert body(sent(message, replace(target(), conversation=None)))["recipient"] == {"id": "another contact"}
 
 
+def test_a_guest_is_addressed_by_the_reference_of_the_plugin() -> None:
+    guest = target(participant_id="user_ref:plugin-7f3a", window_until_ms=NOW_MS + HOUR_MS)
+    assert body(sent(outbound({"text": "x"}), guest))["recipient"] == {"user_ref": "plugin-7f3a"}
+    assert body(one(SOURCE.typing(guest, None)))["recipient"] == {"user_ref": "plugin-7f3a"}  # type: ignore[attr-defined]
+
+
 def test_the_callers_words_are_sent_as_they_were_written() -> None:
     """Key order, escapes and numbers of the content survive; its metadata is ours."""
     message = outbound()

@@ -324,6 +324,12 @@ async def test_an_unknown_contact_has_no_profile_and_its_id_stays_in_the_path(st
     assert path == f"/v23.0/{quote(stranger, safe='')}"
 
 
+async def test_a_guest_has_no_profile_to_ask_for() -> None:
+    wire = Wire()
+    assert await profile(wire, "user_ref:plugin-7f3a") == Profile(found=False)
+    assert wire.calls == []
+
+
 async def test_a_picture_that_is_no_web_address_is_none() -> None:
     wire = Wire()
     wire.answers["/7"] = answer(

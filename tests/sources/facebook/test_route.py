@@ -11,9 +11,11 @@ from airy.bus.record import Record
 from airy.errors import Undecodable
 from airy.model import ids
 from airy.model.fact import EventNoted, Fact, MessageReceived, ReactionChanged
+from airy.model.fold import fold
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import AccountKey, Routed
 from tests.kit.contracts.source import raw_record, written
+from tests.kit.fold import DictState
 from tests.kit.providers import WIRES
 
 PAGE, PERSON = "204918377001", "6120000000000001"
@@ -63,7 +65,7 @@ def test_a_message_is_the_same_in_whatever_envelope() -> None:
     turned = dict(reversed(one.items()))
     told = [
         envelope(one),
-        envelope(element(read={"watermark": 5}), one),
+        envelope(element(read={"watermark": 1735689600500}), one),
         envelope(one, time=9),
         envelope(messaging=[], standby=[one]),
         envelope(turned),
@@ -89,8 +91,8 @@ def test_without_a_message_id_key_order_is_no_difference_but_time_is() -> None:
             {"reaction": {"mid": "n", "action": "react", "emoji": "x"}},
         ),
         ({"delivery": {"mids": ["m"]}}, {"delivery": {"mids": ["n"]}}),
-        ({"delivery": {"watermark": 5}}, {"read": {"watermark": 5}}),
-        ({"read": {"watermark": 5}}, {"read": {"watermark": 6}}),
+        ({"delivery": {"watermark": 1735689600500}}, {"read": {"watermark": 1735689600500}}),
+        ({"read": {"watermark": 1735689600500}}, {"read": {"watermark": 1735689600600}}),
         ({"message_edit": {"mid": "m", "num_edit": 1}}, {"message_edit": {"mid": "m", "num_edit": 2}}),
         ({"message": {"mid": "m", "is_deleted": True}}, {"message_edit": {"mid": "m", "num_edit": 1}}),
         ({"referral": {"ref": "a"}}, {"referral": {"ref": "b"}}),
@@ -101,8 +103,29 @@ def test_different_news_are_different_facts(one: dict[str, object], other: dict[
     assert only(envelope(element(**one))).id != only(envelope(element(**other))).id
 
 
+@pytest.mark.parametrize("counts", [("1", "2", "3"), (1.0, 2.0, 3.0), (None, None, None), (0, 0, 0), (1.0, 1.0, 1.0)])
+def test_of_three_edits_the_last_counts_however_meta_counts_them(counts: tuple[object, ...]) -> None:
+    state, facts = DictState(), route(envelope(element(message={"mid": "m", "text": "first"}))).facts
+    for nth, count in enumerate(counts):
+        edit = {"mid": "m", "text": f"edit {nth}"} | ({} if count is None else {"num_edit": count})
+        facts += route(envelope(element(message_edit=edit) | {"timestamp": 1735689600988 + nth})).facts
+    for fact in facts:
+        assert fold(state, fact).accepted
+    (message,) = state.messages()
+    assert msgspec.json.decode(message.content)["message"]["text"] == "edit 2"
+
+
+def test_a_sample_of_the_test_button_without_its_envelope_is_noted() -> None:
+    change = {"field": "messages", "value": {"sender": {"id": "12334"}, "message": {"mid": "random_mid"}}}
+    for document in (change, {"sample": change}):
+        routed = route(document)
+        assert (routed.facts, routed.unknown, routed.unreadable) == ([], [], [])
+        assert len(routed.noted) == 1
+    assert route({"field": "messages", "value": {"sender": {"id": PERSON}}}).unreadable
+
+
 def test_the_same_news_of_two_people_are_different_facts() -> None:
-    mine = element(read={"watermark": 5})
+    mine = element(read={"watermark": 1735689600500})
     theirs = mine | {"sender": {"id": "6120000000000002"}}
     assert only(envelope(mine)).id != only(envelope(theirs)).id
 

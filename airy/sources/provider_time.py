@@ -1,0 +1,70 @@
+"""Times as providers write them: seconds, milliseconds or microseconds, numbers or text, and sometimes impossible.
+
+The unit follows from the magnitude, as no two of the three share a time between 1973 and 5138. An event can hardly be
+later than the arrival of its webhook, because both clocks are kept, nor much earlier; what is outside of that range is
+replaced by the next best time, in the end the arrival. Pure.
+"""
+
+import math
+import re
+from typing import NamedTuple
+
+from airy.sources import payload
+
+BEFORE_ARRIVAL_MAX_MS = 366 * 86_400_000  # providers repeat webhooks for days; histories go back half a year
+AFTER_ARRIVAL_MAX_MS = 10 * 60_000  # the difference of two clocks
+REPLACED = "time.replaced"
+"""The header of a message whose time was replaced: what the provider wrote, as JSON."""
+REPLACED_CHARACTERS_MAX = 64
+
+_NUMBER = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,9})?")
+_PER_MS = ((1e8, 1e11, 1000.0), (1e11, 1e14, 1.0), (1e14, 1e17, 0.001))  # from, below, milliseconds in one
+
+
+class EventTime(NamedTuple):
+    """A time that can be, and what it replaced."""
+
+    at_ms: int
+    replaced: str = ""  # what the provider wrote, if it is not `at_ms`
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {REPLACED: self.replaced} if self.replaced else {}
+
+
+def time_ms(written: object) -> int | None:
+    """Milliseconds, or None if `written` is no time."""
+    number = written
+    if isinstance(written, str):
+        text = written.strip()
+        if not _NUMBER.fullmatch(text):
+            return None
+        number = float(text) if "." in text else int(text)
+    if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
+        return None
+    factor = next((factor for low, high, factor in _PER_MS if low <= number < high), None)
+    return None if factor is None else int(number if factor == 1 else number * factor)
+
+
+def event_time(arrived_at_ms: int, *written: object) -> EventTime:
+    """The first of the times that can be one of an event whose webhook arrived then; best first, None for no time."""
+    replaced = ""
+    for each in written:
+        at_ms = time_ms(each)
+        if at_ms is not None and -BEFORE_ARRIVAL_MAX_MS <= at_ms - arrived_at_ms <= AFTER_ARRIVAL_MAX_MS:
+            return EventTime(at_ms, replaced)
+        if each is not None and not replaced:
+            replaced = _as_written(each)
+    return EventTime(arrived_at_ms, replaced)
+
+
+def watermark(written: object, event: EventTime, arrived_at_ms: int) -> EventTime | None:
+    """Up to when messages are covered: at most up to the event, as one sent later cannot be. None: no time."""
+    stated_ms = time_ms(written)
+    if stated_ms is None or stated_ms <= arrived_at_ms:
+        return None if stated_ms is None else EventTime(stated_ms)
+    return EventTime(min(stated_ms, event.at_ms, arrived_at_ms), _as_written(written))
+
+
+def _as_written(written: object) -> str:
+    return payload.canonical(written)[:REPLACED_CHARACTERS_MAX]
