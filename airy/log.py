@@ -48,6 +48,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhook.headers_unreadable": "a webhook's stored headers cannot be unsealed with the configured keys",
     # sources
     "channel.credentials_refused": "the provider refused a channel's token; its sends stop until it is connected again",
+    "channel.paused": "the provider asked for fewer calls; a channel's sends and look-ups wait for `for_s`",
     "partition.held": "a record is newer than this process; its partition is not folded any further until an upgrade",
     "store.rebuilt": "the store belonged to another log, or missed records the log has lost; it is rebuilt",
     "webhooks.dead_lettered": "undecodable provider webhooks; the first is named, all are in the dead letter topic",
