@@ -72,6 +72,7 @@ WORDS: tuple[tuple[str, _GraphMeaning], ...] = (  # of codes that also mean a mi
     ("outside the allowed window", _WINDOW),
     ("isn't receiving messages", _BLOCKED),
     ("isn't available right now", _BLOCKED),
+    ("cannot receive messages", _BLOCKED),
 )
 STATUSES: dict[int, _GraphMeaning] = {  # where the answer holds no Graph error
     401: _BAD_TOKEN,
