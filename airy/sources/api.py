@@ -177,6 +177,13 @@ class Call(Struct, frozen=True):
                 text = text.replace(secret.reveal(), MASK)
         return text
 
+    def masked_bytes(self, body: bytes) -> bytes:
+        """`body` without this call's secrets as they were sent."""
+        for secret in (self.url, *self.secrets):
+            if secret:
+                body = body.replace(secret.reveal().encode(), MASK.encode())
+        return body
+
 
 class Sent(Struct, frozen=True):
     provider_id: str | None
