@@ -102,6 +102,8 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "dead_letter.replayed": "an operator replayed a dead letter: the original record is in its topic again",
     "dead_letter.discarded": "an operator discarded a dead letter",
     "record.failed": "a record could not be folded; it is a dead letter with its reason",
+    "store.disk_full": "the disk of the store is full; folding waits until there is space",
+    "store.checkpoint_failed": "the store's write-ahead log could not be checkpointed; it is tried again",
     "store.checkpoint_overdue": "the store's write-ahead log grows and could not be checkpointed",
     "store.rebuild_started": "the store on disk is damaged or of another version; it is rebuilt from the log",
     # the demo
