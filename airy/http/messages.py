@@ -18,7 +18,6 @@ from airy.model.conversation import Message
 from airy.model.render import render_message
 from airy.store.cursors import page_size
 
-
 SUGGESTIONS_MAX = 100  # of one request
 SUGGESTION_ID_CHARS_MAX = 128
 
