@@ -1,7 +1,8 @@
 """The port for outbound HTTP. The type of a failure decides whether the call may be repeated.
 
 `ConnectFailed`: the request was not sent (refused, unresolvable, blocked, time-out while connecting).
-`ResponseLost`: it was or may have been sent, and no complete response arrived: the peer may have acted on it.
+`ResponseLost`: it was or may have been sent, and no complete response arrived: the peer may have acted on it. If the
+head of the response arrived, `received` has it, with what could be read of the body.
 """
 
 from collections.abc import Mapping
@@ -16,18 +17,20 @@ class ConnectFailed(Unavailable):
     pass
 
 
-class ResponseLost(Unavailable):
-    pass
-
-
-class AddressBlocked(Refused):
-    """The egress policy forbids the address (private, loopback, port or scheme)."""
-
-
 class Response(Struct, frozen=True):
     status: int
     headers: dict[str, str]  # lower-case names
     body: bytes  # truncated at `body_bytes_max`
+
+
+class ResponseLost(Unavailable):
+    def __init__(self, message: str, *, retry_after_s: float | None = None, received: Response | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.received = received
+
+
+class AddressBlocked(Refused):
+    """The egress policy forbids the address (private, loopback, port or scheme)."""
 
 
 class HttpClient(Protocol):

@@ -3,7 +3,8 @@
 The egress policy is checked when a socket is created, for the resolved address it will connect to, which defeats DNS
 rebinding and unusual spellings of addresses. Pool, TLS and parser are aiohttp's connector and protocol. The session is
 not used: its cookies, redirects, proxies and decompression are not wanted here, and it doubles the cost of a call. A
-failure before the connection is established permits a repetition.
+failure before the connection is established permits a repetition. A connection whose response was badly framed or not
+read to its end is closed.
 """
 
 import asyncio
@@ -12,9 +13,10 @@ import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
+from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -24,9 +26,10 @@ from yarl import URL
 from airy.egress import PUBLIC_ONLY, EgressPolicy, RequestTarget, check_url, is_allowed
 from airy.errors import Refused
 from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLost
+from airy.http_client_errors import answer_problem, connect_problem
+from airy.http_client_protocol import ResponseHead, ResponseProtocol
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import AddrInfoType, Connection
 
 DEFAULT_HEADERS = {"accept": "Accept: */*\r\n", "user-agent": "User-Agent: Airy/1.0\r\n"}
@@ -67,10 +70,11 @@ class CallTarget:
 class ConnectionDeadline:
     """Aborts the connection at the deadline: a tenth of the cost of a cancel scope."""
 
-    __slots__ = ("_handle", "_protocol", "passed")
+    __slots__ = ("_handle", "_loop", "_protocol", "passed")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, at: float, protocol: "ResponseHandler") -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, at: float, protocol: ResponseProtocol) -> None:
         self.passed = False
+        self._loop = loop
         self._protocol = protocol
         self._handle = loop.call_at(at, self._pass)
 
@@ -79,8 +83,19 @@ class ConnectionDeadline:
         if self._protocol.transport is not None:
             self._protocol.transport.abort()  # not the protocol's `abort`, which leaves readers of the body waiting
 
+    def shorten(self, at: float) -> None:
+        if at < self._handle.when():
+            self._handle.cancel()
+            self._handle = self._loop.call_at(at, self._pass)
+
     def cancel(self) -> None:
         self._handle.cancel()
+
+
+class ResponseLimits(NamedTuple):
+    ends_at: float  # by the loop's clock
+    total_s: float
+    body_bytes_max: int
 
 
 class AiohttpClient:
@@ -95,13 +110,16 @@ class AiohttpClient:
         idle_s: float = 30.0,
         dns_cache_s: int = 30,
         resolver: AbstractResolver | None = None,
+        body_s: float = inf,
     ) -> None:
+        """`body_s`: the body of a response may take so long after its head, within the time of the call."""
         self._policy = policy
         self._connections_max = connections_max
         self._per_host_max = per_host_max  # 0: `connections_max`
         self._idle_s = idle_s
         self._dns_cache_s = dns_cache_s
         self._resolver = resolver
+        self._body_s = body_s
         self._connector: aiohttp.TCPConnector | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._target = lru_cache(maxsize=4_096)(self._checked)
@@ -117,6 +135,8 @@ class AiohttpClient:
             resolver=self._resolver or _Resolver(),
             socket_factory=self._socket,
         )
+        factory = partial(ResponseProtocol, loop=self._loop)
+        self._connector._factory = factory  # type: ignore[assignment]  # noqa: SLF001 - there is no public name
         return self
 
     async def __aexit__(
@@ -143,9 +163,9 @@ class AiohttpClient:
         request = _head(method, target, headers, body)
         if body:
             request += body
-        ends_at = self._loop.time() + total_s
+        limits = ResponseLimits(self._loop.time() + total_s, total_s, body_bytes_max)
         connection = await self._connect(target, min(connect_s, total_s))
-        return await self._exchange(target, connection, request, method, ends_at, body_bytes_max)
+        return await self._exchange(target, connection, request, limits, skip_body=method == "HEAD")
 
     async def _connect(self, target: CallTarget, within_s: float) -> "Connection":
         """Failures in here occur before any byte of the request is written."""
@@ -157,39 +177,43 @@ class AiohttpClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(error, aiohttp.InvalidURL) or (checks.blocked and not checks.allowed):
                 raise AddressBlocked(f"{target.name} is not a public address", field="url") from error
-            raise ConnectFailed(f"{target.name}: {_reason(error)}") from error
+            raise ConnectFailed(f"{target.name}: {connect_problem(error, within_s)}") from error
 
     async def _exchange(
-        self, target: CallTarget, connection: "Connection", request: bytes, method: str, ends_at: float, bytes_max: int
+        self, target: CallTarget, connection: "Connection", request: bytes, limits: ResponseLimits, *, skip_body: bool
     ) -> Response:
         """After a failure in here the peer may have acted on the request."""
-        protocol = connection.protocol
-        transport = connection.transport
+        protocol, transport = connection.protocol, connection.transport
         assert self._loop is not None
-        if protocol is None or transport is None:
+        if not isinstance(protocol, ResponseProtocol) or transport is None:
             connection.close()
-            raise ConnectFailed(f"{target.name}: closed the connection at once")
-        deadline = ConnectionDeadline(self._loop, ends_at, protocol)
+            raise ConnectFailed(f"{target.name}: the connection was closed at once")
+        deadline = ConnectionDeadline(self._loop, limits.ends_at, protocol)
+        failure: Exception | None = None
+        parts: list[bytes] = []
         try:
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False, skip_payload=method == "HEAD")
+            protocol.expect_response(skip_body=skip_body)
             transport.write(request)
             message, payload = await protocol.read()
-            while 100 <= message.code < 200 and message.code != 101:
-                message, payload = await protocol.read()
-            content = await _read(payload, bytes_max)
+            if not payload.is_eof():
+                deadline.shorten(self._loop.time() + self._body_s)
+            await _read(payload, limits.body_bytes_max, parts)
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            connection.close()
-            raise ResponseLost(f"{target.name}: {'time-out' if deadline.passed else _reason(error)}") from error
+            failure = error
         except BaseException:
             connection.close()
             raise
         finally:
             deadline.cancel()
-        if deadline.passed:  # a body without a length ends with its connection
-            connection.close()
-            raise ResponseLost(f"{target.name}: time-out")
-        connection.release()  # returned to the pool if all was read, else closed
-        return Response(message.code, _merged(message.headers), content)
+        if failure is None and not deadline.passed:  # a body without a length ends with its connection
+            protocol.end_response()
+            head = ResponseHead(message.code, _merged(message.headers))
+            (connection.close if head.announces_forbidden_body else connection.release)()  # or pooled if all was read
+            return Response(head.status, head.headers, _joined(parts, limits.body_bytes_max))
+        received = _received(protocol, parts, limits.body_bytes_max)
+        connection.close()
+        reason = answer_problem(None if deadline.passed else failure, limits.total_s, after_head=received is not None)
+        raise ResponseLost(f"{target.name}: {reason}", received=received) from failure
 
     def _checked(self, url: str) -> CallTarget:
         assert self._loop is not None
@@ -236,16 +260,6 @@ def _is_name(name: str) -> bool:
     return NAME.fullmatch(name) is not None
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "time-out"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"certificate refused: {error.certificate_error}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or str(error.os_error)
-    return type(error).__name__
-
-
 def _merged(headers: Mapping[str, str]) -> dict[str, str]:
     merged: dict[str, str] = {}
     for name, value in headers.items():
@@ -254,15 +268,27 @@ def _merged(headers: Mapping[str, str]) -> dict[str, str]:
     return merged
 
 
-async def _read(content: aiohttp.StreamReader, bytes_max: int) -> bytes:
-    first = await content.readany()
-    if not first or (content.at_eof() and len(first) <= bytes_max):
-        return first
-    parts, size = [first], len(first)
+async def _read(content: aiohttp.StreamReader, bytes_max: int, parts: list[bytes]) -> None:
+    """Adds to `parts` until the end of the body or `bytes_max`."""
+    size = 0
     while size < bytes_max and (part := await content.readany()):
         parts.append(part)
         size += len(part)
-    return b"".join(parts)[:bytes_max]
+    failure = content.exception()
+    if failure is not None and size < bytes_max:
+        raise failure
+
+
+def _received(protocol: ResponseProtocol, parts: list[bytes], bytes_max: int) -> Response | None:
+    """What arrived of a response that is not complete; None without its head."""
+    head = protocol.head()
+    if head is None:
+        return None
+    return Response(head.status, head.headers, _joined(parts or [protocol.after_head()], bytes_max))
+
+
+def _joined(parts: list[bytes], bytes_max: int) -> bytes:
+    return (parts[0] if len(parts) == 1 else b"".join(parts))[:bytes_max]
 
 
 class _Resolver(AbstractResolver):

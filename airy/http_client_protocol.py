@@ -1,0 +1,104 @@
+"""aiohttp's response protocol, for calls in which the status counts although the body is badly framed.
+
+It differs in three ways. A response reaches the parser once its head is complete, and the head is kept, because the
+parser discards a head together with the body it rejects. A rejected body fails its readers, which aiohttp leaves
+waiting. Bytes outside of a call close the connection, because they would be taken for the next response.
+"""
+
+import re
+from typing import Literal
+
+from aiohttp.client_proto import ResponseHandler
+from msgspec import Struct
+
+HEAD_BYTES_MAX = 65_536
+PREFIX = b"HTTP/1."
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([1-9][0-9]{2})(?=[ \r\n])")
+SWITCHING_PROTOCOLS = 101
+WITHOUT_BODY = frozenset({204, 304})
+
+
+class ResponseHead(Struct, frozen=True):
+    status: int
+    headers: dict[str, str]  # lower-case names
+
+    @property
+    def announces_forbidden_body(self) -> bool:
+        """Whether bytes may follow that belong to no response."""
+        length = self.headers.get("content-length", "0")
+        return self.status in WITHOUT_BODY and (length != "0" or "transfer-encoding" in self.headers)
+
+
+class ResponseProtocol(ResponseHandler):
+    _phase: Literal["idle", "head", "body"] = "idle"
+    _received = bytearray()  # the head so far, then the bytes that completed it
+    _head_end = 0
+
+    def expect_response(self, *, skip_body: bool) -> None:
+        self._phase, self._received, self._head_end = "head", bytearray(), 0
+        self.set_response_params(read_until_eof=True, auto_decompress=False, skip_payload=skip_body)
+
+    def end_response(self) -> None:
+        self._phase, self._received = "idle", bytearray()
+
+    def head(self) -> ResponseHead | None:
+        """The head as it was received, read tolerantly; None before it is complete, or if it is not of HTTP/1."""
+        return parse_head(bytes(self._received[: self._head_end]))
+
+    def after_head(self) -> bytes:
+        """What arrived together with the end of the head."""
+        return bytes(self._received[self._head_end :])
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase == "body":
+            super().data_received(data)
+        elif self._phase == "head":
+            self._head_received(data)
+        elif data and self.transport is not None:
+            self.transport.abort()
+
+    def _head_received(self, data: bytes) -> None:
+        received, searched = self._received, max(0, len(self._received) - 2)
+        received += data
+        while (end := _end_of_head(received, searched)) is not None:
+            status = STATUS_LINE.match(received)
+            if status is None or int(status[1]) >= 200 or int(status[1]) == SWITCHING_PROTOCOLS:
+                self._head_end = end
+                break
+            del received[:end]  # an interim response
+            searched = 0
+        not_http = not received.startswith(PREFIX[: len(received)])
+        if self._head_end or not_http or len(received) > HEAD_BYTES_MAX:
+            self._phase = "body"
+            super().data_received(bytes(received))
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof():
+            if payload.exception() is None:
+                payload.set_exception(exc)
+            payload.feed_eof()  # a reader that was woken in this turn of the loop would not see the exception and wait
+
+
+def parse_head(head: bytes) -> ResponseHead | None:
+    """Lines that are no header are skipped; values of repeated headers are joined."""
+    status = STATUS_LINE.match(head)
+    if status is None:
+        return None
+    headers: dict[str, str] = {}
+    for line in head.decode("utf-8", "replace").split("\n")[1:]:
+        name, colon, value = line.partition(":")
+        key = name.lower()
+        if colon and key and key.strip() == key:
+            headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
+    return ResponseHead(int(status[1]), headers)
+
+
+def _end_of_head(received: bytearray, start: int) -> int | None:
+    """The index after the empty line, which ends in CR LF or LF alone."""
+    crlf = received.find(b"\n\r\n", start)
+    lf = received.find(b"\n\n", start, crlf if crlf >= 0 else len(received))
+    if lf >= 0:
+        return lf + 2
+    return crlf + 3 if crlf >= 0 else None
