@@ -13,7 +13,6 @@ from airy import components
 from airy.config import BusConfig, Config, QueueConfig
 from airy.config_document import ConfigProblem, InvalidConfig, parse, scalar
 from airy.config_reader import ConfigReader
-from airy.entered_text import trimmed
 from airy.flat_components import nest_components
 from airy.sources.catalogue import SOURCES
 
@@ -169,7 +168,7 @@ def _overrides(reader: ConfigReader, env: Mapping[str, str]) -> dict[str, object
     for variable, key in OVERRIDES.items():
         if env.get(variable):
             one = ConfigReader(f"environment variable {variable}", env)
-            values[key] = one.read(scalar(trimmed(env[variable])), _shape_at(key.split(".")), key)
+            values[key] = one.read(scalar(env[variable]), _shape_at(key.split(".")), key)
             reader.problems += one.problems
             if variable in IMPLIED:
                 implied, value = IMPLIED[variable]

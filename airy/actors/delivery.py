@@ -19,7 +19,7 @@ from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers
 from airy.errors import Refused, Unavailable
 from airy.histogram import LONG_S, Histogram
-from airy.http_client import HttpClient
+from airy.http_client import HttpClient, Response, ResponseLost
 from airy.model.entity import Webhook
 from airy.queue.api import Job, WebhookQueue
 from airy.seal import Sealer
@@ -43,6 +43,7 @@ from airy.webhooks.retry import (
 )
 
 RESPONSE_BYTES_MAX = 16_384  # read, so that the connection can be reused
+RESPONSE_BODY_S = 2.0  # for its body after its head; the status is known by then
 RESPONSE_CHARS_MAX = 1_024  # recorded
 LEASES_MAX = 2 * ATTEMPTS_MAX  # including those without an outcome; beyond that the delivery probably crashes workers
 PAUSE_S = 1.0
@@ -99,10 +100,7 @@ class DeliveryExecutor:
         self._targets: dict[str, tuple[Webhook, DeliveryTarget]] = {}
         self._disabling: set[str] = set()  # webhook ids
 
-    async def deliver(
-        self, ctx: Context, job: Job, webhook: Webhook | None, endpoint: EndpointHealth, *, started_s: float
-    ) -> None:
-        """`started_s` is on the event loop's clock."""
+    async def deliver(self, ctx: Context, job: Job, webhook: Webhook | None, endpoint: EndpointHealth) -> None:
         if webhook is None or not wants(webhook, job.entry.kind):
             webhook = await self._still_wanted(ctx, job, endpoint)
             if webhook is None:
@@ -112,8 +110,8 @@ class DeliveryExecutor:
             return
         started_ms = ctx.clock.now_ms()
         outcome, response = await self._send(ctx, job, webhook, started_ms)
-        now_ms, now_s = ctx.clock.now_ms(), anyio.current_time()
-        endpoint.record(outcome, now_s - started_s, now_s, ctx.random)
+        now_ms = ctx.clock.now_ms()
+        endpoint.record(outcome, now_ms, ctx.random)
         decision = decide(job.attempt, outcome, job.first_at_ms, now_ms, ctx.random)
         self._metrics.attempts["delivered" if outcome.succeeded else "failed"] += 1
         if outcome.succeeded:
@@ -126,7 +124,7 @@ class DeliveryExecutor:
                 kind=job.entry.kind,
                 attempt=job.attempt,
                 at_ms=started_ms,
-                took_ms=round((now_s - started_s) * 1000),
+                took_ms=now_ms - started_ms,
                 result=RESULTS[type(decision)],
                 status=outcome.status,
                 error=outcome.error,
@@ -152,7 +150,7 @@ class DeliveryExecutor:
             webhooks = {webhook.id: webhook for webhook in await self._subscribers.current()}
         except Unavailable as error:
             ctx.log.info("delivery.webhook_unavailable", error=str(error), **_fields(job))
-            endpoint.pause(anyio.current_time() + PAUSE_S)
+            endpoint.pause(ctx.clock.now_ms() + round(PAUSE_S * 1000))
             await self.release(ctx, job)
             return None
         webhook = webhooks.get(job.webhook_id)
@@ -176,7 +174,19 @@ class DeliveryExecutor:
     async def _send(self, ctx: Context, job: Job, webhook: Webhook, now_ms: int) -> tuple[AttemptOutcome, str]:
         try:
             target = self._target(webhook)
-            response = await self._http(
+            response = await self._post(target, job, now_ms)
+            text = target.redact(response.body.decode("utf-8", "replace")) if response.body else ""
+            return outcome_of(response, now_ms), text[:RESPONSE_CHARS_MAX]
+        except (Unavailable, Refused) as error:
+            return AttemptOutcome(None, str(error)), ""
+        except Exception as error:  # noqa: BLE001 - with the URL, secrets, headers or answer of this subscriber
+            self._count_bug(ctx, job, error)
+            return AttemptOutcome(None, describe_bug(error)), ""
+
+    async def _post(self, target: DeliveryTarget, job: Job, now_ms: int) -> Response:
+        """Without the rest of a body that is badly framed or too slow: once the head is complete the status decides."""
+        try:
+            return await self._http(
                 "POST",
                 target.url,
                 headers=request_headers(target, job, now_ms),
@@ -185,13 +195,10 @@ class DeliveryExecutor:
                 total_s=self._timeouts.total_s,
                 body_bytes_max=RESPONSE_BYTES_MAX,
             )
-            text = target.redact(response.body.decode("utf-8", "replace")) if response.body else ""
-            return outcome_of(response, now_ms), text[:RESPONSE_CHARS_MAX]
-        except (Unavailable, Refused) as error:
-            return AttemptOutcome(None, str(error)), ""
-        except Exception as error:  # noqa: BLE001 - with the URL, secrets, headers or answer of this subscriber
-            self._count_bug(ctx, job, error)
-            return AttemptOutcome(None, describe_bug(error)), ""
+        except ResponseLost as error:
+            if error.received is None:
+                raise
+            return error.received
 
     async def end_after_bug(self, ctx: Context, job: Job, error: Exception) -> None:
         """Ends an attempt that raised outside of its request: it failed, and is repeated by the schedule."""

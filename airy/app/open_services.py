@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from airy import acls, topics
+from airy.actors.delivery import RESPONSE_BODY_S
 from airy.app import files, topic_admin
 from airy.app.kafka import kafka_settings
 from airy.app.redis import redis_server
@@ -43,7 +44,9 @@ async def open_services(
             queue=queue,
             sealer=files.sealer(config),
             provider_http=await held.enter_async_context(AiohttpClient(UNRESTRICTED)),
-            webhook_http=await held.enter_async_context(AiohttpClient(webhook_egress_policy(config))),
+            webhook_http=await held.enter_async_context(
+                AiohttpClient(webhook_egress_policy(config), body_s=RESPONSE_BODY_S)
+            ),
             wait_for_arrival=queue.wait_for_arrival,
         )
         yield build_services(config, ports)

@@ -14,14 +14,12 @@ from airy.commands.entities import TagCommands, TemplateCommands
 from airy.commands.errors import Conflict, Forbidden, NotFound, WriteUnconfirmed
 from airy.commands.messages import MessageCommands
 from airy.commands.metadata import MetadataCommands, Subject
-from airy.commands.provider_calls import ProviderCalls
 from airy.commands.webhooks import WebhookChanges, WebhookCommands, WebhookWithSecret
 from airy.commands.writer import RequestContext, WaitForPosition, Writer, Written
 from airy.egress import UNRESTRICTED, EgressPolicy
 from airy.http_client import HttpClient
 from airy.seal import Sealer
 from airy.sources.api import Installation
-from airy.sources.provider_pauses import ProviderPauses
 from airy.store.api import StoreQueries
 
 __all__ = [
@@ -61,13 +59,9 @@ class Commands:
         *,
         message_ttl_s: float = 900.0,
         egress_policy: EgressPolicy = UNRESTRICTED,
-        pauses: ProviderPauses | None = None,
     ) -> None:
         self.api_tokens = ApiTokenCommands(writer, store)
-        calls = ProviderCalls(pauses or ProviderPauses())
-        self.channels = ChannelCommands(
-            writer, store, ChannelSecrets(sealer), source_of, provider_http, installation, calls
-        )
+        self.channels = ChannelCommands(writer, store, ChannelSecrets(sealer), source_of, provider_http, installation)
         self.conversations = ConversationCommands(writer, store)
         self.dead_deliveries = DeadDeliveryCommands(writer, store)
         self.messages = MessageCommands(writer, store, message_ttl_s=message_ttl_s)

@@ -22,7 +22,7 @@ GONE = 410
 
 
 class AttemptOutcome(Struct, frozen=True):
-    """Of one attempt: the status of a complete response, or None and the error."""
+    """Of one attempt: the status of a response, however its body was framed, or None and the error."""
 
     status: int | None
     error: str = ""

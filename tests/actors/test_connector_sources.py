@@ -71,7 +71,7 @@ async def test_a_message_is_sent_once_and_carries_the_providers_id(source: str, 
 
 
 @pytest.mark.parametrize(("source", "kind"), KINDS)
-@pytest.mark.parametrize("act", [Act.TAKEN_SILENT, Act.CUT])
+@pytest.mark.parametrize("act", [Act.TAKEN_SILENT, Act.CUT, Act.BADLY_FRAMED])
 async def test_an_ambiguous_call_becomes_unknown_and_is_not_repeated(source: str, kind: str, act: Act) -> None:
     harness = scripted(source, kind, act)
     async with harness.open(connector=lambda: connector(harness)):

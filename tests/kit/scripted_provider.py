@@ -38,6 +38,7 @@ class Act(Enum):
     HANG = "hang"  # not taken, no answer
     TAKEN_SILENT = "taken and silent"
     CUT = "taken, and half an answer"
+    BADLY_FRAMED = "taken, and an answer that is badly framed"
 
 
 class Attempt(Struct, frozen=True):
@@ -95,7 +96,7 @@ class ScriptedProvider:
             return await self._answered(act, self.wire.managed(request), url, total_s, body_bytes_max)
         number = len(self.attempts) + 1
         provider_id, told = self.wire.ok(self.kind, taken, number)
-        delivers = act in {Act.OK, Act.TAKEN_SILENT, Act.CUT}
+        delivers = act in {Act.OK, Act.TAKEN_SILENT, Act.CUT, Act.BADLY_FRAMED}
         attempt = Attempt(self._clock.now_ms(), act, taken, self.kind, provider_id if delivers else None)
         self.attempts.append(attempt)
         if delivers:
@@ -115,6 +116,8 @@ class ScriptedProvider:
             case Act.HANG | Act.TAKEN_SILENT:
                 await anyio.sleep(total_s)
                 raise ResponseLost(f"{url} did not answer within {total_s:g} s")
+            case Act.BADLY_FRAMED:
+                raise ResponseLost(f"{url}: the answer is incomplete or badly framed", received=told)
             case Act.CUT:
                 return Response(told.status, told.headers, told.body[: len(told.body) // 2])
         return Response(told.status, told.headers, told.body[:body_bytes_max])

@@ -32,7 +32,6 @@ from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import Behaviour, SimOptions
 from airy.store.sqlite import SqliteStore
 from tests.kit.clock import SkewedClock
-from tests.sim.endpoint import SimulatedEndpoint
 from tests.sim.pausable_ports import FaultSwitch, PausableBus, PausablePort, pausable
 from tests.sim.simulation import (
     GRAPH,
@@ -44,6 +43,7 @@ from tests.sim.simulation import (
     SimulationSize,
     _config,
     _only_tree_failures,
+    make_endpoint,
 )
 from tests.sim.traffic import Traffic
 
@@ -198,7 +198,7 @@ class ClusterSimulation(Simulation):
             faults=self.faults,
             timeouts=GroupTimeouts(session_s=SESSION_S, rebalance_s=REBALANCE_S),
         )
-        self.endpoint = SimulatedEndpoint(Random(f"endpoint {seed}"), failure_rate=size.failure_rate)
+        self.endpoint = make_endpoint(seed, size)
         self.sealer = Sealer({"k1": bytes(32)})
         self.ids = RandomIds(Random(f"ids {seed}"))
         self.queue = SqliteQueue(":memory:", ids=self.ids)

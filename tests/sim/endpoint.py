@@ -17,11 +17,14 @@ class ReceivedDelivery(Struct, frozen=True):
 
 
 class SimulatedEndpoint:
-    """`failure_rate` is the fraction of requests that fail, in one of the ways endpoints fail."""
+    """`failure_rate` is the fraction of requests that fail, in one of the ways endpoints fail. `badly_framed_rate` is
+    the fraction of answers, of any status, whose body is badly framed or does not end.
+    """
 
-    def __init__(self, random: Random, *, failure_rate: float = 0.2) -> None:
+    def __init__(self, random: Random, *, failure_rate: float = 0.2, badly_framed_rate: float = 0.0) -> None:
         self._random = random
         self.failure_rate = failure_rate
+        self.badly_framed_rate = badly_framed_rate
         self.accepted: list[ReceivedDelivery] = []  # in the order they were taken, lost answers included
         self.answered: list[ReceivedDelivery] = []  # those whose 2xx arrived
         self.requests = 0
@@ -42,6 +45,12 @@ class SimulatedEndpoint:
         lower = {name.lower(): value for name, value in headers.items()}
         received = ReceivedDelivery(lower["webhook-id"], body or b"", lower)
         await anyio.sleep(self._random.choice((0.001, 0.01, 0.1, 1.0)))
+        response = self._respond(received)
+        if self._random.random() < self.badly_framed_rate:
+            raise ResponseLost("the answer is incomplete or badly framed", received=response)
+        return response
+
+    def _respond(self, received: ReceivedDelivery) -> Response:
         if self._random.random() >= self.failure_rate:
             return self._take(received)
         match self._random.randrange(6):

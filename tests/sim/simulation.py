@@ -67,6 +67,7 @@ class SimulationSize(Struct, frozen=True, kw_only=True):
     clock_steps: int = 2  # the machine's clock is set by an hour, forward or back
     behaviour: Behaviour = ROUGH
     failure_rate: float = 0.25
+    badly_framed_rates: tuple[float, ...] = (0.0, 0.2, 1.0)  # one by the seed; some endpoints never frame correctly
     rates: dict[tuple[str, str], float] = field(
         default_factory=lambda: {
             ("publish", "unavailable"): 0.03,
@@ -82,7 +83,9 @@ class SimulationSize(Struct, frozen=True, kw_only=True):
     )
 
 
-FAULT_FREE = SimulationSize(behaviour=Behaviour(), failure_rate=0.0, kills=0, clock_steps=0, rates={})
+FAULT_FREE = SimulationSize(
+    behaviour=Behaviour(), failure_rate=0.0, badly_framed_rates=(0.0,), kills=0, clock_steps=0, rates={}
+)
 
 
 class Simulation:
@@ -103,7 +106,7 @@ class Simulation:
         self.running = SHARED_COMPONENTS | {f"sources-{self.source}"}
         self.faults = Faults(Random(f"faults {seed}"), rates=size.rates)  # type: ignore[arg-type]
         self.bus = MemoryBus(topics.ALL, clock=self.machine_clock, faults=self.faults)
-        self.endpoint = SimulatedEndpoint(Random(f"endpoint {seed}"), failure_rate=size.failure_rate)
+        self.endpoint = make_endpoint(seed, size)
         self.sealer = Sealer({"k1": bytes(32)})
         self.ids = RandomIds(Random(f"ids {seed}"))
         self.ingress_type = ingress
@@ -362,6 +365,12 @@ async def _cancel_after(scope: anyio.CancelScope, after_s: float) -> None:
 
 def _only_tree_failures(group: BaseExceptionGroup[BaseException]) -> bool:
     return group.split(TreeFailed)[1] is None
+
+
+def make_endpoint(seed: int, size: SimulationSize) -> SimulatedEndpoint:
+    random = Random(f"endpoint {seed}")
+    badly_framed_rate = random.choice(size.badly_framed_rates)
+    return SimulatedEndpoint(random, failure_rate=size.failure_rate, badly_framed_rate=badly_framed_rate)
 
 
 def _config() -> Config:

@@ -33,7 +33,17 @@ from tests.sim.simulation import Simulation, SimulationSize
 from tests.sim.traffic import HOOK, WEBHOOK_ID, SentAnswer, Traffic, _context
 
 CERTAIN_FAILURES = frozenset({Act.RATE_LIMITED, Act.UNREACHABLE, Act.BLOCKED, Act.TOKEN_REFUSED})
-ACTS = (Act.OK, Act.OK, Act.OK, Act.RATE_LIMITED, Act.UNREACHABLE, Act.HANG, Act.TAKEN_SILENT, Act.CUT)
+ACTS = (
+    Act.OK,
+    Act.OK,
+    Act.OK,
+    Act.RATE_LIMITED,
+    Act.UNREACHABLE,
+    Act.HANG,
+    Act.TAKEN_SILENT,
+    Act.CUT,
+    Act.BADLY_FRAMED,
+)
 RETRY_S = 2.0
 
 

@@ -8,16 +8,18 @@ import pytest
 import structlog
 
 from airy import topics
-from airy.actors import message_sender, send_facts
+from airy.actors import delivery, message_sender, send_facts
 from airy.bus import loops
 from airy.bus.api import Bus
 from airy.bus.record import ProducerRecord, Record, TopicPartition
 from airy.errors import Unavailable
 from airy.http import ingress
+from airy.http_client import Response
 from airy.model import fold
 from airy.model.fact import Fact, MessageReceived
 from airy.model.fold_context import FoldContext
 from airy.sources.api import EMPTY_REPLY, Failed, Lost, Outcome, WebhookReply
+from airy.webhooks.request import request_headers
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems
 from tests.sim.simulation import DROP, Simulation, SimulationSize
@@ -102,6 +104,18 @@ def unawaited_publish(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loops, "_publish", forgetful)
 
 
+def body_decides(patch: pytest.MonkeyPatch) -> None:
+    """A 2xx whose body is badly framed counts as a failed delivery."""
+
+    async def strict(self: Any, target: Any, job: Any, now_ms: int) -> Response:
+        response: Response = await self._http(
+            "POST", target.url, headers=request_headers(target, job, now_ms), body=job.entry.body
+        )
+        return response
+
+    patch.setattr(delivery.DeliveryExecutor, "_post", strict)
+
+
 PLANTED: Mapping[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -110,6 +124,7 @@ PLANTED: Mapping[str, Plant] = {
         fold_not_idempotent,
         blind_resend,
         unawaited_publish,
+        body_decides,
     )
 }
 

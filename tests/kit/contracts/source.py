@@ -475,6 +475,7 @@ class SourceContract:
             (Act.HANG, Lost, False),
             (Act.TAKEN_SILENT, Lost, True),
             (Act.CUT, Lost, True),
+            (Act.BADLY_FRAMED, Lost, True),
         ],
     )
     async def test_what_became_of_a_message_is_never_claimed_wrongly(
