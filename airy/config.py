@@ -40,11 +40,27 @@ class WebhookEgressConfig(Section, frozen=True):
     ports: tuple[Port, ...] = (443,)
 
 
+class OidcConfig(Section, frozen=True):
+    """Logins of people at an identity provider. Enabled if `provider` is set."""
+
+    provider: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9-]{0,31})?$")] = ""  # github, google, or any name
+    issuer: Url | None = None
+    client_id: str = ""
+    client_secret: Secret | None = None
+    allowed_email_patterns: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
+    role: GrantedRole = "agent"
+    github_url: Url = "https://github.com"
+    github_api_url: Url = "https://api.github.com"
+
+
 class SecurityConfig(Section, frozen=True):
     system_token: Secret | None = None
     tokens: dict[str, Secret] = field(default_factory=dict)  # by name
     token_roles: dict[str, GrantedRole] = field(default_factory=dict)  # by name of a token
     open: bool = False
+    jwt_secret: Secret | None = None
+    oidc: OidcConfig = OidcConfig()
     key_file: str | None = None
     webhooks: WebhookEgressConfig = WebhookEgressConfig()
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,15 +11,19 @@ import msgspec.inspect as shapes
 from msgspec.structs import replace
 
 from airy import components
-from airy.config import BusConfig, Config, QueueConfig
+from airy.config import BusConfig, Config, OidcConfig, QueueConfig
 from airy.config_document import ConfigProblem, InvalidConfig, parse, scalar
 from airy.config_reader import ConfigReader
+from airy.email_patterns import EmailPatterns
+from airy.errors import Refused
 from airy.flat_components import nest_components
+from airy.signing_key import signing_key
 from airy.sources.catalogue import SOURCES
 
 FILE = "airy.yaml"
 FILE_BYTES_MAX = 1_048_576
 TOKEN_CHARS_MIN = 16
+OIDC_PRESETS = ("github", "google")  # whose addresses are known
 
 _REDIS_URL = re.compile(r"^rediss?://([^\s/@]*@)?(\[[^\s\]]+\]|[^\s/@:]+)(:\d+)?(/\d+)?(\?\S*)?$")
 _SHAPE = shapes.type_info(Config)
@@ -48,7 +53,6 @@ HINTS = {  # key of the original's airy.yaml: what to write instead
     "repositories": _HELM,
     "config": f"{_HELM}; the log is chosen with `bus.kind`",
     "kafka": "is no key here: the log is chosen with `bus.kind`, and reached with `bus.kafka`",
-    "security.jwtSecret": "is not used, because tokens are compared and not signed: remove it",
     "components.integration": "is spelled differently here: write `webhook: {publisher: …, consumer: …}`",
 }
 
@@ -103,6 +107,7 @@ def _check(config: Config, reader: ConfigReader) -> None:
     if config.security.open and config.security.system_token:
         both = "disables authentication, so systemToken has no effect: remove one of the two"
         reader.note("security.open", both)
+    _check_security(config, reader)
     _check_kafka(config.bus, reader)
     _check_redis(config.queue, reader)
     _check_sources(config, reader)
@@ -113,6 +118,52 @@ def _check(config: Config, reader: ConfigReader) -> None:
             reader.note(f"security.{key}", short)
     for name in config.security.token_roles.keys() - config.security.tokens.keys():
         reader.note(f"security.tokenRoles.{name}", f"there is no token {name!r} in security.tokens")
+
+
+def _check_security(config: Config, reader: ConfigReader) -> None:
+    """Half-configured authentication would be none, or one that fails at the first login."""
+    security, oidc = config.security, config.security.oidc
+    if security.jwt_secret:
+        _note_refused(reader, "security.jwtSecret", partial(signing_key, security.jwt_secret))
+    if oidc == OidcConfig():
+        return
+    path = "security.oidc"
+    given = {
+        f"{path}.provider": oidc.provider,
+        f"{path}.clientId": oidc.client_id,
+        f"{path}.clientSecret": oidc.client_secret,
+        f"{path}.allowedEmailPatterns": oidc.allowed_email_patterns,
+        f"{path}.issuer": oidc.issuer or oidc.provider in ("", *OIDC_PRESETS),
+        "http.publicUrl": config.http.public_url,
+    }
+    for key, value in given.items():
+        if not value:
+            reader.note(key, "is required for logins (security.oidc)")
+    for key, patterns in {"allowedEmailPatterns": oidc.allowed_email_patterns, "admins": oidc.admins}.items():
+        _note_refused(reader, f"{path}.{key}", partial(EmailPatterns, patterns))
+    urls = {
+        f"{path}.issuer": oidc.issuer,
+        f"{path}.githubUrl": oidc.github_url,
+        f"{path}.githubApiUrl": oidc.github_api_url,
+        "http.publicUrl": config.http.public_url,
+    }
+    for key, url in urls.items():
+        if url and not _is_confidential(url):
+            reader.note(key, "expected https://, because sessions begin with it; http:// is for localhost")
+    if security.open:
+        reader.note("security.open", "disables authentication, so security.oidc has no effect: remove one of the two")
+
+
+def _note_refused(reader: ConfigReader, key: str, check: Callable[[], object]) -> None:
+    try:
+        check()
+    except Refused as error:
+        reader.note(key, str(error))
+
+
+def _is_confidential(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _check_sources(config: Config, reader: ConfigReader) -> None:

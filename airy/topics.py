@@ -66,7 +66,7 @@ CHANNELS: Topic[Channel] = _entities(
 TAGS: Topic[Tag] = _entities("tags", Tag, kind="tag", writers=("api-admin/commands",), readers=("publisher",))
 TEMPLATES: Topic[Template] = _entities("templates", Template, kind="template", writers=("api-admin/commands",))
 CONTACTS: Topic[Contact] = _entities("contacts", Contact, kind="contact")
-USERS: Topic[User] = _entities("users", User, kind="user")
+USERS: Topic[User] = _entities("users", User, kind="user", writers=("commands",))
 WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook, kind="webhook", writers=("api-admin/commands", "dispatcher"))
 DEAD_DELIVERIES: Topic[DeadDelivery] = _entities(
     "dead-deliveries",

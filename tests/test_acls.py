@@ -18,7 +18,7 @@ from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
-from airy.commands import DeadLetterCommands, TokenGrant
+from airy.commands import DeadLetterCommands, TokenGrant, UserProfile
 from airy.http_client import Response
 from airy.model.process_status import ProcessStatus
 from airy.permissions import PERMISSIONS, Role
@@ -52,6 +52,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.commands.dead_deliveries": "api-admin/commands",
     "airy.commands.webhooks": "api-admin/commands",
     "airy.commands.channels": "commands",
+    "airy.commands.users": "commands",
     "airy.commands.dead_letters": "dead-letters",
 }
 Seen = tuple[str, str, str]  # actor, operation, topic or group
@@ -148,6 +149,7 @@ class Everything(Traffic):
         await commands.templates.delete(template.value.id)
         grant = TokenGrant(name="reports", role="analyst", permissions=(), valid_s=60)
         await commands.api_tokens.create(grant, PERMISSIONS[Role.ADMIN], cause)
+        await commands.users.seen(UserProfile(id="github:ines"))
         await commands.channels.update(CHANNEL_ID, name="shop", image_url=None)
         await commands.metadata.upsert("channel", CHANNEL_ID, Raw(b'{"a":1}'), cause)
         await commands.conversations.mark_read(self._conversation(), _context("read"))

@@ -129,6 +129,7 @@ log:
             f"security: {{tokens: {{crm: {TOKEN}}}, tokenRoles: {{crm: agnt}}}}",
             ":1: security.tokenRoles.crm: expected one of admin, agent, analyst; found text 'agnt'",
         ),
+        ("security: {jwtSecret: c2hvcnQ=}", ":1: security.jwtSecret: expected base64 of at least 32 bytes, found 3"),
         ("kubernetes: {host: x}", "where to listen is `http.host`"),
         ("components: {integration: {webhook: {}}}", "write `webhook: {publisher: …, consumer: …}`"),
         (f"http: {{port: {'9' * 5000}}}", ":1: http.port: expected a whole number from 0 to 65535"),
@@ -211,6 +212,45 @@ def test_yaml_aliases_cannot_loop_or_explode(tmp_path: Path) -> None:
     assert problems(tmp_path, "http: &a {port: *a}")
     bomb = "k0: &k0 [x]\n" + "".join(f"k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 10)}]\n" for n in range(1, 13))
     assert len(problems(tmp_path, bomb)) == 13  # one unknown key per line
+
+
+LOGIN = {
+    "provider": "acme",
+    "issuer": "https://login.example.org",
+    "clientId": "airy",
+    "clientSecret": "a-client-secret",
+    "allowedEmailPatterns": "ada@example.org, *@example.org",
+}
+
+
+def login_problems(directory: Path, public_url: str | None = "https://inbox.example.org", **changes: object) -> str:
+    oidc = {key: value for key, value in {**LOGIN, **changes}.items() if value is not None}
+    http = {"publicUrl": public_url} if public_url else {}
+    text = yaml.safe_dump({"http": http, "security": {"oidc": oidc}})
+    return "\n".join(problems(directory, text))
+
+
+@pytest.mark.parametrize("key", LOGIN)
+def test_half_configured_logins_are_refused_with_the_missing_key(key: str, tmp_path: Path) -> None:
+    assert f"security.oidc.{key}: is required for logins" in login_problems(tmp_path, **{key: None})
+
+
+def test_logins_need_the_public_url_and_https(tmp_path: Path) -> None:
+    assert "http.publicUrl: is required for logins" in login_problems(tmp_path, None)
+    assert "http.publicUrl: expected https://" in login_problems(tmp_path, "http://inbox.example.org")
+    assert "oidc.issuer: expected https://" in login_problems(tmp_path, issuer="http://login.example.org")
+    local = {"security": {"oidc": {**LOGIN, "issuer": "http://127.0.0.1:1"}}, "http": {"publicUrl": "http://localhost"}}
+    assert load(written(tmp_path, yaml.safe_dump(local)), {}).security.oidc.provider == "acme"
+    github = {"security": {"oidc": {**LOGIN, "provider": "github"}}, "http": {"publicUrl": "https://x.example"}}
+    del github["security"]["oidc"]["issuer"]  # type: ignore[attr-defined]
+    assert load(written(tmp_path, yaml.safe_dump(github)), {}).security.oidc.issuer is None
+
+
+@pytest.mark.parametrize("pattern", ["*", "*@*", "*@*.example.org", "ada*@example.org", "ada@", "@example.org", "*@x"])
+def test_a_pattern_of_addresses_that_could_match_too_much_is_refused(pattern: str, tmp_path: Path) -> None:
+    assert "security.oidc.allowedEmailPatterns: expected an address, or *@ and a domain" in login_problems(
+        tmp_path, allowedEmailPatterns=[pattern]
+    )
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)

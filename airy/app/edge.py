@@ -1,29 +1,23 @@
 """Builds the HTTP edge of a process: provider webhooks, the API, probes and metrics, in one ASGI application."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from airy import __version__
+from airy.app.authentication import authenticators
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands
 from airy.components import WebsocketSection
-from airy.config import Config
 from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits
-from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.app import RootAsgiApp, litestar_app
-from airy.http.auth import Authenticator, ConfiguredTokens, Guard, OpenAccess, TokenAuthenticator
+from airy.http.auth import Guard
 from airy.http.body_reader import BodyLimits, BodyReader
 from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
-from airy.permissions import Role
-from airy.secret import Secret
-from airy.token_file import system_token
-
-SYSTEM = "system"  # the name of the configured or generated token
 
 ReadSamples = Callable[[], Awaitable[metrics.Samples]]
 
@@ -63,24 +57,10 @@ def build_edge(
         version=__version__,
         caught_up=lambda: services.projector.caught_up,
     )
-    guard, resources = Guard([authenticator(services)]), served(RESOURCES, running)
+    guard, resources = Guard(authenticators(services)), served(RESOURCES, running)
     app = litestar_app(context, reader, guard, resources, [metrics.route(read_samples)])
     routes = [route for each in resources for route in each.websockets]
     limits = WebsocketLimits(sessions_max=config.section(WebsocketSection).sessions_max)
     websockets = WebsocketRouter(context, guard, routes, limits) if routes else None
     cors = CorsPolicy(config.http.allowed_origins)
     return RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids, websockets=websockets), ingresses
-
-
-def authenticator(services: Services) -> Authenticator:
-    config = services.config
-    if config.security.open:
-        return OpenAccess()
-    roles = {name: Role(role) for name, role in config.security.token_roles.items()}
-    api_tokens = ApiTokenDirectory(services.queries, services.ports.clock, lambda: services.projector.caught_up)
-    return TokenAuthenticator(ConfiguredTokens(tokens(config), roles), api_tokens)
-
-
-def tokens(config: Config) -> Mapping[str, Secret]:
-    system = system_token(config)
-    return {**config.security.tokens, **({SYSTEM: system} if system else {})}

@@ -14,6 +14,7 @@ from airy.commands.entities import TagCommands, TemplateCommands
 from airy.commands.errors import Conflict, Forbidden, NotFound, WriteUnconfirmed
 from airy.commands.messages import MessageCommands
 from airy.commands.metadata import MetadataCommands, Subject
+from airy.commands.users import UserCommands, UserProfile
 from airy.commands.webhooks import WebhookChanges, WebhookCommands, WebhookWithSecret
 from airy.commands.writer import RequestContext, WaitForPosition, Writer, Written
 from airy.egress import UNRESTRICTED, EgressPolicy
@@ -36,6 +37,7 @@ __all__ = [
     "Subject",
     "TokenGrant",
     "TokenWithText",
+    "UserProfile",
     "WaitForPosition",
     "WebhookChanges",
     "WebhookWithSecret",
@@ -68,4 +70,5 @@ class Commands:
         self.metadata = MetadataCommands(writer, store)
         self.tags = TagCommands(writer, store)
         self.templates = TemplateCommands(writer, store)
+        self.users = UserCommands(writer, store)
         self.webhooks = WebhookCommands(writer, store, sealer, egress_policy=egress_policy)

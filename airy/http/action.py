@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from airy import topics
 from airy.bus.record import Position
-from airy.commands import NotFound, RequestContext
+from airy.commands import NotFound, RequestContext, UserProfile
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders, Receive
-from airy.http.auth import PERMISSION, UNAUTHENTICATED, Caller, Permission
+from airy.http.auth import PERMISSION, UNAUTHENTICATED, Caller, CallerKind, Permission
 from airy.http.body_kinds import BodyKind, BodySource, CommonFields, JsonObject
 from airy.http.body_reader import BodyReader
 from airy.http.json_response import json_response
@@ -129,6 +129,8 @@ def route(action: Action, api: ApiContext, reader: BodyReader) -> HTTPRouteHandl
         caller = cast("Caller", request.scope.get("user") or UNAUTHENTICATED)
         context = RequestContext(caller=caller.id, request_id=request_id, key=_idempotency_key(headers, common))
         await _wait_for_positions(api, _position_tokens(headers, common))
+        if caller.kind is CallerKind.USER and action.permission is not Permission.READ:
+            await api.commands.users.seen(_profile(caller))
         return _response(await action.handler(api, ActionRequest(body, context, caller, path)), action.status)
 
     return HTTPRouteHandler(
@@ -137,6 +139,10 @@ def route(action: Action, api: ApiContext, reader: BodyReader) -> HTTPRouteHandl
         opt={PERMISSION: action.permission},
         name=action.paths[0],
     )(handle)
+
+
+def _profile(caller: Caller) -> UserProfile:
+    return UserProfile(id=caller.id, name=caller.name or None, avatar_url=caller.claims.get("picture"))
 
 
 def _path_parameters(action: Action, given: Mapping[str, object]) -> Struct:

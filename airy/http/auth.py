@@ -25,6 +25,8 @@ __all__ = ["Permission"]  # routes declare it; the other names are this module's
 
 PERMISSION = "permission"  # the key of a route's `opt` that declares it
 BEARER = b"bearer "
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_PROOFS = frozenset({b"origin", b"sec-fetch-site", b"x-requested-with"})
 
 
 class CallerKind(StrEnum):
@@ -47,6 +49,7 @@ class Caller(Struct, frozen=True):
     name: str = ""  # for display
     kind: CallerKind = CallerKind.TOKEN
     claims: Mapping[str, str] = {}
+    by_cookie: bool = False  # the browser adds the credential by itself, also to requests of other sites
 
 
 ANONYMOUS = Caller("airy-core-anonymous", PERMISSIONS[Role.ADMIN], kind=CallerKind.ANONYMOUS)
@@ -144,7 +147,10 @@ class Guard:
         permission = handler.opt.get(PERMISSION)
         if permission is not Permission.OPEN:
             headers = cast("RawHeaders", connection.scope["headers"])
-            connection.scope["user"] = await self.authorised(headers, permission)
+            caller = await self.authorised(headers, permission)
+            if caller.by_cookie and connection.scope.get("method") not in SAFE_METHODS:
+                check_same_origin(headers)
+            connection.scope["user"] = caller
 
     async def authorised(self, headers: RawHeaders, permission: Permission | None) -> Caller:
         """The caller of a request. Raises `Problem` 403 without the permission, or if the route declares none."""
@@ -155,6 +161,19 @@ class Guard:
                     return caller
                 break
         raise forbidden()
+
+
+def check_same_origin(headers: RawHeaders) -> None:
+    """Raises `Problem` 403 unless the request shows that no page of another site caused it.
+
+    `RootAsgiApp` has rejected every `Origin` that is not allowed, so one that is present is proof. A page of another
+    site can neither set `Sec-Fetch-Site` nor add `X-Requested-With` without asking (a preflight, which is rejected).
+    """
+    given = {name: value for name, value in headers if name in _PROOFS}
+    site = given.get(b"sec-fetch-site")
+    if b"origin" in given or site == b"same-origin" or (site is None and b"x-requested-with" in given):
+        return
+    raise Problem(403, "a request with a session cookie needs an Origin, Sec-Fetch-Site or X-Requested-With header")
 
 
 def forbidden() -> Problem:

@@ -14,6 +14,7 @@ from airy.http import (
     processes,
     tags,
     templates,
+    users,
     webhooks,
 )
 from airy.http.resource import Resource
@@ -30,6 +31,7 @@ RESOURCES: tuple[Resource, ...] = (
     processes.RESOURCE,
     tags.RESOURCE,
     templates.RESOURCE,
+    users.RESOURCE,
     webhooks.RESOURCE,
 )
 

@@ -181,6 +181,14 @@ class CreatedApiTokenSchema(ApiTokenSchema, forbid_unknown_fields=True):
     token: str
 
 
+class UserSchema(Struct, forbid_unknown_fields=True):
+    id: str
+    name: str | None
+    avatar_url: str | None
+    first_seen_at: str
+    last_seen_at: str
+
+
 class UserProfileSchema(Struct, forbid_unknown_fields=True):
     id: str
     name: str | None

@@ -50,10 +50,24 @@ class Contact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     updated_at_ms: int = 0
 
 
+class UserSession(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A login of a user. Only the hash of its token is known; `airy.model.session` has the format."""
+
+    id: str
+    sha256: str  # of the token, in hexadecimal
+    created_at_ms: int
+    expires_at_ms: int
+    revoked_at_ms: int | None = None
+
+
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person with a session. `id` is `<provider>:<id at the provider>` in lower case."""
+
     id: str
     name: str | None = None
     avatar_url: str | None = None
+    email: str | None = None  # verified by the provider
+    sessions: tuple[UserSession, ...] = ()  # oldest first
     first_seen_at_ms: int = 0
     last_seen_at_ms: int = 0
     updated_at_ms: int = 0

@@ -217,3 +217,13 @@ def render_api_token(token: ApiToken) -> Document:
         "expires_at": timestamp(token.expires_at_ms),
         "revoked_at": None if token.revoked_at_ms is None else timestamp(token.revoked_at_ms),
     }
+
+
+def render_user(user: User) -> Document:
+    return {
+        "id": user.id,
+        "name": user.name,
+        "avatar_url": user.avatar_url,
+        "first_seen_at": timestamp(user.first_seen_at_ms),
+        "last_seen_at": timestamp(user.last_seen_at_ms),
+    }

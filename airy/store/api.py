@@ -20,7 +20,7 @@ from airy.bus.topic import Topic
 from airy.model.change import Change
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 
 T = TypeVar("T")
 WorkKind = Literal["send", "profile"]
@@ -195,6 +195,15 @@ class EntityReader(Protocol):
         ...
 
 
+class UserReader(Protocol):
+    async def users(self, *, cursor: str | None, page_size: int | None) -> Page[User]:
+        """By id. A cursor is the id of the first user of a page; that user need not exist."""
+        ...
+
+    async def user(self, user_id: str) -> User | None: ...
+    async def entity_accepted(self, topic: Topic[Any], entity_id: str, write_id: str) -> bool: ...
+
+
 class DeadDeliveryReader(Protocol):
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None
@@ -218,7 +227,7 @@ class DeadDeliveryReader(Protocol):
         ...
 
 
-class StoreQueries(ConversationReader, EntityReader, DeadDeliveryReader, Protocol):
+class StoreQueries(ConversationReader, EntityReader, UserReader, DeadDeliveryReader, Protocol):
     """What the API reads."""
 
 

@@ -9,7 +9,7 @@ from airy.bus.record_schema import Hold
 from airy.bus.topic import Topic
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.store.api import ConversationView, Page, StoreQueries
 from airy.store.holds import check_not_held
 
@@ -92,6 +92,14 @@ class GuardedQueries:
     async def api_token(self, token_id: str) -> ApiToken | None:
         check_not_held(self._held, topics.API_TOKENS, token_id)
         return await self._store.api_token(token_id)
+
+    async def users(self, *, cursor: str | None, page_size: int | None) -> Page[User]:
+        check_not_held(self._held, topics.USERS)
+        return await self._store.users(cursor=cursor, page_size=page_size)
+
+    async def user(self, user_id: str) -> User | None:
+        check_not_held(self._held, topics.USERS, user_id)
+        return await self._store.user(user_id)
 
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None

@@ -36,11 +36,14 @@ from airy.http.ingress import Ingress
 from airy.http.metrics import route as metrics_route
 from airy.http.ports import ApiContext
 from airy.http.resource import Resource
+from airy.http.sessions import CookieAuthenticator, SessionDirectory
+from airy.http.signed_tokens import SignedTokenDirectory
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.http_client import HttpClient, Response
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.model.fleet import FleetStatus
+from airy.permissions import Role
 from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.secret import Secret
@@ -56,6 +59,8 @@ from tests.kit.signing import SigningSource
 TOKEN = "a-token-of-thirty-two-characters"
 DAY_MS = 86_400_000
 ORIGIN = "https://inbox.example.net"
+JWT_SECRET = "c2VjcmV0" * 16  # base64
+LOGINS = {"ada@example.org": Role.ADMIN, "bob@example.org": Role.AGENT}  # who may log in
 
 
 class FakeHealth:
@@ -218,9 +223,11 @@ async def api_harness(
         read_wait_s=wait_s,
         caught_up=caught_up,
     )
+    signed = SignedTokenDirectory(Secret(JWT_SECRET), Role.AGENT, clock)
     configured = ConfiguredTokens({"tests": Secret(TOKEN)})
-    tokens = TokenAuthenticator(configured, ApiTokenDirectory(queries, clock, caught_up))
-    guard = Guard([tokens] if authenticators is None else authenticators)
+    tokens = TokenAuthenticator(configured, ApiTokenDirectory(queries, clock, caught_up), signed)
+    sessions = CookieAuthenticator(SessionDirectory(queries, clock, LOGINS.get, caught_up), signed)
+    guard = Guard([tokens, sessions] if authenticators is None else authenticators)
     ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=AdmissionControl(), reader=reader)
 
     async def samples() -> Mapping[str, float | Mapping[str, float]]:

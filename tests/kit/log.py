@@ -8,12 +8,12 @@ from airy import topics
 from airy.bus.record import Headers, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.model.fact import Fact
 from airy.model.fold_entity import BASE_HEADER
 
 V = TypeVar("V")
-Entity = ApiToken | Channel | Tag | Template | Webhook | DeadDelivery
+Entity = ApiToken | Channel | Tag | Template | User | Webhook | DeadDelivery
 
 _TOPICS: dict[type, Topic[Any]] = {topic.value_type: topic for topic in topics.FOLDED}  # type: ignore[misc]
 

@@ -21,7 +21,7 @@ from airy.model.change_builder import entity_change
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
-from airy.model.entity import ApiToken, Channel, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.model.fold import fold
 from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity, read_base
 from airy.store import cursors
@@ -383,6 +383,16 @@ class ReferenceStore:
 
     async def api_token(self, token_id: str) -> ApiToken | None:
         return self._one(topics.API_TOKENS, token_id)
+
+    async def users(self, *, cursor: str | None, page_size: int | None) -> Page[User]:
+        size, start, users = cursors.page_size(page_size), (cursor or "").strip().lower(), self._all(topics.USERS)
+        first = sum(_id_rank(user.id) < _id_rank(start) for user in users)
+        previous = users[max(0, first - size)].id if first else None
+        following = users[first + size].id if first + size < len(users) else None
+        return Page(users[first : first + size], previous, following, len(users))
+
+    async def user(self, user_id: str) -> User | None:
+        return self._one(topics.USERS, user_id)
 
     # --- dead deliveries
 

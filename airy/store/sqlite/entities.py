@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from airy import topics
 from airy.bus.topic import Topic
 from airy.model.fold_entity import ABSENT, EntityWrite, fold_entity
-from airy.store.sqlite.id_encoding import encode_client_id, encode_id
+from airy.store.api import Page
+from airy.store.sqlite.id_encoding import decode_id, encode_client_id, encode_id
 from airy.store.sqlite.schema import TOPIC_INDEX
 
 E = TypeVar("E")
@@ -26,6 +27,9 @@ _DROP_DELETED = "DELETE FROM deleted_entities WHERE topic = ? AND id = ?"
 _PUT_WRITE = "INSERT OR IGNORE INTO entity_writes VALUES(?, ?, ?)"
 _WRITE = "SELECT 1 FROM entity_writes WHERE topic = ? AND entity = ? AND write = ?"
 _ONE = "SELECT body FROM entities WHERE topic = ? AND id = ?"
+_FROM = "SELECT body FROM entities WHERE topic = ? AND id >= ? ORDER BY id LIMIT ?"
+_BEFORE = "SELECT id FROM entities WHERE topic = ? AND id < ? ORDER BY id DESC LIMIT ?"
+_COUNT = "SELECT count(*) FROM entities WHERE topic = ?"
 _ALL = "SELECT body FROM entities WHERE topic = ? AND (?2 IS NULL OR source = ?2) AND connected >= ? ORDER BY id"
 
 _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
@@ -95,6 +99,16 @@ def listed(
     decoder = _decoder(topic)
     rows = connection.execute(_ALL, (TOPIC_INDEX[topic.name], source, int(connected_only)))
     return [decoder.decode(body) for (body,) in rows]
+
+
+def page(connection: apsw.Connection, topic: Topic[E], cursor: str | None, size: int) -> Page[E]:
+    """By id, from the id `cursor` on."""
+    index, start = TOPIC_INDEX[topic.name], encode_client_id((cursor or "").strip())
+    decoder = _decoder(topic)
+    found: list[Any] = [decoder.decode(body) for (body,) in connection.execute(_FROM, (index, start, size + 1))]
+    before = [decode_id(each) for (each,) in connection.execute(_BEFORE, (index, start, size))]
+    following = found[size].id if len(found) > size else None
+    return Page(found[:size], before[-1] if before else None, following, connection.execute(_COUNT, (index,)).get)
 
 
 def _decoder(topic: Topic[E]) -> msgspec.json.Decoder[E]:

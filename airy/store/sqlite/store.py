@@ -21,7 +21,7 @@ from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.store import cursors
 from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
 from airy.store.filters import parse
@@ -239,6 +239,12 @@ class SqliteStore:
 
     async def api_token(self, token_id: str) -> ApiToken | None:
         return self._query(entities.one, topics.API_TOKENS, token_id)
+
+    async def users(self, *, cursor: str | None, page_size: int | None) -> Page[User]:
+        return self._query(entities.page, topics.USERS, cursor, cursors.page_size(page_size))
+
+    async def user(self, user_id: str) -> User | None:
+        return self._query(entities.one, topics.USERS, user_id)
 
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from airy import topics
-from airy.model.entity import Tag
+from airy.model.entity import Tag, User
 from airy.model.fold_entity import ABSENT, BASE_HEADER
 from airy.store.api import Store
 from tests.kit.builders import START_MS, api_token, channel, tag, template, webhook
@@ -135,6 +135,24 @@ class EntitiesContract(StoreBasics):
             assert await store.api_tokens() == sorted(tokens, key=lambda token: token.id)
             assert await store.api_token(tokens[1].id.upper()) == tokens[1]
             assert await store.api_token(tag().id) is None
+
+    async def test_users_are_found_by_id_and_listed_in_pages(self) -> None:
+        log, names = Log(), ["x:1", "x:2", "x:3", "x:4", "b3f2c1aa-0000-4000-8000-000000000001"]
+        log.append(*(User(id=name, updated_at_ms=FIRST) for name in reversed(names)))
+        async with self.opened() as store:
+            await self.filled(store, log)
+            found = await store.user("X:2")
+            assert found is not None and found.id == "x:2"
+            assert await store.user("x:9") is None
+            first = await store.users(cursor=None, page_size=2)
+            assert [user.id for user in first.items] == names[:2]
+            assert (first.previous_cursor, first.next_cursor, first.total) == (None, "x:3", 5)
+            last = await store.users(cursor=names[4], page_size=2)
+            assert [user.id for user in last.items] == names[4:]
+            assert (last.previous_cursor, last.next_cursor) == ("x:3", None)
+            between = await store.users(cursor="x:15", page_size=None)
+            assert [user.id for user in between.items] == names[1:]
+            assert between.previous_cursor == "x:1"
 
     async def test_a_rejected_write_of_a_channel_leaves_it_connected(self) -> None:
         log, page = Log(), channel()
