@@ -1,8 +1,8 @@
 """The simulation of one process with any source of the catalogue, against a scripted provider.
 
 The contact writes, the provider posts its webhooks until they are acknowledged and sometimes again, agents answer; the
-provider takes, refuses and loses calls by seed. `source_problems` checks G1, G2 and G7 from the provider's side, and
-what `checkers` checks for every simulation.
+provider takes, refuses and loses calls by seed, and its times are sometimes impossible. `source_problems` checks G1, G2
+and G7 from the provider's side, order and times, and what `checkers` checks for every simulation.
 """
 
 from collections import Counter, defaultdict
@@ -23,6 +23,7 @@ from airy.http_client import HttpClient, Response
 from airy.model.conversation import Message
 from airy.secret import Secret
 from airy.sources.accounts import ConnectedChannels
+from airy.sources.provider_time import AFTER_ARRIVAL_MAX_MS, BEFORE_ARRIVAL_MAX_MS
 from airy.store.sqlite import SqliteStore
 from tests.kit.contracts.source import raw_record
 from tests.kit.providers import WIRES
@@ -45,6 +46,8 @@ ACTS = (
     Act.BADLY_FRAMED,
 )
 RETRY_S = 2.0
+DAY_MS = 86_400_000
+PROVIDER_CLOCKS_MS = (0, 0, 0, 0, 5_000, -3 * DAY_MS, 3650 * DAY_MS, -14_600 * DAY_MS)  # ahead of ours
 
 
 class SourceSimulation(Simulation):
@@ -153,7 +156,8 @@ class SourceTraffic(Traffic):
     async def _contact_writes(self, number: int) -> None:
         text = f"contact {number}"
         self.said[text] = False
-        await self.enqueue(self._wire.received(self._source_simulation.kind, number + 1, text, self._now_ms()))
+        at_ms = self._now_ms() + self._source_simulation.random.choice(PROVIDER_CLOCKS_MS)
+        await self.enqueue(self._wire.received(self._source_simulation.kind, number + 1, text, at_ms))
 
     async def _agent_answers(self, number: int) -> None:
         key, text = f"key-{self._source_simulation.seed}-{number}", f"answer {number}"
@@ -179,6 +183,7 @@ class SourceTraffic(Traffic):
 async def source_problems(simulation: SourceSimulation) -> list[str]:
     found = [] if simulation.quiescent else ["it did not become quiescent"]
     found += await _contact_messages(simulation)
+    found += await _times_and_order(simulation)
     found += await _answers(simulation)
     found += _repeated_calls(simulation)
     log = await checkers.records(simulation)
@@ -198,6 +203,18 @@ async def _contact_messages(simulation: SourceSimulation) -> list[str]:
     return [
         f"{text!r} of the contact is {texts[text]} messages" for text in simulation.traffic.said if texts[text] != 1
     ] + [f"{text!r} was never written" for text in texts if text not in simulation.traffic.said]
+
+
+async def _times_and_order(simulation: SourceSimulation) -> list[str]:
+    """Messages are listed in the log's order, and none has a time that cannot be."""
+    page = await simulation.store.messages(simulation.traffic.conversation_id(), cursor=None, page_size=200)
+    sequences = [message.sequence for message in page.items]
+    latest_ms = simulation.clock.now_ms() + AFTER_ARRIVAL_MAX_MS + DAY_MS  # our clock jumps too
+    return [f"listed as {sequences}"] * (sequences != sorted(sequences, reverse=True)) + [
+        f"{_text(message)!r} was sent at {message.sent_at_ms}"
+        for message in page.items
+        if message.from_contact and not latest_ms - 2 * BEFORE_ARRIVAL_MAX_MS < message.sent_at_ms <= latest_ms
+    ]
 
 
 async def _answers(simulation: SourceSimulation) -> list[str]:
