@@ -5,6 +5,9 @@ It keeps no history; a subscriber that falls behind, or outlives a restart of th
 store (`change_feed`). Joining is a request in the mailbox, so a subscriber knows the exact position it is live from.
 """
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
 import anyio
 import anyio.lowlevel
 from msgspec import Struct
@@ -146,8 +149,7 @@ class Broadcaster:
                 self._stop_all()  # each subscriber finds out what it lacks
                 self._position = self._position.with_offset(index, folded_to)
                 return
-            for stored, following in zip(changes, [*changes[1:], None], strict=True):
-                complete = is_complete(stored, following, len(changes), CHANGES_MAX)
+            for stored, complete in with_completeness(changes, CHANGES_MAX):
                 self._offer(FeedEvent(index, stored, self._position, self._log_epoch.known, complete=complete))
                 if self._offers >= OFFERS_MAX or self._events >= EVENTS_MAX:
                     self._offers = self._events = 0
@@ -186,8 +188,9 @@ class Broadcaster:
             self._stop(subscriber, None)
 
 
-def is_complete(stored: StoredChange, following: StoredChange | None, found: int, changes_max: int) -> bool:
-    """Whether a change is the last one of its record, given the one after it in a read of up to `changes_max`."""
-    if following is not None:
-        return following.position.offset != stored.position.offset
-    return found < changes_max
+def with_completeness(changes: Sequence[StoredChange], changes_max: int) -> Iterator[tuple[StoredChange, bool]]:
+    """What a read of up to `changes_max` returned, each with whether it is known to be the last one of its record."""
+    for stored, following in pairwise([*changes, None]):
+        if stored is not None:
+            at_end = following is None and len(changes) < changes_max
+            yield stored, at_end or (following is not None and following.position.offset != stored.position.offset)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import anyio
 
 from airy import topics
-from airy.actors.broadcaster import CHANGES_MAX, Broadcaster, Join, Leave, broadcaster_mailbox, is_complete
+from airy.actors.broadcaster import CHANGES_MAX, Broadcaster, Join, Leave, broadcaster_mailbox, with_completeness
 from airy.actors.change_sink import ChangeId
 from airy.actors.feed_position import PARTITIONS, FeedPosition, ResumeToken, checksum
 from airy.actors.feed_subscriber import (
@@ -205,10 +205,9 @@ class _Subscription:
             changes = await store.changes(tp, after=after, changes_max=CHANGES_MAX)
             if (await store.pruned_below()).get(tp, 0) > after[0]:
                 raise _ChangesPruned("changes after the position are not kept any more")
-            for stored, following in zip(changes, [*changes[1:], None], strict=True):
+            for stored, complete in with_completeness(changes, CHANGES_MAX):
                 if last is not None and (stored.position.offset, stored.nth) > last:
                     break
-                complete = is_complete(stored, following, len(changes), CHANGES_MAX)
                 event = FeedEvent(index, stored, position, self._feed.log_epoch.known, complete=complete)
                 if self._scope.contains(stored.change):
                     await self._deliver(event)

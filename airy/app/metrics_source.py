@@ -68,6 +68,7 @@ class MetricsSource:
             "provider_webhooks_total": {
                 name: float(counters.provider_webhooks[name]) for name in (*OUTCOMES, *counters.provider_webhooks)
             },
+            **self._events(),
             "records_dead_lettered_total": float(services.projector.unprocessable),
             "store_caught_up": float(services.projector.caught_up),
             "webhooks_delivered_total": float(counters.deliveries.attempts["delivered"]),
@@ -124,6 +125,15 @@ class MetricsSource:
             "webhooks_waiting_max": float(services.config.queue.jobs_max),
             "webhooks_leased": float(stats.leased),
             "webhooks_oldest_age_seconds": age_ms / 1000,
+        }
+
+    def _events(self) -> dict[str, Value]:
+        changes = self._services.changes
+        return {
+            "event_clients": float(changes.subscriptions),
+            "event_clients_cut_total": float(changes.cut),
+            "event_clients_lagged_total": float(changes.lagged),
+            "event_resyncs_total": float(changes.resynced),
         }
 
     def _ingress_totals(self) -> dict[str, float]:

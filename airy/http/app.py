@@ -48,6 +48,7 @@ def litestar_app(
     return Litestar(
         route_handlers=[
             *(action.route(each, api, reader) for resource in resources for each in resource.actions),
+            *(stream.make(api, guard) for resource in resources for stream in resource.streams),
             *health.routes(api.health),
             openapi.route(resources, api.version),
             *routes,

@@ -20,7 +20,14 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     stalled_s: float = 15.0  # without progress in reading the response
     headers_max: int = 64
     header_bytes_max: int = 16_384
-    connections_max: int = 1_024
+    connections_max: int = 1_024  # without websockets
+
+
+class OpenConnections:
+    """The number of HTTP connections of a server. An upgrade to a websocket ends one."""
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 KEEP_ALIVE_GRACE_S = 0.05
@@ -38,9 +45,10 @@ class _Rejected(Exception):
 class HttpConnection(HttpToolsProtocol):
     """The server calls `expire` several times a second."""
 
-    def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: ConnectionLimits, opened: OpenConnections, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
+        self._opened = opened
         self._problem = BAD_REQUEST
         self._rejected = False
         self._upgraded = False
@@ -57,8 +65,13 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self._started_at = self.loop.time()
         self._deadline = self._started_at + self._limits.header_s
-        if len(self.connections) > self._limits.connections_max:
+        self._opened.count += 1
+        if self._opened.count > self._limits.connections_max:
             self._reject(TOO_MANY_CONNECTIONS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._opened.count -= 1
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._in_headers and self._deadline is None:
@@ -104,6 +117,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._upgraded = True
+        self._opened.count -= 1
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - `_problem` is more specific

@@ -4,7 +4,7 @@ Litestar's generator is not used, because it does not see the request bodies, wh
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from airy.http.body_kinds import Document, Schemas
 from airy.http.json_response import json_response
 from airy.http.path_template import parameters
 from airy.http.request_bodies import Id, Json, Text
-from airy.http.resource import Resource
+from airy.http.resource import Resource, StreamRoute
 from airy.http.response_schemas import ProblemSchema
 from airy.secret import Secret
 
@@ -30,7 +30,7 @@ PROBLEMS = {
 }
 
 
-def openapi_document(resources: Iterable[Resource], version: str) -> Document:
+def openapi_document(resources: Collection[Resource], version: str) -> Document:
     actions = [action for resource in resources for action in resource.actions]
     types = _distinct(
         [each for action in actions for each in (*action.body.types, action.path, action.returns) if each]
@@ -45,9 +45,16 @@ def openapi_document(resources: Iterable[Resource], version: str) -> Document:
         "info": {"title": "Airy Core API", "version": version},
         "security": [{"token": []}],
         "paths": {
-            path: {each.method.lower(): _operation(each, path, schemas, components)}
-            for each in actions
-            for path in each.paths
+            **{
+                path: {each.method.lower(): _operation(each, path, schemas, components)}
+                for each in actions
+                for path in each.paths
+            },
+            **{
+                stream.path: {"get": _stream_operation(stream, schemas)}
+                for resource in resources
+                for stream in resource.streams
+            },
         },
         "components": {
             "schemas": {names[name]: {**schema, "title": names[name]} for name, schema in sorted(components.items())},
@@ -107,6 +114,27 @@ def _operation(action: Action, path: str, schemas: Schemas, components: Schemas)
     return operation
 
 
+def _stream_operation(stream: StreamRoute, schemas: Schemas) -> Document:
+    problem = {"application/json": {"schema": schemas[str(ProblemSchema)]}}
+    return {
+        "operationId": stream.path.removeprefix("/"),
+        "summary": stream.summary,
+        "tags": [stream.path.removeprefix("/")],
+        "x-permission": stream.permission.value,
+        "parameters": [
+            {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+            for name, text in stream.parameters.items()
+        ],
+        "responses": {
+            "200": {"description": stream.summary, "content": {stream.media_type: {"schema": {"type": "string"}}}},
+            **{
+                str(status): {"description": text, "content": problem}
+                for status, text in {**PROBLEMS, 406: f"the request does not accept {stream.media_type}"}.items()
+            },
+        },
+    }
+
+
 def _custom_type(kind: type) -> Document:
     if kind is Id:
         return {"type": "string", "format": "uuid"}
@@ -119,7 +147,7 @@ def _custom_type(kind: type) -> Document:
     raise AssertionError(f"no schema for {kind.__name__}")
 
 
-def route(resources: Iterable[Resource], version: str) -> HTTPRouteHandler:
+def route(resources: Collection[Resource], version: str) -> HTTPRouteHandler:
     document = openapi_document(resources, version)
 
     @get("/schema/openapi.json", opt={PERMISSION: Permission.READ})

@@ -28,6 +28,7 @@ CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    406: "not_acceptable",
     408: "timed_out",
     409: "conflict",
     413: "too_large",

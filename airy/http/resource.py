@@ -1,9 +1,25 @@
 """A resource of the API as a value: its routes, the component they belong to, its commands."""
 
+from collections.abc import Callable, Mapping
+
+from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from airy.http.action import Action
+from airy.http.auth import Guard, Permission
+from airy.http.ports import ApiContext
 from airy.http.websocket import WebsocketRoute
+
+
+class StreamRoute(Struct, frozen=True, kw_only=True):
+    """A GET whose response does not end. `make` returns its handler, which declares `permission`."""
+
+    path: str
+    permission: Permission
+    media_type: str
+    summary: str
+    parameters: Mapping[str, str]  # of the query, with what they mean
+    make: Callable[[ApiContext, Guard], HTTPRouteHandler]
 
 
 class Resource(Struct, frozen=True, kw_only=True):
@@ -11,4 +27,5 @@ class Resource(Struct, frozen=True, kw_only=True):
     component: str  # serves the routes; see `airy.components`
     actions: tuple[Action, ...] = ()
     websockets: tuple[WebsocketRoute, ...] = ()
+    streams: tuple[StreamRoute, ...] = ()
     commands: str = ""  # name of its group in the command line; empty: it has none

@@ -12,7 +12,7 @@ import uvicorn
 
 from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp
-from airy.http.connection import ConnectionLimits, HttpConnection
+from airy.http.connection import ConnectionLimits, HttpConnection, OpenConnections
 from airy.http.ports import ServerLifecycle
 from airy.http.websocket_connection import WebsocketConnection
 
@@ -80,7 +80,7 @@ class HttpServer:
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http=partial(HttpConnection, limits=self._limits),  # type: ignore[arg-type]
+            http=partial(HttpConnection, limits=self._limits, opened=OpenConnections()),  # type: ignore[arg-type]
             ws="none" if self._websocket_bytes_max is None else WebsocketConnection,
             ws_max_size=self._websocket_bytes_max or 0,
             ws_per_message_deflate=False,

@@ -21,6 +21,7 @@ from airy.http.problems import Problem, problem_of, send_problem, unavailable
 from airy.http.request_bodies import convert
 
 CLOSE_NORMAL = 1000
+CLOSE_POLICY_VIOLATION = 1008
 CLOSE_TOO_BIG = 1009
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
@@ -55,7 +56,7 @@ class WebsocketSession:
     ) -> None:
         self.caller = handshake.caller
         self.path: Any = handshake.path  # an instance of the route's `path`
-        self.query = handshake.query
+        self.query: Any = handshake.query  # what the route's `parse_query` returned
         self._headers = handshake.headers
         self._authorise = authorise
         self._receive = receive
@@ -114,6 +115,7 @@ class WebsocketRoute(Struct, frozen=True, kw_only=True):
     handler: WebsocketHandler
     path: type[Struct] = NoPath  # of the parameters
     subprotocols: tuple[str, ...] = ()  # in the order of preference
+    parse_query: Callable[[str], Any] = str  # raises `Problem` or `Refused`, which reject the handshake
     authenticates_later: bool = False  # a handshake without credentials is accepted; the handler checks the permission
 
 
@@ -122,7 +124,7 @@ class Handshake(Struct, frozen=True):
 
     route: WebsocketRoute
     path: Struct
-    query: str
+    query: Any
     headers: RawHeaders
     caller: Caller | None
     subprotocol: str | None
@@ -177,7 +179,7 @@ class WebsocketRouter:
         return Handshake(
             route=route,
             path=path,
-            query=scope.get("query_string", b"").decode("latin-1"),
+            query=route.parse_query(scope.get("query_string", b"").decode("latin-1")),
             headers=tuple(headers),
             caller=caller,
             subprotocol=next((each for each in route.subprotocols if each in offered), None),

@@ -16,7 +16,7 @@ from airy.clock import SystemClock
 from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
 from airy.http.body_reader import BodyReader, ClientDisconnected
-from airy.http.connection import ConnectionLimits, HttpConnection
+from airy.http.connection import ConnectionLimits, HttpConnection, OpenConnections
 from airy.http.server import HttpServer, _UvicornServer
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -201,7 +201,7 @@ class Unflushed(Transport):
 async def test_a_handler_ends_at_once_even_if_the_408_cannot_be_delivered() -> None:
     app = Echo()
     server = _UvicornServer(HttpServer(app)._config())
-    connection = HttpConnection(server.config, server.server_state, {}, limits=QUICK)
+    connection = HttpConnection(server.config, server.server_state, {}, limits=QUICK, opened=OpenConnections())
     transport = Unflushed()
     connection.connection_made(transport)
     connection.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")

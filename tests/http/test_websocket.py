@@ -1,23 +1,28 @@
 """Websocket routes: every check before the handshake is accepted, then messages within limits."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
+from secrets import token_hex
 
 import aiohttp
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from airy.actors.feed_subscriber import FeedLimits
 from airy.actors.runtime import Context
 from airy.clock import SystemClock
+from airy.http import websocket_connection
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
 from airy.http.catalogue import RESOURCES
+from airy.http.connection import ConnectionLimits
 from airy.http.server import HttpServer
 from airy.http.websocket import WebsocketLimits
 from tests.kit.api import ORIGIN, TOKEN, ApiHarness, api_harness
 from tests.kit.asgi_websocket import open_websocket
+from tests.kit.builders import Chat, channel
 from tests.kit.sample_resource import SAMPLES
 
 SAMPLE_ID = "1f0c2a3e-5b7d-4c8e-9f10-2a3b4c5d6e7f"
@@ -130,10 +135,10 @@ async def test_a_process_without_websocket_routes_rejects_every_handshake() -> N
 
 
 @asynccontextmanager
-async def serving(api: ApiHarness) -> AsyncIterator[tuple[str, Context]]:
+async def serving(api: ApiHarness, limits: ConnectionLimits | None = None) -> AsyncIterator[tuple[str, Context]]:
     ready = anyio.Event()
     ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
-    server = HttpServer(api.app, websocket_bytes_max=1_000, drain_s=0.5)
+    server = HttpServer(api.app, limits=limits, websocket_bytes_max=1_000, drain_s=0.5)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.run, ctx)
         with anyio.fail_after(60):
@@ -169,3 +174,48 @@ async def test_a_real_client_is_served_rejected_limited_and_drained() -> None:
             ctx.draining.set()
             assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
             assert socket.close_code == 1012
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_websockets_take_no_connection_from_http() -> None:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with (
+        api_harness(resources=ALL) as api,
+        serving(api, ConnectionLimits(connections_max=1)) as (url, _),
+        AsyncExitStack() as opened,
+    ):
+        for _ in range(3):
+            client = await opened.enter_async_context(aiohttp.ClientSession())
+            await opened.enter_async_context(client.ws_connect(url + PATH, headers=headers))
+        async with aiohttp.ClientSession() as client, client.get(f"{url}/livez") as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_client_that_never_reads_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the close frame nor the closing handshake of a client like that is waited for without limit."""
+    monkeypatch.setattr(websocket_connection, "CLOSE_S", 0.1)
+    limits = FeedLimits(queue_items_max=16, send_s_max=0.2)
+    async with api_harness(feed_limits=limits) as api, serving(api) as (url, _):
+        host, port = url.removeprefix("http://").split(":")
+        async with await anyio.connect_tcp(host, int(port)) as stream:
+            handshake = [
+                "GET /events HTTP/1.1",
+                f"host: {host}",
+                f"authorization: Bearer {TOKEN}",
+                "connection: upgrade",
+                "upgrade: websocket",
+                "sec-websocket-version: 13",
+                "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+            ]
+            await stream.send("\r\n".join([*handshake, "", ""]).encode())
+            assert b"101" in await stream.receive()
+            await api.append(channel())
+            with anyio.fail_after(60):
+                while not api.changes.cut:
+                    await api.append(*(Chat(number).received(token_hex(8)) for number in range(500)))
+                while api.app.websockets is None or api.app.websockets.sessions:
+                    await anyio.sleep(0.01)
+                with pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
+                    while True:
+                        await stream.receive()

@@ -150,6 +150,7 @@ class ApiHarness(Struct):
     writer: Writer
     sealer: Sealer
     pages: FakePages
+    changes: ChangeFeed
 
     async def post(self, path: str, body: object = None, /, **headers: str) -> AsgiResponse:
         """POST JSON with the token. Header names are given with underscores; None: no body."""
@@ -243,7 +244,7 @@ async def api_harness(
         if projecting:
             tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
         tasks.start_soon(changes.broadcaster().run, Context("broadcaster", clock=clock, random=Random(seed)))
-        yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages)
+        yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages, changes)
         tasks.cancel_scope.cancel()
     await queue.close()
     await store.close()

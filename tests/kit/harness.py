@@ -67,14 +67,14 @@ class Harness:
         )
 
     @asynccontextmanager
-    async def open(self, **actors: Callable[[], Actor]) -> AsyncIterator["Harness"]:
+    async def open(self, **actors: Callable[[], Actor] | Child) -> AsyncIterator["Harness"]:
         """Run log, store and `actors`, started in this order; stop them on leaving."""
         await self.store.open()
         stop, started = anyio.Event(), anyio.Event()
         children = [
             Child(name="bus", start=lambda: self.bus, stall_s=float("inf")),
             Child(name="store", start=lambda: self.projector, drain_s=0.0),
-            *(Child(name=name, start=start) for name, start in actors.items()),
+            *(each if isinstance(each, Child) else Child(name=name, start=each) for name, each in actors.items()),
             Child(name="started", start=lambda: _StartedSignal(started)),
         ]
         spec = Supervision(name="harness", strategy="rest_for_one", children=tuple(children))
