@@ -27,10 +27,11 @@ from airy.egress import PUBLIC_ONLY, EgressPolicy, RequestTarget, check_url, is_
 from airy.errors import Refused
 from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLost
 from airy.http_client_errors import answer_problem, connect_problem
-from airy.http_client_protocol import ResponseHead, ResponseProtocol
+from airy.http_client_protocol import ResponseProtocol, announces_forbidden_body
 
 if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType, Connection
+    from aiohttp.http_parser import RawResponseMessage
 
 DEFAULT_HEADERS = {"accept": "Accept: */*\r\n", "user-agent": "User-Agent: Airy/1.0\r\n"}
 RESOLVERS_MAX = 32  # threads; slow name resolutions must not delay others
@@ -190,6 +191,7 @@ class AiohttpClient:
             raise ConnectFailed(f"{target.name}: the connection was closed at once")
         deadline = ConnectionDeadline(self._loop, limits.ends_at, protocol)
         failure: Exception | None = None
+        message: RawResponseMessage | None = None
         parts: list[bytes] = []
         try:
             protocol.expect_response(skip_body=skip_body)
@@ -205,12 +207,15 @@ class AiohttpClient:
             raise
         finally:
             deadline.cancel()
-        if failure is None and not deadline.passed:  # a body without a length ends with its connection
+        # A body without a length ends with its connection, also with one that the deadline has aborted.
+        if message is not None and failure is None and not deadline.passed:
             protocol.end_response()
-            head = ResponseHead(message.code, _merged(message.headers))
-            (connection.close if head.announces_forbidden_body else connection.release)()  # or pooled if all was read
-            return Response(head.status, head.headers, _joined(parts, limits.body_bytes_max))
-        received = _received(protocol, parts, limits.body_bytes_max)
+            response = Response(message.code, _merged(message.headers), _joined(parts, limits.body_bytes_max))
+            if announces_forbidden_body(response.status, response.headers):
+                connection.close()
+            connection.release()  # returned to the pool if all was read, else closed
+            return response
+        received = _received(message, parts, protocol, limits.body_bytes_max)
         connection.close()
         reason = answer_problem(None if deadline.passed else failure, limits.total_s, after_head=received is not None)
         raise ResponseLost(f"{target.name}: {reason}", received=received) from failure
@@ -274,17 +279,21 @@ async def _read(content: aiohttp.StreamReader, bytes_max: int, parts: list[bytes
     while size < bytes_max and (part := await content.readany()):
         parts.append(part)
         size += len(part)
+        if content.at_eof():
+            return
     failure = content.exception()
     if failure is not None and size < bytes_max:
         raise failure
 
 
-def _received(protocol: ResponseProtocol, parts: list[bytes], bytes_max: int) -> Response | None:
+def _received(
+    message: "RawResponseMessage | None", parts: list[bytes], protocol: ResponseProtocol, bytes_max: int
+) -> Response | None:
     """What arrived of a response that is not complete; None without its head."""
+    if message is not None:
+        return Response(message.code, _merged(message.headers), _joined(parts, bytes_max))
     head = protocol.head()
-    if head is None:
-        return None
-    return Response(head.status, head.headers, _joined(parts or [protocol.after_head()], bytes_max))
+    return None if head is None else Response(head.status, head.headers, protocol.after_head()[:bytes_max])
 
 
 def _joined(parts: list[bytes], bytes_max: int) -> bytes:

@@ -1,11 +1,12 @@
 """aiohttp's response protocol, for calls in which the status counts although the body is badly framed.
 
-It differs in three ways. A response reaches the parser once its head is complete, and the head is kept, because the
-parser discards a head together with the body it rejects. A rejected body fails its readers, which aiohttp leaves
+It differs in three ways. A response reaches the parser once its head is complete, and a rejected head is kept, because
+the parser discards a head together with the body it rejects. A rejected body fails its readers, which aiohttp leaves
 waiting. Bytes outside of a call close the connection, because they would be taken for the next response.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from aiohttp.client_proto import ResponseHandler
@@ -15,6 +16,7 @@ HEAD_BYTES_MAX = 65_536
 PREFIX = b"HTTP/1."
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] +([1-9][0-9]{2})(?=[ \r\n])")
 SWITCHING_PROTOCOLS = 101
+CLASSES_OF_FINAL_STATUSES = frozenset({b"2", b"3", b"4", b"5"})
 WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -22,32 +24,31 @@ class ResponseHead(Struct, frozen=True):
     status: int
     headers: dict[str, str]  # lower-case names
 
-    @property
-    def announces_forbidden_body(self) -> bool:
-        """Whether bytes may follow that belong to no response."""
-        length = self.headers.get("content-length", "0")
-        return self.status in WITHOUT_BODY and (length != "0" or "transfer-encoding" in self.headers)
+
+def announces_forbidden_body(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether bytes may follow that belong to no response. Names of `headers` are in lower case."""
+    return status in WITHOUT_BODY and (headers.get("content-length", "0") != "0" or "transfer-encoding" in headers)
 
 
 class ResponseProtocol(ResponseHandler):
     _phase: Literal["idle", "head", "body"] = "idle"
-    _received = bytearray()  # the head so far, then the bytes that completed it
+    _received = b""  # the head so far; once the parser has rejected it, with the bytes that came with its end
     _head_end = 0
 
     def expect_response(self, *, skip_body: bool) -> None:
-        self._phase, self._received, self._head_end = "head", bytearray(), 0
+        self._phase, self._received, self._head_end = "head", b"", 0
         self.set_response_params(read_until_eof=True, auto_decompress=False, skip_payload=skip_body)
 
     def end_response(self) -> None:
-        self._phase, self._received = "idle", bytearray()
+        self._phase, self._received = "idle", b""
 
     def head(self) -> ResponseHead | None:
-        """The head as it was received, read tolerantly; None before it is complete, or if it is not of HTTP/1."""
-        return parse_head(bytes(self._received[: self._head_end]))
+        """The head that the parser has rejected, read tolerantly; None if it is incomplete or not of HTTP/1."""
+        return parse_head(self._received[: self._head_end])
 
     def after_head(self) -> bytes:
         """What arrived together with the end of the head."""
-        return bytes(self._received[self._head_end :])
+        return self._received[self._head_end :]
 
     def data_received(self, data: bytes) -> None:
         if self._phase == "body":
@@ -58,19 +59,19 @@ class ResponseProtocol(ResponseHandler):
             self.transport.abort()
 
     def _head_received(self, data: bytes) -> None:
-        received, searched = self._received, max(0, len(self._received) - 2)
-        received += data
+        searched = max(0, len(self._received) - 2)
+        received = self._received + data if self._received else data
         while (end := _end_of_head(received, searched)) is not None:
-            status = STATUS_LINE.match(received)
-            if status is None or int(status[1]) >= 200 or int(status[1]) == SWITCHING_PROTOCOLS:
+            if not _is_interim(received):
                 self._head_end = end
                 break
-            del received[:end]  # an interim response
-            searched = 0
-        not_http = not received.startswith(PREFIX[: len(received)])
-        if self._head_end or not_http or len(received) > HEAD_BYTES_MAX:
+            received, searched = received[end:], 0
+        self._received = received
+        if self._head_end or len(received) > HEAD_BYTES_MAX or not received.startswith(PREFIX[: len(received)]):
             self._phase = "body"
-            super().data_received(bytes(received))
+            super().data_received(received)
+            if self.exception() is None:
+                self._received = b""  # the parser has taken it
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         super().set_exception(exc, *cause)
@@ -95,7 +96,15 @@ def parse_head(head: bytes) -> ResponseHead | None:
     return ResponseHead(int(status[1]), headers)
 
 
-def _end_of_head(received: bytearray, start: int) -> int | None:
+def _is_interim(head: bytes) -> bool:
+    """Whether another response follows it: 1xx without 101, which switches protocols."""
+    if head[9:10] in CLASSES_OF_FINAL_STATUSES:  # nearly always; cheaper than the pattern
+        return False
+    status = STATUS_LINE.match(head)
+    return status is not None and int(status[1]) < 200 and int(status[1]) != SWITCHING_PROTOCOLS
+
+
+def _end_of_head(received: bytes, start: int) -> int | None:
     """The index after the empty line, which ends in CR LF or LF alone."""
     crlf = received.find(b"\n\r\n", start)
     lf = received.find(b"\n\n", start, crlf if crlf >= 0 else len(received))
