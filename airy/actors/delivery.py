@@ -13,7 +13,7 @@ import anyio
 from msgspec import Struct, field
 
 from airy.actors.attempt_log import AttemptLog, DeliveryAttempt, Result
-from airy.actors.bug_report import BugCounts, bug_fields, describe_bug
+from airy.actors.bug_report import BUGS, BugCounts, bug_fields, describe_bug
 from airy.actors.dead_deliveries import DeadDeliveries
 from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers
@@ -201,11 +201,16 @@ class DeliveryExecutor:
             return error.received
 
     async def end_after_bug(self, ctx: Context, job: Job, error: Exception) -> None:
-        """Ends an attempt that raised outside of its request: it failed, and is repeated by the schedule."""
+        """Ends an attempt that raised outside of its request: it failed, and is repeated by the schedule. If not even
+        that can be recorded, its lease expires.
+        """
         self._count_bug(ctx, job, error)
         self._metrics.attempts["failed"] += 1
         delay_s = SCHEDULE_S[min(job.attempt, ATTEMPTS_MAX - 1)]
-        await self._retry_in(ctx, job, delay_s, describe_bug(error))
+        try:
+            await self._retry_in(ctx, job, delay_s, describe_bug(error))
+        except BUGS as again:
+            self._count_bug(ctx, job, again)
 
     def _count_bug(self, ctx: Context, job: Job, error: Exception) -> None:
         self._metrics.bugs["delivery"] += 1

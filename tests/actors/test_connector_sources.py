@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from airy import topics
-from airy.actors.bug_report import BugCounts
+from airy.actors.bug_report import BugCounts, BugKind
 from airy.actors.connector import Connector
 from airy.errors import Unavailable
 from airy.http_client import HttpClient, Response
@@ -291,6 +291,36 @@ async def test_a_profile_look_up_is_repeated_when_the_provider_allows_it() -> No
         first, second, third = source.asked_at
         assert second - first >= 90.0
         assert 1.0 <= third - second <= 10.0
+
+
+class Nameless:
+    """A source that takes names for what no fact can hold."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.spec = source.spec
+        self.asked_at: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    async def profile(self, _client: HttpClient, _target: Target) -> Profile:
+        self.asked_at.append(anyio.current_time())
+        return Profile(found=True, display_name="\ud800")
+
+
+async def test_a_bug_in_a_look_up_is_repeated_with_back_off_and_delays_no_message() -> None:
+    harness = scripted("facebook", "facebook")
+    source, bugs = Nameless(harness.source), Counter[BugKind]()
+    async with harness.open(connector=lambda: connector(harness, source=source, bugs=bugs)):
+        message = await sent(harness)
+        await anyio.sleep(120)
+
+        assert message.delivery in DONE
+        waits = [later - earlier for earlier, later in pairwise(source.asked_at)]
+        assert len(waits) >= 4
+        assert all(later > earlier for earlier, later in pairwise(waits))
+        assert bugs == {"profile": len(source.asked_at)}
 
 
 async def test_a_paused_channel_pauses_its_profile_look_ups() -> None:
