@@ -15,6 +15,7 @@ from airy.config import BusConfig, Config, OidcConfig, QueueConfig
 from airy.config_document import ConfigProblem, InvalidConfig, parse, scalar
 from airy.config_reader import ConfigReader
 from airy.email_patterns import EmailPatterns
+from airy.entered_text import trimmed
 from airy.errors import Refused
 from airy.flat_components import nest_components
 from airy.signing_key import signing_key
@@ -219,7 +220,7 @@ def _overrides(reader: ConfigReader, env: Mapping[str, str]) -> dict[str, object
     for variable, key in OVERRIDES.items():
         if env.get(variable):
             one = ConfigReader(f"environment variable {variable}", env)
-            values[key] = one.read(scalar(env[variable]), _shape_at(key.split(".")), key)
+            values[key] = one.read(scalar(trimmed(env[variable])), _shape_at(key.split(".")), key)
             reader.problems += one.problems
             if variable in IMPLIED:
                 implied, value = IMPLIED[variable]

@@ -33,6 +33,7 @@ class _ResolvedNode(yaml.ScalarNode):
     """What the references of a scalar stand for. Text whatever it looks like; nothing if it is empty."""
 
     def __init__(self, text: str, written: yaml.ScalarNode) -> None:
+        text = trimmed(text)
         found = scalar(text).tag
         super().__init__(found if text == "" or not found.endswith(":null") else _STR, text, written.start_mark)
         self.written: str = written.written if isinstance(written, _ResolvedNode) else written.value

@@ -17,6 +17,10 @@ class Unavailable(AiryError):
         self.retry_after_s = retry_after_s
 
 
+class DiskFull(Unavailable):
+    """A local disk is full. Nothing was written, and the same call succeeds once there is space."""
+
+
 class Refused(AiryError):
     """The input can never succeed unchanged; `field` names the invalid part, if there is one."""
 

@@ -48,6 +48,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhook.headers_unreadable": "a webhook's stored headers cannot be unsealed with the configured keys",
     # sources
     "channel.credentials_refused": "the provider refused a channel's token; its sends stop until it is connected again",
+    "channel.paused": "the provider asked for fewer calls; a channel's sends and look-ups wait for `for_s`",
     "partition.held": "a record is newer than this process; its partition is not folded any further until an upgrade",
     "store.rebuilt": "the store belonged to another log, or missed records the log has lost; it is rebuilt",
     "webhooks.dead_lettered": "undecodable provider webhooks; the first is named, all are in the dead letter topic",
@@ -101,6 +102,8 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "dead_letter.replayed": "an operator replayed a dead letter: the original record is in its topic again",
     "dead_letter.discarded": "an operator discarded a dead letter",
     "record.failed": "a record could not be folded; it is a dead letter with its reason",
+    "store.disk_full": "the disk of the store is full; folding waits until there is space",
+    "store.checkpoint_failed": "the store's write-ahead log could not be checkpointed; it is tried again",
     "store.checkpoint_overdue": "the store's write-ahead log grows and could not be checkpointed",
     "store.rebuild_started": "the store on disk is damaged or of another version; it is rebuilt from the log",
     # the demo

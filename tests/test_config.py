@@ -457,6 +457,17 @@ def test_outer_white_space_of_a_secret_does_not_count_wherever_it_comes_from(
     assert load(path, {"TOKEN": text}).security.system_token == Secret(SECRET)
 
 
+def test_outer_white_space_of_variables_does_not_count_in_any_setting(tmp_path: Path) -> None:
+    """A mounted secret and `echo` end with a line break."""
+    path = written(tmp_path, "http: {port: '${PORT}'}\nsecurity: {open: '${OPEN}'}\nbus: {kind: '${KIND}'}")
+    env = {"PORT": "8081\n", "OPEN": "true \n", "KIND": "memory\r\n", "AIRY_LOG_LEVEL": "debug\n"}
+
+    loaded = load(path, env)
+
+    assert (loaded.http.port, loaded.security.open, loaded.bus.kind) == (8081, True, "memory")
+    assert loaded.log.level == "debug"
+
+
 @pytest.mark.parametrize(
     ("inner", "name"),
     [("\0", "NUL"), ("\n", "a line break"), ("\r", "a line break"), ("\x7f", "U+007F"), ("\u200b", "U+200B")],

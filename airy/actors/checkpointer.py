@@ -7,6 +7,7 @@ large: an unbounded WAL would force the fold to checkpoint inline.
 import anyio
 
 from airy.actors.runtime import Context
+from airy.errors import Unavailable
 from airy.store.api import Checkpoints
 
 PERIOD_S = 5.0
@@ -23,7 +24,12 @@ class Checkpointer:
         while not ctx.draining.is_set():
             with ctx.waiting():
                 await self._until_due(ctx)
-                await self._store.checkpoint()
+                try:
+                    await self._store.checkpoint()
+                except Unavailable as error:  # a full disk, for example; the log and the store themselves go on
+                    ctx.log.warning("store.checkpoint_failed", error=str(error))
+                    with anyio.move_on_after(PERIOD_S):
+                        await ctx.draining.wait()
             ctx.progress()
 
     async def _until_due(self, ctx: Context) -> None:

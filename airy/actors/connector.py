@@ -34,6 +34,7 @@ from airy.clock import monotonic_ms
 from airy.http_client import HttpClient
 from airy.model.delivery_state import DeliveryState
 from airy.sources.api import Source
+from airy.sources.provider_pauses import ProviderPauses
 from airy.store.api import ConnectorStore, Work, WorkKey
 
 WORK_MAX = 2_000  # rows read from the work table at once
@@ -48,7 +49,7 @@ FAR_MS = 1 << 62  # all work is read, with the time at which it becomes due
 class SourceMembership:
     """Membership of one source's group: which conversations this process acts on for the source's kinds."""
 
-    def __init__(self, source: Source, readiness: PartitionReadiness) -> None:
+    def __init__(self, source: Source, readiness: PartitionReadiness, pauses: ProviderPauses) -> None:
         spec = source.spec
         self.group = topics.source_group(spec.name, "connector")
         self.readiness = readiness
@@ -62,6 +63,7 @@ class SourceMembership:
                     parallel_max=kind.limits.parallel_max,
                     conversation_per_s=kind.limits.conversation_per_s,
                 ),
+                pauses,
             )
             for kind in spec.kinds
         }
@@ -105,8 +107,9 @@ class Connector:
         *,
         workers_max: int = 32,
         bugs: BugCounts | None = None,
+        pauses: ProviderPauses | None = None,
     ) -> None:
-        """`workers_max`: work in flight per source."""
+        """`workers_max`: work in flight per source. `pauses` are shared with the API's calls to providers."""
         self._bus = bus
         self._store = store
         self._progress = progress
@@ -115,8 +118,9 @@ class Connector:
         self._workers_max = workers_max
         self._bugs: BugCounts = Counter() if bugs is None else bugs
         ends = EndOffsets(bus, [topics.EVENTS])
+        pauses = pauses or ProviderPauses()
         self._memberships = [
-            SourceMembership(source, PartitionReadiness(bus, progress, [topics.EVENTS], end_offsets=ends))
+            SourceMembership(source, PartitionReadiness(bus, progress, [topics.EVENTS], end_offsets=ends), pauses)
             for source in sources
         ]
         self._by_kind = {name: each for each in self._memberships for name in each.kinds}
@@ -244,12 +248,14 @@ class Connector:
     def _wait_ms(self, work: Work, outbound: OutboundKind, *, now_ms: int, wall_ms: int) -> int:
         """0: start it now, the limiter's slot is taken. Otherwise milliseconds until it may be started."""
         if work.kind == "profile":
-            wait_ms = self._lookups.due_in_ms(work, now_ms)
+            wait_ms = self._lookups.due_in_ms(work, now_ms) or outbound.app_resumes_in_ms()
             return wait_ms or outbound.limiter.try_acquire(work.channel_id, now_ms)
         if wait_ms := self.sender.postponed_ms(work.message_id or "", now_ms):
             return wait_ms
         if work.state != DeliveryState.PENDING:
             return self.sender.settles_in_ms(work.message_id or "", now_ms)
+        if app_ms := outbound.app_resumes_in_ms():
+            return app_ms
         if wait_ms := retry_in_ms(work.due_ms, work.attempted_ms, wall_ms):
             return wait_ms
         return outbound.limiter.try_acquire(work.channel_id, now_ms, conversation_id=work.conversation_id)

@@ -100,7 +100,10 @@ class DeliveryExecutor:
         self._targets: dict[str, tuple[Webhook, DeliveryTarget]] = {}
         self._disabling: set[str] = set()  # webhook ids
 
-    async def deliver(self, ctx: Context, job: Job, webhook: Webhook | None, endpoint: EndpointHealth) -> None:
+    async def deliver(
+        self, ctx: Context, job: Job, webhook: Webhook | None, endpoint: EndpointHealth, *, started_s: float
+    ) -> None:
+        """`started_s` is on the event loop's clock."""
         if webhook is None or not wants(webhook, job.entry.kind):
             webhook = await self._still_wanted(ctx, job, endpoint)
             if webhook is None:
@@ -110,8 +113,8 @@ class DeliveryExecutor:
             return
         started_ms = ctx.clock.now_ms()
         outcome, response = await self._send(ctx, job, webhook, started_ms)
-        now_ms = ctx.clock.now_ms()
-        endpoint.record(outcome, now_ms, ctx.random)
+        now_ms, now_s = ctx.clock.now_ms(), anyio.current_time()
+        endpoint.record(outcome, now_s - started_s, now_s, ctx.random)
         decision = decide(job.attempt, outcome, job.first_at_ms, now_ms, ctx.random)
         self._metrics.attempts["delivered" if outcome.succeeded else "failed"] += 1
         if outcome.succeeded:
@@ -124,7 +127,7 @@ class DeliveryExecutor:
                 kind=job.entry.kind,
                 attempt=job.attempt,
                 at_ms=started_ms,
-                took_ms=now_ms - started_ms,
+                took_ms=round((now_s - started_s) * 1000),
                 result=RESULTS[type(decision)],
                 status=outcome.status,
                 error=outcome.error,
@@ -150,7 +153,7 @@ class DeliveryExecutor:
             webhooks = {webhook.id: webhook for webhook in await self._subscribers.current()}
         except Unavailable as error:
             ctx.log.info("delivery.webhook_unavailable", error=str(error), **_fields(job))
-            endpoint.pause(ctx.clock.now_ms() + round(PAUSE_S * 1000))
+            endpoint.pause(anyio.current_time() + PAUSE_S)
             await self.release(ctx, job)
             return None
         webhook = webhooks.get(job.webhook_id)

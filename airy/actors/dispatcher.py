@@ -1,13 +1,12 @@
 """The dispatcher claims jobs from the queue and has a bounded pool of workers deliver them.
 
 At least once, in order per lane: a lease outlasts the longest request, and the queue rejects the outcome of a worker
-whose lease was lost. An endpoint that is unreachable or overloaded gets no jobs until its breaker or throttle
-(`endpoint_health`) admits them, so that it never occupies the workers of others. An unexpected exception of one job is
-a failed attempt of that job.
+whose lease was lost. An endpoint gets as many jobs as its health admits (`endpoint_health`), and no more than leave
+workers free for others (`fair_share`). An unexpected exception of one job is a failed attempt of that job.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import anyio
@@ -29,8 +28,9 @@ from airy.model.entity import Webhook
 from airy.queue.api import Job, WebhookQueue
 from airy.seal import Sealer
 from airy.webhooks.endpoint_health import EndpointHealth
+from airy.webhooks.fair_share import divide_slots
 
-LEASE_SPARE_S = 30.0  # beyond the longest request; a job may wait for a worker for some of it
+LEASE_SPARE_S = 30.0  # beyond the longest request; a slow answer of the queue uses some of it
 PAUSE_S = 1.0  # while the queue is unavailable
 FLUSH_S = 2.0  # for the last records of attempts
 
@@ -42,6 +42,7 @@ class DispatcherStore(WebhookStore, DeadDeliveryStore, Protocol):
 class Assignment(NamedTuple):
     job: Job
     webhook: Webhook | None  # as folded when the job was claimed
+    at_s: float  # monotonic
 
 
 ArrivalWait = Callable[[float], Awaitable[None]]
@@ -52,11 +53,6 @@ class DispatcherLimits(Struct, frozen=True, kw_only=True):
     per_webhook_max: int = 20
     poll_s: float = 1.0
     claim_interval_s: float = 0.0  # at least, between claims: for a queue with many shards few large ones are cheaper
-
-    @property
-    def prefetch_max(self) -> int:
-        """Jobs claimed beyond the workers, so that a worker that becomes idle need not wait for a claim."""
-        return self.in_flight_max // 4
 
 
 class Dispatcher:
@@ -97,13 +93,14 @@ class Dispatcher:
             timeouts=timeouts,
             metrics=metrics or DeliveryMetrics(),
         )
-        self._endpoints: dict[str, EndpointHealth] = {}  # those that differ from a new one, by webhook id
+        self._endpoints: dict[str, EndpointHealth] = {}  # by webhook id
         self._assignments: deque[Assignment] = deque()  # for the next idle worker
         self._idle: list[anyio.Event] = []  # one per waiting worker
         self._workers = 0
         self._in_flight = 0  # includes `_assignments`
         self._wake_up = anyio.Event()
         self._claimed_ms = 0
+        self._claimed_s = 0.0  # monotonic
 
     async def run(self, ctx: Context) -> None:
         async with anyio.create_task_group() as tasks:
@@ -151,40 +148,48 @@ class Dispatcher:
     async def _claim(self, ctx: Context, tasks: TaskGroup) -> float | None:
         """Assign due jobs to workers; returns how long no more can be due, where that is known."""
         limits = self._limits
-        if self._is_busy():
+        jobs_max = limits.in_flight_max - self._in_flight
+        if jobs_max <= 0:
             return limits.poll_s
-        jobs_max = limits.in_flight_max + limits.prefetch_max - self._in_flight
         self._claimed_ms = now_ms = ctx.clock.now_ms()
-        unavailable = frozenset(name for name, endpoint in self._endpoints.items() if endpoint.capacity(now_ms) <= 0)
+        self._claimed_s = now_s = anyio.current_time()
+        self._forget_endpoints(now_s)
         try:
             jobs = await self._queue.claim(
                 now_ms=now_ms,
                 lease_ms=self._lease_ms,
                 jobs_max=jobs_max,
                 per_webhook_max=limits.per_webhook_max,
-                exclude_webhooks=unavailable,
+                webhook_limits={name: endpoint.concurrency(now_s) for name, endpoint in self._endpoints.items()},
+                divide=self._divide,
             )
-            webhooks = await self._webhooks(dict.fromkeys(job.webhook_id for job in jobs), now_ms)
+            webhooks = await self._webhooks(dict.fromkeys(job.webhook_id for job in jobs))
+            now_s = anyio.current_time()
             for job in jobs:
                 endpoint = self._endpoint(job.webhook_id)
-                if ctx.draining.is_set() or endpoint.capacity(now_ms) <= 0:
+                if ctx.draining.is_set() or endpoint.available_at_s(now_s) is not None:
                     await self._queue.release(job)
                     continue
-                endpoint.in_flight += 1
-                self._assign(Assignment(job, webhooks.get(job.webhook_id)), ctx, tasks)
+                endpoint.start(now_s)
+                self._assign(Assignment(job, webhooks.get(job.webhook_id), now_s), ctx, tasks)
             return limits.poll_s if len(jobs) == jobs_max else None
         except Unavailable as error:
             ctx.log.warning("dispatcher.queue_unavailable", error=str(error))
             return PAUSE_S
 
-    async def _webhooks(self, webhook_ids: Iterable[str], now_ms: int) -> dict[str, Webhook | None]:
+    def _divide(self, wanted: Mapping[str, int]) -> dict[str, int]:
+        now_s = anyio.current_time()
+        relevant = ((name, one) for name, one in self._endpoints.items() if one.started_s or name in wanted)
+        return divide_slots(self._limits.in_flight_max, {name: one.load(now_s) for name, one in relevant}, wanted)
+
+    async def _webhooks(self, webhook_ids: Iterable[str]) -> dict[str, Webhook | None]:
         """Where the state of a webhook is held it is left out, and its endpoint paused: another process may deliver."""
         webhooks: dict[str, Webhook | None] = {}
         for webhook_id in webhook_ids:
             try:
                 webhooks[webhook_id] = await self._subscribers.webhook(webhook_id)
             except PartitionHeld as error:
-                self._endpoint(webhook_id).pause(now_ms + round((error.retry_after_s or PAUSE_S) * 1000))
+                self._endpoint(webhook_id).pause(anyio.current_time() + (error.retry_after_s or PAUSE_S))
         return webhooks
 
     def _assign(self, assignment: Assignment, ctx: Context, tasks: TaskGroup) -> None:
@@ -196,28 +201,34 @@ class Dispatcher:
             self._workers += 1
             tasks.start_soon(self._work, ctx)
 
-    def _is_busy(self) -> bool:
-        """Whether a claim can wait: one claim of many jobs is cheaper than many of one."""
-        return self._in_flight >= self._limits.in_flight_max + (self._limits.prefetch_max + 1) // 2
-
     async def _idle_s(self, ctx: Context) -> float:
-        """Until a job is due or an endpoint is available again. Jobs that were due at the claim wait for the latter."""
+        """Until a job is due or an endpoint is available again. Jobs that were due at the claim wait for the latter, or
+        for a worker.
+        """
         try:
             due_ms = await self._queue.next_due_ms()
         except Unavailable as error:
             ctx.log.warning("dispatcher.queue_unavailable", error=str(error))
             return PAUSE_S
-        available_ms = [endpoint.available_at_ms(self._claimed_ms) for endpoint in self._endpoints.values()]
-        times_ms = [at_ms for at_ms in (due_ms, *available_ms) if at_ms is not None and at_ms > self._claimed_ms]
-        now_ms = ctx.clock.now_ms()
-        return max(0.0, min([self._limits.poll_s, *((at_ms - now_ms) / 1000 for at_ms in times_ms)]))
+        waits_s = [self._limits.poll_s]
+        if due_ms is not None and due_ms > self._claimed_ms:
+            waits_s.append((due_ms - ctx.clock.now_ms()) / 1000)
+        now_s = anyio.current_time()
+        for endpoint in self._endpoints.values():
+            available_at_s = endpoint.available_at_s(self._claimed_s)
+            if available_at_s is not None:
+                waits_s.append(available_at_s - now_s)
+        return max(0.0, min(waits_s))
 
     def _endpoint(self, webhook_id: str) -> EndpointHealth:
         endpoint = self._endpoints.get(webhook_id)
         if endpoint is None:
-            concurrency = self._limits.per_webhook_max
-            endpoint = self._endpoints[webhook_id] = EndpointHealth(concurrency, concurrency)
+            endpoint = self._endpoints[webhook_id] = EndpointHealth(self._limits.per_webhook_max)
         return endpoint
+
+    def _forget_endpoints(self, now_s: float) -> None:
+        for webhook_id in [name for name, endpoint in self._endpoints.items() if endpoint.is_outdated(now_s)]:
+            del self._endpoints[webhook_id]
 
     # --- delivering
 
@@ -227,19 +238,16 @@ class Dispatcher:
                 assigned = anyio.Event()
                 self._idle.append(assigned)
                 await assigned.wait()
-            job, webhook = self._assignments.popleft()
+            job, webhook, at_s = self._assignments.popleft()
             endpoint = self._endpoint(job.webhook_id)
             try:
                 if ctx.draining.is_set() or ctx.clock.now_ms() + self._request_ms > job.leased_until_ms:
                     await self._executor.release(ctx, job)
                 else:
-                    await self._executor.deliver(ctx, job, webhook, endpoint)
+                    await self._executor.deliver(ctx, job, webhook, endpoint, started_s=at_s)
             except BUGS as error:
                 await self._executor.end_after_bug(ctx, job, error)
             finally:
                 self._in_flight -= 1
-                endpoint.in_flight -= 1
-                if endpoint.is_default(ctx.clock.now_ms()):
-                    self._endpoints.pop(job.webhook_id, None)
-                if not self._is_busy():
-                    self._wake_up.set()
+                endpoint.finish(at_s)
+                self._wake_up.set()

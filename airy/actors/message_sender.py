@@ -9,10 +9,11 @@ outcome is unknown.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import anyio
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from airy import topics
@@ -32,6 +33,7 @@ from airy.model.entity import Channel
 from airy.secret import Secret
 from airy.sources import calling
 from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target
+from airy.sources.provider_pauses import ProviderPauses
 from airy.sources.spec import Kind
 from airy.store.api import ConnectorStore, Work
 from airy.store.holds import hold_of
@@ -43,6 +45,7 @@ CLAIM_VALID_MS = 10_000  # an older claim is not acted on: the current owner of 
 ORPHAN_MS = 30_000  # an attempt of another worker, open for this long, is settled: longer than any claim and call
 CREDENTIALS_RETRY_MS = 60_000  # until a channel whose credentials were refused is tried again
 BUG_RETRY_MS = 60_000  # until a message is tried again for which a bug left neither an outcome nor a failure
+PAUSING_KINDS = frozenset({"rate", "provider"})
 RETRY_S = 1.0
 NO_ATTEMPT = (0, 0)
 
@@ -53,6 +56,11 @@ class OutboundKind(Struct, frozen=True):
     kind: Kind
     source: Source
     limiter: SendLimiter
+    pauses: ProviderPauses = field(default_factory=ProviderPauses)  # of the process
+
+    def app_resumes_in_ms(self) -> int:
+        """0, or until the provider takes calls of the source's app again."""
+        return ceil(self.pauses.resumes_in_s(self.source.spec.name) * 1000)
 
 
 class MessageSender:
@@ -149,7 +157,7 @@ class MessageSender:
             ctx, message, channel, outbound.source
         )
         if isinstance(calls, Failed):
-            self._pause_if_refused(ctx, message, calls, outbound)
+            self._pause_if_asked(ctx, message, calls, outbound)
             await self._record(ctx, message, calls)
             return
         try:
@@ -166,7 +174,7 @@ class MessageSender:
             await self._record(ctx, started, stale)
             return
         outcome = await self._call(ctx, started, calls, outbound.source, deliver_until_ms=began_ms + CLAIM_VALID_MS)
-        self._pause_if_refused(ctx, message, outcome, outbound)
+        self._pause_if_asked(ctx, message, outcome, outbound)
         await self._record(ctx, started, outcome)
 
     async def _encode(
@@ -211,10 +219,19 @@ class MessageSender:
             return None
         return folded if folded.worker == self._worker and folded.attempt == fact.attempt else None
 
-    def _pause_if_refused(self, ctx: Context, message: Message, outcome: Outcome, outbound: OutboundKind) -> None:
-        if isinstance(outcome, Failed) and outcome.stop_lane:
+    def _pause_if_asked(self, ctx: Context, message: Message, outcome: Outcome, outbound: OutboundKind) -> None:
+        """Where the provider refuses the credentials, or asks for no calls for longer than a retry waits anyway."""
+        if not isinstance(outcome, Failed):
+            return
+        if outcome.stop_lane:
             outbound.limiter.pause(message.channel_id, monotonic_ms() + CREDENTIALS_RETRY_MS)
             ctx.log.error("channel.credentials_refused", channel_id=message.channel_id, error=outcome.error)
+        elif outcome.kind in PAUSING_KINDS and (outcome.again_s or 0.0) > send_facts.BACKOFF.initial_s:
+            for_s = outcome.again_s or 0.0
+            outbound.limiter.pause(message.channel_id, monotonic_ms() + round(for_s * 1000))
+            if outcome.app_wide:
+                outbound.pauses.pause(outbound.source.spec.name, for_s)
+            ctx.log.warning("channel.paused", channel_id=message.channel_id, error=outcome.error, for_s=for_s)
 
     async def _record(self, ctx: Context, message: Message, outcome: Outcome) -> None:
         try:

@@ -1,7 +1,8 @@
 """Looks up the name of a contact at the provider and records it as a fact.
 
 A look-up that fails is repeated with back-off per conversation, not earlier than the provider asks; a rate limit or an
-outage of the provider (`Unavailable` with a delay) holds back the other look-ups of the channel as well.
+outage of the provider (`Unavailable` with a delay) holds back the other look-ups of the channel as well, and a limit of
+our app (`AppRateLimited`) every call of the source.
 """
 
 from collections import Counter
@@ -16,7 +17,7 @@ from airy.http_client import HttpClient
 from airy.model import ids
 from airy.model.conversation import Conversation
 from airy.model.fact import ProfileResolved
-from airy.sources.api import Profile, ProfileReader, Target
+from airy.sources.api import AppRateLimited, Profile, ProfileReader, Target
 from airy.store.api import ConversationReader, Work
 
 BACKOFF = Backoff(initial_s=1.0, ceiling_s=3_600.0)
@@ -59,6 +60,8 @@ class ProfileLookups:
             profile = await reader.profile(self._http, target)
         except (Unavailable, Refused) as error:
             delay_s = self._delay(ctx, work, error.retry_after_s if isinstance(error, Unavailable) else None)
+            if isinstance(error, AppRateLimited):
+                outbound.pauses.pause(outbound.source.spec.name, error.retry_after_s or delay_s)
             ctx.log.info(
                 "profile.unavailable", conversation_id=conversation.id, error=str(error), in_s=round(delay_s, 1)
             )

@@ -23,13 +23,14 @@ from airy.bus.dead_letter import make_dead_letter
 from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.record_schema import Hold, PartitionHeld
 from airy.bus.topic import Topic
-from airy.errors import Unavailable
-from airy.store.api import FoldingStore, WorkKey
+from airy.errors import DiskFull, Unavailable
+from airy.store.api import Applied, FoldingStore, WorkKey
 
 DEAD_LETTERS = topics.dead_letters(topics.EVENTS.name)
 
 OUT_OF_RANGE_RETRIES_MAX = 3
 OUT_OF_RANGE_RETRY_S = 1.0
+DISK_RETRY_S = 1.0
 
 
 class Projector:
@@ -52,6 +53,7 @@ class Projector:
         self._on_work: list[OnWork] = []
         self._touched: frozenset[WorkKey] = frozenset()  # by batches folded since the last `_notify`
         self._rebuild_reason = ""  # why the store has to be folded again from empty
+        self.delayed = ""  # why folding waits; empty: it does not
 
     @property
     def version(self) -> int:
@@ -106,7 +108,7 @@ class Projector:
             while not self._rebuild_reason:
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
                 if records:
-                    self._hold(ctx, tail, await self._fold(records))
+                    self._hold(ctx, tail, await self._fold(ctx, records))
                     for tp in self._next.keys() - self._held.keys():
                         self._next[tp] = max(self._next[tp], tail.position(tp))
                     self._notify({record.topic_partition for record in records})
@@ -153,9 +155,9 @@ class Projector:
         self._held.clear()
         await self._store.wipe()
 
-    async def _fold(self, records: Sequence[Record]) -> Mapping[TopicPartition, Hold]:
+    async def _fold(self, ctx: Context, records: Sequence[Record]) -> Mapping[TopicPartition, Hold]:
         """Returns the partitions that are held now."""
-        applied = await self._store.apply(records)
+        applied = await self._apply(ctx, records)
         self.facts += applied.facts
         self.unprocessable += len(applied.unprocessable)
         self._touched |= applied.touched
@@ -164,6 +166,20 @@ class Projector:
                 [make_dead_letter(DEAD_LETTERS, record, reason, 1) for record, reason in applied.unprocessable]
             )
         return applied.held
+
+    async def _apply(self, ctx: Context, records: Sequence[Record]) -> Applied:
+        """Waits for space on the disk: a crash would restart the actors that start after the fold, the server too."""
+        while True:
+            try:
+                applied = await self._store.apply(records)
+            except DiskFull as error:
+                ctx.log.warning("store.disk_full", error=str(error))
+                self.delayed = str(error)
+                with ctx.waiting():
+                    await anyio.sleep(DISK_RETRY_S)
+            else:
+                self.delayed = ""
+                return applied
 
     def _hold(self, ctx: Context, tail: Tail, held: Mapping[TopicPartition, Hold]) -> None:
         """Stop reading partitions that are held; what is below the record they are held at is folded."""

@@ -2,8 +2,8 @@
 argument, of the monotonic clock.
 
 A channel is refused while its rate is used up (token bucket), while `parallel_max` conversations are in flight, or
-while it is paused because the provider refused its credentials. A conversation is refused for `1 / conversation_per_s`
-after each message, for providers that limit messages to one contact.
+while it is paused because the provider refused its credentials or asked for no more calls. A conversation is refused
+for `1 / conversation_per_s` after each message, for providers that limit messages to one contact.
 
 The limits of a channel apply across all connectors. Conversations are spread over partitions, so a connector that owns
 a share of the partitions takes that share of both, and all connectors together stay within them.
@@ -74,7 +74,8 @@ class SendLimiter:
 
     def pause(self, channel_id: str, until_ms: int) -> None:
         if channel_id in self._channels:
-            self._channels[channel_id].paused_until_ms = until_ms
+            channel = self._channels[channel_id]
+            channel.paused_until_ms = max(channel.paused_until_ms, until_ms)
 
     def paused(self, now_ms: int) -> list[str]:
         return [name for name, channel in self._channels.items() if channel.paused_until_ms > now_ms]

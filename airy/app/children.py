@@ -47,6 +47,7 @@ def sources(services: Services, components: Sequence[Component]) -> Supervision:
             ports.provider_http,
             credentials,
             bugs=services.counters.bugs,
+            pauses=services.provider_pauses,
         )
 
     intakes = [_intake(services, component) for component in components]

@@ -30,6 +30,7 @@ from airy.queue.api import WebhookQueue
 from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sources.api import Installation
+from airy.sources.provider_pauses import ProviderPauses
 from airy.sources.spec import SourceSection, SourceSpec
 from airy.store.api import Store, StoreQueries
 from airy.store.guarded_queries import GuardedQueries
@@ -67,6 +68,7 @@ class Services(Struct, kw_only=True):
     channel_directory: ChannelDirectory
     commands: Commands
     changes: ChangeFeed
+    provider_pauses: ProviderPauses  # shared by the connector and the commands
     counters: ProcessCounters = field(default_factory=ProcessCounters)
 
 
@@ -74,6 +76,7 @@ def build_services(config: Config, ports: Ports) -> Services:
     projector = Projector(ports.bus, ports.store)
     queries = GuardedQueries(ports.store, projector.held)
     secrets = ChannelSecrets(ports.sealer)
+    pauses = ProviderPauses()
     sources = SourceRegistry(lambda spec: source_section(config, spec), public_url(config))
     websocket = config.section(WebsocketSection)
     return Services(
@@ -95,10 +98,12 @@ def build_services(config: Config, ports: Ports) -> Services:
             Installation(public_url=public_url(config), new_secret=lambda: new_secret(ports.ids)),
             message_ttl_s=config.section(CommunicationSection).message_ttl_s,
             egress_policy=webhook_egress_policy(config),
+            pauses=pauses,
         ),
         changes=ChangeFeed(
             ports.bus, ports.store, projector, limits=FeedLimits(subscribers_max=websocket.sessions_max)
         ),
+        provider_pauses=pauses,
     )
 
 

@@ -3,10 +3,12 @@
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, runtime_checkable
 
 from airy import __version__, components
 from airy.actors.runtime import Snapshot, Tree
 from airy.app.services import Services
+from airy.bus.append_health import AppendHealth
 from airy.components import Service
 from airy.config import enabled_components
 from airy.http.metrics import LabelledValues, Value
@@ -19,6 +21,13 @@ HEALTHY_PHASES = frozenset({"ready", "draining", "stopped"})
 FOLD_AGE_MAX_S = 30.0  # a store that lags by more serves reads that are too old
 PAGE_BYTES = 4096
 STATM = "/proc/self/statm"  # Linux; elsewhere the metric is omitted
+
+
+@runtime_checkable
+class CheckedAppends(Protocol):
+    """A bus that knows whether its appends work."""
+
+    append_health: AppendHealth
 
 
 class TreeStatus:
@@ -57,6 +66,11 @@ class TreeStatus:
             waiting["store"] = "it is folding the log"
         elif age_s > FOLD_AGE_MAX_S:
             waiting["store"] = f"it is {age_s:.0f} s behind the log, and may be {FOLD_AGE_MAX_S:g} s"
+        if self._services.projector.delayed:
+            waiting["store"] = self._services.projector.delayed
+        bus = self._services.ports.bus
+        if isinstance(bus, CheckedAppends) and bus.append_health.problem:
+            waiting["log"] = bus.append_health.problem
         return waiting
 
     def services(self) -> Mapping[str, Service]:

@@ -14,6 +14,7 @@ from airy.commands.entities import TagCommands, TemplateCommands
 from airy.commands.errors import Conflict, Forbidden, NotFound, WriteUnconfirmed
 from airy.commands.messages import MessageCommands
 from airy.commands.metadata import MetadataCommands, Subject
+from airy.commands.provider_calls import ProviderCalls
 from airy.commands.users import UserCommands, UserProfile
 from airy.commands.webhooks import WebhookChanges, WebhookCommands, WebhookWithSecret
 from airy.commands.writer import RequestContext, WaitForPosition, Writer, Written
@@ -21,6 +22,7 @@ from airy.egress import UNRESTRICTED, EgressPolicy
 from airy.http_client import HttpClient
 from airy.seal import Sealer
 from airy.sources.api import Installation
+from airy.sources.provider_pauses import ProviderPauses
 from airy.store.api import StoreQueries
 
 __all__ = [
@@ -61,9 +63,13 @@ class Commands:
         *,
         message_ttl_s: float = 900.0,
         egress_policy: EgressPolicy = UNRESTRICTED,
+        pauses: ProviderPauses | None = None,
     ) -> None:
         self.api_tokens = ApiTokenCommands(writer, store)
-        self.channels = ChannelCommands(writer, store, ChannelSecrets(sealer), source_of, provider_http, installation)
+        calls = ProviderCalls(pauses or ProviderPauses())
+        self.channels = ChannelCommands(
+            writer, store, ChannelSecrets(sealer), source_of, provider_http, installation, calls
+        )
         self.conversations = ConversationCommands(writer, store)
         self.dead_deliveries = DeadDeliveryCommands(writer, store)
         self.messages = MessageCommands(writer, store, message_ttl_s=message_ttl_s)

@@ -12,13 +12,14 @@ from airy.bus.record import Position
 from airy.commands.channel_secrets import TOKEN, ChannelSecrets
 from airy.commands.entity_writer import EntityWriter
 from airy.commands.errors import NotFound
+from airy.commands.provider_calls import ProviderCalls
 from airy.commands.writer import Writer, Written
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model import ids, metadata
 from airy.model.entity import Channel
 from airy.sources.api import Account, AccountKey, Connected, Explorer, Installation, Setting, Target
-from airy.sources.spec import ChannelForm
+from airy.sources.spec import ChannelForm, SourceSpec
 from airy.store.api import EntityReader
 
 log = structlog.get_logger("airy.channels")
@@ -28,6 +29,8 @@ class ChannelSource(Protocol):
     """The part of a source that connects channels. Raises `Refused` with the provider's message, `Unavailable` if a
     retry may help.
     """
+
+    spec: SourceSpec
 
     async def connect(
         self, client: HttpClient, kind: str, form: ChannelForm, installation: Installation
@@ -56,6 +59,7 @@ class ChannelCommands:
         source_of: SourceOf,
         client: HttpClient,
         installation: Installation,
+        calls: ProviderCalls,
     ) -> None:
         self._entities = EntityWriter(writer, store)
         self._store = store
@@ -63,6 +67,7 @@ class ChannelCommands:
         self._source_of = source_of
         self._client = client
         self._installation = installation
+        self._calls = calls
 
     async def update(self, channel_id: str, *, name: str | None, image_url: str | None) -> Written[Channel]:
         async def updated(channel: Channel) -> Channel:
@@ -74,7 +79,12 @@ class ChannelCommands:
 
     async def connect(self, kind: str, form: ChannelForm) -> Written[ConnectResult]:
         """Connecting a known account again reconnects its channel and keeps its metadata."""
-        done = await self._source(kind).connect(self._client, kind, form, self._installation)
+        source = self._source(kind)
+        done = await self._calls.make(
+            source.spec.name,
+            ("connect", kind, form),
+            lambda: source.connect(self._client, kind, form, self._installation),
+        )
         channel_id = ids.channel_id(kind, done.account)
         sealed = dict(self._secrets.seal(channel_id, done.credentials))
         token = sealed.pop(TOKEN, None)
@@ -102,7 +112,9 @@ class ChannelCommands:
         source = self._source(kind)
         connected = [AccountKey(each.source, each.source_channel_id) for each in await self._store.channels()]
         explorer: Explorer = source  # type: ignore[assignment]  # the kind declares it
-        return await explorer.explore(self._client, kind, form, connected)
+        return await self._calls.make(
+            source.spec.name, ("explore", kind, form), lambda: explorer.explore(self._client, kind, form, connected)
+        )
 
     async def disconnect(self, channel_id: str) -> Position:
         """Unsubscribes at the provider, then drops the credentials. Accepts channels of any source, because clients of

@@ -1,9 +1,12 @@
 """`/messages.*`"""
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from airy.commands import NotFound
+from airy.errors import Refused
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.pagination import page_body
@@ -11,8 +14,12 @@ from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText, Id, Json, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import MessageSchema, PageSchema
+from airy.model.conversation import Message
 from airy.model.render import render_message
 from airy.store.cursors import page_size
+
+SUGGESTIONS_MAX = 100  # of one request
+SUGGESTION_ID_CHARS_MAX = 128
 
 
 class ListMessages(Struct, frozen=True):
@@ -31,6 +38,15 @@ class SendMessage(Struct, frozen=True):
 
 class MessageReference(Struct, frozen=True):
     message_id: Id
+
+
+class SuggestedReply(Struct, frozen=True):
+    content: Json
+
+
+class SuggestReplies(Struct, frozen=True):
+    message_id: Id
+    suggestions: Annotated[dict[str, SuggestedReply], Meta(min_length=1, max_length=SUGGESTIONS_MAX)]
 
 
 @action("/messages.list", permission=Permission.READ, body=ListMessages, returns=PageSchema[MessageSchema])
@@ -75,8 +91,32 @@ async def cancel(api: ApiContext, request: ActionRequest[MessageReference]) -> R
     return Reply(render_message(written.value), position=written.position)
 
 
+@action(
+    "/messages.suggest-replies",
+    "/messages.suggestReplies",
+    permission=Permission.WRITE,
+    body=SuggestReplies,
+    returns=MessageSchema,
+)
+async def suggest_replies(api: ApiContext, request: ActionRequest[SuggestReplies]) -> Reply:
+    """Suggest replies to a message, by ids of the caller's choice. Another suggestion of the same id is replaced."""
+    body = request.body
+    for name in body.suggestions:
+        if not name or "." in name or len(name) > SUGGESTION_ID_CHARS_MAX:
+            message = f"the id {name[:32]!r} must have 1 to {SUGGESTION_ID_CHARS_MAX} characters and no dot"
+            raise Refused(message, field="suggestions")
+    contents = {name: suggested.content.raw for name, suggested in body.suggestions.items()}
+    written = await api.commands.metadata.suggest_replies(body.message_id, contents, request.context)
+    return Reply(await _rendered(api, written.value), position=written.position)
+
+
+async def _rendered(api: ApiContext, message: Message) -> dict[str, object]:
+    view = await api.store.conversation(message.conversation_id)
+    return render_message(message, read_sequence=view.conversation.read_sequence if view else 0)
+
+
 RESOURCE = Resource(
     name="messages",
     component="api-communication",
-    actions=(list_, send, resend, cancel),
+    actions=(list_, send, resend, cancel, suggest_replies),
 )

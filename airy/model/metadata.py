@@ -2,7 +2,7 @@
 
 Invariant: no key is a dotted prefix of another, so the flat map is exactly one document. A value set later replaces
 every key above or below it. Values are kept as the JSON they arrived as, so numbers keep their digits. An object is
-only structure: an empty one is not stored. An array is one value.
+only structure: an empty one is not stored. An array is one value, and so is the content of a suggested reply.
 """
 
 from collections.abc import Iterable, Mapping

@@ -13,17 +13,20 @@ Q-4 `low_water` is the id below which everything is complete or dead. Only that 
 Q-5 Everything is bounded: `put` raises `QueueFull` above `jobs_max`, and the publisher waits; the log holds the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from msgspec import Struct
 
 from airy.errors import AiryError, Unavailable
 from airy.model.dead_delivery import DeadDelivery
+from airy.queue.fair_shares import Divide
 
 EntryId = tuple[int, int]  # (offset, nth)
 NO_ENTRY: EntryId = (-1, -1)
 DELAY_MS_MAX = 103_680_000  # the longest delay of a retry: a day and the jitter of 20 %
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 class Shard(Struct, frozen=True):
@@ -121,9 +124,14 @@ class WebhookQueue(Protocol):
         lease_ms: int,
         jobs_max: int,
         per_webhook_max: int,
-        exclude_webhooks: frozenset[str] = frozenset(),
+        webhook_limits: Mapping[str, int] = NO_LIMITS,
+        divide: Divide | None = None,
     ) -> list[Job]:
-        """Leases due heads of lanes, oldest first; at most `per_webhook_max` are leased at once per webhook.
+        """Leases due heads of lanes, at most `jobs_max`; of each webhook the oldest, and as many as `divide` says: by
+        default the same number for each.
+
+        At most `per_webhook_max` of a webhook are leased at once by all dispatchers together; for some webhooks
+        `webhook_limits` has another limit, 0 to leave it out.
 
         The first claim of a process, and one whose `now_ms` is before that of the last, first bring back what lies
         further ahead than it can: leases beyond `lease_ms`, retries beyond their delay, and new deliveries.
@@ -151,7 +159,7 @@ class WebhookQueue(Protocol):
     async def next_due_ms(self) -> int | None:
         """The earliest time a head becomes due or a lease expires; None without jobs.
 
-        `per_webhook_max` or `exclude_webhooks` may still hold back a due job.
+        `per_webhook_max`, `webhook_limits` or `divide` may still hold back a due job.
         """
         ...
 

@@ -9,7 +9,7 @@ manage.py     connect, disconnect, explore, profile: conversations with the prov
 source.py     the `Source` that ties them together
 
 Errors are types: `Refused` is final and carries a sentence for the caller, `Unavailable` may be repeated, not earlier
-than `retry_after_s`. Neither holds a secret.
+than `retry_after_s`; `AppRateLimited` is one that concerns every call of the source. None holds a secret.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from msgspec import Raw, Struct
 
 from airy.bus.record import Record
+from airy.errors import Unavailable
 from airy.http_client import HttpClient, Response
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
@@ -26,6 +27,11 @@ from airy.model.fact import ErrorKind, Fact
 from airy.secret import MASK, Secret
 from airy.sources.canonical import Contents
 from airy.sources.spec import ChannelForm, SourceSection, SourceSpec
+
+
+class AppRateLimited(Unavailable):
+    """The provider refuses all calls of our app, whatever the account, for `retry_after_s`."""
+
 
 # --- webhooks in
 
@@ -171,6 +177,13 @@ class Call(Struct, frozen=True):
                 text = text.replace(secret.reveal(), MASK)
         return text
 
+    def masked_bytes(self, body: bytes) -> bytes:
+        """`body` without this call's secrets as they were sent."""
+        for secret in (self.url, *self.secrets):
+            if secret:
+                body = body.replace(secret.reveal().encode(), MASK.encode())
+        return body
+
 
 class Sent(Struct, frozen=True):
     provider_id: str | None
@@ -180,6 +193,7 @@ class Failed(Struct, frozen=True):
     """A recorded failure: the provider did not take it. `again_s` None: final.
 
     `stop_lane`: the channel's credentials are bad. `attempts_max`: the failure of this many attempts is final.
+    `app_wide`: it concerns every call of the source, whatever the account.
     """
 
     kind: ErrorKind
@@ -189,6 +203,7 @@ class Failed(Struct, frozen=True):
     again_s: float | None = None
     stop_lane: bool = False
     attempts_max: int | None = None
+    app_wide: bool = False
 
 
 class Lost(Struct, frozen=True):

@@ -57,7 +57,7 @@ async def send(
         if number == len(calls) and not may_deliver():
             return Failed(kind="provider", error="preparing the message at the provider took too long", again_s=0.0)
         try:
-            answers.append(await call(client, request))
+            answer = await call(client, request)
         except ConnectFailed as error:
             return Failed(kind="provider", error=str(error), again_s=error.retry_after_s or 0.0)
         except ResponseLost as error:
@@ -66,9 +66,19 @@ async def send(
             return Lost(str(error))
         except AddressBlocked as error:
             return Failed(kind="invalid", error=str(error))
-        if not 200 <= answers[-1].status < 300:
+        if not 200 <= answer.status < 300:
+            answers.append(_without_secrets(answer, request))
             break
+        answers.append(answer)
     return _masked(source.interpret(answers, now_ms), calls)
+
+
+def _without_secrets(answer: Response, request: Call) -> Response:
+    """Masked before a source cuts words out of it, unless it is JSON and would be none any more."""
+    body = request.masked_bytes(answer.body)
+    if body == answer.body or (_is_json(answer.body) and not _is_json(body)):
+        return answer
+    return replace(answer, body=body)
 
 
 def _masked(outcome: Outcome, calls: Sequence[Call]) -> Outcome:
@@ -87,8 +97,13 @@ def _masked(outcome: Outcome, calls: Sequence[Call]) -> Outcome:
 
 def _json(text: str) -> Raw | None:
     """`text` as it is; None if masking left no JSON: a fact holds it verbatim and could not be read again."""
+    body = text.encode()
+    return Raw(body) if _is_json(body) else None
+
+
+def _is_json(body: bytes) -> bool:
     try:
-        msgspec.json.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    return Raw(text.encode())
+        msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

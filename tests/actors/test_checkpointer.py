@@ -1,5 +1,6 @@
 """The checkpointer runs periodically, and early when the WAL is large."""
 
+from itertools import pairwise
 from random import Random
 
 import anyio
@@ -7,6 +8,7 @@ import anyio
 from airy.actors.checkpointer import CHECK_S, PERIOD_S, WAL_PAGES_MAX, Checkpointer
 from airy.actors.runtime import Context
 from airy.clock import LoopClock
+from airy.errors import DiskFull
 
 
 class Writing:
@@ -44,6 +46,19 @@ async def test_a_large_wal_is_checkpointed_early() -> None:
     store = Writing(pages_per_s)
     await run_for(store, 10.0)
     assert WAL_PAGES_MAX <= store.pages_max <= WAL_PAGES_MAX + 2 * CHECK_S * pages_per_s
+
+
+async def test_a_checkpoint_that_fails_is_tried_again_after_a_period() -> None:
+    class Full(Writing):
+        async def checkpoint(self) -> None:
+            await super().checkpoint()
+            raise DiskFull("no space")
+
+    store = Full(pages_per_s=WAL_PAGES_MAX)
+    await run_for(store, 5 * PERIOD_S)
+
+    assert len(store.checkpoints) > 1
+    assert all(later - earlier >= PERIOD_S for earlier, later in pairwise(store.checkpoints))
 
 
 async def test_a_stop_checkpoints_at_once() -> None:

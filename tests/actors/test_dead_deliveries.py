@@ -259,7 +259,7 @@ async def test_a_dead_letter_whose_answer_was_lost_is_kept() -> None:
 
 
 async def test_dead_letters_of_one_moment_are_published_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running() as here:
+    async with running(behaviour=400) as here:
         sizes: list[int] = []
         publish = here.outbox.bus.publish
 

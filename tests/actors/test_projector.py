@@ -8,14 +8,25 @@ import anyio
 import pytest
 
 from airy import topics
-from airy.actors.projector import Projector
+from airy.actors.projector import DISK_RETRY_S, Projector
 from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.topic import Topic
-from airy.errors import Unavailable
+from airy.errors import DiskFull, Unavailable
 from airy.store.api import Applied
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat
 from tests.kit.harness import Harness
+
+
+class FullStore(SqliteStore):
+    """On a disk without space."""
+
+    full = True
+
+    async def apply(self, records: Sequence[Record]) -> Applied:
+        if self.full:
+            raise DiskFull("no space left")
+        return await super().apply(records)
 
 
 async def test_waiting_for_a_position_returns_once_its_effect_is_stored() -> None:
@@ -27,6 +38,22 @@ async def test_waiting_for_a_position_returns_once_its_effect_is_stored() -> Non
 
         assert await harness.projector.wait_for_position(position, 5.0)
         assert await harness.store.message(fact.message_id) is not None
+
+
+async def test_a_full_disk_delays_the_fold_and_restarts_no_actor_that_starts_after_it() -> None:
+    harness = Harness()
+    harness.store = store = FullStore(":memory:")
+    harness.projector = Projector(harness.bus, store)
+    async with harness.open():
+        fact = Chat().received("hello")
+        (position,) = await harness.bus.publish([topics.EVENTS.record(fact.conversation_id, fact)])
+        await anyio.sleep(1.5 * DISK_RETRY_S)
+        assert harness.projector.delayed == "no space left"
+        store.full = False
+
+        assert await harness.projector.wait_for_position(position, 5.0)
+        assert harness.projector.delayed == ""
+        assert not [line for line in harness.logged.entries if line["event"] == "actor.dependency_unavailable"]
 
 
 async def test_waiting_for_a_position_that_is_never_written_times_out() -> None:

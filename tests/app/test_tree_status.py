@@ -1,5 +1,6 @@
 """Probes, `client.config` and metrics of a running tree."""
 
+from contextlib import suppress
 from random import Random
 
 import anyio
@@ -14,7 +15,8 @@ from airy.app.metrics_source import OUTCOMES, QUEUE_S, MetricsSource
 from airy.app.services import Ports, Services, build_services
 from airy.app.tree import build_tree
 from airy.app.tree_status import FOLD_AGE_MAX_S, TreeStatus
-from airy.bus.memory import MemoryBus
+from airy.bus.append_health import FAILING_S_MIN
+from airy.bus.memory import Faults, MemoryBus
 from airy.clock import LoopClock, RandomIds
 from airy.config import Config, enabled_components
 from airy.errors import Unavailable
@@ -54,6 +56,13 @@ class Sick:
         raise Unavailable("the dependency is away")
 
 
+class Idle:
+    async def run(self, ctx: Context) -> None:
+        ctx.ready()
+        with ctx.waiting():
+            await ctx.draining.wait()
+
+
 async def run_for(tree: Supervision, status: TreeStatus, seconds: float) -> anyio.Event:
     stop = anyio.Event()
     log = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()])
@@ -71,6 +80,27 @@ async def test_before_the_tree_runs_the_process_is_starting_and_alive() -> None:
 
     assert status.alive()
     assert status.waiting_for() == {"airy": "it is starting"}
+
+
+async def test_a_log_that_cannot_be_written_makes_the_process_not_ready_until_an_append_works() -> None:
+    services = await services_over_fakes()
+    faults = Faults()
+    faults.script("publish", "unavailable", after=1)
+    services.ports.bus = MemoryBus(topics.ALL, clock=LoopClock(), faults=faults)
+    status = TreeStatus(services, RUNNING, {})
+    seen: list[set[str]] = []
+    stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tree = Supervision(name="airy", children=(Child(name="bus", start=Idle),))
+        tasks.start_soon(lambda: run_tree(tree, clock=LoopClock(), seed=0, stop=stop, on_start=status.started))
+        for _ in range(3):
+            with suppress(Unavailable):
+                await services.ports.bus.publish([topics.TAGS.record("t", None)])
+            await anyio.sleep(FAILING_S_MIN)
+            seen.append(set(status.waiting_for()) - {"store"})
+        stop.set()
+
+    assert seen == [set(), {"log"}, set()]
 
 
 async def test_a_healthy_tree_waits_for_nothing_and_its_services_are_healthy() -> None:

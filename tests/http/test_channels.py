@@ -1,5 +1,6 @@
 """`/channels.*` as clients of the original Airy use them."""
 
+import anyio
 from structlog.testing import capture_logs
 
 from airy import topics
@@ -85,6 +86,20 @@ async def test_a_failure_of_the_provider_never_prevents_a_disconnect() -> None:
                 await api.call("/channels.facebook.disconnect", {"channel_id": channel().id}, status=204)
             assert (await api.call("/channels.list"))["data"] == []
             assert [(line["event"], line["reason"]) for line in lines] == [("channel.still_subscribed", str(reason))]
+
+
+async def test_a_provider_that_asks_for_fewer_calls_gets_none_until_then_and_the_caller_is_told() -> None:
+    async with api_harness() as api:
+        api.pages.busy = Unavailable("facebook is busy", retry_after_s=600.0)
+        body = {"auth_token": FakePages.token}
+        answers = [await api.post("/channels.facebook.explore", body) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [503, 503, 503]
+        assert [answer.headers["retry-after"] for answer in answers] == ["600", "600", "600"]
+        assert api.pages.explored == 1
+        api.pages.busy = None
+        await anyio.sleep(601)
+        await api.call("/channels.facebook.explore", body)
 
 
 async def test_an_unreadable_token_or_another_source_disconnects_without_the_provider() -> None:

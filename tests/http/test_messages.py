@@ -369,3 +369,37 @@ async def test_a_message_in_the_providers_terms_has_no_canonical_content() -> No
         chat = (await append_conversation(api)).conversation_id
         sent = await api.call("/messages.send", {"conversation_id": chat, "message": {"text": "Yes."}})
         assert "canonical" not in sent
+
+
+@pytest.mark.parametrize("spelling", ["suggest-replies", "suggestReplies"])
+async def test_suggested_replies_are_kept_by_id(spelling: str) -> None:
+    """M6, COM-6."""
+    async with api_harness() as api:
+        chat = await append_conversation(api)
+        about = {"message_id": chat.inbound_id("question")}
+        ack: dict[str, Any] = {"content": {"text": "On it!", "extra": {}, "a.b": [1, {}]}}
+        suggested = await api.call(f"/messages.{spelling}", {**about, "suggestions": {"ack": ack}})
+        assert validated(MessageSchema, suggested).metadata["suggestions"] == {"ack": ack}
+        other = {"content": "No."}
+        await api.call(f"/messages.{spelling}", {**about, "suggestions": {"ack": other, "late": ack}})
+        (message,) = (await listed(api, chat)).data
+        assert message.metadata["suggestions"] == {"ack": other, "late": ack}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"message_id": UNKNOWN_ID}, 400, "suggestions"),
+        ({"message_id": UNKNOWN_ID, "suggestions": {}}, 400, "suggestions"),
+        ({"message_id": UNKNOWN_ID, "suggestions": {"a": {}}}, 400, "suggestions[...]"),
+        ({"message_id": UNKNOWN_ID, "suggestions": {"a.b": {"content": 1}}}, 400, "suggestions"),
+        ({"message_id": UNKNOWN_ID, "suggestions": {"a": {"content": 1}}}, 404, "message_id"),
+        ({"suggestions": {"a": {"content": 1}}}, 400, "message_id"),
+    ],
+)
+async def test_invalid_suggestions_are_rejected_with_the_field(
+    body: dict[str, object], status: int, field: str
+) -> None:
+    async with api_harness() as api:
+        problem = await api.call("/messages.suggest-replies", body, status=status)
+        assert [error["field"] for error in problem["fields"]] == [field]

@@ -24,7 +24,7 @@ from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
 from airy.commands import Commands, DeadLetterCommands, Writer
 from airy.components import Service
-from airy.errors import Refused
+from airy.errors import Refused, Unavailable
 from airy.http.admission import AdmissionControl
 from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.app import RootAsgiApp, litestar_app
@@ -48,6 +48,7 @@ from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sources.api import Account, AccountKey, Connected, Installation, Target
+from airy.sources.catalogue import BY_NAME
 from airy.sources.facebook.spec import ConnectPage, ExplorePages
 from airy.sources.spec import ChannelForm, narrow
 from airy.store.guarded_queries import GuardedQueries
@@ -94,11 +95,14 @@ class FakePages:
 
     token = "user token"
     pages = ("204918377001", "204918377002")
+    spec = BY_NAME["facebook"]
 
     def __init__(self) -> None:
         self.subscribed: set[str] = set()
         self.refusal: str | None = None  # of a disconnect
         self.error: Exception | None = None  # a disconnect raises it
+        self.busy: Unavailable | None = None  # an explore raises it
+        self.explored = 0
 
     async def connect(self, client: HttpClient, kind: str, form: ChannelForm, installation: Installation) -> Connected:
         page = narrow(form, ConnectPage)
@@ -125,6 +129,9 @@ class FakePages:
     async def explore(
         self, client: HttpClient, kind: str, form: Struct, connected: Collection[AccountKey]
     ) -> list[Account]:
+        self.explored += 1
+        if self.busy is not None:
+            raise self.busy
         given = narrow(form, ExplorePages)
         token = given.auth_token or given.token
         if token is None:

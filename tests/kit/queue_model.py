@@ -154,13 +154,13 @@ class History:
 
     async def _claim(self, which: int, how: int) -> None:
         jobs_max, per_webhook_max = which % 5, how % 3 + 1
-        left_out = frozenset(WEBHOOKS[:1]) if how % 5 == 0 else frozenset[str]()
+        left_out = dict.fromkeys(WEBHOOKS[:1], 0) if how % 5 == 0 else dict[str, int]()
         claimed = await self._queue.claim(
             now_ms=self._now_ms,
             lease_ms=LEASE_MS,
             jobs_max=jobs_max,
             per_webhook_max=per_webhook_max,
-            exclude_webhooks=left_out,
+            webhook_limits=left_out,
         )
         for one in self._jobs:
             if one.leased_until_ms is not None and one.leased_until_ms <= self._now_ms:

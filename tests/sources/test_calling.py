@@ -106,3 +106,13 @@ async def test_an_answer_that_is_not_json_any_more_once_it_is_masked_is_not_kept
 
 def test_a_call_is_printed_as_host_and_size() -> None:
     assert repr(FIRST) == str(FIRST) == "Call(POST api.example.org, 1 bytes)"
+
+
+async def test_a_quoted_secret_is_masked_before_the_words_around_it_are_cut() -> None:
+    class Cutting(Counting):
+        def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:
+            return Failed(kind="invalid", error=answers[-1].body.decode()[:20])
+
+    client = Client(Response(400, {}, b"not with sealed-token, please"))
+    outcome = await calling.send(client, Cutting(), [LAST], 0)  # type: ignore[arg-type]
+    assert outcome == Failed(kind="invalid", error="not with *****, plea")

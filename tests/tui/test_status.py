@@ -285,6 +285,9 @@ def test_instances_are_the_given_urls_or_the_configured_one() -> None:
     config = load(None, {"AIRY_PORT": "9", "AIRY_SYSTEM_TOKEN": TOKEN})
 
     assert instances(config, (), None) == [("http://127.0.0.1:9", Secret(TOKEN))]
+    assert instances(config, ("http://a",), "t\n") == [("http://a", Secret("t"))]  # as `export` reads a file
+    with pytest.raises(Refused, match=r"^the token contains NUL at character 1"):
+        instances(config, (), "\0t")
     assert instances(config, ("http://a", "http://b"), "t") == [("http://a", Secret("t")), ("http://b", Secret("t"))]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 
 from airy.bus.api import RebalanceListener, Subscription, Tail
+from airy.bus.append_health import AppendHealth
 from airy.bus.kafka import log_throttle
 from airy.bus.kafka.offsets import OffsetQueries
 from airy.bus.kafka.producer import Producer
@@ -35,6 +36,7 @@ class KafkaBus:
         self._connected = anyio.Event()
         self.rebalances: Counter[str] = Counter()  # by group, since this process started
         self.appends = Histograms(SHORT_S)  # duration of `publish`, by topic
+        self.append_health = AppendHealth()
 
     async def run(self, lifecycle: Lifecycle) -> None:
         log_throttle.install()
@@ -61,7 +63,13 @@ class KafkaBus:
             self._check(record.topic, record.partition)
         began = anyio.current_time()
         try:
-            return await (await self._ready()).producer.publish(records)
+            positions = await (await self._ready()).producer.publish(records)
+        except Unavailable as error:
+            self.append_health.failed(str(error))
+            raise
+        else:
+            self.append_health.succeeded()
+            return positions
         finally:
             self.appends.add({record.topic for record in records}, anyio.current_time() - began)
 

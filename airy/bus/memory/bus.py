@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 
 from airy.bus.api import RebalanceListener, Subscription, Tail
+from airy.bus.append_health import AppendHealth
 from airy.bus.memory.faults import FaultKind, FaultPoint, Faults
 from airy.bus.memory.group import Group
 from airy.bus.memory.journal import Journal
@@ -54,6 +55,7 @@ class MemoryBus:
         self._retention = retention
         self._groups: dict[str, Group] = {}
         self.appends = Histograms(SHORT_S)  # duration of `publish`, by topic
+        self.append_health = AppendHealth()
         self._storage: Storage = (
             MemoryStorage(topics, clock=clock, limits=limits, retention=retention)
             if journal is None
@@ -72,7 +74,13 @@ class MemoryBus:
             return []
         began = anyio.current_time()
         try:
-            return await self._publish(records)
+            positions = await self._publish(records)
+        except Unavailable as error:
+            self.append_health.failed(str(error))
+            raise
+        else:
+            self.append_health.succeeded()
+            return positions
         finally:
             self.appends.add({record.topic for record in records}, anyio.current_time() - began)
 

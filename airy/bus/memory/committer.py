@@ -18,7 +18,7 @@ from airy.bus.memory.settings import MemoryLimits
 from airy.bus.memory.thread_worker import ThreadWorker
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.clock import Clock
-from airy.errors import Unavailable
+from airy.errors import DiskFull, Unavailable
 from airy.lifecycle import Lifecycle
 
 GROUP_BYTES_MAX: Final = 8_388_608
@@ -148,8 +148,9 @@ class Committer:
             self._capacity_freed.set()
 
     def _fail(self, group: Sequence[_QueuedWrite], error: BaseException) -> None:
+        unknown = Unavailable(f"these records may or may not be in the log ({error}): publish them again")
         for write in group:
-            write.error = Unavailable(f"these records may or may not be in the log ({error}): publish them again")
+            write.error = error if isinstance(error, DiskFull) else unknown
             write.done.set()
 
     def _take_group(self) -> Iterator[_QueuedWrite]:

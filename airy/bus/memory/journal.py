@@ -17,7 +17,7 @@ import msgspec
 from airy.bus.memory.log import CompactionState, OffsetRange, ReadResult, fitting
 from airy.bus.record import Headers, Record, TopicPartition
 from airy.bus.topic import Topic
-from airy.errors import Refused, Unavailable
+from airy.errors import DiskFull, Refused
 from airy.file_lock import FileLock
 
 VERSION: Final = 1
@@ -140,7 +140,7 @@ class Journal:
     # --- writing
 
     def append(self, batches: Sequence[tuple[str, RecordBatch]], commits: Sequence[CommittedOffset]) -> None:
-        """One transaction; on disk when it returns. Raises `Unavailable` when the disk is full."""
+        """One transaction; on disk when it returns. Raises `DiskFull`."""
         statements = [self._insert(topic, batch) for topic, batch in batches]
         if commits:
             statements.append(_replace(commits))
@@ -313,7 +313,7 @@ class Journal:
         try:
             yield
         except apsw.FullError as error:
-            raise Unavailable(f"the disk of {self.path} is full: free some space") from error
+            raise DiskFull(f"the disk of {self.path} is full: free some space") from error
         except apsw.Error as error:
             self._failed = error
             raise JournalFailed(f"{self.path}: {error}") from error

@@ -3,11 +3,12 @@
 A script sees one shard only. A claim therefore first surveys every shard, and decides here what to lease from each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from msgspec import Struct
 
 from airy.queue.api import Shard
+from airy.queue.fair_shares import Divide, fair_shares
 
 
 class WebhookLoad(Struct, frozen=True):
@@ -22,42 +23,35 @@ class ShardAllocation(Struct, frozen=True):
     per_webhook: dict[str, int]  # maximum for each webhook
 
 
-def fair_shares(total: int, wanted: Sequence[int], first: int = 0) -> list[int]:
-    """Divide `total` evenly, giving none more than it wants and leaving nothing over that is still wanted."""
-    given = [0] * len(wanted)
-    order = [(first + index) % len(wanted) for index in range(len(wanted))]
-    order = [index for index in order if wanted[index] > 0]
-    while total > 0 and order:
-        each = max(1, total // len(order))
-        for index in order:
-            share = min(each, wanted[index] - given[index], total)
-            given[index] += share
-            total -= share
-        order = [index for index in order if given[index] < wanted[index]]
-    return given
-
-
 def allocate(
     surveyed: Mapping[Shard, Mapping[str, WebhookLoad]],
     *,
-    jobs_max: int,
     per_webhook_max: int,
-    exclude_webhooks: frozenset[str],
+    webhook_limits: Mapping[str, int],
+    divide: Divide,
     turn: int = 0,
 ) -> dict[Shard, ShardAllocation]:
-    """`turn` rotates which shard gets the remainder of a division, so that none is always last."""
+    """`turn` rotates which webhook and which shard get the remainder of a division, so that none is always last."""
     shards = list(surveyed)
-    first = turn % len(shards) if shards else 0
-    capacities: list[dict[str, int]] = [{} for _ in shards]
-    for name in {name for loads in surveyed.values() for name in loads} - exclude_webhooks:
+    names = sorted({name for loads in surveyed.values() for name in loads})
+    wanted: dict[str, int] = {}
+    for name in _rotated(names, turn):
         loads = [surveyed[shard].get(name, WebhookLoad(0, 0)) for shard in shards]
-        capacity = max(0, per_webhook_max - sum(load.leased for load in loads))
-        for index, share in enumerate(fair_shares(capacity, [load.due for load in loads], first)):
+        capacity = webhook_limits.get(name, per_webhook_max) - sum(load.leased for load in loads)
+        wanted[name] = max(0, min(capacity, sum(load.due for load in loads)))
+    allocations: list[dict[str, int]] = [{} for _ in shards]
+    for name, granted in divide({name: count for name, count in wanted.items() if count}).items():
+        dues = [surveyed[shard].get(name, WebhookLoad(0, 0)).due for shard in shards]
+        for index, share in enumerate(fair_shares(granted, dues, turn % len(shards))):
             if share:
-                capacities[index][name] = share
-    jobs = fair_shares(jobs_max, [sum(capacity.values()) for capacity in capacities], first)
+                allocations[index][name] = share
     return {
-        shard: ShardAllocation(share, dict(sorted(capacity.items())))
-        for shard, share, capacity in zip(shards, jobs, capacities, strict=True)
-        if share
+        shard: ShardAllocation(sum(allocation.values()), dict(sorted(allocation.items())))
+        for shard, allocation in zip(shards, allocations, strict=True)
+        if allocation
     }
+
+
+def _rotated(names: list[str], turn: int) -> list[str]:
+    first = turn % len(names) if names else 0
+    return names[first:] + names[:first]

@@ -5,7 +5,7 @@ Each shard is a stream of undelivered entries whose ids are their positions; eve
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from airy.batcher import Batcher
 from airy.clock import Ids, RandomIds
@@ -13,6 +13,7 @@ from airy.errors import Refused, Unavailable
 from airy.queue.api import (
     DELAY_MS_MAX,
     NO_ENTRY,
+    NO_LIMITS,
     EntryId,
     FailureStreak,
     Job,
@@ -21,6 +22,7 @@ from airy.queue.api import (
     QueueStats,
     Shard,
 )
+from airy.queue.fair_shares import Divide, evenly
 from airy.queue.outcome import JobOutcome
 from airy.queue.redis import permissions, scripts
 from airy.queue.redis.allocation import ShardAllocation, WebhookLoad, allocate
@@ -133,7 +135,8 @@ class RedisQueue:
         lease_ms: int,
         jobs_max: int,
         per_webhook_max: int,
-        exclude_webhooks: frozenset[str] = frozenset(),
+        webhook_limits: Mapping[str, int] = NO_LIMITS,
+        divide: Divide | None = None,
     ) -> list[Job]:
         """Two round trips: a survey, then the leases. A concurrent claim of another dispatcher may leave fewer jobs
         than surveyed, and two concurrent claims may together exceed `per_webhook_max`.
@@ -149,9 +152,9 @@ class RedisQueue:
             more = await self._survey(surveyed, now_ms, before_ms)
             allocations = allocate(
                 surveyed,
-                jobs_max=jobs_max,
                 per_webhook_max=per_webhook_max,
-                exclude_webhooks=exclude_webhooks,
+                webhook_limits=webhook_limits,
+                divide=divide or evenly(jobs_max),
                 turn=self._leases,
             )
             if not more or sum(allocation.jobs for allocation in allocations.values()) >= jobs_max:

@@ -1,11 +1,13 @@
 """Selects and leases due jobs, and corrects their times, within the transaction of a claim."""
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
 import apsw
 
 from airy.queue.api import DELAY_MS_MAX, Job, QueueEntry
+from airy.queue.fair_shares import Divide
 from airy.queue.sqlite import sql
 from airy.queue.sqlite.json_list import json_list
 from airy.queue.sqlite.webhook_numbers import WebhookNumbers
@@ -25,28 +27,33 @@ def due_jobs(
     now_ms: int,
     jobs_max: int,
     per_webhook_max: int,
-    exclude_webhooks: frozenset[str],
+    webhook_limits: Mapping[str, int],
+    divide: Divide,
 ) -> list[int]:
-    """The oldest due heads: a few of each webhook at first, then more of each webhook whose few are all among them."""
+    """The oldest due heads of each webhook: a few are read at first, then more of each that gets all of them."""
     leased = dict(database.execute(sql.LEASES_PER_WEBHOOK))
     waiting: Any = database.execute(sql.WEBHOOKS_WITH_HEADS).fetchall()
+    numbers = {webhooks.id(database, number): number for (number,) in waiting}
     capacities = {
-        number: min(per_webhook_max - leased.get(number, 0), jobs_max)
-        for (number,) in waiting
-        if webhooks.id(database, number) not in exclude_webhooks
+        name: min(webhook_limits.get(name, per_webhook_max) - leased.get(number, 0), jobs_max)
+        for name, number in numbers.items()
     }
-    asked = [number for number, capacity in capacities.items() if capacity > 0]
-    heads: dict[int, list[tuple[int, int]]] = {}
-    due: list[tuple[int, int]] = []
+    asked = [name for name, capacity in capacities.items() if capacity > 0]
+    heads: dict[str, list[tuple[int, int]]] = {}
+    shares: Mapping[str, int] = {}
     some = max(4, 2 * jobs_max // (len(asked) or 1))
     while asked:
-        for number in asked:
-            found: Any = database.execute(sql.DUE_HEADS, (number, now_ms, min(capacities[number], some))).fetchall()
-            heads[number] = found
-        due = sorted(chain.from_iterable(heads.values()))[:jobs_max]
-        asked = [one for one in asked if len(heads[one]) == some < capacities[one] and heads[one][-1] <= due[-1]]
+        for name in asked:
+            found: Any = database.execute(
+                sql.DUE_HEADS, (numbers[name], now_ms, min(capacities[name], some))
+            ).fetchall()
+            heads[name] = found
+        by_age = sorted((found[0], name) for name, found in heads.items() if found)
+        shares = divide({name: len(heads[name]) for _, name in by_age})
+        asked = [name for name, share in shares.items() if share == some < capacities[name]]
         some *= 4
-    return [seq for _, seq in due]
+    due = chain.from_iterable(heads[name][:share] for name, share in shares.items())
+    return [seq for _, seq in sorted(due)]
 
 
 def lease_jobs(

@@ -2,7 +2,7 @@
 loop.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from airy.clock import Ids, RandomIds
 from airy.errors import Unavailable
 from airy.queue.api import (
     NO_ENTRY,
+    NO_LIMITS,
     EntryId,
     FailureStreak,
     Job,
@@ -24,6 +25,7 @@ from airy.queue.api import (
     QueueStats,
     Shard,
 )
+from airy.queue.fair_shares import Divide, evenly
 from airy.queue.outcome import JobOutcome
 from airy.queue.sqlite import sql
 from airy.queue.sqlite.claim import clamp, due_jobs, lease_jobs
@@ -153,7 +155,8 @@ class SqliteQueue:
         lease_ms: int,
         jobs_max: int,
         per_webhook_max: int,
-        exclude_webhooks: frozenset[str] = frozenset(),
+        webhook_limits: Mapping[str, int] = NO_LIMITS,
+        divide: Divide | None = None,
     ) -> list[Job]:
         await self._file.checkpoint_if_needed()
         clock_set_back, self._claimed_at_ms = now_ms < self._claimed_at_ms, now_ms
@@ -168,7 +171,8 @@ class SqliteQueue:
                 now_ms=now_ms,
                 jobs_max=jobs_max,
                 per_webhook_max=per_webhook_max,
-                exclude_webhooks=exclude_webhooks,
+                webhook_limits=webhook_limits,
+                divide=divide or evenly(jobs_max),
             )
             if not due:
                 return []

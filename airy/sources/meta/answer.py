@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from airy.http_client import Response
 from airy.model.fact import ErrorKind
@@ -71,6 +72,7 @@ WORDS: tuple[tuple[str, _GraphMeaning], ...] = (  # of codes that also mean a mi
     ("outside the allowed window", _WINDOW),
     ("isn't receiving messages", _BLOCKED),
     ("isn't available right now", _BLOCKED),
+    ("cannot receive messages", _BLOCKED),
 )
 STATUSES: dict[int, _GraphMeaning] = {  # where the answer holds no Graph error
     401: _BAD_TOKEN,
@@ -116,7 +118,8 @@ def _refused(answer: Response, error: GraphError) -> Failed:
         meaning = _BUSY
     if meaning is None:
         meaning = _BUSY if answer.status >= 500 else STATUSES.get(answer.status, _GraphMeaning("unknown"))
-    return _failed(answer, meaning, error.message, error.name or f"http/{answer.status}")
+    failed = _failed(answer, meaning, error.message, error.name or f"http/{answer.status}")
+    return replace(failed, app_wide=meaning.kind == "rate" and error.code in graph.APP_RATE_CODES)
 
 
 def _known(error: GraphError) -> _GraphMeaning | None:

@@ -86,19 +86,18 @@ class Element(Struct, frozen=True):
         return ids.derive(self.channel.id, f"{kind}:{payload.canonical(parts)}")
 
 
-def facts_of(element: Element) -> tuple[list[Fact], list[str]]:
-    """The facts, and what says nothing to keep. Raises `Undecodable`."""
-    kinds = [name for name in element.fields if name in READERS and isinstance(element.fields[name], dict)]
-    if not kinds:
-        return _noted(element, _kind(element)), []
-    facts: list[Fact] = []
-    noted: list[str] = []
-    for name in kinds:
-        try:
-            facts += READERS[name](element, element.node(name))
-        except Uneventful as reason:
-            noted.append(f"{name} {reason}")
-    return facts, noted
+def kinds_of(element: Element) -> list[str]:
+    """What the element holds, by the names of its members; one word for an element without a reader."""
+    return [name for name in element.fields if name in READERS and isinstance(element.fields[name], dict)] or [
+        _kind(element)
+    ]
+
+
+def facts_of(element: Element, kind: str) -> list[Fact]:
+    """The facts of one of its kinds. Raises `Undecodable`, and `Uneventful` where it says nothing to keep."""
+    node = element.fields.get(kind)
+    reader = READERS.get(kind) if isinstance(node, dict) else None
+    return _noted(element, kind) if reader is None else reader(element, element.node(kind))
 
 
 def _kind(element: Element) -> str:

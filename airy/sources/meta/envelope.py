@@ -16,9 +16,9 @@ from airy.errors import Undecodable
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.sources import payload
-from airy.sources.api import AccountKey, Channels, Routed
+from airy.sources.api import AccountKey, Channels, Routed, Uneventful
 from airy.sources.fact_origin import cause_of
-from airy.sources.meta.element import Element, facts_of
+from airy.sources.meta.element import Element, facts_of, kinds_of
 from airy.sources.payload import Payload
 from airy.sources.provider_time import event_time
 
@@ -125,22 +125,25 @@ def _read_elements(record: Record, content: Payload, channel: Channel, entry: _E
             fields = payload.value(raw)
             if not isinstance(fields, dict):
                 payload.members(raw)  # raises, saying what it is instead
-            fields = payload.record(fields)
-            facts, noted = facts_of(
-                Element(
-                    raw=raw,
-                    fields=fields,
-                    channel=channel,
-                    account=entry.account,
-                    standby=place.startswith("standby"),
-                    time=event_time(record.timestamp_ms, fields.get("timestamp"), entry.time),
-                    arrived_at_ms=record.timestamp_ms,
-                    cause=cause,
-                    repaired=content.repaired(raw),
-                )
-            )
         except Undecodable as error:
             reading.unreadable.append(f"{entry.place}.{place}: {error}")
             continue
-        reading.facts.extend(facts)
-        reading.noted.extend(f"{entry.place}.{place}: {reason}" for reason in noted)
+        fields = payload.record(fields)
+        element = Element(
+            raw=raw,
+            fields=fields,
+            channel=channel,
+            account=entry.account,
+            standby=place.startswith("standby"),
+            time=event_time(record.timestamp_ms, fields.get("timestamp"), entry.time),
+            arrived_at_ms=record.timestamp_ms,
+            cause=cause,
+            repaired=content.repaired(raw),
+        )
+        for kind in kinds_of(element):
+            try:
+                reading.facts.extend(facts_of(element, kind))
+            except Uneventful as reason:
+                reading.noted.append(f"{entry.place}.{place}: {kind} {reason}")
+            except Undecodable as error:
+                reading.unreadable.append(f"{entry.place}.{place}: {error}")

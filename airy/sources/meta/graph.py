@@ -13,6 +13,7 @@ from airy.sources.meta.app import MetaApp
 
 MESSAGE_CHARACTERS_MAX = 500
 RATE_CODES = frozenset({4, 17, 32, 613, *range(80001, 80015)})
+APP_RATE_CODES = frozenset({4})  # of the app, whatever the page
 BUSY_CODES = frozenset({1, 2, 1200})
 RATE_S = 60.0  # the delay after a rate limit when Meta names none
 TOKEN_CODES = frozenset({102, 190, 463, 467})

@@ -12,7 +12,7 @@ from msgspec import Struct
 from airy.errors import Refused
 from airy.sources import payload
 
-BODIES = frozenset({"text", "attachment", "attachments", "sticker_id"})
+BODIES = frozenset({"text", "attachment", "attachments", "sticker_id", "template"})
 """A message has exactly one of these."""
 
 TEXT_CHARACTERS_MAX = 2000  # of titles and payloads
@@ -31,22 +31,25 @@ class Dialect(Struct, frozen=True, kw_only=True):
     text_unit: Literal["characters", "bytes"]
     images_max: int  # of `attachments`
     without_payload: frozenset[str] = frozenset()  # attachment types that are complete by themselves
-    stickers: bool = False
+    without_bodies: frozenset[str] = frozenset()  # those of `BODIES` it lacks
     correlates: bool = False
 
 
-MESSENGER = Dialect(
-    title="messenger", text_max=2000, text_unit="characters", images_max=30, stickers=True, correlates=True
-)
+MESSENGER = Dialect(title="messenger", text_max=2000, text_unit="characters", images_max=30, correlates=True)
 INSTAGRAM = Dialect(
-    title="instagram", text_max=1000, text_unit="bytes", images_max=10, without_payload=frozenset({"like_heart"})
+    title="instagram",
+    text_max=1000,
+    text_unit="bytes",
+    images_max=10,
+    without_payload=frozenset({"like_heart"}),
+    without_bodies=frozenset({"sticker_id", "template"}),
 )
 
 
 def check(content: Mapping[str, object], dialect: Dialect) -> None:
     """Raises `Refused`, naming the field."""
     given = bodies(content)
-    if len(given) != 1 or (given == {"sticker_id"} and not dialect.stickers):
+    if len(given) != 1 or given & dialect.without_bodies:
         raise Refused("a message has either text or attachment, and not both", field="message")
     if "text" in given:
         _text(content["text"], "text", dialect.text_max, dialect.title, dialect.text_unit)

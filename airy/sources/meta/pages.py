@@ -17,7 +17,7 @@ from airy.model import metadata
 from airy.model.entity import Channel
 from airy.secret import Secret
 from airy.sources import payload
-from airy.sources.api import Account, AccountKey, Call, Profile, Target
+from airy.sources.api import Account, AccountKey, AppRateLimited, Call, Profile, Target
 from airy.sources.calling import call
 from airy.sources.meta import graph
 from airy.sources.meta.app import MetaApp
@@ -241,7 +241,8 @@ def _settled(answer: Response, *secrets: Secret) -> dict[str, object]:
         vague = error.code == 1  # also the answer to a wrong app secret, which the caller has to see
         if (error.transient and not vague) or answer.status >= 500 or answer.status == 429:
             limited = error.code in graph.RATE_CODES or answer.status == 429
-            raise Unavailable(
+            kind = AppRateLimited if error.code in graph.APP_RATE_CODES else Unavailable
+            raise kind(
                 f"facebook is busy: {said}", retry_after_s=graph.RATE_S if limited and delay_s is None else delay_s
             )
         raise Refused(said)

@@ -23,7 +23,8 @@ from airy.sources.meta.message_rules import BODIES, Dialect
 
 HUMAN_AGENT_MS = 7 * 86_400_000  # since the contact's last message
 
-MESSAGING_TYPES = frozenset({"RESPONSE", "UPDATE", "MESSAGE_TAG"})
+MESSAGING_TYPES = frozenset({"RESPONSE", "UPDATE", "MESSAGE_TAG", "UTILITY"})
+ABSENT = frozenset({b"null", b'""'})
 REQUEST_FIELDS = frozenset({"messaging_type", "tag", "notification_type", "persona_id", "reply_to"})  # beside message
 
 
@@ -81,7 +82,7 @@ def _parts(content: Raw, dialect: Dialect) -> tuple[dict[str, Raw], dict[str, Ra
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with text or attachment") from error
     request = {name: members.pop(name) for name in sorted(REQUEST_FIELDS & members.keys())}
-    return members, {name: part for name, part in request.items() if bytes(part) != b"null"}
+    return members, {name: part for name, part in request.items() if bytes(part) not in ABSENT}
 
 
 def _messaging_type(
@@ -105,7 +106,7 @@ def _messaging_type(
     if kind == "MESSAGE_TAG":
         raise Refused("messaging_type MESSAGE_TAG needs a tag", field="tag")
     until_ms = conversation.window_until_ms if conversation else None
-    if until_ms is None or now_ms <= until_ms:  # without a known window Meta decides
+    if until_ms is None or now_ms <= until_ms or kind == "UTILITY":  # without a known window Meta decides
         return {"messaging_type": str(kind or "RESPONSE")}
     if app.human_agent and now_ms <= until_ms - WINDOW_MS + HUMAN_AGENT_MS:
         return {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}

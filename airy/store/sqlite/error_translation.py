@@ -5,7 +5,7 @@ from types import TracebackType
 import apsw
 import structlog
 
-from airy.errors import Unavailable
+from airy.errors import DiskFull, Unavailable
 
 TRANSIENT = (
     apsw.BusyError,
@@ -45,5 +45,7 @@ class ErrorTranslation:
         if isinstance(error, DAMAGED):
             self.damaged = True
             _log.error("store.damaged", reason=str(error))
+        elif isinstance(error, apsw.FullError):
+            raise DiskFull("the disk of the store is full: free some space") from error
         elif isinstance(error, TRANSIENT):
             raise Unavailable(f"the store's database cannot serve: {error}") from error

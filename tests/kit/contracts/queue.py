@@ -5,7 +5,8 @@ Python.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from airy.queue.api import (
     NO_ENTRY,
+    NO_LIMITS,
     EntryId,
     FailureStreak,
     Job,
@@ -26,6 +28,7 @@ from airy.queue.api import (
     Shard,
     WebhookQueue,
 )
+from airy.queue.fair_shares import Divide
 from tests.kit.queue_model import Action, History, Rig
 
 HERE = Shard("application.communication.events", 0)
@@ -54,14 +57,16 @@ async def claim(
     *,
     jobs_max: int = 100,
     per_webhook_max: int = 100,
-    exclude_webhooks: frozenset[str] = frozenset(),
+    webhook_limits: Mapping[str, int] = NO_LIMITS,
+    divide: Divide | None = None,
 ) -> list[Job]:
     return await queue.claim(
         now_ms=now_ms,
         lease_ms=LEASE_MS,
         jobs_max=jobs_max,
         per_webhook_max=per_webhook_max,
-        exclude_webhooks=exclude_webhooks,
+        webhook_limits=webhook_limits,
+        divide=divide,
     )
 
 
@@ -223,15 +228,31 @@ class QueueContract(ABC):
     async def test_the_oldest_jobs_are_leased_first_and_never_more_than_requested(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, *(entry(number, f"hook {number % 3}") for number in range(9)))
-            assert offsets(await claim(rig.queue, 1, jobs_max=4)) == [0, 1, 2, 3]
-            assert offsets(await claim(rig.queue, 2, jobs_max=9)) == [4, 5, 6, 7, 8]
+            assert offsets(await claim(rig.queue, 1, jobs_max=3)) == [0, 1, 2]
+            assert offsets(await claim(rig.queue, 2, jobs_max=9)) == [3, 4, 5, 6, 7, 8]
 
-    async def test_one_webhook_may_get_a_whole_claim_if_its_jobs_are_the_oldest(self) -> None:
+    async def test_a_claim_is_divided_over_webhooks_however_old_the_jobs_of_one_are(self) -> None:
         async with self.opened() as rig:
             entries = [entry(number, "a") for number in range(60)]
             await put(rig.queue, *entries, *(entry(60 + number, f"hook {number}") for number in range(20)))
-            assert offsets(await claim(rig.queue, jobs_max=50)) == list(range(50))
-            assert offsets(await claim(rig.queue, jobs_max=50)) == list(range(50, 80))
+            assert offsets(await claim(rig.queue, jobs_max=50)) == [*range(30), *range(60, 80)]
+            assert offsets(await claim(rig.queue, jobs_max=50)) == list(range(30, 60))
+
+    async def test_a_claim_is_divided_as_its_caller_says(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, *(entry(number, "a", "b", "c") for number in range(40)))
+            asked: list[Mapping[str, int]] = []
+
+            def divide(wanted: Mapping[str, int]) -> Mapping[str, int]:
+                asked.append(wanted)
+                return {"a": min(25, wanted["a"]), "b": 2}
+
+            jobs = await claim(rig.queue, jobs_max=100, webhook_limits={"b": 3}, divide=divide)
+            assert Counter(job.webhook_id for job in jobs) == {"a": 25, "b": 2}
+            assert [offset for offset in offsets(jobs) if offset >= 2] == list(range(2, 25))
+            assert asked[-1]["b"] == 3
+            jobs = await claim(rig.queue, jobs_max=100, webhook_limits={"b": 3})
+            assert Counter(job.webhook_id for job in jobs) == {"a": 15, "b": 1, "c": 40}
 
     async def test_a_retry_that_has_waited_longer_goes_before_what_came_later(self) -> None:
         async with self.opened() as rig:
@@ -252,11 +273,12 @@ class QueueContract(ABC):
             assert offsets(await claim(rig.queue, per_webhook_max=2)) == [2]
             assert offsets(await claim(rig.queue, LEASE_MS, per_webhook_max=2)) == [1, 2, 5]
 
-    async def test_webhooks_can_be_excluded(self) -> None:
+    async def test_a_webhook_may_have_a_limit_of_its_own_or_none_at_all(self) -> None:
         async with self.opened() as rig:
-            await put(rig.queue, entry(0, "a", "b"), entry(1, "a"))
-            (job,) = await claim(rig.queue, exclude_webhooks=frozenset({"a", "unknown"}))
-            assert job.webhook_id == "b"
+            await put(rig.queue, entry(0, "a", "b"), entry(1, "a", "b"))
+            limits = {"a": 0, "b": 1, "unknown": 0}
+            (job,) = await claim(rig.queue, webhook_limits=limits)
+            assert (job.webhook_id, await claim(rig.queue, webhook_limits=limits)) == ("b", [])
 
     async def test_next_due_is_the_earliest_due_time_or_lease_expiry(self) -> None:
         async with self.opened() as rig:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from airy.queue.redis.allocation import WebhookLoad, allocate, fair_shares
+from airy.queue.fair_shares import evenly, fair_shares
+from airy.queue.redis.allocation import WebhookLoad, allocate
 from tests.kit.contracts.queue import HERE, THERE
 
 
@@ -23,13 +24,13 @@ def test_an_excluded_or_full_webhook_gets_no_jobs() -> None:
         HERE: {"a": WebhookLoad(2, 5), "b": WebhookLoad(0, 5)},
         THERE: {"a": WebhookLoad(1, 5), "c": WebhookLoad(0, 1)},
     }
-    takes = allocate(found, jobs_max=100, per_webhook_max=3, exclude_webhooks=frozenset({"b"}))
+    takes = allocate(found, per_webhook_max=3, webhook_limits={"b": 0}, divide=evenly(100))
     assert {shard: take.per_webhook for shard, take in takes.items()} == {THERE: {"c": 1}}
 
 
 def test_jobs_are_divided_over_shards_up_to_every_limit() -> None:
     found = {HERE: {"a": WebhookLoad(0, 9)}, THERE: {"a": WebhookLoad(0, 2), "b": WebhookLoad(0, 2)}}
-    takes = allocate(found, jobs_max=6, per_webhook_max=5, exclude_webhooks=frozenset())
-    assert takes[HERE].per_webhook == {"a": 3}
+    takes = allocate(found, per_webhook_max=5, webhook_limits={}, divide=evenly(6))
+    assert takes[HERE].per_webhook == {"a": 2}
     assert takes[THERE].per_webhook == {"a": 2, "b": 2}
     assert takes[HERE].jobs + takes[THERE].jobs == 6

@@ -70,7 +70,7 @@ async def test_a_publisher_and_two_dispatchers_share_a_queue(server: RedisServer
         other = patient_queue(server.url, jobs_max=2)
         await other.open()
         await put(rig.queue, entry(3, "a"), entry(4, "b"))
-        (one,) = await claim(other, jobs_max=1)
+        (one,) = await claim(other, webhook_limits={"b": 0})
         (two,) = await claim(rig.queue)
         with pytest.raises(QueueFull):
             await put(rig.queue, entry(5, "b"), after=(4, 0))
@@ -583,7 +583,7 @@ async def test_reading_the_position_of_a_shard_registers_it(server: RedisServer)
 async def test_one_claim_reaches_jobs_behind_a_large_backlog(server: RedisServer) -> None:
     async with opened(server, jobs_max=10_000) as rig:
         await put(rig.queue, *(entry(number, "busy", lane="one") for number in range(3_000)), entry(3_000, "a"))
-        assert offsets(await claim(rig.queue, exclude_webhooks=frozenset({"busy"}))) == [3_000]
+        assert offsets(await claim(rig.queue, webhook_limits={"busy": 0})) == [3_000]
         assert offsets(await claim(rig.queue)) == [0]
 
 

@@ -152,6 +152,12 @@ def test_an_update_does_not_open_a_closed_window() -> None:
     assert failed(encode({"text": "x", "messaging_type": "UPDATE"}, wrote_ago_ms=2 * DAY_MS)).kind == "window"
 
 
+def test_a_utility_template_is_sent_whenever_the_contact_wrote() -> None:
+    template = {"name": "order_update", "language": {"code": "en"}, "components": []}
+    written = body(encode({"message": {"template": template}, "messaging_type": "UTILITY"}, wrote_ago_ms=9 * DAY_MS))
+    assert (written["messaging_type"], written["message"]["template"]) == ("UTILITY", template)
+
+
 # --- what Meta would not take
 
 
@@ -248,7 +254,7 @@ def test_what_meta_refuses_is_refused_here_with_what_to_change(content: dict[str
 
 
 def test_nulls_beside_a_message_are_not_part_of_the_call() -> None:
-    nulls = {"tag": None, "messaging_type": None, "reply_to": None, "canonical": None, "text": None}
+    nulls = {"tag": "", "messaging_type": None, "reply_to": None, "canonical": None, "text": None}
     written = body(encode({"message": {"text": "x"}, **nulls}))
     assert (written["message"]["text"], written["messaging_type"]) == ("x", "RESPONSE")
     assert not {"tag", "reply_to"} & written.keys()

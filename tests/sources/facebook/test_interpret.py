@@ -141,6 +141,7 @@ def test_the_sentence_of_an_error_without_a_code_is_kept(error: object, kind: st
     [
         (200, "(#200) This person isn't receiving messages from you right now.", "blocked"),
         (200, "(#200) This person isn\u2019t receiving messages from you right now.", "blocked"),
+        (10, "(#10) This Person Cannot Receive Messages", "blocked"),
         (551, "(#551) This person isn't available right now.", "blocked"),
         (10, "(#10) This message is sent outside of allowed window.", "window"),
         (10, "(#10) Application does not have permission for this action", "auth"),

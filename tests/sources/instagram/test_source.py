@@ -50,6 +50,7 @@ def test_a_message_carries_no_metadata_because_its_echo_would_not() -> None:
         ({"attachments": [{"type": "image", "payload": {"url": "https://x.example/1.jpg"}}] * 11}, "has 11 entries"),
         ({"attachments": [{"type": "video", "payload": {"url": "https://x.example/1"}}]}, "type is image"),
         ({"sticker_id": 1}, "either text or attachment"),
+        ({"template": {"name": "x"}}, "either text or attachment"),
     ],
 )
 def test_instagram_has_limits_of_its_own(content: object, said: str | None) -> None:

@@ -1,0 +1,114 @@
+"""Meta refuses profile look-ups or sends: how many calls it still gets, in virtual time."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from airy.actors.connector import Connector
+from airy.http_client import Response
+from airy.model.delivery_state import DeliveryState
+from airy.sources.provider_pauses import ProviderPauses
+from tests.kit.builders import Chat
+from tests.kit.providers import WIRES
+from tests.kit.scripted_harness import ScriptedHarness
+
+CONTACTS = 40
+PARALLEL = 16  # look-ups in flight at once
+
+
+def error(code: int, status: int = 400, **headers: str) -> Response:
+    body = msgspec.json.encode({"error": {"message": "no", "code": code, "type": "OAuthException"}})
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+class Meta:
+    """Answers look-ups with `profile`, and sends with `send` unless it is None."""
+
+    def __init__(self, harness: ScriptedHarness, profile: Response | None, send: Response | None = None) -> None:
+        self._provider = harness.provider
+        self._profile = profile
+        self._send = send
+        self.look_ups: list[float] = []
+        self.sends: list[float] = []
+
+    async def __call__(self, method: str, url: str, **request: Any) -> Response:
+        about, refusal = (self.look_ups, self._profile) if method == "GET" else (self.sends, self._send)
+        about.append(anyio.current_time())
+        return await self._provider(method, url, **request) if refusal is None else refusal
+
+
+class Harness(ScriptedHarness):
+    def __init__(self) -> None:
+        super().__init__(WIRES["facebook"], kind="facebook")
+        self.pauses = ProviderPauses()
+
+    def running(self, meta: Meta) -> AbstractAsyncContextManager[Any]:
+        """With a connector that calls `meta`."""
+
+        def connector() -> Connector:
+            return Connector(
+                self.bus, self.store, self.projector, [self.source], meta, self.credentials, pauses=self.pauses
+            )
+
+        return self.open(connector=connector)
+
+    def chat(self, number: int) -> Chat:
+        return Chat(number, source_channel_id=self.channel.source_channel_id)
+
+    async def contacts_write(self) -> None:
+        await self.connect()
+        for number in range(CONTACTS):
+            await self.append(self.chat(number).received(f"hello {number}"))
+
+
+REFUSALS: Mapping[str, tuple[Response, int]] = {
+    "code 4 with Retry-After 600": (error(4, retry_after="600"), 2 * PARALLEL),
+    "code 190": (error(190, 401), 2 * PARALLEL),
+    "500": (error(2, 500), 12 * CONTACTS),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_refused_look_ups_back_off(name: str) -> None:
+    refusal, calls_max = REFUSALS[name]
+    harness = Harness()
+    meta = Meta(harness, refusal)
+    async with harness.running(meta):
+        await harness.contacts_write()
+        await anyio.sleep(1_100)
+
+        assert 0 < len(meta.look_ups) <= calls_max
+        in_the_last_minute = [at for at in meta.look_ups if at > anyio.current_time() - 60]
+        assert len(in_the_last_minute) <= CONTACTS
+
+
+async def test_a_limit_of_the_app_that_a_look_up_meets_holds_back_sends_too() -> None:
+    harness = Harness()
+    meta = Meta(harness, error(4, retry_after="600"))
+    async with harness.running(meta):
+        await harness.connect()
+        await harness.receive("hello")
+        await anyio.sleep(5)
+        fact = harness.queued("good morning")
+        await harness.append(fact)
+        await anyio.sleep(500)
+        assert meta.sends == []
+        await harness.until(
+            fact.message_id, lambda message: message.delivery is not DeliveryState.PENDING, within_s=200
+        )
+
+
+async def test_a_rate_limited_send_pauses_its_channel() -> None:
+    harness = Harness()
+    meta = Meta(harness, None, error(613, retry_after="300"))
+    async with harness.running(meta):
+        await harness.contacts_write()
+        await anyio.sleep(5)
+        conversations = [harness.chat(number).conversation_id for number in range(CONTACTS)]
+        await harness.append(*(harness.queued(f"to {each}", conversation_id=each) for each in conversations))
+        await anyio.sleep(280)
+        assert len(meta.sends) <= harness.source.spec.kinds[0].limits.parallel_max
