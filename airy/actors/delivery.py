@@ -86,6 +86,7 @@ class DeliveryExecutor:
         dead_deliveries: DeadDeliveries,
         disable_webhook: DisableCallback,
         timeouts: DeliveryTimeouts,
+        report_s: float,
         metrics: DeliveryMetrics,
     ) -> None:
         self._queue = queue
@@ -96,6 +97,7 @@ class DeliveryExecutor:
         self._dead_deliveries = dead_deliveries
         self._disable_webhook = disable_webhook
         self._timeouts = timeouts
+        self._report_s = report_s  # how long a lease outlasts the longest request
         self._metrics = metrics
         self._targets: dict[str, tuple[Webhook, DeliveryTarget]] = {}
         self._disabling: set[str] = set()  # webhook ids
@@ -266,18 +268,18 @@ class DeliveryExecutor:
         await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
 
     async def _report(self, ctx: Context, job: Job, report: Callable[[], Awaitable[bool]]) -> bool | None:
-        """Report an outcome to the queue, again and again until the lease expires; then another worker repeats the
+        """Report an outcome to the queue, again and again until its lease has expired; then another worker repeats the
         delivery.
 
         True: applied. False: not applied, the lease was lost. None: unknown.
         """
-        unsure = False
+        unsure, until_s = False, anyio.current_time() + self._report_s
         while True:
             try:
                 held = await report()
             except Unavailable as error:
                 unsure = True  # it may be applied without an answer, and then the next answer is False
-                if ctx.clock.now_ms() + PAUSE_S * 1000 >= job.leased_until_ms:
+                if anyio.current_time() + PAUSE_S >= until_s:
                     ctx.log.warning("delivery.outcome_lost", error=str(error), **_fields(job))
                     return None
                 with ctx.waiting():

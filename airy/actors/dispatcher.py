@@ -43,6 +43,7 @@ class Assignment(NamedTuple):
     job: Job
     webhook: Webhook | None  # as folded when the job was claimed
     at_s: float  # monotonic
+    leased_until_s: float  # monotonic
 
 
 ArrivalWait = Callable[[float], Awaitable[None]]
@@ -77,7 +78,7 @@ class Dispatcher:
         self._wait_for_arrival = wait_for_arrival
         timeouts = timeouts or DeliveryTimeouts()
         self._limits = limits or DispatcherLimits()
-        self._request_ms = round(timeouts.total_s * 1000)
+        self._request_s = timeouts.total_s
         self._lease_ms = round((timeouts.total_s + LEASE_SPARE_S) * 1000)
         self._subscribers = Subscribers(bus, store, progress)
         self._attempts = AttemptLog(bus)
@@ -91,6 +92,7 @@ class Dispatcher:
             dead_deliveries=self._dead_deliveries,
             disable_webhook=disable_webhook,
             timeouts=timeouts,
+            report_s=LEASE_SPARE_S,
             metrics=metrics or DeliveryMetrics(),
         )
         self._endpoints: dict[str, EndpointHealth] = {}  # by webhook id
@@ -153,6 +155,7 @@ class Dispatcher:
             return limits.poll_s
         self._claimed_ms = now_ms = ctx.clock.now_ms()
         self._claimed_s = now_s = anyio.current_time()
+        leased_until_s = now_s + self._lease_ms / 1000
         self._forget_endpoints(now_s)
         try:
             jobs = await self._queue.claim(
@@ -171,7 +174,7 @@ class Dispatcher:
                     await self._queue.release(job)
                     continue
                 endpoint.start(now_s)
-                self._assign(Assignment(job, webhooks.get(job.webhook_id), now_s), ctx, tasks)
+                self._assign(Assignment(job, webhooks.get(job.webhook_id), now_s, leased_until_s), ctx, tasks)
             return limits.poll_s if len(jobs) == jobs_max else None
         except Unavailable as error:
             ctx.log.warning("dispatcher.queue_unavailable", error=str(error))
@@ -238,10 +241,10 @@ class Dispatcher:
                 assigned = anyio.Event()
                 self._idle.append(assigned)
                 await assigned.wait()
-            job, webhook, at_s = self._assignments.popleft()
+            job, webhook, at_s, leased_until_s = self._assignments.popleft()
             endpoint = self._endpoint(job.webhook_id)
             try:
-                if ctx.draining.is_set() or ctx.clock.now_ms() + self._request_ms > job.leased_until_ms:
+                if ctx.draining.is_set() or anyio.current_time() + self._request_s > leased_until_s:
                     await self._executor.release(ctx, job)
                 else:
                     await self._executor.deliver(ctx, job, webhook, endpoint, started_s=at_s)

@@ -21,6 +21,7 @@ from tests.sim.simulation import DROP, FAULT_FREE, HOUR_MS, ProcessRun, Simulati
 from tests.sim.traffic import CHANNEL_ID, _context
 
 WITHIN_S = 60.0
+ENDPOINT_DOWN_S = 3.0
 STEPS = {
     "back": (-HOUR_MS,),
     "forward and corrected": (HOUR_MS, 0),
@@ -45,6 +46,10 @@ class SteppedSimulation(Simulation):
         await self.traffic.finished.wait()
         for number, step_ms in enumerate(self._steps_ms):
             failing = await self._answer(process, f"failing {number}", SendFault.BUSY)
+            self.endpoint.failure_rate = 1.0
+            await self._write(process, f"undelivered {number}")
+            await anyio.sleep(ENDPOINT_DOWN_S)
+            self.endpoint.failure_rate = 0.0
             self.machine_clock.set(step_ms)
             answer = await self._answer(process, f"new {number}")
             for name, message_id in (("the failed answer", failing), ("the new answer", answer)):
