@@ -180,7 +180,7 @@ def _code(error: BaseException) -> int:
             return TEMPORARY_FAILURE
         case Refused():
             return INVALID
-        case OSError() if error.filename is not None and error.errno in NO_ROOM:
+        case OSError() if error.errno in NO_ROOM:
             return TEMPORARY_FAILURE
         case OSError() if error.filename is not None and error.errno in UNUSABLE:
             return INVALID
@@ -199,8 +199,9 @@ def _report(error: BaseException) -> None:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and _code(error) != FAILED:
         reason = (error.strerror or type(error).__name__).lower()
+        where = f"cannot use {error.filename}: " if error.filename is not None else ""
         advice = "free some space" if error.errno in NO_ROOM else "correct the path or its permissions"
-        return f"cannot use {error.filename}: {reason}; {advice}"
+        return f"{where}{reason}; {advice}"
     return str(error) or type(error).__name__
 
 

@@ -167,6 +167,7 @@ def _raise(error: BaseException) -> Callable[[], int]:
         (_raise(PermissionError(errno.EACCES, "Permission denied", "/data")), 78),
         (_raise(OSError(errno.EROFS, "Read-only file system", "/data/journal")), 78),
         (_raise(OSError(errno.ENOSPC, "No space left on device", "/data/journal")), 75),
+        (_raise(OSError(errno.ENOSPC, "No space left on device")), 75),
         (_raise(OSError(errno.EIO, "Input/output error", "/data/journal")), 70),
         (_raise(ValueError("a bug")), 70),
         (_raise(KeyboardInterrupt()), 130),

@@ -67,7 +67,7 @@ class SteppedSimulation(Simulation):
     async def _answer(self, process: ProcessRun, text: str, fault: SendFault | None = None) -> str:
         conversation_id = await self._write(process, text)
         if fault is not None:
-            self.messenger.expect(fault, times=1)
+            self.messenger.expect(fault, times=3)  # a retry is under way at the step
         content = Raw(msgspec.json.encode({"text": f"answer to {text}"}))
         commands = process.services.commands.messages
         return (await commands.send(content, _context(text), conversation_id=conversation_id)).value.id

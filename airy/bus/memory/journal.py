@@ -9,6 +9,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any, Final, NamedTuple, Self
 
 import apsw
@@ -23,6 +24,7 @@ from airy.file_lock import FileLock
 VERSION: Final = 1
 APPLICATION: Final = 0x41697279  # "Airy": the application id `file` prints
 SCAN_BYTES_MAX: Final = 8_388_608
+SPACE_BYTES_MIN: Final = 1_048_576  # with less, an I/O error at the start means a full disk
 
 Row = tuple[int, int, bytes, bytes | None, Headers, int]
 """A stored record: offset relative to its batch, partition, key, value, headers, time in ms."""
@@ -321,7 +323,7 @@ class Journal:
 
 def open_journal(directory: Path, *, inline: bool = False, vfs: str | None = None) -> Journal:
     """Create or open the journal of a directory. Raises `InUse` while another process has it open,
-    `Refused` for a path that an operator has to correct.
+    `Refused` for a path that an operator has to correct, `DiskFull`.
     """
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
@@ -336,6 +338,8 @@ def open_journal(directory: Path, *, inline: bool = False, vfs: str | None = Non
         lock.release()
         if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError):
             raise Refused(f"cannot use {path}: {error}; correct the path or its permissions") from error
+        if isinstance(error, apsw.FullError | apsw.IOError) and disk_usage(directory).free < SPACE_BYTES_MIN:
+            raise DiskFull(f"the disk of {path} is full: free some space") from error
         if isinstance(error, apsw.Error):
             raise JournalFailed(f"{path}: {error}") from error
         raise
