@@ -14,8 +14,10 @@ from airy.model.fact import Fact, SendFailed, SendStarted, SendSucceeded, SendUn
 from airy.model.provider_reports import with_last_error
 from airy.model.raw import NULL
 from airy.sources.api import Failed, Lost, Outcome, Sent
+from airy.sources.retry_after import RETRY_AFTER_MAX_S
 
 BACKOFF = Backoff(initial_s=1.0, ceiling_s=300.0)
+RETRY_MS_MAX = round(RETRY_AFTER_MAX_S * 1000)  # no delay is longer: neither of the back-off nor of a provider
 NO_ANSWER = Failed(kind="provider", error="the provider could not be reached", again_s=0.0)
 
 
@@ -70,13 +72,13 @@ def _retry_at_ms(message: Message, failed: Failed, now_ms: int, random: Random, 
 
 
 def retry_in_ms(retry_at_ms: int, attempted_at_ms: int, now_ms: int) -> int:
-    """The time until a retry, at most as long as it was from the failed attempt.
+    """The time until a retry, at most as long as it was from the failed attempt, and at most `RETRY_MS_MAX`.
 
     An attempt in the future means that the wall clock was set back, or another process's is ahead: retried now.
     """
     if attempted_at_ms > now_ms:
         return 0
-    return max(0, min(retry_at_ms - now_ms, retry_at_ms - attempted_at_ms))
+    return max(0, min(retry_at_ms - now_ms, retry_at_ms - attempted_at_ms, RETRY_MS_MAX))
 
 
 def expired(message: Message, now_ms: int) -> Failed | None:

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from airy.actors.send_facts import BACKOFF, ended, expired, retry_in_ms, started
+from airy.actors.send_facts import BACKOFF, RETRY_MS_MAX, ended, expired, retry_in_ms, started
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import SendFailed, SendSucceeded, SendUnknown
@@ -82,6 +82,7 @@ def test_a_retry_is_never_further_ahead_than_it_was_from_its_attempt() -> None:
     assert retry_in_ms(retry_ms, attempted_ms, 1_020_000) == 40_000
     assert retry_in_ms(retry_ms, attempted_ms, 2_000_000) == 0
     assert retry_in_ms(retry_ms, attempted_ms, 990_000) == 0  # the clock was set back beyond the attempt
+    assert retry_in_ms(9_000_000, 1_000_000, 1_000_000) == RETRY_MS_MAX  # it was set during the attempt
 
 
 def test_no_retry_is_scheduled_after_the_expiry() -> None:
