@@ -46,6 +46,7 @@ PRIVATE_6 = tuple(IPv6Network(text) for text in ("::1/128", "fc00::/7"))
 
 HOST_CHARS_MAX = 253
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
+BRACKETED = re.compile(r"\[[0-9a-f:.]+\](:[0-9]*)?", re.IGNORECASE)
 NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
 LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 
@@ -121,16 +122,19 @@ def check_url(url: str, policy: EgressPolicy = PUBLIC_ONLY) -> RequestTarget:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise _refused("not a URL") from None
+    bracketed = "[" in parts.netloc or "]" in parts.netloc
     if port == 0:
         raise _refused("not a URL: there is no port 0")
     if parts.scheme != "https" and not (policy.http and parts.scheme == "http"):
         raise _refused("use https")
     if "@" in parts.netloc:
         raise _refused("no user name or password in the URL: use a header")
+    if bracketed and not BRACKETED.fullmatch(parts.netloc):
+        raise _refused("not a host: brackets hold an IPv6 address without a zone, and only a port follows")
     port = DEFAULT_PORTS[parts.scheme] if port is None else port
     if not policy.port_allowed(port):
         raise _refused(f"port not allowed: use {' or '.join(map(str, policy.ports))}")
-    problem = _host_problem(host, policy, bracketed="[" in parts.netloc)
+    problem = _host_problem(host, policy, bracketed=bracketed)
     if problem:
         raise _refused(problem)
     return RequestTarget(parts.scheme, host, port, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")

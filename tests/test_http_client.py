@@ -181,6 +181,9 @@ REFUSED_URLS = [
     "https://example.com%2f@127.0.0.1/",
     "https://[v1.x]/",
     "https://[::1",
+    "https://[2606:4700::1111]x/",
+    "https://x[2606:4700::1111]/",
+    "https://[2606:4700::1111%25eth0]/",
     "https://" + "a" * 64 + ".example.com/",
     "https://example.com/" + "a" * 2_048,
 ]
