@@ -27,6 +27,8 @@ BUGS = (
 )
 """What code raises about the values it was given, as opposed to what a dependency raises when it fails."""
 
+BUG_REASON = "a bug in Airy ended the attempt; its log has the details"  # for subscribers and agents
+
 BugKind = Literal["delivery", "send", "profile"]
 BUG_KINDS: tuple[BugKind, ...] = get_args(BugKind)
 BugCounts = Counter[BugKind]
@@ -35,11 +37,6 @@ BugCounts = Counter[BugKind]
 def bug_fields(error: BaseException) -> dict[str, str]:
     """What a log line may say about a bug: its type and the places of its traceback. Its text may quote a secret."""
     return {"error": type(error).__name__, "traceback": _places(error)}
-
-
-def describe_bug(error: BaseException) -> str:
-    """What a subscriber or an agent sees."""
-    return f"a bug in Airy ended the attempt ({type(error).__name__}); its log has the details"
 
 
 def _places(error: BaseException) -> str:

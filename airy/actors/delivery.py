@@ -13,7 +13,7 @@ import anyio
 from msgspec import Struct, field
 
 from airy.actors.attempt_log import AttemptLog, DeliveryAttempt, Result
-from airy.actors.bug_report import BUGS, BugCounts, bug_fields, describe_bug
+from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts, bug_fields
 from airy.actors.dead_deliveries import DeadDeliveries
 from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers
@@ -186,7 +186,7 @@ class DeliveryExecutor:
             return AttemptOutcome(None, str(error)), ""
         except Exception as error:  # noqa: BLE001 - with the URL, secrets, headers or answer of this subscriber
             self._count_bug(ctx, job, error)
-            return AttemptOutcome(None, describe_bug(error)), ""
+            return AttemptOutcome(None, BUG_REASON), ""
 
     async def _post(self, target: DeliveryTarget, job: Job, now_ms: int) -> Response:
         """Without the rest of a body that is badly framed or too slow: once the head is complete the status decides."""
@@ -213,7 +213,7 @@ class DeliveryExecutor:
         self._metrics.attempts["failed"] += 1
         delay_s = SCHEDULE_S[min(job.attempt, ATTEMPTS_MAX - 1)]
         try:
-            await self._retry_in(ctx, job, delay_s, describe_bug(error))
+            await self._retry_in(ctx, job, delay_s, BUG_REASON)
         except BUGS as again:
             self._count_bug(ctx, job, again)
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.actors import send_facts
-from airy.actors.bug_report import BUGS, BugCounts, bug_fields, describe_bug
+from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts, bug_fields
 from airy.actors.fact_appender import FOLD_S, FactAppender
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.runtime import Context
@@ -194,7 +194,7 @@ class MessageSender:
             calls = source.encode(message, target, ctx.clock.now_ms())
         except Exception as error:  # noqa: BLE001 - a bug in one source, on one message
             ctx.log.error("send.encode_failed", **self._count_bug(error, message.id, channel.source))  # noqa: TRY400
-            return Failed(kind="invalid", error=f"the message could not be encoded: {describe_bug(error)}")
+            return Failed(kind="invalid", error=f"the message could not be encoded: {BUG_REASON}")
         return calls or Failed(kind="invalid", error="the source makes no call of this message")
 
     async def _call(
@@ -208,7 +208,7 @@ class MessageSender:
             )
         except Exception as error:  # noqa: BLE001 - a bug in one source; the provider may have taken the message
             ctx.log.error("send.failed_unexpectedly", **self._count_bug(error, message.id, message.source))  # noqa: TRY400
-            return Lost(f"the provider may have taken it, but its answer could not be read: {describe_bug(error)}")
+            return Lost(f"the provider may have taken it, but its answer could not be read: {BUG_REASON}")
 
     async def _claim(self, ctx: Context, message: Message) -> Message | None:
         """Append `SendStarted`; the message as folded if this worker's claim was accepted, else None."""
@@ -238,7 +238,7 @@ class MessageSender:
             await self._append_outcome(ctx, message, outcome)
         except BUGS as bug:  # something of the provider's answer cannot be in the log
             ctx.log.error("send.outcome_not_recordable", **self._count_bug(bug, message.id, message.source))  # noqa: TRY400
-            outcome = _without_answer(outcome, describe_bug(bug))
+            outcome = _without_answer(outcome, BUG_REASON)
             await self._append_outcome(ctx, message, outcome)
         if isinstance(outcome, Sent):
             self.sent += 1
@@ -259,9 +259,9 @@ class MessageSender:
         try:
             message = await self._store.message(message_id)
             if message is not None and message.delivery is DeliveryState.PENDING:
-                await self._record(ctx, message, Failed(kind="invalid", error=describe_bug(error)))
+                await self._record(ctx, message, Failed(kind="invalid", error=BUG_REASON))
             elif message is not None and message.worker == self._worker:
-                await self._record(ctx, message, Lost(describe_bug(error)))
+                await self._record(ctx, message, Lost(BUG_REASON))
         except BUGS as again:  # nothing of this message can be done now; others go on
             now_ms = monotonic_ms()
             ctx.log.error("send.failed_unexpectedly", **self._count_bug(again, message_id, work.source))  # noqa: TRY400
