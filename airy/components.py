@@ -88,7 +88,9 @@ class PublisherSection(Section, frozen=True):
 
 class ConsumerSection(Section, frozen=True):
     enabled: bool = True
-    in_flight_max: Annotated[Count, Meta(description="deliveries in flight")] = 200
+    in_flight_max: Annotated[
+        Count, Meta(description="deliveries in flight; endpoints that take longer than 1 s share half")
+    ] = 200
     per_webhook_max: Annotated[Count, Meta(description="of these, to one webhook")] = 20
     timeout_s: Annotated[Seconds, Meta(description="s, for one attempt")] = 15.0
 

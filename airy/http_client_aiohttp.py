@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
 
 DEFAULT_HEADERS = {"accept": "Accept: */*\r\n", "user-agent": "User-Agent: Airy/1.0\r\n"}
-RESOLVERS_MAX = 32  # threads; slow name resolutions must not delay others
+RESOLVERS_MAX = 128  # threads, started as needed; more than hosts whose slow resolution could delay others
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FRAMING = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "accept-encoding"}

@@ -14,7 +14,7 @@ from airy.bus.kafka import KafkaBus
 from airy.bus.kafka.producer import codec
 from airy.bus.memory import MemoryBus, open_journal
 from airy.clock import Clock, RandomIds
-from airy.components import APPS
+from airy.components import APPS, ConsumerSection
 from airy.config import Config, enabled_components
 from airy.egress import UNRESTRICTED
 from airy.errors import Refused
@@ -44,12 +44,19 @@ async def open_services(
             queue=queue,
             sealer=files.sealer(config),
             provider_http=await held.enter_async_context(AiohttpClient(UNRESTRICTED)),
-            webhook_http=await held.enter_async_context(
-                AiohttpClient(webhook_egress_policy(config), body_s=RESPONSE_BODY_S)
-            ),
+            webhook_http=await held.enter_async_context(_webhook_client(config)),
             wait_for_arrival=queue.wait_for_arrival,
         )
         yield build_services(config, ports)
+
+
+def _webhook_client(config: Config) -> AiohttpClient:
+    """With a connection for each delivery in flight, so that none waits for those of others."""
+    return AiohttpClient(
+        webhook_egress_policy(config),
+        connections_max=config.section(ConsumerSection).in_flight_max,
+        body_s=RESPONSE_BODY_S,
+    )
 
 
 def _check_queue(config: Config) -> None:

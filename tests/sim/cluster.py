@@ -74,6 +74,7 @@ STEP_MS_MAX = 3_600_000
 class ClusterSize(SimulationSize, frozen=True, kw_only=True):
     layout: tuple[frozenset[str], ...] | None = None  # None: by seed
     disruptions: int = 7
+    slow_s: float = 3.0  # clocks an hour apart end each other's leases, which counts an attempt each time
     rates: dict[tuple[str, str], float] = field(
         default_factory=lambda: {
             ("publish", "unavailable"): 0.02,

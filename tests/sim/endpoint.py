@@ -18,11 +18,22 @@ class ReceivedDelivery(Struct, frozen=True):
 
 class SimulatedEndpoint:
     """`failure_rate` is the fraction of requests that fail, in one of the ways endpoints fail. `badly_framed_rate` is
-    the fraction of answers, of any status, whose body is badly framed or does not end.
+    the fraction of answers, of any status, whose body is badly framed or does not end. `slow_rate` is the fraction of
+    requests, of any outcome, that take `slow_s` longer.
     """
 
-    def __init__(self, random: Random, *, failure_rate: float = 0.2, badly_framed_rate: float = 0.0) -> None:
+    def __init__(
+        self,
+        random: Random,
+        *,
+        failure_rate: float = 0.2,
+        badly_framed_rate: float = 0.0,
+        slow_rate: float = 0.0,
+        slow_s: float = 0.0,
+    ) -> None:
         self._random = random
+        self._slow_rate = slow_rate
+        self._slow_s = slow_s
         self.failure_rate = failure_rate
         self.badly_framed_rate = badly_framed_rate
         self.accepted: list[ReceivedDelivery] = []  # in the order they were taken, lost answers included
@@ -45,6 +56,8 @@ class SimulatedEndpoint:
         lower = {name.lower(): value for name, value in headers.items()}
         received = ReceivedDelivery(lower["webhook-id"], body or b"", lower)
         await anyio.sleep(self._random.choice((0.001, 0.01, 0.1, 1.0)))
+        if self._random.random() < self._slow_rate:
+            await anyio.sleep(self._slow_s)
         response = self._respond(received)
         if self._random.random() < self.badly_framed_rate:
             raise ResponseLost("the answer is incomplete or badly framed", received=response)

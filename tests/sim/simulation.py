@@ -67,6 +67,8 @@ class SimulationSize(Struct, frozen=True, kw_only=True):
     clock_steps: int = 2  # the machine's clock is set by an hour, forward or back
     behaviour: Behaviour = ROUGH
     failure_rate: float = 0.25
+    slow_rate: float = 0.1  # of requests to the endpoint,
+    slow_s: float = 13.0  # which then take almost all of the time an attempt has
     badly_framed_rates: tuple[float, ...] = (0.0, 0.2, 1.0)  # one by the seed; some endpoints never frame correctly
     rates: dict[tuple[str, str], float] = field(
         default_factory=lambda: {
@@ -84,7 +86,7 @@ class SimulationSize(Struct, frozen=True, kw_only=True):
 
 
 FAULT_FREE = SimulationSize(
-    behaviour=Behaviour(), failure_rate=0.0, badly_framed_rates=(0.0,), kills=0, clock_steps=0, rates={}
+    behaviour=Behaviour(), failure_rate=0.0, slow_rate=0.0, badly_framed_rates=(0.0,), kills=0, clock_steps=0, rates={}
 )
 
 
@@ -370,7 +372,13 @@ def _only_tree_failures(group: BaseExceptionGroup[BaseException]) -> bool:
 def make_endpoint(seed: int, size: SimulationSize) -> SimulatedEndpoint:
     random = Random(f"endpoint {seed}")
     badly_framed_rate = random.choice(size.badly_framed_rates)
-    return SimulatedEndpoint(random, failure_rate=size.failure_rate, badly_framed_rate=badly_framed_rate)
+    return SimulatedEndpoint(
+        random,
+        failure_rate=size.failure_rate,
+        badly_framed_rate=badly_framed_rate,
+        slow_rate=size.slow_rate,
+        slow_s=size.slow_s,
+    )
 
 
 def _config() -> Config:
