@@ -50,6 +50,8 @@ class OidcConfig(Section, frozen=True):
     allowed_email_patterns: tuple[str, ...] = ()
     admins: tuple[str, ...] = ()
     role: GrantedRole = "agent"
+    login_success_url: str = "/"
+    logout_success_url: str = "/"
     github_url: Url = "https://github.com"
     github_api_url: Url = "https://api.github.com"
 
@@ -60,6 +62,7 @@ class SecurityConfig(Section, frozen=True):
     token_roles: dict[str, GrantedRole] = field(default_factory=dict)  # by name of a token
     open: bool = False
     jwt_secret: Secret | None = None
+    session_s: Annotated[int, Meta(ge=300, le=2_592_000)] = 86_400
     oidc: OidcConfig = OidcConfig()
     key_file: str | None = None
     webhooks: WebhookEgressConfig = WebhookEgressConfig()

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 
-from airy.app.services import Services
+from msgspec import Struct
+
+from airy.app.services import Services, public_url
 from airy.config import Config, OidcConfig
 from airy.email_patterns import EmailPatterns
 from airy.http.api_tokens import ApiTokenDirectory
-from airy.http.auth import Authenticator, ConfiguredTokens, OpenAccess, TokenAuthenticator
-from airy.http.sessions import CookieAuthenticator, SessionDirectory
+from airy.http.auth import Authenticator, ConfiguredTokens, OpenAccess, TokenAuthenticator, TokenDirectory
+from airy.http.login.github import GithubProvider
+from airy.http.login.openid import OpenIdProvider
+from airy.http.login.provider import IdentityProvider, RegisteredClient
+from airy.http.login.routes import LoginRoutes, LoginSettings
+from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
 from airy.http.signed_tokens import SignedTokenDirectory
 from airy.permissions import Role
 from airy.secret import Secret
@@ -16,20 +22,56 @@ from airy.token_file import system_token
 SYSTEM = "system"  # the name of the configured or generated token
 
 
-def authenticators(services: Services) -> list[Authenticator]:
-    security, clock = services.config.security, services.ports.clock
-    if security.open:
-        return [OpenAccess()]
+GOOGLE = "https://accounts.google.com"
+
+
+class Authentication(Struct, frozen=True):
+    authenticators: list[Authenticator]
+    login: LoginRoutes
+
+
+def build_authentication(services: Services) -> Authentication:
+    config, clock = services.config, services.ports.clock
+    security, secure = config.security, public_url(config).startswith("https://")
 
     def caught_up() -> bool:
         return services.projector.caught_up
 
+    role_of = LoginPolicy(security.oidc).role_of
+    sessions = SessionDirectory(services.queries, clock, role_of, caught_up)
+    settings = LoginSettings(
+        session_s=security.session_s,
+        success_url=security.oidc.login_success_url,
+        logout_url=security.oidc.logout_success_url,
+        secure=secure,
+    )
+    login = LoginRoutes(services.commands.users, sessions, _identity_provider(services), role_of, settings)
+    if security.open:
+        return Authentication([OpenAccess()], login)
     roles = {name: Role(role) for name, role in security.token_roles.items()}
-    configured = ConfiguredTokens(tokens(services.config), roles)
+    configured = ConfiguredTokens(tokens(config), roles)
     created = ApiTokenDirectory(services.queries, clock, caught_up)
-    sessions = SessionDirectory(services.queries, clock, LoginPolicy(security.oidc).role_of, caught_up)
-    signed = [SignedTokenDirectory(security.jwt_secret, Role(security.oidc.role), clock)] if security.jwt_secret else []
-    return [TokenAuthenticator(configured, created, *signed), CookieAuthenticator(sessions, *signed)]
+    signed: list[TokenDirectory] = (
+        [SignedTokenDirectory(security.jwt_secret, Role(security.oidc.role), clock)] if security.jwt_secret else []
+    )
+    by_cookie: dict[str, list[TokenDirectory]] = {
+        HOST_COOKIE: [sessions, *signed],
+        COOKIE: signed if secure else [sessions, *signed],
+    }
+    return Authentication([TokenAuthenticator(configured, created, *signed), CookieAuthenticator(by_cookie)], login)
+
+
+def _identity_provider(services: Services) -> IdentityProvider | None:
+    """None: logins are not configured."""
+    oidc, http = services.config.security.oidc, services.ports.provider_http
+    if not oidc.provider or oidc.client_secret is None:
+        return None
+    redirect_url = f"{public_url(services.config)}/login/oauth2/code/{oidc.provider}"
+    client = RegisteredClient(id=oidc.client_id, secret=oidc.client_secret, redirect_url=redirect_url)
+    if oidc.provider == "github" and oidc.issuer is None:
+        return GithubProvider(http, url=oidc.github_url, api_url=oidc.github_api_url, client=client)
+    issuer = oidc.issuer or GOOGLE
+    return OpenIdProvider(http, services.ports.clock, name=oidc.provider, issuer=issuer, client=client)
 
 
 def tokens(config: Config) -> Mapping[str, Secret]:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from airy import __version__
-from airy.app.authentication import authenticators
+from airy.app.authentication import build_authentication
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands
@@ -57,8 +57,10 @@ def build_edge(
         version=__version__,
         caught_up=lambda: services.projector.caught_up,
     )
-    guard, resources = Guard(authenticators(services)), served(RESOURCES, running)
-    app = litestar_app(context, reader, guard, resources, [metrics.route(read_samples)])
+    authentication = build_authentication(services)
+    guard, resources = Guard(authentication.authenticators), served(RESOURCES, running)
+    login = authentication.login.handlers() if "api-admin" in running else ()
+    app = litestar_app(context, reader, guard, resources, [metrics.route(read_samples), *login])
     routes = [route for each in resources for route in each.websockets]
     limits = WebsocketLimits(sessions_max=config.section(WebsocketSection).sessions_max)
     websockets = WebsocketRouter(context, guard, routes, limits) if routes else None

@@ -4,7 +4,7 @@ A browser adds cookies to requests that other sites cause, so the guard accepts 
 proof that the request is not one of those: see `check_same_origin`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -52,32 +52,32 @@ def _caller(user: User, session: UserSession, role: Role) -> Caller:
 
 
 class CookieAuthenticator:
-    """The session cookie, of the first directory that knows its value.
+    """The session cookie, of the first directory for its name that knows its value.
 
     It is not read if the request has an `Authorization` header, so a wrong token is an error even with a session.
     """
 
-    def __init__(self, *directories: TokenDirectory) -> None:
+    def __init__(self, directories: Mapping[str, Sequence[TokenDirectory]]) -> None:
         self._directories = directories
 
     async def authenticate(self, headers: RawHeaders, /) -> Caller | None:
         if any(name == b"authorization" for name, _ in headers):
             return None
-        token = session_cookie(headers)
-        for directory in self._directories if token else ():
+        name, token = session_cookie(headers)
+        for directory in self._directories.get(name, ()) if token else ():
             caller = await directory.find(token)
             if caller is not None:
                 return replace(caller, by_cookie=True)
         return None
 
 
-def session_cookie(headers: RawHeaders) -> bytes:
-    """Its value; empty if there is none, or several of one name: one of them was set by another host."""
+def session_cookie(headers: RawHeaders) -> tuple[str, bytes]:
+    """Name and value. An empty value: there is none, or several of one name, because another host has set one."""
     for name in (HOST_COOKIE, COOKIE):
         values = cookies(headers, name)
         if values:
-            return values[0] if len(values) == 1 else b""
-    return b""
+            return name, values[0] if len(values) == 1 else b""
+    return COOKIE, b""
 
 
 def cookies(headers: RawHeaders, name: str) -> list[bytes]:

@@ -30,7 +30,13 @@ from tests.kit.asgi import call
 from tests.kit.signing import signature
 
 PATHS = [path for each in ACTIONS for path in each.paths]
-OPEN_PATHS = {"/livez", "/readyz", "/actuator/health"}
+LOGIN_PATHS = {
+    "/login",
+    "/logout",
+    "/login/oauth2/code/{provider:str}",
+    "/oauth2/authorization/{provider:str}",
+}
+OPEN_PATHS = {"/livez", "/readyz", "/actuator/health", *LOGIN_PATHS}
 
 
 # --- permissions

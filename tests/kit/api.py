@@ -33,10 +33,12 @@ from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
+from airy.http.login.provider import IdentityProvider
+from airy.http.login.routes import LoginRoutes, LoginSettings
 from airy.http.metrics import route as metrics_route
 from airy.http.ports import ApiContext
 from airy.http.resource import Resource
-from airy.http.sessions import CookieAuthenticator, SessionDirectory
+from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
 from airy.http.signed_tokens import SignedTokenDirectory
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.http_client import HttpClient, Response
@@ -199,6 +201,8 @@ async def api_harness(
     running: Collection[str] = frozenset(components.BY_ID),
     resources: Sequence[Resource] = RESOURCES,
     websocket_limits: WebsocketLimits | None = None,
+    provider: IdentityProvider | None = None,
+    secure: bool = False,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -234,15 +238,18 @@ async def api_harness(
     signed = SignedTokenDirectory(Secret(JWT_SECRET), Role.AGENT, clock)
     configured = ConfiguredTokens({"tests": Secret(TOKEN)})
     tokens = TokenAuthenticator(configured, ApiTokenDirectory(queries, clock, caught_up), signed)
-    sessions = CookieAuthenticator(SessionDirectory(queries, clock, LOGINS.get, caught_up), signed)
-    guard = Guard([tokens, sessions] if authenticators is None else authenticators)
+    sessions = SessionDirectory(queries, clock, LOGINS.get, caught_up)
+    by_cookie = CookieAuthenticator({name: [sessions, signed] for name in (HOST_COOKIE, COOKIE)})
+    guard = Guard([tokens, by_cookie] if authenticators is None else authenticators)
+    settings = LoginSettings(session_s=3_600, success_url="/inbox", logout_url="/", secure=secure)
+    login = LoginRoutes(api.commands.users, sessions, provider, LOGINS.get, settings)
     ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=AdmissionControl(), reader=reader)
 
     async def samples() -> Mapping[str, float | Mapping[str, float]]:
         return {"responses_total": dict(root.responses), "send_pending": 3}
 
     running_resources = served(resources, running)
-    app = litestar_app(api, reader, guard, running_resources, [metrics_route(samples)])
+    app = litestar_app(api, reader, guard, running_resources, [metrics_route(samples), *login.handlers()])
     websockets = WebsocketRouter(
         api, guard, [route for each in running_resources for route in each.websockets], websocket_limits
     )

@@ -18,6 +18,7 @@ class AsgiResponse(Struct):
     status: int
     headers: dict[str, str]
     body: bytes
+    raw_headers: list[tuple[str, str]] = []  # in order, with repetitions
 
     def json(self) -> Any:
         return msgspec.json.decode(self.body)
@@ -76,5 +77,5 @@ async def call(
     assert start["type"] == "http.response.start", sent
     assert all(message["type"] == "http.response.body" for message in rest), sent
     assert not rest[-1].get("more_body"), "the response never ended"
-    named = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
-    return AsgiResponse(start["status"], named, b"".join(message.get("body", b"") for message in rest))
+    named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
+    return AsgiResponse(start["status"], dict(named), b"".join(message.get("body", b"") for message in rest), named)
