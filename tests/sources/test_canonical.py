@@ -9,7 +9,9 @@ from airy.sources.canonical import Button, CarouselCard, CarouselContent, Choice
 
 
 def test_content_in_a_providers_own_shape_is_not_canonical() -> None:
-    assert [canonical.outbound(given) for given in (None, 5, "x", [], {}, {"text": "x"})] == [None] * 6
+    assert [canonical.outbound(given) for given in (None, 5, "x", [], {}, {"text": "x"}, {"canonical": None})] == [
+        None
+    ] * 7
 
 
 def test_one_content_alone_or_in_a_list() -> None:
@@ -20,7 +22,6 @@ def test_one_content_alone_or_in_a_list() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (None, "canonical: "),
         ([], "canonical: "),
         ({"text": "x"}, "missing required field `type`"),
         ({"type": "hologram"}, "Invalid value 'hologram'"),
