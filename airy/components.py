@@ -39,7 +39,7 @@ class ConsumerGroup(Struct, frozen=True, kw_only=True):
 
 
 class Component(Struct, frozen=True, kw_only=True):
-    """`children` and `early_children` are `module:function`, called once with the services of the process and the
+    """`children` and `early_children` are `module:function`, each called once with the services of the process and the
     running components that name it; they return a supervisor for the tree. Early ones start before the store has
     folded the log.
     """
@@ -55,8 +55,8 @@ class Component(Struct, frozen=True, kw_only=True):
     routes: tuple[str, ...] = ()  # HTTP paths, prefixes ending in a dot or slash, or templates: `/tags/{id}`
     services: tuple[str, ...] = ()  # their names in `client.config`, as in the original
     reported_as: str = ""  # the component of these services in `client.config`, if not this one
-    children: str = ""
-    early_children: str = ""
+    children: tuple[str, ...] = ()
+    early_children: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -97,6 +97,8 @@ class ConsumerSection(Section, frozen=True):
 
 # --- the table
 
+BROADCASTER = "airy.app.children:broadcaster"
+
 
 def reader_groups(component_id: str) -> tuple[ConsumerGroup, ...]:
     """The groups of the readers of changes a component has."""
@@ -111,26 +113,37 @@ def source_component(spec: SourceSpec) -> Component:
     return Component(
         type="sources",
         name=spec.name,
-        summary=f"{spec.title}: webhooks, routing and sends",
+        summary=f"{spec.title}: {'webhooks, routing' if spec.webhooks else 'its own routes'} and sends",
         apps=("sources",),
         section=spec.section,
-        actors=("ingress", "router", "parked-replayer", "connector", "commands"),
+        actors=(
+            *(("ingress", "router", "parked-replayer") if spec.webhooks else ()),
+            "connector",
+            "commands",
+            *(("broadcaster",) if spec.broadcasts else ()),
+        ),
         groups=(
-            ConsumerGroup(
-                actor="router",
-                name=topics.source_group(spec.name, "router"),
-                commits=(topics.source_events(spec.name),),
-            ),
-            ConsumerGroup(
-                actor="parked-replayer",
-                name=topics.source_group(spec.name, "parked-replayer"),
-                commits=(topics.CHANNELS,),
-            ),
+            *(_intake_groups(spec) if spec.webhooks else ()),
             ConsumerGroup(actor="connector", name=topics.source_group(spec.name, "connector")),
         ),
-        routes=(*spec.webhooks, *(f"/channels.{kind.name}." for kind in spec.kinds)),
+        routes=(*spec.webhooks, *spec.routes, *(f"/channels.{kind.name}." for kind in spec.kinds)),
         services=spec.services,
-        children="airy.app.children:sources",
+        children=("airy.app.children:sources", *((BROADCASTER,) if spec.broadcasts else ())),
+    )
+
+
+def _intake_groups(spec: SourceSpec) -> tuple[ConsumerGroup, ...]:
+    return (
+        ConsumerGroup(
+            actor="router",
+            name=topics.source_group(spec.name, "router"),
+            commits=(topics.source_events(spec.name),),
+        ),
+        ConsumerGroup(
+            actor="parked-replayer",
+            name=topics.source_group(spec.name, "parked-replayer"),
+            commits=(topics.CHANNELS,),
+        ),
     )
 
 
@@ -177,7 +190,7 @@ ALL: tuple[Component, ...] = (
             "/dead-letters.",
         ),
         services=("api-admin",),
-        early_children="airy.app.children:process_registry",
+        early_children=("airy.app.children:process_registry",),
     ),
     Component(
         type="api",
@@ -189,7 +202,7 @@ ALL: tuple[Component, ...] = (
         actors=("broadcaster",),
         routes=("/ws.communication", "/events"),
         services=("api-websocket",),
-        children="airy.app.children:broadcaster",
+        children=(BROADCASTER,),
     ),
     *(source_component(spec) for spec in SOURCES),
     Component(
@@ -202,7 +215,7 @@ ALL: tuple[Component, ...] = (
         groups=reader_groups("webhook-publisher"),
         services=("webhook-publisher",),
         reported_as="integration-webhook",
-        children="airy.app.children:publisher",
+        children=("airy.app.children:publisher",),
     ),
     Component(
         type="webhook",
@@ -213,7 +226,7 @@ ALL: tuple[Component, ...] = (
         actors=("dispatcher",),
         services=("webhook-consumer",),
         reported_as="integration-webhook",
-        children="airy.app.children:dispatcher",
+        children=("airy.app.children:dispatcher",),
     ),
 )
 BY_ID = {component.id: component for component in ALL}

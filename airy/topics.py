@@ -28,7 +28,14 @@ EVENTS: Topic[Fact] = Topic(
     key="conversation id",
     partitions=EVENT_PARTITIONS,
     retention="kept",
-    writers=("router", "parked-replayer", "connector", "api-communication/commands", "dead-letters"),
+    writers=(
+        "router",
+        "parked-replayer",
+        "connector",
+        "api-communication/commands",
+        *(f"sources-{spec.name}/commands" for spec in SOURCES if not spec.webhooks),
+        "dead-letters",
+    ),
     readers=("store", "connector", "publisher", "broadcaster"),
     schema=RecordSchema(fact.KINDS),
 )
@@ -174,7 +181,8 @@ COMPONENTS: Topic[ProcessStatus] = Topic(
 SCHEMAS: dict[str, RecordSchema] = {topic.name: topic.schema for topic in FOLDED if topic.schema is not None}
 """Kinds and versions this process knows, by folded topic."""
 
-SOURCE_NAMES = tuple(spec.name for spec in SOURCES)
+SOURCE_NAMES = tuple(spec.name for spec in SOURCES if spec.webhooks)
+"""Sources whose webhooks are stored before they are routed."""
 
 ALL: tuple[Topic[Any], ...] = (
     *FOLDED,

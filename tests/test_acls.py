@@ -23,6 +23,7 @@ from airy.http_client import Response
 from airy.model.process_status import ProcessStatus
 from airy.permissions import PERMISSIONS, Role
 from airy.sim.messenger.options import DEMO_PAGE
+from airy.sources.catalogue import BY_NAME
 from airy.webhooks.dead_letter import KEEP_MS, dead_letter_record
 from tests.kit.builders import dead
 from tests.kit.event_loops import run_seeded
@@ -198,7 +199,7 @@ def granted() -> set[Seen]:
     found = {(who, "writes", topic.name) for topic in topics.ALL for who in topic.writers}
     found |= {(who, "reads", topic.name) for topic in topics.ALL for who in topic.readers}
     found |= {(who, "joins", group) for who, group in acls.GROUPS.items()}
-    others = tuple(f"sources-{name}/" for name in topics.SOURCE_NAMES if name != "facebook")
+    others = tuple(f"sources-{name}/" for name in BY_NAME if name != "facebook")
     topics_of_others = tuple(f"source.{name}." for name in topics.SOURCE_NAMES if name != "facebook")
     return {
         (who.removeprefix("sources-facebook/").removeprefix("webhook-publisher/"), what, name)

@@ -271,7 +271,7 @@ class Connector:
                 elif work.state == DeliveryState.PENDING:
                     await self.sender.send(ctx, work, outbound)
                 else:
-                    await self.sender.settle(ctx, work)
+                    await self.sender.settle(ctx, work, outbound)
         except BUGS as error:  # of this message or contact; the work of others goes on
             if work.kind == "profile":
                 self._lookups.end_after_bug(ctx, work, error)

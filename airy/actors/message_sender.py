@@ -97,8 +97,10 @@ class MessageSender:
         """Until the attempt of another worker counts as orphaned; 0: it does, or it was not seen yet."""
         return max(0, self._foreign_attempts.get(message_id, NO_ATTEMPT)[1] - now_ms)
 
-    async def settle(self, ctx: Context, work: Work) -> None:
-        """Record an attempt whose worker is gone as unknown: no process knows its outcome."""
+    async def settle(self, ctx: Context, work: Work, outbound: OutboundKind) -> None:
+        """Record an attempt whose worker is gone as unknown: no process knows its outcome. Without a provider nothing
+        was called, so the attempt is completed.
+        """
         message = await self._store.message(work.message_id or "")
         if message is None or message.delivery is not DeliveryState.SENDING:
             await delay_retry(ctx)
@@ -110,8 +112,8 @@ class MessageSender:
             return
         after = await self._store.message(message.id)
         if after is not None and (after.delivery, after.attempt) == (DeliveryState.SENDING, message.attempt):
-            reason = "the worker that called the provider stopped before it recorded the answer"
-            await self._record(ctx, after, Lost(reason))
+            lost = Lost("the worker that called the provider stopped before it recorded the answer")
+            await self._record(ctx, after, lost if outbound.source.spec.provider else Sent(None))
 
     def _is_orphaned(self, message: Message, now_ms: int) -> bool:
         """Whether another worker's attempt has been open for `ORPHAN_MS` since it was first seen."""
@@ -195,12 +197,14 @@ class MessageSender:
         except Exception as error:  # noqa: BLE001 - a bug in one source, on one message
             ctx.log.error("send.encode_failed", **self._count_bug(error, message.id, channel.source))  # noqa: TRY400
             return Failed(kind="invalid", error=f"the message could not be encoded: {BUG_REASON}")
-        return calls or Failed(kind="invalid", error="the source makes no call of this message")
+        if calls or not source.spec.provider:
+            return calls
+        return Failed(kind="invalid", error="the source makes no call of this message")
 
     async def _call(
         self, ctx: Context, message: Message, calls: Sequence[Call], source: Source, *, deliver_until_ms: int
     ) -> Outcome:
-        self.calls += 1
+        self.calls += bool(calls)
         now_ms = ctx.clock.now_ms()
         try:
             return await calling.send(

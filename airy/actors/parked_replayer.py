@@ -24,7 +24,7 @@ from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.errors import Unavailable
 from airy.model.entity import Channel
 from airy.sources.accounts import ConnectedChannels
-from airy.sources.api import Source
+from airy.sources.api import WebhookSource
 from airy.store.api import EntityReader
 
 BYTES_MAX = 4_194_304
@@ -38,7 +38,7 @@ class ParkedReplayer:
     def __init__(
         self,
         bus: Bus,
-        source: Source,
+        source: WebhookSource,
         store: EntityReader,
         wait_for_position: WaitForPosition,
         *,

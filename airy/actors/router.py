@@ -17,7 +17,7 @@ from airy.bus.api import Bus
 from airy.bus.dead_letter import make_dead_letter
 from airy.bus.loops import MakeDeadLetter, apply_step, transform
 from airy.bus.record import ProducerRecord, Record
-from airy.sources.api import AccountKey, Routed, Source
+from airy.sources.api import AccountKey, Routed, WebhookSource
 from airy.sources.catalogue import BY_KIND
 from airy.trace import trace_id_of
 
@@ -52,7 +52,7 @@ def dead_letter(record: Record, reason: str, attempts: int) -> ProducerRecord:
 
 class Router:
     def __init__(
-        self, bus: Bus, source: Source, directory: ChannelDirectory, *, counts: Counter[str] | None = None
+        self, bus: Bus, source: WebhookSource, directory: ChannelDirectory, *, counts: Counter[str] | None = None
     ) -> None:
         self._bus = bus
         self._source = source

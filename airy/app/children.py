@@ -15,6 +15,7 @@ from airy.actors.router import Router
 from airy.actors.runtime import Child, Combined, Context, Supervision
 from airy.app.services import Services
 from airy.components import Component, ConsumerSection
+from airy.sources.catalogue import BY_NAME
 
 
 class _RegistryActor:
@@ -50,13 +51,13 @@ def sources(services: Services, components: Sequence[Component]) -> Supervision:
             pauses=services.provider_pauses,
         )
 
-    intakes = [_intake(services, component) for component in components]
+    intakes = [_intake(services, component) for component in components if BY_NAME[component.name].webhooks]
     return Supervision(name="sources", children=(*intakes, Child(name="connector", start=connector, drain_s=20.0)))
 
 
 def _intake(services: Services, component: Component) -> Child:
     ports, counts = services.ports, services.counters.provider_webhooks
-    source, directory = services.sources[component.name], services.channel_directory
+    source, directory = services.sources.with_webhooks(component.name), services.channel_directory
 
     def replayer() -> ParkedReplayer:
         return ParkedReplayer(ports.bus, source, ports.store, services.projector.wait_for_position, counts=counts)

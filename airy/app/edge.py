@@ -18,6 +18,7 @@ from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
+from airy.topics import SOURCE_NAMES
 
 ReadSamples = Callable[[], Awaitable[metrics.Samples]]
 
@@ -42,7 +43,7 @@ def build_edge(
             public_url=public_url(config),
             caught_up=lambda: services.projector.caught_up,
         )
-        for source in (services.sources[name] for name in services.sources if f"sources-{name}" in running)
+        for source in (services.sources.with_webhooks(name) for name in SOURCE_NAMES if f"sources-{name}" in running)
     ]
     context = ApiContext(
         commands=services.commands,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from airy.sources.api import Source
+from airy.sources.api import Source, WebhookSource
 from airy.sources.catalogue import BY_KIND, BY_NAME
 from airy.sources.spec import SourceSection, SourceSpec
 
@@ -20,6 +20,11 @@ class SourceRegistry(Mapping[str, Source]):
             spec = BY_NAME[name]
             self._built[name] = spec.load()(self._section(spec), self._public_url)
         return self._built[name]
+
+    def with_webhooks(self, name: str) -> WebhookSource:
+        """A source whose specification has webhooks."""
+        source: WebhookSource = self[name]  # type: ignore[assignment]  # as declared
+        return source
 
     def __iter__(self) -> Iterator[str]:
         return iter(BY_NAME)

@@ -105,14 +105,14 @@ class _FoldBarrier:
 
 
 def _children(
-    services: Services, components: Sequence[Component], path_of: Callable[[Component], str]
+    services: Services, components: Sequence[Component], paths_of: Callable[[Component], Sequence[str]]
 ) -> list[Supervision]:
     """What the functions at the paths (module:function) of these components return; one call for equal paths."""
     found = []
-    for path in dict.fromkeys(filter(None, map(path_of, components))):
+    for path in dict.fromkeys(path for component in components for path in paths_of(component)):
         module, _, function = path.partition(":")
         make: MakeChildren = getattr(import_module(module), function)
-        found.append(make(services, [component for component in components if path_of(component) == path]))
+        found.append(make(services, [component for component in components if path in paths_of(component)]))
     return found
 
 

@@ -49,7 +49,7 @@ def details(spec: SourceSpec) -> dict[str, Any]:
     return _row(spec) | {
         "configuration": component.path,
         "required": list(components.required_keys(component.id)),
-        "topics": [topics.source_events(spec.name).name, topics.parked_events(spec.name).name],
+        "topics": [topics.source_events(spec.name).name, topics.parked_events(spec.name).name] if spec.webhooks else [],
         "groups": [group.name for group in component.groups],
         "kinds": [_kind(kind) for kind in spec.kinds],
     }
@@ -70,10 +70,10 @@ def _kind(kind: Kind) -> dict[str, Any]:
 
 def page(spec: SourceSpec) -> str:
     known = details(spec)
-    lines = [f"{spec.title} ({known['component']})", "", f"webhooks  {', '.join(spec.webhooks)}"]
+    lines = [f"{spec.title} ({known['component']})", "", f"webhooks  {', '.join(spec.webhooks) or 'none'}"]
     if spec.public_url:
         lines.append("          needs http.publicUrl")
-    lines += [f"topics    {', '.join(known['topics'])}", f"groups    {', '.join(known['groups'])}", ""]
+    lines += [f"topics    {', '.join(known['topics']) or 'none'}", f"groups    {', '.join(known['groups'])}", ""]
     for kind in known["kinds"]:
         receipts = ", ".join(kind["receipts"]) or "none"
         lines += [f"{kind['name']}: {kind['title']} ({kind['account']}), connected with {kind['connect']}"]

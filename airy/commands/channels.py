@@ -11,15 +11,15 @@ from airy import topics
 from airy.bus.record import Position
 from airy.commands.channel_secrets import TOKEN, ChannelSecrets
 from airy.commands.entity_writer import EntityWriter
-from airy.commands.errors import NotFound
+from airy.commands.errors import Conflict, NotFound
 from airy.commands.provider_calls import ProviderCalls
-from airy.commands.writer import Writer, Written
+from airy.commands.writer import RequestContext, Writer, Written
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model import ids, metadata
 from airy.model.entity import Channel
 from airy.sources.api import Account, AccountKey, Connected, Explorer, Installation, Setting, Target
-from airy.sources.spec import ChannelForm, SourceSpec
+from airy.sources.spec import ChannelForm, Kind, SourceSpec
 from airy.store.api import EntityReader
 
 log = structlog.get_logger("airy.channels")
@@ -61,6 +61,7 @@ class ChannelCommands:
         installation: Installation,
         calls: ProviderCalls,
     ) -> None:
+        self._writer = writer
         self._entities = EntityWriter(writer, store)
         self._store = store
         self._secrets = secrets
@@ -77,19 +78,26 @@ class ChannelCommands:
 
         return await self._entities.update(topics.CHANNELS, channel_id, self._known, updated)
 
-    async def connect(self, kind: str, form: ChannelForm) -> Written[ConnectResult]:
-        """Connecting a known account again reconnects its channel and keeps its metadata."""
+    async def connect(self, kind: str, form: ChannelForm, context: RequestContext) -> Written[ConnectResult]:
+        """Connecting a known account again reconnects its channel and keeps its metadata. Where every connect makes a
+        channel, a repeated idempotency key returns the same one; raises `Conflict` if its name differs.
+        """
         source = self._source(kind)
         done = await self._calls.make(
             source.spec.name,
             ("connect", kind, form),
             lambda: source.connect(self._client, kind, form, self._installation),
         )
-        channel_id = ids.channel_id(kind, done.account)
+        new_each_time = _kind(source.spec, kind).channel_per_connect
+        channel_id = (
+            self._writer.id_for(context, "channel", kind) if new_each_time else ids.channel_id(kind, done.account)
+        )
         sealed = dict(self._secrets.seal(channel_id, done.credentials))
         token = sealed.pop(TOKEN, None)
 
         async def connected(known: Channel | None) -> Channel:
+            if new_each_time and known is not None:
+                return _same_account(known, done.account)
             return Channel(
                 id=channel_id,
                 source=kind,
@@ -157,6 +165,16 @@ class ChannelCommands:
         if source is None:
             raise NotFound(f"no source of {kind} channels is enabled here")
         return source
+
+
+def _kind(spec: SourceSpec, name: str) -> Kind:
+    return next(kind for kind in spec.kinds if kind.name == name)
+
+
+def _same_account(channel: Channel, account: str) -> Channel:
+    if channel.source_channel_id != account:
+        raise Conflict("this idempotency key was used for another channel", field="idempotency_key")
+    return channel
 
 
 def _same_credentials(one: Channel, other: Channel) -> bool:

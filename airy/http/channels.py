@@ -64,7 +64,7 @@ async def update(api: ApiContext, request: ActionRequest[UpdateChannel]) -> Repl
 
 def connect(kind: Kind) -> Action:
     async def handler(api: ApiContext, request: ActionRequest[Any]) -> Reply:
-        written = await api.commands.channels.connect(kind.name, _form(kind.connect, request.body))
+        written = await api.commands.channels.connect(kind.name, _form(kind.connect, request.body), request.context)
         done = written.value
         document = render_channel(done.channel)
         if done.instructions:

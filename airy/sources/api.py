@@ -266,22 +266,18 @@ class Source(Protocol):
 
     def __init__(self, section: SourceSection, public_url: str) -> None: ...
 
-    def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict: ...
-
-    def route(self, record: Record, channels: Channels) -> Routed:
-        """Deterministic: the same record and channels give the same facts. Raises `Undecodable`."""
-        ...
-
     def canonical(self, content: object) -> Contents:
         """What the content of a message fact says, in common terms. `content` is decoded JSON."""
         ...
 
     def encode(self, message: Message, target: Target, now_ms: int) -> Sequence[Call] | Failed:
-        """Calls in the order they are made. All but the last prepare and may be repeated; the last one delivers."""
+        """Calls in the order they are made. All but the last prepare and may be repeated; the last one delivers. None
+        where there is no provider.
+        """
         ...
 
     def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:
-        """`answers` to the calls that were made, at least one; shorter than the calls if one was not a success."""
+        """`answers` to the calls that were made; shorter than the calls if one was not a success."""
         ...
 
     async def connect(self, client: HttpClient, kind: str, form: ChannelForm, installation: Installation) -> Connected:
@@ -292,6 +288,16 @@ class Source(Protocol):
         """Asks the provider for no more webhooks of this channel. `others` are connected too and keep what they share
         with it. Returns why that did not work, None if it did; never raises.
         """
+        ...
+
+
+class WebhookSource(Source, Protocol):
+    """A source whose specification has webhooks."""
+
+    def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict: ...
+
+    def route(self, record: Record, channels: Channels) -> Routed:
+        """Deterministic: the same record and channels give the same facts. Raises `Undecodable`."""
         ...
 
 

@@ -14,6 +14,7 @@ NAMES = (
     "instagram",
     "twilio",
     "telegram",
+    "chatplugin",
 )
 
 SOURCES: tuple[SourceSpec, ...] = tuple(import_module(f"airy.sources.{name}.spec").SPEC for name in NAMES)

@@ -73,22 +73,30 @@ class Kind(Struct, frozen=True, kw_only=True):
     limits: SendLimits
     capabilities: Capabilities = Capabilities()
     credentials: tuple[str, ...] = ()  # names of the secrets a channel may hold, sealed
+    channel_per_connect: bool = False  # every connect makes a channel; otherwise there is one per account
 
 
 class SourceSpec(Struct, frozen=True, kw_only=True):
-    """A source. `webhooks` are paths; a part in braces matches one segment: `/telegram/{channel_id}`."""
+    """A source. `webhooks` are paths; a part in braces matches one segment: `/telegram/{channel_id}`.
+
+    Without webhooks there is no ingress, no router and no topic of raw events: commands append what contacts write.
+    Without a provider Airy itself brings messages to contacts: a send makes no calls, and is done once it is claimed.
+    """
 
     name: str
     title: str
     kinds: tuple[Kind, ...]
     section: type[SourceSection]
-    webhooks: tuple[str, ...]
+    webhooks: tuple[str, ...] = ()
     webhook_bytes_max: int = 1_048_576  # of a request; above the limit of a record, `verify` gives parts
     build: str  # module:class, called with the section and the public address of this installation ("" if unknown)
     services: tuple[str, ...] = ()  # as the original names them in `client.config`
     arrives_with: tuple[str, ...] = ()  # sources whose webhook also brings events of these kinds
     channel_secrets: bool = False  # webhooks are verified with secrets of channels, not of the section alone
     public_url: bool = False  # cannot work without knowing its own public address
+    provider: bool = True
+    routes: tuple[str, ...] = ()  # HTTP paths of its own, besides webhooks and channels, as in `Component.routes`
+    broadcasts: bool = False  # these routes follow changes, so its process needs a broadcaster
 
     def kind(self, name: str) -> Kind | None:
         return next((kind for kind in self.kinds if kind.name == name), None)

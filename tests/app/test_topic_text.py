@@ -8,6 +8,7 @@ from airy import acls, topics
 from airy.acls import Acl
 from airy.app import topic_text as text
 from airy.bus.provision import ConfigChange, DesiredTopic, ManualChange, TopicPlan
+from airy.sources import catalogue
 
 NEW = DesiredTopic(name="p.events", partitions=16, replication=1, config={}, retention="for ever")
 PLAN = TopicPlan(
@@ -57,7 +58,7 @@ def test_colours_are_used_on_a_terminal_without_no_color(monkeypatch: pytest.Mon
     assert piped.getvalue() == plain.getvalue() == "+  new\n"
 
 
-SOURCES = [f"sources-{name}" for name in topics.SOURCE_NAMES]
+SOURCES = [f"sources-{spec.name}" for spec in catalogue.SOURCES]
 
 
 def test_the_list_has_a_line_for_every_topic() -> None:

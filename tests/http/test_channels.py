@@ -174,3 +174,35 @@ async def test_a_token_with_an_invisible_character_is_refused_by_field_and_not_s
         for blank in ("", " \n"):
             problem = await api.call("/channels.facebook.connect", {"page_id": PAGE, "page_token": blank}, status=400)
             assert problem["message"] == "page_token is required"
+
+
+# --- chat plugin
+
+
+async def test_every_connect_of_a_chat_plugin_makes_a_channel() -> None:
+    """The plugin's part of E06 and E07."""
+    async with api_harness() as api:
+        connect = {"name": "shop", "imageUrl": "https://x.y/i.png"}
+        one, two = [validated(ChannelSchema, await api.call("/channels.chatplugin.connect", connect)) for _ in range(2)]
+        assert one.id != two.id
+        assert (one.source, one.source_channel_id, one.connected) == ("chatplugin", "shop", True)
+        assert one.metadata == {"name": "shop", "image_url": "https://x.y/i.png"}
+
+        for _ in range(2):
+            await api.call("/channels.chatplugin.disconnect", {"channel_id": one.id}, status=204)
+        assert [channel["id"] for channel in (await api.call("/channels.list"))["data"]] == [two.id]
+
+
+async def test_a_repeated_connect_of_a_chat_plugin_with_one_key_makes_one_channel() -> None:
+    async with api_harness() as api:
+        first = await api.call("/channels.chatplugin.connect", {"name": "shop"}, idempotency_key="k")
+        await api.call("/channels.update", {"channel_id": first["id"], "name": "Rye & Co"})
+        again = await api.call("/channels.chatplugin.connect", {"name": "shop"}, idempotency_key="k")
+
+        assert (again["id"], again["metadata"]["name"]) == (first["id"], "Rye & Co")
+        await api.call("/channels.chatplugin.connect", {"name": "bar"}, status=409, idempotency_key="k")
+
+
+async def test_a_chat_plugin_needs_a_name() -> None:
+    async with api_harness() as api:
+        await api.call("/channels.chatplugin.connect", {"name": " "}, status=400)

@@ -23,6 +23,7 @@ from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
 from airy.commands import Commands, DeadLetterCommands, Writer
+from airy.commands.channels import ChannelSource
 from airy.components import Service
 from airy.errors import Refused, Unavailable
 from airy.http.admission import AdmissionControl
@@ -51,6 +52,8 @@ from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sources.api import Account, AccountKey, Connected, Installation, Target
 from airy.sources.catalogue import BY_NAME
+from airy.sources.chatplugin.source import ChatPlugin
+from airy.sources.chatplugin.spec import ChatPluginSection
 from airy.sources.facebook.spec import ConnectPage, ExplorePages
 from airy.sources.spec import ChannelForm, narrow
 from airy.store.guarded_queries import GuardedQueries
@@ -214,12 +217,13 @@ async def api_harness(
     writer = Writer(bus, projector.wait_for_position, clock, ids, within_s=wait_s, held=projector.held)
     queries = GuardedQueries(store, projector.held)
     changes = ChangeFeed(bus, store, projector, limits=feed_limits)
+    sources: dict[str, ChannelSource] = {"facebook": pages, "chatplugin": ChatPlugin(ChatPluginSection())}
     api = ApiContext(
         commands=Commands(
             writer,
             queries,
             sealer,
-            lambda kind: pages if kind == "facebook" else None,
+            sources.get,
             no_network,
             Installation(new_secret=lambda: Secret("a fresh secret")),
         ),

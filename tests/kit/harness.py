@@ -7,6 +7,7 @@ from random import Random
 
 import anyio
 import structlog
+from msgspec.structs import replace
 from structlog.testing import LogCapture
 
 from airy import topics
@@ -26,7 +27,7 @@ from airy.secret import Secret
 from airy.sim.messenger.core import MessengerCore
 from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
-from airy.sources.api import Source
+from airy.sources.api import WebhookSource
 from airy.sources.facebook.source import Facebook
 from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
@@ -44,7 +45,7 @@ class Harness:
         self.projector = Projector(self.bus, self.store)
         self.ids = RandomIds(Random(seed))
         self.logged = LogCapture()
-        self.source: Source = Facebook(
+        self.source: WebhookSource = Facebook(
             FacebookSection(
                 enabled=True,
                 app_id="990011",
@@ -93,13 +94,7 @@ class Harness:
         return ParkedReplayer(self.bus, self.source, self.store, self.projector.wait_for_position)
 
     async def connect(self, *, connected: bool = True) -> None:
-        changed = Channel(
-            id=self.channel.id,
-            source="facebook",
-            source_channel_id=DEMO_PAGE.id,
-            connected=connected,
-            token=DEMO_PAGE.token if connected else None,
-        )
+        changed = replace(self.channel, connected=connected, token=self.channel.token if connected else None)
         await self._settled(await self.bus.publish([topics.CHANNELS.record(changed.id, changed)]))
 
     async def append(self, *facts: Fact) -> None:

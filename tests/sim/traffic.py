@@ -115,7 +115,9 @@ class Traffic:
         )
         await self._ask(
             lambda process: process.services.commands.channels.connect(
-                "facebook", ConnectPage(page_id=DEMO_PAGE.id, page_token=Secret(DEMO_PAGE.token))
+                "facebook",
+                ConnectPage(page_id=DEMO_PAGE.id, page_token=Secret(DEMO_PAGE.token)),
+                _context("connect"),
             )
         )
 

@@ -43,9 +43,9 @@ from airy.sources.api import (
     Lost,
     Routed,
     Sent,
-    Source,
     Target,
     WebhookRequest,
+    WebhookSource,
 )
 from tests.kit.fold import DictState
 from tests.kit.providers.base import PUBLIC_URL, Headers, Webhook, Wire
@@ -181,7 +181,7 @@ class SourceContract:
             metafunc.parametrize("kind", list(self.wire.accounts))
 
     @property
-    def source(self) -> Source:
+    def source(self) -> WebhookSource:
         return self.wire.source()
 
     def routed(self, fixture: Fixture, **record: int) -> Routed:

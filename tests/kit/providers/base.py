@@ -18,7 +18,7 @@ from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.secret import Secret
 from airy.sources.accounts import ConnectedChannels
-from airy.sources.api import Source, WebhookRequest
+from airy.sources.api import WebhookRequest, WebhookSource
 from airy.sources.spec import Capabilities, ChannelForm, SourceSection, SourceSpec
 
 PUBLIC_URL = "https://inbox.example.org"
@@ -95,8 +95,8 @@ class Wire(ABC):
         """The section of a provider that is served at `url`."""
         return replace(self.section, **dict.fromkeys(self.addresses, url))
 
-    def source(self) -> Source:
-        built: Source = self.spec.load()(self.section, PUBLIC_URL)
+    def source(self) -> WebhookSource:
+        built: WebhookSource = self.spec.load()(self.section, PUBLIC_URL)
         return built
 
     def capabilities(self, kind: str) -> Capabilities:
