@@ -19,7 +19,7 @@ ROUNDS ?= 1
 FAULTS ?= all
 FAST := not slow and not e2e and not cluster
 
-.PHONY: help run test check lint bench sim entities kill cluster faults kafka lock clean
+.PHONY: help run test check lint bench sim entities events kill cluster faults kafka lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -47,6 +47,9 @@ sim: $(VENV)/.dev ## the system under simulated faults, with SEEDS=200 seeds
 
 entities: $(VENV)/.dev ## concurrent writes of entities at two API replicas, with SEEDS=200 seeds
 	ENTITY_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_entity_history.py $(ARGS)
+
+events: $(VENV)/.dev ## clients of events that reconnect through two API replicas, with SEEDS=200 seeds
+	EVENT_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_event_history.py $(ARGS)
 
 kill: $(VENV)/.dev ## kill and restart a real process, CYCLES=1000 times, and check that nothing was lost
 	CYCLES=$(CYCLES) $(BIN)/python -m pytest tests/e2e/test_kill.py $(ARGS)

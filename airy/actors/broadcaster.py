@@ -114,9 +114,12 @@ class Broadcaster:
         version = -1
         while True:
             version = await self._progress.wait_for_progress(version, IDLE_S)
-            if not self._fold_noticed:
-                self._fold_noticed = True
-                await self._mailbox.address.tell_control(FoldAdvanced())
+            await self._notice_fold()
+
+    async def _notice_fold(self) -> None:
+        if not self._fold_noticed:
+            self._fold_noticed = True
+            await self._mailbox.address.tell_control(FoldAdvanced())
 
     async def _watch_draining(self, ctx: Context) -> None:
         await ctx.draining.wait()

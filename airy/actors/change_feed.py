@@ -7,6 +7,7 @@ exactly where it was, on any process, or is answered with one `resync`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from operator import ge
 
 import anyio
 
@@ -37,6 +38,8 @@ Deliver = Callable[[FeedItem], Awaitable[None]]
 NOTHING: ChangeId = (-1, -1)
 NEAR = 64  # changes in one pass over all partitions, from which a subscription joins the broadcaster
 JOIN_ATTEMPTS_MAX = 3
+FLOOR_POLL_S = 0.05
+PRUNED = "changes after the position are not kept any more"
 
 
 class SlowClient(AiryError):
@@ -97,6 +100,7 @@ class _Subscription:
         self._scope = scope
         self._send = deliver
         self._position: FeedPosition | None = None
+        self._floor: FeedPosition | None = None  # what the client had before a resync
         self._behind_until = float("inf")  # when it must have caught up
         self._ahead: dict[int, ChangeId] = {}  # by partition: the last change it has that the broadcaster has not
 
@@ -107,17 +111,18 @@ class _Subscription:
             reason = await self._obstacle(resume)
             kind = MarkKind.RESYNC if reason else MarkKind.READY
             self._position = None if reason else resume.position
+            self._floor = resume.position if reason == PRUNED else None
         while True:
             try:
                 await self._catch_up_and_follow(kind, reason)
                 kind = MarkKind.POSITION
-            except _ChangesPruned as error:
-                kind, reason, self._position = MarkKind.RESYNC, str(error), None
+            except _ChangesPruned:
+                kind, reason, self._floor, self._position = MarkKind.RESYNC, PRUNED, self._position, None
 
     async def _catch_up_and_follow(self, kind: MarkKind, reason: str) -> None:
         """Until the subscriber was stopped."""
         await self._catch_up()
-        subscriber, joined = await self._join()
+        subscriber, joined = await self._join_at_floor()
         try:
             await self._read_up_to(joined)
             self._behind_until = float("inf")
@@ -144,7 +149,7 @@ class _Subscription:
             raise Unavailable("this process has not folded the log up to the position yet", retry_after_s=1.0)
         pruned = await feed.store.pruned_below()
         if any(offset < pruned.get(tp, 0) for tp, offset in zip(PARTITIONS, position.offsets, strict=True)):
-            return "changes after the position are not kept any more"
+            return PRUNED
         if not await self._recognised(position, pruned):
             return "the position is of another log"
         return ""
@@ -204,7 +209,7 @@ class _Subscription:
             after = position.after(index)
             changes = await store.changes(tp, after=after, changes_max=CHANGES_MAX)
             if (await store.pruned_below()).get(tp, 0) > after[0]:
-                raise _ChangesPruned("changes after the position are not kept any more")
+                raise _ChangesPruned(PRUNED)
             for stored, complete in with_completeness(changes, CHANGES_MAX):
                 if last is not None and (stored.position.offset, stored.nth) > last:
                     break
@@ -220,6 +225,19 @@ class _Subscription:
             return count
 
     # --- live
+
+    async def _join_at_floor(self) -> tuple[Subscriber, FeedPosition]:
+        """Join once the broadcaster has passed what the client had before a resync, so that none of it is repeated."""
+        floor, waits_until = self._floor, anyio.current_time() + self._feed.limits.fold_s_max
+        while True:
+            subscriber, joined = await self._join()
+            if floor is None or all(map(ge, joined.offsets, floor.needs_folded)):
+                self._floor = None
+                return subscriber, joined
+            self._leave(subscriber)
+            if anyio.current_time() > waits_until:
+                raise Unavailable("this process has not folded the log up to the position yet", retry_after_s=1.0)
+            await anyio.sleep(FLOOR_POLL_S)
 
     async def _join(self) -> tuple[Subscriber, FeedPosition]:
         for _ in range(JOIN_ATTEMPTS_MAX):

@@ -35,6 +35,7 @@ from airy.secret import Secret
 from tests.kit.api import FakeHealth
 from tests.kit.asgi import call
 from tests.kit.builders import Chat, channel
+from tests.kit.clock import SkewedClock
 from tests.sim.api_clients import ApiClient, ApiResponse, Ask
 from tests.sim.cluster import EDGE, SOURCES, SimulatedNode, killed, paused, rebalanced, slowed, stopped
 from tests.sim.history import Operation
@@ -121,6 +122,7 @@ class ReplicaSimulation:
         self.size = size
         self.random = Random(f"replicas {seed}")
         self.clock = LoopClock()
+        self.machine_clock = SkewedClock(self.clock)
         self.config = _config()
         self.sealer = Sealer({"k1": bytes(32)})
         self.ingress_type = Ingress
