@@ -82,6 +82,10 @@ class WebsocketSection(Section, frozen=True):
     sessions_max: Annotated[Count, Meta(description="clients that follow events, in each process")] = 10_000
 
 
+class ContactsSection(Section, frozen=True):
+    enabled: bool = True
+
+
 class PublisherSection(Section, frozen=True):
     enabled: bool = True
 
@@ -191,6 +195,16 @@ ALL: tuple[Component, ...] = (
         ),
         services=("api-admin",),
         early_children=("airy.app.children:process_registry",),
+    ),
+    Component(
+        type="api",
+        name="contacts",
+        summary="contacts: the persons on the other side of conversations",
+        apps=("core",),
+        section=ContactsSection,
+        actors=("commands",),
+        routes=("/contacts.",),
+        services=("api-contacts",),
     ),
     Component(
         type="api",

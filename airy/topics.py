@@ -11,9 +11,10 @@ from airy.bus.record import Position
 from airy.bus.record_schema import RecordSchema
 from airy.bus.topic import Retention, Topic
 from airy.errors import Refused
-from airy.model import fact
+from airy.model import contact, fact
+from airy.model.contact import ContactsWritten
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Contact, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.model.fact import Fact
 from airy.model.process_status import ProcessStatus
 from airy.sources.catalogue import SOURCES
@@ -72,7 +73,14 @@ CHANNELS: Topic[Channel] = _entities(
 )
 TAGS: Topic[Tag] = _entities("tags", Tag, kind="tag", writers=("api-admin/commands",), readers=("publisher",))
 TEMPLATES: Topic[Template] = _entities("templates", Template, kind="template", writers=("api-admin/commands",))
-CONTACTS: Topic[Contact] = _entities("contacts", Contact, kind="contact")
+CONTACTS: Topic[ContactsWritten] = _entities(
+    "contacts",
+    ContactsWritten,
+    kind="contacts.written",
+    version=1,
+    key=f"the text `{contact.KEY}`",
+    writers=("api-contacts/commands",),
+)
 USERS: Topic[User] = _entities("users", User, kind="user", writers=("commands",))
 WEBHOOKS: Topic[Webhook] = _entities("webhooks", Webhook, kind="webhook", writers=("api-admin/commands", "dispatcher"))
 DEAD_DELIVERIES: Topic[DeadDelivery] = _entities(

@@ -20,6 +20,7 @@ from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.commands import DeadLetterCommands, TokenGrant, UserProfile
 from airy.http_client import Response
+from airy.model.contact_edit import ContactEdit
 from airy.model.process_status import ProcessStatus
 from airy.permissions import PERMISSIONS, Role
 from airy.sim.messenger.options import DEMO_PAGE
@@ -49,6 +50,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.commands.conversations": "api-communication/commands",
     "airy.commands.metadata": "api-communication/commands",
     "airy.commands.api_tokens": "api-admin/commands",
+    "airy.commands.contacts": "api-contacts/commands",
     "airy.commands.entities": "api-admin/commands",
     "airy.commands.dead_deliveries": "api-admin/commands",
     "airy.commands.webhooks": "api-admin/commands",
@@ -151,6 +153,7 @@ class Everything(Traffic):
         grant = TokenGrant(name="reports", role="analyst", permissions=(), valid_s=60)
         await commands.api_tokens.create(grant, PERMISSIONS[Role.ADMIN], cause)
         await commands.users.seen(UserProfile(id="github:ines"))
+        await commands.contacts.create([ContactEdit(display_name="Ines")], cause)
         await commands.channels.update(CHANNEL_ID, name="shop", image_url=None)
         await commands.metadata.upsert("channel", CHANNEL_ID, Raw(b'{"a":1}'), cause)
         await commands.conversations.mark_read(self._conversation(), _context("read"))

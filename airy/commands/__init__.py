@@ -7,6 +7,7 @@ should be told at once (no such conversation, a disconnected channel) and leave 
 from airy.commands.api_tokens import ApiTokenCommands, TokenGrant, TokenWithText
 from airy.commands.channel_secrets import ChannelSecrets
 from airy.commands.channels import ChannelCommands, ConnectResult, SourceOf
+from airy.commands.contacts import ContactCommands
 from airy.commands.conversations import ConversationCommands
 from airy.commands.dead_deliveries import DeadDeliveryCommands
 from airy.commands.dead_letters import DeadLetterCommands
@@ -70,6 +71,7 @@ class Commands:
         self.channels = ChannelCommands(
             writer, store, ChannelSecrets(sealer), source_of, provider_http, installation, calls
         )
+        self.contacts = ContactCommands(writer, store)
         self.conversations = ConversationCommands(writer, store)
         self.dead_deliveries = DeadDeliveryCommands(writer, store)
         self.messages = MessageCommands(writer, store, message_ttl_s=message_ttl_s)

@@ -67,16 +67,22 @@ class BodyKind(ABC, Generic[B]):
 
 
 class JsonObject(BodyKind[S]):
-    def __init__(self, struct: type[S]) -> None:
+    """`required`: no body is not the same as an empty object."""
+
+    def __init__(self, struct: type[S], *, required: bool = False) -> None:
         self.struct = struct
+        self.required = required
         self.types = (struct,)
 
     async def read(self, source: BodySource) -> tuple[S, CommonFields]:
-        fields = json_object(await source.reader.read(source.receive, source.headers), source.headers)
+        body = await source.reader.read(source.receive, source.headers)
+        if self.required and not body.strip():
+            raise Problem(400, "a body is required: send a JSON object")
+        fields = json_object(body, source.headers)
         return convert(fields, self.struct), convert(fields, CommonFields)
 
     def describe(self, schemas: Schemas) -> Document:
-        required = any(field.required for field in msgspec.structs.fields(self.struct))
+        required = self.required or any(field.required for field in msgspec.structs.fields(self.struct))
         return {"required": required, "content": {"application/json": {"schema": schemas[str(self.struct)]}}}
 
 

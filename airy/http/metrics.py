@@ -32,6 +32,7 @@ DESCRIPTIONS = {  # by name without the prefix; a counter starts at 0 with the p
     "component_ready": "1 if every actor of a component is ready; `airy` stands for the actors of every process",
     "consumer_age_seconds": "age of the oldest record a consumer group has yet to commit; the same from each member",
     "consumer_lag": "offsets a consumer group has yet to commit, by topic; the same from each member",
+    "contacts": "contacts, those that appeared by themselves included",
     "conversations": "listed conversations",
     "dead_deliveries": "webhook deliveries that were dead-lettered and can be replayed",
     "event_clients": "clients that follow events: websockets and streams",

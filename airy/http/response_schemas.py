@@ -86,6 +86,45 @@ class ConversationSchema(Struct, forbid_unknown_fields=True):
     last_message: MessageSchema | None
 
 
+class AddressSchema(Struct, forbid_unknown_fields=True):
+    organization_name: str | None
+    address_line1: str | None
+    address_line2: str | None
+    postal_code: str | None
+    city: str | None
+    state: str | None
+    country: str | None
+
+
+class FormerContactSchema(Struct, forbid_unknown_fields=True):
+    """`created_at` and `updated_at` are in ms; `updated_at` is null until the first change."""
+
+    id: str
+    display_name: str | None
+    avatar_url: str | None
+    title: str | None
+    gender: str | None
+    timezone: int | None
+    locale: str | None
+    organization_name: str | None
+    via: dict[str, str]
+    address: AddressSchema
+    conversations: dict[str, str]
+    metadata: Any
+    created_at: int
+    updated_at: int | None
+
+
+class ContactSchema(FormerContactSchema, forbid_unknown_fields=True):
+    """`version` names this state of the contact, for `contacts.update` and `contacts.delete`."""
+
+    version: int
+
+
+class MergedContactSchema(ContactSchema, forbid_unknown_fields=True):
+    merge_history: list[FormerContactSchema]
+
+
 class TagSchema(Struct, forbid_unknown_fields=True):
     id: str
     name: str

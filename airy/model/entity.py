@@ -41,15 +41,6 @@ class Template(Struct, frozen=True, kw_only=True, omit_defaults=True):
     updated_at_ms: int = 0
 
 
-class Contact(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    id: str
-    display_name: str | None = None
-    avatar_url: str | None = None
-    conversations: dict[str, str] = {}  # conversation id to source
-    created_at_ms: int = 0
-    updated_at_ms: int = 0
-
-
 class UserSession(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A login of a user. Only the hash of its token is known; `airy.model.session` has the format."""
 

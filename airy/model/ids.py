@@ -31,6 +31,11 @@ def message_id(channel: str, provider_id: str) -> str:
     return derive(channel, provider_id)
 
 
+def contact_id(conversation: str) -> str:
+    """The contact a conversation has by itself."""
+    return derive("", conversation)
+
+
 def change_id(conversation: str, fact_id: str, nth: int) -> str:
     """The change at index `nth` of an accepted fact; independent of backend, offset and the facts before."""
     return derive(conversation, f":{fact_id}:{nth}")

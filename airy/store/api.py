@@ -18,6 +18,7 @@ from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.record_schema import Hold
 from airy.bus.topic import Topic
 from airy.model.change import Change
+from airy.model.contact_view import ContactView
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
@@ -204,6 +205,21 @@ class UserReader(Protocol):
     async def entity_accepted(self, topic: Topic[Any], entity_id: str, write_id: str) -> bool: ...
 
 
+class ContactReader(Protocol):
+    async def contact(self, contact_id: str) -> ContactView | None: ...
+    async def contact_of(self, conversation_id: str) -> ContactView | None:
+        """The contact that a conversation belongs to; none if it was deleted, or has no message."""
+        ...
+
+    async def contact_version(self, contact_id: str) -> int:
+        """Of the latest write, a deletion included; 0: there was none. `ContactView.version`, also without a view."""
+        ...
+
+    async def contacts(self, *, cursor: str | None, page_size: int | None) -> Page[ContactView]:
+        """By name in code-point order, without a name last. A bad cursor raises `Refused`."""
+        ...
+
+
 class DeadDeliveryReader(Protocol):
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None
@@ -227,7 +243,7 @@ class DeadDeliveryReader(Protocol):
         ...
 
 
-class StoreQueries(ConversationReader, EntityReader, UserReader, DeadDeliveryReader, Protocol):
+class StoreQueries(ConversationReader, ContactReader, EntityReader, UserReader, DeadDeliveryReader, Protocol):
     """What the API reads."""
 
 
@@ -269,7 +285,7 @@ class Store(FoldingStore, ChangeReader, PrunableChanges, WorkReader, StoreQuerie
         ...
 
     async def counts(self) -> dict[str, int]:
-        """For metrics and status: conversations, messages, channels, changes, send_pending, send_unknown,
-        dead_deliveries.
+        """For metrics and status: conversations, messages, contacts, channels, changes, send_pending,
+        send_unknown, dead_deliveries.
         """
         ...

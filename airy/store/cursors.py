@@ -2,20 +2,29 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from typing import TypeVar
 
 import msgspec
 
 from airy.errors import Refused
+from airy.model.contact_view import ContactView
+
+K = TypeVar("K")
 
 PAGE_SIZE_DEFAULT = 20
 PAGE_SIZE_MAX = 500
 OFFSET_DIGITS_MAX = 12
 
+SORT_NAME_CHARS_MAX = 256  # of a name: contacts whose names agree so far are in the order of their ids
+
 CursorKey = tuple[int, str]  # sort key of the first item of a page: time in ms, and id
+ContactKey = tuple[int, str, str]  # of a contact: 1 if it has no name, the name, and id
 
 _KEY_PREFIX = "k"  # offset cursors of former versions are numbers
+_CONTACT_PREFIX = "c"
 _encode_key = msgspec.msgpack.Encoder().encode
-_decode_key = msgspec.msgpack.Decoder(CursorKey).decode
+_KEY: msgspec.msgpack.Decoder[CursorKey] = msgspec.msgpack.Decoder(CursorKey)
+_CONTACT_KEY: msgspec.msgpack.Decoder[ContactKey] = msgspec.msgpack.Decoder(ContactKey)
 
 
 def page_size(requested: int | None) -> int:
@@ -23,8 +32,18 @@ def page_size(requested: int | None) -> int:
     return min(requested, PAGE_SIZE_MAX) if requested is not None and requested > 0 else PAGE_SIZE_DEFAULT
 
 
+def contact_key(view: ContactView) -> ContactKey:
+    """The order of contacts: by name in code points, without one last."""
+    name = (view.display_name or "")[:SORT_NAME_CHARS_MAX]
+    return int(not name), name, view.contact.id
+
+
 def encode(key: CursorKey) -> str:
-    return _KEY_PREFIX + urlsafe_b64encode(_encode_key(key)).decode().rstrip("=")
+    return _text(_KEY_PREFIX, key)
+
+
+def encode_contact(key: ContactKey) -> str:
+    return _text(_CONTACT_PREFIX, key)
 
 
 def decode(cursor: str | None) -> CursorKey | int | None:
@@ -34,12 +53,36 @@ def decode(cursor: str | None) -> CursorKey | int | None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= OFFSET_DIGITS_MAX:
         return int(text)
-    if text.startswith(_KEY_PREFIX):
-        try:
-            encoded = text[len(_KEY_PREFIX) :].encode("ascii")
-            key: CursorKey = _decode_key(urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
-            if -(1 << 63) <= key[0] < 1 << 63:
-                return key
-        except (Base64Error, UnicodeEncodeError, msgspec.MsgspecError):
-            pass
-    raise Refused(f"not a cursor: {text[:64]!r}; pass a cursor of the previous response", field="cursor")
+    key = _key(text, _KEY_PREFIX, _KEY)
+    if key is None or not -(1 << 63) <= key[0] < 1 << 63:
+        raise _not_a_cursor(text)
+    return key
+
+
+def decode_contact(cursor: str | None) -> ContactKey | None:
+    """A key, or None for the first page. Raises `Refused`."""
+    text = (cursor or "").strip()
+    if not text:
+        return None
+    key = _key(text, _CONTACT_PREFIX, _CONTACT_KEY)
+    if key is None or key[0] not in (0, 1):
+        raise _not_a_cursor(text)
+    return key
+
+
+def _text(prefix: str, key: tuple[object, ...]) -> str:
+    return prefix + urlsafe_b64encode(_encode_key(key)).decode().rstrip("=")
+
+
+def _key(text: str, prefix: str, decoder: msgspec.msgpack.Decoder[K]) -> K | None:
+    if not text.startswith(prefix):
+        return None
+    try:
+        encoded = text[len(prefix) :].encode("ascii")
+        return decoder.decode(urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
+    except (Base64Error, UnicodeEncodeError, msgspec.MsgspecError):
+        return None
+
+
+def _not_a_cursor(text: str) -> Refused:
+    return Refused(f"not a cursor: {text[:64]!r}; pass a cursor of the previous response", field="cursor")

@@ -7,6 +7,7 @@ from airy import topics
 from airy.bus.record import TopicPartition
 from airy.bus.record_schema import Hold
 from airy.bus.topic import Topic
+from airy.model.contact_view import ContactView
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
@@ -100,6 +101,27 @@ class GuardedQueries:
     async def user(self, user_id: str) -> User | None:
         check_not_held(self._held, topics.USERS, user_id)
         return await self._store.user(user_id)
+
+    async def contact(self, contact_id: str) -> ContactView | None:
+        return self._readable(await self._store.contact(contact_id))
+
+    async def contact_of(self, conversation_id: str) -> ContactView | None:
+        return self._readable(await self._store.contact_of(conversation_id))
+
+    async def contact_version(self, contact_id: str) -> int:
+        check_not_held(self._held, topics.CONTACTS)
+        return await self._store.contact_version(contact_id)
+
+    async def contacts(self, *, cursor: str | None, page_size: int | None) -> Page[ContactView]:
+        check_not_held(self._held, topics.CONTACTS)
+        check_not_held(self._held, topics.EVENTS)
+        return await self._store.contacts(cursor=cursor, page_size=page_size)
+
+    def _readable(self, view: ContactView | None) -> ContactView | None:
+        check_not_held(self._held, topics.CONTACTS)
+        for conversation_id in [None] if view is None else view.contact.conversations:
+            check_not_held(self._held, topics.EVENTS, conversation_id)
+        return view
 
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None

@@ -1,12 +1,14 @@
 """A log in memory for tests of readers: assigns offsets, as a bus does, and keeps the records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
 
 from airy import topics
 from airy.bus.record import Headers, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
+from airy.model.contact import KEY as CONTACTS_KEY
+from airy.model.contact import ContactsWritten, ContactWrite
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.model.fact import Fact
@@ -40,6 +42,13 @@ class Log:
     def deleted(self, topic: Topic[V], entity_id: str, *, base: int, write_id: str) -> Record:
         """A deletion of an entity, made on version `base`."""
         return self.append_record(topic.record(entity_id, None, headers=_write(base, write_id)))
+
+    def contacts(
+        self, *writes: ContactWrite, write_id: str = "w", at_ms: int = 0, covered: Mapping[str, int] = {}
+    ) -> Record:
+        """One record that writes contacts."""
+        written = ContactsWritten(id=write_id, at_ms=at_ms, writes=writes, covered=dict(covered))
+        return self.append_record(topics.CONTACTS.record(CONTACTS_KEY, written))
 
     def raw(self, topic: Topic[V], key: str, value: bytes | None) -> Record:
         """A record of arbitrary bytes."""

@@ -17,8 +17,9 @@ from airy.app.log_transfer.read_partitions import read_partitions
 from airy.bus.api import Bus
 from airy.bus.record import ProducerRecord, Record
 from airy.bus.topic import Topic
+from airy.model.contact import KEY, Contact, ContactsWritten, ContactWrite
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import Contact, User, Webhook
+from airy.model.entity import User, Webhook
 from airy.webhooks.matching import subscription_start
 from tests.kit.builders import START_MS, channel, dead, seeded_log, tag, template, webhook
 
@@ -70,12 +71,17 @@ async def _entities(bus: Bus, at_ms: int) -> None:
         [
             topics.TAGS.record(tag("Never").id, None, timestamp_ms=at_ms),
             topics.TEMPLATES.record(template().id, template(), timestamp_ms=at_ms),
-            topics.CONTACTS.record("contact", Contact(id="contact", display_name="Ines"), timestamp_ms=at_ms),
+            topics.CONTACTS.record(KEY, _contact(at_ms), timestamp_ms=at_ms),
             topics.USERS.record("user", User(id="user", name="Jo"), timestamp_ms=at_ms),
             *(topics.DEAD_DELIVERIES.record(one.id, one, timestamp_ms=at_ms) for one in _dead(at_ms)),
             topics.DEAD_DELIVERIES.record(dead(2).id, None, timestamp_ms=at_ms),
         ]
     )
+
+
+def _contact(at_ms: int) -> ContactsWritten:
+    ines = ContactWrite(id="contact", base=0, contact=Contact(id="contact", display_name="Ines"))
+    return ContactsWritten(id="contact-write", at_ms=at_ms, writes=(ines,))
 
 
 def _dead(at_ms: int) -> list[DeadDelivery]:

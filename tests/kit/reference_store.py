@@ -16,13 +16,18 @@ from airy.bus.record import Record, TopicPartition
 from airy.bus.record_schema import RecordSchema
 from airy.bus.topic import Topic
 from airy.errors import Refused
+from airy.model import contact as contacts
+from airy.model import ids
 from airy.model.change import Change, ChangeKind
 from airy.model.change_builder import entity_change
+from airy.model.contact import Contact
+from airy.model.contact_view import ContactView, contact_view, has_own_contact
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.model.fold import fold
+from airy.model.fold_contacts import accepts, version_after
 from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity, read_base
 from airy.store import cursors
 from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKey, WorkKind
@@ -68,6 +73,9 @@ class ReferenceStore:
         self._entities: dict[str, dict[str, Any]] = {topic.name: {} for topic in topics.FOLDED}
         self._versions: dict[tuple[str, str], int] = {}  # topic and id → the greatest version, also of a deleted entity
         self._writes: set[tuple[str, str, str]] = set()  # topic, id and write that was accepted on a version
+        self._contacts: dict[str, Contact] = {}  # that were written, and not deleted
+        self._contact_versions: dict[str, int] = {}
+        self._covered: dict[str, int] = {}  # conversation → messages that a deletion of its contact covers
         self._changes: dict[TopicPartition, list[StoredChange]] = {}
         self._traces: dict[tuple[str, str], str] = {}  # conversation and message → `traceparent` of its request
 
@@ -107,7 +115,7 @@ class ReferenceStore:
             if record.topic == EVENTS:
                 self._last_applied = LastApplied(record.position, record.fingerprint)
             try:
-                accepted, changes = self._fact(record) if record.topic == EVENTS else (0, self._entity(record))
+                accepted, changes = self._folded(record)
             except (Refused, UnicodeDecodeError, OverflowError, UnstorableValue) as error:
                 unprocessable.append((record, str(error) or type(error).__name__))
                 continue
@@ -118,6 +126,15 @@ class ReferenceStore:
                 StoredChange(record.position, nth, change, trace) for nth, change in enumerate(changes)
             )
         return Applied(facts, made, unprocessable, self._holds.current(), frozenset(self._touched))
+
+    def _folded(self, record: Record) -> tuple[int, Sequence[Change]]:
+        """Whether it is an accepted fact, and its changes."""
+        if record.topic == EVENTS:
+            return self._fact(record)
+        if record.topic == topics.CONTACTS.name:
+            self._write_contacts(record)
+            return 0, ()
+        return 0, self._entity(record)
 
     def _fact(self, record: Record) -> tuple[int, Sequence[Change]]:
         fact = topics.EVENTS.decode(record)
@@ -189,6 +206,8 @@ class ReferenceStore:
             for entity_id, entity in sorted(entities.items()):
                 without_offsets = replace(entity, since={}) if isinstance(entity, Webhook) else entity
                 whole.update(msgspec.json.encode([name, entity_id, without_offsets]))
+        whole.update(msgspec.json.encode([sorted(self._contacts.items()), sorted(self._contact_versions.items())]))
+        whole.update(msgspec.json.encode(sorted(self._covered.items())))
         whole.update(msgspec.json.encode([sorted(self._versions.items()), sorted(self._writes)]))
         if changes:
             made = [stored.change for kept in self._changes.values() for stored in kept]
@@ -394,6 +413,70 @@ class ReferenceStore:
     async def user(self, user_id: str) -> User | None:
         return self._one(topics.USERS, user_id)
 
+    # --- contacts
+
+    def version(self, contact_id: str) -> int:
+        return self._contact_versions.get(contact_id, 0)
+
+    def linked_by(self, conversation_id: str) -> str | None:
+        return next((name for name, one in self._contacts.items() if conversation_id in one.conversations), None)
+
+    def _write_contacts(self, record: Record) -> None:
+        written = topics.CONTACTS.decode(record)
+        if written is None or record.key != contacts.KEY.encode():
+            raise Refused(f"not a write of contacts under the key {contacts.KEY!r}")
+        if not accepts(written, self):
+            return
+        for write in written.writes:
+            version = self._contact_versions[write.id] = version_after(written, write)
+            if version > INT64_MAX:
+                raise UnstorableValue
+            self._contacts.pop(write.id, None)
+            if write.contact is not None:
+                self._contacts[write.id] = replace(write.contact, updated_at_ms=version)
+        for name, messages in written.covered.items():
+            self._covered[name] = max(messages, self._covered.get(name, 0))
+        self._covered = {name: count for name, count in self._covered.items() if self.linked_by(name) is None}
+        self._writes.add((topics.CONTACTS.name, contacts.KEY, written.id))
+
+    def _with_messages(self, conversation_id: str) -> Conversation | None:
+        state = self._states.get(conversation_id)
+        found = None if state is None else state.conversation()
+        return found if found is not None and found.visible else None
+
+    def _contact_views(self) -> list[ContactView]:
+        """All contacts, in the order of the list."""
+        own = {
+            ids.contact_id(name): conversation
+            for name in self._states
+            if (conversation := self._with_messages(name)) is not None
+            and has_own_contact(conversation, self.linked_by(name), self._covered.get(name, 0))
+        }
+        views = [
+            contact_view(name, self._contacts.get(name), self.version(name), own.get(name), self._with_messages)
+            for name in {**self._contacts, **own}
+        ]
+        return sorted((view for view in views if view is not None), key=_contact_rank)
+
+    async def contact(self, contact_id: str) -> ContactView | None:
+        return next((view for view in self._contact_views() if view.contact.id == contact_id.lower()), None)
+
+    async def contact_of(self, conversation_id: str) -> ContactView | None:
+        name = conversation_id.lower()
+        return next((view for view in self._contact_views() if name in view.contact.conversations), None)
+
+    async def contact_version(self, contact_id: str) -> int:
+        return self.version(contact_id.lower())
+
+    async def contacts(self, *, cursor: str | None, page_size: int | None) -> Page[ContactView]:
+        size, start = cursors.page_size(page_size), cursors.decode_contact(cursor)
+        views = self._contact_views()
+        keys = [cursors.contact_key(view) for view in views]
+        first = 0 if start is None else sum(_rank_of(key) < _rank_of(start) for key in keys)
+        previous = cursors.encode_contact(keys[max(0, first - size)]) if first > 0 else None
+        following = cursors.encode_contact(keys[first + size]) if first + size < len(keys) else None
+        return Page(views[first : first + size], previous, following, len(views))
+
     # --- dead deliveries
 
     def _records(self) -> list[DeadDelivery]:
@@ -436,6 +519,7 @@ class ReferenceStore:
         return {
             "conversations": len(self._listed()),
             "messages": sum(not message.deleted for message in messages),
+            "contacts": len(self._contact_views()),
             "channels": len(self._entities[topics.CHANNELS.name]),
             "changes": sum(map(len, self._changes.values())),
             "send_pending": sum(map(_needs_sending, messages)),
@@ -480,6 +564,14 @@ def _rank(key: tuple[int, str]) -> tuple[int, tuple[bool, str]]:
 
 def _activity(conversation: Conversation) -> tuple[int, tuple[bool, str]]:
     return _rank((conversation.activity_at_ms, conversation.id))
+
+
+def _contact_rank(view: ContactView) -> tuple[int, str, tuple[bool, str]]:
+    return _rank_of(cursors.contact_key(view))
+
+
+def _rank_of(key: cursors.ContactKey) -> tuple[int, str, tuple[bool, str]]:
+    return key[0], key[1], _id_rank(key[2])
 
 
 def _age(one: DeadDelivery) -> tuple[int, str]:

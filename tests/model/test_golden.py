@@ -9,13 +9,14 @@ from typing import get_args
 
 import msgspec
 import pytest
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from airy.model.change import Change
+from airy.model.contact import Address, Contact, ContactsWritten, ContactWrite
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
-from airy.model.entity import Channel, Contact, Tag, Template, User, Webhook
+from airy.model.entity import Channel, Tag, Template, User, Webhook
 from airy.model.fact import Fact
 from airy.model.process_status import ComponentStatus, ProcessStatus
 from tests.kit.builders import START_MS, Chat, api_token, channel, dead, raw, tag, template, webhook
@@ -150,6 +151,35 @@ def changes() -> list[Change]:
     return fold_all(log).changes
 
 
+def contact() -> Contact:
+    return Contact(
+        id="c",
+        display_name="Ines",
+        avatar_url="http://a/b",
+        title="Buyer",
+        gender="f",
+        timezone=-3,
+        locale="de_DE",
+        organization_name="Acme",
+        via={"phone": "1"},
+        address=Address(
+            organization_name="Acme",
+            address_line1="1",
+            address_line2="2",
+            postal_code="3",
+            city="4",
+            state="5",
+            country="6",
+        ),
+        conversations={"c1": "facebook"},
+        metadata=Raw(b'{"a":1}'),
+        merge_history=(Contact(id="d", created_at_ms=1, updated_at_ms=1),),
+        request="r",
+        created_at_ms=1,
+        updated_at_ms=2,
+    )
+
+
 def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]:
     """File name to a value and the type it is read as."""
     conversation, messages = state()
@@ -160,13 +190,11 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
         "tag": tag(),
         "template": template(),
         "webhook": webhook(events=("message.created",), signature_key="sealed", headers="sealed", name="crm"),
-        "contact": Contact(
-            id="c",
-            display_name="Ines",
-            avatar_url="http://a/b",
-            conversations={"c1": "facebook"},
-            created_at_ms=1,
-            updated_at_ms=2,
+        "contactswritten": ContactsWritten(
+            id="w",
+            at_ms=3,
+            writes=(ContactWrite(id="c", base=2, contact=contact()), ContactWrite(id="d", base=1)),
+            covered={"c2": 4},
         ),
         "processstatus": ProcessStatus(
             instance="one:8080",
@@ -221,7 +249,7 @@ def test_values_encode_to_the_golden_bytes(name: str) -> None:
 
 def test_every_kind_of_fact_and_entity_has_golden_bytes() -> None:
     kinds = {f"fact.{kind.__struct_config__.tag}" for kind in get_args(Fact)}
-    types = (Channel, Contact, DeadDelivery, ProcessStatus, Tag, Template, User, Webhook)
+    types = (Channel, ContactsWritten, DeadDelivery, ProcessStatus, Tag, Template, User, Webhook)
     entities = {f"entity.{kind.__name__.lower()}" for kind in types}
     assert kinds | entities <= set(SAMPLES)
     assert {path.stem for path in GOLDEN.iterdir()} == set(SAMPLES)

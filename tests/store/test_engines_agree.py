@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from airy import topics
 from airy.errors import Refused
 from airy.model import ids
+from airy.model.contact import KEY, Contact, ContactWrite
 from airy.model.entity import Channel
 from airy.model.fold_entity import ABSENT
 from airy.store.api import Page, Store
@@ -26,8 +27,11 @@ SOURCES = (("facebook", "page"), ("facebook", "other"), ("twilio.sms", "+1"))
 CHATS = 4
 TAGS = [ids.derive("tag", name) for name in ("Urgent", "Later")]
 
+PEOPLE = [ids.derive("contact", "free"), *(ids.contact_id(Chat(number).conversation_id) for number in range(2))]
+
 Write = tuple[str, int]  # what is written, and the version it was made on, counted from the first
-Step = tuple[int, Made] | Write | str
+ContactsStep = tuple[list[ContactWrite], dict[str, int]]
+Step = tuple[int, Made] | Write | ContactsStep | str
 
 
 def chats() -> list[Chat]:
@@ -35,9 +39,28 @@ def chats() -> list[Chat]:
     return [Chat(number, source=source, source_channel_id=account) for number, (source, account) in enumerate(of)]
 
 
+def contact_writes() -> st.SearchStrategy[ContactsStep]:
+    names = st.sampled_from([chat.conversation_id for chat in chats()])
+    contact = st.builds(
+        lambda name, linked: Contact(id="", display_name=name, conversations=dict.fromkeys(linked, "facebook")),
+        st.sampled_from((None, "", "Ines")),
+        st.lists(names, max_size=2),
+    )
+    write = st.builds(
+        lambda person, nth, found: ContactWrite(
+            id=person, base=_version(nth), contact=None if found is None else replace(found, id=person)
+        ),
+        st.sampled_from(PEOPLE),
+        st.integers(0, 3),
+        st.none() | contact,
+    )
+    return st.tuples(st.lists(write, max_size=2), st.dictionaries(names, st.integers(0, 2), max_size=2))
+
+
 steps: st.SearchStrategy[list[Step]] = st.lists(
     st.one_of(
         st.tuples(st.integers(0, CHATS - 1), from_providers | from_us),
+        contact_writes(),
         st.tuples(st.sampled_from(("write tag", "delete tag", "write channel")), st.integers(0, 3)),
         st.sampled_from(("connect 0", "connect 1", "connect 2", "disconnect 0", "remove 1", "tag", "entities", "dead")),
     ),
@@ -53,6 +76,8 @@ def log_of(story: Sequence[Step]) -> Log:
         match step:
             case (int() as who, made):
                 log.append(made(people[who]))  # type: ignore[operator]
+            case (list() as writes, dict() as covered):
+                log.contacts(*writes, write_id=f"write {number}", at_ms=START_MS + number, covered=covered)
             case ("delete tag", int() as nth):
                 log.deleted(topics.TAGS, tag().id, base=_version(nth), write_id=f"write {number}")
             case (str() as what, int() as nth):
@@ -142,6 +167,13 @@ async def pages(store: Store, text: str | None, size: int) -> list[object]:
             return found
 
 
+async def contact_pages(store: Store, size: int) -> list[object]:
+    pages = [await store.contacts(cursor=None, page_size=size)]
+    while pages[-1].next_cursor is not None:
+        pages.append(await store.contacts(cursor=pages[-1].next_cursor, page_size=size))
+    return list(pages)
+
+
 async def answers(store: Store, log: Log, at_ms: int) -> list[object]:
     names = sorted({fact.conversation_id for fact in facts_of(log)})
     return [
@@ -158,6 +190,11 @@ async def answers(store: Store, log: Log, at_ms: int) -> list[object]:
         await store.channels(connected_only=False),
         [await store.entity_accepted(topics.TAGS, tag().id, f"write {number}") for number in range(40)],
         await store.tags(),
+        await store.contacts(cursor=None, page_size=500),
+        await contact_pages(store, 2),
+        [await store.contact_of(name) for name in names],
+        [(await store.contact(name), await store.contact_version(name)) for name in PEOPLE],
+        [await store.entity_accepted(topics.CONTACTS, KEY, f"write {number}") for number in range(40)],
         await store.templates("facebook"),
         await store.webhooks(),
         await store.dead_deliveries(cursor=None, page_size=2),

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from airy import topics
+from airy.model.contact import KEY, Contact, ContactsWritten, ContactWrite
 from airy.model.delivery_state import DeliveryState
-from airy.model.entity import Contact, User
+from airy.model.entity import User
 from airy.model.fact import KINDS, Fact
 from airy.model.fold import FOLD_VERSION
 from airy.store.sqlite import SqliteStore
@@ -60,7 +61,9 @@ def golden_log() -> Log:
     story = seeded_log(7, facts=1_000)
     log.append(*story[:20], channel(), tag(), template(), webhook(), dead(1), dead(2), *story[20:])
     log.append(*every_kind(), tag(color="tag-blue"), channel(metadata={"name": "Bakery"}))
-    log.append_record(topics.CONTACTS.record("c", Contact(id="c", display_name="Ines")))
+    ines = Contact(id="c", display_name="Ines", conversations={Chat(1_000).conversation_id: "facebook"})
+    written = ContactsWritten(id="w", at_ms=1, writes=(ContactWrite(id="c", base=0, contact=ines),))
+    log.append_record(topics.CONTACTS.record(KEY, written))
     log.append_record(topics.USERS.record("u", User(id="u", name="Jo")))
     log.remove(topics.DEAD_DELIVERIES, dead(1).id)
     return log

@@ -30,8 +30,20 @@ _encode = msgspec.json.Encoder().encode
 _decode_conversation = msgspec.json.Decoder(Conversation).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 
-LOAD = "SELECT n, messages, contacted, visible, has_unread, state, name, channel, body FROM conversations WHERE id = ?"
-_MISSING = (0, False, HIDDEN, False, None, "", None, None)  # the columns after `n` of a conversation without a row
+LOAD = """
+SELECT n, messages, contacted, has_contact, visible, has_unread, state, name, channel, body
+FROM conversations WHERE id = ?"""
+_MISSING = (
+    0,
+    False,
+    False,
+    HIDDEN,
+    False,
+    None,
+    "",
+    None,
+    None,
+)  # what follows `n` where there is no row
 
 _LOAD_MESSAGE = "SELECT n, body FROM messages WHERE id = ? AND conversation = ?"
 _BY_PROVIDER_ID = "SELECT message FROM provider_ids WHERE conversation = ? AND provider_id = ?"
@@ -64,6 +76,7 @@ class BatchRows(Protocol):
     profiles: list[Row]
     removed_profiles: list[Row]
     touched: set[WorkKey]
+    contacts_due: list[StoredId]  # conversations whose contact may have changed
 
     def connected(self, channel: StoredId) -> bool | None: ...
     def next_conversation(self) -> int: ...
@@ -93,10 +106,10 @@ class ConversationState:
         self._messages: int  # not deleted
         self._name: str
         self._body: bytes | None  # None once decoded
-        self._n, self._messages, contacted, visible, has_unread, state, self._name, channel, self._body = row or (
-            rows.next_conversation(),
-            *_MISSING,
-        )
+        columns = row or (rows.next_conversation(), *_MISSING)
+        self._n, self._messages, contacted, has_contact, visible, has_unread, state, self._name = columns[:8]
+        channel, self._body = columns[8:]
+        self._has_contact = bool(has_contact)
         self._contacted = bool(contacted)  # whether the contact has written
         self._stored_columns: Row = (channel, visible, has_unread, contacted, state, self._name)
         self._was_listed = visible == LISTED
@@ -295,6 +308,8 @@ class ConversationState:
         if conversation.visible:
             visible = NO_CHANNEL if connected is None else LISTED
         raw_name = conversation.metadata.get(NAME_KEY)
+        if conversation.visible and (not self._has_contact or raw_name != self._stored_raw_name):
+            rows.contacts_due.append(self._stored_id)
         if not self._name or raw_name != self._stored_raw_name:
             name = metadata.text(conversation.metadata, NAME_KEY)
             self._name = normalized_words(render.default_contact_name(conversation) if name is None else name)

@@ -22,6 +22,8 @@ from airy.bus.record_schema import RecordSchema
 from airy.errors import Refused
 from airy.model.change import Change, ChangeKind
 from airy.model.change_builder import entity_change
+from airy.model.contact import KEY as CONTACTS_KEY
+from airy.model.contact import ContactsWritten
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
@@ -29,6 +31,7 @@ from airy.model.fold_entity import BASE_HEADER, read_base
 from airy.store.api import Applied, LastApplied, WorkKey
 from airy.store.holds import PartitionHolds
 from airy.store.sqlite import dead_deliveries, entities, error_translation, outbox
+from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.id_encoding import encode_id
 from airy.store.sqlite.schema import COUNTERS, LISTED, NO_CHANNEL, TOPIC_INDEX
 from airy.store.sqlite.write_batch import Counters, WriteBatch
@@ -54,6 +57,7 @@ _HIDE = f"UPDATE conversations SET visible = {NO_CHANNEL} WHERE channel = ? AND 
 
 _EVENTS = topics.EVENTS.name
 _CHANNELS = topics.CHANNELS.name
+_CONTACTS = topics.CONTACTS.name
 _DEAD_DELIVERIES = topics.DEAD_DELIVERIES.name
 _ENTITIES = {topic.name: topic for topic in topics.FOLDED if topic.name != _EVENTS}
 _CHANGE_KINDS = {topics.CHANNELS.name: ChangeKind.CHANNEL_UPDATED, topics.TAGS.name: ChangeKind.TAG_UPDATED}
@@ -110,6 +114,9 @@ class _BatchFold:
         except (Refused, UnicodeDecodeError) as error:
             self.unprocessable.append((record, str(error)))
             return
+        if record.topic == _CONTACTS:
+            self._contacts(record, entity)
+            return
         if entity is not None and entity.id != id_:
             self.unprocessable.append((record, f"the key {id_!r} differs from the id of the value"))
             return
@@ -130,6 +137,13 @@ class _BatchFold:
         if kind is not None and isinstance(entity, Channel | Tag) and not folded.unchanged:
             change = entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=write_id, version=folded.version)
             self._add_changes(record, (change,))
+
+    def _contacts(self, record: Record, written: ContactsWritten | None) -> None:
+        if written is None or record.key != CONTACTS_KEY.encode():
+            self.unprocessable.append((record, f"not a write of contacts under the key {CONTACTS_KEY!r}"))
+            return
+        self.batch.flush()
+        ContactRows(self.connection, self.counters.counts).fold(written)
 
     def _dead_delivery(self, id_: str, delivery: DeadDelivery | None) -> None:
         if delivery is None:

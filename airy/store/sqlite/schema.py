@@ -30,6 +30,7 @@ CREATE TABLE conversations(
   unread_count INTEGER NOT NULL DEFAULT 0,
   messages INTEGER NOT NULL DEFAULT 0,
   contacted INTEGER NOT NULL DEFAULT 0,
+  has_contact INTEGER NOT NULL DEFAULT 0,
   state TEXT,
   name TEXT NOT NULL DEFAULT '',
   body BLOB
@@ -88,6 +89,14 @@ CREATE TABLE entity_writes(
   topic INTEGER NOT NULL, entity NOT NULL, write NOT NULL, PRIMARY KEY(topic, entity, write)
 ) WITHOUT ROWID;
 
+CREATE TABLE contacts(
+  id NOT NULL PRIMARY KEY, version INTEGER NOT NULL, body BLOB, conversation, listed INTEGER NOT NULL,
+  unnamed INTEGER NOT NULL, name TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX contacts_name ON contacts(unnamed, name, id) WHERE listed = 1;
+CREATE TABLE contact_links(conversation NOT NULL PRIMARY KEY, contact NOT NULL) WITHOUT ROWID;
+CREATE TABLE contact_deletions(conversation NOT NULL PRIMARY KEY, messages INTEGER NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE dead_deliveries(
   id TEXT NOT NULL PRIMARY KEY, delivery TEXT NOT NULL, webhook NOT NULL, died_at INTEGER NOT NULL, replayed_at INTEGER,
   body BLOB NOT NULL
@@ -116,7 +125,16 @@ CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROW
 
 HIDDEN, LISTED, NO_CHANNEL = 0, 1, 2  # `visible`: no message yet; listed; listed once its channel has a record
 
-COUNTERS = ("conversations", "messages", "channels", "changes", "send_pending", "send_unknown", "dead_deliveries")
+COUNTERS = (
+    "conversations",
+    "messages",
+    "contacts",
+    "channels",
+    "changes",
+    "send_pending",
+    "send_unknown",
+    "dead_deliveries",
+)
 
 TOPIC_INDEX = {topic.name: index for index, topic in enumerate(topics.FOLDED)}
 

@@ -19,13 +19,14 @@ from airy.bus.record import Record, TopicPartition
 from airy.bus.record_schema import RecordSchema
 from airy.bus.topic import Topic
 from airy.errors import Refused, Unavailable
+from airy.model.contact_view import ContactView
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.store import cursors
 from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
 from airy.store.filters import parse
-from airy.store.sqlite import conversation_list, dead_deliveries, entities, outbox, queries, table_digest
+from airy.store.sqlite import contact_list, conversation_list, dead_deliveries, entities, outbox, queries, table_digest
 from airy.store.sqlite.error_translation import DAMAGED, ErrorTranslation
 from airy.store.sqlite.filter_sql import CompiledFilter, compile_filters
 from airy.store.sqlite.projection import Projection
@@ -245,6 +246,19 @@ class SqliteStore:
 
     async def user(self, user_id: str) -> User | None:
         return self._query(entities.one, topics.USERS, user_id)
+
+    async def contact(self, contact_id: str) -> ContactView | None:
+        return self._query(contact_list.one, contact_id)
+
+    async def contact_of(self, conversation_id: str) -> ContactView | None:
+        return self._query(contact_list.of_conversation, conversation_id)
+
+    async def contact_version(self, contact_id: str) -> int:
+        return self._query(contact_list.version, contact_id)
+
+    async def contacts(self, *, cursor: str | None, page_size: int | None) -> Page[ContactView]:
+        start, size = cursors.decode_contact(cursor), cursors.page_size(page_size)
+        return self._query(contact_list.listed, start, size, self._open_projection.counts["contacts"])
 
     async def dead_deliveries(
         self, *, webhook_id: str | None = None, cursor: str | None, page_size: int | None

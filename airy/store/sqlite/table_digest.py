@@ -30,7 +30,8 @@ _QUERIES = {
     "conversation": (
         2,
         """
-      SELECT id, channel, visible, has_unread, messages, contacted, state, name, body FROM conversations""",
+      SELECT id, channel, visible, has_unread, messages, contacted, has_contact, state, name, body
+      FROM conversations""",
     ),
     "message": (
         2,
@@ -55,6 +56,9 @@ _QUERIES = {
     "entity": (1, "SELECT id, topic, source, connected, version, body FROM entities"),
     "deleted_entity": (1, "SELECT id, topic, version FROM deleted_entities"),
     "entity_write": (2, "SELECT entity, write, topic FROM entity_writes"),
+    "contact": (2, "SELECT id, conversation, version, body, listed, unnamed, name FROM contacts"),
+    "contact_link": (2, "SELECT conversation, contact FROM contact_links"),
+    "contact_deletion": (1, "SELECT conversation, messages FROM contact_deletions"),
     "dead": (0, "SELECT id, delivery, died_at, replayed_at, body FROM dead_deliveries"),
     "counter": (0, "SELECT name, value FROM counters WHERE name <> 'changes'"),
 }

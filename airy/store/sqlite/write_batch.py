@@ -12,6 +12,7 @@ import apsw
 
 from airy import topics
 from airy.store.api import WorkKey
+from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.conversation_state import LOAD, ConversationState
 from airy.store.sqlite.id_encoding import StoredId, encode_id
 from airy.store.sqlite.schema import TOPIC_INDEX
@@ -91,6 +92,7 @@ class WriteBatch:
         self.profiles: list[Row] = []
         self.removed_profiles: list[Row] = []
         self.touched: set[WorkKey] = set()  # kept by `flush`: it belongs to the whole batch
+        self.contacts_due: list[StoredId] = []
         self._counters = counters
         self._states: dict[str, ConversationState] = {}
         self._channels: dict[StoredId, bool | None] = {}
@@ -141,6 +143,11 @@ class WriteBatch:
         self._write(_PUT_PROFILE, self.profiles)
         if self.reordered:
             self._write_sends()
+        if self.contacts_due:
+            contacts = ContactRows(self.connection, self.counts)
+            for conversation_id in self.contacts_due:
+                contacts.refresh(conversation_id)
+            self.contacts_due.clear()
         self._states.clear()
         self._channels.clear()
 

@@ -5,6 +5,7 @@ It uses the port only.
 
 from tests.kit.contracts.store_acting import ActingContract
 from tests.kit.contracts.store_asking import AskingContract
+from tests.kit.contracts.store_contacts import ContactsContract
 from tests.kit.contracts.store_dead_deliveries import DeadDeliveriesContract
 from tests.kit.contracts.store_entities import EntitiesContract
 from tests.kit.contracts.store_filtering import FilteringContract
@@ -19,6 +20,7 @@ class StoreContract(
     AskingContract,
     FilteringContract,
     EntitiesContract,
+    ContactsContract,
     DeadDeliveriesContract,
 ):
     """The whole contract."""
