@@ -20,7 +20,7 @@ from airy.http.response_schemas import (
     MessageSchema,
     PageSchema,
 )
-from airy.model.contact import Address
+from airy.model.contact import PostalAddress
 from airy.model.contact_edit import ContactEdit
 from airy.model.contact_view import ContactView
 from airy.model.ids import canonical_uuid
@@ -31,7 +31,7 @@ from airy.store.cursors import page_size
 RECENT_MESSAGES_MAX = 100  # of each conversation
 VIA_NAME_CHARS_MAX = 128
 
-_ADDRESS = frozenset(Address.__struct_fields__)
+_ADDRESS = frozenset(PostalAddress.__struct_fields__)
 
 
 class ContactFields(Struct, frozen=True, kw_only=True):

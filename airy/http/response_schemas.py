@@ -86,7 +86,7 @@ class ConversationSchema(Struct, forbid_unknown_fields=True):
     last_message: MessageSchema | None
 
 
-class AddressSchema(Struct, forbid_unknown_fields=True):
+class PostalAddressSchema(Struct, forbid_unknown_fields=True):
     organization_name: str | None
     address_line1: str | None
     address_line2: str | None
@@ -108,7 +108,7 @@ class FormerContactSchema(Struct, forbid_unknown_fields=True):
     locale: str | None
     organization_name: str | None
     via: dict[str, str]
-    address: AddressSchema
+    address: PostalAddressSchema
     conversations: dict[str, str]
     metadata: Any
     created_at: int

@@ -17,7 +17,7 @@ MERGES_MAX = 50  # contacts that were merged into one
 METADATA_BYTES_MAX = 16_384
 
 
-class Address(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PostalAddress(Struct, frozen=True, kw_only=True, omit_defaults=True):
     organization_name: str | None = None
     address_line1: str | None = None
     address_line2: str | None = None
@@ -39,7 +39,7 @@ class Contact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     locale: str | None = None
     organization_name: str | None = None
     via: dict[str, str] = {}  # way of contact, such as `phone`, to address
-    address: Address = Address()
+    address: PostalAddress = PostalAddress()
     conversations: dict[str, str] = {}  # linked conversations, by id: the source
     metadata: Raw = NULL
     merge_history: tuple["Contact", ...] = ()  # contacts that were merged into this one, oldest first

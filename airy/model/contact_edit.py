@@ -29,7 +29,7 @@ class ContactEdit(Struct, frozen=True, kw_only=True):
     locale: str | None = None
     organization_name: str | None = None
     via: Entries = {}
-    address: Entries = {}  # by the fields of `Address`
+    address: Entries = {}  # by the fields of `PostalAddress`
     conversations: Entries = {}  # conversation id to source
     metadata: Raw | None = None  # replaced as a whole
 

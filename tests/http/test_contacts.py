@@ -294,8 +294,8 @@ async def test_recent_messages_are_those_of_every_conversation_of_the_chosen_sou
         wrong = {"contact_id": contact.id, "page_size": 1, "cursors": {chats[0].conversation_id: UNKNOWN_ID}}
         problem = await api.call("/contacts.recent-messages", wrong, status=400)
         assert [error["field"] for error in problem["fields"]] == [f"cursors.{chats[0].conversation_id}"]
-        nobody = await created(api)
-        assert await api.call("/contacts.recent-messages", {"contact_id": nobody.id}) == {}
+        alone = await created(api)
+        assert await api.call("/contacts.recent-messages", {"contact_id": alone.id}) == {}
 
 
 async def test_creating_under_one_key_creates_once_and_shows_the_contact_as_it_is() -> None:

@@ -12,7 +12,7 @@ import pytest
 from msgspec import Raw, Struct
 
 from airy.model.change import Change
-from airy.model.contact import Address, Contact, ContactsWritten, ContactWrite
+from airy.model.contact import Contact, ContactsWritten, ContactWrite, PostalAddress
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
@@ -162,7 +162,7 @@ def contact() -> Contact:
         locale="de_DE",
         organization_name="Acme",
         via={"phone": "1"},
-        address=Address(
+        address=PostalAddress(
             organization_name="Acme",
             address_line1="1",
             address_line2="2",

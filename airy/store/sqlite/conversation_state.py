@@ -307,13 +307,7 @@ class ConversationState:
         visible = HIDDEN
         if conversation.visible:
             visible = NO_CHANNEL if connected is None else LISTED
-        raw_name = conversation.metadata.get(NAME_KEY)
-        if conversation.visible and (not self._has_contact or raw_name != self._stored_raw_name):
-            rows.contacts_due.append(self._stored_id)
-        if not self._name or raw_name != self._stored_raw_name:
-            name = metadata.text(conversation.metadata, NAME_KEY)
-            self._name = normalized_words(render.default_contact_name(conversation) if name is None else name)
-            self._stored_raw_name = raw_name
+        self._update_name(conversation)
         state = None if conversation.state is None else normalized_keyword(conversation.state)
         unread_count = conversation.unread_count
         has_unread = unread_count > 0
@@ -362,6 +356,16 @@ class ConversationState:
         if conversation.tags or self._stored_tags:
             self._write_tags(conversation)
         self._write_profile(conversation, connected=bool(connected))
+
+    def _update_name(self, conversation: Conversation) -> None:
+        raw_name = conversation.metadata.get(NAME_KEY)
+        renamed = raw_name != self._stored_raw_name
+        if conversation.visible and (renamed or not self._has_contact):
+            self._rows.contacts_due.append(self._stored_id)
+        if renamed or not self._name:
+            name = metadata.text(conversation.metadata, NAME_KEY)
+            self._name = normalized_words(render.default_contact_name(conversation) if name is None else name)
+            self._stored_raw_name = raw_name
 
     def _write_tags(self, conversation: Conversation) -> None:
         tags, before = set(conversation.tags), set(self._stored_tags)
