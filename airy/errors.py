@@ -1,7 +1,8 @@
 """The errors of Airy. The type decides the reaction.
 
 `Unavailable` is transient: retry after a pause. `Refused` is permanent: dead-letter the input, or return the error to
-the caller. `Misconfigured`, raised by an actor, ends the process. Any other exception is a bug and crashes the actor.
+the caller. `Misconfigured`, raised by an actor, ends the process. Any other exception is a bug and crashes the actor,
+except where it concerns one delivery, send or look-up (`airy.actors.bug_report`).
 """
 
 
