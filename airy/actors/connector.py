@@ -31,6 +31,7 @@ from airy.actors.send_limits import SendLimiter
 from airy.bus.api import Bus, Subscription
 from airy.bus.record import TopicPartition
 from airy.clock import monotonic_ms
+from airy.errors import Misconfigured
 from airy.http_client import HttpClient
 from airy.model.delivery_state import DeliveryState
 from airy.sources.api import Source
@@ -272,6 +273,8 @@ class Connector:
                     await self.sender.send(ctx, work, outbound)
                 else:
                     await self.sender.settle(ctx, work, outbound)
+        except Misconfigured:
+            raise
         except BUGS as error:  # of this message or contact; the work of others goes on
             if work.kind == "profile":
                 self._lookups.end_after_bug(ctx, work, error)

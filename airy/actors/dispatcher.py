@@ -22,7 +22,7 @@ from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers, WebhookStore
 from airy.bus.api import Bus
 from airy.bus.record_schema import PartitionHeld
-from airy.errors import Unavailable
+from airy.errors import Misconfigured, Unavailable
 from airy.http_client import HttpClient
 from airy.model.entity import Webhook
 from airy.queue.api import Job, WebhookQueue
@@ -248,6 +248,8 @@ class Dispatcher:
                     await self._executor.release(ctx, job)
                 else:
                     await self._executor.deliver(ctx, job, webhook, endpoint, started_s=at_s)
+            except Misconfigured:
+                raise
             except BUGS as error:
                 await self._executor.end_after_bug(ctx, job, error)
             finally:

@@ -18,7 +18,7 @@ from airy.actors.delivery import LEASES_MAX, DeliveryMetrics
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
 from airy.actors.publisher import Publisher
 from airy.bus.memory import Faults
-from airy.errors import Unavailable
+from airy.errors import Misconfigured, Unavailable
 from airy.http_client import AddressBlocked, Response, ResponseLost
 from airy.model.change import ChangeKind
 from airy.model.dead_delivery import DeadDelivery
@@ -632,9 +632,13 @@ class Unsettling(SqliteQueue):
         return await super().retry(job, due_ms=due_ms, reason=reason)
 
 
-class Damaged(SqliteQueue):
+class Failing(SqliteQueue):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
     async def complete(self, job: Job) -> bool:
-        raise apsw.CorruptError(f"the file is damaged at {job.id}")
+        raise self._error
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -651,13 +655,14 @@ async def test_a_bug_while_a_delivery_is_settled_is_a_failed_attempt_of_it(times
         assert await here.empty()
 
 
-async def test_a_damaged_queue_ends_the_dispatcher() -> None:
-    async with running(queue=Damaged(), dispatching=False) as here:
+@pytest.mark.parametrize("error", [apsw.CorruptError("damaged"), Misconfigured("read-only"), RuntimeError("closed")])
+async def test_a_failure_of_the_queue_ends_the_dispatcher(error: Exception) -> None:
+    async with running(queue=Failing(error), dispatching=False) as here:
         await here.outbox.subscribes("a")
         await here.outbox.happens()
         with pytest.raises(ExceptionGroup) as failed:
             await here.dispatcher().run(context("dispatcher", clock=here.outbox.clock))
-        assert failed.group_contains(apsw.CorruptError)
+        assert failed.group_contains(type(error))
 
 
 # --- leases
