@@ -1,8 +1,6 @@
 """Websocket routes: every check before the handshake is accepted, then messages within limits."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from random import Random
+from contextlib import AsyncExitStack
 from secrets import token_hex
 
 import aiohttp
@@ -11,19 +9,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from airy.actors.feed_subscriber import FeedLimits
-from airy.actors.runtime import Context
-from airy.clock import SystemClock
 from airy.http import websocket_connection
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
 from airy.http.catalogue import RESOURCES
 from airy.http.connection import ConnectionLimits
-from airy.http.server import HttpServer
 from airy.http.websocket import WebsocketLimits
-from tests.kit.api import ORIGIN, TOKEN, ApiHarness, api_harness
+from tests.kit.api import ORIGIN, TOKEN, api_harness
 from tests.kit.asgi_websocket import open_websocket
 from tests.kit.builders import Chat, channel
 from tests.kit.sample_resource import SAMPLES
+from tests.kit.serving import serving
 
 SAMPLE_ID = "1f0c2a3e-5b7d-4c8e-9f10-2a3b4c5d6e7f"
 PATH = f"/samples/{SAMPLE_ID}/events"
@@ -132,20 +128,6 @@ async def test_a_process_without_websocket_routes_rejects_every_handshake() -> N
 
 
 # --- over real sockets
-
-
-@asynccontextmanager
-async def serving(api: ApiHarness, limits: ConnectionLimits | None = None) -> AsyncIterator[tuple[str, Context]]:
-    ready = anyio.Event()
-    ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
-    server = HttpServer(api.app, limits=limits, websocket_bytes_max=1_000, drain_s=0.5)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.run, ctx)
-        with anyio.fail_after(60):
-            await ready.wait()
-            assert server.address is not None
-            yield f"http://127.0.0.1:{server.address[1]}", ctx
-            ctx.draining.set()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
