@@ -42,6 +42,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "process.started": "the process serves requests at `url`",
     "process.failed": "an unexpected error ended the process",
     # HTTP
+    "audit.outcome_not_recorded": "an administrative write ended, and the log did not take its outcome",
     "login.rejected": "a person with a verified address that may not log in",
     "ingress.failed": "a provider's webhook could not be appended to the log; the provider got 5xx and will retry",
     "websocket.failed": "a websocket handler raised an unexpected error; its session was closed",

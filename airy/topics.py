@@ -12,6 +12,7 @@ from airy.bus.record_schema import RecordSchema
 from airy.bus.topic import Retention, Topic
 from airy.errors import Refused
 from airy.model import contact, fact
+from airy.model.audit import AuditEntry
 from airy.model.contact import ContactsWritten
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
@@ -186,6 +187,17 @@ COMPONENTS: Topic[ProcessStatus] = Topic(
 )
 """Heartbeats of processes; not folded, because no message depends on them."""
 
+AUDIT: Topic[AuditEntry] = Topic(
+    "ops.application.logs",
+    AuditEntry,
+    key="caller",
+    partitions=1,
+    retention="time",
+    retention_ms=365 * DAY_MS,
+    writers=("commands",),
+)
+"""The audit trail of administrative writes; read by operators, with the tools of the log."""
+
 SCHEMAS: dict[str, RecordSchema] = {topic.name: topic.schema for topic in FOLDED if topic.schema is not None}
 """Kinds and versions this process knows, by folded topic."""
 
@@ -202,6 +214,7 @@ ALL: tuple[Topic[Any], ...] = (
     dead_letters(EVENTS.name, writers=("store",)),
     ATTEMPTS,
     COMPONENTS,
+    AUDIT,
 )
 
 

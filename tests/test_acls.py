@@ -56,6 +56,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.commands.webhooks": "api-admin/commands",
     "airy.commands.channels": "commands",
     "airy.commands.users": "commands",
+    "airy.commands.audit": "commands",
     "airy.commands.dead_letters": "dead-letters",
 }
 Seen = tuple[str, str, str]  # actor, operation, topic or group
@@ -152,6 +153,7 @@ class Everything(Traffic):
         await commands.templates.delete(template.value.id)
         grant = TokenGrant(name="reports", role="analyst", permissions=(), valid_s=60)
         await commands.api_tokens.create(grant, PERMISSIONS[Role.ADMIN], cause)
+        await commands.audit.requested("/tags.delete", "admin", "token", "request")
         await commands.users.seen(UserProfile(id="github:ines"))
         await commands.contacts.create([ContactEdit(display_name="Ines")], cause)
         await commands.channels.update(CHANNEL_ID, name="shop", image_url=None)

@@ -45,7 +45,9 @@ def build_authentication(services: Services) -> Authentication:
         logout_url=security.oidc.logout_success_url,
         secure=secure,
     )
-    login = LoginRoutes(services.commands.users, sessions, _identity_provider(services), role_of, settings)
+    login = LoginRoutes(
+        services.commands.users, services.commands.audit, sessions, _identity_provider(services), role_of, settings
+    )
     if security.open:
         return Authentication([OpenAccess()], login)
     roles = {name: Role(role) for name, role in security.token_roles.items()}

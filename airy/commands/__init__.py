@@ -5,6 +5,7 @@ should be told at once (no such conversation, a disconnected channel) and leave 
 """
 
 from airy.commands.api_tokens import ApiTokenCommands, TokenGrant, TokenWithText
+from airy.commands.audit import AuditTrail
 from airy.commands.channel_secrets import ChannelSecrets
 from airy.commands.channels import ChannelCommands, ConnectResult, SourceOf
 from airy.commands.contacts import ContactCommands
@@ -28,6 +29,7 @@ from airy.store.api import StoreQueries
 
 __all__ = [
     "ApiTokenCommands",
+    "AuditTrail",
     "ChannelSecrets",
     "Commands",
     "Conflict",
@@ -68,6 +70,7 @@ class Commands:
     ) -> None:
         self.api_tokens = ApiTokenCommands(writer, store)
         calls = ProviderCalls(pauses or ProviderPauses())
+        self.audit = AuditTrail(writer)
         self.channels = ChannelCommands(
             writer, store, ChannelSecrets(sealer), source_of, provider_http, installation, calls
         )

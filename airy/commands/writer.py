@@ -93,6 +93,10 @@ class Writer:
                 raise WriteUnconfirmed(position, self._within_s)
         return positions
 
+    async def publish(self, records: Sequence[ProducerRecord]) -> None:
+        """Append records that no store folds."""
+        await self._bus.publish(records)
+
     async def end_offsets(self) -> dict[TopicPartition, int]:
         """Where the next records of everything that tells subscribers of changes will be."""
         return await self._bus.end_offsets(topics.CHANGE_TOPICS)

@@ -18,6 +18,7 @@ from airy.bus.record import Position
 from airy.commands import NotFound, RequestContext, UserProfile
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders, Receive
+from airy.http.audit import audited, is_audited
 from airy.http.auth import PERMISSION, UNAUTHENTICATED, Caller, CallerKind, Permission
 from airy.http.body_kinds import BodyKind, BodySource, CommonFields, JsonObject
 from airy.http.body_reader import BodyReader
@@ -131,7 +132,13 @@ def route(action: Action, api: ApiContext, reader: BodyReader) -> HTTPRouteHandl
         await _wait_for_positions(api, _position_tokens(headers, common))
         if caller.kind is CallerKind.USER and action.permission is not Permission.READ:
             await api.commands.users.seen(_profile(caller))
-        return _response(await action.handler(api, ActionRequest(body, context, caller, path)), action.status)
+        request_of = ActionRequest(body, context, caller, path)
+        if not is_audited(action.permission, action.paths[0]):
+            return _response(await action.handler(api, request_of), action.status)
+        async with audited(api.commands.audit, action.paths[0], caller, request_id, body) as outcome:
+            reply = await action.handler(api, request_of)
+            outcome.answer, outcome.status = reply.body, action.status
+        return _response(reply, action.status)
 
     return HTTPRouteHandler(
         [litestar_path(path) for path in action.paths],

@@ -246,7 +246,7 @@ async def api_harness(
     by_cookie = CookieAuthenticator({name: [sessions, signed] for name in (HOST_COOKIE, COOKIE)})
     guard = Guard([tokens, by_cookie] if authenticators is None else authenticators)
     settings = LoginSettings(session_s=3_600, success_url="/inbox", logout_url="/", secure=secure)
-    login = LoginRoutes(api.commands.users, sessions, provider, LOGINS.get, settings)
+    login = LoginRoutes(api.commands.users, api.commands.audit, sessions, provider, LOGINS.get, settings)
     ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=AdmissionControl(), reader=reader)
 
     async def samples() -> Mapping[str, float | Mapping[str, float]]:

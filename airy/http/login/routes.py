@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from secrets import token_bytes
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlencode
@@ -13,12 +14,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from airy.commands import Forbidden, NotFound, UserProfile
+from airy.commands import AuditTrail, Forbidden, NotFound, UserProfile
 from airy.commands.users import UserCommands
 from airy.errors import AiryError
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.asgi import RawHeaders
-from airy.http.auth import PERMISSION, TokenDirectory, check_same_origin
+from airy.http.audit import AuditOutcome, audited
+from airy.http.auth import PERMISSION, Caller, CallerKind, TokenDirectory, check_same_origin
 from airy.http.login.attempt import SECRET_BYTES, LoginAttempt, path_of_this_origin, read_attempt
 from airy.http.login.provider import Identity, IdentityProvider
 from airy.http.problems import Problem, problem_of, unavailable
@@ -49,6 +51,7 @@ class LoginRoutes:
     def __init__(
         self,
         users: UserCommands,
+        trail: AuditTrail,
         sessions: TokenDirectory,
         provider: IdentityProvider | None,
         role_of: RoleOf,
@@ -57,6 +60,7 @@ class LoginRoutes:
         random_bytes: Callable[[int], bytes] = token_bytes,
     ) -> None:
         self._users = users
+        self._trail = trail
         self._sessions = sessions
         self._provider = provider
         self._role_of = role_of
@@ -92,7 +96,9 @@ class LoginRoutes:
         used = self._cookie(ATTEMPT_COOKIE, "", max_age_s=0)
         try:
             attempt = self._attempt(request, provider)
-            token = await self._session(attempt, await self._identify(provider, attempt, _query(request)))
+            identity = await self._identify(provider, attempt, _query(request))
+            async with self._audited("/login", identity.id, request) as outcome:
+                token, outcome.status = await self._session(attempt, identity), 302
         except AiryError as error:
             problem = problem_of(error)
             raise Problem(problem.status, problem.message, headers=[*problem.headers, used]) from error
@@ -131,8 +137,16 @@ class LoginRoutes:
             _check_intended(request.scope["method"], headers)
             caller = await self._sessions.find(token)
             if caller is not None:
-                await self._users.log_out(caller.id, caller.claims["session"])
+                async with self._audited("/logout", caller.id, request) as outcome:
+                    await self._users.log_out(caller.id, caller.claims["session"])
+                    outcome.status = 303
         return _redirect(self._settings.logout_url, *self._forgotten(), status=303)
+
+    def _audited(
+        self, action: str, user_id: str, request: Request[Any, Any, Any]
+    ) -> AbstractAsyncContextManager[AuditOutcome]:
+        caller = Caller(user_id, kind=CallerKind.USER)
+        return audited(self._trail, action, caller, request.scope["state"]["request_id"], None)
 
     def _known_provider(self, name: str | None) -> IdentityProvider:
         if self._provider is None:
