@@ -155,10 +155,10 @@ ALL: tuple[Component, ...] = (
     Component(
         type="",
         name="http",
-        summary="the HTTP server: all routes, health, metrics and the OpenAPI document",
+        summary="the HTTP server: all routes, health, metrics, and the OpenAPI and AsyncAPI documents",
         apps=("core",),
         mandatory=True,
-        routes=("/actuator/", "/health", "/metrics", "/schema/openapi.json"),
+        routes=("/actuator/", "/health", "/metrics", "/schema/openapi.json", "/schema/asyncapi.json"),
     ),
     Component(
         type="api",

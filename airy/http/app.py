@@ -13,7 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from airy import trace
 from airy.clock import Ids
-from airy.http import action, health, openapi
+from airy.http import action, asyncapi, health, openapi
 from airy.http.asgi import AsgiMessage, Receive, Scope, Send
 from airy.http.auth import Guard
 from airy.http.body_reader import BodyReader
@@ -51,6 +51,7 @@ def litestar_app(
             *(stream.make(api, guard) for resource in resources for stream in resource.streams),
             *health.routes(api.health),
             openapi.route(resources, api.version),
+            asyncapi.route(api.version),
             *routes,
         ],
         guards=[guard],

@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
+from airy.http.asyncapi import asyncapi_document
 from tests.kit import javascript
 from tests.kit.api import TOKEN, api_harness
 from tests.kit.builders import Chat, channel
@@ -106,3 +108,14 @@ async def test_stompjs_with_a_wrong_token_is_told_with_a_401() -> None:
         await script.until("stomp", closed=1002)
         assert any("401" in line.get("error", "") for line in script.lines)
         assert await script.end() == 0
+
+
+async def test_the_asyncapi_document_is_valid_by_the_specification() -> None:
+    with needed():
+        environment, command = javascript.environment(), javascript.command("validate_asyncapi.cjs")
+    document = msgspec.json.encode(asyncapi_document("1.2.3"))
+    done = await anyio.run_process(command, input=document, env=environment, check=False)
+    assert (done.returncode, done.stdout.decode()) == (0, "")
+
+    broken = await anyio.run_process(command, input=b'{"asyncapi":"3.0.0"}', env=environment, check=False)
+    assert broken.returncode == 1
