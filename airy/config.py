@@ -29,6 +29,9 @@ class HttpConfig(Section, frozen=True):
     allowed_origins: tuple[str, ...] = ()
     body_bytes_max: Annotated[int, Meta(ge=1_024, le=2_000_000)] = 1_048_576  # a fact of 4 MiB has it twice
     in_flight_max: Count = 1_024
+    api_in_flight_max: Count = 256
+    caller_requests_per_s: Annotated[float, Meta(ge=1, le=1_000_000)] = 1_000.0
+    caller_burst: Count = 2_000
     public_url: Url | None = None  # how providers reach this installation
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable
 
 from airy import __version__
-from airy.app.authentication import build_authentication
+from airy.app.authentication import Authentication, build_authentication
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands
 from airy.components import WebsocketSection
+from airy.config import Config
 from airy.http import metrics
-from airy.http.admission import AdmissionControl, AdmissionLimits
+from airy.http.admission import AdmissionControl, AdmissionLimits, ApiAdmission
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Guard
 from airy.http.body_reader import BodyLimits, BodyReader
@@ -17,8 +18,11 @@ from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
+from airy.http.rate_limit import RateLimiter, RateLimits
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.topics import SOURCE_NAMES
+
+API_QUEUE_MAX = 1_024
 
 ReadSamples = Callable[[], Awaitable[metrics.Samples]]
 
@@ -59,11 +63,23 @@ def build_edge(
         caught_up=lambda: services.projector.caught_up,
     )
     authentication = build_authentication(services)
-    guard, resources = Guard(authentication.authenticators), served(RESOURCES, running)
+    guard, resources = _guard(config, authentication), served(RESOURCES, running)
     login = authentication.login.handlers() if "api-admin" in running else ()
     app = litestar_app(context, reader, guard, resources, [metrics.route(read_samples), *login])
     routes = [route for each in resources for route in each.websockets]
     limits = WebsocketLimits(sessions_max=config.section(WebsocketSection).sessions_max)
     websockets = WebsocketRouter(context, guard, routes, limits) if routes else None
     cors = CorsPolicy(config.http.allowed_origins)
-    return RootAsgiApp(app, ingresses, cors=cors, ids=ports.ids, websockets=websockets), ingresses
+    api_admission = ApiAdmission(
+        AdmissionLimits(in_flight_max=config.http.api_in_flight_max, queue_max=API_QUEUE_MAX), admission
+    )
+    root = RootAsgiApp(
+        app, ingresses, cors=cors, ids=ports.ids, websockets=websockets, admission=api_admission, limiter=guard.limiter
+    )
+    return root, ingresses
+
+
+def _guard(config: Config, authentication: Authentication) -> Guard:
+    http = config.http
+    limits = RateLimits(requests_per_s=http.caller_requests_per_s, burst=http.caller_burst)
+    return Guard(authentication.authenticators, RateLimiter(limits))

@@ -77,6 +77,7 @@ class MetricsSource:
         }
         if self._app is not None:
             values["responses_total"] = dict(self._app.responses)
+            values["requests_rejected_total"] = self._app.rejected
             values["ingress_total"] = self._ingress_totals()
         return values
 

@@ -62,7 +62,11 @@ async def up(
         app, ingresses = build_edge(services, running, status, metrics.read)
         metrics.attach(app, ingresses)
         server = HttpServer(
-            app, host=config.http.host, port=config.http.port, websocket_bytes_max=app.websocket_bytes_max
+            app,
+            host=config.http.host,
+            port=config.http.port,
+            websocket_bytes_max=app.websocket_bytes_max,
+            is_webhook=app.is_webhook if ingresses else None,
         )
         tree = build_tree(
             services,

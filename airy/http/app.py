@@ -14,19 +14,23 @@ from litestar.handlers import HTTPRouteHandler
 from airy import trace
 from airy.clock import Ids
 from airy.http import action, asyncapi, health, openapi
+from airy.http.admission import ApiAdmission
 from airy.http.asgi import AsgiMessage, Receive, Scope, Send
 from airy.http.auth import Guard
 from airy.http.body_reader import BodyReader
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
-from airy.http.problems import Problem, problem_of, render, send_problem
+from airy.http.problems import Problem, problem_of, render, send_problem, unavailable
+from airy.http.rate_limit import RateLimiter
 from airy.http.resource import Resource
 from airy.http.websocket import WebsocketRouter, reject
 from airy.sources.catalogue import match
 
 COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 ORIGIN_NOT_ALLOWED = Problem(403, "this origin is not allowed; see http.allowedOrigins")
+OVERLOADED = unavailable("too many requests at once")
+UNLIMITED = frozenset({*health.PROBES, "/metrics"})  # what tells operators about an overload
 NO_WEBSOCKETS = Problem(404, "this process serves no websockets")
 TRACEPARENT = trace.HEADER.encode()
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -73,6 +77,8 @@ class RootAsgiApp:
         cors: CorsPolicy,
         ids: Ids,
         websockets: WebsocketRouter | None = None,
+        admission: ApiAdmission | None = None,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self.app = app
         self.websockets = websockets
@@ -80,6 +86,8 @@ class RootAsgiApp:
         self._ingresses = {spelling: each for path, each in by_path for spelling in (path, f"{path}/")}
         self._templates = [(path, each) for path, each in by_path if "{" in path]
         self._cors = cors
+        self._admission = admission or ApiAdmission()
+        self._limiter = limiter
         self._ids = ids
         self._trace_prefix = ids.new()
         self._requests = 0
@@ -97,6 +105,16 @@ class RootAsgiApp:
             await ingress(scope, receive, send)
         else:
             await self._serve(scope, receive, send)
+
+    @property
+    def rejected(self) -> dict[str, float]:
+        """The requests that exceeded a limit, for metrics."""
+        limited = self._limiter.rejected if self._limiter else 0
+        return {"rate_limited": float(limited), "shed": float(self._admission.shed)}
+
+    def is_webhook(self, path: str) -> bool:
+        """Whether a path is a provider's."""
+        return self._ingress(path) is not None
 
     def _ingress(self, path: str) -> Ingress | None:
         found = self._ingresses.get(path)
@@ -122,9 +140,30 @@ class RootAsgiApp:
         elif origin is not None and _is_preflight(scope):
             await send({"type": "http.response.start", "status": 200, "headers": self._cors.preflight(origin)})
             await send({"type": "http.response.body", "body": b""})
+        elif scope["path"] in UNLIMITED:
+            await self.app(scope, receive, respond)  # type: ignore[arg-type]
+        elif not await self._admission.try_acquire():
+            await send_problem(respond, OVERLOADED)
         else:
             with trace.attach(request_trace.header):
-                await self.app(scope, receive, respond)  # type: ignore[arg-type]
+                await self._answer(scope, receive, respond)
+
+    async def _answer(self, scope: Scope, receive: Receive, respond: Send) -> None:
+        """Call the application, which is admitted until its response begins: a stream may last for hours."""
+        admitted = True
+
+        async def release_and_respond(message: AsgiMessage) -> None:
+            nonlocal admitted
+            if admitted:
+                admitted = False
+                self._admission.release()
+            await respond(message)
+
+        try:
+            await self.app(scope, receive, release_and_respond)  # type: ignore[arg-type]
+        finally:
+            if admitted:
+                self._admission.release()
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A browser sends `Origin` with every handshake and knows no CORS for it: the check is the only protection."""

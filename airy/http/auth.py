@@ -4,6 +4,7 @@ Deny by default: a route that declares no permission answers 403 to every caller
 `Authenticator`; routes and handlers see a `Caller` only. `airy.permissions` has the permissions of each role.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
@@ -18,6 +19,7 @@ from msgspec import Struct
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders
 from airy.http.problems import Problem
+from airy.http.rate_limit import RateLimiter
 from airy.permissions import PERMISSIONS, Permission, Role
 from airy.secret import Secret
 
@@ -140,8 +142,9 @@ def caller_id(token_name: str) -> str:
 class Guard:
     """Authenticates and authorises. Litestar calls it before each handler; the caller is the request's `user`."""
 
-    def __init__(self, authenticators: Iterable[Authenticator]) -> None:
+    def __init__(self, authenticators: Iterable[Authenticator], limiter: RateLimiter | None = None) -> None:
         self._authenticators = tuple(authenticators)
+        self.limiter = limiter or RateLimiter()
 
     async def __call__(self, connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
         permission = handler.opt.get(PERMISSION)
@@ -153,14 +156,24 @@ class Guard:
             connection.scope["user"] = caller
 
     async def authorised(self, headers: RawHeaders, permission: Permission | None) -> Caller:
-        """The caller of a request. Raises `Problem` 403 without the permission, or if the route declares none."""
+        """The caller of a request. Raises `Problem`: 403 without the permission, or if the route declares none; 429 if
+        the caller sends too many.
+        """
         for each in self._authenticators if permission is not None else ():
             caller = await each.authenticate(headers)
             if caller is not None:
+                self._check_rate(caller)
                 if permission in caller.permissions:
                     return caller
                 break
         raise forbidden()
+
+    def _check_rate(self, caller: Caller) -> None:
+        """Raises `Problem` 429. The limit is each caller's, so that one cannot use up what another needs."""
+        wait_s = self.limiter.take(caller.id)
+        if wait_s:
+            retry_after = b"%d" % max(1, math.ceil(wait_s))
+            raise Problem(429, "too many requests of this caller", headers=[(b"retry-after", retry_after)])
 
 
 def check_same_origin(headers: RawHeaders) -> None:

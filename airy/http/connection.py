@@ -4,8 +4,10 @@ uvicorn waits without limit for headers and bodies and accepts headers of any si
 a server. Deadlines are numbers that the server compares in `on_tick`, not timers: they cost a request two assignments.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+from httptools import parse_url
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -21,6 +23,7 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     headers_max: int = 64
     header_bytes_max: int = 16_384
     connections_max: int = 1_024  # without websockets
+    api_connections_max: int = 768  # with more, only webhooks of providers are answered
 
 
 class OpenConnections:
@@ -29,6 +32,9 @@ class OpenConnections:
     def __init__(self) -> None:
         self.count = 0
 
+
+IsWebhook = Callable[[str], bool]
+"""Whether a path is that of a provider's webhook, for which connections are reserved."""
 
 KEEP_ALIVE_GRACE_S = 0.05
 
@@ -45,9 +51,17 @@ class _Rejected(Exception):
 class HttpConnection(HttpToolsProtocol):
     """The server calls `expire` several times a second."""
 
-    def __init__(self, *args: Any, limits: ConnectionLimits, opened: OpenConnections, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        limits: ConnectionLimits,
+        opened: OpenConnections,
+        is_webhook: IsWebhook | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
+        self._is_webhook = is_webhook
         self._opened = opened
         self._problem = BAD_REQUEST
         self._rejected = False
@@ -98,6 +112,11 @@ class HttpConnection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._is_webhook is not None and self._opened.count > self._limits.api_connections_max:
+            path = parse_url(self.url).path or b""
+            if not self._is_webhook(path.decode("latin-1")):
+                self._problem = TOO_MANY_CONNECTIONS
+                raise _Rejected
         super().on_headers_complete()
         self._in_headers = False
         self._bytes = 0

@@ -57,6 +57,7 @@ DESCRIPTIONS = {  # by name without the prefix; a counter starts at 0 with the p
     "ready": "1 if this process is ready, as in /readyz",
     "rebalances_total": "times partitions of a consumer group were assigned to this process",
     "records_dead_lettered_total": "records of the log that could not be folded",
+    "requests_rejected_total": "API requests that were answered with 429 (`rate_limited`), or with 503 (`shed`)",
     "responses_total": "HTTP responses of the API by status class, without probes",
     "restarts_total": "restarts of actors",
     "send_pending": "messages to send that wait or are in flight",

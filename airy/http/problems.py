@@ -33,6 +33,7 @@ CODES = {
     409: "conflict",
     413: "too_large",
     415: "unsupported_media_type",
+    429: "rate_limited",
     431: "too_large",
     500: "internal",
     503: "unavailable",

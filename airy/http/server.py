@@ -12,7 +12,7 @@ import uvicorn
 
 from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp
-from airy.http.connection import ConnectionLimits, HttpConnection, OpenConnections
+from airy.http.connection import ConnectionLimits, HttpConnection, IsWebhook, OpenConnections
 from airy.http.ports import ServerLifecycle
 from airy.http.websocket_connection import WebsocketConnection
 
@@ -31,6 +31,7 @@ class HttpServer:
         port: int = 0,
         limits: ConnectionLimits | None = None,
         websocket_bytes_max: int | None = None,
+        is_webhook: IsWebhook | None = None,
         drain_s: float = 10.0,
         backlog: int = 2_048,
     ) -> None:
@@ -39,6 +40,7 @@ class HttpServer:
         self._port = port
         self._limits = limits or ConnectionLimits()
         self._websocket_bytes_max = websocket_bytes_max
+        self._is_webhook = is_webhook
         self._drain_s = drain_s
         self._backlog = backlog
         self._server: _UvicornServer | None = None
@@ -80,7 +82,7 @@ class HttpServer:
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
-            http=partial(HttpConnection, limits=self._limits, opened=OpenConnections()),  # type: ignore[arg-type]
+            http=partial(HttpConnection, limits=self._limits, opened=OpenConnections(), is_webhook=self._is_webhook),  # type: ignore[arg-type]
             ws="none" if self._websocket_bytes_max is None else WebsocketConnection,
             ws_max_size=self._websocket_bytes_max or 0,
             ws_per_message_deflate=False,

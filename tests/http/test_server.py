@@ -16,7 +16,7 @@ from airy.clock import SystemClock
 from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp, Receive, Scope, Send
 from airy.http.body_reader import BodyReader, ClientDisconnected
-from airy.http.connection import ConnectionLimits, HttpConnection, OpenConnections
+from airy.http.connection import ConnectionLimits, HttpConnection, IsWebhook, OpenConnections
 from airy.http.server import HttpServer, _UvicornServer
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -55,11 +55,14 @@ class Echo:
 
 @asynccontextmanager
 async def serving(
-    app: AsgiApp, limits: ConnectionLimits = PATIENT, drain_s: float = 0.5
+    app: AsgiApp,
+    limits: ConnectionLimits = PATIENT,
+    drain_s: float = 0.5,
+    is_webhook: IsWebhook | None = None,
 ) -> AsyncIterator[tuple[int, Context, HttpServer]]:
     ready = anyio.Event()
     ctx = Context("http", clock=SystemClock(), random=Random(0), on_ready=ready.set)
-    server = HttpServer(app, limits=limits, drain_s=drain_s)
+    server = HttpServer(app, limits=limits, drain_s=drain_s, is_webhook=is_webhook)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.run, ctx)
         with anyio.fail_after(PATIENCE_S):
@@ -290,6 +293,17 @@ async def test_connections_beyond_the_limit_are_a_503() -> None:
         with anyio.fail_after(PATIENCE_S):
             while status_of(await exchange(port, b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")) != 200:
                 pass
+
+
+async def test_connections_are_reserved_for_the_webhooks_of_providers() -> None:
+    limits = replace(PATIENT, connections_max=8, api_connections_max=2)
+    async with serving(Echo(), limits, is_webhook=lambda path: path == "/facebook") as (port, *_):
+        request = b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + CLOSE + b"\r\n"
+        assert status_of(await exchange(port, b"POST /tags.list" + request)) == 200
+        async with await anyio.connect_tcp("127.0.0.1", port), await anyio.connect_tcp("127.0.0.1", port):
+            answer = await exchange(port, b"POST /tags.list?x=/facebook" + request)
+            assert (status_of(answer), b"retry-after: 1" in answer) == (503, True)
+            assert status_of(await exchange(port, b"POST /facebook?x=y" + request)) == 200
 
 
 # --- request smuggling

@@ -26,7 +26,7 @@ from airy.commands import Commands, DeadLetterCommands, Writer
 from airy.commands.channels import ChannelSource
 from airy.components import Service
 from airy.errors import Refused, Unavailable
-from airy.http.admission import AdmissionControl
+from airy.http.admission import AdmissionControl, AdmissionLimits, ApiAdmission
 from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Authenticator, ConfiguredTokens, Guard, TokenAuthenticator
@@ -38,6 +38,7 @@ from airy.http.login.provider import IdentityProvider
 from airy.http.login.routes import LoginRoutes, LoginSettings
 from airy.http.metrics import route as metrics_route
 from airy.http.ports import ApiContext
+from airy.http.rate_limit import RateLimiter, RateLimits
 from airy.http.resource import Resource
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
 from airy.http.signed_tokens import SignedTokenDirectory
@@ -206,6 +207,9 @@ async def api_harness(
     websocket_limits: WebsocketLimits | None = None,
     provider: IdentityProvider | None = None,
     secure: bool = False,
+    rate_limits: RateLimits | None = None,
+    api_limits: AdmissionLimits | None = None,
+    webhook_limits: AdmissionLimits | None = None,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -244,10 +248,11 @@ async def api_harness(
     tokens = TokenAuthenticator(configured, ApiTokenDirectory(queries, clock, caught_up), signed)
     sessions = SessionDirectory(queries, clock, LOGINS.get, caught_up)
     by_cookie = CookieAuthenticator({name: [sessions, signed] for name in (HOST_COOKIE, COOKIE)})
-    guard = Guard([tokens, by_cookie] if authenticators is None else authenticators)
+    guard = Guard([tokens, by_cookie] if authenticators is None else authenticators, RateLimiter(rate_limits))
     settings = LoginSettings(session_s=3_600, success_url="/inbox", logout_url="/", secure=secure)
     login = LoginRoutes(api.commands.users, api.commands.audit, sessions, provider, LOGINS.get, settings)
-    ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=AdmissionControl(), reader=reader)
+    webhooks = AdmissionControl(webhook_limits)
+    ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=webhooks, reader=reader)
 
     async def samples() -> Mapping[str, float | Mapping[str, float]]:
         return {"responses_total": dict(root.responses), "send_pending": 3}
@@ -257,7 +262,15 @@ async def api_harness(
     websockets = WebsocketRouter(
         api, guard, [route for each in running_resources for route in each.websockets], websocket_limits
     )
-    root = RootAsgiApp(app, [ingress], cors=CorsPolicy([ORIGIN]), ids=ids, websockets=websockets)
+    root = RootAsgiApp(
+        app,
+        [ingress],
+        cors=CorsPolicy([ORIGIN]),
+        ids=ids,
+        websockets=websockets,
+        admission=ApiAdmission(api_limits, webhooks),
+        limiter=guard.limiter,
+    )
     async with anyio.create_task_group() as tasks:
         if projecting:
             tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
