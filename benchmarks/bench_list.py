@@ -1,8 +1,8 @@
 """Time of list queries at ten times as many conversations.
 
-Queries: the 20 newest, a later page, a page of messages, and filters, at 10⁵ and 10⁶ conversations with `--large`, else
-at 10⁴ and 10⁵. Baseline: the same query at the smaller size in the same run. Selectivity of the filters: 1 of 100 is
-unread, 9 of 10 are closed, 1 of 20 has the channel, 1 of 1000 has the tag.
+Queries: the 20 newest, a later page, a page of messages, filters, and contacts by name, at 10⁵ and 10⁶ conversations
+with `--large`, else at 10⁴ and 10⁵. Baseline: the same query at the smaller size in the same run. Selectivity of the
+filters: 1 of 100 is unread, 9 of 10 are closed, 1 of 20 has the channel, 1 of 1000 has the tag.
 """
 
 import argparse
@@ -24,10 +24,13 @@ from airy.model import ids
 from airy.model.fact import ConversationRead, Fact, MetadataChanged, StateChanged, TagAdded
 from airy.model.metadata import value
 from airy.store.api import Page
+from airy.store.cursors import encode_contact
 from airy.store.sqlite import SqliteStore
 
 TAG = ids.derive("tag", "Urgent")
 NAMES = ("Grace Hopper", "Ada Lovelace", "Ines Kuhn", "Jörg Hägg")
+
+MIDDLE = encode_contact((0, "Grace Hopper", ids.derive("middle")))
 
 Query = Callable[[SqliteStore], Awaitable[Page[Any]]]
 
@@ -52,6 +55,8 @@ def queries(traffic: Traffic) -> dict[str, Query]:
         "name, no match": listing("display_name:*zzz*"),
         "metadata, no match": listing("metadata.user_data.erp.id:zzz"),
         "unread and name": listing("unread_count:[1 TO *] AND display_name:*hopper*"),
+        "contacts": lambda store: store.contacts(cursor=None, page_size=20),
+        "contacts, page in the middle": lambda store: store.contacts(cursor=MIDDLE, page_size=20),
         "one id": listing(f"id:{traffic.people[0][2]}"),
     }
 
@@ -124,10 +129,10 @@ def main() -> None:
         print(json.dumps({**about, "results": results}))
         return
     print(f"one page of 20, median; {sizes[0]:,} against {sizes[1]:,} conversations")
-    print(f"{'':<20}{'small us':>10}{'large us':>10}{'ratio':>8}{'matches':>10}")
+    print(f"{'':<30}{'small us':>10}{'large us':>10}{'ratio':>8}{'matches':>10}")
     for name, at in large.items():
         before, more = small[name]["us"], "" if at["complete"] else "+"
-        print(f"{name:<20}{before:>10.0f}{at['us']:>10.0f}{at['us'] / before:>8.2f}{at['total']:>10.0f}{more}")
+        print(f"{name:<30}{before:>10.0f}{at['us']:>10.0f}{at['us'] / before:>8.2f}{at['total']:>10.0f}{more}")
 
 
 if __name__ == "__main__":

@@ -58,9 +58,9 @@ def contact_view(
     )
 
 
-def has_own_contact(conversation: Conversation | None, linked_by: str | None, covered: int) -> bool:
-    """Whether a conversation has a contact of its own: it has messages that no deletion covers, and no link."""
-    return conversation is not None and linked_by is None and conversation.message_count > covered
+def has_own_contact(conversation: Conversation, linked_by: object, covered: int) -> bool:
+    """Whether a conversation has a contact of its own: messages that no deletion covers, and no link (None)."""
+    return linked_by is None and conversation.message_count > covered
 
 
 def _first(conversations: list[Conversation], key: str) -> str | None:

@@ -338,6 +338,40 @@ async def test_concurrent_edits_of_different_fields_are_both_kept() -> None:
         assert (now.title, now.gender, now.locale, now.organization_name) == ("x", "x", "x", "x")
 
 
+async def test_of_two_merges_in_opposite_directions_one_wins_and_no_conversation_is_lost() -> None:
+    async with api_harness() as api:
+        chats = [Chat(number) for number in range(2)]
+        await api.append(channel(), *(chat.received("hello") for chat in chats))
+        one, two = [(await of(api, chat)).id for chat in chats]
+        statuses: list[int] = []
+
+        async def merge(source: str, destination: str) -> None:
+            answer = await api.post("/contacts.merge", {"source_id": source, "destination_id": destination})
+            statuses.append(answer.status)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(merge, one, two)
+            tasks.start_soon(merge, two, one)
+        assert sorted(statuses) == [200, 404]
+        (left,) = (await listed(api)).data
+        assert set(left.conversations) == {chat.conversation_id for chat in chats}
+
+
+async def test_contacts_that_take_one_conversation_at_once_never_both_have_it() -> None:
+    async with api_harness() as api:
+        chat = Chat()
+        await api.append(channel(), chat.received("hello"))
+        link = {chat.conversation_id: "facebook"}
+        takers = [(await created(api)).id for _ in range(3)]
+        async with anyio.create_task_group() as tasks:
+            for taker in takers:
+                body = {"id": taker, "conversations": link}
+                tasks.start_soon(lambda body: api.call("/contacts.update", body, status=202), body)
+            tasks.start_soon(lambda: api.call("/contacts.create", {"conversations": link}, status=201))
+        owners = [contact.id for contact in (await listed(api)).data if contact.conversations]
+        assert owners == [(await of(api, chat)).id]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "field"),
     [

@@ -47,7 +47,7 @@ from tests.sim.simulation import (
 )
 from tests.sim.traffic import Traffic
 
-EDGE = frozenset({"http", "api-communication", "api-admin"})
+EDGE = frozenset({"http", "api-communication", "api-admin", "api-contacts"})
 SOURCES = frozenset({"sources-facebook"})
 PUBLISHER = frozenset({"webhook-publisher"})
 DISPATCHER = frozenset({"webhook-consumer"})

@@ -1,6 +1,6 @@
-"""Clients that write and read a channel, a tag, a template and a webhook over HTTP, and record what they did.
+"""Clients that write and read a channel, a tag, a template, a webhook and a contact over HTTP, and record what they do.
 
-All clients write the same four entities at random replicas. Every written value is unique where the API allows it, so a
+All clients write the same entities at random replicas. Every written value is unique where the API allows it, so a
 read says which writes it contains. `entity_history.violations` checks the recorded history.
 """
 
@@ -42,6 +42,11 @@ class EntityKind(Struct, frozen=True):
     name: str
     topic: Topic[Any]
     entity_id: str
+    key: str = ""  # of its records, if it is not the id
+
+    @property
+    def partition(self) -> int:
+        return self.topic.partition(self.key or self.entity_id)
 
 
 class EntityClient:
@@ -142,6 +147,18 @@ class EntityClient:
         given = {"url": url, "name": value, "status": self._random.choice(STATUSES)}[name]
         return Request("update", "/webhooks.update", {"id": webhook_id, name: given}, {name: given})
 
+    def _contact(self, contact_id: str) -> Request:
+        value, choice = self._value(), self._random.random()
+        if choice < 0.08:
+            return Request("delete", "/contacts.delete", {"id": contact_id})
+        if choice < 0.25:
+            body = {"display_name": value, "title": value, "address": {"city": value}}
+            fields = {"display_name": value, "title": value, "city": value}
+            return Request("put", "/contacts.create", body, fields, creates=True, key="contact")
+        name = self._random.choice(("display_name", "title", "city"))
+        change: dict[str, object] = {"address": {"city": value}} if name == "city" else {name: value}
+        return Request("update", "/contacts.update", {"id": contact_id, **change}, {name: value})
+
     async def _write(self, replica: str, kind: EntityKind, request: Request) -> OperationOutcome:
         begin = anyio.current_time()
         headers = {"idempotency-key": request.key} if request.key else {}
@@ -172,7 +189,7 @@ class EntityClient:
             position = topics.parse_position_token(response.headers.get(POSITION, ""))
         except Refused:
             return None
-        assert position.topic_partition == (kind.topic.name, kind.topic.partition(kind.entity_id))
+        assert position.topic_partition == (kind.topic.name, kind.partition)
         self.positions[kind.name] = max(position.offset, self.positions.get(kind.name, -1))
         return position.offset
 
@@ -180,7 +197,7 @@ class EntityClient:
 
     async def read(self, replica: str, kind: EntityKind, *, final: bool = False) -> bool:
         presented = self.positions.get(kind.name)
-        partition = kind.topic.partition(kind.entity_id)
+        partition = kind.partition
         token = f"{topics.FOLDED.index(kind.topic)}.{partition}.{presented}"
         begin = anyio.current_time()
         path, body = _reading(kind)
@@ -228,6 +245,8 @@ def _shown(kind: EntityKind, response: ApiResponse) -> Fields | None:
             shown = {"name": found[0]["name"], "color": found[0]["color"]}
         case "template":
             shown = {name: document[name] for name in ("name", "source")} | {"content": document["content"]["text"]}
+        case "contact":
+            shown = {name: document[name] for name in ("display_name", "title")} | {"city": document["address"]["city"]}
         case _:
             shown = {name: document[name] for name in ("url", "name", "status")}
     return {name: value for name, value in shown.items() if value is not None}

@@ -1,4 +1,6 @@
-"""Two replicas of the API whose clients write the same channel, tag, template and webhook at once, in virtual time."""
+"""Two replicas of the API whose clients write the same channel, tag, template, webhook and contact at once, in virtual
+time.
+"""
 
 from random import Random
 from typing import Any
@@ -11,6 +13,7 @@ from airy.app.services import Services
 from airy.http.auth import caller_id
 from airy.http_client import Response
 from airy.model import ids
+from airy.model.contact import KEY as CONTACTS_KEY
 from tests.kit.builders import PAGE
 from tests.sim.cluster import EDGE, SOURCES, SimulatedNode
 from tests.sim.entity_clients import WEBHOOK_ID, EntityClient, EntityKind
@@ -41,6 +44,7 @@ class EntitySimulation(ReplicaSimulation):
             EntityKind("tag", topics.TAGS, ids.derive(f"tag|{OWNER}|tag")),
             EntityKind("template", topics.TEMPLATES, ids.derive(f"template|{OWNER}|template")),
             EntityKind("webhook", topics.WEBHOOKS, WEBHOOK_ID),
+            EntityKind("contact", topics.CONTACTS, ids.derive(f"contact|0|{OWNER}|contact"), CONTACTS_KEY),
         ]
 
     def build_services(self, node: SimulatedNode) -> Services:
@@ -98,7 +102,7 @@ class EntitySimulation(ReplicaSimulation):
         """Changes of every replica: one for each accepted write, numbered upwards."""
         self.change_violations: list[str] = []
         for kind in self.kinds[:2]:
-            tp = kind.topic.topic_partitions[kind.topic.partition(kind.entity_id)]
+            tp = kind.topic.topic_partitions[kind.partition]
             of_replicas = [
                 [stored.change for stored in await node.store.changes(tp, after=(-1, -1), changes_max=1_000)]
                 for node in self.nodes

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from airy.commands.entity_writer import EntityWriter
 from airy.model.fold_entity import EntityWrite
-from airy.store.sqlite import entities
+from airy.store.sqlite import contact_rows, entities
 from tests.kit.event_loops import run_seeded
 from tests.sim.entity_history import EntityOperation, violations
 from tests.sim.entity_simulation import EntitySimulation
@@ -68,7 +68,7 @@ def test_histories_contain_the_cases_the_rules_check() -> None:
     """Accepted and refused writes of every kind, unknown outcomes, and writes that were rejected and repeated."""
     everything = [operation for seed in range(20) for operation in simulate(seed).entity_history]
 
-    for entity in ("channel", "tag", "template", "webhook"):
+    for entity in ("channel", "tag", "template", "webhook", "contact"):
         for kind in ("put", "update", "delete"):
             assert any((each.entity, each.kind, each.outcome) == (entity, kind, "ok") for each in everything)
     assert sum(each.outcome == "doubt" for each in everything) > 5
@@ -88,6 +88,11 @@ def accept_every_write(patch: pytest.MonkeyPatch) -> None:
         return max(write.at_ms, last + 1)
 
     patch.setattr(entities, "fold_entity", accepted)
+
+
+def accept_every_write_of_contacts(patch: pytest.MonkeyPatch) -> None:
+    """The same for contacts."""
+    patch.setattr(contact_rows, "accepts", lambda *_: True)
 
 
 def repeat_the_old_entity(patch: pytest.MonkeyPatch) -> None:
@@ -129,6 +134,7 @@ PLANTED: Mapping[str, Plant] = {
     plant.__name__: plant
     for plant in (
         accept_every_write,
+        accept_every_write_of_contacts,
         repeat_the_old_entity,
         answer_without_looking,
         reuse_versions_after_a_deletion,

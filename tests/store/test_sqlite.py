@@ -20,6 +20,7 @@ from airy import topics
 from airy.errors import Refused, Unavailable
 from airy.model.change import Change, ChangeKind
 from airy.model.change_builder import entity_change
+from airy.model.contact import Contact, ContactWrite
 from airy.model.entity import Channel, Tag
 from airy.model.fact import Fact
 from airy.model.fold import fold
@@ -504,9 +505,15 @@ async def test_no_statement_scans_a_table() -> None:
         log.append(*seeded_log(9, facts=300))
         log.remove(topics.CHANNELS, Chat().channel_id)
         log.append(channel(connected=False))
+        chat = Chat()
+        person = Contact(id="a", conversations={chat.conversation_id: "facebook"})
+        log.contacts(ContactWrite(id="a", base=0, contact=person))
+        log.contacts(ContactWrite(id="a", base=1), covered={chat.conversation_id: 1})
         await store.apply(log.records)
         await everything(store, log)
-        chat = Chat()
+        following = (await store.contacts(cursor=None, page_size=2)).next_cursor
+        await store.contacts(cursor=following, page_size=2)
+        await store.contact_of(chat.conversation_id)
         first = (await store.messages(chat.conversation_id, cursor=None, page_size=2)).next_cursor
         await store.messages(chat.conversation_id, cursor=first, page_size=2)
         for filters, _ in filter_cases():

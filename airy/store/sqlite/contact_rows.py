@@ -89,7 +89,8 @@ class ContactRows:
         for write in written.writes:
             stored_id, version = encode_id(write.id), version_after(written, write)
             body = None if write.contact is None else _encode(replace(write.contact, updated_at_ms=version))
-            self._put(stored_id, self.row(stored_id)._replace(version=version, body=body))
+            before = self.row(stored_id)
+            self._put(stored_id, before, before._replace(version=version, body=body))
             for name in write.contact.conversations if write.contact else ():
                 self._execute(_PUT_LINK, (encode_id(name), stored_id))
                 self._execute(_DELETE_COVERED, (encode_id(name),))
@@ -99,32 +100,34 @@ class ContactRows:
                 self._execute(_PUT_COVERED, (encode_id(name), messages))
                 conversations.add(name)
         for name in conversations:
-            self.refresh(encode_id(name))
+            conversation = self.conversation(name)
+            if conversation is not None:
+                self.refresh(conversation)
         self._execute(_PUT_WRITE, (_TOPIC, encode_id(contacts.KEY), encode_id(written.id)))
 
-    def refresh(self, conversation_id: StoredId) -> None:
-        """Bring the rows up to date with a conversation: whether it has a contact of its own, and its name."""
-        conversation = self.conversation(decode_id(conversation_id))
-        if conversation is None:
-            return
+    def refresh(self, conversation: Conversation) -> None:
+        """Bring the rows up to date with a conversation that has messages: whether it has a contact of its own, and its
+        name.
+        """
+        conversation_id, known = encode_id(conversation.id), {conversation.id: conversation}
         linked = self._execute(_LINK, (conversation_id,)).get
         covered = self._execute(_COVERED, (conversation_id,)).get or 0
         has_own = has_own_contact(conversation, linked, covered)
-        known = {conversation.id: conversation}
         own_id = encode_id(ids.contact_id(conversation.id))
         own = self.row(own_id)
-        if has_own or own.conversation is not None:
-            self._put(own_id, own._replace(conversation=conversation_id if has_own else None), known)
+        self._put(own_id, own, own._replace(conversation=conversation_id if has_own else None), known)
         if linked is not None:
-            self._put(linked, self.row(linked), known)
+            row = self.row(linked)
+            self._put(linked, row, row, known)
         self._execute(_SET_HAS_CONTACT, (has_own or linked is not None, conversation_id))
 
-    def _put(self, contact_id: StoredId, row: ContactRow, known: Mapping[str, Conversation] = {}) -> None:
-        """Write a row, with what follows from its other columns."""
+    def _put(
+        self, contact_id: StoredId, before: ContactRow, row: ContactRow, known: Mapping[str, Conversation] = {}
+    ) -> None:
+        """Write `row`, with what follows from its first columns, if it differs from `before`."""
         view = self.view(contact_id, row, known)
         unnamed, name = (0, "") if view is None else contact_key(view)[:2]
         row = row._replace(listed=int(view is not None), unnamed=unnamed, name=name)
-        before = self.row(contact_id)
         if row == before:
             return
         self._counts[COUNTER] += row.listed - before.listed

@@ -76,7 +76,7 @@ class BatchRows(Protocol):
     profiles: list[Row]
     removed_profiles: list[Row]
     touched: set[WorkKey]
-    contacts_due: list[StoredId]  # conversations whose contact may have changed
+    contacts_due: list[Conversation]  # whose contact may have changed
 
     def connected(self, channel: StoredId) -> bool | None: ...
     def next_conversation(self) -> int: ...
@@ -361,7 +361,7 @@ class ConversationState:
         raw_name = conversation.metadata.get(NAME_KEY)
         renamed = raw_name != self._stored_raw_name
         if conversation.visible and (renamed or not self._has_contact):
-            self._rows.contacts_due.append(self._stored_id)
+            self._rows.contacts_due.append(conversation)
         if renamed or not self._name:
             name = metadata.text(conversation.metadata, NAME_KEY)
             self._name = normalized_words(render.default_contact_name(conversation) if name is None else name)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import apsw
 
 from airy import topics
+from airy.model.conversation import Conversation
 from airy.store.api import WorkKey
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.conversation_state import LOAD, ConversationState
@@ -92,7 +93,7 @@ class WriteBatch:
         self.profiles: list[Row] = []
         self.removed_profiles: list[Row] = []
         self.touched: set[WorkKey] = set()  # kept by `flush`: it belongs to the whole batch
-        self.contacts_due: list[StoredId] = []
+        self.contacts_due: list[Conversation] = []
         self._counters = counters
         self._states: dict[str, ConversationState] = {}
         self._channels: dict[StoredId, bool | None] = {}
@@ -145,8 +146,8 @@ class WriteBatch:
             self._write_sends()
         if self.contacts_due:
             contacts = ContactRows(self.connection, self.counts)
-            for conversation_id in self.contacts_due:
-                contacts.refresh(conversation_id)
+            for conversation in self.contacts_due:
+                contacts.refresh(conversation)
             self.contacts_due.clear()
         self._states.clear()
         self._channels.clear()

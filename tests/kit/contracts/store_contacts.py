@@ -178,6 +178,16 @@ class ContactsContract(StoreBasics):
             await store.apply([log.contacts(stale, write_id="stale")])
             assert await accepted(store, "gone", "stale") == [True, False]
 
+    async def test_a_link_ends_what_a_deletion_said_of_the_conversation(self) -> None:
+        chat, log = Chat(1), Log()
+        log.append(chat.received("hello"))
+        log.contacts(ContactWrite(id=own_id(chat), base=0), covered={chat.conversation_id: 1}, at_ms=FIRST)
+        log.contacts(written(INES, chat), write_id="link", at_ms=FIRST)
+        log.contacts(written(INES, base=FIRST), write_id="unlink")
+        async with self.opened() as store:
+            owners = [(await store.apply([record]), await of(store, chat))[1] for record in log.records]
+            assert owners == [own_id(chat), None, INES, own_id(chat)]
+
     async def test_a_picture_is_that_of_the_contact_or_of_a_conversation(self) -> None:
         chat, log = Chat(1), Log()
         log.append(chat.received("hello"), chat.profile("Ines", avatar_url="https://a.example/1"))
