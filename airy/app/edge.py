@@ -69,7 +69,7 @@ def build_edge(
     routes = [route for each in resources for route in each.websockets]
     limits = WebsocketLimits(sessions_max=config.section(WebsocketSection).sessions_max)
     websockets = WebsocketRouter(context, guard, routes, limits) if routes else None
-    cors = CorsPolicy(config.http.allowed_origins)
+    cors = CorsPolicy(config.http.allowed_origins, public_url(config))
     api_admission = ApiAdmission(
         AdmissionLimits(in_flight_max=config.http.api_in_flight_max, queue_max=API_QUEUE_MAX), admission
     )

@@ -19,7 +19,12 @@ MAX_AGE_S = 600
 
 
 class CorsPolicy:
-    def __init__(self, origins: Iterable[str] = ()) -> None:
+    """`public_url`: the server's own address, if it is known. Its host with another scheme is another origin: what
+    arrives over http may come from anyone on the network.
+    """
+
+    def __init__(self, origins: Iterable[str] = (), public_url: str = "") -> None:
+        self._own = public_url.encode()
         self._origins = frozenset(origin.rstrip("/").encode() for origin in origins)
         if b"*" in self._origins:
             raise Refused(
@@ -35,8 +40,10 @@ class CorsPolicy:
                 origin = value
             elif name == b"host":
                 host = value
-        same_origin = host and origin.partition(b"://")[2] == host
-        return None if not origin or same_origin else origin
+        is_own = host and origin.partition(b"://")[2] == host
+        if is_own and self._own.partition(b"://")[2] == host:
+            is_own = origin == self._own
+        return None if not origin or is_own else origin
 
     def allows(self, origin: bytes) -> bool:
         return origin in self._origins

@@ -425,3 +425,25 @@ async def test_the_roles_of_people_are_those_of_their_addresses() -> None:
         await here.log_in(browser)
         assert (await browser.post("/tags.list", headers=proof)).status_code == 200
         assert (await browser.post("/tokens.list", headers=proof)).status_code == 403
+
+
+async def test_secrets_of_a_login_appear_in_no_answer_no_log_line_and_no_topic() -> None:
+    with capture_logs() as logged:
+        async with installation() as here, here.browser() as browser:
+            answers = [await here.log_in(browser)]
+            session = browser.cookies["airy_auth_token"]
+            here.provider.account = Account(email="eve@example.org")
+            answers.append(await here.log_in(browser))
+            unsigned(here.provider)
+            answers.append(await here.log_in(browser))
+            kept = browser.cookies["airy_auth_token"]
+            answers.append(await browser.post("/logout", headers={"origin": here.url}))
+            records = [record for topic in topics.ALL for record in await here.api.records(topic)]
+            verifiers = [request["code_verifier"] for request in here.provider.received]
+    shown = [repr(dict(answer.headers, **{"set-cookie": ""})) + answer.text for answer in answers]
+    written = "".join(
+        [*shown, repr(logged), *(f"{record.key!r}{record.value!r}{record.headers}" for record in records)]
+    )
+    assert (len(verifiers), kept, len(records) > 4) == (3, session, True)
+    for secret in (CLIENT_SECRET, "code-", "access-", session.partition(".")[0], *verifiers):
+        assert secret not in written, secret

@@ -66,6 +66,7 @@ from tests.kit.signing import SigningSource
 TOKEN = "a-token-of-thirty-two-characters"
 DAY_MS = 86_400_000
 ORIGIN = "https://inbox.example.net"
+PUBLIC_URL = "https://api.example.net"
 JWT_SECRET = "c2VjcmV0" * 16  # base64
 LOGINS = {"ada@example.org": Role.ADMIN, "bob@example.org": Role.AGENT}  # who may log in
 
@@ -265,7 +266,7 @@ async def api_harness(
     root = RootAsgiApp(
         app,
         [ingress],
-        cors=CorsPolicy([ORIGIN]),
+        cors=CorsPolicy([ORIGIN], PUBLIC_URL),
         ids=ids,
         websockets=websockets,
         admission=ApiAdmission(api_limits, webhooks),
