@@ -1,7 +1,7 @@
 """Commands on a conversation: mark read, tag, set state, name the contact, refetch the profile."""
 
 from airy.bus.record import Position
-from airy.commands.errors import NotFound
+from airy.commands.errors import Conflict, NotFound
 from airy.commands.writer import RequestContext, Writer
 from airy.model import metadata
 from airy.model.conversation import Conversation
@@ -38,10 +38,24 @@ class ConversationCommands:
         conversation = await self._conversation(conversation_id)
         return await self._writer.append_fact(self._writer.fact(TagRemoved, conversation, context, tag_id=tag_id))
 
-    async def set_state(self, conversation_id: str, state: str | None, context: RequestContext) -> Position:
-        """`state` is free text; None removes it."""
+    async def set_state(
+        self, conversation_id: str, state: str | None, context: RequestContext, *, version: int | None = None
+    ) -> Position:
+        """`state` is free text; None removes it. `version`: raises `Conflict` if another request changed the state to
+        another one since the caller read it.
+        """
         conversation = await self._conversation(conversation_id)
-        return await self._writer.append_fact(self._writer.fact(StateChanged, conversation, context, state=state))
+        change = self._writer.fact(StateChanged, conversation, context, state=state, base=version)
+        position = await self._writer.append_fact(change)
+        if version is not None and not await self._store.accepted(conversation_id, change.id):
+            now = await self._conversation(conversation_id)
+            if now.state != state:
+                message = (
+                    f"the state was changed to {now.state or 'none'}: "
+                    f"its version is {now.state_sequence}, not {version}; read the conversation again"
+                )
+                raise Conflict(message, field="version")
+        return position
 
     async def name_contact(self, conversation_id: str, display_name: str, context: RequestContext) -> Position:
         conversation = await self._conversation(conversation_id)

@@ -33,6 +33,12 @@ class ConversationTagReference(Struct, frozen=True):
 class SetConversationState(Struct, frozen=True):
     conversation_id: Id
     state: Text
+    version: int | None = None  # `state_version` as the caller read it
+
+
+class RemoveConversationState(Struct, frozen=True):
+    conversation_id: Id
+    version: int | None = None
 
 
 class UpdateContact(Struct, frozen=True):
@@ -95,23 +101,30 @@ async def untag(api: ApiContext, request: ActionRequest[ConversationTagReference
     status=204,
 )
 async def set_state(api: ApiContext, request: ActionRequest[SetConversationState]) -> Reply:
-    """Set the state of a conversation: any text, by convention OPEN or CLOSED."""
+    """Set the state of a conversation: any text, by convention OPEN or CLOSED. With `version`, 409 if it was changed
+    meanwhile.
+    """
     body = request.body
-    return Reply(position=await api.commands.conversations.set_state(body.conversation_id, body.state, request.context))
+    position = await api.commands.conversations.set_state(
+        body.conversation_id, body.state, request.context, version=body.version
+    )
+    return Reply(position=position)
 
 
 @action(
     "/conversations.remove-state",
     "/conversations.removeState",
     permission=Permission.WRITE,
-    body=ConversationReference,
+    body=RemoveConversationState,
     status=204,
 )
-async def remove_state(api: ApiContext, request: ActionRequest[ConversationReference]) -> Reply:
-    """Remove the state of a conversation."""
-    return Reply(
-        position=await api.commands.conversations.set_state(request.body.conversation_id, None, request.context)
+async def remove_state(api: ApiContext, request: ActionRequest[RemoveConversationState]) -> Reply:
+    """Remove the state of a conversation. With `version`, 409 if it was changed meanwhile."""
+    body = request.body
+    position = await api.commands.conversations.set_state(
+        body.conversation_id, None, request.context, version=body.version
     )
+    return Reply(position=position)
 
 
 @action(

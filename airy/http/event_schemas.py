@@ -31,6 +31,7 @@ class ConversationEventSchema(Struct, forbid_unknown_fields=True, omit_defaults=
 
     id: str
     created_at: str
+    state_version: int
     metadata: Document
     channel_id: str
     last_message: MessageSchema | None = None

@@ -79,10 +79,13 @@ class ConnectedChannelSchema(Struct, forbid_unknown_fields=True):
 
 
 class ConversationSchema(Struct, forbid_unknown_fields=True):
+    """`state_version` names this state of the conversation, for `conversations.set-state` and `remove-state`."""
+
     id: str
     created_at: str
     channel: ChannelSchema
     metadata: Document
+    state_version: int
     last_message: MessageSchema | None
 
 

@@ -46,6 +46,7 @@ class Conversation(Struct, kw_only=True, omit_defaults=True):
     unread_count: int = 0
     read_sequence: int = 0  # inbound messages up to this sequence were read by an agent
     state: str | None = None
+    state_sequence: int = 0  # of the fact that last changed `state`, also to None; the version of the state
     tags: list[str] = field(default_factory=list)  # in the order they were added
     metadata: dict[str, Raw] = field(default_factory=dict)  # dotted key to JSON value; see model.metadata
     profile_keys: list[str] = field(default_factory=list)  # metadata keys whose value came from the provider's profile

@@ -210,9 +210,13 @@ class TagRemoved(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="t
 
 
 class StateChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="state.changed"):
-    """Any text; by convention OPEN or CLOSED. None removes the state."""
+    """Any text; by convention OPEN or CLOSED. None removes the state.
+
+    `base`: the `state_sequence` of the conversation that the caller read; the fact is rejected at another one.
+    """
 
     state: str | None = None
+    base: int | None = None
 
 
 class HandoverChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="handover.changed"):
@@ -268,6 +272,7 @@ _SECOND = frozenset(  # since the log orders messages, and what the provider gav
         SendFailed,  # since a message that waits for another attempt shows why
         HandoverChanged,
         EventNoted,
+        StateChanged,  # since its sequence is the version of the state
     }
 )
 KINDS: dict[type, tuple[str, int]] = {

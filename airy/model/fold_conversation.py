@@ -119,9 +119,10 @@ def tag_removed(context: FoldContext, fact: TagRemoved) -> bool:
 
 
 def state_changed(context: FoldContext, fact: StateChanged) -> bool:
-    if fact.state == context.conversation.state:
+    conversation = context.conversation
+    if fact.state == conversation.state or fact.base not in {None, conversation.state_sequence}:
         return False
-    context.conversation.state = fact.state
+    conversation.state, conversation.state_sequence = fact.state, context.sequence
     context.metadata_changed = True
     return True
 

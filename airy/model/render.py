@@ -142,6 +142,7 @@ def render_conversation(
         "created_at": timestamp(conversation.created_at_ms),
         "channel": render_channel(channel),
         "metadata": _metadata_with_defaults(conversation),
+        "state_version": conversation.state_sequence,
         "last_message": last,
     }
 
@@ -155,6 +156,7 @@ def render_conversation_event(conversation: Conversation, last_message: object) 
         "id": conversation.id,
         "created_at": timestamp(conversation.created_at_ms),
         "metadata": _metadata_with_defaults(conversation),
+        "state_version": conversation.state_sequence,
         "channel_id": conversation.channel_id,
     }
     if last_message is not None:

@@ -128,6 +128,23 @@ async def test_the_state_is_any_text_and_can_be_removed(put: str, drop: str) -> 
         assert "state" not in await metadata(api, name)
 
 
+async def test_of_two_agents_that_change_one_state_the_second_is_told() -> None:
+    async with api_harness() as api:
+        [name] = await append_conversations(api)
+        about = {"conversation_id": name}
+        seen = (await api.call("/conversations.info", about))["state_version"]
+        closed = {**about, "state": "CLOSED", "version": seen}
+        await api.call("/conversations.set-state", closed, status=204)
+        await api.call("/conversations.set-state", closed, status=204)
+        for verb, body in (("set-state", {"state": "OPEN", "version": seen}), ("remove-state", {"version": seen})):
+            problem = await api.call(f"/conversations.{verb}", {**about, **body}, status=409)
+            assert [error["field"] for error in problem["fields"]] == ["version"]
+        now = await api.call("/conversations.info", about)
+        assert now["metadata"]["state"] == "CLOSED"
+        await api.call("/conversations.remove-state", {**about, "version": now["state_version"]}, status=204)
+        await api.call("/conversations.set-state", {**about, "state": "OPEN"}, status=204)
+
+
 @pytest.mark.parametrize("spelling", ["update-contact", "updateContact"])
 async def test_a_contact_can_be_named(spelling: str) -> None:
     async with api_harness() as api:

@@ -413,8 +413,8 @@ class Chat:
     def tag_removed(self, tag_id: str, *, fact_id: str | None = None) -> TagRemoved:
         return TagRemoved(**self._base(None, fact_id), tag_id=tag_id)
 
-    def state_changed(self, state: str | None, *, fact_id: str | None = None) -> StateChanged:
-        return StateChanged(**self._base(None, fact_id), state=state)
+    def state_changed(self, state: str | None, *, base: int | None = None, fact_id: str | None = None) -> StateChanged:
+        return StateChanged(**self._base(None, fact_id), state=state, base=base)
 
     def handover(
         self,

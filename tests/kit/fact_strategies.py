@@ -86,7 +86,7 @@ from_us: st.SearchStrategy[Made] = st.one_of(
     _made(Chat.read),
     _made(Chat.tag_added, tags),
     _made(Chat.tag_removed, tags),
-    _made(Chat.state_changed, st.sampled_from(("OPEN", "CLOSED", None))),
+    _made(Chat.state_changed, st.sampled_from(("OPEN", "CLOSED", None)), base=st.none() | st.integers(0, 9)),
 )
 
 anything = st.one_of(from_providers, from_us)

@@ -51,6 +51,7 @@ def test_a_new_message_makes_three_changes() -> None:
         "payload": {
             "id": conversation_id,
             "created_at": "2024-03-05T07:08:09.120Z",
+            "state_version": 0,
             "channel_id": chat.channel_id,
             "metadata": {"contact": {"display_name": f"Facebook {conversation_id[31:]}"}, "unread_count": 1},
             "last_message": message,

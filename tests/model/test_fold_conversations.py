@@ -21,6 +21,12 @@ def document(reference: ReferenceFold, chat: Chat) -> dict[str, object]:
     return shown
 
 
+def state_version(reference: ReferenceFold, chat: Chat) -> int:
+    conversation = reference.state(chat.conversation_id).conversation()
+    assert conversation is not None
+    return conversation.state_sequence
+
+
 def kinds(reference: ReferenceFold, sequence: int) -> list[str]:
     return [change.kind.value for change in reference.changes if change.sequence == sequence]
 
@@ -206,6 +212,18 @@ def test_any_text_is_a_state_and_none_removes_it() -> None:
     assert not reference.fold(chat.state_changed("open")).accepted
     assert reference.fold(chat.state_changed(None)).accepted
     assert "state" not in document(reference, chat)
+
+
+def test_a_state_that_was_read_before_another_one_is_rejected() -> None:
+    chat = Chat()
+    reference = opened(chat, chat.state_changed("OPEN", base=0))
+    seen = state_version(reference, chat)
+    assert not reference.fold(chat.state_changed("CLOSED", base=0)).accepted
+    assert reference.fold(chat.received("a message does not change the version")).accepted
+    assert reference.fold(chat.state_changed(None, base=seen)).accepted
+    assert not reference.fold(chat.state_changed("CLOSED", base=seen)).accepted
+    assert reference.fold(chat.state_changed("CLOSED")).accepted
+    assert state_version(reference, chat) > seen
 
 
 # --- other provider events

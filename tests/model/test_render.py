@@ -160,11 +160,13 @@ def test_a_conversation_has_exactly_the_keys_of_the_api() -> None:
         state="OPEN",
         unread_count=2,
         metadata={"contact.display_name": raw("Ines"), "user_data.x": raw(1)},
+        state_sequence=5,
     )
     shown = decoded(render.render_conversation(tagged, shop, message()))
     assert shown == {
         "id": CONVERSATION,
         "created_at": "2024-03-05T07:00:00.000Z",
+        "state_version": 5,
         "channel": {
             "id": "b0f6",
             "source": "chatplugin",
