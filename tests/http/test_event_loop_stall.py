@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from airy.http.asgi import Receive, Scope, Send
-from airy.http.connection import KEEP_ALIVE_GRACE_S, ConnectionLimits, HttpConnection
+from airy.http.connection import KEEP_ALIVE_GRACE_S, ConnectionLimits, HttpConnection, OpenConnections
 from airy.http.server import HttpServer, _UvicornServer
 from tests.kit.event_loops import asyncio_backend
 
@@ -42,7 +42,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 def connected() -> tuple[_UvicornServer, HttpConnection, FakeTransport]:
     server, transport = _UvicornServer(HttpServer(app, limits=LIMITS)._config()), FakeTransport()
-    connection = HttpConnection(server.config, server.server_state, {}, limits=LIMITS)
+    connection = HttpConnection(server.config, server.server_state, {}, limits=LIMITS, opened=OpenConnections())
     connection.connection_made(transport)
     return server, connection, transport
 
