@@ -158,7 +158,7 @@ ALL: tuple[Component, ...] = (
         summary="the HTTP server: all routes, health, metrics, and the OpenAPI and AsyncAPI documents",
         apps=("core",),
         mandatory=True,
-        routes=("/actuator/", "/health", "/metrics", "/schema/openapi.json", "/schema/asyncapi.json"),
+        routes=("/actuator/", "/health", "/metrics", "/schema"),
     ),
     Component(
         type="api",

@@ -13,7 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from airy import trace
 from airy.clock import Ids
-from airy.http import action, asyncapi, health, openapi
+from airy.http import action, asyncapi, explorer, health, openapi
 from airy.http.admission import ApiAdmission
 from airy.http.asgi import AsgiMessage, Receive, Scope, Send
 from airy.http.auth import Guard
@@ -49,14 +49,13 @@ def litestar_app(
 
     `routes` are added; each declares its permission in `opt`.
     """
+    others = [*health.routes(api.health), *explorer.routes(), asyncapi.route(api.version), *routes]
     return Litestar(
         route_handlers=[
             *(action.route(each, api, reader) for resource in resources for each in resource.actions),
             *(stream.make(api, guard) for resource in resources for stream in resource.streams),
-            *health.routes(api.health),
-            openapi.route(resources, api.version),
-            asyncapi.route(api.version),
-            *routes,
+            *others,
+            openapi.route(resources, api.version, others),
         ],
         guards=[guard],
         exception_handlers={Exception: _error_response},

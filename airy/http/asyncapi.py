@@ -124,7 +124,7 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
 def route(version: str) -> HTTPRouteHandler:
     document = asyncapi_document(version)
 
-    @get("/schema/asyncapi.json", opt={PERMISSION: Permission.READ})
+    @get("/schema/asyncapi.json", opt={PERMISSION: Permission.OPEN})
     async def schema() -> ASGIResponse:
         """The events of websockets, streams and webhooks."""
         return json_response(document)

@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from airy.histogram import Histogram
 from airy.http.auth import PERMISSION, Permission
+from airy.http.route_description import DESCRIPTION, RouteDescription
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "airy_"
@@ -137,7 +138,9 @@ def exposition(samples: Samples) -> bytes:
 
 
 def route(read: Callable[[], Awaitable[Samples]]) -> HTTPRouteHandler:
-    @get("/metrics", opt={PERMISSION: Permission.OPERATE})
+    described = RouteDescription(tag="health", responses={200: ("Prometheus text exposition.", "text/plain")})
+
+    @get("/metrics", opt={PERMISSION: Permission.OPERATE, DESCRIPTION: described})
     async def metrics() -> ASGIResponse:
         """The metrics of this process."""
         return ASGIResponse(body=exposition(await read()), media_type=CONTENT_TYPE)

@@ -1,10 +1,10 @@
-"""`/schema/openapi.json`, generated from the same `Action` values as the routes, so both always agree.
+"""`/schema/openapi.json`, generated from the same values as the routes, so both always agree.
 
 Litestar's generator is not used, because it does not see the request bodies, which `request_bodies` decodes.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,25 +12,43 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from airy.http.action import Action
 from airy.http.auth import PERMISSION, Permission
-from airy.http.body_kinds import Document, Schemas
+from airy.http.body_kinds import Document
 from airy.http.json_response import json_response
-from airy.http.path_template import parameters
+from airy.http.openapi_operation import (
+    HEADERS,
+    PARAMETERS,
+    SECURITY_SCHEMES,
+    OperationBuilder,
+    of_route,
+    of_webhook,
+    problem_responses,
+)
 from airy.http.request_bodies import Id, Json, Text
-from airy.http.resource import Resource, StreamRoute
+from airy.http.resource import Resource
 from airy.http.response_schemas import ProblemSchema
 from airy.secret import Secret
+from airy.sources.catalogue import BY_NAME
+from airy.sources.spec import SourceSpec
 
+PATH = "/schema/openapi.json"
 REFERENCE = "#/components/schemas/{name}"
-PROBLEMS = {
-    400: "invalid fields",
-    403: "no valid token, or the permission is missing",
-    503: "temporarily unavailable: retry after `retry-after` seconds",
+DESCRIPTION = """\
+Every action is a POST with a JSON object. Unknown fields are ignored, `null` is as good as an absent field, and a body
+without fields may be left out. Errors have one shape: `message` for people, `code` for programs, `fields` by name.
+`docs/api.md` is the introduction; events are described in `/schema/asyncapi.json`.
+"""
+OTHER_TAGS = {
+    "health": "Probes and metrics of the process.",
+    "login": "Logins of people at an identity provider.",
+    "schema": "Descriptions of this API.",
 }
 
 
-def openapi_document(resources: Collection[Resource], version: str) -> Document:
+def openapi_document(
+    resources: Collection[Resource], version: str, routes: Iterable[HTTPRouteHandler] = ()
+) -> Document:
+    """Of the actions and streams of `resources`, the webhooks of their sources, and further `routes`."""
     actions = [action for resource in resources for action in resource.actions]
     types = _distinct(
         [each for action in actions for each in (*action.body.types, action.path, action.returns) if each]
@@ -40,29 +58,56 @@ def openapi_document(resources: Collection[Resource], version: str) -> Document:
     names = {name: component_name(name) for name in components}
     assert len(set(names.values())) == len(names), f"component names are not unique: {sorted(names.values())}"
     schemas = dict(zip(map(str, types), references, strict=True))
+    build = OperationBuilder(schemas, components)
     document: Document = {
         "openapi": "3.1.0",
-        "info": {"title": "Airy Core API", "version": version},
-        "security": [{"token": []}],
-        "paths": {
-            **{
-                path: {each.method.lower(): _operation(each, path, schemas, components)}
-                for each in actions
-                for path in each.paths
-            },
-            **{
-                stream.path: {"get": _stream_operation(stream, schemas)}
-                for resource in resources
-                for stream in resource.streams
-            },
-        },
+        "info": {"title": "Airy Core API", "version": version, "description": DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}, {"session": []}],
+        "paths": _paths(build, resources, routes),
         "components": {
             "schemas": {names[name]: {**schema, "title": names[name]} for name, schema in sorted(components.items())},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "responses": problem_responses(schemas[str(ProblemSchema)]),
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "securitySchemes": SECURITY_SCHEMES,
         },
     }
+    document["tags"] = _tags(resources, document["paths"])
     renamed: Document = _rename_references(document, {_reference(old): _reference(new) for old, new in names.items()})
     return renamed
+
+
+def _paths(build: OperationBuilder, resources: Collection[Resource], routes: Iterable[HTTPRouteHandler]) -> Document:
+    paths: Document = {}
+    for resource in resources:
+        for action in resource.actions:
+            for path in action.paths:
+                paths.setdefault(path, {})[action.method.lower()] = build.of_action(action, path, resource.name)
+        for stream in resource.streams:
+            paths.setdefault(stream.path, {})["get"] = build.of_stream(stream, resource.name)
+    for spec in _sources(resources):
+        for path in spec.webhooks:
+            paths.setdefault(path, {}).update(of_webhook(spec, path))
+    for route in routes:
+        for path, method, operation in of_route(route):
+            paths.setdefault(path, {})[method] = operation
+    return paths
+
+
+def _sources(resources: Iterable[Resource]) -> list[SourceSpec]:
+    """The sources whose component serves one of the resources."""
+    names = {resource.component.removeprefix("sources-"): None for resource in resources}
+    return [BY_NAME[name] for name in names if name in BY_NAME]
+
+
+def _tags(resources: Collection[Resource], paths: Document) -> Sequence[Document]:
+    """Each tag that an operation has, with what it is."""
+    texts = {each.name: f"Served by the component `{each.component}`." for each in resources}
+    texts |= {f"sources-{spec.name}": f"Webhooks of the provider: {spec.title}." for spec in _sources(resources)}
+    texts |= OTHER_TAGS
+    used = {tag for operations in paths.values() for each in operations.values() for tag in each["tags"]}
+    return [{"name": name, "description": texts[name]} for name in sorted(used)]
 
 
 def _distinct(types: Sequence[Any]) -> list[Any]:
@@ -82,64 +127,19 @@ def _reference(name: str) -> str:
 def _rename_references(value: Any, references: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {
-            key: references[item] if key == "$ref" and isinstance(item, str) else _rename_references(item, references)
+            key: references.get(item, item)
+            if key == "$ref" and isinstance(item, str)
+            else _rename_references(item, references)
             for key, item in value.items()
         }
     return [_rename_references(item, references) for item in value] if isinstance(value, list) else value
-
-
-def _operation(action: Action, path: str, schemas: Schemas, components: Schemas) -> Document:
-    success: Document = {"description": action.summary}
-    if action.returns:
-        success["content"] = {"application/json": {"schema": schemas[str(action.returns)]}}
-    problem = {"application/json": {"schema": schemas[str(ProblemSchema)]}}
-    operation: Document = {
-        "operationId": path.removeprefix("/"),
-        "summary": action.summary,
-        "tags": [re.split(r"[./]", path.removeprefix("/"))[0]],
-        "deprecated": path != action.paths[0],
-        "x-permission": action.permission.value,
-        "responses": {
-            str(action.status): success,
-            **{str(status): {"description": text, "content": problem} for status, text in PROBLEMS.items()},
-        },
-    }
-    if names := parameters(path):
-        fields = components[schemas[str(action.path)]["$ref"].rpartition("/")[2]]["properties"]
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": fields[name]} for name in names
-        ]
-    if action.method != "GET":
-        operation["requestBody"] = action.body.describe(schemas)
-    return operation
-
-
-def _stream_operation(stream: StreamRoute, schemas: Schemas) -> Document:
-    problem = {"application/json": {"schema": schemas[str(ProblemSchema)]}}
-    return {
-        "operationId": stream.path.removeprefix("/"),
-        "summary": stream.summary,
-        "tags": [stream.path.removeprefix("/")],
-        "x-permission": stream.permission.value,
-        "parameters": [
-            {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
-            for name, text in stream.parameters.items()
-        ],
-        "responses": {
-            "200": {"description": stream.summary, "content": {stream.media_type: {"schema": {"type": "string"}}}},
-            **{
-                str(status): {"description": text, "content": problem}
-                for status, text in {**PROBLEMS, 406: f"the request does not accept {stream.media_type}"}.items()
-            },
-        },
-    }
 
 
 def _custom_type(kind: type) -> Document:
     if kind is Id:
         return {"type": "string", "format": "uuid"}
     if kind is Json:
-        return {"description": "any JSON value but null"}
+        return {"type": ["string", "number", "boolean", "object", "array"], "description": "any JSON value but null"}
     if kind is Secret:
         return {"type": "string", "format": "password"}
     if issubclass(kind, Text):
@@ -147,12 +147,13 @@ def _custom_type(kind: type) -> Document:
     raise AssertionError(f"no schema for {kind.__name__}")
 
 
-def route(resources: Collection[Resource], version: str) -> HTTPRouteHandler:
-    document = openapi_document(resources, version)
+def route(resources: Collection[Resource], version: str, routes: Collection[HTTPRouteHandler] = ()) -> HTTPRouteHandler:
+    """The route of the document, which describes itself too."""
 
-    @get("/schema/openapi.json", opt={PERMISSION: Permission.READ})
+    @get(PATH, opt={PERMISSION: Permission.OPEN})
     async def schema() -> ASGIResponse:
-        """Every action with the schemas of its request body and its response."""
+        """The description of this API: the routes of this process, with schemas of requests and responses."""
         return json_response(document)
 
+    document = openapi_document(resources, version, [*routes, schema])
     return schema

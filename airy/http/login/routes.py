@@ -1,7 +1,7 @@
 """`/login`, the redirects of the code flow, and `/logout`: for browsers, so the answers are redirects and cookies."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from secrets import token_bytes
 from typing import Any, cast
@@ -24,6 +24,7 @@ from airy.http.auth import PERMISSION, Caller, CallerKind, TokenDirectory, check
 from airy.http.login.attempt import SECRET_BYTES, LoginAttempt, path_of_this_origin, read_attempt
 from airy.http.login.provider import Identity, IdentityProvider
 from airy.http.problems import Problem, problem_of, unavailable
+from airy.http.route_description import DESCRIPTION, NO_CONTENT, RouteDescription
 from airy.http.sessions import COOKIE, HOST_COOKIE, RoleOf, cookies, session_cookie
 from airy.permissions import Permission
 
@@ -31,6 +32,14 @@ ATTEMPT_S = 600
 ATTEMPT_COOKIE = "airy_login"
 LOGINS_IN_FLIGHT_MAX = 16  # each calls the provider
 QUERY_CHARS_MAX = 8_192
+
+RETURN = {"return_to": "path of this installation to open after the login"}
+ANSWER = {
+    "code": "of the identity provider",
+    "state": "of the login that this browser began",
+    "iss": "the issuer, where the provider sends it",
+    "error": "why there is no code",
+}
 
 NO_LOGINS = Problem(404, "logins are not configured: see security.oidc, or use a token")
 NOT_BEGUN = Problem(403, "this login was not begun in this browser, or longer than 10 minutes ago: open /login")
@@ -71,19 +80,21 @@ class LoginRoutes:
 
     def handlers(self) -> Sequence[HTTPRouteHandler]:
         return (
-            _route("/login", self._login, HttpMethod.GET),
-            _route("/oauth2/authorization/{provider:str}", self._authorization, HttpMethod.GET),
-            _route("/login/oauth2/code/{provider:str}", self._callback, HttpMethod.GET),
-            _route("/logout", self._logout, HttpMethod.GET, HttpMethod.POST),
+            _route("/login", self._login, HttpMethod.GET, query=RETURN),
+            _route("/oauth2/authorization/{provider:str}", self._authorization, HttpMethod.GET, query=RETURN),
+            _route("/login/oauth2/code/{provider:str}", self._callback, HttpMethod.GET, query=ANSWER),
+            _route("/logout", self._logout, HttpMethod.GET, HttpMethod.POST, status=303),
         )
 
     async def _login(self, request: Request[Any, Any, Any]) -> ASGIResponse:
+        """Log in: redirects to the identity provider."""
         provider = self._known_provider(None)
         return_to = path_of_this_origin(_query(request).get("return_to", ""))
         query = f"?{urlencode({'return_to': return_to})}" if return_to else ""
         return _redirect(f"/oauth2/authorization/{quote(provider.name)}{query}")
 
     async def _authorization(self, request: Request[Any, Any, Any]) -> ASGIResponse:
+        """Begin a login at the identity provider."""
         provider = self._known_provider(request.path_params["provider"])
         return_to = path_of_this_origin(_query(request).get("return_to", ""))
         attempt = LoginAttempt(self._random_bytes(SECRET_BYTES), provider.name, return_to)
@@ -91,7 +102,10 @@ class LoginRoutes:
         return _redirect(url, self._cookie(ATTEMPT_COOKIE, attempt.cookie_value(), max_age_s=ATTEMPT_S))
 
     async def _callback(self, request: Request[Any, Any, Any]) -> ASGIResponse:
-        """The cookie of the attempt is deleted whatever the outcome, so an answer of the provider is used once."""
+        """The answer of the identity provider: begins a session.
+
+        The cookie of the attempt is deleted whatever the outcome, so an answer of the provider is used once.
+        """
         provider = self._known_provider(request.path_params["provider"])
         used = self._cookie(ATTEMPT_COOKIE, "", max_age_s=0)
         try:
@@ -131,6 +145,7 @@ class LoginRoutes:
             self._admission.release()
 
     async def _logout(self, request: Request[Any, Any, Any]) -> ASGIResponse:
+        """Log out: ends the session."""
         headers = cast("RawHeaders", request.scope["headers"])
         _, token = session_cookie(headers)
         if token:
@@ -174,14 +189,22 @@ class LoginRoutes:
         return f"__Host-{name}" if self._settings.secure else name
 
 
-def _route(path: str, handler: Callable[[Request[Any, Any, Any]], Any], *methods: HttpMethod) -> HTTPRouteHandler:
+def _route(
+    path: str,
+    handler: Callable[[Request[Any, Any, Any]], Any],
+    *methods: HttpMethod,
+    query: Mapping[str, str] | None = None,
+    status: int = 302,
+) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
         response: ASGIResponse = await handler(request)
         return response
 
-    return HTTPRouteHandler(
-        path, http_method=list(methods), opt={PERMISSION: Permission.OPEN}, name=path, status_code=302
-    )(handle)
+    handle.__doc__ = handler.__doc__
+    responses = {status: ("A redirect, with its cookies.", NO_CONTENT)}
+    described = RouteDescription(tag="login", responses=responses, errors=(400, 403, 404, 503), query=query or {})
+    opt = {PERMISSION: Permission.OPEN, DESCRIPTION: described}
+    return HTTPRouteHandler(path, http_method=list(methods), opt=opt, name=path, status_code=302)(handle)
 
 
 def _check_intended(method: str, headers: RawHeaders) -> None:
