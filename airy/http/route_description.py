@@ -23,4 +23,4 @@ class RouteDescription(Struct, frozen=True, kw_only=True):
 
 
 UNDESCRIBED = RouteDescription(tag="schema", responses={200: ("The document.", JSON_TYPE)})
-"""Of a route without a description: a document that it serves to everybody with its permission."""
+"""Of a route without a description: it serves a document."""
