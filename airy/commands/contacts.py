@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import anyio.lowlevel
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from airy.store.api import ContactReader
 
 WRITES_MAX = 10
 LINKS_MAX = 1_000  # conversations that one request links
+YIELD_AFTER = 20  # queries, about a millisecond
 
 _TAKEN = "this idempotency key was used for another contact"
 _COLLIDED = (
@@ -63,8 +65,10 @@ class ContactCommands:
             made.clear()
             writes: list[ContactWrite] = []
             for number, (contact_id, edit) in enumerate(zip(names, edits, strict=True)):
+                await _yield_after(number)
                 request = ids.derive(msgspec.json.encode(edit, order="sorted").decode()) if keyed else ""
-                found = await self._store.contact(contact_id)
+                base = await self._store.contact_version(contact_id)
+                found = await self._store.contact(contact_id) if base else None
                 if found is not None:
                     if found.contact.request != request:
                         raise Conflict(_TAKEN, field="idempotency_key")
@@ -75,13 +79,16 @@ class ContactCommands:
                     contact = edited(contact, edit)
                 except Refused as error:
                     raise _of_item(error, number, len(edits)) from error
-                base = await self._store.contact_version(contact_id)
                 writes.append(ContactWrite(id=contact_id, base=base, contact=contact))
                 made.append(_written(contact, max(now_ms, base + 1)))
             return _Writes(now_ms, await self._with_unlinked(writes))
 
         position = await self._write(created)
-        return Written([await self._store.contact(view.contact.id) or view for view in made], position)
+        views: list[ContactView] = []
+        for number, view in enumerate(made):
+            await _yield_after(number)
+            views.append(await self._store.contact(view.contact.id) or view)
+        return Written(views, position)
 
     async def update(self, contact_id: str, edit: ContactEdit, *, version: int | None = None) -> Position:
         """`version`: raises `Conflict` if the contact has another one by now. Raises `NotFound`."""
@@ -150,7 +157,8 @@ class ContactCommands:
             raise Refused("a conversation belongs to one contact", field="conversations")
         written = {write.id for write in writes}
         others: dict[str, ContactWrite] = {}
-        for name in linked:
+        for number, name in enumerate(linked):
+            await _yield_after(number)
             owner = await self._store.contact_of(name)
             if owner is None or not owner.is_written or owner.contact.id in written:
                 continue
@@ -173,6 +181,12 @@ class ContactCommands:
             if not written.writes or await self._store.entity_accepted(topics.CONTACTS, KEY, written.id):
                 return position
         raise Conflict(_COLLIDED)
+
+
+async def _yield_after(number: int) -> None:
+    """Let other tasks run now and then: the store answers without yielding."""
+    if number % YIELD_AFTER == YIELD_AFTER - 1:
+        await anyio.lowlevel.checkpoint()
 
 
 def _written(contact: Contact, version: int) -> ContactView:

@@ -21,12 +21,13 @@ class ContactState(Protocol):
 def accepts(written: ContactsWritten, state: ContactState) -> bool:
     """Whether every contact still has the version it was read at, and no conversation would be linked twice."""
     contacts = {write.id for write in written.writes}
+    free: set[str | None] = {None, *contacts}
     links = [name for write in written.writes if write.contact for name in write.contact.conversations]
     return (
         0 < len(contacts) == len(written.writes)
         and len(set(links)) == len(links)
         and all(state.version(write.id) == write.base for write in written.writes)
-        and all(state.linked_by(name) in {None, *contacts} for name in links)
+        and all(state.linked_by(name) in free for name in links)
     )
 
 

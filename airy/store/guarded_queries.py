@@ -106,7 +106,9 @@ class GuardedQueries:
         return self._readable(await self._store.contact(contact_id))
 
     async def contact_of(self, conversation_id: str) -> ContactView | None:
-        return self._readable(await self._store.contact_of(conversation_id))
+        check_not_held(self._held, topics.CONTACTS)
+        check_not_held(self._held, topics.EVENTS, conversation_id)
+        return await self._store.contact_of(conversation_id)
 
     async def contact_version(self, contact_id: str) -> int:
         check_not_held(self._held, topics.CONTACTS)

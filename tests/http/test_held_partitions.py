@@ -6,6 +6,8 @@ from msgspec.structs import replace
 from airy import topics
 from airy.bus.record import ProducerRecord
 from airy.bus.record_schema import PartitionHeld
+from airy.model import ids
+from airy.model.contact import KEY, ContactsWritten
 from tests.kit.api import ApiHarness, api_harness
 from tests.kit.builders import Chat, channel, tag
 
@@ -46,6 +48,11 @@ async def test_requests_about_a_held_partition_are_503_and_others_are_served() -
             await api.call(path, {"conversation_id": other.conversation_id}, status=204 if "mark" in path else 200)
         await refused(api, "/messages.send", {"conversation_id": held.conversation_id, "message": {"text": "hi"}})
         await refused(api, "/conversations.list", {})
+        await refused(api, "/contacts.list", {})
+        await refused(api, "/contacts.info", {"conversation_id": held.conversation_id})
+        await refused(api, "/contacts.info", {"id": ids.contact_id(held.conversation_id)})
+        await api.call("/contacts.info", {"conversation_id": other.conversation_id})
+        await api.call("/contacts.create", {"display_name": "Ines"}, status=201)
         await api.call("/tags.create", {"name": "urgent", "color": "tag-red"}, status=201)
 
 
@@ -79,3 +86,15 @@ async def test_a_writer_refuses_a_held_partition_before_it_publishes() -> None:
             await api.append(other.received("a"), held.received("b"))
 
         assert await api.bus.end_offsets([topics.EVENTS]) == before
+
+
+async def test_a_held_partition_of_contacts_holds_contacts_alone() -> None:
+    _, other = two_chats()
+    async with api_harness() as api:
+        await api.append(channel(), other.received("a"))
+        await hold(api, topics.CONTACTS.record(KEY, ContactsWritten(id="w", at_ms=1)))
+
+        await refused(api, "/contacts.list", {})
+        await refused(api, "/contacts.info", {"conversation_id": other.conversation_id})
+        await refused(api, "/contacts.create", {"display_name": "Ines"})
+        await api.call("/conversations.info", {"conversation_id": other.conversation_id})
