@@ -1,9 +1,11 @@
 """The ways to authenticate that a configuration enables."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from msgspec import Struct
 
+from airy import topics
 from airy.app.services import Services, public_url
 from airy.config import Config, OidcConfig
 from airy.email_patterns import EmailPatterns
@@ -15,6 +17,7 @@ from airy.http.login.provider import IdentityProvider, RegisteredClient
 from airy.http.login.routes import LoginRoutes, LoginSettings
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
 from airy.http.signed_tokens import SignedTokenDirectory
+from airy.http.store_refresh import StoreRefresh
 from airy.permissions import Role
 from airy.secret import Secret
 from airy.token_file import system_token
@@ -22,6 +25,8 @@ from airy.token_file import system_token
 SYSTEM = "system"  # the name of the configured or generated token
 
 
+CREDENTIALS = (topics.API_TOKENS, topics.USERS)
+REFRESH_S = 2.0  # longest wait for the store before an unknown credential is refused
 GOOGLE = "https://accounts.google.com"
 
 
@@ -37,8 +42,9 @@ def build_authentication(services: Services) -> Authentication:
     def caught_up() -> bool:
         return services.projector.caught_up
 
+    refresh = StoreRefresh(partial(services.projector.wait_until_current, CREDENTIALS, REFRESH_S))
     role_of = LoginPolicy(security.oidc).role_of
-    sessions = SessionDirectory(services.queries, clock, role_of, caught_up)
+    sessions = SessionDirectory(services.queries, clock, role_of, caught_up, refresh)
     settings = LoginSettings(
         session_s=security.session_s,
         success_url=security.oidc.login_success_url,
@@ -52,7 +58,7 @@ def build_authentication(services: Services) -> Authentication:
         return Authentication([OpenAccess()], login)
     roles = {name: Role(role) for name, role in security.token_roles.items()}
     configured = ConfiguredTokens(tokens(config), roles)
-    created = ApiTokenDirectory(services.queries, clock, caught_up)
+    created = ApiTokenDirectory(services.queries, clock, caught_up, refresh)
     signed: list[TokenDirectory] = (
         [SignedTokenDirectory(security.jwt_secret, Role(security.oidc.role), clock)] if security.jwt_secret else []
     )

@@ -1,6 +1,6 @@
 """`/tokens.*`, and the directory that finds the caller of such a token."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -15,7 +15,7 @@ from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import ApiTokenSchema, CreatedApiTokenSchema, ListSchema
-from airy.model.api_token import is_valid, permissions_of, token_id
+from airy.model.api_token import has_text, is_valid, permissions_of, token_id
 from airy.model.entity import ApiToken
 from airy.model.render import render_api_token
 from airy.permissions import GrantedPermission, GrantedRole, Permission
@@ -73,10 +73,13 @@ RESOURCE = Resource(name="tokens", component="api-admin", actions=(create, list_
 class ApiTokenDirectory:
     """A process that has not folded the log yet cannot know whether a token was created or revoked: `Unavailable`."""
 
-    def __init__(self, store: EntityReader, clock: Clock, caught_up: Callable[[], bool]) -> None:
+    def __init__(
+        self, store: EntityReader, clock: Clock, caught_up: Callable[[], bool], refresh: Callable[[], Awaitable[None]]
+    ) -> None:
         self._store = store
         self._clock = clock
         self._caught_up = caught_up
+        self._refresh = refresh
 
     async def find(self, token: bytes, /) -> Caller | None:
         id_ = token_id(token)
@@ -85,6 +88,9 @@ class ApiTokenDirectory:
         if not self._caught_up():
             raise Unavailable("this replica is still folding the log: retry, or ask another replica")
         found = await self._store.api_token(id_)
+        if found is None or not has_text(found, token):
+            await self._refresh()
+            found = await self._store.api_token(id_)
         if found is None or not is_valid(found, token, self._clock.now_ms()):
             return None
         return _caller(found)

@@ -4,7 +4,7 @@ A browser adds cookies to requests that other sites cause, so the guard accepts 
 proof that the request is not one of those: see `check_same_origin`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -13,7 +13,7 @@ from airy.errors import Unavailable
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, CallerKind, TokenDirectory
 from airy.model.entity import User, UserSession
-from airy.model.session import session_of, user_id_of
+from airy.model.session import has_session, session_of, user_id_of
 from airy.permissions import PERMISSIONS, Role
 from airy.store.api import UserReader
 
@@ -27,7 +27,15 @@ RoleOf = Callable[[str], Role | None]
 class SessionDirectory:
     """Callers of session tokens. Whether an address may log in is asked at every request."""
 
-    def __init__(self, store: UserReader, clock: Clock, role_of: RoleOf, caught_up: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: UserReader,
+        clock: Clock,
+        role_of: RoleOf,
+        caught_up: Callable[[], bool],
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._refresh = refresh
         self._store = store
         self._clock = clock
         self._role_of = role_of
@@ -40,6 +48,9 @@ class SessionDirectory:
         if not self._caught_up():
             raise Unavailable("this replica is still folding the log: retry, or ask another replica")
         user = await self._store.user(user_id)
+        if user is None or not has_session(user, token):
+            await self._refresh()
+            user = await self._store.user(user_id)
         session = None if user is None else session_of(user, token, self._clock.now_ms())
         role = None if user is None or session is None else self._role_of(user.email or "")
         return None if user is None or session is None or role is None else _caller(user, session, role)

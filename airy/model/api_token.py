@@ -36,10 +36,13 @@ def token_sha256(token: bytes) -> str:
     return sha256(token).hexdigest()
 
 
+def has_text(entity: ApiToken, token: bytes) -> bool:
+    return compare_digest(entity.sha256, token_sha256(token))
+
+
 def is_valid(entity: ApiToken, token: bytes, now_ms: int) -> bool:
     """Whether `token` is the token of this entity, and neither expired nor revoked."""
-    matches = compare_digest(entity.sha256, token_sha256(token))
-    return matches and entity.revoked_at_ms is None and now_ms < entity.expires_at_ms
+    return has_text(entity, token) and entity.revoked_at_ms is None and now_ms < entity.expires_at_ms
 
 
 def permissions_of(entity: ApiToken) -> frozenset[Permission]:

@@ -42,6 +42,12 @@ def session_of(user: User, token: bytes, now_ms: int) -> UserSession | None:
     return next((each for each in found if each.revoked_at_ms is None and now_ms < each.expires_at_ms), None)
 
 
+def has_session(user: User, token: bytes) -> bool:
+    """Whether this is the token of a session of the user, in force or not."""
+    given = session_sha256(token)
+    return any(compare_digest(each.sha256, given) for each in user.sessions)
+
+
 def with_session(user: User, session: UserSession, now_ms: int) -> User:
     """Without the sessions that expired, and with the newest `SESSIONS_MAX`."""
     kept = [each for each in user.sessions if now_ms < each.expires_at_ms]

@@ -42,6 +42,7 @@ from airy.http.rate_limit import RateLimiter, RateLimits
 from airy.http.resource import Resource
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
 from airy.http.signed_tokens import SignedTokenDirectory
+from airy.http.store_refresh import StoreRefresh
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.http_client import HttpClient, Response
 from airy.model.entity import Channel
@@ -244,10 +245,11 @@ async def api_harness(
         read_wait_s=wait_s,
         caught_up=caught_up,
     )
+    refresh = StoreRefresh(lambda: projector.wait_until_current([topics.API_TOKENS, topics.USERS], wait_s))
     signed = SignedTokenDirectory(Secret(JWT_SECRET), Role.AGENT, clock)
     configured = ConfiguredTokens({"tests": Secret(TOKEN)})
-    tokens = TokenAuthenticator(configured, ApiTokenDirectory(queries, clock, caught_up), signed)
-    sessions = SessionDirectory(queries, clock, LOGINS.get, caught_up)
+    tokens = TokenAuthenticator(configured, ApiTokenDirectory(queries, clock, caught_up, refresh), signed)
+    sessions = SessionDirectory(queries, clock, LOGINS.get, caught_up, refresh)
     by_cookie = CookieAuthenticator({name: [sessions, signed] for name in (HOST_COOKIE, COOKIE)})
     guard = Guard([tokens, by_cookie] if authenticators is None else authenticators, RateLimiter(rate_limits))
     settings = LoginSettings(session_s=3_600, success_url="/inbox", logout_url="/", secure=secure)

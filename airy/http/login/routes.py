@@ -1,8 +1,8 @@
 """`/login`, the redirects of the code flow, and `/logout`: for browsers, so the answers are redirects and cookies."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from secrets import token_bytes
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlencode
@@ -98,7 +98,8 @@ class LoginRoutes:
         provider = self._known_provider(request.path_params["provider"])
         return_to = path_of_this_origin(_query(request).get("return_to", ""))
         attempt = LoginAttempt(self._random_bytes(SECRET_BYTES), provider.name, return_to)
-        url = await provider.authorization_url(attempt)
+        async with self._admitted():
+            url = await provider.authorization_url(attempt)
         return _redirect(url, self._cookie(ATTEMPT_COOKIE, attempt.cookie_value(), max_age_s=ATTEMPT_S))
 
     async def _callback(self, request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -137,10 +138,16 @@ class LoginRoutes:
             reason = query.get("error", "")
             shown = reason if re.fullmatch("[a-z_]{1,40}", reason) else "no code"
             raise Forbidden(f"the identity provider did not log in: {shown}")
+        async with self._admitted():
+            return await provider.identify(attempt, query["code"])
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[None]:
+        """Bounds the calls of the provider: while it does not answer, logins must not take the share of the API."""
         if not await self._admission.try_acquire():
             raise unavailable("too many logins at once")
         try:
-            return await provider.identify(attempt, query["code"])
+            yield
         finally:
             self._admission.release()
 
