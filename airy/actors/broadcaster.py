@@ -17,6 +17,7 @@ from airy.actors.feed_subscriber import FeedEvent, FeedMark, MarkKind, Subscribe
 from airy.actors.fold_progress import FoldProgress
 from airy.actors.log_epoch import LogEpoch
 from airy.actors.runtime import Context, Mailbox, Request
+from airy.actors.stuck_sends import StuckSends
 from airy.store.api import ChangeReader, StoredChange
 from airy.task_group import task_group
 
@@ -65,11 +66,13 @@ class Broadcaster:
         mailbox: Mailbox[Message],
         *,
         checkpoint_s: float,
+        sends: StuckSends,
     ) -> None:
         self._store = store
         self._progress = progress
         self._mailbox = mailbox
         self._checkpoint_s = checkpoint_s
+        self._sends = sends
         self._log_epoch = log_epoch
         self._position = position_at({})
         self._marked = self._position  # of the last checkpoint
@@ -126,9 +129,13 @@ class Broadcaster:
         await self._mailbox.address.tell_control(Drain())
 
     async def _watch_time(self) -> None:
+        checkpoint_at = anyio.current_time() + self._checkpoint_s
         while True:
-            await anyio.sleep(self._checkpoint_s)
-            await self._mailbox.address.tell_control(Checkpoint())
+            await anyio.sleep(self._sends.check_s)
+            self._sends.check()
+            if anyio.current_time() >= checkpoint_at:
+                checkpoint_at += self._checkpoint_s
+                await self._mailbox.address.tell_control(Checkpoint())
 
     # --- what it does
 

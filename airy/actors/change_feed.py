@@ -27,6 +27,7 @@ from airy.actors.feed_subscriber import (
 from airy.actors.fold_progress import FoldProgress
 from airy.actors.log_epoch import LogEpoch
 from airy.actors.runtime import Crashed, TimedOut
+from airy.actors.stuck_sends import Sender, StuckSends
 from airy.bus.api import Bus
 from airy.bus.record import TopicPartition
 from airy.change_readers import BROADCASTER
@@ -66,11 +67,17 @@ class ChangeFeed:
         self.lagged = 0  # times a queue was full
         self.resynced = 0  # positions that could not be resumed from
         self.log_epoch = LogEpoch(bus)
+        self._sends = StuckSends(self.limits.send_s_max)
 
     def broadcaster(self) -> Broadcaster:
         self.log_epoch = LogEpoch(self.bus)  # the tree starts again after the log was replaced
         return Broadcaster(
-            self.store, self.progress, self.log_epoch, self.mailbox, checkpoint_s=self.limits.checkpoint_s
+            self.store,
+            self.progress,
+            self.log_epoch,
+            self.mailbox,
+            checkpoint_s=self.limits.checkpoint_s,
+            sends=self._sends,
         )
 
     async def follow(self, scope: FeedScope, resume: ResumeToken | None, deliver: Deliver) -> None:
@@ -82,12 +89,18 @@ class ChangeFeed:
             raise Unavailable("too many clients follow the events of this process", retry_after_s=1.0)
         self.subscriptions += 1
         try:
-            await _Subscription(self, scope, deliver).run(resume)
+            await self._follow(scope, resume, deliver)
         except SlowClient:
             self.cut += 1
             raise
         finally:
             self.subscriptions -= 1
+
+    async def _follow(self, scope: FeedScope, resume: ResumeToken | None, deliver: Deliver) -> None:
+        with self._sends.watching() as sender:
+            await _Subscription(self, scope, deliver, sender).run(resume)
+        if sender.stuck:
+            raise SlowClient(f"the client did not read for {self.limits.send_s_max:g} s")
 
 
 def _has_events(position: FeedPosition) -> bool:
@@ -95,13 +108,14 @@ def _has_events(position: FeedPosition) -> bool:
 
 
 class _Subscription:
-    def __init__(self, feed: ChangeFeed, scope: FeedScope, deliver: Deliver) -> None:
+    def __init__(self, feed: ChangeFeed, scope: FeedScope, deliver: Deliver, sender: Sender) -> None:
         self._feed = feed
         self._scope = scope
         self._send = deliver
+        self._sender = sender
         self._position: FeedPosition | None = None
         self._floor: FeedPosition | None = None  # what the client had before a resync
-        self._behind_until = float("inf")  # when it must have caught up
+        self._behind_until: float | None = None  # when it must have caught up
         self._ahead: dict[int, ChangeId] = {}  # by partition: the last change it has that the broadcaster has not
 
     async def run(self, resume: ResumeToken | None) -> None:
@@ -125,7 +139,7 @@ class _Subscription:
         subscriber, joined = await self._join_at_floor()
         try:
             await self._read_up_to(joined)
-            self._behind_until = float("inf")
+            self._behind_until = None
             await self._mark(kind, reason)
             await self._follow(subscriber)
         finally:
@@ -262,18 +276,27 @@ class _Subscription:
     async def _follow(self, subscriber: Subscriber) -> None:
         while items := await subscriber.take():
             for item in items:
-                if self._is_seen(item):
-                    continue
-                if isinstance(item, FeedMark) and self._ahead:
-                    continue
-                own = self._with_own_position(item) if isinstance(item, FeedEvent) and self._ahead else item
-                await self._deliver(own)
-                self._position = own.position
+                if self._ahead:
+                    await self._deliver_ahead(item)
+                else:
+                    await self._deliver(item)
+                    self._position = item.position
+
+    async def _deliver_ahead(self, item: FeedItem) -> None:
+        """Deliver with its own position what the subscription has not; marks are left out."""
+        if self._is_seen(item):
+            return
+        if not self._ahead:
+            own = item
+        elif isinstance(item, FeedEvent):
+            own = self._with_own_position(item)
+        else:
+            return
+        await self._deliver(own)
+        self._position = own.position
 
     def _is_seen(self, item: FeedItem) -> bool:
         """Whether the subscription has the item already, because it was ahead of the broadcaster when it joined."""
-        if not self._ahead:
-            return False
         seen = isinstance(item, FeedEvent) and item.change_id <= self._ahead.get(item.index, NOTHING)
         self._ahead = {index: mine for index, mine in self._ahead.items() if item.position.after(index) < mine}
         return seen
@@ -294,10 +317,10 @@ class _Subscription:
             await self._deliver(FeedMark(kind, self._position, self._feed.log_epoch.known, reason))
 
     async def _deliver(self, item: FeedItem) -> None:
-        limits = self._feed.limits
-        if anyio.current_time() > self._behind_until:
-            raise SlowClient(f"the client did not catch up within {limits.behind_s_max:g} s")
-        with anyio.move_on_after(limits.send_s_max) as limit:
-            await self._send(item)
-        if limit.cancelled_caught:
-            raise SlowClient(f"the client did not read for {limits.send_s_max:g} s")
+        if self._behind_until is not None and anyio.current_time() > self._behind_until:
+            raise SlowClient(f"the client did not catch up within {self._feed.limits.behind_s_max:g} s")
+        sender = self._sender
+        sender.busy = True
+        await self._send(item)
+        sender.busy = False
+        sender.sent += 1

@@ -53,13 +53,14 @@ class FeedEvent:
     `texts` keeps what was rendered of it, by the name of the form.
     """
 
-    __slots__ = ("_epoch", "_token", "complete", "index", "position", "stored", "texts")
+    __slots__ = ("_epoch", "_token", "complete", "index", "position", "size", "stored", "texts")
 
     def __init__(
         self, index: int, stored: StoredChange, before: FeedPosition, epoch: Epoch | None, *, complete: bool
     ) -> None:
         self.index = index  # of its partition in PARTITIONS
         self.stored = stored
+        self.size = len(stored.change.body)  # bytes
         self.complete = complete  # it is the last change of its record
         self.position = before.with_change(index, stored, complete=complete)
         self.texts: dict[str, str] = {}
@@ -89,6 +90,7 @@ class FeedMark:
     """
 
     __slots__ = ("_epoch", "kind", "position", "reason")
+    size = 0
 
     def __init__(self, kind: "MarkKind", position: FeedPosition, epoch: Epoch | None, reason: str = "") -> None:
         self.kind = kind
@@ -131,12 +133,10 @@ class Subscriber:
 
     def offer(self, item: FeedItem) -> bool:
         """False: the queue is full."""
-        size = len(item.stored.change.body) if isinstance(item, FeedEvent) else 0
-        if self._queued_bytes and self._queued_bytes + size > self._bytes_max:
+        queued = self._queued_bytes + item.size
+        if (queued > self._bytes_max and self._queued_bytes) or not self.mailbox.address.offer(item):
             return False
-        if not self.mailbox.address.offer(item):
-            return False
-        self._queued_bytes += size
+        self._queued_bytes = queued
         return True
 
     def stop(self, at: FeedPosition | None) -> None:
@@ -148,7 +148,8 @@ class Subscriber:
         """The next items, in order. Empty: the subscriber was stopped, and everything was taken."""
         while self.live or self.mailbox.used:
             items = [item for item in await self.mailbox.get_batch(items_max) if item is not None]
-            self._queued_bytes -= sum(len(each.stored.change.body) for each in items if isinstance(each, FeedEvent))
+            for item in items:
+                self._queued_bytes -= item.size
             if items:
                 return items
         return ()

@@ -70,7 +70,13 @@ class LateFeed(ChangeFeed):
     def broadcaster(self) -> Broadcaster:
         super().broadcaster()  # a new epoch
         return LateBroadcaster(
-            self.store, self.progress, self.log_epoch, self.mailbox, checkpoint_s=3.0, random=self._random
+            self.store,
+            self.progress,
+            self.log_epoch,
+            self.mailbox,
+            checkpoint_s=3.0,
+            sends=self._sends,
+            random=self._random,
         )
 
 
