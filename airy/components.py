@@ -218,6 +218,17 @@ ALL: tuple[Component, ...] = (
         services=("api-websocket",),
         children=(BROADCASTER,),
     ),
+    Component(
+        type="media",
+        name="resolver",
+        summary="uploaded files: stores them and serves them",
+        apps=("core",),
+        mandatory=True,
+        actors=("media-monitor",),
+        routes=("/media.", "/media/"),
+        services=("media-resolver",),
+        children=("airy.app.children:media_monitor",),
+    ),
     *(source_component(spec) for spec in SOURCES),
     Component(
         type="webhook",

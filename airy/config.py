@@ -119,6 +119,32 @@ class QueueConfig(Section, frozen=True):
     jobs_max: Count = 1_000_000
 
 
+class BucketConfig(Section, frozen=True):
+    """An S3-compatible bucket."""
+
+    bucket: str = ""
+    region: str = "us-east-1"
+    endpoint: Url | None = None  # None: Amazon's of the region
+    access_key_id: str = ""  # empty: the credentials of the environment
+    secret_access_key: Secret | None = None
+    path_style: bool = True
+    allow_private_addresses: bool = False
+    public_url: Url | None = None  # where the bucket's files are public
+
+
+class MediaConfig(Section, frozen=True):
+    """Uploaded files, and the attachments of contacts."""
+
+    kind: Literal["local", "s3"] = "local"
+    directory: str | None = None
+    prefix: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/?)*$", max_length=256)] = ""
+    bytes_max: Annotated[int, Meta(ge=1_024, le=536_870_912)] = 26_214_400
+    types: tuple[Annotated[str, Meta(pattern=r"^(\*/\*|[a-z]+/(\*|[a-z0-9.+-]+))$")], ...] = ("*/*",)
+    uploads_max: Count = 16
+    urls_valid_s: Annotated[int, Meta(ge=60, le=31_536_000)] | None = None
+    s3: BucketConfig = BucketConfig()
+
+
 class LogConfig(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
@@ -144,6 +170,7 @@ class Config(Section, frozen=True):
     data: DataConfig = DataConfig()
     bus: BusConfig = BusConfig()
     queue: QueueConfig = QueueConfig()
+    media: MediaConfig = MediaConfig()
     log: LogConfig = LogConfig()
     status: StatusConfig = StatusConfig()
     components: Components = Components()

@@ -11,9 +11,10 @@ import msgspec.inspect as shapes
 from msgspec.structs import replace
 
 from airy import components
-from airy.config import BusConfig, Config, OidcConfig, QueueConfig
+from airy.config import BusConfig, Config, MediaConfig, OidcConfig, QueueConfig
 from airy.config_document import ConfigProblem, InvalidConfig, parse, scalar
 from airy.config_reader import ConfigReader
+from airy.egress import EgressPolicy, check_url
 from airy.email_patterns import EmailPatterns
 from airy.entered_text import trimmed
 from airy.errors import Refused
@@ -43,7 +44,9 @@ IMPLIED = {  # environment variable: a further key and its value
     "AIRY_REDIS": ("queue.kind", "redis"),
 }
 
-_HELM = "is for the original on Kubernetes; known here: http, security, data, bus, queue, log, status, components"
+_HELM = (
+    "is for the original on Kubernetes; known here: http, security, data, bus, queue, media, log, status, components"
+)
 HINTS = {  # key of the original's airy.yaml: what to write instead
     "global": f"{_HELM}; where to listen is `http.host` and `http.port`",
     "kubernetes": f"{_HELM}; where to listen is `http.host` and `http.port`",
@@ -111,6 +114,7 @@ def _check(config: Config, reader: ConfigReader) -> None:
     _check_security(config, reader)
     _check_kafka(config.bus, reader)
     _check_redis(config.queue, reader)
+    _check_media(config.media, reader)
     _check_sources(config, reader)
     tokens = {f"tokens.{name}": token for name, token in config.security.tokens.items()}
     for key, token in {"systemToken": config.security.system_token, **tokens}.items():
@@ -197,6 +201,21 @@ def _check_kafka(bus: BusConfig, reader: ConfigReader) -> None:
         reader.note("bus.kafka.sasl", f"{kafka.sasl} needs bus.kafka.username and bus.kafka.password")
     if bool(kafka.cert_file) != bool(kafka.key_file):
         reader.note("bus.kafka.certFile", "certFile and keyFile come together: name both or neither")
+
+
+def _check_media(media: MediaConfig, reader: ConfigReader) -> None:
+    bucket = media.s3
+    if media.kind == "s3" and not bucket.bucket:
+        reader.note("media.s3.bucket", "required if media.kind is s3")
+    if bool(bucket.access_key_id) != bool(bucket.secret_access_key):
+        missing = "secretAccessKey" if bucket.access_key_id else "accessKeyId"
+        reader.note(f"media.s3.{missing}", "accessKeyId and secretAccessKey come together: name both or neither")
+    if bucket.endpoint:
+        private = bucket.allow_private_addresses
+        try:
+            check_url(bucket.endpoint, EgressPolicy(ports=(), http=private, private=private))
+        except Refused as error:
+            reader.note("media.s3.endpoint", f"{error}; or set media.s3.allowPrivateAddresses")
 
 
 def _check_redis(queue: QueueConfig, reader: ConfigReader) -> None:

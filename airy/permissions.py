@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 GrantedRole = Literal["admin", "agent", "analyst"]
-GrantedPermission = Literal["read", "write", "manage", "operate", "administer"]
+GrantedPermission = Literal["read", "write", "upload", "manage", "operate", "administer"]
 """What operators give to tokens; the other roles and permissions belong to tokens that Airy itself issues."""
 
 
@@ -18,6 +18,7 @@ class Permission(StrEnum):
     OPEN = "open"  # nothing: health probes, and routes that authenticate in another way
     READ = "read"  # read conversations, channels, settings
     WRITE = "write"  # take part in conversations
+    UPLOAD = "upload"  # store a file for a message
     MANAGE = "manage"  # connect channels, subscribe webhooks
     OPERATE = "operate"  # metrics and processes
     ADMINISTER = "administer"  # API tokens and sessions
@@ -35,10 +36,17 @@ class Role(StrEnum):
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(
-        {Permission.READ, Permission.WRITE, Permission.MANAGE, Permission.OPERATE, Permission.ADMINISTER}
+        {
+            Permission.READ,
+            Permission.WRITE,
+            Permission.UPLOAD,
+            Permission.MANAGE,
+            Permission.OPERATE,
+            Permission.ADMINISTER,
+        }
     ),
-    Role.AGENT: frozenset({Permission.READ, Permission.WRITE}),
+    Role.AGENT: frozenset({Permission.READ, Permission.WRITE, Permission.UPLOAD}),
     Role.ANALYST: frozenset({Permission.READ}),
     Role.SOURCE: frozenset({Permission.INGEST}),
-    Role.VISITOR: frozenset({Permission.VISIT}),
+    Role.VISITOR: frozenset({Permission.VISIT, Permission.UPLOAD}),
 }

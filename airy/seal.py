@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from airy.errors import Refused
 
@@ -38,6 +40,7 @@ class Sealer:
             if not KEY_ID.fullmatch(key_id) or len(key) != KEY_BYTES:
                 raise Refused(f"sealing key {key_id[:32]!r}: give it an id like k1 and {KEY_BYTES} bytes")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._keys = tuple(keys.values())
         self._current = next(iter(keys))
 
     def __repr__(self) -> str:
@@ -47,6 +50,10 @@ class Sealer:
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._ciphers[self._current].encrypt(nonce, text.encode(), context.encode())
         return f"{VERSION}.{self._current}.{urlsafe_b64encode(nonce + sealed).decode()}"
+
+    def signing_keys(self, purpose: str) -> tuple[bytes, ...]:
+        """Keys derived for one purpose, the current one first: they open nothing that is sealed."""
+        return tuple(HKDFExpand(SHA256(), KEY_BYTES, purpose.encode()).derive(key) for key in self._keys)
 
     def unseal(self, sealed: str, context: str) -> str:
         """Raises `Refused`, without any of the content, for damaged or moved text and for an unknown key."""

@@ -23,6 +23,7 @@ from airy.sources import catalogue
 from airy.sources.facebook.source import Facebook
 from airy.sources.facebook.spec import FacebookSection
 from airy.sources.spec import SourceSpec
+from tests.kit.media import MemoryStorage
 
 BATCH = 50
 CONVERSATIONS = 500
@@ -98,6 +99,7 @@ async def measure(specs: tuple[SourceSpec, ...], facts: int) -> dict[str, float]
             store=store,
             queue=queue,
             sealer=Sealer({"k1": bytes(32)}),
+            media=MemoryStorage(),
             provider_http=nowhere,
             webhook_http=nowhere,
             wait_for_arrival=queue.wait_for_arrival,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from airy.actors.connector import Connector
 from airy.actors.delivery import DeliveryTimeouts
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
+from airy.actors.media_monitor import MediaMonitor
 from airy.actors.parked_replayer import ParkedReplayer
 from airy.actors.process_registry import ProcessRegistry
 from airy.actors.publisher import Publisher
@@ -86,6 +87,11 @@ def broadcaster(services: Services, _components: Sequence[Component]) -> Supervi
     changes = services.changes
     child = Child(name="broadcaster", start=changes.broadcaster, mailbox=changes.mailbox, drain_s=1.0)
     return Supervision(name="api-websocket", children=(child,))
+
+
+def media_monitor(services: Services, _components: Sequence[Component]) -> Supervision:
+    child = Child(name="media-monitor", start=lambda: MediaMonitor(services.media), drain_s=1.0)
+    return Supervision(name="media-resolver", children=(child,))
 
 
 def dispatcher(services: Services, _components: Sequence[Component]) -> Supervision:

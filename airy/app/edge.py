@@ -56,6 +56,7 @@ def build_edge(
         dead_letters=DeadLetterCommands(ports.bus, ports.clock),
         wait_for_position=services.projector.wait_for_position,
         changes=services.changes,
+        media=services.media,
         health=status,
         clock=ports.clock,
         ids=ports.ids,

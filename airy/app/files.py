@@ -61,6 +61,11 @@ def queue_path(config: Config) -> Path:
     return data_directory(config) / "queue.db"
 
 
+def media_directory(config: Config) -> Path:
+    configured = config.media.directory
+    return Path(configured).expanduser() if configured else data_directory(config) / "media"
+
+
 def sealer(config: Config) -> Sealer:
     """Loads the sealing key; creates it at the first start if the configuration names no key file."""
     configured = config.security.key_file

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from airy import acls, topics
 from airy.actors.delivery import RESPONSE_BODY_S
@@ -19,6 +20,8 @@ from airy.config import Config, enabled_components
 from airy.egress import UNRESTRICTED
 from airy.errors import Refused
 from airy.http_client_aiohttp import AiohttpClient
+from airy.media.object_storage import Bucket, bucket_storage, local_storage
+from airy.media.storage import MediaStorage
 from airy.queue.redis import RedisQueue
 from airy.queue.sqlite import SqliteQueue
 from airy.store.factory import create_store
@@ -36,6 +39,7 @@ async def open_services(
         await store.open()
         held.push_async_callback(store.close)
         queue = await _open_queue(config, held, durable=store_path is not None)
+        media, media_temporary = _open_media(config, held, durable=store_path is not None)
         ports = Ports(
             clock=clock,
             ids=RandomIds(),
@@ -43,6 +47,8 @@ async def open_services(
             store=store,
             queue=queue,
             sealer=files.sealer(config),
+            media=media,
+            media_temporary=media_temporary,
             provider_http=await held.enter_async_context(AiohttpClient(UNRESTRICTED)),
             webhook_http=await held.enter_async_context(_webhook_client(config)),
             wait_for_arrival=queue.wait_for_arrival,
@@ -101,3 +107,25 @@ async def _open_queue(config: Config, held: AsyncExitStack, *, durable: bool) ->
     await queue.expire_all_leases()  # safe: the journal's lock excludes every other process
     held.push_async_callback(queue.close)
     return queue
+
+
+def _open_media(config: Config, held: AsyncExitStack, *, durable: bool) -> tuple[MediaStorage, Path]:
+    """The storage, and the directory in which files are kept while they arrive: on the same disk, if it is local."""
+    if durable or config.media.directory is not None:
+        directory = files.media_directory(config)
+    else:
+        directory = Path(held.enter_context(TemporaryDirectory(prefix="airy-media-")))
+    directory.mkdir(parents=True, exist_ok=True)
+    if config.media.kind == "local":
+        return local_storage(directory), directory
+    section = config.media.s3
+    bucket = Bucket(
+        name=section.bucket,
+        region=section.region,
+        endpoint=section.endpoint,
+        access_key_id=section.access_key_id,
+        secret_access_key=section.secret_access_key,
+        path_style=section.path_style,
+        private=section.allow_private_addresses,
+    )
+    return bucket_storage(bucket), directory

@@ -6,6 +6,7 @@ configuration, so both run the same code.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import anyio
 from msgspec import Struct, field
@@ -26,6 +27,9 @@ from airy.components import CommunicationSection, WebsocketSection
 from airy.config import Config
 from airy.egress import EgressPolicy
 from airy.http_client import HttpClient
+from airy.media.library import MediaLibrary, MediaLimits
+from airy.media.signed_url import PURPOSE, SignedUrls
+from airy.media.storage import MediaStorage
 from airy.queue.api import WebhookQueue
 from airy.seal import Sealer
 from airy.secret import Secret
@@ -43,8 +47,10 @@ class Ports(Struct, kw_only=True):
     store: Store
     queue: WebhookQueue
     sealer: Sealer
+    media: MediaStorage
     provider_http: HttpClient  # to providers: addresses from the configuration
     webhook_http: HttpClient  # to webhook endpoints: addresses from API callers, restricted by `EgressPolicy`
+    media_temporary: Path | None = None  # for files that are being received; None: the system's directory
     wait_for_arrival: Callable[[float], Awaitable[None]] = anyio.sleep  # returns when the queue has new jobs, or later
 
 
@@ -68,6 +74,7 @@ class Services(Struct, kw_only=True):
     channel_directory: ChannelDirectory
     commands: Commands
     changes: ChangeFeed
+    media: MediaLibrary
     provider_pauses: ProviderPauses  # shared by the connector and the commands
     counters: ProcessCounters = field(default_factory=ProcessCounters)
 
@@ -103,6 +110,7 @@ def build_services(config: Config, ports: Ports) -> Services:
         changes=ChangeFeed(
             ports.bus, ports.store, projector, limits=FeedLimits(subscribers_max=websocket.sessions_max)
         ),
+        media=media_library(config, ports),
         provider_pauses=pauses,
     )
 
@@ -114,6 +122,21 @@ def source_section(config: Config, spec: SourceSpec) -> SourceSection:
 def public_url(config: Config) -> str:
     """Without a slash at the end; empty if it is not configured."""
     return (config.http.public_url or "").rstrip("/")
+
+
+def media_library(config: Config, ports: Ports) -> MediaLibrary:
+    media = config.media
+    base = public_url(config) or f"http://{config.http.host}:{config.http.port}"
+    public = media.s3.public_url if media.kind == "s3" else None
+    return MediaLibrary(
+        ports.media,
+        SignedUrls(ports.sealer.signing_keys(PURPOSE), base, media.urls_valid_s),
+        ports.clock,
+        temporary=ports.media_temporary,
+        prefix=media.prefix,
+        public_base=(public or "").rstrip("/"),
+        limits=MediaLimits(bytes_max=media.bytes_max, types=media.types, files_at_once_max=media.uploads_max),
+    )
 
 
 def new_secret(ids: Ids) -> Secret:

@@ -16,6 +16,7 @@ from airy.model.fleet import FleetStatus
 from airy.model.process_status import SHARED
 
 ALL_SOURCES = "sources"  # the supervisor of all sources, and what its children belong to unless to one of them
+MEDIA_COMPONENT = "media-resolver"
 REGISTRY_COMPONENT = "api-admin"  # its processes run the process registry
 HEALTHY_PHASES = frozenset({"ready", "draining", "stopped"})
 FOLD_AGE_MAX_S = 30.0  # a store that lags by more serves reads that are too old
@@ -107,6 +108,8 @@ class TreeStatus:
         failing = {_component(path) for path in self.waiting_for() if path.count("/") >= 1}
         if ALL_SOURCES in failing:
             failing |= {name for name in self._running if name.startswith(f"{ALL_SOURCES}-")}
+        if self._services.media.problem:
+            failing.add(MEDIA_COMPONENT)  # but not the process: all others serve without files
         return {name: name not in failing and SHARED not in failing for name in self._running}
 
     # --- metrics

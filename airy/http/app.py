@@ -15,7 +15,7 @@ from airy import trace
 from airy.clock import Ids
 from airy.http import action, asyncapi, explorer, health, openapi
 from airy.http.admission import ApiAdmission
-from airy.http.asgi import AsgiMessage, Receive, Scope, Send
+from airy.http.asgi import AsgiMessage, RawHeaders, Receive, Scope, Send
 from airy.http.auth import Guard
 from airy.http.body_reader import BodyReader
 from airy.http.cors import CorsPolicy
@@ -27,7 +27,8 @@ from airy.http.resource import Resource
 from airy.http.websocket import WebsocketRouter, reject
 from airy.sources.catalogue import match
 
-COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+CACHE_CONTROL = b"cache-control"
+COMMON_HEADERS = [(b"x-content-type-options", b"nosniff"), (CACHE_CONTROL, b"no-store")]
 ORIGIN_NOT_ALLOWED = Problem(403, "this origin is not allowed; see http.allowedOrigins")
 OVERLOADED = unavailable("too many requests at once")
 UNLIMITED = frozenset({*health.PROBES, "/metrics"})  # what tells operators about an overload
@@ -130,7 +131,7 @@ class RootAsgiApp:
 
         async def respond(message: AsgiMessage) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *headers]
+                message["headers"] = _joined(message.get("headers", ()), headers)
                 self._count(scope, message["status"])
             await send(message)
 
@@ -203,6 +204,12 @@ class RootAsgiApp:
             if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
                 return str(value.decode())
         return self._ids.new()
+
+
+def _joined(own: RawHeaders, common: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """The headers of a response: its own rule of caching replaces the common one."""
+    has_rule = any(name == CACHE_CONTROL for name, _ in own)
+    return [*own, *(header for header in common if not (has_rule and header[0] == CACHE_CONTROL))]
 
 
 def _is_preflight(scope: Scope) -> bool:

@@ -55,6 +55,7 @@ class BodySource(Struct, frozen=True):
 class BodyKind(ABC, Generic[B]):
     """`B` is the type of the handler's `request.body`."""
 
+    problems: tuple[int, ...] = ()  # statuses that only this kind has
     types: tuple[type, ...] = ()  # described in the components of OpenAPI
 
     @abstractmethod

@@ -52,8 +52,12 @@ OpenSink = Callable[[FormFile], Awaitable[FileSink]]
 
 
 class MultipartForm(BodyKind["IncomingForm[F]"], Generic[F]):
-    def __init__(self, fields: type[F], limits: FormLimits | None = None) -> None:
+    """`files`: parts that are files even if the client names no file; its name is empty then."""
+
+    def __init__(self, fields: type[F], limits: FormLimits | None = None, *, files: tuple[str, ...] = ()) -> None:
         self.fields = fields
+        self.files = files
+        self.problems = (422,) if files else ()
         self.limits = limits or FormLimits()
         self.types = (fields,)
 
@@ -61,7 +65,7 @@ class MultipartForm(BodyKind["IncomingForm[F]"], Generic[F]):
         media_type, options = parse_options_header(content_type_of(source.headers))
         if media_type != MEDIA_TYPE or not options.get("boundary"):
             raise Problem(415, f"send content-type: {MEDIA_TYPE} with a boundary")
-        return IncomingForm(source, options["boundary"], self.fields, self.limits), CommonFields()
+        return IncomingForm(source, options["boundary"], self), CommonFields()
 
     def describe(self, schemas: Schemas) -> Document:
         files = {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}
@@ -72,10 +76,12 @@ class MultipartForm(BodyKind["IncomingForm[F]"], Generic[F]):
 class IncomingForm(Generic[F]):
     """A form that is read once, by `receive`."""
 
-    def __init__(self, source: BodySource, boundary: str, fields: type[F], limits: FormLimits) -> None:
+    def __init__(self, source: BodySource, boundary: str, form: MultipartForm[F]) -> None:
+        limits = form.limits
         self._body = IncomingBytes(source, limits.bytes_max, limits.stalled_s)
         self._limits = limits
-        self._struct = fields
+        self._struct = form.fields
+        self._files_named = form.files
         self._parser = PushMultipartParser(
             boundary,
             max_segment_size=max(limits.file_bytes_max, limits.field_bytes_max),
@@ -125,13 +131,13 @@ class IncomingForm(Generic[F]):
     async def _begin(self, segment: MultipartSegment, open_sink: OpenSink) -> None:
         self._segment = segment
         self._text.clear()
-        if segment.filename is None:
+        if segment.filename is None and segment.name not in self._files_named:
             if len(self._fields) >= self._limits.fields_max:
                 raise Problem(413, f"the form has more than {self._limits.fields_max} fields")
             return
         if len(self._files) >= self._limits.files_max:
             raise Problem(413, f"the form has more than {self._limits.files_max} files")
-        file = FormFile(segment.name or "", segment.filename, segment.content_type or "application/octet-stream")
+        file = FormFile(segment.name or "", segment.filename or "", segment.content_type or "application/octet-stream")
         self._sink = await open_sink(file)
         self._files.append(file)
 

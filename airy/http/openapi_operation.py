@@ -28,6 +28,8 @@ PROBLEMS = {
     409: "In conflict with the present state.",
     413: "The body, or a record made of it, is too large.",
     415: "The body has another media type, or is compressed.",
+    416: "The range lies behind the end.",
+    422: "The file has no name.",
     429: "Too many requests: retry after `retry-after` seconds.",
     503: "Temporarily unavailable: retry after `retry-after` seconds.",
 }
@@ -127,10 +129,13 @@ class OperationBuilder(Struct, frozen=True):
             "tags": [tag],
             "x-permission": stream.permission.value,
             "security": _security(stream.permission),
-            "parameters": [_query_parameter(name, text) for name, text in stream.parameters.items()],
+            "parameters": [
+                *_text_parameters(stream.path),
+                *(_query_parameter(name, text) for name, text in stream.query.items()),
+            ],
             "responses": {
                 "200": {"description": stream.summary, "content": {stream.media_type: {"schema": {"type": "string"}}}},
-                **_problems((400, 403, 406, 503)),
+                **_problems((400, 403, 503, *stream.problems)),
             },
         }
 
@@ -230,6 +235,7 @@ def _errors_of(action: Action, path: str) -> Iterable[int]:
         *(() if action.permission is Permission.READ else (409,)),
         413,
         415,
+        *action.body.problems,
         429,
         503,
     )

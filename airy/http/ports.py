@@ -12,6 +12,7 @@ from airy.clock import Clock, Ids
 from airy.commands import Commands, DeadLetterCommands, WaitForPosition
 from airy.components import Service
 from airy.lifecycle import Lifecycle
+from airy.media.library import MediaLibrary
 from airy.model.fleet import FleetStatus
 from airy.queue.api import WebhookQueue
 from airy.sources.api import Accounts, Verdict, WebhookRequest
@@ -57,6 +58,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     dead_letters: DeadLetterCommands
     wait_for_position: WaitForPosition
     changes: ChangeFeed
+    media: MediaLibrary
     health: ProcessHealth
     clock: Clock
     ids: Ids

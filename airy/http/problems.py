@@ -17,6 +17,7 @@ from airy.bus.api import RecordTooLarge
 from airy.commands import Conflict, Forbidden, NotFound, WriteUnconfirmed
 from airy.errors import AiryError, Refused, Unavailable
 from airy.http.asgi import Send
+from airy.media.storage import NotStored
 
 RETRY_AFTER_S = 1.0
 JSON = b"application/json"
@@ -33,6 +34,8 @@ CODES = {
     409: "conflict",
     413: "too_large",
     415: "unsupported_media_type",
+    416: "range_not_satisfiable",
+    422: "unprocessable",
     429: "rate_limited",
     431: "too_large",
     500: "internal",
@@ -110,7 +113,7 @@ def unavailable(message: str, retry_after_s: float = RETRY_AFTER_S) -> Problem:
 
 def _status_of(error: Refused) -> int:
     match error:
-        case NotFound():
+        case NotFound() | NotStored():
             return 404
         case Conflict():
             return 409

@@ -12,13 +12,14 @@ from airy.http.websocket import WebsocketRoute
 
 
 class StreamRoute(Struct, frozen=True, kw_only=True):
-    """A GET whose response does not end. `make` returns its handler, which declares `permission`."""
+    """A GET whose response is sent in parts. `make` returns its handler, which declares `permission`."""
 
-    path: str
+    path: str  # may be a template: `/media/{name}`
     permission: Permission
     media_type: str
     summary: str
-    parameters: Mapping[str, str]  # of the query, with what they mean
+    query: Mapping[str, str]  # its parameters, with what they mean
+    problems: tuple[int, ...]  # statuses of its own
     make: Callable[[ApiContext, Guard], HTTPRouteHandler]
 
 

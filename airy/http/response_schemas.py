@@ -244,6 +244,10 @@ class ProcessComponentSchema(Struct, forbid_unknown_fields=True):
     rebalances: int | None
 
 
+class UploadedMediaSchema(Struct, forbid_unknown_fields=True):
+    media_url: str
+
+
 class ProcessFoldSchema(Struct, forbid_unknown_fields=True):
     lag: int
     age_s: float

@@ -13,7 +13,11 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 def derive(namespace: str, name: str = "") -> str:
     """The original's deterministic UUID, canonical lower case."""
     text = (namespace + name).encode("utf-8", "surrogatepass")
-    hexed = sha1(text, usedforsecurity=False).hexdigest()
+    return from_sha1(sha1(text, usedforsecurity=False).hexdigest())
+
+
+def from_sha1(hexed: str) -> str:
+    """The same of a hash in hexadecimal, for bytes that are hashed in parts."""
     return f"{hexed[:8]}-{hexed[8:12]}-5{hexed[13:16]}-{_VARIANT[hexed[16]]}{hexed[17:20]}-{hexed[20:32]}"
 
 

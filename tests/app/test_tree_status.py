@@ -26,6 +26,7 @@ from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat
+from tests.kit.media import MemoryStorage
 from tests.sim.endpoint import SimulatedEndpoint
 
 RUNNING = frozenset({"http", "api-communication", "api-admin", "sources-facebook", "webhook-publisher"})
@@ -45,6 +46,7 @@ async def services_over_fakes() -> Services:
             store=store,
             queue=queue,
             sealer=Sealer({"k": bytes(32)}),
+            media=MemoryStorage(),
             provider_http=traffic,
             webhook_http=traffic,
         ),
@@ -240,6 +242,7 @@ def _no_parts() -> Services:
             store=SqliteStore(":memory:"),
             queue=SqliteQueue(":memory:"),
             sealer=Sealer({"k": bytes(32)}),
+            media=MemoryStorage(),
             provider_http=fetch,
             webhook_http=fetch,
         ),

@@ -45,6 +45,7 @@ from airy.http.signed_tokens import SignedTokenDirectory
 from airy.http.store_refresh import StoreRefresh
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.http_client import HttpClient, Response
+from airy.media.library import MediaLimits
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.model.fleet import FleetStatus
@@ -62,6 +63,7 @@ from airy.store.guarded_queries import GuardedQueries
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
 from tests.kit.builders import START_MS
+from tests.kit.media import MemoryStorage, media_library
 from tests.kit.signing import SigningSource
 
 TOKEN = "a-token-of-thirty-two-characters"
@@ -166,6 +168,7 @@ class ApiHarness(Struct):
     sealer: Sealer
     pages: FakePages
     changes: ChangeFeed
+    storage: MemoryStorage
 
     async def post(self, path: str, body: object = None, /, **headers: str) -> AsgiResponse:
         """POST JSON with the token. Header names are given with underscores; None: no body."""
@@ -212,13 +215,15 @@ async def api_harness(
     rate_limits: RateLimits | None = None,
     api_limits: AdmissionLimits | None = None,
     webhook_limits: AdmissionLimits | None = None,
+    media_limits: MediaLimits | None = None,
+    media_valid_s: int | None = None,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
     await store.open()
     await queue.open()
     sealer = Sealer({"k1": bytes(32)})
-    pages = FakePages()
+    pages, storage = FakePages(), MemoryStorage()
     projector, health, reader = Projector(bus, store), FakeHealth(), BodyReader()
     writer = Writer(bus, projector.wait_for_position, clock, ids, within_s=wait_s, held=projector.held)
     queries = GuardedQueries(store, projector.held)
@@ -238,6 +243,7 @@ async def api_harness(
         dead_letters=DeadLetterCommands(bus, clock),
         wait_for_position=projector.wait_for_position,
         changes=changes,
+        media=media_library(storage, clock, limits=media_limits, valid_s=media_valid_s),
         health=health,
         clock=clock,
         ids=ids,
@@ -278,7 +284,7 @@ async def api_harness(
         if projecting:
             tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
         tasks.start_soon(changes.broadcaster().run, Context("broadcaster", clock=clock, random=Random(seed)))
-        yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages, changes)
+        yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages, changes, storage)
         tasks.cancel_scope.cancel()
     await queue.close()
     await store.close()

@@ -38,6 +38,7 @@ from airy.sources.meta.signature import signature
 from airy.sources.spec import SourceSection
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
+from tests.kit.media import MemoryStorage
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL, Webhook, Wire
 from tests.kit.scripted_provider import ScriptedProvider
@@ -79,6 +80,7 @@ class InProcessAiry:
                 store=self.store,
                 queue=self.queue,
                 sealer=Sealer({"k1": bytes(32)}),
+                media=MemoryStorage(),
                 provider_http=self._fetch,
                 webhook_http=self._fetch,
                 wait_for_arrival=self.queue.wait_for_arrival,

@@ -32,6 +32,7 @@ from airy.sim.messenger.http_client import SimHttpClient
 from airy.sim.messenger.options import Behaviour, SimOptions
 from airy.store.sqlite import SqliteStore
 from tests.kit.clock import SkewedClock
+from tests.kit.media import MemoryStorage
 from tests.sim.pausable_ports import FaultSwitch, PausableBus, PausablePort, pausable
 from tests.sim.simulation import (
     GRAPH,
@@ -236,6 +237,7 @@ class ClusterSimulation(Simulation):
                 store=node.store,
                 queue=PausablePort(self.queue, node.switch),  # type: ignore[arg-type]
                 sealer=self.sealer,
+                media=MemoryStorage(),
                 provider_http=pausable(self.fetch, node.switch),
                 webhook_http=pausable(self.fetch, node.switch),
                 wait_for_arrival=self.queue.wait_for_arrival,

@@ -36,6 +36,7 @@ from tests.kit.api import FakeHealth
 from tests.kit.asgi import call
 from tests.kit.builders import Chat, channel
 from tests.kit.clock import SkewedClock
+from tests.kit.media import MemoryStorage, media_library
 from tests.sim.api_clients import ApiClient, ApiResponse, Ask
 from tests.sim.cluster import EDGE, SOURCES, SimulatedNode, killed, paused, rebalanced, slowed, stopped
 from tests.sim.history import Operation
@@ -79,6 +80,7 @@ class _SharedApi:
             dead_letters=_LatePort(self, "dead_letters"),  # type: ignore[arg-type]
             wait_for_position=self._wait_for_position,
             changes=_LatePort(self, "changes"),  # type: ignore[arg-type]
+            media=media_library(MemoryStorage(), LoopClock()),
             health=FakeHealth(),
             clock=_LatePort(self, "ports.clock"),  # type: ignore[arg-type]
             ids=_LatePort(self, "ports.ids"),
@@ -150,6 +152,7 @@ class ReplicaSimulation:
                 store=node.store,
                 queue=None,  # type: ignore[arg-type] - no webhooks here
                 sealer=self.sealer,
+                media=MemoryStorage(),
                 provider_http=pausable(self._provider, node.switch),
                 webhook_http=self._provider,
             ),

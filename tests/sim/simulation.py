@@ -37,6 +37,7 @@ from airy.sim.messenger.options import ROUGH, Behaviour, SimOptions
 from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
 from tests.kit.clock import SkewedClock
+from tests.kit.media import MemoryStorage
 from tests.sim.endpoint import SimulatedEndpoint
 from tests.sim.traffic import Traffic
 
@@ -219,6 +220,7 @@ class Simulation:
                 store=self.store,
                 queue=self.queue,
                 sealer=self.sealer,
+                media=MemoryStorage(),
                 provider_http=self.fetch,
                 webhook_http=self.fetch,
                 wait_for_arrival=self.queue.wait_for_arrival,

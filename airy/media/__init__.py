@@ -1,0 +1,1 @@
+"""Uploaded files: names, types, signed addresses, and the port to object storage."""
