@@ -24,7 +24,7 @@ def test_mandatory_components_are_always_enabled_and_others_as_configured() -> N
     default = enabled_components(Config())
     without_consumer = enabled_components(Config().with_sections(ConsumerSection(enabled=False)))
 
-    api = {"api-communication", "api-admin", "api-contacts", "api-websocket"}
+    api = {"api-communication", "api-admin", "api-contacts", "api-websocket", "media-resolver"}
     assert default == {"http", *api, "webhook-publisher", "webhook-consumer"}
     assert without_consumer == default - {"webhook-consumer"}
 
@@ -36,7 +36,7 @@ def test_mandatory_components_are_always_enabled_and_others_as_configured() -> N
         ("sources-facebook-connector", {"sources-facebook"}),
         ("integration-webhook", {"webhook-publisher", "webhook-consumer"}),
         ("webhooks", {"webhook-publisher", "webhook-consumer"}),
-        ("core", {"http", "api-communication", "api-admin", "api-contacts", "api-websocket"}),
+        ("core", {"http", "api-communication", "api-admin", "api-contacts", "api-websocket", "media-resolver"}),
     ],
 )
 def test_a_component_is_found_by_any_of_its_names(name: str, expected: set[str]) -> None:

@@ -98,6 +98,7 @@ RESOURCE = Resource(
             summary="A stored file, whole or a range of it. Its address is signed, so no token is needed.",
             query=media_file.QUERY,
             problems=(404, 416),
+            methods=("get", "head"),
             make=media_file.route,
         ),
     ),

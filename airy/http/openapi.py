@@ -85,7 +85,8 @@ def _paths(build: OperationBuilder, resources: Collection[Resource], routes: Ite
             for path in action.paths:
                 paths.setdefault(path, {})[action.method.lower()] = build.of_action(action, path, resource.name)
         for stream in resource.streams:
-            paths.setdefault(stream.path, {})["get"] = build.of_stream(stream, resource.name)
+            for method in stream.methods:
+                paths.setdefault(stream.path, {})[method] = build.of_stream(stream, method, resource.name)
     for spec in _sources(resources):
         for path in spec.webhooks:
             paths.setdefault(path, {}).update(of_webhook(spec, path))

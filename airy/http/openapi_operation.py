@@ -122,9 +122,10 @@ class OperationBuilder(Struct, frozen=True):
                 content["example"] = request_example(content["schema"], self.components)
         return body
 
-    def of_stream(self, stream: StreamRoute, tag: str) -> Document:
+    def of_stream(self, stream: StreamRoute, method: str, tag: str) -> Document:
+        name = stream.path.removeprefix("/").replace("/{", ".").replace("}", "")
         return {
-            "operationId": stream.path.removeprefix("/"),
+            "operationId": name if method == "get" else f"{method}.{name}",
             "summary": stream.summary,
             "tags": [tag],
             "x-permission": stream.permission.value,

@@ -12,7 +12,7 @@ from airy.http.websocket import WebsocketRoute
 
 
 class StreamRoute(Struct, frozen=True, kw_only=True):
-    """A GET whose response is sent in parts. `make` returns its handler, which declares `permission`."""
+    """A GET, perhaps a HEAD too, whose response is sent in parts. `make` returns its handler, which declares `permission`."""
 
     path: str  # may be a template: `/media/{name}`
     permission: Permission
@@ -20,6 +20,7 @@ class StreamRoute(Struct, frozen=True, kw_only=True):
     summary: str
     query: Mapping[str, str]  # its parameters, with what they mean
     problems: tuple[int, ...]  # statuses of its own
+    methods: tuple[str, ...] = ("get",)
     make: Callable[[ApiContext, Guard], HTTPRouteHandler]
 
 

@@ -52,7 +52,7 @@ async def test_no_caller_can_grant_what_it_lacks() -> None:
     async with api_harness() as api:
         clerk = (await created(api, {"name": "clerk", "permissions": ["administer", "read"]}))["token"]
         problem = await api.call("/tokens.create", {"name": "x", "role": "agent"}, status=403, authorization=clerk)
-        assert problem["message"] == "the caller lacks what it grants: write"
+        assert problem["message"] == "the caller lacks what it grants: upload, write"
         assert await created(api, {"name": "x", "role": "analyst"}, authorization=clerk)
         outside = {"name": "x", "role": "analyst", "permissions": ["manage"]}  # not in the role: grants nothing
         assert await status(api, "/tags.list", (await created(api, outside))["token"]) == 403

@@ -42,7 +42,8 @@ DESCRIPTIONS = {
     "/schema/openapi.json",
     "/schema/asyncapi.json",
 }
-OPEN_PATHS = {"/livez", "/readyz", "/actuator/health", *LOGIN_PATHS, *DESCRIPTIONS}
+MEDIA_PATH = "/media/{name:str}"  # the signature of the address is the permission
+OPEN_PATHS = {"/livez", "/readyz", "/actuator/health", MEDIA_PATH, *LOGIN_PATHS, *DESCRIPTIONS}
 
 
 # --- permissions

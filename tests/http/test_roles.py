@@ -35,4 +35,4 @@ def test_only_an_administrator_may_grant_and_no_other_role_reaches_what_is_admin
 
 def test_sources_and_visitors_reach_no_route_of_agents() -> None:
     assert PERMISSIONS[Role.SOURCE] == {Permission.INGEST}
-    assert PERMISSIONS[Role.VISITOR] == {Permission.VISIT}
+    assert PERMISSIONS[Role.VISITOR] == {Permission.VISIT, Permission.UPLOAD}

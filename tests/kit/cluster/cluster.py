@@ -22,7 +22,7 @@ from tests.kit.servers.child import suspend, tied
 from tests.kit.servers.ports import Port
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
-    "api": ("api-communication", "api-admin", "api-contacts", "api-websocket"),
+    "api": ("api-communication", "api-admin", "api-contacts", "api-websocket", "media-resolver"),
     "sources-facebook": ("sources-facebook",),
     "webhook-publisher": ("webhook-publisher",),
     "webhook-consumer": ("webhook-consumer",),
