@@ -12,7 +12,7 @@ from airy.http.websocket import WebsocketRoute
 
 
 class StreamRoute(Struct, frozen=True, kw_only=True):
-    """A GET, perhaps a HEAD too, whose response is sent in parts. `make` returns its handler, which declares `permission`."""
+    """A GET whose response is sent in parts. `make` returns its handler, which declares `permission`."""
 
     path: str  # may be a template: `/media/{name}`
     permission: Permission
