@@ -65,7 +65,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "profile.failed_unexpectedly": "a bug ended the look-up of a contact's profile; it is tried again later",
     "store.lagging": "the store took long to fold a record that a send waits for; the send goes on when it has",
     "send.ended": "an attempt to send a message ended, with its outcome; level info unless it was sent",
-    "media.storage_refuses": "the storage of files rejects a request: its bucket, credentials or rights have to be corrected",
+    "media.storage_refuses": "the storage of files rejects a request: correct its bucket, credentials or rights",
     "media.storage_unavailable": "the storage of files cannot be reached; clients are answered 503",
     "webhooks.replayed": "parked webhooks were replayed, because their account was connected",
     # readers of changes

@@ -20,7 +20,7 @@ from airy.config import Config, enabled_components
 from airy.egress import UNRESTRICTED
 from airy.errors import Refused
 from airy.http_client_aiohttp import AiohttpClient
-from airy.media.object_storage import Bucket, bucket_storage, local_storage
+from airy.media.object_storage import S3Bucket, bucket_storage, local_storage
 from airy.media.storage import MediaStorage
 from airy.queue.redis import RedisQueue
 from airy.queue.sqlite import SqliteQueue
@@ -119,7 +119,7 @@ def _open_media(config: Config, held: AsyncExitStack, *, durable: bool) -> tuple
     if config.media.kind == "local":
         return local_storage(directory), directory
     section = config.media.s3
-    bucket = Bucket(
+    bucket = S3Bucket(
         name=section.bucket,
         region=section.region,
         endpoint=section.endpoint,

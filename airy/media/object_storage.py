@@ -42,7 +42,7 @@ _NOT_THERE = "there is no such file"
 log = structlog.get_logger("airy.media")
 
 
-class Bucket(Struct, frozen=True, kw_only=True):
+class S3Bucket(Struct, frozen=True, kw_only=True):
     """`endpoint` None: Amazon's of the region. Without `access_key_id` the environment's credentials are used."""
 
     name: str
@@ -58,7 +58,7 @@ def local_storage(directory: Path) -> "ObjectStorage":
     return ObjectStorage(LocalStore(directory, mkdir=True, automatic_cleanup=False))
 
 
-def bucket_storage(bucket: Bucket) -> "ObjectStorage":
+def bucket_storage(bucket: S3Bucket) -> "ObjectStorage":
     """Raises `Refused` with field `endpoint` for an address that the bucket's policy does not allow."""
     store = S3Store(
         bucket.name,
@@ -73,7 +73,7 @@ def bucket_storage(bucket: Bucket) -> "ObjectStorage":
     return ObjectStorage(store, bucket)
 
 
-def _config(bucket: Bucket) -> "S3Config":
+def _config(bucket: S3Bucket) -> "S3Config":
     config: S3Config = {"region": bucket.region, "virtual_hosted_style_request": not bucket.path_style}
     if bucket.secret_access_key is not None:
         config["access_key_id"] = bucket.access_key_id
@@ -87,14 +87,14 @@ def _config(bucket: Bucket) -> "S3Config":
     return config
 
 
-def _policy(bucket: Bucket) -> EgressPolicy:
+def _policy(bucket: S3Bucket) -> EgressPolicy:
     return EgressPolicy(ports=(), http=bucket.private, private=bucket.private)
 
 
 class ObjectStorage:
     """Implements `MediaStorage`."""
 
-    def __init__(self, store: ObjectStore, bucket: Bucket | None = None) -> None:
+    def __init__(self, store: ObjectStore, bucket: S3Bucket | None = None) -> None:
         self._store = store
         self._bucket = bucket
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from airy.errors import Refused, Unavailable
-from airy.media.object_storage import Bucket, ObjectStorage, bucket_storage, local_storage
+from airy.media.object_storage import ObjectStorage, S3Bucket, bucket_storage, local_storage
 from airy.media.storage import MediaStorage, NotStored, StorageRefusal
 from airy.secret import Secret
 from tests.kit import s3
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # sockets an
 LARGE = os.urandom(12_000_000)  # over the size from which it is sent in parts
 
 
-def settings(endpoint: str, **changes: object) -> Bucket:
+def settings(endpoint: str, **changes: object) -> S3Bucket:
     given = {"name": s3.BUCKET, "access_key_id": s3.KEY_ID, "secret_access_key": Secret(s3.SECRET), "private": True}
-    return Bucket(endpoint=endpoint, **{**given, **changes})  # type: ignore[arg-type]
+    return S3Bucket(endpoint=endpoint, **{**given, **changes})  # type: ignore[arg-type]
 
 
 @asynccontextmanager
