@@ -20,11 +20,11 @@ from airy.http.response_schemas import (
     MessageSchema,
     PageSchema,
 )
+from airy.http.senders import Senders
 from airy.model.contact import PostalAddress
 from airy.model.contact_edit import ContactEdit
 from airy.model.contact_view import ContactView
 from airy.model.ids import canonical_uuid
-from airy.model.render import render_message
 from airy.model.render_contact import render_contact, render_merged
 from airy.store.cursors import page_size
 
@@ -163,15 +163,18 @@ async def recent_messages(api: ApiContext, request: ActionRequest[RecentMessages
     body = request.body
     view = await _known(api, body.contact_id, "contact_id")
     size = min(page_size(body.page_size), RECENT_MESSAGES_MAX)
+    senders = Senders(api)
     pages = {
-        name: await _messages(api, name, (body.cursors or {}).get(name), size)
+        name: await _messages(api, senders, name, (body.cursors or {}).get(name), size)
         for name, source in view.contact.conversations.items()
         if not body.include_sources or source in body.include_sources
     }
     return Reply(pages)
 
 
-async def _messages(api: ApiContext, conversation_id: str, cursor: str | None, size: int) -> dict[str, object] | None:
+async def _messages(
+    api: ApiContext, senders: Senders, conversation_id: str, cursor: str | None, size: int
+) -> dict[str, object] | None:
     view = await api.store.conversation(conversation_id)
     if view is None:
         return None
@@ -179,8 +182,7 @@ async def _messages(api: ApiContext, conversation_id: str, cursor: str | None, s
         page = await api.store.messages(conversation_id, cursor=cursor, page_size=size)
     except Refused as error:
         raise Refused(str(error), field=f"cursors.{conversation_id}") from error
-    read = view.conversation.read_sequence
-    return page_body(page, [render_message(item, read_sequence=read) for item in page.items])
+    return page_body(page, await senders.messages(page.items, read_sequence=view.conversation.read_sequence))
 
 
 async def _known(api: ApiContext, contact_id: str, field: str) -> ContactView:

@@ -10,8 +10,8 @@ from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText, Id, LongFilledText, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import ConversationSchema, PageSchema
-from airy.model.render import render_conversation
-from airy.store.api import ConversationView, Page
+from airy.http.senders import Senders
+from airy.store.api import Page
 from airy.store.cursors import page_size
 
 
@@ -55,7 +55,8 @@ async def list_(api: ApiContext, request: ActionRequest[ListConversations]) -> R
     page = await api.store.conversations(filters=body.filters, cursor=body.cursor, page_size=page_size(body.page_size))
     if body.page_size == 0:  # only the count is wanted
         page = Page(items=[], previous_cursor=None, next_cursor=None, total=page.total)
-    return Reply(page_body(page, [_render(item) for item in page.items]))
+    senders = Senders(api)
+    return Reply(page_body(page, [await senders.conversation(view) for view in page.items]))
 
 
 @action("/conversations.info", permission=Permission.READ, body=ConversationReference, returns=ConversationSchema)
@@ -64,7 +65,7 @@ async def info(api: ApiContext, request: ActionRequest[ConversationReference]) -
     view = await api.store.conversation(request.body.conversation_id)
     if view is None:
         raise NotFound(f"there is no conversation {request.body.conversation_id}", field="conversation_id")
-    return Reply(_render(view))
+    return Reply(await Senders(api).conversation(view))
 
 
 @action(
@@ -148,10 +149,6 @@ async def refetch(api: ApiContext, request: ActionRequest[ConversationReference]
     return Reply(
         position=await api.commands.conversations.refetch_profile(request.body.conversation_id, request.context)
     )
-
-
-def _render(view: ConversationView) -> dict[str, object]:
-    return render_conversation(view.conversation, view.channel, view.last_message)
 
 
 RESOURCE = Resource(

@@ -14,6 +14,7 @@ from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText, Id, Json, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import MessageSchema, PageSchema
+from airy.http.senders import Senders
 from airy.model.conversation import Message
 from airy.model.render import render_message
 from airy.store.cursors import page_size
@@ -57,8 +58,8 @@ async def list_(api: ApiContext, request: ActionRequest[ListMessages]) -> Reply:
     if view is None:
         raise NotFound(f"there is no conversation {body.conversation_id}", field="conversation_id")
     page = await api.store.messages(body.conversation_id, cursor=body.cursor, page_size=page_size(body.page_size))
-    read = view.conversation.read_sequence
-    return Reply(page_body(page, [render_message(item, read_sequence=read) for item in page.items]))
+    messages = await Senders(api).messages(page.items, read_sequence=view.conversation.read_sequence)
+    return Reply(page_body(page, messages))
 
 
 @action("/messages.send", permission=Permission.WRITE, body=SendMessage, returns=MessageSchema)

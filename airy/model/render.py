@@ -132,11 +132,13 @@ def render_conversation(
     conversation: Conversation,
     channel: Channel,
     last_message: Message | None,
+    *,
+    sender: User | None = None,
 ) -> Document:
-    """The form of the HTTP API."""
+    """The form of the HTTP API. `sender` is that of the last message, if it is a user of Airy."""
     last = None
     if last_message is not None:
-        last = render_message(last_message, read_sequence=conversation.read_sequence)
+        last = render_message(last_message, read_sequence=conversation.read_sequence, user=sender)
     return {
         "id": conversation.id,
         "created_at": timestamp(conversation.created_at_ms),

@@ -2,8 +2,10 @@
 
 import pytest
 
+from airy import topics
 from airy.http.response_schemas import ConversationSchema, PageSchema
 from airy.model import ids
+from airy.model.entity import User
 from tests.kit.api import ApiHarness, api_harness
 from tests.kit.builders import PAGE, Chat, channel
 from tests.kit.response_schemas import validated
@@ -116,6 +118,26 @@ async def test_tagging_and_untagging_are_idempotent() -> None:
         for _ in range(2):
             await api.call("/conversations.untag", tag, status=204)
             assert "tags" not in await metadata(api, name)
+
+
+async def test_the_sender_of_a_message_has_the_name_of_the_user() -> None:
+    """COM-12."""
+    async with api_harness() as api:
+        chat, jo = Chat(), "google:jo"
+        await api.append(channel(), chat.received("hello"), chat.queued("ours", sender_id=jo))
+        user = User(id=jo, name="Jo", avatar_url="https://a.example/jo")
+        await api.writer.append_entity(topics.USERS, jo, user, base=0, write_id="w")
+        about = {"conversation_id": chat.conversation_id}
+        sender = {"id": jo, "name": "Jo", "avatar_url": "https://a.example/jo"}
+        conversation = await api.call("/conversations.info", about)
+        assert conversation["last_message"]["sender"] == sender
+        assert conversation["channel"]["metadata"]["name"] == "Corner Bakery"
+        assert (await api.call("/conversations.list"))["data"] == [conversation]
+        ours, theirs = (await api.call("/messages.list", about))["data"]
+        assert (ours["sender"], theirs["sender"]["name"]) == (sender, None)
+        contact = await api.call("/contacts.info", about)
+        recent = await api.call("/contacts.recent-messages", {"contact_id": contact["id"]})
+        assert recent[chat.conversation_id]["data"] == [ours, theirs]
 
 
 @pytest.mark.parametrize(("put", "drop"), [("set-state", "remove-state"), ("setState", "removeState")])
