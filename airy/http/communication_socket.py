@@ -34,8 +34,8 @@ class CommunicationEndpoint:
         elif session.caller is None:
             raise Problem(403, "forbidden")
 
-    async def reauthenticate(self, session: WebsocketSession) -> None:
-        await session.authorise()
+    async def still_authenticated(self, session: WebsocketSession) -> bool:
+        return await session.still_authorised()
 
     async def follow(self, destination: str, deliver: Deliver, ready: Callable[[], None]) -> None:
         del destination  # there is one

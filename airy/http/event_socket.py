@@ -4,16 +4,19 @@ import anyio
 
 from airy.actors.change_feed import SlowClient
 from airy.actors.feed_subscriber import FeedItem
-from airy.errors import Unavailable
+from airy.errors import AiryError, Unavailable
 from airy.http.auth import Permission
 from airy.http.event_frames import json_text
 from airy.http.event_query import EventQuery, parse
 from airy.http.ports import ApiContext
-from airy.http.problems import Problem
 from airy.http.websocket import CLOSE_POLICY_VIOLATION, CLOSE_TRY_AGAIN_LATER, WebsocketRoute, WebsocketSession
 from airy.task_group import task_group
 
 AUTHORISE_S = 60.0  # between two checks of the credentials
+
+
+class CredentialsInvalid(AiryError):
+    """The token or session was revoked, or has expired."""
 
 
 async def serve(api: ApiContext, session: WebsocketSession) -> None:
@@ -29,8 +32,8 @@ async def serve(api: ApiContext, session: WebsocketSession) -> None:
             await api.changes.follow(query.scope, query.resume, send)
     except (SlowClient, Unavailable) as error:
         await session.close(CLOSE_TRY_AGAIN_LATER, str(error))
-    except Problem as problem:
-        await session.close(CLOSE_POLICY_VIOLATION, problem.message)
+    except CredentialsInvalid as error:
+        await session.close(CLOSE_POLICY_VIOLATION, str(error))
 
 
 async def _receive(session: WebsocketSession) -> None:
@@ -40,10 +43,11 @@ async def _receive(session: WebsocketSession) -> None:
 
 
 async def _keep_authorised(session: WebsocketSession) -> None:
-    """Raises `Problem` once the credentials are not valid any more."""
+    """Raises `CredentialsInvalid` once they are."""
     while True:
         await anyio.sleep(AUTHORISE_S)
-        await session.authorise()
+        if not await session.still_authorised():
+            raise CredentialsInvalid("the token or session is not valid any more")
 
 
 ROUTE = WebsocketRoute(

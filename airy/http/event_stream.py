@@ -15,11 +15,12 @@ from airy.actors.change_feed import SlowClient
 from airy.actors.feed_subscriber import FeedItem
 from airy.errors import Unavailable
 from airy.http.asgi import RawHeaders, Receive, Send
-from airy.http.auth import PERMISSION, Guard, Permission
+from airy.http.auth import PERMISSION, Guard, Permission, forbidden
 from airy.http.event_frames import KEEP_ALIVE, server_sent_text
 from airy.http.event_query import EventQuery, parse
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, unavailable
+from airy.http.websocket import is_authorised
 from airy.task_group import task_group
 
 PATH = "/events"
@@ -133,4 +134,6 @@ class _Stream:
         self._sent = False
 
     async def _authorise(self) -> None:
-        await self._streams.guard.authorised(self._headers, Permission.READ)
+        guard = self._streams.guard
+        if not await is_authorised(lambda: guard.authorised(self._headers, Permission.READ)):
+            raise forbidden()

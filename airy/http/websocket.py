@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from airy.errors import AiryError
+from airy.errors import AiryError, Unavailable
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.asgi import RawHeaders, Receive, Scope, Send
 from airy.http.auth import UNAUTHENTICATED, Caller, Guard, Permission
@@ -76,6 +76,10 @@ class WebsocketSession:
         self.caller = await self._authorise(headers)
         self._headers = headers
         return self.caller
+
+    async def still_authorised(self) -> bool:
+        """Whether the credentials are valid, as far as that can be told at present."""
+        return await is_authorised(self.authorise)
 
     async def receive(self) -> str:
         """The next message. Raises `WebsocketClosed`; closes the session on a message that is binary or too long."""
@@ -221,6 +225,17 @@ class WebsocketRouter:
             if found := paths.fullmatch(path):
                 return route, found.groupdict()
         raise Problem(404, "no such path; /schema/openapi.json lists all paths")
+
+
+async def is_authorised(authorise: Callable[[], Awaitable[object]]) -> bool:
+    """False only if the guard says so: neither a busy directory nor a rate limit ends what was authorised."""
+    try:
+        await authorise()
+    except Problem as problem:
+        return problem.status != 403
+    except Unavailable:
+        pass
+    return True
 
 
 class _Admitted:

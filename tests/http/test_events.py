@@ -12,6 +12,7 @@ from airy.actors.feed_subscriber import FeedLimits
 from airy.http import event_stream
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
+from airy.http.problems import Problem
 from tests.kit.api import ORIGIN, TOKEN, ApiHarness, api_harness
 from tests.kit.asgi import call
 from tests.kit.asgi_websocket import open_websocket
@@ -170,6 +171,32 @@ async def test_revoked_credentials_end_the_websocket_and_the_stream() -> None:
         with anyio.fail_after(61):
             assert await socket.closed() == 1008
             assert await stream.ended()
+
+
+class Limited:
+    """Authenticates, and from then on only says that there are too many requests."""
+
+    calls = 0
+
+    async def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
+        self.calls += 1
+        if self.calls > 2:
+            raise Problem(429, "too many requests of this caller")
+        return Caller("c", frozenset({Permission.READ}))
+
+
+async def test_a_rate_limit_does_not_end_what_was_authorised() -> None:
+    async with (
+        api_harness(authenticators=[Limited()]) as api,
+        open_websocket(api.app, "/events") as socket,
+        open_event_stream(api.app, "/events") as stream,
+    ):
+        await socket.receive()
+        await stream.receive()
+        await anyio.sleep(200)
+        await api.append(channel())
+        assert (await socket.receive_json())["type"] == "channel.updated"
+        assert (await stream.receive()).data["type"] == "channel.updated"
 
 
 async def test_what_a_client_sends_is_ignored_and_a_slow_one_is_closed_with_a_reason() -> None:

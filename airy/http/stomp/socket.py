@@ -64,8 +64,8 @@ class StompEndpoint(Protocol):
         """Called with the `Authorization` of CONNECT. Raises `Problem`."""
         ...
 
-    async def reauthenticate(self, session: WebsocketSession, /) -> None:
-        """Called from time to time: credentials may have expired or been revoked. Raises `Problem`."""
+    async def still_authenticated(self, session: WebsocketSession, /) -> bool:
+        """Called from time to time: credentials may have expired or been revoked."""
         ...
 
     async def follow(self, destination: str, deliver: Deliver, ready: Callable[[], None], /) -> None:
@@ -196,11 +196,8 @@ class _Socket:
 
     async def _reauthenticate(self, now: float) -> None:
         self._authorised_at = now
-        try:
-            await self._endpoint.reauthenticate(self._session)
-        except Problem as problem:
-            if problem.status == 403:
-                self._fail(401, "the token or session is not valid any more")
+        if not await self._endpoint.still_authenticated(self._session):
+            self._fail(401, "the token or session is not valid any more")
 
     # --- to the client
 
