@@ -150,7 +150,7 @@ class DeadDeliveries:
         topic = topics.DEAD_DELIVERIES
         tp = topic.topic_partitions[topic.partition(dead.id)]
         shard, entry = replay_entry(dead, Position(*tp, self._progress.positions()[tp] - 1))
-        if await self._queue.replay(shard, entry, now_ms=now_ms):
+        if await self._queue.replay(shard, entry, now_ms=self._queue.now_ms(now_ms)):
             ctx.log.info("delivery.requeued", delivery_id=dead.delivery_id, webhook_id=dead.webhook_id)
 
     async def _wait_until_current(self) -> None:

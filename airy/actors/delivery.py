@@ -117,7 +117,7 @@ class DeliveryExecutor:
         outcome, response = await self._send(ctx, job, webhook, started_ms)
         now_ms, now_s = ctx.clock.now_ms(), anyio.current_time()
         endpoint.record(outcome, now_s - started_s, now_s, ctx.random)
-        decision = decide(job.attempt, outcome, job.first_at_ms, now_ms, ctx.random)
+        decision = decide(job.attempt, outcome, job.first_at_ms, self._queue.now_ms(now_ms), ctx.random)
         self._metrics.attempts["delivered" if outcome.succeeded else "failed"] += 1
         if outcome.succeeded:
             self._metrics.latency.add(max(0, now_ms - job.entry.at_ms) / 1000)
@@ -264,7 +264,7 @@ class DeliveryExecutor:
             await self._dead_deliveries.delete(ctx, [dead.id])  # another worker has the lease and may yet deliver it
 
     async def _retry_in(self, ctx: Context, job: Job, delay_s: float, reason: str) -> None:
-        due_ms = ctx.clock.now_ms() + round(delay_s * 1000)
+        due_ms = self._queue.now_ms(ctx.clock.now_ms()) + round(delay_s * 1000)
         await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
 
     async def _report(self, ctx: Context, job: Job, report: Callable[[], Awaitable[bool]]) -> bool | None:

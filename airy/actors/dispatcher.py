@@ -101,7 +101,7 @@ class Dispatcher:
         self._workers = 0
         self._in_flight = 0  # includes `_assignments`
         self._wake_up = anyio.Event()
-        self._claimed_ms = 0
+        self._claimed_ms = 0  # by the queue's clock
         self._claimed_s = 0.0  # monotonic
 
     async def run(self, ctx: Context) -> None:
@@ -153,7 +153,7 @@ class Dispatcher:
         jobs_max = limits.in_flight_max - self._in_flight
         if jobs_max <= 0:
             return limits.poll_s
-        self._claimed_ms = now_ms = ctx.clock.now_ms()
+        self._claimed_ms = now_ms = self._queue.now_ms(ctx.clock.now_ms())
         self._claimed_s = now_s = anyio.current_time()
         leased_until_s = now_s + self._lease_ms / 1000
         self._forget_endpoints(now_s)
@@ -215,7 +215,7 @@ class Dispatcher:
             return PAUSE_S
         waits_s = [self._limits.poll_s]
         if due_ms is not None and due_ms > self._claimed_ms:
-            waits_s.append((due_ms - ctx.clock.now_ms()) / 1000)
+            waits_s.append((due_ms - self._queue.now_ms(ctx.clock.now_ms())) / 1000)
         now_s = anyio.current_time()
         for endpoint in self._endpoints.values():
             available_at_s = endpoint.available_at_s(self._claimed_s)

@@ -58,7 +58,7 @@ class DeadDeliveryCommands:
         try:
             for one, position in zip(dead, positions, strict=True):
                 shard, entry = replay_entry(one, position)
-                await queue.replay(shard, entry, now_ms=now_ms)
+                await queue.replay(shard, entry, now_ms=queue.now_ms(now_ms))
         except Unavailable as error:
             log.info("delivery.replay_delayed", error=str(error))
         last = {position.topic_partition: position for position in sorted(positions)}

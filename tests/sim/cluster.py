@@ -22,7 +22,7 @@ from airy.app.services import Ports, Services, build_services
 from airy.app.tree import build_tree
 from airy.bus.memory import Faults, GroupTimeouts, MemoryBus
 from airy.bus.record import TopicPartition
-from airy.clock import LoopClock, RandomIds
+from airy.clock import Clock, Ids, LoopClock, RandomIds
 from airy.http.ingress import Ingress
 from airy.queue.api import Shard
 from airy.queue.sqlite import SqliteQueue
@@ -75,7 +75,6 @@ STEP_MS_MAX = 3_600_000
 class ClusterSize(SimulationSize, frozen=True, kw_only=True):
     layout: tuple[frozenset[str], ...] | None = None  # None: by seed
     disruptions: int = 7
-    slow_s: float = 3.0  # clocks an hour apart end each other's leases, which counts an attempt each time
     rates: dict[tuple[str, str], float] = field(
         default_factory=lambda: {
             ("publish", "unavailable"): 0.02,
@@ -89,6 +88,18 @@ class ClusterSize(SimulationSize, frozen=True, kw_only=True):
             ("published", "crash"): 0.005,
         }
     )
+
+
+class SharedQueue(SqliteQueue):
+    """On a server with a clock of its own, like Redis."""
+
+    def __init__(self, clock: Clock, ids: Ids) -> None:
+        super().__init__(":memory:", ids=ids)
+        self._clock = clock
+
+    def now_ms(self, clock_ms: int) -> int:
+        del clock_ms
+        return self._clock.now_ms()
 
 
 class SimulatedNode:
@@ -203,7 +214,7 @@ class ClusterSimulation(Simulation):
         self.endpoint = make_endpoint(seed, size)
         self.sealer = Sealer({"k1": bytes(32)})
         self.ids = RandomIds(Random(f"ids {seed}"))
-        self.queue = SqliteQueue(":memory:", ids=self.ids)
+        self.queue = SharedQueue(self.clock, self.ids)
         self.abandoned_memberships: list[AbstractAsyncContextManager[Any]] = []
         layout = size.layout or LAYOUTS[seed % len(LAYOUTS)]
         self.nodes = [SimulatedNode(self, number, components) for number, components in enumerate(layout)]

@@ -6,6 +6,7 @@ stopped. A killed process does not leave its groups: its sessions have to time o
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from inspect import iscoroutinefunction
 from random import Random
 from typing import Any
 
@@ -71,7 +72,7 @@ class PausablePort:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._port, name)
-        return pausable(value, self._switch) if callable(value) else value
+        return pausable(value, self._switch) if iscoroutinefunction(value) else value
 
 
 def pausable(function: Callable[..., Awaitable[Any]], switch: FaultSwitch) -> Callable[..., Awaitable[Any]]:

@@ -22,6 +22,7 @@ CLIENT = (
     "SETNX",
     "SMEMBERS",
     "SUBSCRIBE",
+    "TIME",
 )
 CLUSTER = ("CLUSTER|SLOTS", "COMMAND")
 """Commands of a cluster client: the slot map, and the positions of keys in a command."""

@@ -40,6 +40,7 @@ from airy.queue.redis.keys import (
     shard_name,
     unpack,
 )
+from airy.queue.redis.server_clock import ServerClock
 from airy.queue.redis.settings import RedisSettings
 from airy.queue.redis.shard_registry import ShardRegistry
 from airy.secret import Secret
@@ -78,6 +79,7 @@ class RedisQueue:
         self._outcomes = Batcher(self._settle, items_max=OUTCOMES_MAX, gather_turns=GATHER_TURNS)
         self._opening = ""  # part of every token, so that a token from before a restart matches nothing
         self._leases = 0
+        self._clock = ServerClock()
         self._claimed_at_ms: int | None = None
         self._clamped = False  # since the start, and since the clock was last set back
 
@@ -87,6 +89,7 @@ class RedisQueue:
         await self._connection.open()
         try:
             await self._check_permissions()
+            self._read_clock(await self._connection.execute_one(RedisCommand(("TIME",))))
             await self._registry.open()
         except AccessDenied as denied:
             await self.close()
@@ -98,6 +101,9 @@ class RedisQueue:
     async def close(self) -> None:
         await self._arrivals.close()
         await self._connection.close()
+
+    def now_ms(self, clock_ms: int) -> int:
+        return self._clock.now_ms(clock_ms)
 
     # --- for the publisher
 
@@ -180,8 +186,9 @@ class RedisQueue:
         while True:
             shards = [shard for shard in self._registry.known if shard not in asked]
             surveys = [script(scripts.SURVEY, self._names.base(shard), now_ms, before_ms) for shard in shards]
-            commands = [command("SMEMBERS", self._names.shards), *surveys]
-            names, *replies = await self._connection.try_execute(commands)
+            commands = [RedisCommand(("TIME",)), command("SMEMBERS", self._names.shards), *surveys]
+            time, names, *replies = await self._connection.try_execute(commands)
+            self._read_clock(time)
             if all(isinstance(reply, Unavailable) for reply in (names, *replies)):
                 raise names
             if not isinstance(names, Unavailable):
@@ -328,6 +335,10 @@ class RedisQueue:
         return QueueStats(jobs - leased, leased, min((int(float(at)) for *_, at in replies if at), default=None))
 
     # --- internals
+
+    def _read_clock(self, time: tuple[bytes, bytes] | Unavailable) -> None:
+        if not isinstance(time, Unavailable):
+            self._clock.read(int(time[0]) * 1000 + int(time[1]) // 1000)
 
     async def _check_permissions(self) -> None:
         """Checks every permission at the start, so that none is found missing during work."""

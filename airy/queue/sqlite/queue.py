@@ -63,6 +63,9 @@ class SqliteQueue:
     async def close(self) -> None:
         self._file.close()
 
+    def now_ms(self, clock_ms: int) -> int:
+        return clock_ms  # one machine has one clock
+
     async def wipe(self) -> None:
         """Deletes everything, as if the file had been lost."""
         with self._file.writing() as database:

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from anyio.lowlevel import checkpoint
 
+from airy.clock import SystemClock
 from airy.errors import Refused, Unavailable
 from airy.queue.api import NO_ENTRY, PositionConflict, QueueFull, QueuePosition, QueueStats, Shard
 from airy.queue.redis import RedisQueue, queue, scripts
@@ -79,6 +80,22 @@ async def test_a_publisher_and_two_dispatchers_share_a_queue(server: RedisServer
         assert await rig.queue.low_water(HERE) == (4, 0)
         assert await other.retry(two, due_ms=10, reason="no")
         assert offsets(await claim(other, 10)) == [5, 4]
+        await other.close()
+
+
+@pytest.mark.parametrize("ahead_ms", [3_600_000, -3_600_000])
+async def test_a_dispatcher_with_a_wrong_clock_does_not_end_the_leases_of_others(
+    server: RedisServer, ahead_ms: int
+) -> None:
+    async with opened(server) as rig:
+        other = patient_queue(server.url)
+        await other.open()
+        clock_ms = SystemClock().now_ms()
+        await put(rig.queue, entry(3, "a"))
+        (job,) = await claim(rig.queue, rig.queue.now_ms(clock_ms))
+        assert await claim(other, other.now_ms(clock_ms + ahead_ms)) == []
+        assert await claim(rig.queue, rig.queue.now_ms(clock_ms)) == []
+        assert await rig.queue.complete(job)
         await other.close()
 
 
