@@ -143,7 +143,7 @@ def _check_security(config: Config, reader: ConfigReader) -> None:
     }
     for key, value in given.items():
         if not value:
-            reader.note(key, "is required for logins (security.oidc)")
+            reader.note(key, "is required for logins (security.oidc)", line=reader.lines.get(path))
     for key, patterns in {"allowedEmailPatterns": oidc.allowed_email_patterns, "admins": oidc.admins}.items():
         _note_refused(reader, f"{path}.{key}", partial(EmailPatterns, patterns))
     urls = {

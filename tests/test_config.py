@@ -232,7 +232,7 @@ def login_problems(directory: Path, public_url: str | None = "https://inbox.exam
 
 @pytest.mark.parametrize("key", LOGIN)
 def test_half_configured_logins_are_refused_with_the_missing_key(key: str, tmp_path: Path) -> None:
-    assert f"security.oidc.{key}: is required for logins" in login_problems(tmp_path, **{key: None})
+    assert f":4: security.oidc.{key}: is required for logins" in login_problems(tmp_path, **{key: None})
 
 
 def test_logins_need_the_public_url_and_https(tmp_path: Path) -> None:

@@ -11,12 +11,9 @@ from airy.config import Config, OidcConfig
 from airy.email_patterns import EmailPatterns
 from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.auth import Authenticator, ConfiguredTokens, OpenAccess, TokenAuthenticator, TokenDirectory
-from airy.http.login.github import GithubProvider
-from airy.http.login.openid import OpenIdProvider
 from airy.http.login.provider import IdentityProvider, RegisteredClient
 from airy.http.login.routes import LoginRoutes, LoginSettings
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
-from airy.http.signed_tokens import SignedTokenDirectory
 from airy.http.store_refresh import StoreRefresh
 from airy.permissions import Role
 from airy.secret import Secret
@@ -59,14 +56,21 @@ def build_authentication(services: Services) -> Authentication:
     roles = {name: Role(role) for name, role in security.token_roles.items()}
     configured = ConfiguredTokens(tokens(config), roles)
     created = ApiTokenDirectory(services.queries, clock, caught_up, refresh)
-    signed: list[TokenDirectory] = (
-        [SignedTokenDirectory(security.jwt_secret, Role(security.oidc.role), clock)] if security.jwt_secret else []
-    )
+    signed = _signed_tokens(services)
     by_cookie: dict[str, list[TokenDirectory]] = {
         HOST_COOKIE: [sessions, *signed],
         COOKIE: signed if secure else [sessions, *signed],
     }
     return Authentication([TokenAuthenticator(configured, created, *signed), CookieAuthenticator(by_cookie)], login)
+
+
+def _signed_tokens(services: Services) -> list[TokenDirectory]:
+    security = services.config.security
+    if security.jwt_secret is None:
+        return []
+    from airy.http.signed_tokens import SignedTokenDirectory  # noqa: PLC0415 - its library is large, and rarely needed
+
+    return [SignedTokenDirectory(security.jwt_secret, Role(security.oidc.role), services.ports.clock)]
 
 
 def _identity_provider(services: Services) -> IdentityProvider | None:
@@ -76,6 +80,9 @@ def _identity_provider(services: Services) -> IdentityProvider | None:
         return None
     redirect_url = f"{public_url(services.config)}/login/oauth2/code/{oidc.provider}"
     client = RegisteredClient(id=oidc.client_id, secret=oidc.client_secret, redirect_url=redirect_url)
+    from airy.http.login.github import GithubProvider  # noqa: PLC0415 - its libraries are large, and rarely needed
+    from airy.http.login.openid import OpenIdProvider  # noqa: PLC0415 - the same
+
     if oidc.provider == "github" and oidc.issuer is None:
         return GithubProvider(http, url=oidc.github_url, api_url=oidc.github_api_url, client=client)
     issuer = oidc.issuer or GOOGLE

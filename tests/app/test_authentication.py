@@ -1,5 +1,8 @@
 """The ways to authenticate that a configuration enables."""
 
+import subprocess
+import sys
+
 from msgspec.structs import replace
 
 from airy.app.authentication import LoginPolicy, build_authentication
@@ -41,6 +44,12 @@ async def accepted(
     found = built(config, public_url)
     callers = [await each.authenticate(headers) for each in found.authenticators]  # type: ignore[attr-defined]
     return any(caller is not None for caller in callers)
+
+
+def test_libraries_for_logins_are_imported_only_where_there_are_logins() -> None:
+    program = "import sys, airy.app; print({'authlib', 'joserfc'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "set()"
 
 
 async def test_an_address_has_to_be_allowed_before_it_can_be_an_admins() -> None:

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from airy.commands import Forbidden
 from airy.email_patterns import canonical_email
-from airy.http.login import provider
+from airy.http.login import exchange
 from airy.http.login.attempt import LoginAttempt
 from airy.http.login.provider import Identity, RegisteredClient
 from airy.http_client import HttpClient
@@ -38,13 +38,13 @@ class GithubProvider:
         self._client = client
 
     async def authorization_url(self, attempt: LoginAttempt) -> str:
-        return provider.authorization_url(f"{self._url}/login/oauth/authorize", self._client, attempt, SCOPE)
+        return exchange.authorization_url(f"{self._url}/login/oauth/authorize", self._client, attempt, SCOPE)
 
     async def identify(self, attempt: LoginAttempt, code: str) -> Identity:
         endpoint = f"{self._url}/login/oauth/access_token"
-        tokens = await provider.fetch_tokens(self._http, endpoint, self._client, attempt, code, basic=False)
-        user = await provider.fetch(self._http, f"{self._api_url}/user", GithubUser, tokens.access_token)
-        emails = await provider.fetch(
+        tokens = await exchange.fetch_tokens(self._http, endpoint, self._client, attempt, code, basic=False)
+        user = await exchange.fetch(self._http, f"{self._api_url}/user", GithubUser, tokens.access_token)
+        emails = await exchange.fetch(
             self._http, f"{self._api_url}/user/emails", list[GithubEmail], tokens.access_token
         )
         email = next((canonical_email(each.email) for each in emails if each.primary and each.verified), None)

@@ -14,9 +14,10 @@ from airy.clock import Clock
 from airy.commands import Forbidden
 from airy.email_patterns import canonical_email
 from airy.errors import Unavailable
-from airy.http.login import provider
+from airy.http.login import exchange
 from airy.http.login.attempt import LoginAttempt
-from airy.http.login.provider import Identity, RegisteredClient, TokenResponse
+from airy.http.login.exchange import TokenResponse
+from airy.http.login.provider import Identity, RegisteredClient
 from airy.http_client import HttpClient
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
@@ -62,12 +63,12 @@ class OpenIdProvider:
     async def authorization_url(self, attempt: LoginAttempt) -> str:
         endpoint = (await self._discovery()).authorization_endpoint
         scope = "openid email profile"
-        return provider.authorization_url(endpoint, self._client, attempt, scope, nonce=attempt.nonce)
+        return exchange.authorization_url(endpoint, self._client, attempt, scope, nonce=attempt.nonce)
 
     async def identify(self, attempt: LoginAttempt, code: str) -> Identity:
         found = await self._discovery()
         basic = "client_secret_basic" in found.token_endpoint_auth_methods_supported
-        tokens = await provider.fetch_tokens(self._http, found.token_endpoint, self._client, attempt, code, basic=basic)
+        tokens = await exchange.fetch_tokens(self._http, found.token_endpoint, self._client, attempt, code, basic=basic)
         claims = await self._id_token(found, attempt, tokens)
         if "email" not in claims and found.userinfo_endpoint:
             claims |= await self._user_info(found.userinfo_endpoint, tokens.access_token, claims["sub"])
@@ -113,7 +114,7 @@ class OpenIdProvider:
         return dict(claims)
 
     async def _user_info(self, endpoint: str, access_token: str, subject: str) -> dict[str, Any]:
-        info = await provider.fetch(self._http, endpoint, dict[str, Any], access_token)
+        info = await exchange.fetch(self._http, endpoint, dict[str, Any], access_token)
         if info.get("sub") != subject:
             raise Forbidden("the identity provider described another account than the one that logged in")
         return info
@@ -122,7 +123,7 @@ class OpenIdProvider:
         now = anyio.current_time()
         if self._found is None or now - self._found[0] >= DISCOVERY_S:
             url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-            found = await provider.fetch(self._http, url, Discovery)
+            found = await exchange.fetch(self._http, url, Discovery)
             self._check(found)
             self._found = now, found
         return self._found[1]
@@ -139,7 +140,7 @@ class OpenIdProvider:
     async def _key_set(self, found: Discovery, *, renew: bool = False) -> KeySet:
         now, lifetime_s = anyio.current_time(), self._keys_again_s if renew else KEYS_S
         if self._keys is None or now - self._keys[0] >= lifetime_s:
-            fetched = await provider.fetch(self._http, found.jwks_uri, dict[str, Any])
+            fetched = await exchange.fetch(self._http, found.jwks_uri, dict[str, Any])
             self._keys = now, _public_keys(fetched)
         return self._keys[1]
 
