@@ -23,11 +23,15 @@ class DiskFull(Unavailable):
 
 
 class Refused(AiryError):
-    """The input can never succeed unchanged; `field` names the invalid part, if there is one."""
+    """The input can never succeed unchanged; `field` names the invalid part, if there is one.
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    `offset`: of the invalid character in the text of that field, from 0.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, offset: int | None = None) -> None:
         super().__init__(message)
         self.field = field
+        self.offset = offset
 
 
 class Misconfigured(Refused):

@@ -43,11 +43,12 @@ CODES = {
 }
 
 
-class FieldError(Struct, frozen=True):
-    """An invalid field, as a dotted path into the body, and the reason."""
+class FieldError(Struct, frozen=True, omit_defaults=True):
+    """An invalid field, as a dotted path into the body, the reason, and the offset in its text if that is known."""
 
     field: str
     message: str
+    offset: int | None = None
 
 
 class Problem(AiryError):
@@ -80,7 +81,7 @@ def problem_of(error: Exception) -> Problem:
         case Problem():
             return error
         case Refused():
-            fields = [FieldError(error.field, str(error))] if error.field else []
+            fields = [FieldError(error.field, str(error), error.offset)] if error.field else []
             return Problem(_status_of(error), str(error), fields=fields)
         case WriteUnconfirmed():
             position = topics.position_token(error.position).encode()
@@ -95,7 +96,7 @@ def problem_of(error: Exception) -> Problem:
 
 def render(problem: Problem) -> tuple[int, Headers, bytes]:
     code = CODES.get(problem.status, "error")
-    fields = tuple(FieldError(_encodable(each.field), _encodable(each.message)) for each in problem.fields)
+    fields = tuple(FieldError(_encodable(each.field), _encodable(each.message), each.offset) for each in problem.fields)
     body = msgspec.json.encode(_ProblemBody(_encodable(problem.message), code, fields))
     headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *problem.headers]
     return problem.status, headers, body

@@ -6,28 +6,30 @@ nothing). luqum parses; its tree is flattened into the list of clauses that the 
 
 Differences to the original: braces exclude their bound, lower bounds may be open, numbers have 64 bits,
 `metadata.state` is compared as a whole, text typed into the inbox's search box is taken literally, and unsupported
-syntax is refused by name instead of matching nothing.
+syntax is refused by name, with its offset, instead of matching nothing. `message` searches the texts of messages.
 """
 
 import re
 from collections.abc import Iterator
 
-import luqum.exceptions
 import luqum.tree as lucene
-from luqum.thread import parse as parse_lucene
 from msgspec import Struct
 
 from airy.errors import Refused
+from airy.store import filter_text, search_words
+from airy.store.filter_text import DEPTH_MAX, InvalidFilter
 from airy.store.search_text import Pattern, escape, parse_pattern
 
 TEXT_CHARS_MAX = 65_536
 CLAUSES_MAX = 1024
-DEPTH_MAX = 32
+MESSAGE_TERMS_MAX = 32
 INT64 = 1 << 63
 
 KEYWORDS = frozenset({"id", "channel_id", "source", "tag_ids", "state"})
 NUMBERS = frozenset({"unread_count", "created_at", "last_message_at"})
+DISPLAY_NAME = "display_name"
 METADATA = "metadata."
+MESSAGE = "message"
 _ALIASES = {"*": "id", "metadata.state": "state", "metadata.unread_count": "unread_count"}
 
 
@@ -47,6 +49,12 @@ class NumberRange(Struct, frozen=True):
     high: int | None
 
 
+class MessagePhrase(Struct, frozen=True):
+    """A phrase that occurs in at least one message of the conversation."""
+
+    phrase: search_words.Phrase
+
+
 class Clauses(Struct, frozen=True):
     """All of `must` (or one of `should`, if `must` is empty) and none of `must_not`. Without both: no match."""
 
@@ -60,64 +68,28 @@ class Clauses(Struct, frozen=True):
         return self.must or (self.should if len(self.should) == 1 else ())
 
 
-Condition = Term | NumberRange | Clauses
+Condition = Term | NumberRange | MessagePhrase | Clauses
 
 
 def parse(text: str) -> Clauses:
-    """Raises `Refused` with field `filters`."""
+    """Raises `Refused` with field `filters` and the offset of the problem in `text`."""
     if not text.strip():
-        raise _refused("filters are empty; omit them to list everything")
+        raise Refused("filters are empty; omit them to list everything", field="filters")
     if len(text) > TEXT_CHARS_MAX:
-        raise _refused(f"filters are longer than {TEXT_CHARS_MAX} characters")
-    reader = _ClauseReader()
-    return Clauses(must=(reader.clauses(_tree(_escape_search_box(text)), "id", DEPTH_MAX),))
-
-
-def _refused(message: str) -> Refused:
-    return Refused(message, field="filters")
-
-
-# --- preprocessing of the text
-
-_OPERATOR_SYMBOLS = re.compile(r"""\\. | "(?:[^\\"]|\\.)*" | && | \|\| | (?<![^\s(:+\-!])!""", re.VERBOSE | re.DOTALL)
-_OPERATOR_WORDS = {"&&": " AND ", "||": " OR ", "!": " NOT "}
-_SEARCH_BOX = re.compile(r"\bdisplay_name:\*(.*?)\*(?= AND | OR |\s*\)|\s*$)", re.DOTALL)
-_SEARCH_BOX_LOOSE = re.compile(r"\bdisplay_name:\*(.*?)\*(?= AND |\s*$)", re.DOTALL)
-_NOT_WORD, _ESCAPED = re.compile(r"(\W)"), r"\\\1"
-_FILTER_SYNTAX = re.compile(  # text written in the filter language rather than typed into the search box
-    r"[\\*]|(?:^|\s)(?:AND|OR|NOT|&&|\|\|)(?:\s|$)"
-    r"|\b(?:id|channel_id|source|display_name|tag_ids|created_at|unread_count|last_message_at|metadata\.[^\s:]+):"
-)
-
-
-def _escape_search_box(text: str) -> str:
-    """The inbox inserts typed text unescaped between two stars; escape it, so that its words stay together."""
-    return _SEARCH_BOX.sub(lambda box: box[0] if _FILTER_SYNTAX.search(box[1]) else _escaped_box(box), text)
-
-
-def _escaped_box(box: re.Match[str]) -> str:
-    typed = " ".join(box[1].split())
-    return f"display_name:*{_NOT_WORD.sub(_ESCAPED, typed)}*" if typed else "display_name:*"
-
-
-def _tree(text: str) -> lucene.Item:
+        raise Refused(f"filters are longer than {TEXT_CHARS_MAX} characters", field="filters")
+    tree = filter_text.read(text)
     try:
-        return _parse(text)
-    except luqum.exceptions.ParseError as error:
-        typed_operators = _SEARCH_BOX_LOOSE.sub(_escaped_box, text)
-        if typed_operators != text:
-            try:
-                return _parse(typed_operators)
-            except luqum.exceptions.ParseError:
-                pass
-        raise _refused(f"filters cannot be read: {error}") from error
+        return Clauses(must=(_ClauseReader().clauses(tree.item, "id", DEPTH_MAX),))
+    except InvalidFilter as error:
+        at = None if error.at is None else tree.original_offset(error.at)
+        raise filter_text.refused(error.message, text, at) from error
 
 
-def _parse(text: str) -> lucene.Item:
-    try:
-        return parse_lucene(_OPERATOR_SYMBOLS.sub(lambda symbol: _OPERATOR_WORDS.get(symbol[0], symbol[0]), text))
-    except RecursionError as error:
-        raise _refused(f"filters are nested more than {DEPTH_MAX} levels deep") from error
+def searches_messages(condition: Condition) -> bool:
+    """Whether a part of it is a phrase in messages."""
+    if isinstance(condition, Clauses):
+        return any(map(searches_messages, (*condition.must, *condition.should, *condition.must_not)))
+    return isinstance(condition, MessagePhrase)
 
 
 # --- the tree
@@ -142,11 +114,12 @@ def _flat(item: lucene.Item) -> Iterator[tuple[str, lucene.Item]]:
 class _ClauseReader:
     def __init__(self) -> None:
         self._clauses = 0
+        self._message_terms = 0
 
     def clauses(self, item: lucene.Item, field: str, levels: int) -> Clauses:
         """Lucene's rule: AND requires both neighbours, + requires, - and NOT prohibit, the rest is optional."""
         if levels == 0:
-            raise _refused(f"filters are nested more than {DEPTH_MAX} levels deep")
+            raise InvalidFilter(f"filters are nested more than {DEPTH_MAX} levels deep", item.pos)
         found: list[tuple[str, Condition]] = []
         for word, node in _flat(item):
             sign, bare = _signed(node)
@@ -157,7 +130,7 @@ class _ClauseReader:
             found.append((sign, self._condition(bare, field, levels)))
             self._clauses += 1
             if self._clauses > CLAUSES_MAX:
-                raise _refused(f"filters have more than {CLAUSES_MAX} clauses")
+                raise InvalidFilter(f"filters have more than {CLAUSES_MAX} clauses", bare.pos)
         chosen = {sign: tuple(condition for its, condition in found if its == sign) for sign in ("+", "", "-")}
         return Clauses(must=chosen["+"], should=chosen[""], must_not=chosen["-"])
 
@@ -166,7 +139,7 @@ class _ClauseReader:
             case lucene.Boost():
                 return self._condition(node.expr, field, levels)
             case lucene.SearchField():
-                return self._condition(node.expr, _field(node.name), levels - 1)
+                return self._condition(node.expr, _field(node), levels - 1)
             case lucene.BaseGroup():
                 return self.clauses(node.expr, field, levels - 1)
             case lucene.Prohibit() if field in NUMBERS:  # `created_at:-5`
@@ -174,7 +147,17 @@ class _ClauseReader:
             case lucene.Not() | lucene.Prohibit() | lucene.Plus():  # `id:-a`, or a sign after a sign
                 return self.clauses(node, field, levels - 1)
             case _:
-                return _number_range(node, field) if field in NUMBERS else _term(node, field)
+                return self._leaf(node, field)
+
+    def _leaf(self, node: lucene.Item, field: str) -> Condition:
+        if field in NUMBERS:
+            return _number_range(node, field)
+        if field != MESSAGE:
+            return _term(node, field)
+        self._message_terms += 1
+        if self._message_terms > MESSAGE_TERMS_MAX:
+            raise InvalidFilter(f"filters have more than {MESSAGE_TERMS_MAX} terms over messages", node.pos)
+        return _message_phrase(node)
 
 
 _UNSUPPORTED = {
@@ -195,32 +178,62 @@ def _signed(node: lucene.Item) -> tuple[str, lucene.Item]:
     return "", node
 
 
-def _field(name: str) -> str:
-    name = re.sub(r"\\(.)", r"\1", name)
+def _field(node: lucene.SearchField) -> str:
+    name = _unescaped(node.name)
     name = _ALIASES.get(name, name)
-    if name in KEYWORDS or name in NUMBERS or name == "display_name":
+    if name in KEYWORDS or name in NUMBERS or name in {DISPLAY_NAME, MESSAGE}:
         return name
     if name.startswith(METADATA) and name != METADATA:
         return name
-    known = ", ".join(sorted({*KEYWORDS, *NUMBERS, "display_name"} - {"state"}))
-    raise _refused(f"unknown field {name[:64]!r} in filters; known fields are {known} and metadata.<key>")
+    known = ", ".join(sorted({*KEYWORDS, *NUMBERS, DISPLAY_NAME, MESSAGE} - {"state"}))
+    raise InvalidFilter(
+        f"unknown field {name[:64]!r} in filters; known fields are {known} and metadata.<key>", node.pos
+    )
 
 
-def _unsupported(node: lucene.Item) -> Refused:
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _unsupported(node: lucene.Item) -> InvalidFilter:
     name = _UNSUPPORTED.get(type(node), type(node).__name__)
-    return _refused(f"{name} is not supported in filters: {str(node).strip()[:64]!r}")
+    return InvalidFilter(f"{name} is not supported in filters", node.pos)
 
 
 def _term(node: lucene.Item, field: str) -> Term:
     match node:
         case lucene.Phrase():
-            text = escape(re.sub(r"\\(.)", r"\1", node.value[1:-1], flags=re.DOTALL))
+            text = escape(_unescaped(node.value[1:-1]))
         case lucene.Word():
             text = re.sub(r"\\(\s)", r"\1", node.value)
         case _:
             raise _unsupported(node)
     text = " ".join(text.lower().split())
     return Term(field, parse_pattern(text), text)
+
+
+_MESSAGE_WILDCARDS = re.compile(r"\\.|([*?])", re.DOTALL)
+
+
+def _message_phrase(node: lucene.Item) -> MessagePhrase:
+    match node:
+        case lucene.Phrase():
+            phrase = search_words.phrase(_unescaped(node.value[1:-1]))
+        case lucene.Word():
+            wildcards = [found.start() for found in _MESSAGE_WILDCARDS.finditer(node.value) if found[1]]
+            prefix = wildcards == [len(node.value) - 1] and node.value != "*" and node.value.endswith("*")
+            if wildcards and not prefix:
+                place = "at the beginning" if wildcards[0] == 0 else "within a word"
+                reason = f"a wildcard {place} is not supported in message; only word* at its end is"
+                raise InvalidFilter(reason, node.pos)
+            phrase = search_words.phrase(_unescaped(node.value[: -1 if prefix else None]), prefix=prefix)
+        case _:
+            raise _unsupported(node)
+    if not phrase.words:
+        raise InvalidFilter("a search in message needs a letter, a digit or a symbol", node.pos)
+    if len(phrase.words) > search_words.SEARCHED_WORDS_MAX:
+        raise InvalidFilter(f"a phrase has more than {search_words.SEARCHED_WORDS_MAX} words", node.pos)
+    return MessagePhrase(phrase)
 
 
 def _number_range(node: lucene.Item, field: str) -> Condition:
@@ -254,8 +267,8 @@ def _number(node: lucene.Item, field: str) -> int:
     negative = isinstance(node, lucene.Prohibit)
     text = (node.a if negative else node).value.strip('"').replace("\\", "")
     if not re.fullmatch(r"-?[0-9]{1,19}", text):
-        raise _refused(f"{field} is compared with whole numbers, not with {text[:64]!r}")
+        raise InvalidFilter(f"{field} is compared with whole numbers, not with {text[:64]!r}", node.pos)
     number = -int(text) if negative else int(text)
     if not -INT64 <= number < INT64:
-        raise _refused(f"{field} is compared with 64-bit numbers; {text} is larger")
+        raise InvalidFilter(f"{field} is compared with 64-bit numbers; {text} is larger", node.pos)
     return number

@@ -34,6 +34,15 @@ def filter_log() -> Log:
     log.append(GRACE.state_changed("CLOSED"), ADA.state_changed("open"), BOB.state_changed("On  Hold"))
     log.append(GRACE.received("b", at_ms=START_MS), *(SMS.received(n, at_ms=START_MS + 5000) for n in range(3)))
     log.append(
+        ADA.received("c", "Où est l'hôtel? Straße 12, e-mail: ada@example.org 👍", at_ms=START_MS),
+        ADA.queued("q", "We'll call you", at_ms=START_MS),
+        BOB.echoed("c", "The delivery is late", at_ms=START_MS),
+        BOB.edited("c", "The parcel is late"),
+        LOUD.echoed("c", "GONE FOREVER", at_ms=START_MS),
+        LOUD.deleted("c"),
+        LOUD.echoed("d", "你好吗 late", at_ms=START_MS),
+    )
+    log.append(
         ADA.read(), ADA.metadata({"user_data.erp.id": "abc", "user_data.age": 42, "user_data.note": "Likes Rye bread"})
     )
     return log
@@ -113,6 +122,35 @@ def filter_cases() -> list[tuple[str, str]]:
         ("metadata.user_data.nothing:*", ""),
         ("metadata.contact.display_name:hopper", "grace"),
         ("metadata.unread_count:4", "sms"),
+        # messages
+        ("message:bread", "grace ada bob sms loud"),
+        ("message:BREAD", "grace ada bob sms loud"),
+        ("message:hotel", "ada"),
+        ("message:HÔTEL", "ada"),
+        ("message:strasse", "ada"),
+        ('message:"straße 12"', "ada"),
+        ('message:"12 straße"', ""),
+        ("message:e\\-mail", "ada"),
+        ('message:"ada@example.org"', "ada"),
+        ("message:👍", "ada"),
+        ("message:call", "ada"),  # our own messages too
+        ("message:hot*", "ada"),
+        ("message:ote*", ""),
+        ("message:hot", ""),
+        ("message:delivery", ""),  # edited
+        ("message:parcel", "bob"),
+        ("message:forever", ""),  # deleted
+        ("message:late", "bob loud"),
+        ("message:(parcel AND late)", "bob"),
+        ("message:(hotel AND call)", "ada"),  # in two messages
+        ('message:"hotel call"', ""),
+        ("message:(hotel OR late)", "ada bob loud"),
+        ("message:late AND NOT message:parcel", "loud"),
+        ("message:late AND unread_count:[1 TO *]", "bob loud"),
+        ("message:late OR display_name:grace", "grace bob loud"),
+        ("message:好", "loud"),
+        ("message:你好", "loud"),
+        ("message:好你", ""),
         # numbers
         ("unread_count:2", "grace"),
         ("unread_count:[2 TO *]", "grace sms"),
@@ -168,6 +206,16 @@ REFUSED_FILTERS = [
     ("created_at:9223372036854775808", "64-bit"),
     ("nothing:x", "nothing"),
     ("metadata.:x", "metadata"),
+    ("message:*oo", "wildcard at the beginning"),
+    ("message:*", "wildcard at the beginning"),
+    ("message:f*o", "wildcard within a word"),
+    ("message:f?o", "wildcard within a word"),
+    ("message:foo~", "fuzzy"),
+    ('message:"a b"~2', "slop"),
+    ("message:/x/", "regular expression"),
+    ("message:[a TO b]", "range over text"),
+    ('message:"!?"', "letter"),
+    (" ".join(["message:a"] * 33), "32 terms"),
     ("AND", "read"),
     ("(source:facebook", "read"),
     ("source:", "read"),

@@ -2,11 +2,13 @@
 
 from msgspec import Raw, Struct, json
 
-from airy.model.conversation import Conversation
+from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
+from airy.model.message_text import message_text
 from airy.model.metadata import text
 from airy.model.render import default_contact_name
-from airy.store.filters import METADATA, Clauses, Condition, NumberRange, Term
+from airy.store import search_words
+from airy.store.filters import METADATA, Clauses, Condition, MessagePhrase, NumberRange, Term
 from airy.store.search_text import Pattern, literal_text, matches, normalized_keyword, normalized_words
 
 NAME_KEY = "contact.display_name"
@@ -17,6 +19,7 @@ class FilteredConversation(Struct, frozen=True):
 
     conversation: Conversation
     channel: Channel
+    messages: list[Message] = []
 
 
 def holds(condition: Condition, of: FilteredConversation) -> bool:
@@ -27,10 +30,19 @@ def holds(condition: Condition, of: FilteredConversation) -> bool:
         case NumberRange(field=field, low=low, high=high):
             number = _number(field, of.conversation)
             return (low is None or number >= low) and (high is None or number <= high)
+        case MessagePhrase(phrase=phrase):
+            said = (search_words.words_of(message_text(message)) for message in of.messages)
+            return any(search_words.holds(phrase, words) for words in said)
+        case Term():
+            return _term_holds(condition, of)
+
+
+def _term_holds(term: Term, of: FilteredConversation) -> bool:
+    match term:
         case Term(field="display_name"):
-            return _in_words(condition, _name(of.conversation))
+            return _in_words(term, _name(of.conversation))
         case Term(field=field) if field.startswith(METADATA):
-            return _in_words(condition, _metadata_words(of.conversation.metadata.get(field.removeprefix(METADATA))))
+            return _in_words(term, _metadata_words(of.conversation.metadata.get(field.removeprefix(METADATA))))
         case Term(field="id", text="*") | Term(field="channel_id", text="*"):
             return True
         case Term(field=field, pattern=pattern):

@@ -333,7 +333,7 @@ class ReferenceStore:
         found = self._listed()
         if filters is not None:
             condition = parse(filters)
-            found = [view for view in found if holds(condition, FilteredConversation(view.conversation, view.channel))]
+            found = [view for view in found if holds(condition, self._filtered(view))]
         if isinstance(start, int):
             before = str(max(0, start - size)) if start > 0 else None
             following = str(start + size) if start + size < len(found) else None
@@ -343,6 +343,10 @@ class ReferenceStore:
         previous = cursors.encode(keys[max(0, first - size)]) if first > 0 else None
         following = cursors.encode(keys[first + size]) if first + size < len(keys) else None
         return Page(found[first : first + size], previous, following, len(found))
+
+    def _filtered(self, view: ConversationView) -> FilteredConversation:
+        messages = self._states[view.conversation.id].messages()
+        return FilteredConversation(view.conversation, view.channel, messages)
 
     async def message(self, message_id: str) -> Message | None:
         found = (state.message(message_id.lower()) for state in self._states.values())

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import apsw
+import msgspec
 import pytest
 from hypothesis import given
 from structlog.testing import capture_logs
@@ -21,10 +22,13 @@ from airy.errors import Refused, Unavailable
 from airy.model.change import Change, ChangeKind
 from airy.model.change_builder import entity_change
 from airy.model.contact import Contact, ContactWrite
+from airy.model.conversation import Message
 from airy.model.entity import Channel, Tag
 from airy.model.fact import Fact
 from airy.model.fold import fold
-from airy.store.sqlite import SqliteStore, conversation_list, projection, schema
+from airy.model.message_text import message_text
+from airy.store.search_words import words_of
+from airy.store.sqlite import SqliteStore, conversation_list, message_index, projection, schema
 from tests.kit.builders import START_MS, Chat, channel, seeded_log, tag
 from tests.kit.fact_strategies import logs
 from tests.kit.filter_cases import CHATS, filter_cases, filter_log
@@ -367,7 +371,7 @@ async def test_a_provider_id_bound_by_a_query_in_the_middle_of_a_batch_is_stored
 
 # --- long queries
 
-SCANNED = {"DRIVEN_ROWS_MAX": -1, "STEP_ROWS": 2, "STEP_ROWS_WITH_BODY": 1}
+SCANNED = {"DRIVEN_ROWS_MAX": -1, "STEP_ROWS": 2, "STEP_ROWS_WITH_BODY": 1, "STEP_ROWS_LISTING": 2}
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -391,6 +395,84 @@ async def test_a_scan_and_an_index_return_the_same(monkeypatch: pytest.MonkeyPat
                     assert listed(back) == listed(before), filters
                     found += listed(page)
             assert sorted(names[one] for one in found) == sorted(expected.split()), filters
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_common_word_is_looked_for_in_one_conversation_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {chat.conversation_id: name for name, chat in CHATS.items()}
+    monkeypatch.setattr(message_index, "COMMON_MIN", 0)
+    monkeypatch.setattr(conversation_list, "STEP_ROWS_SEARCHING", 2)
+    async with opened() as store:
+        await store.apply(filter_log().records)
+        for filters, expected in filter_cases():
+            if not filters.startswith("message:"):
+                continue
+            page = await store.conversations(filters=filters, cursor=None, page_size=2)
+            assert page.total <= len(expected.split())
+            found = listed(page)
+            while page.next_cursor:
+                page = await store.conversations(filters=filters, cursor=page.next_cursor, page_size=2)
+                found += listed(page)
+            assert sorted(names[one] for one in found) == sorted(expected.split()), filters
+
+
+async def test_the_number_of_matches_of_a_common_word_is_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_index, "COMMON_MIN", 7)
+    async with opened() as store:
+        await store.apply(crowd(30).records)
+        page = await store.conversations(filters="message:bread", cursor=None, page_size=10)
+        assert (page.total, page.complete, len(page.items)) == (7, False, 10)
+
+
+async def test_a_prefix_of_too_many_words_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_index, "PREFIX_WORDS_MAX", 2)
+    log = Log()
+    log.append(channel(), *(Chat().received(word, word) for word in ("parcel", "paper", "pasta", "bread")))
+    async with opened() as store:
+        await store.apply(log.records)
+        assert listed(await store.conversations(filters="message:b*", cursor=None, page_size=10))
+        with pytest.raises(Refused, match="more than 2 words of messages begin with 'pa'") as refused:
+            await store.conversations(filters="message:pa*", cursor=None, page_size=10)
+        assert refused.value.field == "filters"
+
+
+async def test_conversations_of_a_removed_channel_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation_list, "DRIVEN_ROWS_MAX", -1)
+    log = Log()
+    log.append(channel(), channel("twilio.sms", "+1"))
+    other = Chat(1, source="twilio.sms", source_channel_id="+1")
+    log.append(Chat(0).received("a", "hello"), other.received("a", "hello"))
+    log.remove(topics.CHANNELS, other.channel_id)
+    async with opened() as store:
+        await store.apply(log.records)
+        page = await store.conversations(filters="message:hello", cursor=None, page_size=10)
+        assert (page.total, page.complete, listed(page)) == (1, True, [Chat(0).conversation_id])
+
+
+@pytest.mark.parametrize("waiting_max", [0, 7, 1000])
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_index_holds_the_words_of_every_message(
+    seed: int, waiting_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "UNINDEXED_MAX", waiting_max)
+    log = seeded(seed, facts=300)
+    log.append(*(Chat(number).edited("a", f"other {number}") for number in range(12)))
+    log.append(*(Chat(number).deleted("b") for number in range(12)))
+    async with opened() as store:
+        for batch in cut(log.records, Random(seed), longest=20):
+            await store.apply(batch)
+        await store.conversations(filters="message:anything", cursor=None, page_size=1)
+        connection = store._file.write
+        connection.execute("CREATE VIRTUAL TABLE temp.occurrences USING fts5vocab(main, message_words, instance)")
+        indexed = set(connection.execute("SELECT doc, offset, term FROM temp.occurrences"))
+        expected = set()
+        known = set()
+        for row, body in connection.execute("SELECT conversation << 32 | n, body FROM messages"):
+            words = words_of(message_text(msgspec.json.decode(body, type=Message)))
+            expected |= {(row, offset, word) for offset, word in enumerate(words)}
+            known.update(words)
+        assert indexed == expected
+        assert known <= {word for (word,) in connection.execute("SELECT word FROM known_words")}
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
@@ -486,8 +568,10 @@ async def test_a_batch_becomes_visible_at_once(path: Path) -> None:
 
 # --- query plans
 
-FEW = {"subquery", "entities", "counters", "offsets", "profiles", "each", "CONSTANT"}  # small: scanned on purpose
-INDEXES = ("conversations_unread", "conversation_tags")  # scanned up to a limit
+FEW = {"subquery", "entities", "counters", "offsets", "profiles", "each", "CONSTANT", "unindexed_messages"}
+"""Small: scanned on purpose."""
+INDEXES = ("conversations_unread", "conversation_tags", "message_words VIRTUAL TABLE INDEX 0:")
+"""Scanned up to a limit."""
 
 
 async def test_no_statement_scans_a_table() -> None:

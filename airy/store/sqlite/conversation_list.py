@@ -24,7 +24,12 @@ STEP_ROWS = 4_000  # about a millisecond
 SCAN_ROWS_WITH_BODY_MAX = 100_000  # if the body of each row has to be decoded
 STEP_ROWS_WITH_BODY = 500
 
-ALL = CompiledFilter("1", (), reads_body=False, drivers=())
+SCAN_ROWS_LISTING_MAX = 200_000  # if each statement reads the list of all messages with a word
+STEP_ROWS_LISTING = 20_000
+SCAN_ROWS_SEARCHING_MAX = 4_000  # if the messages of each conversation are searched
+STEP_ROWS_SEARCHING = 100
+
+ALL = CompiledFilter("1", ())
 SortKey = tuple[int, StoredId]  # arrival of the newest message in ms, id
 Row = tuple[int, int, StoredId]  # row number, arrival of the newest message in ms, id
 
@@ -71,7 +76,7 @@ async def listed(
     scan = _ActivityScan(connection, query)
     complete = True
     if total is None:
-        total, complete = await scan.count()
+        total, complete = query.total if query.total is not None else await scan.count()
     skip = cursor if isinstance(cursor, int) else 0
     start = cursor if isinstance(cursor, tuple) else TOP
     if complete and skip >= total:
@@ -91,6 +96,15 @@ def _before(skip: int, size: int) -> str | None:
     return str(max(0, skip - size)) if skip > 0 else None
 
 
+def _limits(query: CompiledFilter) -> tuple[int, int]:
+    """Rows of one step, and of a scan."""
+    if query.searches_messages:
+        return STEP_ROWS_SEARCHING, SCAN_ROWS_SEARCHING_MAX
+    if query.reads_body:
+        return STEP_ROWS_WITH_BODY, SCAN_ROWS_WITH_BODY_MAX
+    return (STEP_ROWS_LISTING, SCAN_ROWS_LISTING_MAX) if query.lists_messages else (STEP_ROWS, SCAN_ROWS_MAX)
+
+
 class _ActivityScan:
     """Scans the activity index in steps. A step is a range of keys, which SQLite reads in one statement."""
 
@@ -98,8 +112,8 @@ class _ActivityScan:
         self._connection = connection
         self._where = query.where
         self._bindings = query.bindings
-        self._step = STEP_ROWS_WITH_BODY if query.reads_body else STEP_ROWS
-        self._steps_max = (SCAN_ROWS_WITH_BODY_MAX if query.reads_body else SCAN_ROWS_MAX) // self._step
+        self._step, rows_max = _limits(query)
+        self._steps_max = rows_max // self._step
 
     async def count(self) -> tuple[int, bool]:
         """The number of matches, and whether the scan was complete."""

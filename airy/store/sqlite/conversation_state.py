@@ -4,10 +4,9 @@ The conversation and each message are read once, changed in memory by the fold, 
 rare look-ups that need an index (watermarks, the latest message) write early and query the database.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-import apsw
 import msgspec
 from msgspec import Raw
 
@@ -17,14 +16,14 @@ from airy.model.conversation import Conversation, Message
 from airy.model.delivery_state import WATERMARK_STATES, DeliveryState
 from airy.store.api import WorkKey
 from airy.store.search_text import normalized_keyword, normalized_words
+from airy.store.sqlite.batch_rows import BatchRows, Row
 from airy.store.sqlite.id_encoding import StoredId, encode_id
+from airy.store.sqlite.message_index import unindexed_row
 from airy.store.sqlite.message_slot import TO_SEND_STATES, MessageSlot, needs_sending
 from airy.store.sqlite.schema import HIDDEN, LISTED, NO_CHANNEL
 
 NAME_KEY = "contact.display_name"
 FETCH_STATE_KEY = "contact.fetch_state"
-
-Row = tuple[object, ...]
 
 _encode = msgspec.json.Encoder().encode
 _decode_conversation = msgspec.json.Decoder(Conversation).decode
@@ -52,36 +51,6 @@ _LATEST = """
 SELECT body FROM messages WHERE conversation = ? AND deleted = 0 AND id <> ?
 ORDER BY sequence DESC LIMIT 1"""
 _SEEN = "SELECT 1 FROM seen WHERE conversation = ? AND fact = ?"
-
-
-class BatchRows(Protocol):
-    """The part of a batch that a conversation state uses."""
-
-    connection: apsw.Connection
-    look_up: Callable[[str, Row], apsw.Cursor]
-    counts: dict[str, int]
-    changed: list["ConversationState"]
-    seen: list[Row]
-    provider_ids: list[Row]
-    message_inserts: list[Row]
-    message_updates: list[Row]
-    conversation_inserts: list[Row]
-    conversation_updates: list[Row]
-    activity_updates: list[Row]
-    tags: list[Row]
-    removed_tags: list[Row]
-    sends: dict[tuple[int, int], Row | None]
-    trace: str
-    reordered: set[int]
-    profiles: list[Row]
-    removed_profiles: list[Row]
-    touched: set[WorkKey]
-    contacts_due: list[Conversation]  # whose contact may have changed
-
-    def connected(self, channel: StoredId) -> bool | None: ...
-    def next_conversation(self) -> int: ...
-    def next_message(self) -> int: ...
-    def write_messages(self) -> None: ...
 
 
 class ConversationState:
@@ -255,9 +224,12 @@ class ConversationState:
             fields = (message.sequence, message.deleted, open_at, body)
             if slot.n:
                 rows.message_updates.append((*fields, slot.n))
+                if slot.has_other_text(message):
+                    rows.unindexed.append(unindexed_row(self._n, slot.n, message, stored=True))
             else:
                 slot.n = rows.next_message()
                 rows.message_inserts.append((slot.n, slot.stored_id, self._n, *fields))
+                rows.unindexed.append(unindexed_row(self._n, slot.n, message, stored=False))
             listed = slot.deleted - message.deleted
             self._messages += listed
             rows.counts["messages"] += listed

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from airy.errors import Refused
-from airy.store.filters import METADATA, Clauses, Condition, NumberRange, Term
+from airy.store.filters import METADATA, Clauses, Condition, MessagePhrase, NumberRange, Term
 from airy.store.search_text import (
     any_word_matches,
     literal_text,
@@ -24,6 +24,7 @@ from airy.store.search_text import (
     pattern_matches,
     piece_text,
 )
+from airy.store.sqlite import message_index
 from airy.store.sqlite.id_encoding import decode_id, decode_id_sql, encode_client_id
 from airy.store.sqlite.schema import TOPIC_INDEX
 from airy.topics import CHANNELS
@@ -41,21 +42,33 @@ _COLUMNS = {"created_at": "c.created_at", "unread_count": "c.unread_count", "las
 class CompiledFilter(Struct, frozen=True):
     where: str
     bindings: tuple[object, ...]
-    reads_body: bool
-    drivers: tuple[Sql, ...]  # each selects the row numbers of a superset of the matches
+    drivers: tuple[Sql, ...] = ()  # each selects the row numbers of a superset of the matches
+    reads_body: bool = False  # of each conversation examined
+    lists_messages: bool = False  # each statement reads the list of all messages with a word
+    searches_messages: bool = False  # in the messages of each conversation examined
+    total: tuple[int, bool] | None = None  # the number of matches if it is known, and whether it is exact
 
 
 def compile_filters(condition: Clauses, connection: apsw.Connection) -> CompiledFilter:
     """`connection` is used to find the tags and sources that a pattern matches."""
     compiler = _Compiler(connection)
     where, bindings = compiler.expression(condition)
-    return CompiledFilter(where, bindings, compiler.reads_body, tuple(compiler.drivers(condition)))
+    return CompiledFilter(
+        where,
+        bindings,
+        tuple(compiler.drivers(condition)),
+        reads_body=compiler.reads_body,
+        lists_messages=any(found.frequency == "rare" for found in compiler.searches.values()),
+        searches_messages=any(found.frequency == "common" for found in compiler.searches.values()),
+        total=compiler.total(condition),
+    )
 
 
 class _Compiler:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.reads_body = False
+        self.searches: dict[MessagePhrase, message_index.MessageSearch] = {}
 
     def expression(self, condition: Condition) -> Sql:
         match condition:
@@ -63,6 +76,8 @@ class _Compiler:
                 return self._clauses(condition)
             case NumberRange():
                 return _number_range(condition)
+            case MessagePhrase():
+                return _said(self._search(condition))
             case Term(field="display_name"):
                 return _words_match("c.name", condition)
             case Term(field=field) if field.startswith(METADATA):
@@ -136,6 +151,17 @@ class _Compiler:
             raise Refused(f"{term.field}:{term.text} matches more than {VALUES_MAX} values", field="filters")
         return found
 
+    def _search(self, phrase: MessagePhrase) -> message_index.MessageSearch:
+        found = self.searches.get(phrase)
+        if found is None:
+            found = self.searches[phrase] = message_index.search(self._connection, phrase.phrase)
+        return found
+
+    def total(self, condition: Condition) -> tuple[int, bool] | None:
+        """The number of matches of a filter that is one phrase in messages."""
+        sole = _sole(condition)
+        return message_index.total(self._connection, self._search(sole)) if isinstance(sole, MessagePhrase) else None
+
     # --- drivers
 
     def drivers(self, condition: Condition) -> list[Sql]:
@@ -147,10 +173,29 @@ class _Compiler:
                 return found
             case NumberRange(field="unread_count", low=low) if low is not None and low > 0:
                 return [("SELECT n FROM conversations WHERE has_unread = 1", ())]
+            case MessagePhrase() if (search := self._search(condition)).frequency == "rare":
+                return [(message_index.MATCHING, (search.query,))]
             case Term() if (value := _exact(condition)) is not None:
                 return _driver(condition.field, [value])
             case _:
                 return []
+
+
+def _sole(condition: Condition) -> Condition:
+    """What a filter comes down to: the only condition that is required, if nothing is prohibited."""
+    while isinstance(condition, Clauses) and len(condition.required) == 1 and not condition.must_not:
+        condition = condition.required[0]
+    return condition
+
+
+def _said(found: message_index.MessageSearch) -> Sql:
+    match found.frequency:
+        case "none":
+            return NOTHING
+        case "rare":
+            return f"c.n IN ({message_index.MATCHING})", (found.query,)
+        case "common":
+            return message_index.IN_CONVERSATION, (found.query,)
 
 
 def _listed(conditions: tuple[Condition, ...]) -> list[Sql]:

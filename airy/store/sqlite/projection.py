@@ -33,6 +33,7 @@ from airy.store.holds import PartitionHolds
 from airy.store.sqlite import dead_deliveries, entities, error_translation, outbox
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.id_encoding import encode_id
+from airy.store.sqlite.message_index import UNINDEXED_MAX, WaitingMessages
 from airy.store.sqlite.schema import COUNTERS, LISTED, NO_CHANNEL, TOPIC_INDEX
 from airy.store.sqlite.write_batch import Counters, WriteBatch
 from airy.trace import HEADER, trace_id_of
@@ -243,6 +244,7 @@ class Projection:
             connection.execute("SELECT ifnull(max(n), 0) FROM messages").get,
             dict.fromkeys(COUNTERS, 0) | dict(counters),
         )
+        self._waiting = WaitingMessages(connection)
 
     @property
     def positions(self) -> dict[TopicPartition, int]:
@@ -262,6 +264,8 @@ class Projection:
         return dict(self._counters.counts)
 
     def apply(self, records: Sequence[Record]) -> Applied:
+        if self._waiting.count >= UNINDEXED_MAX:
+            self.index_messages()
         unapplied, offsets = self._unapplied(records)
         applied = self._fold(unapplied, offsets) if unapplied else Applied(0, 0, [])
         held = self._holds.current()
@@ -274,6 +278,13 @@ class Projection:
             raise
         except Exception:  # noqa: BLE001 - folding record by record finds the one that fails
             return self._transaction(records, offsets, _fold_each)
+
+    def index_messages(self) -> None:
+        """After this, searches in messages find everything that was applied."""
+        if self._waiting.count:
+            with self._writing():
+                self._waiting.index()
+            self._waiting.indexed()
 
     def prune(self, tp: TopicPartition, below: int, groups_max: int) -> tuple[int, bool]:
         """Delete changes of facts below `below`; returns how many, and whether there may be more."""
@@ -328,6 +339,8 @@ class Projection:
             )
             self._write_counts(counters)
             last_applied = self._put_last_applied(records)
+        self._waiting.count += counters.unindexed
+        counters.unindexed = 0
         self._counters = counters
         self._last_applied = last_applied
         self._positions.update(offsets)

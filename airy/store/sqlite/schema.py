@@ -14,6 +14,8 @@ import apsw
 
 from airy import topics
 from airy.model.fold import FOLD_VERSION
+from airy.store.search_words import WORDS_VERSION
+from airy.store.sqlite import message_index
 
 APPLICATION_ID = 0x41697279
 
@@ -41,6 +43,7 @@ CREATE INDEX conversations_activity ON conversations(
 CREATE INDEX conversations_channel ON conversations(channel);
 CREATE INDEX conversations_unread ON conversations(channel) WHERE has_unread = 1;
 CREATE INDEX conversations_state ON conversations(state) WHERE state IS NOT NULL;
+CREATE INDEX conversations_unlisted ON conversations(visible) WHERE visible = 2;
 CREATE TABLE conversation_tags(
   tag NOT NULL, conversation INTEGER NOT NULL, PRIMARY KEY(tag, conversation)
 ) WITHOUT ROWID;
@@ -138,7 +141,8 @@ COUNTERS = (
 
 TOPIC_INDEX = {topic.name: index for index, topic in enumerate(topics.FOLDED)}
 
-VERSION = crc32(f"{FOLD_VERSION}\n{TABLES}\n{sorted(TOPIC_INDEX.items())}".encode()) & 0x7FFF_FFFF | 1
+_SHAPE = f"{FOLD_VERSION}\n{WORDS_VERSION}\n{TABLES}\n{message_index.TABLES}\n{sorted(TOPIC_INDEX.items())}"
+VERSION = crc32(_SHAPE.encode()) & 0x7FFF_FFFF | 1
 """`user_version` of a file this code can use."""
 
 _OFFSET_BITS = 47
@@ -156,7 +160,7 @@ def position_key(topic: int, partition: int, offset: int) -> int:
 
 def create(connection: apsw.Connection) -> None:
     with connection:
-        connection.execute(TABLES)
+        connection.execute(TABLES + message_index.TABLES)
         connection.executemany("INSERT INTO counters VALUES(?, 0)", [(name,) for name in COUNTERS])
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", VERSION)

@@ -13,6 +13,7 @@ import apsw
 from airy import topics
 from airy.model.conversation import Conversation
 from airy.store.api import WorkKey
+from airy.store.sqlite import message_index
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.conversation_state import LOAD, ConversationState
 from airy.store.sqlite.id_encoding import StoredId, encode_id
@@ -58,15 +59,18 @@ _DELETE_PROFILE = "DELETE FROM profiles WHERE source = ? AND connected IN (0, 1)
 class Counters:
     """The last row numbers and the counts of the store: in memory while a batch is folded, stored on commit."""
 
-    __slots__ = ("conversation", "counts", "message")
+    __slots__ = ("conversation", "counts", "message", "unindexed")
 
     def __init__(self, conversation: int, message: int, counts: dict[str, int]) -> None:
         self.conversation = conversation  # the last row number assigned
         self.message = message
         self.counts = counts
+        self.unindexed = 0  # rows of `unindexed_messages` that this transaction wrote
 
     def copy(self) -> "Counters":
-        return Counters(self.conversation, self.message, dict(self.counts))
+        copied = Counters(self.conversation, self.message, dict(self.counts))
+        copied.unindexed = self.unindexed
+        return copied
 
 
 class WriteBatch:
@@ -83,6 +87,7 @@ class WriteBatch:
         self.provider_ids: list[Row] = []
         self.message_inserts: list[Row] = []
         self.message_updates: list[Row] = []
+        self.unindexed: list[Row] = []
         self.conversation_inserts: list[Row] = []
         self.conversation_updates: list[Row] = []
         self.activity_updates: list[Row] = []
@@ -133,6 +138,8 @@ class WriteBatch:
             state.write()
         self.changed.clear()
         self.write_messages()
+        self._counters.unindexed += len(self.unindexed)
+        self._write(message_index.PUT, self.unindexed)
         self._write(_INSERT_CONVERSATION, self.conversation_inserts)
         self._write(_UPDATE_ACTIVITY, self.activity_updates)
         self._write(_UPDATE_CONVERSATION, self.conversation_updates)

@@ -1,0 +1,44 @@
+"""The part of a batch that the states of its conversations use: look-ups, and the rows to be written."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import apsw
+
+from airy.model.conversation import Conversation
+from airy.store.api import WorkKey
+from airy.store.sqlite.id_encoding import StoredId
+
+if TYPE_CHECKING:
+    from airy.store.sqlite.conversation_state import ConversationState
+
+Row = tuple[object, ...]
+
+
+class BatchRows(Protocol):
+    connection: apsw.Connection
+    look_up: Callable[[str, Row], apsw.Cursor]
+    counts: dict[str, int]
+    changed: list["ConversationState"]
+    seen: list[Row]
+    provider_ids: list[Row]
+    message_inserts: list[Row]
+    message_updates: list[Row]
+    unindexed: list[Row]
+    conversation_inserts: list[Row]
+    conversation_updates: list[Row]
+    activity_updates: list[Row]
+    tags: list[Row]
+    removed_tags: list[Row]
+    sends: dict[tuple[int, int], Row | None]
+    trace: str
+    reordered: set[int]
+    profiles: list[Row]
+    removed_profiles: list[Row]
+    touched: set[WorkKey]
+    contacts_due: list[Conversation]  # whose contact may have changed
+
+    def connected(self, channel: StoredId) -> bool | None: ...
+    def next_conversation(self) -> int: ...
+    def next_message(self) -> int: ...
+    def write_messages(self) -> None: ...
