@@ -128,6 +128,7 @@ async def put(queue: SqliteQueue, *webhooks: str, count: int = 1, after: EntryId
 
 
 async def test_a_delivery_carries_the_exact_bytes_its_id_its_position_and_signatures_that_verify() -> None:
+    """WHK-2, N6."""
     async with running() as here:
         secrets = [signing.secret_text(bytes([number]) * 32) for number in range(2)]
         webhook = await here.outbox.subscribes(

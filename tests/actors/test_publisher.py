@@ -125,6 +125,7 @@ async def test_changes_reach_the_queue_at_once_in_order_with_their_ids_and_bytes
 
 
 async def test_each_webhook_gets_its_kinds() -> None:
+    """WHK-1, N7."""
     async with (
         logged() as outbox,
         queueing(outbox) as (queue, sink),

@@ -17,6 +17,7 @@ UNKNOWN_ID = ids.derive("unknown")
 
 
 async def test_a_facebook_page_is_explored_connected_and_disconnected() -> None:
+    """FB-6, H4, H5, H6."""
     async with api_harness() as api:
         listed = await api.call("/channels.facebook.explore", {"auth_token": FakePages.token})
         pages = listed["data"]

@@ -115,8 +115,11 @@ async def test_a_person_logs_in_works_and_logs_out() -> None:
         assert await profile(browser) == 403
 
 
-async def test_a7_login_redirects_to_the_authorization_of_the_provider() -> None:
+async def test_lib_7_a6_a7_a8_login_redirects_to_the_provider_and_tokens_work_beside_it() -> None:
     async with installation("github") as here, here.browser() as browser:
+        refused = await browser.post("/conversations.list", headers={"x-requested-with": "XMLHttpRequest"})
+        assert refused.status_code == 403  # no redirect
+        assert (await here.api.post("/conversations.list")).status == 200
         answer = await browser.get("/login")
         assert "oauth2/authorization/github" in answer.headers["location"]
         assert (await browser.get("/oauth2/authorization/google")).status_code == 404

@@ -26,6 +26,7 @@ CHANNEL = "6f973ffe-278a-5633-ab33-c1b7e8e83f1d"
     ],
 )
 def test_known_vectors(namespace: str, name: str, expected: str) -> None:
+    """LIB-1."""
     assert ids.derive(namespace, name) == expected
 
 

@@ -31,6 +31,7 @@ def flat_of(**settings: object) -> metadata.Flat:
 
 
 def test_leaves_are_stored_under_dotted_keys() -> None:
+    """LIB-6, M11."""
     flat = metadata.flatten({"address": {"line": "Elm 1", "tags": ["a", 2]}, "vip": True, "none": None}, "user_data")
     assert {key: bytes(text) for key, text in flat.items()} == {
         "user_data.address.line": b'"Elm 1"',
@@ -78,6 +79,7 @@ def test_depth_keys_and_parts_are_bounded() -> None:
 
 
 def test_setting_a_value_removes_the_keys_below_it() -> None:
+    """LIB-5."""
     flat = flat_of(contact_address_line=1, contact_address_city=2, contact_name="I")
     metadata.put(flat, "contact.address", raw("X"))
     assert decoded(metadata.nest(flat)) == {"contact": {"name": "I", "address": "X"}}
@@ -128,7 +130,7 @@ def test_no_sequence_of_writes_makes_a_conflict(made: list[tuple[bool, str, int]
 
 @given(st.dictionaries(words.filter(bool), documents, max_size=4))
 def test_a_document_survives_flattening(document: dict[str, object]) -> None:
-    """Except for objects without leaves."""
+    """LIB-4. Except for objects without leaves."""
     assert decoded(metadata.nest(metadata.flatten(document))) == _pruned(document)
 
 

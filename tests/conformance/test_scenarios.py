@@ -1,0 +1,82 @@
+"""Every scenario of the original is either a test here, named by its ids, or listed with the reason why it is not.
+
+A test names its scenarios at the start of its name (`test_com_7_v15_…`) or of its docstring (`COM-7, V15.`).
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent
+LETTERS = {"A": 8, "P": 10, "U": 1, "C": 1, "H": 10, "V": 20, "M": 12, "T": 3, "K": 8, "N": 7, "S": 1, "L": 4, "R": 5}
+LETTERS["F"] = 12
+WORDS = {"LIB": 7, "COM": 14, "ADM": 6, "WS": 1, "UNR": 1, "CON": 7, "WHK": 2, "MED": 1, "INS": 1, "FB": 6, "WA": 5}
+WORDS |= {"TW": 4, "GO": 2, "VI": 3, "CH": 2, "SRC": 3, "BOT": 3}
+SCENARIOS = {f"{word}{nth}" for word, count in LETTERS.items() for nth in range(1, count + 1)} | {
+    f"{word}-{nth}" for word, count in WORDS.items() for nth in range(1, count + 1)
+}
+
+GOOGLE = "Google's Business Messages is not among the sources"
+VIBER = "Viber is not among the sources"
+WHATSAPP = "WhatsApp by Meta's own API is not among the sources; Twilio's is"
+CUSTOM = "custom sources are not served"
+BOTS = "bots are components that are not part of this installation"
+INSTALLER = "components are configured in airy.yaml, and nothing installs them at run time"
+SOURCE = "covered by the contract of sources (tests/sources) in the terms of the provider, without the original's ids"
+MEDIA = "media are uploaded by tests/http/test_media.py, which names them at its head"
+VISITOR = "in tests of the chat plugin"
+SUBSTITUTION = "metadata `data_<url>` has no writer, in the original's own code either: no URL is ever replaced"
+
+NOT_HERE: dict[str, str] = {
+    **dict.fromkeys(("COM-4", "M4"), SUBSTITUTION),
+    **dict.fromkeys(("LIB-2", "MED-1", "M12"), MEDIA),
+    **dict.fromkeys(("CH-1", "CH-2", "L1", "L2", "L3", "L4"), VISITOR),
+    **dict.fromkeys(("GO-1", "GO-2", "F6", "F7"), GOOGLE),
+    **dict.fromkeys(("VI-1", "VI-2", "VI-3", "F10", "F11", "H9"), VIBER),
+    **dict.fromkeys(("WA-1", "WA-2", "WA-3", "WA-4", "WA-5", "F12", "H8"), WHATSAPP),
+    **dict.fromkeys(("SRC-1", "SRC-2", "SRC-3", "R1", "R2", "R3", "R4", "R5"), CUSTOM),
+    **dict.fromkeys(("BOT-1", "BOT-2", "BOT-3"), BOTS),
+    "INS-1": INSTALLER,
+    **dict.fromkeys(("FB-1", "FB-2", "FB-3", "FB-4", "FB-5", "F1", "F2", "F3", "F4", "F5", "H7"), SOURCE),
+    **dict.fromkeys(("TW-1", "TW-2", "TW-3", "TW-4", "F8", "F9", "H10"), SOURCE),
+}
+
+_NAME = re.compile(
+    rf"_?({'|'.join(word.lower() for word in WORDS)})_(\d+)(?=_)|_?([{''.join(LETTERS).lower()}])(\d+)(?=_)"
+)
+_DOCSTRING = re.compile(r"[A-Z]+-?\d+(?:, [A-Z]+-?\d+)*(?=[.,])")
+
+
+def named_by(name: str) -> Iterator[str]:
+    """The ids at the start of a test's name."""
+    at = len("test")
+    while (found := _NAME.match(name, at)) is not None:
+        word, nth, letter, number = found.groups()
+        yield f"{word.upper()}-{nth}" if word else f"{letter.upper()}{number}"
+        at = found.end()
+
+
+def named() -> dict[str, list[str]]:
+    """The tests of each id."""
+    found: dict[str, list[str]] = {}
+    for path in sorted([*TESTS.rglob("test_*.py"), *(TESTS / "kit" / "contracts").glob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                listed = _DOCSTRING.match(ast.get_docstring(node) or "")
+                ids = [*named_by(node.name), *(listed[0].split(", ") if listed else ())]
+                for scenario in ids:
+                    found.setdefault(scenario, []).append(f"{path.relative_to(TESTS)}::{node.name}")
+    return found
+
+
+def test_every_scenario_is_tested_or_listed_with_a_reason() -> None:
+    found = named()
+    assert found.keys() - SCENARIOS == set(), "there is no such scenario"
+    assert NOT_HERE.keys() - SCENARIOS == set()
+    assert SCENARIOS - found.keys() - NOT_HERE.keys() == set(), "needs a test that names it, or a line in NOT_HERE"
+
+
+def test_the_ids_of_a_test_are_read_from_its_name() -> None:
+    assert [*named_by("test_lib_7_a1_a2_tokens_open_1")] == ["LIB-7", "A1", "A2"]
+    assert [*named_by("test_a_tag_lives")] == []
