@@ -59,7 +59,7 @@ FILTERS = {
     "v9_exact": ("unread_count:2", [1]),
     "v10": ("source:facebook", [1, 0]),
     "v11": ('display_name:Grace OR id:"{other}"', [4, 0]),
-    "v12": ("display_name:Nobody", []),
+    "v12": ("display_name:Unknown", []),
     "v13": ("metadata.user_data.erp.id:abc", [3]),
     "v20_unread": ("unread_count:[1 TO *]", [4, 3, 2, 1, 0]),
     "v20_read": ("unread_count:0", []),

@@ -24,13 +24,11 @@ CUSTOM = "custom sources are not served"
 BOTS = "bots are components that are not part of this installation"
 INSTALLER = "components are configured in airy.yaml, and nothing installs them at run time"
 SOURCE = "covered by the contract of sources (tests/sources) in the terms of the provider, without the original's ids"
-MEDIA = "media are uploaded by tests/http/test_media.py, which names them at its head"
 VISITOR = "in tests of the chat plugin"
 SUBSTITUTION = "metadata `data_<url>` has no writer, in the original's own code either: no URL is ever replaced"
 
 NOT_HERE: dict[str, str] = {
     **dict.fromkeys(("COM-4", "M4"), SUBSTITUTION),
-    **dict.fromkeys(("LIB-2", "MED-1", "M12"), MEDIA),
     **dict.fromkeys(("CH-1", "CH-2", "L1", "L2", "L3", "L4"), VISITOR),
     **dict.fromkeys(("GO-1", "GO-2", "F6", "F7"), GOOGLE),
     **dict.fromkeys(("VI-1", "VI-2", "VI-3", "F10", "F11", "H9"), VIBER),

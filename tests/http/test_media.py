@@ -50,7 +50,7 @@ async def uploaded(api: ApiHarness, content: bytes, filename: str = "holiday.gif
     return url
 
 
-async def test_m12_a_file_is_stored_once_under_the_hash_of_its_bytes() -> None:
+async def test_med_1_m12_lib_2_a_file_is_stored_once_under_the_hash_of_its_bytes() -> None:
     async with api_harness() as api:
         url = await uploaded(api, GIF)
         name = f"{ids.from_sha1(sha1(GIF).hexdigest())}.gif"
