@@ -269,6 +269,7 @@ class AskingContract(StoreBasics):
             assert counts == {
                 "conversations": 1,
                 "messages": 3,
+                "contacts": 1,
                 "channels": 2,
                 "changes": changes,
                 "send_pending": 1,
