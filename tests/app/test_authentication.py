@@ -87,6 +87,15 @@ async def test_a8_the_system_token_works_beside_logins() -> None:
     assert await accepted(security(oidc=LOGINS), (b"authorization", TOKEN.encode()))
 
 
+async def test_over_https_a_session_is_read_from_the_cookie_with_the_host_prefix_only() -> None:
+    def sessions(public_url: str) -> list[bool]:
+        by_cookie = built(security(), public_url).authenticators[1]._directories  # type: ignore[attr-defined]
+        return [bool(by_cookie[name]) for name in ("__Host-airy_auth_token", "airy_auth_token")]
+
+    assert sessions("https://inbox.example.org") == [True, False]
+    assert sessions("http://localhost:8080") == [True, True]
+
+
 async def test_a_signed_cookie_is_accepted_under_the_name_of_the_original() -> None:
     token = signed_token(user_claims(expires_at_s=START_MS / 1000 + 9e8), JWT_SECRET)
     cookie = (b"cookie", f"airy_auth_token={token}".encode())

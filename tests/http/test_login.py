@@ -363,6 +363,7 @@ async def test_state_nonce_and_verifier_differ_and_none_is_the_cookie() -> None:
         ("error=%3Cscript%3E&state=STATE", "no code"),
         ("state=STATE&state=STATE&code=x", "given twice"),
         ("code=never-issued&state=STATE", "invalid_grant"),
+        ("&".join(f"p{number}=x" for number in range(40)), "more than 32 parameters"),
     ],
 )
 async def test_an_answer_that_does_not_belong_to_the_login_is_refused(query: str, reason: str) -> None:

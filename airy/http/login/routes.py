@@ -32,6 +32,7 @@ ATTEMPT_S = 600
 ATTEMPT_COOKIE = "airy_login"
 LOGINS_IN_FLIGHT_MAX = 16  # each calls the provider
 QUERY_CHARS_MAX = 8_192
+PARAMETERS_MAX = 32
 
 RETURN = {"return_to": "path of this installation to open after the login"}
 ANSWER = {
@@ -227,7 +228,10 @@ def _check_intended(method: str, headers: RawHeaders) -> None:
 def _query(request: Request[Any, Any, Any]) -> dict[str, str]:
     """Its parameters. Raises `Problem` for one that is given twice."""
     text = request.scope["query_string"][:QUERY_CHARS_MAX].decode("latin-1")
-    found = parse_qs(text, keep_blank_values=True, max_num_fields=32)
+    try:
+        found = parse_qs(text, keep_blank_values=True, max_num_fields=PARAMETERS_MAX)
+    except ValueError as error:
+        raise Problem(400, f"more than {PARAMETERS_MAX} parameters") from error
     if any(len(values) > 1 for values in found.values()):
         raise Problem(400, "a parameter is given twice")
     return {name: values[0] for name, values in found.items()}
