@@ -68,8 +68,7 @@ def _check(path: str, response: Response) -> None:
         return
     reason = f"{path} answered {response.status}: {_message(response) or 'without a reason'}"
     if response.status >= 500 or response.status in (408, 429):
-        after = response.headers.get("retry-after", "")
-        raise Unavailable(reason, retry_after_s=float(after) if after.isdigit() else None)
+        raise Unavailable(reason, retry_after_s=response.retry_after_s())
     raise Refused(reason)
 
 

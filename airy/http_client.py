@@ -6,6 +6,8 @@ head of the response arrived, `received` has it, with what could be read of the 
 """
 
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from msgspec import Struct
@@ -21,6 +23,27 @@ class Response(Struct, frozen=True):
     status: int
     headers: dict[str, str]  # lower-case names
     body: bytes  # truncated at `body_bytes_max`
+
+    def retry_after_s(self, now_ms: int | None = None) -> float | None:
+        """What `Retry-After` asks for in seconds, not negative; None if it is absent or cannot be read. A date counts
+        from the `Date` of the response, because clocks differ, or else from `now_ms`.
+        """
+        asked = self.headers.get("retry-after", "").strip()
+        if asked.isascii() and asked.isdigit():
+            return float(asked[:9])
+        until_s, sent_s = _date_s(asked), _date_s(self.headers.get("date", ""))
+        if sent_s is None and now_ms is not None:
+            sent_s = now_ms / 1000
+        return None if until_s is None or sent_s is None else max(0.0, until_s - sent_s)
+
+
+def _date_s(text: str) -> float | None:
+    """Seconds since 1970 of an HTTP date, in GMT unless it says otherwise."""
+    try:
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 class ResponseLost(Unavailable):

@@ -4,7 +4,6 @@ Delays are between attempts, each with a jitter of 20 %, so that deliveries that
 together.
 """
 
-from email.utils import parsedate_to_datetime
 from random import Random
 
 from msgspec import Struct
@@ -80,16 +79,4 @@ def disable_if_failing(failing_since_ms: int, attempts: int, now_ms: int) -> Dis
 
 
 def outcome_of(answer: Response, now_ms: int) -> AttemptOutcome:
-    return AttemptOutcome(answer.status, retry_after_s=_retry_after_s(answer.headers.get("retry-after"), now_ms))
-
-
-def _retry_after_s(text: str | None, now_ms: int) -> float | None:
-    """From seconds or an HTTP date; None for anything else."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdigit():
-        return float(min(int(text[:9]), RETRY_AFTER_S_MAX))
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now_ms / 1000)
-    except (ValueError, OverflowError):
-        return None
+    return AttemptOutcome(answer.status, retry_after_s=answer.retry_after_s(now_ms))

@@ -122,6 +122,11 @@ def test_retry_after_is_honoured_within_bounds_and_never_shortens(said: str, sec
     assert due_s(said) == seconds
 
 
+def test_a_date_counts_from_the_date_of_the_answer_because_clocks_differ() -> None:
+    headers = {"retry-after": "Fri, 02 Jan 2026 05:10:00 GMT", "date": "Fri, 02 Jan 2026 05:00:00 GMT"}
+    assert outcome_of(Response(503, headers, b""), NOW_MS).retry_after_s == 600
+
+
 def test_retry_after_cannot_postpone_a_delivery_for_ever() -> None:
     first_at_ms = NOW_MS - POSTPONED_S_MAX * 1000 + 60_000
     assert due_s("7200", first_at_ms=first_at_ms) == 60
