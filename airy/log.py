@@ -102,7 +102,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "queue.memory_high": "Redis uses most of its maxmemory; above the next limit the publisher pauses",
     "queue.memory_unbounded": "Redis has no maxmemory: it may exhaust the machine's memory and be killed",
     # the store
-    "store.damaged": "the store's file is damaged; it is rebuilt from the log at the next start",
+    "store.damaged": "the store is damaged; it is rebuilt from the log",
     "dead_letter.replayed": "an operator replayed a dead letter: the original record is in its topic again",
     "dead_letter.discarded": "an operator discarded a dead letter",
     "record.failed": "a record could not be folded; it is a dead letter with its reason",

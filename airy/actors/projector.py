@@ -114,8 +114,13 @@ class Projector:
                     self._notify({record.topic_partition for record in records})
                 if self._catch_up_to and not self._is_catching_up():
                     ctx.ready()
+                self._check_store()
                 ctx.progress()
         raise Unavailable(f"the store is rebuilt: {self._rebuild_reason}")
+
+    def _check_store(self) -> None:
+        if self._store.damaged:
+            raise Unavailable("the store is damaged and is rebuilt from the log")
 
     def rebuild(self, reason: str) -> None:
         """Make `run` restart with an empty store: what it lacks can only be had by folding the log again."""

@@ -107,6 +107,11 @@ class FoldedPositions(Protocol):
 class FoldingStore(FoldedPositions, Protocol):
     """For the owner of the fold: the only part that changes rows or deletes them."""
 
+    @property
+    def damaged(self) -> bool:
+        """Whether a read or write found damage that `recover` will repair."""
+        ...
+
     async def recover(self) -> None:
         """Wipe the store if its data was damaged. Called before the log is read from its positions."""
         ...

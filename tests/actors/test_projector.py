@@ -12,6 +12,7 @@ from airy.actors.projector import DISK_RETRY_S, Projector
 from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.errors import DiskFull, Unavailable
+from airy.model.entity import Webhook
 from airy.store.api import Applied
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat
@@ -229,6 +230,23 @@ async def test_rebuild_starts_with_an_empty_store_and_folds_everything_again() -
         assert harness.projector.caught_up
         assert await harness.store.pruned_below() == {}
         assert await harness.store.digest(changes=True) == before
+
+
+async def test_a_store_with_a_row_that_cannot_be_read_is_rebuilt_at_once() -> None:
+    """A reader that skipped the row would drop the deliveries to its webhook."""
+    harness = Harness()
+    async with harness.open():
+        webhook = Webhook(id=harness.ids.new(), url="https://hook.example.org/", status="Subscribed")
+        await harness.bus.publish([topics.WEBHOOKS.record(webhook.id, webhook)])
+        await anyio.sleep(1)
+        (known,) = await harness.store.webhooks()
+        harness.store._file.write.execute("UPDATE entities SET body = substr(body, 2)")
+        with pytest.raises(Unavailable, match="cannot be read"):
+            await harness.store.webhook(webhook.id)
+        await anyio.sleep(30)
+
+        assert await harness.store.webhooks() == [known]
+        assert harness.projector.caught_up
 
 
 async def test_an_end_offset_that_is_briefly_too_low_causes_no_rebuild() -> None:

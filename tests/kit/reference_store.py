@@ -87,6 +87,10 @@ class ReferenceStore:
 
     # --- folding
 
+    @property
+    def damaged(self) -> bool:
+        return False
+
     async def recover(self) -> None:
         pass
 

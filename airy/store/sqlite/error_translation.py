@@ -1,8 +1,13 @@
-"""Translates the engine's errors: transient ones become `Unavailable`, a damaged file is recorded."""
+"""Translates the engine's errors: transient ones become `Unavailable`, a damaged file is recorded.
+
+A row that cannot be read is damage as well: it was written from a value that could be read. The engine does not notice
+it, because pages have no checksums.
+"""
 
 from types import TracebackType
 
 import apsw
+import msgspec
 import structlog
 
 from airy.errors import DiskFull, Unavailable
@@ -49,3 +54,7 @@ class ErrorTranslation:
             raise DiskFull("the disk of the store is full: free some space") from error
         elif isinstance(error, TRANSIENT):
             raise Unavailable(f"the store's database cannot serve: {error}") from error
+        elif isinstance(error, msgspec.MsgspecError):
+            self.damaged = True
+            _log.error("store.damaged", reason=f"a row cannot be read: {error}")
+            raise Unavailable("a row of the store cannot be read: it is rebuilt from the log") from error

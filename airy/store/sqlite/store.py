@@ -76,6 +76,10 @@ class SqliteStore:
 
     # --- folding
 
+    @property
+    def damaged(self) -> bool:
+        return self._errors.damaged
+
     async def recover(self) -> None:
         if self._errors.damaged:
             await self.wipe()
