@@ -144,7 +144,7 @@ def _received(element: Element, node: Mapping[str, object], headers: dict[str, s
         provider_id=provider_id,
         participant_id=participant,
         content=element.raw,
-        canonical=_canonical(element.fields),
+        canonical=_canonical(element),
         headers=_marked(element, headers),
         window_until_ms=element.time.at_ms + WINDOW_MS,
         reply_to=payload.identifier(payload.record(node.get("reply_to")).get("mid")),
@@ -169,7 +169,7 @@ def _echoed(element: Element, node: Mapping[str, object]) -> list[Fact]:
             sender_id=f"{source}:inbox" if app_id in {None, INBOX_APP_ID} else f"{source}:app:{app_id}",
             our_message_id=ids.canonical_uuid(payload.text(node.get("metadata")) or ""),
             content=element.raw,
-            canonical=_canonical(element.fields),
+            canonical=_canonical(element),
             headers=_marked(element, {}),
             arrived_at_ms=element.arrived_at_ms,
             **element.about(participant),
@@ -177,7 +177,8 @@ def _echoed(element: Element, node: Mapping[str, object]) -> list[Fact]:
     ]
 
 
-def _canonical(fields: Mapping[str, object]) -> Raw:
+def _canonical(element: Element, **replaced: object) -> Raw:
+    fields = {**element.fields, **replaced, "timestamp": element.time.at_ms}  # a time that can be
     return canonical.encode(content.canonical_of(fields))
 
 
@@ -220,7 +221,7 @@ def _edited(element: Element, node: Mapping[str, object]) -> list[Fact]:
             provider_id=target,
             revision=revision,
             content=Raw(msgspec.json.encode(edited)),
-            canonical=_canonical({**element.fields, "message": node}),
+            canonical=_canonical(element, message=node),
             **element.about(element.participant()),
         )
     ]

@@ -74,6 +74,15 @@ def test_a_message_is_the_same_in_whatever_envelope() -> None:
     assert facts == [[ids.message_id(CHANNEL.id, "m_1")]] * 5
 
 
+@pytest.mark.parametrize("timestamp", [1735689600, 32472144000000, None])
+def test_a_mention_ends_a_day_after_a_time_that_can_be(timestamp: int | None) -> None:
+    message = {"mid": "m", "attachments": [{"type": "story_mention", "payload": {"url": "https://cdn.example/1"}}]}
+    fact = only(envelope(element(message=message, timestamp=timestamp)))
+    assert isinstance(fact, MessageReceived)
+    (story,) = msgspec.json.decode(fact.canonical)
+    assert story["expires_at_ms"] == fact.at_ms + 86_400_000
+
+
 def test_without_a_message_id_key_order_is_no_difference_but_time_is() -> None:
     one = element(message={"text": "x", "nlp": {"a": 1, "b": 2}})
     turned = element(message={"nlp": {"b": 2, "a": 1}, "text": "x"})
