@@ -70,7 +70,15 @@ def _entities(
 
 
 CHANNELS: Topic[Channel] = _entities(
-    "channels", Channel, kind="channel", writers=("commands",), readers=("parked-replayer", "publisher")
+    "channels",
+    Channel,
+    kind="channel",
+    writers=(
+        "api-communication/commands",
+        "api-admin/commands",
+        *(f"sources-{spec.name}/commands" for spec in SOURCES),
+    ),
+    readers=("parked-replayer", "publisher"),
 )
 TAGS: Topic[Tag] = _entities("tags", Tag, kind="tag", writers=("api-admin/commands",), readers=("publisher",))
 TEMPLATES: Topic[Template] = _entities("templates", Template, kind="template", writers=("api-admin/commands",))
