@@ -11,7 +11,6 @@ import asyncio
 import re
 import socket
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from math import inf
@@ -19,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
@@ -28,13 +27,13 @@ from airy.errors import Refused
 from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLost
 from airy.http_client_errors import answer_problem, connect_problem
 from airy.http_client_protocol import ResponseProtocol, announces_forbidden_body
+from airy.http_client_resolver import SystemResolver
 
 if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType, Connection
     from aiohttp.http_parser import RawResponseMessage
 
 DEFAULT_HEADERS = {"accept": "Accept: */*\r\n", "user-agent": "User-Agent: Airy/1.0\r\n"}
-RESOLVERS_MAX = 128  # threads, started as needed; more than hosts whose slow resolution could delay others
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FRAMING = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "accept-encoding"}
@@ -133,7 +132,7 @@ class AiohttpClient:
             limit_per_host=self._per_host_max,
             keepalive_timeout=self._idle_s,
             ttl_dns_cache=self._dns_cache_s,
-            resolver=self._resolver or _Resolver(),
+            resolver=self._resolver or SystemResolver(),
             socket_factory=self._socket,
         )
         factory = partial(ResponseProtocol, loop=self._loop)
@@ -298,32 +297,3 @@ def _received(
 
 def _joined(parts: list[bytes], bytes_max: int) -> bytes:
     return (parts[0] if len(parts) == 1 else b"".join(parts))[:bytes_max]
-
-
-class _Resolver(AbstractResolver):
-    """The system's resolver, on its own threads."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVERS_MAX, "resolve")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            lambda: socket.getaddrinfo(host.encode("ascii"), port, family, socket.SOCK_STREAM),  # bytes: no IDNA codec
-        )
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(sockaddr[0]),
-                port=port,
-                family=kind,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for kind, _, protocol, _, sockaddr in found
-        ]
-
-    async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
