@@ -1,6 +1,7 @@
 """API tokens: created, listed and revoked. The token leaves this module once, in the result of its creation."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from secrets import token_bytes
 
 from msgspec import Struct
@@ -92,7 +93,8 @@ class ApiTokenCommands:
         tokens, ended_ms = await self._store.api_tokens(), self._writer.now_ms() - KEPT_AFTER_END_MS
         old = [token for token in tokens if min(token.expires_at_ms, token.revoked_at_ms or ended_ms) < ended_ms]
         for token in old:
-            await self._entities.delete(topics.API_TOKENS, token.id, self._known)
+            with suppress(NotFound, Conflict):  # another process deletes it
+                await self._entities.delete(topics.API_TOKENS, token.id, self._known)
         if len(tokens) - len(old) >= TOKENS_MAX:
             raise Conflict(f"there are {TOKENS_MAX} API tokens; a revoked one is deleted after 90 days")
 

@@ -1,5 +1,6 @@
 """Users: created by their first login or write, and their sessions."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from secrets import token_bytes
 
@@ -15,6 +16,7 @@ from airy.model.session import SECRET_BYTES, session_sha256, session_token, with
 from airy.secret import Secret
 from airy.store.api import UserReader
 
+SEEN_USERS_MAX = 10_000
 SEEN_EVERY_MS = 60_000  # `last_seen_at` moves in steps of this, so that not every request writes
 
 
@@ -40,6 +42,7 @@ class UserCommands:
         self._store = store
         self._entities = EntityWriter(writer, store)
         self._random_bytes = random_bytes
+        self._seen_at_ms: OrderedDict[str, int] = OrderedDict()  # when this process noted it last, by user id
 
     async def log_in(self, profile: UserProfile, *, login_id: str, valid_s: int) -> Written[UserWithToken]:
         """Begin a session, and take over the profile. `login_id` names the login: a second one with it is a replay,
@@ -79,8 +82,24 @@ class UserCommands:
         return await self._entities.update(topics.USERS, user_id.lower(), self._known, logged_out)
 
     async def seen(self, profile: UserProfile) -> None:
-        """Note that a user writes. Keeps the known name and picture."""
+        """Note that a user writes. Keeps the known name and picture.
+
+        Of concurrent requests of one user, one writes: otherwise they would lose to each other.
+        """
         user_id, now_ms = profile.id.lower(), self._writer.now_ms()
+        if now_ms - self._seen_at_ms.get(user_id, 0) < SEEN_EVERY_MS:
+            return
+        self._seen_at_ms[user_id] = now_ms
+        self._seen_at_ms.move_to_end(user_id)
+        if len(self._seen_at_ms) > SEEN_USERS_MAX:
+            self._seen_at_ms.popitem(last=False)
+        try:
+            await self._note(profile, user_id, now_ms)
+        except BaseException:
+            self._seen_at_ms.pop(user_id, None)
+            raise
+
+    async def _note(self, profile: UserProfile, user_id: str, now_ms: int) -> None:
         known = await self._store.user(user_id)
         if known is not None and now_ms - known.last_seen_at_ms < SEEN_EVERY_MS:
             return

@@ -204,6 +204,21 @@ async def test_u1_users_appear_with_their_first_write_and_are_listed_by_id() -> 
         assert later.first_seen_at == users.data[1].first_seen_at
 
 
+async def test_many_concurrent_writes_of_a_new_user_all_succeed() -> None:
+    async with api_harness() as api:
+        token = signed_token(user_claims(expires_at_s=NOW_S + 60), JWT_SECRET)
+        statuses: list[int] = []
+
+        async def write() -> None:
+            statuses.append((await api.post("/tags.create", TAG, authorization=token)).status)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(write)
+        assert statuses == [201] * 50
+        assert len(await api.records(topics.USERS)) == 1
+
+
 async def test_callers_with_tokens_never_become_users() -> None:
     async with api_harness() as api:
         await api.call("/tags.create", {"name": "x", "color": "tag-red"}, status=201)
