@@ -59,6 +59,9 @@ class Conversation(Struct, kw_only=True, omit_defaults=True):
     handover_owner: str | None = None
     handover_at_ms: int = 0
     referral_at_ms: int = 0
+    resume_family: int = 0  # of the resume tokens that are valid; raised when one is used after it was replaced
+    resume_generation: int = 0  # of the valid resume token; raised by each use
+    resumed_at_ms: int = 0  # when the resume token was last replaced
     pending_reports: dict[str, PendingReports] = field(default_factory=dict, name="parked")
     # by provider id, in order of arrival
 

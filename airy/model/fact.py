@@ -235,6 +235,19 @@ class EventNoted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="e
     referral: str | None = None  # for conversation metadata `source.referral`
 
 
+class ResumeTokenUsed(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="resume_token.used"):
+    """A visitor resumed the conversation. The token of the next generation replaces the one that was used."""
+
+    family: int
+    generation: int
+
+
+class ResumeTokensRevoked(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="resume_tokens.revoked"):
+    """A replaced resume token was used again: every token of its family ends, and those of visits it began."""
+
+    family: int
+
+
 Fact = (
     MessageReceived
     | MessageEchoed
@@ -258,6 +271,8 @@ Fact = (
     | StateChanged
     | HandoverChanged
     | EventNoted
+    | ResumeTokenUsed
+    | ResumeTokensRevoked
 )
 
 _SECOND = frozenset(  # since the log orders messages, and what the provider gave one time

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar, cast
 from msgspec import Struct
 
 from airy.model import fact as facts
-from airy.model import fold_conversation, fold_message, fold_receipt, fold_send
+from airy.model import fold_conversation, fold_message, fold_receipt, fold_send, fold_visitor
 from airy.model.change import Change
 from airy.model.fact import Fact
 from airy.model.fold_context import FoldContext, new_conversation
@@ -43,7 +43,7 @@ def _always(_: Fact) -> bool:
 
 
 def _never(_: Fact) -> bool:
-    return False  # what it creates is stored under an id of its own
+    return False  # what it creates is stored under an id of its own, or it raises a number it names
 
 
 def _unless_it_is_a_watermark(fact: facts.ReceiptReported) -> bool:
@@ -87,6 +87,8 @@ RULES: dict[type[Fact], Rule] = {
     facts.StateChanged: _rule(fold_conversation.state_changed, may_create=False),
     facts.HandoverChanged: _rule(fold_conversation.handover_changed, may_create=True),
     facts.EventNoted: _rule(fold_conversation.event_noted, may_create=True, deduplicate=_if_it_has_a_referral),
+    facts.ResumeTokenUsed: _rule(fold_visitor.resume_token_used, may_create=False, deduplicate=_never),
+    facts.ResumeTokensRevoked: _rule(fold_visitor.resume_tokens_revoked, may_create=False, deduplicate=_never),
 }
 
 

@@ -86,6 +86,8 @@ NEEDS: dict[type[Fact], Callable[..., FoldNeeds]] = {
     facts.StateChanged: _conversation_only,
     facts.HandoverChanged: _conversation_only,
     facts.EventNoted: _conversation_only,
+    facts.ResumeTokenUsed: _conversation_only,
+    facts.ResumeTokensRevoked: _conversation_only,
 }
 
 

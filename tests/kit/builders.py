@@ -32,6 +32,8 @@ from airy.model.fact import (
     ReactionChanged,
     ReceiptReported,
     ResendRequested,
+    ResumeTokensRevoked,
+    ResumeTokenUsed,
     SendFailed,
     SendStarted,
     SendSucceeded,
@@ -250,6 +252,12 @@ class Chat:
 
     def cancel(self, name: object, *, at_ms: int | None = None) -> CancelRequested:
         return CancelRequested(**self._base(at_ms, None), message_id=self.outbound_id(name))
+
+    def resumed(self, generation: int = 0, *, family: int = 0, at_ms: int | None = None) -> ResumeTokenUsed:
+        return ResumeTokenUsed(**self._base(at_ms, None), family=family, generation=generation)
+
+    def revoked(self, family: int = 0, *, at_ms: int | None = None) -> ResumeTokensRevoked:
+        return ResumeTokensRevoked(**self._base(at_ms, None), family=family)
 
     def started(
         self,

@@ -70,6 +70,8 @@ from_us: st.SearchStrategy[Made] = st.one_of(
     _made(Chat.queued, ours, recipient_id=st.none() | st.just("someone")),
     _made(Chat.resend, ours),
     _made(Chat.cancel, ours),
+    _made(Chat.resumed, st.integers(0, 2), family=st.integers(0, 1), at_ms=times),
+    _made(Chat.revoked, st.integers(0, 1), at_ms=times),
     _made(Chat.started, ours, attempts, worker=st.sampled_from(("w1", "w2"))),
     _made(Chat.succeeded, ours, attempts, provider=st.none() | ours),
     _made(Chat.failed, ours, attempts, retry_at_ms=st.none() | times),

@@ -56,6 +56,8 @@ def facts() -> list[Fact]:
         ),
         chat.noted("referral", referral="flyer-12"),
         chat.cancel("x"),
+        chat.resumed(2, family=1),
+        chat.revoked(1),
     ]
     made[0] = msgspec.structs.replace(
         made[0], headers={"postback.payload": "HOURS"}, cause="source.facebook.events-3-17"
@@ -102,6 +104,12 @@ def state() -> tuple[Conversation, list[Message]]:
         ]
     )
     return reference.conversation(chat.conversation_id), reference.state(chat.conversation_id).messages()
+
+
+def resumed_state() -> Conversation:
+    chat = Chat(1)
+    log = [chat.received("a"), chat.revoked(), chat.resumed(family=1)]
+    return fold_all(log).conversation(chat.conversation_id)
 
 
 def canonical_facts() -> dict[str, Fact]:
@@ -225,6 +233,7 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
         | {f"entity.{name}": (entity, type(entity)) for name, entity in entities.items()}
         | {
             "state.conversation": (conversation, Conversation),
+            "state.resumed": (resumed_state(), Conversation),
             "state.messages": (messages, list[Message]),
             "canonical.messages": (canonical_state(), list[Message]),
             "changes": (changes(), list[Change]),
@@ -257,7 +266,7 @@ def test_every_kind_of_fact_and_entity_has_golden_bytes() -> None:
 
 def test_every_field_of_the_state_is_in_the_golden_bytes() -> None:
     """Fields with their default are not encoded, so a golden file without a field proves nothing about it."""
-    files = {Conversation: ["state.conversation"], Message: ["state.messages", "canonical.messages"]}
+    files = {Conversation: ["state.conversation", "state.resumed"], Message: ["state.messages", "canonical.messages"]}
     for kind, names in files.items():
         text = b"".join((GOLDEN / f"{name}.json").read_bytes() for name in names)
         missing = [field for field in kind.__struct_encode_fields__ if f'"{field}"'.encode() not in text]
