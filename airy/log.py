@@ -43,6 +43,8 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "process.failed": "an unexpected error ended the process",
     # HTTP
     "audit.outcome_not_recorded": "an administrative write ended, and the log did not take its outcome",
+    "chatplugin.receipt_delayed": "the log is unavailable: messages a visitor was handed are handed over again",
+    "chatplugin.resume_token_reused": "a replaced resume token was used again; the conversation's visitor tokens end",
     "login.rejected": "a person with a verified address that may not log in",
     "ingress.failed": "a provider's webhook could not be appended to the log; the provider got 5xx and will retry",
     "websocket.failed": "a websocket handler raised an unexpected error; its session was closed",

@@ -23,7 +23,7 @@ class Permission(StrEnum):
     OPERATE = "operate"  # metrics and processes
     ADMINISTER = "administer"  # API tokens and sessions
     INGEST = "ingest"  # bring in messages of the caller's own source
-    VISIT = "visit"  # take part in the caller's own conversation of a chat plugin
+    VISIT = "visit"  # take part in the caller's own conversation of a chat plugin, or let a visitor in
 
 
 class Role(StrEnum):
@@ -43,6 +43,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.MANAGE,
             Permission.OPERATE,
             Permission.ADMINISTER,
+            Permission.VISIT,
         }
     ),
     Role.AGENT: frozenset({Permission.READ, Permission.WRITE, Permission.UPLOAD}),

@@ -113,7 +113,7 @@ class MessageSender:
         after = await self._store.message(message.id)
         if after is not None and (after.delivery, after.attempt) == (DeliveryState.SENDING, message.attempt):
             lost = Lost("the worker that called the provider stopped before it recorded the answer")
-            await self._record(ctx, after, lost if outbound.source.spec.provider else Sent(None))
+            await self._record(ctx, after, lost if outbound.source.spec.provider else Sent(after.id))
 
     def _is_orphaned(self, message: Message, now_ms: int) -> bool:
         """Whether another worker's attempt has been open for `ORPHAN_MS` since it was first seen."""
@@ -175,7 +175,10 @@ class MessageSender:
             stale = Failed(kind="provider", error="the claim is too old to call the provider", again_s=0.0)
             await self._record(ctx, started, stale)
             return
-        outcome = await self._call(ctx, started, calls, outbound.source, deliver_until_ms=began_ms + CLAIM_VALID_MS)
+        outcome: Outcome = Sent(started.id)  # where there is no provider, the message's own id is that at the provider
+        if calls:
+            until_ms = began_ms + CLAIM_VALID_MS
+            outcome = await self._call(ctx, started, calls, outbound.source, deliver_until_ms=until_ms)
         self._pause_if_asked(ctx, message, outcome, outbound)
         await self._record(ctx, started, outcome)
 
@@ -204,7 +207,7 @@ class MessageSender:
     async def _call(
         self, ctx: Context, message: Message, calls: Sequence[Call], source: Source, *, deliver_until_ms: int
     ) -> Outcome:
-        self.calls += bool(calls)
+        self.calls += 1
         now_ms = ctx.clock.now_ms()
         try:
             return await calling.send(

@@ -15,6 +15,7 @@ from airy.http.login.provider import IdentityProvider, RegisteredClient
 from airy.http.login.routes import LoginRoutes, LoginSettings
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
 from airy.http.store_refresh import StoreRefresh
+from airy.http.visitor_directory import VisitorDirectory
 from airy.permissions import Role
 from airy.secret import Secret
 from airy.token_file import system_token
@@ -51,8 +52,9 @@ def build_authentication(services: Services) -> Authentication:
     login = LoginRoutes(
         services.commands.users, services.commands.audit, sessions, _identity_provider(services), role_of, settings
     )
+    visitors = VisitorDirectory(services.commands.visitors, caught_up)
     if security.open:
-        return Authentication([OpenAccess()], login)
+        return Authentication([TokenAuthenticator(visitors), OpenAccess()], login)
     roles = {name: Role(role) for name, role in security.token_roles.items()}
     configured = ConfiguredTokens(tokens(config), roles)
     created = ApiTokenDirectory(services.queries, clock, caught_up, refresh)
@@ -61,7 +63,9 @@ def build_authentication(services: Services) -> Authentication:
         HOST_COOKIE: [sessions, *signed],
         COOKIE: signed if secure else [sessions, *signed],
     }
-    return Authentication([TokenAuthenticator(configured, created, *signed), CookieAuthenticator(by_cookie)], login)
+    return Authentication(
+        [TokenAuthenticator(configured, created, visitors, *signed), CookieAuthenticator(by_cookie)], login
+    )
 
 
 def _signed_tokens(services: Services) -> list[TokenDirectory]:

@@ -14,12 +14,12 @@ from airy.http.admission import AdmissionControl, AdmissionLimits, ApiAdmission
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Guard
 from airy.http.body_reader import BodyLimits, BodyReader
-from airy.http.catalogue import RESOURCES, served
+from airy.http.catalogue import RESOURCES, any_origin, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
-from airy.http.rate_limit import RateLimiter, RateLimits
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
+from airy.rate_limit import RateLimiter, RateLimits
 from airy.topics import SOURCE_NAMES
 
 API_QUEUE_MAX = 1_024
@@ -75,7 +75,14 @@ def build_edge(
         AdmissionLimits(in_flight_max=config.http.api_in_flight_max, queue_max=API_QUEUE_MAX), admission
     )
     root = RootAsgiApp(
-        app, ingresses, cors=cors, ids=ports.ids, websockets=websockets, admission=api_admission, limiter=guard.limiter
+        app,
+        ingresses,
+        cors=cors,
+        ids=ports.ids,
+        websockets=websockets,
+        admission=api_admission,
+        limiter=guard.limiter,
+        any_origin=any_origin(resources),
     )
     return root, ingresses
 

@@ -13,11 +13,21 @@ from airy.commands.conversations import ConversationCommands
 from airy.commands.dead_deliveries import DeadDeliveryCommands
 from airy.commands.dead_letters import DeadLetterCommands
 from airy.commands.entities import TagCommands, TemplateCommands
-from airy.commands.errors import Conflict, Forbidden, NotFound, WriteUnconfirmed
+from airy.commands.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+    WriteUnconfirmed,
+)
 from airy.commands.messages import MessageCommands
 from airy.commands.metadata import MetadataCommands, Subject
 from airy.commands.provider_calls import ProviderCalls
 from airy.commands.users import UserCommands, UserProfile
+from airy.commands.visitor_limits import VisitorLimits
+from airy.commands.visitor_tokens import Visit, VisitorTokens
+from airy.commands.visitors import VisitorCommands, VisitStart
 from airy.commands.webhooks import WebhookChanges, WebhookCommands, WebhookWithSecret
 from airy.commands.writer import RequestContext, WaitForPosition, Writer, Written
 from airy.egress import UNRESTRICTED, EgressPolicy
@@ -42,7 +52,13 @@ __all__ = [
     "Subject",
     "TokenGrant",
     "TokenWithText",
+    "TooManyRequests",
+    "Unauthenticated",
     "UserProfile",
+    "Visit",
+    "VisitStart",
+    "VisitorCommands",
+    "VisitorLimits",
     "WaitForPosition",
     "WebhookChanges",
     "WebhookWithSecret",
@@ -67,6 +83,8 @@ class Commands:
         message_ttl_s: float = 900.0,
         egress_policy: EgressPolicy = UNRESTRICTED,
         pauses: ProviderPauses | None = None,
+        visitor_limits: VisitorLimits | None = None,
+        rotating_resume_tokens: bool = True,
     ) -> None:
         self.api_tokens = ApiTokenCommands(writer, store)
         calls = ProviderCalls(pauses or ProviderPauses())
@@ -82,4 +100,11 @@ class Commands:
         self.tags = TagCommands(writer, store)
         self.templates = TemplateCommands(writer, store)
         self.users = UserCommands(writer, store)
+        self.visitors = VisitorCommands(
+            writer,
+            store,
+            VisitorTokens(sealer, writer.now_ms),
+            limits=visitor_limits,
+            rotating=rotating_resume_tokens,
+        )
         self.webhooks = WebhookCommands(writer, store, sealer, egress_policy=egress_policy)

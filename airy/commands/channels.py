@@ -1,6 +1,6 @@
 """Connects, updates and disconnects channels of every kind. Credentials are sealed before they are written."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -114,6 +114,16 @@ class ChannelCommands:
 
         written = await self._entities.put(topics.CHANNELS, channel_id, self._store.channel, connected)
         return Written(ConnectResult(written.value, done.instructions, done.settings), written.position)
+
+    async def configure(self, kind: str, channel_id: str, settings: Mapping[str, Raw]) -> Written[Channel]:
+        """Set metadata of a connected channel of this kind; they are in every answer about it. Raises `NotFound`."""
+
+        async def configured(channel: Channel) -> Channel:
+            if channel.source != kind or not channel.connected:
+                raise NotFound(f"there is no connected {kind} channel {channel_id}", field="channel_id")
+            return replace(channel, metadata={**channel.metadata, **settings})
+
+        return await self._entities.update(topics.CHANNELS, channel_id, self._known, configured)
 
     async def explore(self, kind: str, form: Struct) -> Sequence[Account]:
         """The accounts that the caller's credentials give access to."""

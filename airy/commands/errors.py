@@ -16,6 +16,14 @@ class Forbidden(Refused):
     """The entity exists, and the request is not allowed on it."""
 
 
+class Unauthenticated(Refused):
+    """A credential in the request is not valid, or not any more."""
+
+
+class TooManyRequests(Unavailable):
+    """The caller, or the channel it writes to, is over its limit."""
+
+
 class WriteUnconfirmed(Unavailable):
     """Durable at `position`, but not folded by the own store in time: the outcome is not known yet."""
 

@@ -118,6 +118,12 @@ class Writer:
         headers = (("id", fact.id.encode()), ("request-id", fact.cause.encode()))
         return await self.write([topics.EVENTS.record(fact.conversation_id, fact, headers=headers)])
 
+    async def append_facts(self, facts: Sequence[Fact]) -> Position:
+        """The position of the last one. Raises as `write`."""
+        return await self.write(
+            [topics.EVENTS.record(fact.conversation_id, fact, headers=(("id", fact.id.encode()),)) for fact in facts]
+        )
+
     def fact(
         self,
         kind: type[F],

@@ -19,7 +19,7 @@ from airy.commands import NotFound, RequestContext, UserProfile
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders, Receive
 from airy.http.audit import audited, is_audited
-from airy.http.auth import PERMISSION, UNAUTHENTICATED, Caller, CallerKind, Permission
+from airy.http.auth import PERMISSION, UNAUTHENTICATED, Caller, CallerKind, Permission, forbidden
 from airy.http.body_kinds import BodyKind, BodySource, CommonFields, JsonObject
 from airy.http.body_reader import BodyReader
 from airy.http.json_response import json_response
@@ -48,12 +48,17 @@ class Reply(Struct, frozen=True):
 
 
 class ActionRequest(Struct, Generic[B], frozen=True):
-    """A validated request. `path` is an instance of the action's `path`: the parameters of its URL."""
+    """A validated request. `path` is an instance of the action's `path`: the parameters of its URL.
+
+    `origin` is that of the page that made it, where only a route that takes `any_origin` is given it; None for pages of
+    allowed origins, and for programs.
+    """
 
     body: B
     context: RequestContext
     caller: Caller = UNAUTHENTICATED
     path: Any = NoPath()
+    origin: str | None = None
 
 
 Handler = Callable[[ApiContext, ActionRequest[B]], Awaitable[Reply]]
@@ -69,6 +74,7 @@ class Action(Struct, frozen=True, kw_only=True):
     returns: Any  # the schema of the response body; None: it has none
     summary: str
     handler: Handler[Any]
+    any_origin: bool = False  # the handler checks the origin; callers of another one have no cookies
 
 
 @overload
@@ -80,6 +86,7 @@ def action(
     status: int = 200,
     method: Method = "POST",
     path: type[Struct] = NoPath,
+    any_origin: bool = False,
 ) -> Callable[[Handler[S]], Action]: ...
 @overload
 def action(
@@ -90,6 +97,7 @@ def action(
     status: int = 200,
     method: Method = "POST",
     path: type[Struct] = NoPath,
+    any_origin: bool = False,
 ) -> Callable[[Handler[B]], Action]: ...
 def action(
     *paths: str,
@@ -99,6 +107,7 @@ def action(
     status: int = 200,
     method: Method = "POST",
     path: type[Struct] = NoPath,
+    any_origin: bool = False,
 ) -> Callable[[Handler[Any]], Action]:
     """Decorator: make an `Action` of a handler; its docstring becomes the summary. A struct means a JSON object."""
 
@@ -114,6 +123,7 @@ def action(
             returns=returns,
             summary=summary,
             handler=handler,
+            any_origin=any_origin,
         )
 
     return make
@@ -128,11 +138,14 @@ def route(action: Action, api: ApiContext, reader: BodyReader) -> HTTPRouteHandl
         path = _path_parameters(action, request.scope["path_params"])
         body, common = await action.body.read(BodySource(reader, cast("Receive", request.receive), headers))
         caller = cast("Caller", request.scope.get("user") or UNAUTHENTICATED)
+        origin = cast("str | None", request.scope["state"].get("origin"))
+        if origin is not None and caller.by_cookie:
+            raise forbidden()
         context = RequestContext(caller=caller.id, request_id=request_id, key=_idempotency_key(headers, common))
         await _wait_for_positions(api, _position_tokens(headers, common))
         if caller.kind is CallerKind.USER and action.permission is not Permission.READ:
             await api.commands.users.seen(_profile(caller))
-        request_of = ActionRequest(body, context, caller, path)
+        request_of = ActionRequest(body, context, caller, path, origin)
         if not is_audited(action.permission, action.paths[0]):
             return _response(await action.handler(api, request_of), action.status)
         async with audited(api.commands.audit, action.paths[0], caller, request_id, body) as outcome:

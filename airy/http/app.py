@@ -22,9 +22,9 @@ from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, problem_of, render, send_problem, unavailable
-from airy.http.rate_limit import RateLimiter
 from airy.http.resource import Resource
 from airy.http.websocket import WebsocketRouter, reject
+from airy.rate_limit import RateLimiter
 from airy.sources.catalogue import match
 
 CACHE_CONTROL = b"cache-control"
@@ -79,7 +79,9 @@ class RootAsgiApp:
         websockets: WebsocketRouter | None = None,
         admission: ApiAdmission | None = None,
         limiter: RateLimiter | None = None,
+        any_origin: Collection[str] = (),
     ) -> None:
+        """`any_origin`: paths of routes that check the origin themselves."""
         self.app = app
         self.websockets = websockets
         by_path = [(path, each) for each in ingresses for path in each.paths]
@@ -88,6 +90,7 @@ class RootAsgiApp:
         self._cors = cors
         self._admission = admission or ApiAdmission()
         self._limiter = limiter
+        self._any_origin = frozenset(any_origin)
         self._ids = ids
         self._trace_prefix = ids.new()
         self._requests = 0
@@ -126,7 +129,7 @@ class RootAsgiApp:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_trace, headers = self._begin(scope)
         origin = self._cors.origin(scope["headers"])
-        if origin is not None and self._cors.allows(origin):
+        if self._allows(origin, scope) and origin is not None:
             headers += self._cors.headers(origin)
 
         async def respond(message: AsgiMessage) -> None:
@@ -135,7 +138,7 @@ class RootAsgiApp:
                 self._count(scope, message["status"])
             await send(message)
 
-        if origin is not None and not self._cors.allows(origin):
+        if not self._allows(origin, scope):
             await send_problem(respond, ORIGIN_NOT_ALLOWED)
         elif origin is not None and _is_preflight(scope):
             await send({"type": "http.response.start", "status": 200, "headers": self._cors.preflight(origin)})
@@ -169,13 +172,20 @@ class RootAsgiApp:
         """A browser sends `Origin` with every handshake and knows no CORS for it: the check is the only protection."""
         request_trace, headers = self._begin(scope)
         origin = self._cors.origin(scope["headers"])
-        if origin is not None and not self._cors.allows(origin):
+        if not self._allows(origin, scope):
             await reject(scope, send, ORIGIN_NOT_ALLOWED, headers)
         elif self.websockets is None:
             await reject(scope, send, NO_WEBSOCKETS, headers)
         else:
             with trace.attach(request_trace.header):
                 await self.websockets.serve(scope, receive, send, headers)
+
+    def _allows(self, origin: bytes | None, scope: Scope) -> bool:
+        """Notes another origin for the handler of a route that takes any."""
+        if origin is None or self._cors.allows(origin):
+            return True
+        scope["state"]["origin"] = origin.decode("latin-1")
+        return scope["path"].rstrip("/") in self._any_origin
 
     def _begin(self, scope: Scope) -> tuple[trace.Trace, list[tuple[bytes, bytes]]]:
         """Give the request its id and its trace. Returns the trace, and the headers of the response."""

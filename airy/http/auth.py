@@ -19,8 +19,8 @@ from msgspec import Struct
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders
 from airy.http.problems import Problem
-from airy.http.rate_limit import RateLimiter
 from airy.permissions import PERMISSIONS, Permission, Role
+from airy.rate_limit import RateLimiter
 from airy.secret import Secret
 
 __all__ = ["Permission"]  # routes declare it; the other names are this module's own

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from airy.http import (
     api_tokens,
     channels,
+    chatplugin,
     client_config,
     communication_socket,
     contacts,
@@ -25,6 +26,7 @@ from airy.http.resource import Resource
 RESOURCES: tuple[Resource, ...] = (
     api_tokens.RESOURCE,
     *channels.RESOURCES,
+    chatplugin.RESOURCE,
     client_config.RESOURCE,
     communication_socket.RESOURCE,
     contacts.RESOURCE,
@@ -42,6 +44,18 @@ RESOURCES: tuple[Resource, ...] = (
 )
 
 ACTIONS = tuple(action for resource in RESOURCES for action in resource.actions)
+
+
+def any_origin(resources: Iterable[Resource]) -> frozenset[str]:
+    """The paths of routes that check the origin themselves."""
+    return frozenset(
+        path
+        for resource in resources
+        for path in (
+            *(path for each in resource.actions if each.any_origin for path in each.paths),
+            *(each.path_template for each in resource.websockets if each.any_origin),
+        )
+    )
 
 
 def served(resources: Iterable[Resource], running: Collection[str]) -> list[Resource]:

@@ -2,7 +2,8 @@
 
 Litestar's CORS is not used: it matches origins as patterns in which a dot is any character, and it answers requests of
 other origins. Credentials are allowed, so the origin is echoed and never `*`. Requests of other origins are rejected
-before any handler runs, which is a protection against CSRF too.
+before any handler runs, which is a protection against CSRF too. Routes that declare `any_origin` are the exception:
+they check the origin themselves, and a caller with another origin is not authenticated by a cookie.
 """
 
 from collections.abc import Iterable
@@ -48,23 +49,20 @@ class CorsPolicy:
     def allows(self, origin: bytes) -> bool:
         return origin in self._origins
 
-    @staticmethod
-    def headers(origin: bytes) -> Headers:
-        return [
-            (b"access-control-allow-origin", origin),
-            (b"access-control-allow-credentials", b"true"),
-            (b"access-control-expose-headers", EXPOSED_HEADERS),
-            (b"vary", b"origin"),
-        ]
+    def headers(self, origin: bytes) -> Headers:
+        return [*self._allowed(origin), (b"access-control-expose-headers", EXPOSED_HEADERS), (b"vary", b"origin")]
 
-    @staticmethod
-    def preflight(origin: bytes) -> Headers:
+    def preflight(self, origin: bytes) -> Headers:
         return [
-            (b"access-control-allow-origin", origin),
-            (b"access-control-allow-credentials", b"true"),
+            *self._allowed(origin),
             (b"access-control-allow-methods", METHODS),
             (b"access-control-allow-headers", ALLOWED_HEADERS),
             (b"access-control-max-age", b"%d" % MAX_AGE_S),
             (b"vary", b"origin"),
             (b"content-length", b"0"),
         ]
+
+    def _allowed(self, origin: bytes) -> Headers:
+        """Another origin, on a route that takes any, gets no cookies."""
+        credentials = [(b"access-control-allow-credentials", b"true")] if self.allows(origin) else []
+        return [(b"access-control-allow-origin", origin), *credentials]

@@ -7,13 +7,14 @@ from msgspec import Struct
 
 from airy.http import media_file
 from airy.http.action import ActionRequest, Reply, action
-from airy.http.auth import Permission
+from airy.http.auth import Permission, forbidden
 from airy.http.body_reader import CLOSE
 from airy.http.multipart_form import FormFile, FormLimits, IncomingForm, MultipartForm
 from airy.http.ports import ApiContext
 from airy.http.problems import FieldError, Problem
 from airy.http.resource import Resource, StreamRoute
 from airy.http.response_schemas import UploadedMediaSchema
+from airy.http.visitor_directory import visit_of
 from airy.media.library import FileTooLarge, IncomingFile, MediaLibrary, StoredFile, TypeNotAccepted
 
 FIELD = "file"
@@ -57,9 +58,17 @@ class _Upload:
         """The file is removed when the exit stack ends."""
 
 
-@action("/media.upload", "/media.uploadFile", permission=Permission.UPLOAD, body=FORM, returns=UploadedMediaSchema)
+@action(
+    "/media.upload",
+    "/media.uploadFile",
+    permission=Permission.UPLOAD,
+    body=FORM,
+    returns=UploadedMediaSchema,
+    any_origin=True,
+)
 async def upload(api: ApiContext, request: ActionRequest[IncomingForm[UploadFields]]) -> Reply:
     """Store a file, the part `file` of a form, and answer its address. The same bytes get the same address."""
+    await _check_origin(api, request)
     limits = api.media.limits
     try:
         with anyio.fail_after(UPLOAD_S + limits.bytes_max / UPLOAD_BYTES_PER_S_MIN):
@@ -71,6 +80,15 @@ async def upload(api: ApiContext, request: ActionRequest[IncomingForm[UploadFiel
     except TypeNotAccepted as error:
         raise Problem(415, str(error), fields=[FieldError(FIELD, str(error))]) from error
     return Reply(UploadedMediaSchema(media_url=stored.url))
+
+
+async def _check_origin(api: ApiContext, request: ActionRequest[IncomingForm[UploadFields]]) -> None:
+    """Visitors upload from every website that their chat plugin allows, others from the origins of the API."""
+    visit = visit_of(request.caller)
+    if visit is not None:
+        await api.commands.visitors.admit(visit, request.origin)
+    elif request.origin is not None:
+        raise forbidden()
 
 
 async def _receive(media: MediaLibrary, form: IncomingForm[UploadFields]) -> StoredFile:

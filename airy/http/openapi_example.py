@@ -18,11 +18,13 @@ REFERENCE = "#/components/schemas/"
 VALUES: dict[str, Any] = {
     "account_id": "17841400000000001",
     "address": {"address_line1": "Hauptstrasse 5", "city": "Berlin", "postal_code": "10827", "country": "DE"},
+    "allowed_origins": ["https://shop.example.net"],
     "avatar_url": "https://cdn.example.net/grace.png",
     "channel_id": CHANNEL,
     "cluster_version": "1.0.0",
     "code": "invalid",
     "content": {"text": "Is the blue one in stock?"},
+    "config": {"headerText": "Help"},
     "contact_id": "9a0b1c2d-3e4f-5a6b-8c7d-0e1f2a3b4c5d",
     "conversation_id": CONVERSATION,
     "conversations": {CONVERSATION: "facebook"},
@@ -71,6 +73,8 @@ VALUES: dict[str, Any] = {
 """By the name of a field."""
 
 SHOWN: Mapping[str, tuple[str, ...]] = {
+    "AuthenticateVisitor": ("channel_id",),
+    "ConfigureChatPlugin": ("config", "allowed_origins"),
     "ContactFields": ("display_name", "via", "address"),
     "CreateToken": ("role",),
     "ExploreFacebook": ("auth_token",),
@@ -79,6 +83,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "ListConversations": ("filters", "page_size"),
     "ListMessages": ("page_size",),
     "ReplayDeadDeliveries": ("id",),
+    "ResumeTokenRequest": ("channel_id", "conversation_id"),
     "SendMessage": ("conversation_id",),
     "SubscribeWebhook": ("name", "events"),
     "UpdateChannel": ("name",),
@@ -97,7 +102,7 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
     "number": (int, float),
     "string": str,
 }
-OF_TYPE: Mapping[str, Any] = {"boolean": True, "number": 0.5, "string": "text"}
+OF_TYPE: Mapping[str, Any] = {"boolean": True, "null": None, "number": 0.5, "string": "text"}
 
 
 def response_example(schema: Document, components: Mapping[str, Document]) -> Any:

@@ -20,6 +20,7 @@ from airy.sources.spec import SourceSpec
 
 PROBLEMS = {
     400: "Invalid fields, which `fields` names, or a body that is not JSON.",
+    401: "A token in the body is not valid.",
     403: "No valid credentials, or the permission is missing.",
     404: "What the request refers to does not exist.",
     405: "The path does not take this method; `allow` lists those it takes.",
@@ -230,6 +231,7 @@ def _errors_of(action: Action, path: str) -> Iterable[int]:
     refers = bool(parameters(path)) or any(name.rpartition("_")[2] in {"id", "ids", "keys"} for name in fields)
     return (
         400,
+        *((401,) if "resume_token" in fields else ()),
         403,
         *((404,) if refers else ()),
         408,

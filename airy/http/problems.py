@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from airy import topics
 from airy.bus.api import RecordTooLarge
-from airy.commands import Conflict, Forbidden, NotFound, WriteUnconfirmed
+from airy.commands import Conflict, Forbidden, NotFound, TooManyRequests, Unauthenticated, WriteUnconfirmed
 from airy.errors import AiryError, Refused, Unavailable
 from airy.http.asgi import Send
 from airy.media.storage import NotStored
@@ -26,6 +26,7 @@ Headers = list[tuple[bytes, bytes]]
 
 CODES = {
     400: "invalid",
+    401: "unauthenticated",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
@@ -87,7 +88,8 @@ def problem_of(error: Exception) -> Problem:
             position = topics.position_token(error.position).encode()
             return Problem(503, str(error), headers=[_retry_after(error), (b"x-airy-position", position)])
         case Unavailable():
-            return Problem(503, str(error), headers=[_retry_after(error)])
+            status = 429 if isinstance(error, TooManyRequests) else 503
+            return Problem(status, str(error), headers=[_retry_after(error)])
         case HTTPException():
             return Problem(error.status_code, _http_message(error), headers=_raw_headers(error.headers or {}))
         case _:
@@ -114,6 +116,8 @@ def unavailable(message: str, retry_after_s: float = RETRY_AFTER_S) -> Problem:
 
 def _status_of(error: Refused) -> int:
     match error:
+        case Unauthenticated():
+            return 401
         case NotFound() | NotStored():
             return 404
         case Conflict():

@@ -58,6 +58,35 @@ class MessageSchema(Struct, forbid_unknown_fields=True):
     canonical: list[Document] = []  # absent where the content is known in the provider's own terms only
 
 
+class VisitorMessageSchema(Struct, forbid_unknown_fields=True):
+    """A message as the visitor of a chat plugin sees it."""
+
+    id: str
+    content: Any
+    sent_at: str
+    delivery_state: Literal["pending", "failed", "delivered"]
+    from_contact: bool
+    source: str
+    metadata: None
+    sender: SenderSchema
+
+
+class VisitStartSchema(Struct, forbid_unknown_fields=True):
+    token: str
+    resume_token: str
+    messages: list[VisitorMessageSchema]
+
+
+class ResumeTokenSchema(Struct, forbid_unknown_fields=True):
+    resume_token: str
+
+
+class WidgetSchema(Struct, forbid_unknown_fields=True):
+    name: str | None
+    image_url: str | None
+    config: Document
+
+
 class ChannelSchema(Struct, forbid_unknown_fields=True):
     id: str
     source: str

@@ -14,7 +14,7 @@ from msgspec import Struct
 from airy.errors import AiryError, Unavailable
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.asgi import RawHeaders, Receive, Scope, Send
-from airy.http.auth import UNAUTHENTICATED, Caller, Guard, Permission
+from airy.http.auth import UNAUTHENTICATED, Caller, Guard, Permission, forbidden
 from airy.http.path_template import NoPath, pattern
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, problem_of, send_problem, unavailable
@@ -57,6 +57,7 @@ class WebsocketSession:
         self.caller = handshake.caller
         self.path: Any = handshake.path  # an instance of the route's `path`
         self.query: Any = handshake.query  # what the route's `parse_query` returned
+        self.origin = handshake.origin  # of the page; None: an allowed one, or a program
         self._headers = handshake.headers
         self._authorise = authorise
         self._receive = receive
@@ -120,6 +121,7 @@ class WebsocketRoute(Struct, frozen=True, kw_only=True):
     path: type[Struct] = NoPath  # of the parameters
     subprotocols: tuple[str, ...] = ()  # in the order of preference
     parse_query: Callable[[str], Any] = str  # raises `Problem` or `Refused`, which reject the handshake
+    any_origin: bool = False  # the handler checks the origin; callers of another one have no cookies
     authenticates_later: bool = False  # a handshake without credentials is accepted; the handler checks the permission
 
 
@@ -132,6 +134,7 @@ class Handshake(Struct, frozen=True):
     headers: RawHeaders
     caller: Caller | None
     subprotocol: str | None
+    origin: str | None = None
 
 
 class WebsocketRouter:
@@ -178,7 +181,7 @@ class WebsocketRouter:
         path, headers = convert(parameters, route.path), scope["headers"]
         caller: Caller | None = UNAUTHENTICATED
         if route.permission is not Permission.OPEN:
-            caller = await self._caller(route, headers)
+            caller = await self._caller(route, headers, scope["state"].get("origin"))
         offered = scope.get("subprotocols", ())
         return Handshake(
             route=route,
@@ -187,17 +190,20 @@ class WebsocketRouter:
             headers=tuple(headers),
             caller=caller,
             subprotocol=next((each for each in route.subprotocols if each in offered), None),
+            origin=scope["state"].get("origin"),
         )
 
-    async def _caller(self, route: WebsocketRoute, headers: RawHeaders) -> Caller | None:
+    async def _caller(self, route: WebsocketRoute, headers: RawHeaders, origin: str | None) -> Caller | None:
         """A handshake with a bad token is rejected on every route; cookies are sent by the browser unasked."""
         try:
-            return await self._guard.authorised(headers, route.permission)
+            caller = await self._guard.authorised(headers, route.permission)
+            _check_cookies(origin, caller)
         except Problem as problem:
             has_token = any(name == b"authorization" for name, _ in headers)
             if problem.status != 403 or has_token or not route.authenticates_later:
                 raise
             return None
+        return caller
 
     async def _admit(self, handshake: Handshake) -> "_Admitted":
         if not await self._admission.try_acquire():
@@ -236,6 +242,11 @@ async def is_authorised(authorise: Callable[[], Awaitable[object]]) -> bool:
     except Unavailable:
         pass
     return True
+
+
+def _check_cookies(origin: str | None, caller: Caller) -> None:
+    if origin is not None and caller.by_cookie:
+        raise forbidden()
 
 
 class _Admitted:

@@ -277,7 +277,7 @@ class Source(Protocol):
         ...
 
     def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:
-        """`answers` to the calls that were made; shorter than the calls if one was not a success."""
+        """`answers` to the calls that were made, at least one; shorter than the calls if one was not a success."""
         ...
 
     async def connect(self, client: HttpClient, kind: str, form: ChannelForm, installation: Installation) -> Connected:

@@ -70,7 +70,7 @@ async def test_a_message_is_sent_without_a_call() -> None:
         await harness.append(received(harness), fact)
 
         message = await harness.until(fact.message_id, lambda message: message.delivery is DeliveryState.SENT)
-        assert (message.attempt_count, message.provider_id) == (1, None)
+        assert (message.attempt_count, message.provider_id) == (1, fact.message_id)
 
 
 async def test_a_message_the_widget_cannot_show_fails_with_a_reason() -> None:

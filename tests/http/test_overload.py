@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from airy.http.admission import AdmissionLimits
-from airy.http.rate_limit import RateLimiter, RateLimits
+from airy.rate_limit import RateLimiter, RateLimits
 from tests.kit.api import ApiHarness, api_harness
 from tests.kit.asgi import AsgiResponse, call
 from tests.kit.signing import signature

@@ -22,7 +22,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
-from airy.commands import Commands, DeadLetterCommands, Writer
+from airy.commands import Commands, DeadLetterCommands, VisitorLimits, Writer
 from airy.commands.channels import ChannelSource
 from airy.components import Service
 from airy.errors import Refused, Unavailable
@@ -31,18 +31,18 @@ from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Authenticator, ConfiguredTokens, Guard, TokenAuthenticator
 from airy.http.body_reader import BodyReader
-from airy.http.catalogue import RESOURCES, served
+from airy.http.catalogue import RESOURCES, any_origin, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.login.provider import IdentityProvider
 from airy.http.login.routes import LoginRoutes, LoginSettings
 from airy.http.metrics import route as metrics_route
 from airy.http.ports import ApiContext
-from airy.http.rate_limit import RateLimiter, RateLimits
 from airy.http.resource import Resource
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
 from airy.http.signed_tokens import SignedTokenDirectory
 from airy.http.store_refresh import StoreRefresh
+from airy.http.visitor_directory import VisitorDirectory
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.http_client import HttpClient, Response
 from airy.media.library import MediaLimits
@@ -51,6 +51,7 @@ from airy.model.fact import Fact
 from airy.model.fleet import FleetStatus
 from airy.permissions import Role
 from airy.queue.sqlite import SqliteQueue
+from airy.rate_limit import RateLimiter, RateLimits
 from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sources.api import Account, AccountKey, Connected, Installation, Target
@@ -217,6 +218,8 @@ async def api_harness(
     webhook_limits: AdmissionLimits | None = None,
     media_limits: MediaLimits | None = None,
     media_valid_s: int | None = None,
+    visitor_limits: VisitorLimits | None = None,
+    rotating_resume_tokens: bool = True,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -237,6 +240,8 @@ async def api_harness(
             sources.get,
             no_network,
             Installation(new_secret=lambda: Secret("a fresh secret")),
+            visitor_limits=visitor_limits,
+            rotating_resume_tokens=rotating_resume_tokens,
         ),
         store=queries,
         queue=queue,
@@ -254,7 +259,12 @@ async def api_harness(
     refresh = StoreRefresh(lambda: projector.wait_until_current([topics.API_TOKENS, topics.USERS], wait_s))
     signed = SignedTokenDirectory(Secret(JWT_SECRET), Role.AGENT, clock)
     configured = ConfiguredTokens({"tests": Secret(TOKEN)})
-    tokens = TokenAuthenticator(configured, ApiTokenDirectory(queries, clock, caught_up, refresh), signed)
+    tokens = TokenAuthenticator(
+        configured,
+        ApiTokenDirectory(queries, clock, caught_up, refresh),
+        VisitorDirectory(api.commands.visitors, caught_up),
+        signed,
+    )
     sessions = SessionDirectory(queries, clock, LOGINS.get, caught_up, refresh)
     by_cookie = CookieAuthenticator({name: [sessions, signed] for name in (HOST_COOKIE, COOKIE)})
     guard = Guard([tokens, by_cookie] if authenticators is None else authenticators, RateLimiter(rate_limits))
@@ -279,6 +289,7 @@ async def api_harness(
         websockets=websockets,
         admission=ApiAdmission(api_limits, webhooks),
         limiter=guard.limiter,
+        any_origin=any_origin(running_resources),
     )
     async with anyio.create_task_group() as tasks:
         if projecting:

@@ -7,7 +7,7 @@ from airy.http_client import HttpClient, Response
 from airy.model.conversation import Message
 from airy.model.entity import Channel
 from airy.sources import payload
-from airy.sources.api import Call, Connected, Failed, Installation, Outcome, Sent, Target
+from airy.sources.api import Call, Connected, Failed, Installation, Outcome, Target
 from airy.sources.canonical import Contents
 from airy.sources.chatplugin import content as contents
 from airy.sources.chatplugin.spec import SPEC, ConnectChatPlugin
@@ -32,8 +32,8 @@ class ChatPlugin:
             return Failed(kind="invalid", error=str(error))
         return ()
 
-    def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:  # noqa: ARG002 - there are none
-        return Sent(None)
+    def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:  # noqa: ARG002
+        raise AssertionError("no call was made")
 
     async def connect(
         self,
