@@ -13,7 +13,9 @@ FILE_BYTES_MAX = 65_536
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _REFERENCE = re.compile(rf"\$\{{({_VARIABLE})(?::-([^{{}}]*))?\}}")
 _SCHEME = re.compile(r"(env|file):(.*)", re.DOTALL | re.IGNORECASE)
-_FOREIGN = re.compile(rf"\$\{{|\{{\{{.*\}}\}}|\$\({_VARIABLE}\)|^\s*\${_VARIABLE}\s*$", re.DOTALL)
+_FOREIGN = re.compile(
+    rf"\$\{{|\{{\{{.*\}}\}}|\$\({_VARIABLE}\)|^\s*(?:\${_VARIABLE}|\$\(.*\)|`.*`|%{_VARIABLE}%)\s*$", re.DOTALL
+)
 _IN_ADDRESS = re.compile(rf"://.*\${_VARIABLE}", re.DOTALL)
 
 

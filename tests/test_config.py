@@ -526,6 +526,7 @@ def test_a_variable_is_resolved_in_text_numbers_lists_and_addresses(tmp_path: Pa
         ("file:/nowhere/at/all", "cannot read /nowhere/at/all: No such file or directory"),
         *((text, "looks like a reference: write ${NAME}") for text in ("$NAME", "$(NAME)", "{{ .Values.x }}")),
         *((text, "looks like a reference: write ${NAME}") for text in ("${NAME", "${NAME:?}", "a${}b")),
+        *((text, "looks like a reference: write ${NAME}") for text in ("$(cat /run/key)", "`cat /run/key`", "%NAME%")),
         ("!env NAME", "has an unknown tag: quote text that begins with !, write ${NAME}"),
     ],
 )
