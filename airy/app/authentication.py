@@ -21,8 +21,6 @@ from airy.secret import Secret
 from airy.token_file import system_token
 
 SYSTEM = "system"  # the name of the configured or generated token
-
-
 CREDENTIALS = (topics.API_TOKENS, topics.USERS)
 REFRESH_S = 2.0  # longest wait for the store before an unknown credential is refused
 GOOGLE = "https://accounts.google.com"

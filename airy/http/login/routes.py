@@ -42,9 +42,6 @@ ANSWER = {
     "error": "why there is no code",
 }
 
-NO_LOGINS = Problem(404, "logins are not configured: see security.oidc, or use a token")
-NOT_BEGUN = Problem(403, "this login was not begun in this browser, or longer than 10 minutes ago: open /login")
-
 log = structlog.get_logger("airy.http")
 
 
@@ -132,7 +129,7 @@ class LoginRoutes:
 
     async def _identify(self, provider: IdentityProvider, attempt: LoginAttempt, query: dict[str, str]) -> Identity:
         if not attempt.has_state(query.get("state", "")):
-            raise NOT_BEGUN
+            raise _not_begun()
         if query.get("iss", provider.issuer) != provider.issuer:
             raise Forbidden("the answer is from another identity provider")
         if "code" not in query:
@@ -173,7 +170,7 @@ class LoginRoutes:
 
     def _known_provider(self, name: str | None) -> IdentityProvider:
         if self._provider is None:
-            raise NO_LOGINS
+            raise _no_logins()
         if name not in (None, self._provider.name):
             raise NotFound(f"logins are at {self._provider.name}: open /login")
         return self._provider
@@ -182,7 +179,7 @@ class LoginRoutes:
         values = cookies(cast("RawHeaders", request.scope["headers"]), self._name(ATTEMPT_COOKIE))
         attempt = read_attempt(values[0], provider.name) if len(values) == 1 else None
         if attempt is None:
-            raise NOT_BEGUN
+            raise _not_begun()
         return attempt
 
     def _forgotten(self) -> list[tuple[bytes, bytes]]:
@@ -195,6 +192,14 @@ class LoginRoutes:
     def _name(self, name: str) -> str:
         """A browser accepts the prefix over https only, and then from no other host and for no other path."""
         return f"__Host-{name}" if self._settings.secure else name
+
+
+def _no_logins() -> Problem:
+    return Problem(404, "logins are not configured: see security.oidc, or use a token")
+
+
+def _not_begun() -> Problem:
+    return Problem(403, "this login was not begun in this browser, or longer than 10 minutes ago: open /login")
 
 
 def _route(
