@@ -14,6 +14,7 @@ from airy.http.auth import Authenticator, ConfiguredTokens, OpenAccess, TokenAut
 from airy.http.login.provider import IdentityProvider, RegisteredClient
 from airy.http.login.routes import LoginRoutes, LoginSettings
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
+from airy.http.signed_tokens import SignedTokenDirectory
 from airy.http.store_refresh import StoreRefresh
 from airy.http.visitor_directory import VisitorDirectory
 from airy.permissions import Role
@@ -70,8 +71,6 @@ def _signed_tokens(services: Services) -> list[TokenDirectory]:
     security = services.config.security
     if security.jwt_secret is None:
         return []
-    from airy.http.signed_tokens import SignedTokenDirectory  # noqa: PLC0415 - its library is large, and rarely needed
-
     return [SignedTokenDirectory(security.jwt_secret, Role(security.oidc.role), services.ports.clock)]
 
 
@@ -82,7 +81,7 @@ def _identity_provider(services: Services) -> IdentityProvider | None:
         return None
     redirect_url = f"{public_url(services.config)}/login/oauth2/code/{oidc.provider}"
     client = RegisteredClient(id=oidc.client_id, secret=oidc.client_secret, redirect_url=redirect_url)
-    from airy.http.login.github import GithubProvider  # noqa: PLC0415 - its libraries are large, and rarely needed
+    from airy.http.login.github import GithubProvider  # noqa: PLC0415 - authlib is large, and rarely needed
     from airy.http.login.openid import OpenIdProvider  # noqa: PLC0415 - the same
 
     if oidc.provider == "github" and oidc.issuer is None:
