@@ -1,8 +1,9 @@
-"""Time of list queries at ten times as many conversations.
+"""Time and query plans of list queries: the newest conversations, each filter on its own, and searches in messages.
 
-Queries: the 20 newest, a later page, a page of messages, filters, and contacts by name, at 10⁵ and 10⁶ conversations
-with `--large`, else at 10⁴ and 10⁵. Baseline: the same query at the smaller size in the same run. Selectivity of the
-filters: 1 of 100 is unread, 9 of 10 are closed, 1 of 20 has the channel, 1 of 1000 has the tag.
+The smaller size is the baseline of the larger one in the same run. The data: a tenth of the smaller size is folded from
+facts, then its rows are copied under other ids and times; the words of the messages are inserted into the index in the
+batches of a fold. Selectivity: 1 of 100 conversations is unread, 9 of 10 are closed, 1 of 20 has the channel, 1 of 1000
+has the first tag and 1 of 20 the second. Words follow Zipf's law over 50,000 words.
 """
 
 import argparse
@@ -12,10 +13,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import anyio
+import apsw
 from bench_store import CHANNELS, Traffic, chunks
 
 from airy import topics
@@ -24,13 +28,14 @@ from airy.model import ids
 from airy.model.fact import ConversationRead, Fact, MetadataChanged, StateChanged, TagAdded
 from airy.model.metadata import value
 from airy.store.api import Page
-from airy.store.cursors import encode_contact
 from airy.store.sqlite import SqliteStore
+from airy.store.sqlite.message_index import MESSAGE_BITS, UNINDEXED_MAX
 
-TAG = ids.derive("tag", "Urgent")
+RARE_TAG, COMMON_TAG = ids.derive("tag", "Urgent"), ids.derive("tag", "Later")
 NAMES = ("Grace Hopper", "Ada Lovelace", "Ines Kuhn", "Jörg Hägg")
-
-MIDDLE = encode_contact((0, "Grace Hopper", ids.derive("middle")))
+VOCABULARY = 50_000
+WORDS_PER_MESSAGE = 12
+INDEX_BATCH = max(UNINDEXED_MAX, 2_000)
 
 Query = Callable[[SqliteStore], Awaitable[Page[Any]]]
 
@@ -41,23 +46,43 @@ def listing(filters: str | None, cursor: str | None = None) -> Query:
 
 def queries(traffic: Traffic) -> dict[str, Query]:
     channel = traffic.people[0][0]
+    newest = 1_767_225_600_000
+    filters = {
+        "unread": "unread_count:[1 TO *]",
+        "read": "unread_count:0",
+        "open": "id:* AND NOT metadata.state:CLOSED",
+        "closed": "metadata.state:CLOSED",
+        "tag, 1 of 1000": f"tag_ids:({RARE_TAG})",
+        "tag, 1 of 20": f"tag_ids:({COMMON_TAG})",
+        "channel": f"channel_id:({channel})",
+        "source": "source:(facebook)",
+        "one id": f"id:{traffic.people[0][2]}",
+        "created": f"created_at:[{newest} TO *]",
+        "created, no match": "created_at:[* TO 5]",
+        "last message": f"last_message_at:[{newest} TO *]",
+        "name, 1 of 4": "display_name:*hopper*",
+        "name, no match": "display_name:*zzz*",
+        "name, 1 of 1000": "display_name:*rare*",
+        "metadata, 1 of 1000": "metadata.user_data.erp.id:e1",
+        "metadata, no match": "metadata.user_data.erp.id:zzz",
+        "unread and name": "unread_count:[1 TO *] AND display_name:*hopper*",
+        "message, word no. 1": "message:w1x",
+        "message, word no. 30": "message:w30x",
+        "message, word no. 300": "message:w300x",
+        "message, word no. 3000": "message:w3000x",
+        "message, word no. 40000": "message:w40000x",
+        "message, no match": "message:nothing",
+        "message, phrase of common words": 'message:"w1x w2x"',
+        "message, phrase of rarer words": 'message:"w300x w400x"',
+        "message, prefix of 11 words": "message:w300*",
+        "message, two words": "message:(w300x AND w400x)",
+        "message and unread": "message:w300x AND unread_count:[1 TO *]",
+    }
     return {
         "20 newest": listing(None),
         "page 50": listing(None, "1000"),
         "messages of one": lambda store: store.messages(traffic.people[-1][2], cursor=None, page_size=20),
-        "unread": listing("unread_count:[1 TO *]"),
-        "open": listing("id:* AND NOT metadata.state:CLOSED"),
-        "closed": listing("metadata.state:CLOSED"),
-        "tag": listing(f"tag_ids:({TAG})"),
-        "channel": listing(f"channel_id:({channel})"),
-        "source": listing("source:(facebook)"),
-        "name, one in four": listing("display_name:*hopper*"),
-        "name, no match": listing("display_name:*zzz*"),
-        "metadata, no match": listing("metadata.user_data.erp.id:zzz"),
-        "unread and name": listing("unread_count:[1 TO *] AND display_name:*hopper*"),
-        "contacts": lambda store: store.contacts(cursor=None, page_size=20),
-        "contacts, page in the middle": lambda store: store.contacts(cursor=MIDDLE, page_size=20),
-        "one id": listing(f"id:{traffic.people[0][2]}"),
+        **{name: listing(text) for name, text in filters.items()},
     }
 
 
@@ -67,7 +92,8 @@ def distinguishing_facts(traffic: Traffic) -> Iterator[Record]:
         about = {"conversation_id": conversation_id, "channel_id": channel_id, "source": "facebook", "at_ms": 1}
 
         def fact(kind: type[Fact], about: dict[str, object] = about, **more: object) -> Record:
-            made = kind(id=ids.derive(about["conversation_id"], kind.__name__), **about, **more)  # type: ignore[arg-type]
+            name = f"{kind.__name__}{more.get('tag_id', '')}"
+            made = kind(id=ids.derive(about["conversation_id"], name), **about, **more)  # type: ignore[arg-type]
             return traffic.record(topics.EVENTS.record(made.conversation_id, made))
 
         if number % 100:
@@ -75,27 +101,102 @@ def distinguishing_facts(traffic: Traffic) -> Iterator[Record]:
         if number % 10:
             yield fact(StateChanged, state="CLOSED")
         if number % 1000 == 0:
-            yield fact(TagAdded, tag_id=TAG)
-        name = {"contact.display_name": value(NAMES[number % 4])}
-        yield fact(MetadataChanged, subject="conversation", subject_id=conversation_id, set=name)
+            yield fact(TagAdded, tag_id=RARE_TAG)
+        if number % 20 == 1:
+            yield fact(TagAdded, tag_id=COMMON_TAG)
+        name = f"{NAMES[number % 4]}{' Rare' if number % 1000 == 7 else ''}"
+        data = {"contact.display_name": value(name), "user_data.erp.id": value(f"e{number % 1000}")}
+        yield fact(MetadataChanged, subject="conversation", subject_id=conversation_id, set=data)
 
 
-async def time_queries(path: Path, seed: int, conversations: int, repeats: int) -> dict[str, dict[str, float]]:
-    traffic = Traffic(seed, conversations)
+async def build(path: Path, seed: int, base: int, conversations: int, messages: int) -> Traffic:
+    traffic = Traffic(seed, base)
     store = SqliteStore(path)
     await store.open()
     await store.apply(traffic.channels())
-    for number, chunk in enumerate(chunks(traffic.one_each(), 2000)):
-        await store.apply(chunk)
-        if number % 10 == 9:
-            await store.prune_changes(await store.positions())
-            await store.checkpoint()
-    for number, chunk in enumerate(chunks(distinguishing_facts(traffic), 2000)):
-        await store.apply(chunk)
-        if number % 10 == 9:
-            await store.prune_changes(await store.positions())
-            await store.checkpoint()
-    await store.checkpoint()
+    for records in (traffic.one_each(), distinguishing_facts(traffic)):
+        for chunk in chunks(records, 2000):
+            await store.apply(chunk)
+    await store.prune_changes(await store.positions())
+    await store.conversations(filters="message:x", cursor=None, page_size=1)  # indexes what is waiting
+    await store.close()
+    connection = apsw.Connection(str(path))
+    for name, pragma in {"cache_size": -524_288, "synchronous": "off", "temp_store": "memory"}.items():
+        connection.pragma(name, pragma)
+    multiply(connection, base, conversations)
+    index_words(connection, Random(seed), conversations, messages)
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    connection.close()
+    return traffic
+
+
+def multiply(connection: apsw.Connection, base: int, conversations: int) -> None:
+    """Copies of the folded rows under other ids and times, until there are `conversations`."""
+    columns = {
+        table: [name for (name,) in connection.execute(f"SELECT name FROM pragma_table_info('{table}')")]
+        for table in ("conversations", "messages", "conversation_tags")
+    }
+    changed = {
+        "n": "n + ?1",
+        "conversation": "conversation + ?1",
+        "activity_at": "activity_at + abs(random()) % 1000000000",
+    }
+    for copy in range(1, conversations // base):
+        with connection:
+            for table, names in columns.items():
+                ids_of = {"id": "randomblob(16)"} if table == "conversations" else {}
+                made = ", ".join((changed | ids_of).get(name, f'"{name}"') for name in names)
+                number = "conversation" if table == "conversation_tags" else "n"
+                connection.execute(
+                    f"INSERT INTO {table} SELECT {made} FROM {table} WHERE {number} <= ?2", (copy * base, base)
+                )
+    with connection:
+        for name in ("conversations", "messages"):
+            connection.execute(f"UPDATE counters SET value = (SELECT count(*) FROM {name}) WHERE name = '{name}'")
+
+
+def index_words(connection: apsw.Connection, random: Random, conversations: int, messages: int) -> None:
+    vocabulary = [f"w{number}x" for number in range(1, VOCABULARY + 1)]
+    weights = list(accumulate(1 / number for number in range(1, VOCABULARY + 1)))
+    number = conversations
+    with connection:
+        connection.executemany("INSERT OR IGNORE INTO known_words VALUES(?)", [(word,) for word in sorted(vocabulary)])
+    while number < messages:
+        rows = []
+        words = random.choices(vocabulary, cum_weights=weights, k=INDEX_BATCH * WORDS_PER_MESSAGE)
+        for start in range(0, len(words), WORDS_PER_MESSAGE):
+            number += 1
+            row = random.randrange(1, conversations + 1) << MESSAGE_BITS | number
+            rows.append((row, " ".join(words[start : start + WORDS_PER_MESSAGE])))
+        with connection:
+            connection.executemany("INSERT INTO message_words(rowid, words) VALUES(?, ?)", sorted(rows))
+
+
+async def plans_of(store: SqliteStore, query: Query) -> list[str]:
+    """The plan of each different statement of a query, one line each."""
+    statements: dict[str, tuple[Any, ...]] = {}
+
+    def note(_: apsw.Cursor, sql: str, bindings: Any) -> bool:
+        statements.setdefault(sql, bindings or ())
+        return True
+
+    connections = {store._file.read, store._file.snapshot}
+    for connection in connections:
+        connection.exec_trace = note
+    await query(store)
+    for connection in connections:
+        connection.exec_trace = None
+    found = []
+    for sql, bindings in statements.items():
+        if sql.lstrip().startswith(("SELECT", "WITH")):
+            rows = store._file.read.execute(f"EXPLAIN QUERY PLAN {sql}", bindings).fetchall()
+            found.append("; ".join(row[3] for row in rows))
+    return found
+
+
+async def time_queries(path: Path, traffic: Traffic, repeats: int, *, plans: bool) -> dict[str, dict[str, Any]]:
+    store = SqliteStore(path)
+    await store.open()
     found = {}
     for name, query in queries(traffic).items():
         page = await query(store)
@@ -104,35 +205,72 @@ async def time_queries(path: Path, seed: int, conversations: int, repeats: int) 
             before = time.perf_counter()
             await query(store)
             times.append(time.perf_counter() - before)
-            if sum(times) > 2.0 and len(times) >= 3:
+            if sum(times) > 3.0 and len(times) >= 5:
                 break
-        found[name] = {"us": statistics.median(times) * 1e6, "total": page.total, "complete": page.complete}
+        times.sort()
+        found[name] = {
+            "us": statistics.median(times) * 1e6,
+            "p99_us": times[min(len(times) - 1, len(times) * 99 // 100)] * 1e6,
+            "total": page.total,
+            "complete": page.complete,
+            "items": len(page.items),
+            "plans": await plans_of(store, query) if plans else [],
+        }
     await store.close()
     return found
+
+
+async def measure(directory: Path, chosen: argparse.Namespace, conversations: int) -> dict[str, Any]:
+    before = time.perf_counter()
+    path = directory / "store.db"
+    base = min(conversations, 10_000)
+    messages = conversations * chosen.messages_per_conversation
+    traffic = await build(path, chosen.seed, base, conversations, messages)
+    built_s = time.perf_counter() - before
+    queries_ = await time_queries(path, traffic, chosen.repeats, plans=chosen.plans)
+    return {
+        "conversations": conversations,
+        "messages": messages,
+        "built_s": round(built_s, 1),
+        "file_mb": round(path.stat().st_size / 1e6),
+        "queries": queries_,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--large", action="store_true", help="10⁵ against 10⁶: minutes, and a few GB of disk")
-    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--messages-per-conversation", type=int, default=10)
+    parser.add_argument("--plans", action="store_true", help="print the query plans")
+    parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--directory", type=Path, help="for the files; default: a temporary one")
     chosen = parser.parse_args()
-    sizes = (100_000, 1_000_000) if chosen.large else (10_000, 100_000)
     results = []
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as name:
-            results.append(anyio.run(time_queries, Path(name) / "store.db", chosen.seed, size, chosen.repeats))
+    for size in (100_000, 1_000_000) if chosen.large else (10_000, 100_000):
+        with tempfile.TemporaryDirectory(dir=chosen.directory) as name:
+            results.append(anyio.run(measure, Path(name), chosen, size))
     small, large = results
     if chosen.json:
-        about = {"bench": "list", "sizes": sizes, "channels": CHANNELS, "cores": os.cpu_count()}
+        about = {"bench": "list", "channels": CHANNELS, "cores": os.cpu_count()}
         print(json.dumps({**about, "results": results}))
         return
-    print(f"one page of 20, median; {sizes[0]:,} against {sizes[1]:,} conversations")
-    print(f"{'':<30}{'small us':>10}{'large us':>10}{'ratio':>8}{'matches':>10}")
-    for name, at in large.items():
-        before, more = small[name]["us"], "" if at["complete"] else "+"
-        print(f"{name:<30}{before:>10.0f}{at['us']:>10.0f}{at['us'] / before:>8.2f}{at['total']:>10.0f}{more}")
+    for each in results:
+        print(
+            f"{each['conversations']:,} conversations, {each['messages']:,} messages in the index: "
+            f"built in {each['built_s']} s, {each['file_mb']:,} MB"
+        )
+    print("one page of 20; small against large")
+    print(f"{'':<34}{'small ms':>10}{'large ms':>10}{'p99 ms':>9}{'ratio':>8}{'total':>12}{'items':>7}")
+    for name, at in large["queries"].items():
+        before, more = small["queries"][name]["us"], "" if at["complete"] else "+"
+        print(
+            f"{name:<34}{before / 1000:>10.2f}{at['us'] / 1000:>10.2f}{at['p99_us'] / 1000:>9.2f}"
+            f"{at['us'] / before:>8.2f}{at['total']:>12,}{more:<1}{at['items']:>6}"
+        )
+        for plan in at["plans"]:
+            print(f"    {plan}")
 
 
 if __name__ == "__main__":

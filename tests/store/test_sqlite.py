@@ -248,6 +248,7 @@ async def test_the_wal_is_bounded_without_requested_checkpoints(path: Path, monk
 
 
 async def test_closing_waits_for_a_running_query(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation_list, "COUNT_STEPS_MAX", 1000)
     monkeypatch.setattr(conversation_list, "STEP_ROWS", 2)
     pages = []
     async with opened(path) as store:
@@ -475,6 +476,46 @@ async def test_the_index_holds_the_words_of_every_message(
         assert known <= {word for (word,) in connection.execute("SELECT word FROM known_words")}
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_conversations_are_counted_by_channel_state_and_unread(seed: int) -> None:
+    log = seeded(seed, facts=300)
+    other = Chat(1, source="twilio.sms", source_channel_id="+1")
+    log.append(other.received("a"), other.state_changed("OPEN"), other.received("b"))
+    log.append(channel("twilio.sms", "+1"), Chat(0).state_changed(None), Chat(1).read())
+    log.remove(topics.CHANNELS, Chat(0).channel_id)
+    back = len(log.records)
+    log.append(channel())
+    async with opened() as store:
+        for part in (log.records[:back], log.records[back:]):
+            for batch in cut(part, Random(seed), longest=20):
+                await store.apply(batch)
+            kept = set(store._file.write.execute("SELECT * FROM conversation_counts"))
+            counted = """SELECT channel, iif(state IS NULL, '', '=' || state), has_unread, count(*) FROM conversations
+              WHERE visible = 1 GROUP BY 1, 2, 3"""
+            assert kept == set(store._file.write.execute(counted))
+
+
+async def test_a_total_that_is_kept_needs_no_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"STEP_ROWS": 2, "SCAN_ROWS_MAX": 10, "DRIVEN_ROWS_MAX": -1}.items():
+        monkeypatch.setattr(conversation_list, name, value)
+    log, people = crowd(50), [Chat(number) for number in range(50)]
+    log.append(*(one.tag_added("a") for one in people[::5]), *(one.read() for one in people[:20]))
+    log.append(*(one.state_changed("CLOSED") for one in people[:30]))
+    async with opened() as store:
+        await store.apply(log.records)
+        for filters, total in {
+            "unread_count:[1 TO *]": 30,
+            "unread_count:0": 20,
+            "metadata.state:CLOSED": 30,
+            "id:* AND NOT metadata.state:CLOSED": 20,
+            "id:* AND NOT metadata.state:CLOSED AND unread_count:[1 TO *] AND source:(facebook)": 20,
+            "metadata.state:open*": 0,
+            "tag_ids:(a)": 10,
+        }.items():
+            page = await store.conversations(filters=filters, cursor=None, page_size=1)
+            assert (page.total, page.complete) == (total, True), filters
+
+
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
 async def test_paging_backwards_returns_the_same_pages(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(conversation_list, "DRIVEN_ROWS_MAX", -1)
@@ -521,6 +562,7 @@ async def test_a_scan_that_reaches_its_cap_is_incomplete_and_has_a_cursor(monkey
 async def test_a_long_query_reads_one_snapshot_and_blocks_no_writer(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(conversation_list, "COUNT_STEPS_MAX", 1000)
     monkeypatch.setattr(conversation_list, "STEP_ROWS", 1)
     log = crowd(40)
     pages, folded_meanwhile = [], 0
@@ -568,9 +610,24 @@ async def test_a_batch_becomes_visible_at_once(path: Path) -> None:
 
 # --- query plans
 
-FEW = {"subquery", "entities", "counters", "offsets", "profiles", "each", "CONSTANT", "unindexed_messages"}
+FEW = {
+    "subquery",
+    "entities",
+    "counters",
+    "offsets",
+    "profiles",
+    "each",
+    "CONSTANT",
+    "unindexed_messages",
+    "conversation_counts",
+}
 """Small: scanned on purpose."""
-INDEXES = ("conversations_unread", "conversation_tags", "message_words VIRTUAL TABLE INDEX 0:")
+INDEXES = (
+    "conversations_unread",
+    "conversations_unlisted",
+    "conversation_tags",
+    "message_words VIRTUAL TABLE INDEX 0:",
+)
 """Scanned up to a limit."""
 
 

@@ -1,5 +1,6 @@
 """The part of a batch that the states of its conversations use: look-ups, and the rows to be written."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -7,6 +8,7 @@ import apsw
 
 from airy.model.conversation import Conversation
 from airy.store.api import WorkKey
+from airy.store.sqlite.conversation_counts import Group
 from airy.store.sqlite.id_encoding import StoredId
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class BatchRows(Protocol):
     conversation_inserts: list[Row]
     conversation_updates: list[Row]
     activity_updates: list[Row]
+    counted: Counter[Group]
     tags: list[Row]
     removed_tags: list[Row]
     sends: dict[tuple[int, int], Row | None]

@@ -18,16 +18,18 @@ from airy.store.sqlite.filter_sql import CompiledFilter
 from airy.store.sqlite.id_encoding import StoredId, decode_id, encode_id
 from airy.store.sqlite.schema import LISTED
 
-DRIVEN_ROWS_MAX = 4_000  # with more candidates, the activity index is scanned
+DRIVEN_ROWS_MAX = 1_500  # with more candidates, the activity index is scanned
 SCAN_ROWS_MAX = 200_000  # per scan
 STEP_ROWS = 4_000  # about a millisecond
 SCAN_ROWS_WITH_BODY_MAX = 100_000  # if the body of each row has to be decoded
-STEP_ROWS_WITH_BODY = 500
+STEP_ROWS_WITH_BODY = 100
 
 SCAN_ROWS_LISTING_MAX = 200_000  # if each statement reads the list of all messages with a word
-STEP_ROWS_LISTING = 20_000
+STEP_ROWS_LISTING = 8_000
 SCAN_ROWS_SEARCHING_MAX = 4_000  # if the messages of each conversation are searched
 STEP_ROWS_SEARCHING = 100
+
+COUNT_STEPS_MAX = 4  # in which matches are counted if neither an index nor the kept numbers have their number
 
 ALL = CompiledFilter("1", ())
 SortKey = tuple[int, StoredId]  # arrival of the newest message in ms, id
@@ -116,7 +118,7 @@ class _ActivityScan:
         self._steps_max = rows_max // self._step
 
     async def count(self) -> tuple[int, bool]:
-        """The number of matches, and whether the scan was complete."""
+        """The number of matches among the newest, and whether these are all conversations."""
         total = 0
 
         def add(source: str, bindings: Bindings) -> bool:
@@ -125,7 +127,7 @@ class _ActivityScan:
             total += self._connection.execute(sql, (*bindings, *self._bindings)).get
             return False
 
-        stopped = await self._walk(TOP, forward=True, add=add)
+        stopped = await self._walk(TOP, forward=True, add=add, steps_max=min(COUNT_STEPS_MAX, self._steps_max))
         return total, stopped is None
 
     async def run(self, start: SortKey, take: int, *, skip: int = 0, forward: bool = True) -> _ScanResult:
@@ -148,16 +150,18 @@ class _ActivityScan:
             rows.extend(found)
             return len(rows) >= take
 
-        stopped = await self._walk(start, forward=forward, add=add)
+        stopped = await self._walk(start, forward=forward, add=add, steps_max=self._steps_max)
         return _ScanResult(rows, stopped)
 
-    async def _walk(self, start: SortKey, *, forward: bool, add: Callable[[str, Bindings], bool]) -> SortKey | None:
+    async def _walk(
+        self, start: SortKey, *, forward: bool, add: Callable[[str, Bindings], bool], steps_max: int
+    ) -> SortKey | None:
         """Calls `add` per step from `start` until it returns True or no row is left. Returns the key at the cap."""
         near, far, order = ("<=", ">", "DESC") if forward else (">", "<=", "ASC")
         near_sql, far_sql = (f"(c.activity_at, c.id) {sign} (?, ?)" for sign in (near, far))
         edge_sql = f"""SELECT c.activity_at, c.id FROM {_ACTIVITY} AND {near_sql}
           ORDER BY c.activity_at {order}, c.id {order} LIMIT 1 OFFSET ?"""
-        for _ in range(self._steps_max):
+        for _ in range(steps_max):
             edge = self._connection.execute(edge_sql, (*start, self._step)).get
             if edge is None:
                 add(f"{_ACTIVITY} AND {near_sql}", start)

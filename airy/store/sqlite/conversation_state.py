@@ -17,6 +17,7 @@ from airy.model.delivery_state import WATERMARK_STATES, DeliveryState
 from airy.store.api import WorkKey
 from airy.store.search_text import normalized_keyword, normalized_words
 from airy.store.sqlite.batch_rows import BatchRows, Row
+from airy.store.sqlite.conversation_counts import Group, group
 from airy.store.sqlite.id_encoding import StoredId, encode_id
 from airy.store.sqlite.message_index import unindexed_row
 from airy.store.sqlite.message_slot import TO_SEND_STATES, MessageSlot, needs_sending
@@ -81,7 +82,7 @@ class ConversationState:
         self._has_contact = bool(has_contact)
         self._contacted = bool(contacted)  # whether the contact has written
         self._stored_columns: Row = (channel, visible, has_unread, contacted, state, self._name)
-        self._was_listed = visible == LISTED
+        self._group = group(channel, state, has_unread=bool(has_unread)) if visible == LISTED else None
 
     # --- FoldState
 
@@ -323,8 +324,7 @@ class ConversationState:
                 )
             )
         self._stored_columns = columns
-        rows.counts["conversations"] += (visible == LISTED) - self._was_listed
-        self._was_listed = visible == LISTED
+        self._count(group(channel, state, has_unread=has_unread) if visible == LISTED else None)
         if conversation.tags or self._stored_tags:
             self._write_tags(conversation)
         self._write_profile(conversation, connected=bool(connected))
@@ -338,6 +338,16 @@ class ConversationState:
             name = metadata.text(conversation.metadata, NAME_KEY)
             self._name = normalized_words(render.default_contact_name(conversation) if name is None else name)
             self._stored_raw_name = raw_name
+
+    def _count(self, counted: Group | None) -> None:
+        """`counted`: the group of a listed conversation."""
+        if counted == self._group:
+            return
+        self._rows.counts["conversations"] += (counted is not None) - (self._group is not None)
+        for each, growth in ((self._group, -1), (counted, 1)):
+            if each is not None:
+                self._rows.counted[each] += growth
+        self._group = counted
 
     def _write_tags(self, conversation: Conversation) -> None:
         tags, before = set(conversation.tags), set(self._stored_tags)

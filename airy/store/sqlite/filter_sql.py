@@ -24,13 +24,18 @@ from airy.store.search_text import (
     pattern_matches,
     piece_text,
 )
-from airy.store.sqlite import message_index
+from airy.store.sqlite import conversation_counts, message_index
 from airy.store.sqlite.id_encoding import decode_id, decode_id_sql, encode_client_id
 from airy.store.sqlite.schema import TOPIC_INDEX
 from airy.topics import CHANNELS
 
 Sql = tuple[str, tuple[object, ...]]
 
+TAGGED_MAX = 50_000  # conversations with one tag that are counted
+_TAGGED = "SELECT count(*) FROM (SELECT 1 FROM conversation_tags WHERE tag = ? LIMIT ?)"
+_TAGGED_UNLISTED = """
+SELECT count(*) FROM conversations INDEXED BY conversations_unlisted
+WHERE visible <> 1 AND n IN (SELECT conversation FROM conversation_tags WHERE tag = ?)"""
 VALUES_MAX = 1000  # tags or sources that one pattern may match
 EVERYTHING: Sql = ("1", ())
 NOTHING: Sql = ("c.n < 0", ())  # not a constant: with one, SQLite finds no plan with the index it is told to use
@@ -158,9 +163,22 @@ class _Compiler:
         return found
 
     def total(self, condition: Condition) -> tuple[int, bool] | None:
-        """The number of matches of a filter that is one phrase in messages."""
+        """The number of matches, and whether it is exact, if an index or the kept numbers have it."""
         sole = _sole(condition)
-        return message_index.total(self._connection, self._search(sole)) if isinstance(sole, MessagePhrase) else None
+        if isinstance(sole, MessagePhrase):
+            return message_index.total(self._connection, self._search(sole))
+        if isinstance(sole, Term) and sole.field == "tag_ids" and (tag := _exact(sole)) is not None:
+            return self._tagged_total(tag)
+        if not _is_counted(sole):
+            return None
+        total = conversation_counts.total(self._connection, *self.expression(sole))
+        return None if total is None else (total, True)
+
+    def _tagged_total(self, tag: str) -> tuple[int, bool]:
+        bindings = _bindings("tag_ids", [tag])
+        found: int = self._connection.execute(_TAGGED, (*bindings, TAGGED_MAX)).get
+        unlisted: int = self._connection.execute(_TAGGED_UNLISTED, bindings).get
+        return max(0, found - unlisted), found < TAGGED_MAX
 
     # --- drivers
 
@@ -186,6 +204,19 @@ def _sole(condition: Condition) -> Condition:
     while isinstance(condition, Clauses) and len(condition.required) == 1 and not condition.must_not:
         condition = condition.required[0]
     return condition
+
+
+def _is_counted(condition: Condition) -> bool:
+    """Whether it depends on channel, state and the presence of unread messages alone."""
+    match condition:
+        case Clauses(must=must, should=should, must_not=must_not):
+            return all(map(_is_counted, (*(must or should), *must_not)))
+        case NumberRange(field="unread_count", low=low, high=high):
+            return (low is None or low <= 1) and (high is None or high <= 0)
+        case Term(field=field, text=text):
+            return field in {"channel_id", "source", "state"} or (field == "id" and text == "*")
+        case _:
+            return False
 
 
 def _said(found: message_index.MessageSearch) -> Sql:

@@ -65,7 +65,7 @@ MATCHING = f"SELECT rowid >> {MESSAGE_BITS} {_MATCHES}"
 
 _CONVERSATIONS = f"SELECT count(DISTINCT n) FROM (SELECT rowid >> {MESSAGE_BITS} AS n {_MATCHES} LIMIT ?)"
 _UNLISTED = f"""SELECT count(*) FROM conversations INDEXED BY conversations_unlisted
-  WHERE visible = 2 AND n IN ({MATCHING})"""
+  WHERE visible <> 1 AND n IN ({MATCHING})"""
 
 IN_CONVERSATION = f"""EXISTS (SELECT 1 {_MATCHES}
   AND rowid BETWEEN c.n << {MESSAGE_BITS} AND (c.n + 1 << {MESSAGE_BITS}) - 1)"""

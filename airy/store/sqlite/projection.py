@@ -30,7 +30,7 @@ from airy.model.fold import fold
 from airy.model.fold_entity import BASE_HEADER, read_base
 from airy.store.api import Applied, LastApplied, WorkKey
 from airy.store.holds import PartitionHolds
-from airy.store.sqlite import dead_deliveries, entities, error_translation, outbox
+from airy.store.sqlite import conversation_counts, dead_deliveries, entities, error_translation, outbox
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.id_encoding import encode_id
 from airy.store.sqlite.message_index import UNINDEXED_MAX, WaitingMessages
@@ -162,6 +162,8 @@ class _BatchFold:
         self.connection.execute(_SET_CONNECTED, (connected, id_, connected))
         self.connection.execute(_LIST if exists else _HIDE, (encode_id(id_),))
         changed = self.connection.changes()
+        if changed:
+            conversation_counts.recount(self.connection, encode_id(id_))
         self.counters.counts["conversations"] += changed if exists else -changed
         existing = self.connection.execute("SELECT count(*) FROM entities WHERE topic = ?", (TOPIC_INDEX[_CHANNELS],))
         self.counters.counts["channels"] = existing.get

@@ -43,7 +43,11 @@ CREATE INDEX conversations_activity ON conversations(
 CREATE INDEX conversations_channel ON conversations(channel);
 CREATE INDEX conversations_unread ON conversations(channel) WHERE has_unread = 1;
 CREATE INDEX conversations_state ON conversations(state) WHERE state IS NOT NULL;
-CREATE INDEX conversations_unlisted ON conversations(visible) WHERE visible = 2;
+CREATE INDEX conversations_unlisted ON conversations(visible) WHERE visible <> 1;
+CREATE TABLE conversation_counts(
+  channel NOT NULL, state TEXT NOT NULL, has_unread INTEGER NOT NULL, conversations INTEGER NOT NULL,
+  PRIMARY KEY(channel, state, has_unread)
+) WITHOUT ROWID;
 CREATE TABLE conversation_tags(
   tag NOT NULL, conversation INTEGER NOT NULL, PRIMARY KEY(tag, conversation)
 ) WITHOUT ROWID;

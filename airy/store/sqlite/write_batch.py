@@ -6,6 +6,7 @@ transaction, and nothing outlives the batch: rows that are not flushed are lost 
 
 # ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
+from collections import Counter
 from collections.abc import Callable
 
 import apsw
@@ -13,7 +14,7 @@ import apsw
 from airy import topics
 from airy.model.conversation import Conversation
 from airy.store.api import WorkKey
-from airy.store.sqlite import message_index
+from airy.store.sqlite import conversation_counts, message_index
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.conversation_state import LOAD, ConversationState
 from airy.store.sqlite.id_encoding import StoredId, encode_id
@@ -91,6 +92,7 @@ class WriteBatch:
         self.conversation_inserts: list[Row] = []
         self.conversation_updates: list[Row] = []
         self.activity_updates: list[Row] = []
+        self.counted: Counter[conversation_counts.Group] = Counter()  # growth of the numbers of conversations
         self.tags: list[Row] = []
         self.removed_tags: list[Row] = []
         self.sends: dict[tuple[int, int], Row | None] = {}  # None: delete the row
@@ -143,6 +145,8 @@ class WriteBatch:
         self._write(_INSERT_CONVERSATION, self.conversation_inserts)
         self._write(_UPDATE_ACTIVITY, self.activity_updates)
         self._write(_UPDATE_CONVERSATION, self.conversation_updates)
+        conversation_counts.add(self.connection, self.counted)
+        self.counted.clear()
         self._write(_PUT_SEEN, self.seen)
         self._write(_PUT_PROVIDER_ID, self.provider_ids)
         self._write(_DELETE_TAG, self.removed_tags)
