@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 from msgspec import Struct, field
 
+from airy import topics
 from airy.actors.bug_report import BugCounts
 from airy.actors.change_feed import ChangeFeed
 from airy.actors.channel_directory import ChannelDirectory
@@ -22,7 +23,7 @@ from airy.actors.projector import Projector
 from airy.app.source_registry import SourceRegistry
 from airy.bus.api import Bus
 from airy.clock import Clock, Ids
-from airy.commands import ChannelSecrets, Commands, Writer
+from airy.commands import ChannelSecrets, Commands, VisitorSettings, Writer
 from airy.components import CommunicationSection, WebsocketSection
 from airy.config import Config
 from airy.egress import EgressPolicy
@@ -31,13 +32,18 @@ from airy.media.library import MediaLibrary, MediaLimits
 from airy.media.signed_url import PURPOSE, SignedUrls
 from airy.media.storage import MediaStorage
 from airy.queue.api import WebhookQueue
+from airy.rate_limit import RateLimiter, RateLimits
 from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sources.api import Installation
+from airy.sources.chatplugin.spec import ChatPluginSection
 from airy.sources.provider_pauses import ProviderPauses
 from airy.sources.spec import SourceSection, SourceSpec
 from airy.store.api import Store, StoreQueries
 from airy.store.guarded_queries import GuardedQueries
+
+VISITS_CURRENT_S = 5.0  # a visit that is resumed waits so long for the store
+VISITORS_MAX = 100_000  # whose limits are kept
 
 
 class Ports(Struct, kw_only=True):
@@ -106,12 +112,30 @@ def build_services(config: Config, ports: Ports) -> Services:
             message_ttl_s=config.section(CommunicationSection).message_ttl_s,
             egress_policy=webhook_egress_policy(config),
             pauses=pauses,
+            visitors=visitor_settings(config, projector),
         ),
         changes=ChangeFeed(
             ports.bus, ports.store, projector, limits=FeedLimits(subscribers_max=websocket.sessions_max)
         ),
         media=media_library(config, ports),
         provider_pauses=pauses,
+    )
+
+
+def visitor_settings(config: Config, projector: Projector) -> VisitorSettings:
+    section = config.section(ChatPluginSection)
+
+    async def current(conversation_id: str) -> bool:
+        partition = topics.EVENTS.partition(conversation_id)
+        return await projector.wait_until_current([topics.EVENTS], VISITS_CURRENT_S, partition=partition)
+
+    requests = RateLimits(requests_per_s=section.requests_per_s, burst=section.requests_burst, callers_max=VISITORS_MAX)
+    visits = RateLimits(requests_per_s=section.visits_per_s, burst=section.visits_burst)
+    return VisitorSettings(
+        requests=RateLimiter(requests),
+        visits=RateLimiter(visits),
+        rotating=section.resume_tokens == "rotating",
+        current=current,
     )
 
 

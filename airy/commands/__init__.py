@@ -25,7 +25,7 @@ from airy.commands.messages import MessageCommands
 from airy.commands.metadata import MetadataCommands, Subject
 from airy.commands.provider_calls import ProviderCalls
 from airy.commands.users import UserCommands, UserProfile
-from airy.commands.visitor_limits import VisitorLimits
+from airy.commands.visitor_settings import VisitorSettings
 from airy.commands.visitor_tokens import Visit, VisitorTokens
 from airy.commands.visitors import VisitorCommands, VisitStart
 from airy.commands.webhooks import WebhookChanges, WebhookCommands, WebhookWithSecret
@@ -58,7 +58,7 @@ __all__ = [
     "Visit",
     "VisitStart",
     "VisitorCommands",
-    "VisitorLimits",
+    "VisitorSettings",
     "WaitForPosition",
     "WebhookChanges",
     "WebhookWithSecret",
@@ -83,8 +83,7 @@ class Commands:
         message_ttl_s: float = 900.0,
         egress_policy: EgressPolicy = UNRESTRICTED,
         pauses: ProviderPauses | None = None,
-        visitor_limits: VisitorLimits | None = None,
-        rotating_resume_tokens: bool = True,
+        visitors: VisitorSettings | None = None,
     ) -> None:
         self.api_tokens = ApiTokenCommands(writer, store)
         calls = ProviderCalls(pauses or ProviderPauses())
@@ -100,11 +99,5 @@ class Commands:
         self.tags = TagCommands(writer, store)
         self.templates = TemplateCommands(writer, store)
         self.users = UserCommands(writer, store)
-        self.visitors = VisitorCommands(
-            writer,
-            store,
-            VisitorTokens(sealer, writer.now_ms),
-            limits=visitor_limits,
-            rotating=rotating_resume_tokens,
-        )
+        self.visitors = VisitorCommands(writer, store, VisitorTokens(sealer, writer.now_ms), visitors)
         self.webhooks = WebhookCommands(writer, store, sealer, egress_policy=egress_policy)

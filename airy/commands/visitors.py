@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from airy.bus.record import Position
 from airy.commands.errors import Conflict, Forbidden, NotFound, TooManyRequests, Unauthenticated
-from airy.commands.visitor_limits import VisitorLimits
+from airy.commands.visitor_settings import VisitorSettings
 from airy.commands.visitor_tokens import Visit, VisitorResumeToken, VisitorTokens
 from airy.commands.writer import RequestContext, Writer, Written
 from airy.errors import Refused, Unavailable
@@ -52,22 +52,19 @@ class VisitStart(Struct, frozen=True):
 
 
 class VisitorCommands:
-    """`rotating`: a resume token can be used once. `origin` is that of the page; None: it is allowed everywhere."""
+    """`origin` is that of the page; None: it is allowed everywhere."""
 
     def __init__(
         self,
         writer: Writer,
         store: StoreQueries,
         tokens: VisitorTokens,
-        *,
-        limits: VisitorLimits | None = None,
-        rotating: bool = True,
+        settings: VisitorSettings | None = None,
     ) -> None:
         self._writer = writer
         self._store = store
         self.tokens = tokens
-        self.limits = limits or VisitorLimits()
-        self._rotating = rotating
+        self.settings = settings or VisitorSettings()
 
     async def begin(self, channel_id: str, origin: str | None) -> VisitStart:
         """A visit of a new conversation. Raises `NotFound`, `Forbidden`, `TooManyRequests`."""
@@ -86,6 +83,8 @@ class VisitorCommands:
             raise Unauthenticated("the resume token is not valid", field="resume_token")
         channel = await self.channel(given.channel_id, origin)
         self._limit_visits(channel)
+        if not await self.settings.current(given.conversation_id):  # another process may have replaced or revoked it
+            raise Unavailable("this replica is behind the log: retry, or ask another replica", retry_after_s=1.0)
         conversation = await self._conversation(given.conversation_id, given.channel_id)
         if conversation is None:
             return self._start(given)
@@ -114,8 +113,8 @@ class VisitorCommands:
         Raises `Conflict` for a key used for other content, and as `begin`.
         """
         await self.admit(visit, origin)
-        if len(content) > self.limits.message_bytes_max:
-            raise Refused(f"must have at most {self.limits.message_bytes_max} bytes of JSON", field="message")
+        if len(content) > self.settings.message_bytes_max:
+            raise Refused(f"must have at most {self.settings.message_bytes_max} bytes of JSON", field="message")
         message_id = self._writer.id_for(context, visit.conversation_id, "visitor message")
         position = await self._writer.append_fact(
             MessageReceived(
@@ -210,7 +209,7 @@ class VisitorCommands:
         self, given: VisitorResumeToken, conversation: Conversation, context: RequestContext
     ) -> tuple[VisitorResumeToken, Position | None]:
         """The token that replaces a used one. Raises `Unauthenticated`."""
-        if not self._rotating and given.family == conversation.resume_family:
+        if not self.settings.rotating and given.family == conversation.resume_family:
             return given, None
         replacement = msgspec.structs.replace(given, generation=given.generation + 1)
         position: Position | None = None
@@ -270,12 +269,12 @@ class VisitorCommands:
 
     def limit_requests(self, visit: Visit) -> None:
         """Raises `TooManyRequests`."""
-        wait_s = self.limits.requests.take(visit.conversation_id)
+        wait_s = self.settings.requests.take(visit.conversation_id)
         if wait_s:
             raise TooManyRequests("too many requests of this visitor", retry_after_s=wait_s)
 
     def _limit_visits(self, channel: Channel) -> None:
-        wait_s = self.limits.visits.take(channel.id)
+        wait_s = self.settings.visits.take(channel.id)
         if wait_s:
             raise TooManyRequests("too many visits of this chat plugin begin at once", retry_after_s=wait_s)
 

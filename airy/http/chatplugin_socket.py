@@ -49,9 +49,10 @@ class ChatPluginEndpoint:
             self._visitors.limit_requests(visit)
         except Unavailable as error:
             raise problem_of(error) from error
-        sockets, limits = self._visitors.limits.sockets, self._visitors.limits
-        if sockets[visit.conversation_id] >= limits.sockets_max:
-            raise Problem(429, f"a visitor has at most {limits.sockets_max} sockets")
+        settings = self._visitors.settings
+        sockets = settings.sockets
+        if sockets[visit.conversation_id] >= settings.sockets_max:
+            raise Problem(429, f"a visitor has at most {settings.sockets_max} sockets")
         sockets[visit.conversation_id] += 1
         self._visit = visit
 
@@ -81,7 +82,7 @@ class ChatPluginEndpoint:
 
     def end(self) -> None:
         if self._visit is not None:
-            sockets = self._visitors.limits.sockets
+            sockets = self._visitors.settings.sockets
             sockets[self._visit.conversation_id] -= 1
             if not sockets[self._visit.conversation_id]:
                 del sockets[self._visit.conversation_id]

@@ -1,4 +1,4 @@
-"""Every kind of channel in the catalogue, from connect to receipt, over real HTTP against its scripted provider."""
+"""Every kind of channel with a provider, from connect to receipt, over real HTTP against its scripted provider."""
 
 import pytest
 

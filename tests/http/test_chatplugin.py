@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from airy import topics
-from airy.commands import VisitorLimits
+from airy.commands import VisitorSettings
 from airy.commands.visitors import OVERLAP_MS
 from airy.http.response_schemas import ChannelSchema, VisitorMessageSchema, VisitStartSchema, WidgetSchema
 from airy.model import ids
@@ -216,7 +216,7 @@ async def test_two_tabs_that_resume_at_once_both_succeed_and_share_the_new_token
 
 
 async def test_reusable_tokens_are_those_of_the_original() -> None:
-    async with api_harness(rotating_resume_tokens=False) as api:
+    async with api_harness(visitors=VisitorSettings(rotating=False)) as api:
         visit = await begun(api, await connected(api))
         await says(api, visit["token"])
         for _ in range(3):
@@ -324,6 +324,15 @@ async def test_a_store_that_is_behind_answers_503_because_it_may_not_know_a_revo
         visit = await begun(api, await connected(api))
         caught_up = False
         assert (await asked(api, "/chatplugin.send", {"message": "x"}, visit["token"])).status == 503
+
+
+async def test_a_replica_that_is_behind_resumes_nothing_because_the_token_may_be_replaced() -> None:
+    async def current(_conversation_id: str) -> bool:
+        return False
+
+    async with api_harness(visitors=VisitorSettings(current=current)) as api:
+        visit = await begun(api, await connected(api))
+        await resumed(api, visit["resume_token"], 503)
 
 
 # --- origins
@@ -450,8 +459,8 @@ async def test_only_a_connected_chat_plugin_is_configured() -> None:
 
 
 async def test_a_visitor_over_the_limit_is_told_when_to_come_back_and_others_are_not_affected() -> None:
-    limits = VisitorLimits(requests=RateLimiter(RateLimits(requests_per_s=0.5, burst=3)))
-    async with api_harness(visitor_limits=limits) as api:
+    limits = VisitorSettings(requests=RateLimiter(RateLimits(requests_per_s=0.5, burst=3)))
+    async with api_harness(visitors=limits) as api:
         channel_id = await connected(api)
         one, two = await begun(api, channel_id), await begun(api, channel_id)
         for number in range(3):
@@ -465,8 +474,8 @@ async def test_a_visitor_over_the_limit_is_told_when_to_come_back_and_others_are
 
 
 async def test_visits_of_one_channel_are_limited() -> None:
-    limits = VisitorLimits(visits=RateLimiter(RateLimits(requests_per_s=1.0, burst=2)))
-    async with api_harness(visitor_limits=limits) as api:
+    limits = VisitorSettings(visits=RateLimiter(RateLimits(requests_per_s=1.0, burst=2)))
+    async with api_harness(visitors=limits) as api:
         one, two = await connected(api), await connected(api)
         for _ in range(2):
             visit = await begun(api, one)

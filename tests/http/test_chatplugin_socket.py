@@ -8,7 +8,7 @@ import anyio
 import msgspec
 import pytest
 
-from airy.commands import VisitorLimits
+from airy.commands import VisitorSettings
 from airy.http.response_schemas import VisitorMessageSchema
 from airy.http.stomp.frame import Frame
 from airy.model.fact import MetadataChanged
@@ -230,7 +230,7 @@ async def test_a_page_of_another_origin_opens_no_socket() -> None:
 
 
 async def test_a_visitor_has_a_bounded_number_of_sockets() -> None:
-    async with api_harness(visitor_limits=VisitorLimits(sockets_max=1)) as api:
+    async with api_harness(visitors=VisitorSettings(sockets_max=1)) as api:
         visit = await begun(api, await connected(api))
         async with subscribed(api, visit["token"]), socket(api) as client:
             assert (await client.connect(f"Bearer {visit['token']}")).headers["message"].startswith("429")

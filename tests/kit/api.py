@@ -22,7 +22,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
-from airy.commands import Commands, DeadLetterCommands, VisitorLimits, Writer
+from airy.commands import Commands, DeadLetterCommands, VisitorSettings, Writer
 from airy.commands.channels import ChannelSource
 from airy.components import Service
 from airy.errors import Refused, Unavailable
@@ -218,8 +218,7 @@ async def api_harness(
     webhook_limits: AdmissionLimits | None = None,
     media_limits: MediaLimits | None = None,
     media_valid_s: int | None = None,
-    visitor_limits: VisitorLimits | None = None,
-    rotating_resume_tokens: bool = True,
+    visitors: VisitorSettings | None = None,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -240,8 +239,7 @@ async def api_harness(
             sources.get,
             no_network,
             Installation(new_secret=lambda: Secret("a fresh secret")),
-            visitor_limits=visitor_limits,
-            rotating_resume_tokens=rotating_resume_tokens,
+            visitors=visitors,
         ),
         store=queries,
         queue=queue,

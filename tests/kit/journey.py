@@ -48,7 +48,7 @@ async def travel(wire: Wire, kind: str) -> Journey:
             aiohttp.ClientSession() as session,
             running(wire.at(provider_url)) as system,
         ):
-            api = _Api(session, system.url, outputs)
+            api = Api(session, system.url, outputs)
             statuses: list[int] = []
 
             async def deliver(webhook: Webhook) -> None:
@@ -57,7 +57,7 @@ async def travel(wire: Wire, kind: str) -> Journey:
             channel = await api.call(f"/channels.{kind}.connect", _body(wire.form(kind)))
             now_ms = SystemClock().now_ms()
             await deliver(wire.received(kind, 1, "Is the rye bread back?", now_ms))
-            received = await _until(api, lambda message: message["from_contact"])
+            received = await until(api, lambda message: message["from_contact"])
             provider.echoes = wire.capabilities(kind).echoes
             provider.receipts = delivery_states(wire.capabilities(kind))
             provider.post = deliver
@@ -65,7 +65,7 @@ async def travel(wire: Wire, kind: str) -> Journey:
             content = {"canonical": {"type": "text", "text": "Yes, three left."}}
             await api.call("/messages.send", {"conversation_id": conversation_id, "message": content})
             last = str([*provider.receipts, "sent"][-1 if not provider.receipts else len(provider.receipts) - 1])
-            sent = await _until(api, lambda message: _state(message) == last)
+            sent = await until(api, lambda message: state_of(message) == last)
             await api.call(f"/channels.{kind}.disconnect", {"channel_id": channel["id"]})
             left = (await api.call("/channels.list"))["data"]
     outputs += [repr(line) for line in lines]
@@ -101,7 +101,7 @@ async def running(section: SourceSection) -> AsyncIterator[RunningSystem]:
         started[0].stop()
 
 
-class _Api:
+class Api:
     def __init__(self, session: aiohttp.ClientSession, url: str, outputs: list[str]) -> None:
         self._session = session
         self._url = url
@@ -125,11 +125,11 @@ def _body(form: ChannelForm) -> dict[str, object]:
     }
 
 
-def _state(message: dict[str, Any]) -> object:
+def state_of(message: dict[str, Any]) -> object:
     return message["metadata"].get("source", {}).get("delivery_state")
 
 
-async def _until(api: _Api, wanted: Any) -> dict[str, Any]:
+async def until(api: Api, wanted: Any) -> dict[str, Any]:
     with anyio.fail_after(PATIENCE_S):
         while True:
             for conversation in (await api.call("/conversations.list"))["data"]:

@@ -5,13 +5,28 @@ read it from the log, through their websocket or when they resume. `delivered` m
 browser.
 """
 
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSection, SourceSpec
 
 KIND = "chatplugin"
 
 
+Rate = Annotated[float, Meta(ge=0.01, le=10_000)]
+Burst = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
 class ChatPluginSection(SourceSection, frozen=True, kw_only=True):
-    pass
+    resume_tokens: Annotated[
+        Literal["rotating", "reusable"],
+        Meta(description="rotating: each use replaces the token; reusable: for widgets of the original"),
+    ] = "rotating"
+    requests_per_s: Annotated[Rate, Meta(description="of one visitor, on average, in each process")] = 1.0
+    requests_burst: Annotated[Burst, Meta(description="of one visitor, at once")] = 20
+    visits_per_s: Annotated[Rate, Meta(description="begun or resumed on one channel, in each process")] = 20.0
+    visits_burst: Annotated[Burst, Meta(description="begun or resumed on one channel, at once")] = 200
 
 
 class ConnectChatPlugin(ChannelForm, frozen=True, kw_only=True):
