@@ -23,7 +23,7 @@ from airy.task_group import task_group
 
 MESSAGES_MAX = 100  # of the mailbox, between two looks at the fold
 CHANGES_MAX = 500  # of one read
-OFFERS_MAX, EVENTS_MAX = 2_000, 64  # between two yields to other tasks; below the capacity of a queue
+OFFERS_MAX, EVENTS_MAX = 5_000, 64  # between two yields to other tasks; below the capacity of a queue
 IDLE_S = 5.0
 MAILBOX_CAPACITY = 1_024
 

@@ -218,9 +218,9 @@ class WebsocketRouter:
     async def _handle(self, route: WebsocketRoute, session: WebsocketSession, scope: Scope) -> None:
         try:
             await route.handler(self._api, session)
-        except WebsocketClosed:
-            return
         except Exception as error:  # noqa: BLE001 - a bug in a handler ends its session only
+            if _only_closed(error):
+                return
             _logged(error, scope)
             await session.close(CLOSE_INTERNAL_ERROR, "internal error")
         else:
@@ -231,6 +231,13 @@ class WebsocketRouter:
             if found := paths.fullmatch(path):
                 return route, found.groupdict()
         raise Problem(404, "no such path; /schema/openapi.json lists all paths")
+
+
+def _only_closed(error: BaseException) -> bool:
+    """Several tasks of a session may find at once that it is closed."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_only_closed, error.exceptions))
+    return isinstance(error, WebsocketClosed)
 
 
 async def is_authorised(authorise: Callable[[], Awaitable[object]]) -> bool:

@@ -127,6 +127,7 @@ async def test_a_scope_selects_live_and_resumed_changes_alike(by: str) -> None:
 
 
 async def test_a_client_that_falls_behind_receives_everything_from_the_store() -> None:
+    """X-9."""
     harness = FeedHarness(limits=FeedLimits(queue_items_max=4))
     async with (
         harness.open(broadcaster=harness.broadcaster()),

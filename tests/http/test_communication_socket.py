@@ -7,7 +7,9 @@ import anyio
 import msgspec
 import pytest
 
-from airy.actors.feed_subscriber import FeedLimits
+from airy.actors import change_feed
+from airy.actors.feed_subscriber import FeedLimits, Subscriber
+from airy.errors import Unavailable
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
 from airy.http.stomp.frame import Frame, encode
@@ -237,6 +239,7 @@ async def test_the_server_beats_while_it_has_nothing_to_send_and_ends_a_silent_c
 
 
 async def test_a_client_that_does_not_read_is_cut_with_a_reason() -> None:
+    """X-9."""
     limits = FeedLimits(queue_items_max=4, send_s_max=3.0)
     async with api_harness(feed_limits=limits) as api, stomp(api) as client:
         await client.connect()
@@ -248,3 +251,22 @@ async def test_a_client_that_does_not_read_is_cut_with_a_reason() -> None:
 
         _, code, reason = await client.socket.read_until_closed()
         assert (code, reason) == (1013, "503 the client did not read for 3 s")
+
+
+async def test_a_broadcaster_that_does_not_come_back_ends_the_session_with_a_503(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with api_harness() as api, stomp(api) as client:
+        await client.connect()
+        await client.subscribe()
+
+        async def refuse(_subscription: object) -> None:
+            raise Unavailable("the broadcaster restarts")
+
+        monkeypatch.setattr(Subscriber, "offer", lambda self, item: False)
+        monkeypatch.setattr(change_feed._Subscription, "_join", refuse)
+        await api.append(channel())
+
+        assert (await client.receive()).command == "MESSAGE", "it is read from the store"
+        assert (await client.receive()).headers["message"] == "503 the broadcaster restarts"
+        assert await client.closed() == 1013

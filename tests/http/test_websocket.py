@@ -14,7 +14,9 @@ from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
 from airy.http.catalogue import RESOURCES
 from airy.http.connection import ConnectionLimits
-from airy.http.websocket import WebsocketLimits
+from airy.http.ports import ApiContext
+from airy.http.resource import Resource
+from airy.http.websocket import WebsocketClosed, WebsocketLimits, WebsocketRoute, WebsocketSession
 from tests.kit.api import ORIGIN, TOKEN, api_harness
 from tests.kit.asgi_websocket import open_websocket
 from tests.kit.builders import Chat, channel
@@ -107,6 +109,24 @@ async def test_a_bug_in_a_handler_ends_its_session_only_and_is_logged() -> None:
         assert [line["event"] for line in logged] == ["websocket.failed"]
         async with open_websocket(api.app, PATH, AUTHORIZED) as client:
             assert client.rejection is None
+
+
+async def test_a_client_that_several_tasks_find_gone_is_no_bug() -> None:
+    async def handler(_api: ApiContext, session: WebsocketSession) -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(_closed)
+
+    async def _closed() -> None:
+        raise WebsocketClosed("the client disconnected")
+
+    route = WebsocketRoute(path_template="/gone", permission=Permission.READ, summary="", handler=handler)
+    resource = Resource(name="gone", component="api-admin", websockets=(route,))
+    async with api_harness(resources=(*ALL, resource)) as api:
+        with capture_logs() as logged:
+            async with open_websocket(api.app, "/gone", AUTHORIZED):
+                pass
+        assert logged == []
 
 
 async def test_a_message_that_is_too_long_or_binary_closes_the_session() -> None:

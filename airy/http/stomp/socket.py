@@ -69,9 +69,8 @@ class StompEndpoint(Protocol):
         ...
 
     async def follow(self, destination: str, deliver: Deliver, ready: Callable[[], None], /) -> None:
-        """Deliver the messages of a destination until cancelled; `ready` once none will be missed.
-
-        Raises `Unsendable`.
+        """Deliver the messages of a destination until cancelled. Calls `ready`, once or more often, when no message
+        will be missed any more, and before it raises `Unsendable`.
         """
         ...
 
@@ -214,10 +213,18 @@ class _Socket:
             self._sent = True
             await self._session.send(text)
 
+        started = False
+
+        def ready() -> None:
+            nonlocal started
+            if not started:
+                started = True
+                task_status.started()
+
         with anyio.CancelScope() as scope:
             self._subscriptions[subscription] = scope
             try:
-                await self._endpoint.follow(destination, deliver, task_status.started)
+                await self._endpoint.follow(destination, deliver, ready)
             except Unsendable as error:
                 self._fail(error.status, str(error), CLOSE_TRY_AGAIN_LATER)
                 tasks.cancel_scope.cancel()
