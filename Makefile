@@ -14,12 +14,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
 ARGS ?=
 SEEDS ?= 200
+EXAMPLES ?= 50
 CYCLES ?= 1000
 ROUNDS ?= 1
 FAULTS ?= all
 FAST := not slow and not e2e and not cluster
 
-.PHONY: help run test check lint bench sim entities events kill cluster faults kafka lock clean
+.PHONY: help run test check lint bench sim schema entities events kill cluster faults kafka lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -47,6 +48,9 @@ sim: $(VENV)/.dev ## the system under simulated faults, with SEEDS=200 seeds
 
 entities: $(VENV)/.dev ## concurrent writes of entities at two API replicas, with SEEDS=200 seeds
 	ENTITY_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_entity_history.py $(ARGS)
+
+schema: $(VENV)/.dev ## valid and invalid requests from the OpenAPI document, EXAMPLES=50 of each to each operation
+	SCHEMA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto tests/http/test_schemathesis.py $(ARGS)
 
 events: $(VENV)/.dev ## clients of events that reconnect through two API replicas, with SEEDS=200 seeds
 	EVENT_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_event_history.py $(ARGS)

@@ -228,7 +228,7 @@ def _problem_response(status: int, text: str, problem: Document) -> Document:
 
 def _errors_of(action: Action, path: str) -> Iterable[int]:
     fields = [name for kind in action.body.types for name in kind.__struct_fields__]  # type: ignore[attr-defined]
-    refers = bool(parameters(path)) or any(name.rpartition("_")[2] in {"id", "ids", "keys"} for name in fields)
+    refers = bool(parameters(path)) or any(name.rpartition("_")[2] in {"id", "ids", "keys", "topic"} for name in fields)
     return (
         400,
         *((401,) if "resume_token" in fields else ()),
