@@ -24,6 +24,7 @@ ADMIN = token_claims("admin", roles=["admin"])
 PERSON = user_claims(expires_at_s=NOW_S + 60)
 OTHER_SECRET = "b3RoZXIx" * 16
 PROTECTED = "/tags.list"
+OF_VISITORS = ("/chatplugin.", "/media.upload")  # a visitor may attach a file
 
 
 async def get_in(api: ApiHarness, token: str) -> bool:
@@ -297,5 +298,18 @@ async def test_secrets_appear_in_no_answer_no_log_line_no_topic_and_no_metric() 
         assert canary.encode() not in written, canary
 
 
-def test_the_permissions_of_visitors_and_sources_are_of_no_route_of_agents() -> None:
-    assert {each.permission for each in ACTIONS} & {Permission.VISIT, Permission.INGEST, Permission.OPEN} == set()
+async def test_a_visitors_token_opens_no_route_of_agents() -> None:
+    async with api_harness() as api:
+        channel = await api.call("/channels.chatplugin.connect", {"name": "web"})
+        visit = await api.call("/chatplugin.authenticate", {"channel_id": channel["id"]})
+        for each in ACTIONS:
+            if not each.paths[0].startswith(OF_VISITORS):
+                answer = await api.post(each.paths[0], {}, authorization=visit["token"])
+                assert answer.status == 403, each.paths[0]
+                headers = [("cookie", f"airy_auth_token={visit['token']}"), ("origin", ORIGIN)]
+                assert (await call(api.app, "POST", each.paths[0], headers=headers)).status == 403, each.paths[0]
+
+
+def test_what_visitors_may_call_is_the_plugins_alone() -> None:
+    others = {each.permission for each in ACTIONS if not each.paths[0].startswith("/chatplugin.")}
+    assert others & {Permission.VISIT, Permission.INGEST, Permission.OPEN} == set()
