@@ -167,9 +167,10 @@ ALL: tuple[Component, ...] = (
         apps=("core",),
         section=CommunicationSection,
         mandatory=True,
-        actors=("commands",),
+        actors=("commands", "deferred-sends"),
         routes=("/conversations.", "/messages.", "/metadata."),
         services=("api-communication",),
+        children=("airy.app.children:deferred_sends",),
     ),
     Component(
         type="api",

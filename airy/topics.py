@@ -34,6 +34,7 @@ EVENTS: Topic[Fact] = Topic(
         "router",
         "parked-replayer",
         "connector",
+        "deferred-sends",
         "api-communication/commands",
         *(f"sources-{spec.name}/commands" for spec in SOURCES if not spec.webhooks),
         "dead-letters",

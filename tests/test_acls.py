@@ -37,6 +37,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.actors.router": "router",
     "airy.actors.parked_replayer": "parked-replayer",
     "airy.actors.connector": "connector",
+    "airy.actors.deferred_sends": "deferred-sends",
     "airy.actors.heartbeat": "heartbeat",
     "airy.actors.process_registry": "process-registry",
     "airy.actors.log_epoch": "broadcaster",
@@ -154,6 +155,7 @@ class Everything(Traffic):
         grant = TokenGrant(name="reports", role="analyst", permissions=(), valid_s=60)
         await commands.api_tokens.create(grant, PERMISSIONS[Role.ADMIN], cause)
         await commands.audit.requested("/tags.delete", "admin", "token", "request")
+        await commands.messages.send(Raw(b'"hello"'), cause, conversation_id=ids.derive("never"))
         await commands.users.seen(UserProfile(id="github:ines"))
         await commands.contacts.create([ContactEdit(display_name="Ines")], cause)
         await commands.channels.update(CHANNEL_ID, name="shop", image_url=None)

@@ -6,6 +6,7 @@ Each gets the running components that name it; a crash below one of the supervis
 from collections.abc import Sequence
 
 from airy.actors.connector import Connector
+from airy.actors.deferred_sends import DeferredSends
 from airy.actors.delivery import DeliveryTimeouts
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
 from airy.actors.media_monitor import MediaMonitor
@@ -15,7 +16,7 @@ from airy.actors.publisher import Publisher
 from airy.actors.router import Router
 from airy.actors.runtime import Child, Combined, Context, Supervision
 from airy.app.services import Services
-from airy.components import Component, ConsumerSection
+from airy.components import CommunicationSection, Component, ConsumerSection
 from airy.sources.catalogue import BY_NAME
 
 
@@ -87,6 +88,15 @@ def broadcaster(services: Services, _components: Sequence[Component]) -> Supervi
     changes = services.changes
     child = Child(name="broadcaster", start=changes.broadcaster, mailbox=changes.mailbox, drain_s=1.0)
     return Supervision(name="api-websocket", children=(child,))
+
+
+def deferred_sends(services: Services, _components: Sequence[Component]) -> Supervision:
+    ports, ttl_s = services.ports, services.config.section(CommunicationSection).message_ttl_s
+
+    def start() -> DeferredSends:
+        return DeferredSends(ports.bus, ports.store, services.projector, message_ttl_s=ttl_s)
+
+    return Supervision(name="api-communication", children=(Child(name="deferred-sends", start=start, drain_s=2.0),))
 
 
 def media_monitor(services: Services, _components: Sequence[Component]) -> Supervision:

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Raw, Struct
 
+from airy.bus.record import Position
 from airy.commands.errors import Conflict, Forbidden, NotFound
 from airy.commands.writer import RequestContext, Writer, Written
 from airy.errors import Refused
@@ -10,12 +11,14 @@ from airy.model import ids
 from airy.model.conversation import Message
 from airy.model.delivery_state import API_STATE, DeliveryState
 from airy.model.entity import Channel
-from airy.model.fact import CancelRequested, MessageQueued, ResendRequested
+from airy.model.fact import CancelRequested, MessageDeferred, MessageQueued, ResendRequested
 from airy.model.raw import NULL
 from airy.model.render import timestamp
 from airy.sources import canonical
+from airy.sources.catalogue import KINDS
 from airy.store.api import StoreQueries
 
+WAIT_S = 30.0  # as in the original
 _DELIVERED = "the message is delivered: the provider has taken it"
 WHY_NOT_CANCELLED = {
     DeliveryState.PENDING: "the message is pending again: it was in another state when the log decided; try again",
@@ -37,10 +40,15 @@ class MessageTarget(Struct, frozen=True):
 
 
 class MessageCommands:
-    def __init__(self, writer: Writer, store: StoreQueries, *, message_ttl_s: float = 900.0) -> None:
+    """`wait_s`: how long a message waits for a conversation that is not known."""
+
+    def __init__(
+        self, writer: Writer, store: StoreQueries, *, message_ttl_s: float = 900.0, wait_s: float = WAIT_S
+    ) -> None:
         self._writer = writer
         self._store = store
         self._ttl_ms = round(message_ttl_s * 1000)
+        self._wait_ms = round(wait_s * 1000)
 
     async def send(
         self,
@@ -53,10 +61,14 @@ class MessageCommands:
     ) -> Written[Message]:
         """The message as folded. A repeated idempotency key returns the same message in its current state.
 
-        Raises `NotFound`, `Forbidden` for a disconnected channel, `Conflict` for a key used for other content.
+        A conversation that is not known is waited for: the message is in the log, without a channel, and is sent or fails
+        later. Raises `Forbidden` for a disconnected channel, `Conflict` for a key used for other content, `Refused`.
         """
         in_common_terms = _canonical_content(content)
         target = await self._target(conversation_id, channel_id, recipient_id)
+        if target is None:
+            assert conversation_id is not None
+            return await self._defer(content, in_common_terms, context, conversation_id, recipient_id)
         message_id = self._writer.id_for(context, target.conversation_id, "message")
         now_ms = self._writer.now_ms()
         position = await self._writer.append_fact(
@@ -75,6 +87,38 @@ class MessageCommands:
                 expires_at_ms=now_ms + self._ttl_ms,
             )
         )
+        return await self._sent(message_id, content, position)
+
+    async def _defer(
+        self,
+        content: Raw,
+        in_common_terms: Raw,
+        context: RequestContext,
+        conversation_id: str,
+        recipient_id: str | None,
+    ) -> Written[Message]:
+        message_id = self._writer.id_for(context, conversation_id, "message")
+        now_ms = self._writer.now_ms()
+        position = await self._writer.append_fact(
+            MessageDeferred(
+                id=ids.derive(message_id, ":deferred"),
+                conversation_id=conversation_id,
+                channel_id="",
+                source="",
+                at_ms=now_ms,
+                cause=context.request_id,
+                message_id=message_id,
+                sender_id=context.caller,
+                content=content,
+                canonical=in_common_terms,
+                recipient_id=recipient_id,
+                waits_until_ms=now_ms + self._wait_ms,
+                expires_at_ms=now_ms + self._ttl_ms,
+            )
+        )
+        return await self._sent(message_id, content, position)
+
+    async def _sent(self, message_id: str, content: Raw, position: Position) -> Written[Message]:
         message = await self._store.message(message_id)
         if message is None:
             raise Refused("the conversation has no contact yet: name the recipient", field="source_recipient_id")
@@ -87,27 +131,26 @@ class MessageCommands:
 
     async def _target(
         self, conversation_id: str | None, channel_id: str | None, recipient_id: str | None
-    ) -> MessageTarget:
+    ) -> MessageTarget | None:
+        """None: the conversation is not known, and nothing says where to begin one."""
         addressed = channel_id is not None and recipient_id is not None
         if conversation_id is not None:
             view = await self._store.conversation(conversation_id)
             if view is not None:
                 return MessageTarget(conversation_id, _connected(view.channel), recipient_id)
             if not addressed:
-                raise NotFound(
-                    f"there is no conversation {conversation_id}: "
-                    "to start one, name channel_id and source_recipient_id",
-                    field="conversation_id",
-                )
+                return None
         if channel_id is None or recipient_id is None:
             raise Refused("name conversation_id, or channel_id and source_recipient_id", field="conversation_id")
         channel = await self._store.channel(channel_id)
         if channel is None:
             raise Forbidden(f"there is no channel {channel_id}", field="channel_id")
-        return MessageTarget(ids.conversation_id(channel.id, recipient_id), _connected(channel), recipient_id)
+        recipient = _recipient(_connected(channel), recipient_id)
+        return MessageTarget(ids.conversation_id(channel.id, recipient), channel, recipient)
 
     async def resend(self, message_id: str, context: RequestContext) -> Written[Message]:
         """Raises `NotFound`, and `Conflict` unless the message is in state failed at the fact's position in the log."""
+        await self._check_conversation(message_id)
         expires_at_ms = self._writer.now_ms() + self._ttl_ms
         written, accepted = await self._request(
             ResendRequested, message_id, context, "resend", expires_at_ms=expires_at_ms
@@ -115,6 +158,14 @@ class MessageCommands:
         if not accepted:
             raise Conflict(_why_not_resent(written.value), field="message_id")
         return written
+
+    async def _check_conversation(self, message_id: str) -> None:
+        """Raises `Conflict` for a deferred message whose conversation has still not begun."""
+        message = await self._store.message(message_id)
+        if message is None or message.channel_id:
+            return
+        if await self._store.conversation(message.conversation_id) is None:
+            raise Conflict("there is still no such conversation: the message cannot be sent", field="message_id")
 
     async def cancel(self, message_id: str, context: RequestContext) -> Written[Message]:
         """The message as failed, of kind `cancelled`.
@@ -168,6 +219,17 @@ def _canonical_content(content: Raw) -> Raw:
         return NULL
     wanted = canonical.outbound(msgspec.json.decode(content))
     return NULL if wanted is None else canonical.encode((wanted,))
+
+
+def _recipient(channel: Channel, given: str) -> str:
+    """The recipient as inbound messages name it. Raises `Refused` for one that the kind of channel cannot have."""
+    kind = KINDS.get(channel.source)
+    if kind is None:
+        return given
+    try:
+        return kind.recipients.name_of(given)
+    except ValueError as error:
+        raise Refused(f"{channel.source}: {error}", field="source_recipient_id") from error
 
 
 def _connected(channel: Channel) -> Channel:

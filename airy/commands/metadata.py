@@ -10,7 +10,7 @@ from airy import topics
 from airy.bus.record import Position
 from airy.commands.conversations import known_conversation
 from airy.commands.entity_writer import EntityWriter
-from airy.commands.errors import NotFound
+from airy.commands.errors import Conflict, NotFound
 from airy.commands.writer import RequestContext, Writer, Written
 from airy.errors import Refused
 from airy.model import metadata
@@ -104,6 +104,8 @@ class MetadataCommands:
         message = await self._store.message(message_id)
         if message is None or message.deleted:
             raise NotFound(f"there is no message {message_id}", field=field)
+        if not message.channel_id:
+            raise Conflict("the message waits for its conversation", field=field)
         return message
 
 

@@ -45,6 +45,7 @@ class Reply(Struct, frozen=True):
     body: object = None
     position: Position | None = None
     more_positions: Sequence[Position] = ()
+    status: int | None = None  # if it is not the action's
 
 
 class ActionRequest(Struct, Generic[B], frozen=True):
@@ -69,6 +70,7 @@ class Action(Struct, frozen=True, kw_only=True):
     method: Method
     permission: Permission
     status: int
+    other_statuses: tuple[int, ...]  # of a success with the same body
     body: BodyKind[Any]
     path: type[Struct]  # of the parameters in `paths`, as `{name}`
     returns: Any  # the schema of the response body; None: it has none
@@ -84,6 +86,7 @@ def action(
     body: type[S],
     returns: Any = None,
     status: int = 200,
+    other_statuses: tuple[int, ...] = (),
     method: Method = "POST",
     path: type[Struct] = NoPath,
     any_origin: bool = False,
@@ -95,6 +98,7 @@ def action(
     body: BodyKind[B],
     returns: Any = None,
     status: int = 200,
+    other_statuses: tuple[int, ...] = (),
     method: Method = "POST",
     path: type[Struct] = NoPath,
     any_origin: bool = False,
@@ -105,6 +109,7 @@ def action(
     body: type[Struct] | BodyKind[Any],
     returns: Any = None,
     status: int = 200,
+    other_statuses: tuple[int, ...] = (),
     method: Method = "POST",
     path: type[Struct] = NoPath,
     any_origin: bool = False,
@@ -118,6 +123,7 @@ def action(
             method=method,
             permission=permission,
             status=status,
+            other_statuses=other_statuses,
             body=body if isinstance(body, BodyKind) else JsonObject(body),
             path=path,
             returns=returns,
@@ -150,7 +156,7 @@ def route(action: Action, api: ApiContext, reader: BodyReader) -> HTTPRouteHandl
             return _response(await action.handler(api, request_of), action.status)
         async with audited(api.commands.audit, action.paths[0], caller, request_id, body) as outcome:
             reply = await action.handler(api, request_of)
-            outcome.answer, outcome.status = reply.body, action.status
+            outcome.answer, outcome.status = reply.body, reply.status or action.status
         return _response(reply, action.status)
 
     return HTTPRouteHandler(
@@ -176,7 +182,7 @@ def _path_parameters(action: Action, given: Mapping[str, object]) -> Struct:
 def _response(reply: Reply, status: int) -> ASGIResponse:
     positions = (*([reply.position] if reply.position else ()), *reply.more_positions)
     headers = {POSITION_HEADER: ",".join(map(topics.position_token, positions))} if positions else None
-    return json_response(reply.body, status, headers)
+    return json_response(reply.body, reply.status or status, headers)
 
 
 async def _wait_for_positions(api: ApiContext, tokens: list[str]) -> None:

@@ -62,9 +62,11 @@ async def list_(api: ApiContext, request: ActionRequest[ListMessages]) -> Reply:
     return Reply(page_body(page, messages))
 
 
-@action("/messages.send", permission=Permission.WRITE, body=SendMessage, returns=MessageSchema)
+@action("/messages.send", permission=Permission.WRITE, body=SendMessage, returns=MessageSchema, other_statuses=(202,))
 async def send(api: ApiContext, request: ActionRequest[SendMessage]) -> Reply:
-    """Send a message in a conversation, or to a recipient of a channel. Delivery is asynchronous."""
+    """Send a message in a conversation, or to a recipient of a channel. Delivery is asynchronous. 202: the
+    conversation is not known yet, and the message waits for it.
+    """
     body, context = request.body, request.context
     if context.key is None and body.id is not None:
         context = replace(context, key=body.id)
@@ -75,7 +77,8 @@ async def send(api: ApiContext, request: ActionRequest[SendMessage]) -> Reply:
         channel_id=body.channel_id,
         recipient_id=body.source_recipient_id,
     )
-    return Reply(render_message(written.value), position=written.position)
+    deferred = not written.value.channel_id
+    return Reply(render_message(written.value), position=written.position, status=202 if deferred else None)
 
 
 @action("/messages.resend", permission=Permission.WRITE, body=MessageReference)

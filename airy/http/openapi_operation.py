@@ -104,7 +104,10 @@ class OperationBuilder(Struct, frozen=True):
                 {"$ref": "#/components/parameters/Position"},
                 *([{"$ref": "#/components/parameters/IdempotencyKey"}] if writes else ()),
             ],
-            "responses": {str(action.status): success, **_problems(_errors_of(action, path))},
+            "responses": {
+                **{str(status): success for status in (action.status, *action.other_statuses)},
+                **_problems(_errors_of(action, path)),
+            },
         }
         if action.method != "GET":
             operation["requestBody"] = self._request_body(action)

@@ -67,8 +67,10 @@ class Conversation(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def visible(self) -> bool:
-        """Whether clients see it. Reports about messages that were never folded make a row, not a conversation."""
-        return self.message_count > 0
+        """Whether clients see it. Reports about messages that were never folded make a row, not a conversation, and so
+        do messages of ours that wait for it.
+        """
+        return self.message_count > 0 and self.participant_id is not None
 
 
 class Message(Struct, kw_only=True, omit_defaults=True):
@@ -104,6 +106,11 @@ class Message(Struct, kw_only=True, omit_defaults=True):
     worker: str | None = None  # owner of the open attempt: one without a recorded outcome
     retry_at_ms: int = 0
     expires_at_ms: int | None = None
+
+    @property
+    def announced(self) -> bool:
+        """Whether subscribers know of it: a deferred message is announced when it gets a channel, or fails."""
+        return self.channel_id != "" or self.delivery is DeliveryState.FAILED or self.attempt > 0
 
     @property
     def dispatched_at_ms(self) -> int:

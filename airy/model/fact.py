@@ -76,6 +76,22 @@ class MessageQueued(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag
     expires_at_ms: int | None = None  # a message still pending then fails with kind "expired"
 
 
+class MessageDeferred(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.deferred"):
+    """A client asks for a message to be sent in a conversation that is not known yet: its channel is empty.
+
+    The message waits, unannounced, until a contact's message begins the conversation; `MessageQueued` with the same
+    message id then gives it a channel. At `waits_until_ms` the wait is over, and the message fails.
+    """
+
+    message_id: str
+    sender_id: str
+    content: Raw
+    canonical: Raw = NULL  # as in `MessageQueued`
+    recipient_id: str | None = None
+    waits_until_ms: int
+    expires_at_ms: int  # of the message, if the conversation has begun before this fact
+
+
 class ResendRequested(
     FactBase,
     frozen=True,
@@ -252,6 +268,7 @@ Fact = (
     MessageReceived
     | MessageEchoed
     | MessageQueued
+    | MessageDeferred
     | ResendRequested
     | CancelRequested
     | SendStarted

@@ -68,11 +68,12 @@ RULES: dict[type[Fact], Rule] = {
     facts.MessageReceived: _rule(fold_message.received, may_create=True, deduplicate=_never),
     facts.MessageEchoed: _rule(fold_message.echoed, may_create=True),
     facts.MessageQueued: _rule(fold_message.queued, may_create=True),
+    facts.MessageDeferred: _rule(fold_message.deferred, may_create=True, deduplicate=_never),
     facts.ResendRequested: _rule(fold_send.resend_requested, may_create=False),
-    facts.CancelRequested: _rule(fold_send.cancel_requested, may_create=False),
+    facts.CancelRequested: _rule(fold_send.cancel_requested, may_create=True),  # of a message that waits for it
     facts.SendStarted: _rule(fold_send.started, may_create=False),
     facts.SendSucceeded: _rule(fold_send.succeeded, may_create=False),
-    facts.SendFailed: _rule(fold_send.failed, may_create=False),
+    facts.SendFailed: _rule(fold_send.failed, may_create=True),  # likewise
     facts.SendUnknown: _rule(fold_send.unknown, may_create=False),
     facts.ReceiptReported: _rule(fold_receipt.reported, may_create=True, deduplicate=_unless_it_is_a_watermark),
     facts.MessageEdited: _rule(fold_message.edited, may_create=True),

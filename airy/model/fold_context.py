@@ -53,7 +53,9 @@ class FoldContext:
 
     def before_change(self, message: Message) -> None:
         """Must be called before a message that existed is changed."""
-        if message.id not in self._before and message is not self.created:
+        if not message.announced:
+            self.created = message  # what changes it announces it
+        elif message.id not in self._before and message is not self.created:
             self._before[message.id] = (message, visible_fields(message))
 
     def before_metadata_change(self, message: Message) -> None:
@@ -105,12 +107,14 @@ class FoldContext:
         if self.created is not None:
             self.state.put_message(self.created)
         self.state.put_conversation(conversation)
-        return tuple(self._changes()) if conversation.visible else ()
+        return tuple(self._changes())
 
     def _changes(self) -> list[Change]:
         builder = ChangeBuilder(self.conversation, self._fact_id, self._at_ms)
-        if self.created is not None and not self.created.deleted:
+        if self.created is not None and self.created.announced and not self.created.deleted:
             builder.message(ChangeKind.MESSAGE_CREATED, self.created)
+        if not self.conversation.visible:
+            return builder.changes
         updated = [message for message, before in self._before.values() if visible_fields(message) != before]
         for message in updated:
             if not message.deleted:

@@ -34,7 +34,7 @@ def metadata_changed(context: FoldContext, fact: MetadataChanged) -> bool:
 
 def _of_message(context: FoldContext, fact: MetadataChanged) -> bool:
     message = context.state.message(fact.subject_id)
-    if message is None or message.deleted:
+    if message is None or message.deleted or not message.announced:
         return False
     wanted = {key: raw for key, raw in fact.set.items() if _top(key) not in DERIVED_OF_MESSAGES}
     unwanted = [key for key in fact.remove if _top(key) not in DERIVED_OF_MESSAGES]

@@ -5,6 +5,7 @@ from airy.model import provider_reports as reports
 from airy.model.conversation import Conversation, Message, PendingReports, Reaction
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import (
+    MessageDeferred,
     MessageDeleted,
     MessageEchoed,
     MessageEdited,
@@ -19,7 +20,7 @@ def received(context: FoldContext, fact: MessageReceived) -> bool:
     if context.state.message(fact.message_id) is not None:
         return False
     conversation = context.conversation
-    _set_participant(conversation, fact.participant_id)
+    _begin(conversation, fact, fact.participant_id)
     conversation.window_until_ms = messaging_window.extended(conversation, fact.window_until_ms)
     _add_message(
         context,
@@ -54,7 +55,7 @@ def echoed(context: FoldContext, fact: MessageEchoed) -> bool:
         return reports.apply_report(context, known, echo) or bound
     if context.state.message(fact.message_id) is not None:
         return False
-    _set_participant(context.conversation, fact.participant_id)
+    _begin(context.conversation, fact, fact.participant_id)
     _add_message(
         context,
         Message(
@@ -86,7 +87,12 @@ def _echoed_message(context: FoldContext, fact: MessageEchoed) -> Message | None
     """
     if fact.our_message_id is not None:
         ours = context.state.message(fact.our_message_id)
-        if ours is not None and not ours.from_contact and ours.provider_id in {None, fact.provider_id}:
+        if (
+            ours is not None
+            and not ours.from_contact
+            and ours.channel_id
+            and ours.provider_id in {None, fact.provider_id}
+        ):
             return ours
     return context.state.message_by_provider_id(fact.provider_id)
 
@@ -94,9 +100,13 @@ def _echoed_message(context: FoldContext, fact: MessageEchoed) -> Message | None
 def queued(context: FoldContext, fact: MessageQueued) -> bool:
     conversation = context.conversation
     recipient_id = fact.recipient_id or conversation.participant_id
-    if recipient_id is None or context.state.message(fact.message_id) is not None:
+    known = context.state.message(fact.message_id)
+    if recipient_id is None or (known is not None and not _waits_for_channel(known)):
         return False
-    _set_participant(conversation, recipient_id)
+    _begin(conversation, fact, recipient_id)
+    if known is not None:
+        _address(context, known, recipient_id, fact)
+        return True
     _add_message(
         context,
         Message(
@@ -119,7 +129,55 @@ def queued(context: FoldContext, fact: MessageQueued) -> bool:
     return True
 
 
-def _set_participant(conversation: Conversation, participant_id: str) -> None:
+def deferred(context: FoldContext, fact: MessageDeferred) -> bool:
+    """In a conversation that has begun meanwhile, the message gets its channel at once."""
+    conversation = context.conversation
+    if context.state.message(fact.message_id) is not None:
+        return False
+    begun = conversation.participant_id is not None
+    _add_message(
+        context,
+        Message(
+            id=fact.message_id,
+            conversation_id=conversation.id,
+            channel_id=conversation.channel_id if begun else "",
+            source=conversation.source if begun else "",
+            sequence=context.sequence,
+            content=fact.content,
+            canonical=fact.canonical,
+            from_contact=False,
+            sender_id=fact.sender_id,
+            sent_at_ms=fact.at_ms,
+            updated_at_ms=fact.at_ms,
+            delivery=DeliveryState.PENDING,
+            recipient_id=fact.recipient_id or conversation.participant_id,
+            expires_at_ms=fact.expires_at_ms if begun else fact.waits_until_ms,
+        ),
+    )
+    return True
+
+
+def _waits_for_channel(message: Message) -> bool:
+    return not message.channel_id and message.delivery is DeliveryState.PENDING
+
+
+def _address(context: FoldContext, message: Message, recipient_id: str, fact: MessageQueued) -> None:
+    """Give a deferred message its channel."""
+    context.before_change(message)
+    message.channel_id, message.source = fact.channel_id, fact.source
+    message.recipient_id = recipient_id
+    message.expires_at_ms = fact.expires_at_ms
+    message.updated_at_ms = max(message.updated_at_ms, fact.at_ms)
+    if message.id == context.conversation.last_message_id:
+        context.conversation_changed = True
+
+
+def _begin(
+    conversation: Conversation, fact: MessageReceived | MessageEchoed | MessageQueued, participant_id: str
+) -> None:
+    """What the first message with a channel says about the conversation."""
+    if not conversation.channel_id:
+        conversation.channel_id, conversation.source = fact.channel_id, fact.source
     if conversation.participant_id is None:
         conversation.participant_id = participant_id
 

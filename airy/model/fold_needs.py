@@ -23,7 +23,11 @@ NOTHING = FoldNeeds()
 
 
 def _message(
-    fact: facts.MessageReceived | facts.MessageQueued | facts.ResendRequested | facts.CancelRequested,
+    fact: facts.MessageReceived
+    | facts.MessageQueued
+    | facts.MessageDeferred
+    | facts.ResendRequested
+    | facts.CancelRequested,
 ) -> FoldNeeds:
     return FoldNeeds((fact.message_id,))
 
@@ -67,6 +71,7 @@ NEEDS: dict[type[Fact], Callable[..., FoldNeeds]] = {
     facts.MessageReceived: _message,
     facts.MessageEchoed: _echoed,
     facts.MessageQueued: _message,
+    facts.MessageDeferred: _message,
     facts.ResendRequested: _message,
     facts.CancelRequested: _message,
     facts.SendStarted: _attempt,

@@ -28,7 +28,7 @@ def _outbound_message(context: FoldContext, fact: ReceiptReported) -> Message | 
     if fact.our_message_id is None or len(fact.provider_ids) != 1:
         return None
     message = context.state.message(fact.our_message_id)
-    if message is None or message.from_contact or message.provider_id is not None:
+    if message is None or message.from_contact or message.provider_id is not None or not message.channel_id:
         return None
     return message if 0 <= message.attempt - fact.our_attempt <= 1 else None
 

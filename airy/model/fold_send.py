@@ -44,6 +44,8 @@ def started(context: FoldContext, fact: SendStarted) -> bool:
     message = _outbound(context, fact.message_id)
     if message is None or message.delivery is not DeliveryState.PENDING or fact.attempt != message.attempt + 1:
         return False
+    if not message.channel_id:
+        return False  # deferred
     context.before_change(message)
     reports.transition(message, DeliveryState.SENDING)
     message.attempt = fact.attempt
@@ -69,7 +71,7 @@ def succeeded(context: FoldContext, fact: SendSucceeded) -> bool:
 
 def failed(context: FoldContext, fact: SendFailed) -> bool:
     message = _open_attempt(context, fact) or _failed_unclaimed(context, fact)
-    if message is None:
+    if message is None or (fact.retry_at_ms is not None and not message.channel_id):
         return False
     context.before_change(message)
     message.worker = None

@@ -4,6 +4,7 @@ Topics, component, configuration section, webhook paths, `/channels.<kind>.*` en
 are derived from these values. `build` is a dotted path, imported only in a process that runs the source.
 """
 
+import re
 from importlib import import_module
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,6 +32,29 @@ class ChannelForm(Struct, frozen=True, kw_only=True):
 
     name: str | None = None
     image_url: str | None = None
+
+
+class Recipients(Struct, frozen=True, kw_only=True):
+    """How a client of the API may name a contact to begin a conversation with, and what the contact's own messages
+    name it: both must agree, or an answer would begin a second conversation.
+    """
+
+    pattern: str = r"\S.*"
+    expected: str = "what the contact is called at the provider"  # in words, for callers
+    ignored: str = ""  # characters that do not count
+    prefix: str = ""  # added where it is missing
+    none: str = ""  # why no conversation can begin with a message of ours
+
+    def name_of(self, given: str) -> str:
+        """Raises `ValueError` with what is wrong."""
+        if self.none:
+            raise ValueError(self.none)
+        name = given.strip().translate(str.maketrans("", "", self.ignored))
+        if self.prefix and not name.startswith(self.prefix):
+            name = self.prefix + name
+        if not re.fullmatch(self.pattern, name):
+            raise ValueError(f"expected {self.expected}")
+        return name
 
 
 class SendLimits(Struct, frozen=True, kw_only=True):
@@ -72,6 +96,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     explore: type[Struct] | None = None
     limits: SendLimits
     capabilities: Capabilities = Capabilities()
+    recipients: Recipients = Recipients()
     credentials: tuple[str, ...] = ()  # names of the secrets a channel may hold, sealed
     channel_per_connect: bool = False  # every connect makes a channel; otherwise there is one per account
 

@@ -75,7 +75,6 @@ async def test_a_channel_and_a_recipient_start_the_conversation_of_the_reply() -
         ({"conversation_id": Chat().conversation_id}, 400, "message"),
         ({"conversation_id": Chat().conversation_id, "message": None}, 400, "message"),
         ({"conversation_id": "x", "message": HI}, 400, "conversation_id"),
-        ({"conversation_id": UNKNOWN_ID, "message": HI}, 404, "conversation_id"),
         ({"channel_id": UNKNOWN_ID, "source_recipient_id": "1", "message": HI}, 403, "channel_id"),
     ],
 )

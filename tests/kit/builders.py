@@ -21,6 +21,7 @@ from airy.model.fact import (
     EventNoted,
     Fact,
     HandoverChanged,
+    MessageDeferred,
     MessageDeleted,
     MessageEchoed,
     MessageEdited,
@@ -248,6 +249,19 @@ class Chat:
             **self._base(at_ms, None),
             message_id=self.outbound_id(name),
             expires_at_ms=expires_at_ms,
+        )
+
+    def deferred(self, name: object, *, recipient_id: str | None = None, at_ms: int | None = None) -> MessageDeferred:
+        """Without the channel, which the conversation does not have yet."""
+        about = {**self._base(at_ms, None), "channel_id": "", "source": ""}
+        return MessageDeferred(
+            **about,
+            message_id=self.outbound_id(name),
+            sender_id="agent",
+            content=raw({"text": str(name)}),
+            recipient_id=recipient_id,
+            waits_until_ms=about["at_ms"] + 30_000,
+            expires_at_ms=about["at_ms"] + 86_400_000,
         )
 
     def cancel(self, name: object, *, at_ms: int | None = None) -> CancelRequested:

@@ -68,6 +68,7 @@ from_providers: st.SearchStrategy[Made] = st.one_of(
 
 from_us: st.SearchStrategy[Made] = st.one_of(
     _made(Chat.queued, ours, recipient_id=st.none() | st.just("someone")),
+    _made(Chat.deferred, ours, recipient_id=st.none() | st.just("someone")),
     _made(Chat.resend, ours),
     _made(Chat.cancel, ours),
     _made(Chat.resumed, st.integers(0, 2), family=st.integers(0, 1), at_ms=times),

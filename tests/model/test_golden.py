@@ -58,6 +58,7 @@ def facts() -> list[Fact]:
         chat.cancel("x"),
         chat.resumed(2, family=1),
         chat.revoked(1),
+        chat.deferred("w", recipient_id="6120000000000001"),
     ]
     made[0] = msgspec.structs.replace(
         made[0], headers={"postback.payload": "HOURS"}, cause="source.facebook.events-3-17"

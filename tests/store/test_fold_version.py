@@ -22,7 +22,7 @@ RECORDED = Path(__file__).with_name("digests.json")
 
 def every_kind() -> list[Fact]:
     """Facts of one conversation, each kind at least once."""
-    chat = Chat(1_000)
+    chat, late = Chat(1_000), Chat(1_001)
     return [
         chat.received("in"),
         chat.reacted("in"),
@@ -44,6 +44,10 @@ def every_kind() -> list[Fact]:
         chat.started("d"),
         chat.failed("d", retry_at_ms=9_000),
         chat.cancel("d"),
+        chat.deferred("e"),
+        late.deferred("e"),
+        late.received("in"),
+        late.queued("e"),
         chat.metadata({"user_data.order": 1}),
         chat.tag_added("a-tag"),
         chat.tag_removed("a-tag"),

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSection, SourceSpec
+from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec
 
 KIND = "chatplugin"
 
@@ -43,6 +43,7 @@ SPEC = SourceSpec(
             account="name",
             connect=ConnectChatPlugin,
             limits=SendLimits(per_s=1_000.0, parallel_max=32),
+            recipients=Recipients(none="a visitor begins the conversation; answer in it by its conversation_id"),
             capabilities=Capabilities(receipts=("delivered",), media="url"),
             channel_per_connect=True,
         ),

@@ -7,7 +7,7 @@ are handed to the source `instagram`.
 from msgspec import Struct
 
 from airy.secret import Secret
-from airy.sources.meta.section import WEBHOOK_BYTES_MAX, MetaSection
+from airy.sources.meta.section import RECIPIENTS, WEBHOOK_BYTES_MAX, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
 
@@ -36,6 +36,7 @@ SPEC = SourceSpec(
             account_field="page_id",
             connect=ConnectPage,
             explore=ExplorePages,
+            recipients=RECIPIENTS,
             limits=SendLimits(per_s=40.0, parallel_max=16),
             capabilities=Capabilities(
                 profile="provider",

@@ -6,7 +6,7 @@ account is connected.
 """
 
 from airy.secret import Secret
-from airy.sources.meta.section import WEBHOOK_BYTES_MAX, WEBHOOK_OWNER, MetaSection
+from airy.sources.meta.section import RECIPIENTS, WEBHOOK_BYTES_MAX, WEBHOOK_OWNER, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
 
@@ -29,6 +29,7 @@ SPEC = SourceSpec(
             title="Instagram account",
             account="professional account id",
             connect=ConnectAccount,
+            recipients=RECIPIENTS,
             limits=SendLimits(per_s=40.0, parallel_max=16),
             capabilities=Capabilities(
                 profile="provider",

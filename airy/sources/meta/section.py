@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from airy.secret import Secret
-from airy.sources.spec import REQUIRED, SourceSection, Url
+from airy.sources.spec import REQUIRED, Recipients, SourceSection, Url
 
 Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a version like v23.0"})]
 
@@ -15,6 +15,11 @@ WEBHOOK_OWNER = "facebook"
 
 
 WEBHOOK_BYTES_MAX = 8_388_608  # full batches have 1.4 to 5 MB
+
+
+RECIPIENTS = Recipients(
+    pattern=r"\d{1,24}|user_ref:\S{1,200}", expected="the contact's id for this page, which is a number"
+)
 
 
 class MetaSection(SourceSection, frozen=True):

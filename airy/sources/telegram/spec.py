@@ -5,7 +5,7 @@ nor reading: a sent message stays `sent`. A bot cannot write first.
 """
 
 from airy.secret import Secret
-from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSection, SourceSpec, Url
+from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec, Url
 
 
 class TelegramSection(SourceSection, frozen=True):
@@ -25,6 +25,9 @@ SPEC = SourceSpec(
             title="Telegram bot",
             account="bot id",
             connect=ConnectBot,
+            recipients=Recipients(
+                pattern=r"([A-Za-z0-9_-]+:)?-?\d{1,18}(:\d{1,18})?", expected="the number of a chat, such as 4711"
+            ),
             limits=SendLimits(per_s=30.0, parallel_max=16, conversation_per_s=1.0),
             capabilities=Capabilities(profile="webhook", typing=True, media="provider"),
             credentials=("token", "webhook_secret"),

@@ -9,7 +9,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from airy.secret import Secret
-from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSection, SourceSpec, Url
+from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec, Url
 
 
 class TwilioSection(SourceSection, frozen=True, kw_only=True):
@@ -37,6 +37,7 @@ class ConnectNumber(ChannelForm, frozen=True, kw_only=True):
     messaging_service_sid: str | None = None
 
 
+PUNCTUATION = " -().\u00a0"  # people write numbers with it, Twilio does not
 CREDENTIALS = ("account_sid", "auth_token")
 
 SPEC = SourceSpec(
@@ -49,6 +50,11 @@ SPEC = SourceSpec(
             account="phone number, +4930…",
             connect=ConnectNumber,
             limits=SendLimits(per_s=20.0, parallel_max=16),
+            recipients=Recipients(
+                pattern=r"\+[1-9]\d{5,14}|\d{3,8}",
+                expected="a phone number with its country code, such as +4915112345678, or a short code",
+                ignored=PUNCTUATION,
+            ),
             capabilities=Capabilities(receipts=("sent", "delivered"), media="provider", starts=True),
             credentials=CREDENTIALS,
         ),
@@ -58,6 +64,12 @@ SPEC = SourceSpec(
             account="whatsapp: and the phone number",
             connect=ConnectNumber,
             limits=SendLimits(per_s=80.0, parallel_max=16),
+            recipients=Recipients(
+                pattern=r"whatsapp:(\+[1-9]\d{5,14}|[A-Z]{2}\.[A-Za-z0-9]{1,128})",
+                expected="a phone number with its country code, such as +4915112345678, or an id such as DE.1A2B3C",
+                ignored=" -()",
+                prefix="whatsapp:",
+            ),
             capabilities=Capabilities(
                 profile="webhook",
                 receipts=("sent", "delivered", "read"),

@@ -132,14 +132,20 @@ def sends(
     """Channel by channel, so that a channel with a large backlog costs no more than one with a small one."""
     sql = _SENDS.format(marks=", ".join("?" * len(partitions)))
     rows: list[Any] = []
-    channel_id = ""
-    while (channel_id := connection.execute(_NEXT_CHANNEL, (source, channel_id)).get) is not None:
+    channel_id = _next_channel(connection, source, "") if source else ""  # deferred messages have neither
+    while channel_id is not None:
         if channel_id not in excluded_channels:
             rows += connection.execute(
                 sql, (source, channel_id, due_until_ms, *partitions, min(per_channel_max, work_max))
             )
+        channel_id = _next_channel(connection, source, channel_id)
     rows.sort(key=_due_since)
     return [Work("send", *row[:-1]) for row in rows[:work_max]]
+
+
+def _next_channel(connection: apsw.Connection, source: str, after: str) -> str | None:
+    found: str | None = connection.execute(_NEXT_CHANNEL, (source, after)).get
+    return found
 
 
 def _due_since(row: tuple[Any, ...]) -> tuple[int, int]:

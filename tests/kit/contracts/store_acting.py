@@ -271,6 +271,27 @@ class ActingContract(StoreBasics):
                 None,
             )
 
+    async def test_a_deferred_message_is_work_of_no_kind_of_channel_until_it_has_one(self) -> None:
+        log, chat = Log(), Chat(1)
+        log.append(channel(), chat.deferred("x"), chat.deferred("y"))
+        async with self.opened() as store:
+            applied = await store.apply(log.records)
+            assert WorkKey("send", "") in applied.touched
+            waiting = await store.work("send", "", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=10)
+            assert [(each.message_id, each.channel_id) for each in waiting] == [(chat.outbound_id("x"), "")]
+            assert await store.conversation(chat.conversation_id) is None
+            at = len(log.records)
+            log.append(chat.received("a"), chat.queued("x"))
+            applied = await store.apply(log.records[at:])
+            assert WorkKey("send", "facebook") in applied.touched
+            assert await store.work("send", "", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=10) == []
+            (work,) = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=10)
+            assert (work.message_id, work.channel_id) == (chat.outbound_id("x"), chat.channel_id)
+            view = await store.conversation(chat.conversation_id)
+            assert view is not None
+            assert view.conversation.message_count == 3
+            assert (await store.counts())["conversations"] == 1
+
     async def test_work_is_ordered_by_due_time_and_bounded(self) -> None:
         log = Log()
         log.append(channel())

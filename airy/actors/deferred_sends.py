@@ -1,0 +1,117 @@
+"""Ends the wait of messages whose conversation was not known when they were sent.
+
+They are pending sends without a channel, so they are in the store's work table and survive every restart. Once the
+conversation exists, the message is queued in it, and the connector sends it; when the wait is over, it fails. Every
+process of the component does this, without dividing the work: facts have the ids of their causes, so the log keeps one.
+"""
+
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Protocol
+
+import anyio
+
+from airy import topics
+from airy.actors.fact_appender import FactAppender
+from airy.actors.fold_progress import WorkProgress
+from airy.actors.runtime import Context
+from airy.bus.api import Bus
+from airy.bus.record_schema import PartitionHeld
+from airy.errors import Unavailable
+from airy.model import ids
+from airy.model.conversation import Message
+from airy.model.delivery_state import DeliveryState
+from airy.model.fact import Fact, MessageQueued, SendFailed
+from airy.store.api import ConversationReader, ConversationView, WorkKey, WorkReader
+
+LOOK_S = 1.0  # while a message waits
+WORK_MAX = 2_000  # conversations with a waiting message that are looked at in a row
+FAR_MS = 1 << 62
+KEY = WorkKey("send", "")  # of a kind of channel that does not exist
+NO_CONVERSATION = "there is no such conversation, and none has begun while the message waited"
+PARTITIONS = range(topics.EVENTS.partitions)
+
+
+class WaitingStore(WorkReader, ConversationReader, Protocol):
+    """What this actor reads."""
+
+
+class DeferredSends:
+    def __init__(self, bus: Bus, store: WaitingStore, progress: WorkProgress, *, message_ttl_s: float) -> None:
+        self._store = store
+        self._progress = progress
+        self._appender = FactAppender(bus, progress)
+        self._ttl_ms = round(message_ttl_s * 1000)
+        self._touched = anyio.Event()
+
+    async def run(self, ctx: Context) -> None:
+        with self._progress.watching_work(self._look_again):
+            ctx.ready()
+            while not ctx.draining.is_set():
+                self._touched = anyio.Event()
+                waiting = not self._progress.caught_up or await self._end_waits(ctx)
+                ctx.progress()
+                with ctx.waiting(), anyio.move_on_after(LOOK_S if waiting else None):
+                    await self._until_touched(ctx)
+
+    def _look_again(self, touched: Collection[WorkKey]) -> None:
+        if KEY in touched:
+            self._touched.set()
+
+    async def _until_touched(self, ctx: Context) -> None:
+        async with anyio.create_task_group() as tasks:
+
+            async def drained() -> None:
+                await ctx.draining.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(drained)
+            await self._touched.wait()
+            tasks.cancel_scope.cancel()
+
+    async def _end_waits(self, ctx: Context) -> bool:
+        """Returns whether messages still wait."""
+        works = await self._store.work("send", "", partitions=PARTITIONS, due_until_ms=FAR_MS, work_max=WORK_MAX)
+        for work in works:
+            message = await self._store.message(work.message_id or "")
+            if message is None:
+                continue
+            view = await self._store.conversation(work.conversation_id)
+            fact = ending(message, view, ctx.clock.now_ms(), self._ttl_ms)
+            if fact is not None:
+                with suppress(Unavailable, PartitionHeld):  # it is tried again
+                    await self._appender.append(ctx, fact)
+        return bool(works)
+
+
+def ending(message: Message, view: ConversationView | None, now_ms: int, ttl_ms: int) -> Fact | None:
+    """What ends the wait of a message, if something does. A conversation that exists is never too late."""
+    if message.channel_id or message.delivery is not DeliveryState.PENDING:
+        return None
+    if view is not None:
+        return MessageQueued(
+            id=ids.derive(message.id, ":queued"),
+            conversation_id=message.conversation_id,
+            channel_id=view.channel.id,
+            source=view.channel.source,
+            at_ms=now_ms,
+            message_id=message.id,
+            sender_id=message.sender_id,
+            content=message.content,
+            canonical=message.canonical,
+            recipient_id=message.recipient_id,
+            expires_at_ms=now_ms + ttl_ms,
+        )
+    if message.expires_at_ms is None or now_ms < message.expires_at_ms:
+        return None
+    return SendFailed(
+        id=ids.derive(message.id, f":waited:{message.attempt}"),
+        conversation_id=message.conversation_id,
+        channel_id="",
+        source="",
+        at_ms=now_ms,
+        message_id=message.id,
+        attempt=message.attempt,
+        error_kind="not_found",
+        error=NO_CONVERSATION,
+    )
