@@ -20,6 +20,7 @@ from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.commands import DeadLetterCommands, TokenGrant, UserProfile
 from airy.http_client import Response
+from airy.model import ids
 from airy.model.contact_edit import ContactEdit
 from airy.model.process_status import ProcessStatus
 from airy.permissions import PERMISSIONS, Role
