@@ -44,6 +44,8 @@ def every_kind() -> list[Fact]:
         chat.started("d"),
         chat.failed("d", retry_at_ms=9_000),
         chat.cancel("d"),
+        chat.resumed(),
+        chat.revoked(),
         chat.deferred("e"),
         late.deferred("e"),
         late.received("in"),
