@@ -62,7 +62,9 @@ class MessageCommands:
         """The message as folded. A repeated idempotency key returns the same message in its current state.
 
         A conversation that is not known is waited for: the message is in the log, without a channel, and is sent or
-        fails later. Raises `Forbidden` for a disconnected channel, `Conflict` for a key used for other content, `Refused`.
+        fails later.
+
+        Raises `Forbidden` for a disconnected channel, `Conflict` for a key used for other content, `Refused`.
         """
         in_common_terms = _canonical_content(content)
         target = await self._target(conversation_id, channel_id, recipient_id)
