@@ -169,7 +169,7 @@ async def test_a_recipient_is_named_as_its_own_messages_name_it(kind: str, given
     [
         ("twilio.sms", "0151 12345678", "country code"),
         ("twilio.whatsapp", "whatsapp:0151", "country code"),
-        ("telegram", "@somebody", "number of a chat"),
+        ("telegram", "@ines", "number of a chat"),
         ("facebook", "Ines Kuhn", "number"),
         ("chatplugin", "a visitor", "visitor begins"),
     ],
