@@ -197,6 +197,7 @@ class AiohttpClient:
             transport.write(request)
             message, payload = await protocol.read()
             if not payload.is_eof():
+                protocol.expect_body(payload)
                 deadline.shorten(self._loop.time() + self._body_s)
             await _read(payload, limits.body_bytes_max, parts)
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:

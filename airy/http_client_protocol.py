@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from aiohttp import StreamReader
 from aiohttp.client_proto import ResponseHandler
 from msgspec import Struct
 
@@ -34,13 +35,14 @@ class ResponseProtocol(ResponseHandler):
     _phase: Literal["idle", "head", "body"] = "idle"
     _received = b""  # the head so far; once the parser has rejected it, with the bytes that came with its end
     _head_end = 0
+    _body: StreamReader | None = None
 
     def expect_response(self, *, skip_body: bool) -> None:
-        self._phase, self._received, self._head_end = "head", b"", 0
+        self._phase, self._received, self._head_end, self._body = "head", b"", 0, None
         self.set_response_params(read_until_eof=True, auto_decompress=False, skip_payload=skip_body)
 
     def end_response(self) -> None:
-        self._phase, self._received = "idle", b""
+        self._phase, self._received, self._body = "idle", b"", None
 
     def head(self) -> ResponseHead | None:
         """The head that the parser has rejected, read tolerantly; None if it is incomplete or not of HTTP/1."""
@@ -73,13 +75,21 @@ class ResponseProtocol(ResponseHandler):
             if self.exception() is None:
                 self._received = b""  # the parser has taken it
 
+    def expect_body(self, body: StreamReader) -> None:
+        """`body` is about to be read. Bytes that the parser rejects fail its reader, also those it has rejected."""
+        self._body = body
+        self._fail_body()
+
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         super().set_exception(exc, *cause)
-        payload = self._payload
-        if payload is not None and not payload.is_eof():
-            if payload.exception() is None:
-                payload.set_exception(exc)
-            payload.feed_eof()  # a reader that was woken in this turn of the loop would not see the exception and wait
+        self._fail_body()
+
+    def _fail_body(self) -> None:
+        failure, body = self.exception(), self._body
+        if failure is not None and body is not None and not body.is_eof():
+            if body.exception() is None:
+                body.set_exception(failure)
+            body.feed_eof()  # a reader that was woken in this turn of the loop would not see the exception and wait
 
 
 def parse_head(head: bytes) -> ResponseHead | None:
