@@ -33,7 +33,7 @@ from tests.sim.replica_simulation import QUIESCENT_WITHIN_S, ReplicaSimulation, 
 COMPONENTS = EDGE | {"api-websocket"}
 SIZE = ReplicaSize(steps=12, receives=20, disruptions=6)
 SHORT_WINDOW_S = 1.0  # in every fourth seed: positions grow too old while clients are away
-LIMITS = FeedLimits(queue_items_max=4, checkpoint_s=3.0, fold_s_max=2.0, send_s_max=3.0, behind_s_max=30.0)
+LIMITS = FeedLimits(queue_items_max=4, checkpoint_s=0.5, fold_s_max=2.0, send_s_max=3.0, behind_s_max=30.0)
 SCOPES = (
     FeedScope(),
     FeedScope(),
@@ -74,7 +74,7 @@ class LateFeed(ChangeFeed):
             self.progress,
             self.log_epoch,
             self.mailbox,
-            checkpoint_s=3.0,
+            checkpoint_s=LIMITS.checkpoint_s,
             sends=self._sends,
             random=self._random,
         )
