@@ -1,11 +1,13 @@
 """Websocket routes: every check before the handshake is accepted, then messages within limits."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_hex
 
 import aiohttp
 import anyio
 import pytest
+from anyio.abc import SocketStream
 from structlog.testing import capture_logs
 
 from airy.actors.feed_subscriber import FeedLimits
@@ -27,6 +29,33 @@ SAMPLE_ID = "1f0c2a3e-5b7d-4c8e-9f10-2a3b4c5d6e7f"
 PATH = f"/samples/{SAMPLE_ID}/events"
 ALL = (*RESOURCES, SAMPLES)
 AUTHORIZED = [("authorization", f"Bearer {TOKEN}")]
+
+
+TEXT, CONTINUATION, PING = 1, 0, 9  # opcodes of frames
+
+
+def frame(opcode: int, data: bytes = b"", *, fin: bool = True) -> bytes:
+    """Of a client, with a mask of zeros and at most 125 bytes of data."""
+    return bytes([fin << 7 | opcode, 0x80 | len(data)]) + bytes(4) + data
+
+
+@asynccontextmanager
+async def raw_websocket(url: str, path: str) -> AsyncIterator[SocketStream]:
+    """A connection after its handshake, whose frames the test writes and reads itself."""
+    host, port = url.removeprefix("http://").split(":")
+    handshake = [
+        f"GET {path} HTTP/1.1",
+        f"host: {host}",
+        f"authorization: Bearer {TOKEN}",
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    ]
+    async with await anyio.connect_tcp(host, int(port)) as stream:
+        await stream.send("\r\n".join([*handshake, "", ""]).encode())
+        assert b"101" in await stream.receive()
+        yield stream
 
 
 class Reader:
@@ -179,6 +208,45 @@ async def test_a_real_client_is_served_rejected_limited_and_drained() -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("frames", "close_code"),
+    [
+        (frame(TEXT, b"\xff\xfe"), 1007),
+        (frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * websocket_connection.FRAGMENTS_MAX, 1009),
+    ],
+)
+async def test_rejections_and_garbage_are_no_errors_of_the_server(
+    frames: bytes, close_code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with api_harness(resources=ALL) as api, serving(api) as (url, _), aiohttp.ClientSession() as client:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await client.ws_connect(url + PATH)
+        async with raw_websocket(url, PATH) as stream:
+            await stream.send(frames)
+            assert close_code.to_bytes(2) in await stream.receive()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_pongs_for_a_client_that_does_not_read_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, unsent_bytes = websocket_connection.WebsocketConnection.handle_ping, list[int]()
+
+    def recorded(connection: websocket_connection.WebsocketConnection) -> None:
+        answer(connection)
+        unsent_bytes.append(connection.transport.get_write_buffer_size())
+
+    monkeypatch.setattr(websocket_connection.WebsocketConnection, "handle_ping", recorded)
+    pings = 100_000
+    async with api_harness() as api, serving(api) as (url, _), raw_websocket(url, "/events") as stream:
+        with anyio.fail_after(60):
+            for _ in range(pings // 1_000):
+                await stream.send(frame(PING, b"x" * 125) * 1_000)
+            while len(unsent_bytes) < pings:
+                await anyio.sleep(0.01)
+    assert max(unsent_bytes) < 400_000  # what may be unsent, and the pongs of one read
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_websockets_take_no_connection_from_http() -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with (
@@ -198,26 +266,17 @@ async def test_a_client_that_never_reads_loses_its_connection(monkeypatch: pytes
     """Neither the close frame nor the closing handshake of a client like that is waited for without limit."""
     monkeypatch.setattr(websocket_connection, "CLOSE_S", 0.1)
     limits = FeedLimits(queue_items_max=16, send_s_max=0.2)
-    async with api_harness(feed_limits=limits) as api, serving(api) as (url, _):
-        host, port = url.removeprefix("http://").split(":")
-        async with await anyio.connect_tcp(host, int(port)) as stream:
-            handshake = [
-                "GET /events HTTP/1.1",
-                f"host: {host}",
-                f"authorization: Bearer {TOKEN}",
-                "connection: upgrade",
-                "upgrade: websocket",
-                "sec-websocket-version: 13",
-                "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-            ]
-            await stream.send("\r\n".join([*handshake, "", ""]).encode())
-            assert b"101" in await stream.receive()
-            await api.append(channel())
-            with anyio.fail_after(60):
-                while not api.changes.cut:
-                    await api.append(*(Chat(number).received(token_hex(8)) for number in range(500)))
-                while api.app.websockets is None or api.app.websockets.sessions:
-                    await anyio.sleep(0.01)
-                with pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
-                    while True:
-                        await stream.receive()
+    async with (
+        api_harness(feed_limits=limits) as api,
+        serving(api) as (url, _),
+        raw_websocket(url, "/events") as stream,
+    ):
+        await api.append(channel())
+        with anyio.fail_after(60):
+            while not api.changes.cut:
+                await api.append(*(Chat(number).received(token_hex(8)) for number in range(500)))
+            while api.app.websockets is None or api.app.websockets.sessions:
+                await anyio.sleep(0.01)
+            with pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
+                while True:
+                    await stream.receive()
