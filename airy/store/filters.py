@@ -85,11 +85,15 @@ def parse(text: str) -> Clauses:
         raise filter_text.refused(error.message, text, at) from error
 
 
-def searches_messages(condition: Condition) -> bool:
-    """Whether a part of it is a phrase in messages."""
-    if isinstance(condition, Clauses):
-        return any(map(searches_messages, (*condition.must, *condition.should, *condition.must_not)))
-    return isinstance(condition, MessagePhrase)
+def searches_texts(condition: Condition) -> bool:
+    """Whether a part of it is about the text of messages, names or metadata."""
+    match condition:
+        case Clauses(must=must, should=should, must_not=must_not):
+            return any(map(searches_texts, (*must, *should, *must_not)))
+        case Term(field=field):
+            return field == DISPLAY_NAME or field.startswith(METADATA)
+        case _:
+            return isinstance(condition, MessagePhrase)
 
 
 # --- the tree

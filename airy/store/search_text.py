@@ -50,6 +50,23 @@ def literal_text(pattern: Pattern) -> str | None:
     return piece_text(pattern[0]) if len(pattern) == 1 else None
 
 
+def plain_substring(pattern: Pattern) -> str | None:
+    """What to search for in a result of `normalized_words`, if the pattern is a plain prefix, suffix, part or whole of
+    a word.
+    """
+    match [piece_text(piece) for piece in pattern]:
+        case [str(word)]:
+            return f" {word} "
+        case [str(start), ""]:
+            return f" {start}"
+        case ["", str(end)]:
+            return f"{end} "
+        case ["", str(middle), ""]:
+            return middle
+        case _:
+            return None
+
+
 def _at(piece: Piece, text: str, start: int) -> bool:
     return start + len(piece) <= len(text) and all(
         character is None or character == text[start + index] for index, character in enumerate(piece)

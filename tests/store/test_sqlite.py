@@ -28,7 +28,15 @@ from airy.model.fact import Fact
 from airy.model.fold import fold
 from airy.model.message_text import message_text
 from airy.store.search_words import words_of
-from airy.store.sqlite import SqliteStore, conversation_list, message_index, projection, schema
+from airy.store.sqlite import (
+    SqliteStore,
+    conversation_index,
+    conversation_list,
+    message_index,
+    projection,
+    schema,
+    text_indexing,
+)
 from tests.kit.builders import START_MS, Chat, channel, seeded_log, tag
 from tests.kit.fact_strategies import logs
 from tests.kit.filter_cases import CHATS, filter_cases, filter_log
@@ -402,11 +410,12 @@ async def test_a_scan_and_an_index_return_the_same(monkeypatch: pytest.MonkeyPat
 async def test_a_common_word_is_looked_for_in_one_conversation_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {chat.conversation_id: name for name, chat in CHATS.items()}
     monkeypatch.setattr(message_index, "COMMON_MIN", 0)
+    monkeypatch.setattr(conversation_index, "COMMON_MIN", -1)
     monkeypatch.setattr(conversation_list, "STEP_ROWS_SEARCHING", 2)
     async with opened() as store:
         await store.apply(filter_log().records)
         for filters, expected in filter_cases():
-            if not filters.startswith("message:"):
+            if not filters.startswith(("message:", "display_name:", "metadata.")):
                 continue
             page = await store.conversations(filters=filters, cursor=None, page_size=2)
             assert page.total <= len(expected.split())
@@ -450,12 +459,24 @@ async def test_conversations_of_a_removed_channel_are_not_counted(monkeypatch: p
         assert (page.total, page.complete, listed(page)) == (1, True, [Chat(0).conversation_id])
 
 
+async def test_a_conversation_with_very_many_words_in_metadata_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation_index, "MARKS_MAX", 20)
+    log = Log()
+    log.append(channel(), *(Chat(number).received("a") for number in range(3)))
+    log.append(Chat(1).metadata({"user_data.words": " ".join(f"word{number}" for number in range(50))}))
+    async with opened() as store:
+        await store.apply(log.records)
+        for filters in ("metadata.user_data.words:word49", "metadata.user_data.words:*9", "metadata.user_data.words:*"):
+            page = await store.conversations(filters=filters, cursor=None, page_size=5)
+            assert listed(page) == [Chat(1).conversation_id], filters
+
+
 @pytest.mark.parametrize("waiting_max", [0, 7, 1000])
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_index_holds_the_words_of_every_message(
     seed: int, waiting_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(projection, "UNINDEXED_MAX", waiting_max)
+    monkeypatch.setattr(text_indexing, "UNINDEXED_MAX", waiting_max)
     log = seeded(seed, facts=300)
     log.append(*(Chat(number).edited("a", f"other {number}") for number in range(12)))
     log.append(*(Chat(number).deleted("b") for number in range(12)))
@@ -536,6 +557,7 @@ async def test_paging_backwards_returns_the_same_pages(monkeypatch: pytest.Monke
 async def test_a_scan_that_reaches_its_cap_is_incomplete_and_has_a_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversation_list, "STEP_ROWS", 5)
     monkeypatch.setattr(conversation_list, "SCAN_ROWS_MAX", 20)
+    monkeypatch.setattr(conversation_list, "DRIVEN_ROWS_MAX", -1)
     needle = [Chat(number) for number in (3, 44, 45)]
     log = crowd(90)
     log.append(*(chat.metadata({"contact.display_name": "Needle"}) for chat in needle))
@@ -618,15 +640,17 @@ FEW = {
     "profiles",
     "each",
     "CONSTANT",
-    "unindexed_messages",
     "conversation_counts",
+    "unindexed_messages",
+    "unindexed_conversations",
 }
 """Small: scanned on purpose."""
 INDEXES = (
     "conversations_unread",
     "conversations_unlisted",
     "conversation_tags",
-    "message_words VIRTUAL TABLE INDEX 0:",
+    "message_words VIRTUAL TABLE",
+    "conversation_marks VIRTUAL TABLE",
 )
 """Scanned up to a limit."""
 

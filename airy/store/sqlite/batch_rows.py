@@ -26,7 +26,8 @@ class BatchRows(Protocol):
     provider_ids: list[Row]
     message_inserts: list[Row]
     message_updates: list[Row]
-    unindexed: list[Row]
+    unindexed: list[Row]  # messages
+    unindexed_conversations: list[Row]
     conversation_inserts: list[Row]
     conversation_updates: list[Row]
     activity_updates: list[Row]

@@ -24,7 +24,7 @@ STEP_ROWS = 4_000  # about a millisecond
 SCAN_ROWS_WITH_BODY_MAX = 100_000  # if the body of each row has to be decoded
 STEP_ROWS_WITH_BODY = 100
 
-SCAN_ROWS_LISTING_MAX = 200_000  # if each statement reads the list of all messages with a word
+SCAN_ROWS_LISTING_MAX = 200_000  # if each statement reads a list of candidates
 STEP_ROWS_LISTING = 8_000
 SCAN_ROWS_SEARCHING_MAX = 4_000  # if the messages of each conversation are searched
 STEP_ROWS_SEARCHING = 100
@@ -104,7 +104,7 @@ def _limits(query: CompiledFilter) -> tuple[int, int]:
         return STEP_ROWS_SEARCHING, SCAN_ROWS_SEARCHING_MAX
     if query.reads_body:
         return STEP_ROWS_WITH_BODY, SCAN_ROWS_WITH_BODY_MAX
-    return (STEP_ROWS_LISTING, SCAN_ROWS_LISTING_MAX) if query.lists_messages else (STEP_ROWS, SCAN_ROWS_MAX)
+    return (STEP_ROWS_LISTING, SCAN_ROWS_LISTING_MAX) if query.reads_list else (STEP_ROWS, SCAN_ROWS_MAX)
 
 
 class _ActivityScan:

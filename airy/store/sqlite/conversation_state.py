@@ -16,6 +16,7 @@ from airy.model.conversation import Conversation, Message
 from airy.model.delivery_state import WATERMARK_STATES, DeliveryState
 from airy.store.api import WorkKey
 from airy.store.search_text import normalized_keyword, normalized_words
+from airy.store.sqlite import conversation_index
 from airy.store.sqlite.batch_rows import BatchRows, Row
 from airy.store.sqlite.conversation_counts import Group, group
 from airy.store.sqlite.id_encoding import StoredId, encode_id
@@ -71,6 +72,8 @@ class ConversationState:
         self._stored_tags: tuple[str, ...] = ()
         self._stored_profile_wanted = False
         self._stored_raw_name: Raw | None = None
+        self._stored_created_at_ms = 0
+        self._indexed_metadata: dict[str, Raw] = {}
         self._stored = row is not None
         self._n: int
         self._messages: int  # not deleted
@@ -83,6 +86,7 @@ class ConversationState:
         self._contacted = bool(contacted)  # whether the contact has written
         self._stored_columns: Row = (channel, visible, has_unread, contacted, state, self._name)
         self._group = group(channel, state, has_unread=bool(has_unread)) if visible == LISTED else None
+        self._indexed_name = self._name
 
     # --- FoldState
 
@@ -92,6 +96,8 @@ class ConversationState:
             self._body = None
             self._stored_tags = tuple(conversation.tags)
             self._stored_raw_name = conversation.metadata.get(NAME_KEY)
+            self._stored_created_at_ms = conversation.created_at_ms
+            self._indexed_metadata = dict(conversation.metadata)
             self._stored_profile_wanted = self._wants_profile(conversation)
         return self._conversation
 
@@ -280,7 +286,7 @@ class ConversationState:
         visible = HIDDEN
         if conversation.visible:
             visible = NO_CHANNEL if connected is None else LISTED
-        self._update_name(conversation)
+        self._update_texts(conversation)
         state = None if conversation.state is None else normalized_keyword(conversation.state)
         unread_count = conversation.unread_count
         has_unread = unread_count > 0
@@ -305,8 +311,8 @@ class ConversationState:
                     body,
                 )
             )
-        elif columns == self._stored_columns:
-            rows.activity_updates.append((*times, unread_count, self._messages, body, self._n))
+        elif columns == self._stored_columns and times[0] == self._stored_created_at_ms:
+            rows.activity_updates.append((*times[1:], unread_count, self._messages, body, self._n))
         else:
             rows.conversation_updates.append(
                 (
@@ -324,12 +330,13 @@ class ConversationState:
                 )
             )
         self._stored_columns = columns
+        self._stored_created_at_ms = times[0]
         self._count(group(channel, state, has_unread=has_unread) if visible == LISTED else None)
         if conversation.tags or self._stored_tags:
             self._write_tags(conversation)
         self._write_profile(conversation, connected=bool(connected))
 
-    def _update_name(self, conversation: Conversation) -> None:
+    def _update_texts(self, conversation: Conversation) -> None:
         raw_name = conversation.metadata.get(NAME_KEY)
         renamed = raw_name != self._stored_raw_name
         if conversation.visible and (renamed or not self._has_contact):
@@ -338,6 +345,10 @@ class ConversationState:
             name = metadata.text(conversation.metadata, NAME_KEY)
             self._name = normalized_words(render.default_contact_name(conversation) if name is None else name)
             self._stored_raw_name = raw_name
+        if self._name != self._indexed_name or conversation.metadata != self._indexed_metadata:
+            row = conversation_index.unindexed_row(self._n, self._name, conversation.metadata)
+            self._rows.unindexed_conversations.append(row)
+            self._indexed_name, self._indexed_metadata = self._name, dict(conversation.metadata)
 
     def _count(self, counted: Group | None) -> None:
         """`counted`: the group of a listed conversation."""

@@ -15,16 +15,15 @@ import msgspec
 from msgspec import Raw, Struct
 
 from airy.errors import Refused
-from airy.store.filters import METADATA, Clauses, Condition, MessagePhrase, NumberRange, Term
+from airy.store.filters import DISPLAY_NAME, METADATA, Clauses, Condition, MessagePhrase, NumberRange, Term
 from airy.store.search_text import (
     any_word_matches,
     literal_text,
     matches,
-    normalized_words,
     pattern_matches,
-    piece_text,
+    plain_substring,
 )
-from airy.store.sqlite import conversation_counts, message_index
+from airy.store.sqlite import conversation_counts, conversation_index, message_index
 from airy.store.sqlite.id_encoding import decode_id, decode_id_sql, encode_client_id
 from airy.store.sqlite.schema import TOPIC_INDEX
 from airy.topics import CHANNELS
@@ -49,7 +48,7 @@ class CompiledFilter(Struct, frozen=True):
     bindings: tuple[object, ...]
     drivers: tuple[Sql, ...] = ()  # each selects the row numbers of a superset of the matches
     reads_body: bool = False  # of each conversation examined
-    lists_messages: bool = False  # each statement reads the list of all messages with a word
+    reads_list: bool = False  # each statement reads a list of candidates from a full-text index
     searches_messages: bool = False  # in the messages of each conversation examined
     total: tuple[int, bool] | None = None  # the number of matches if it is known, and whether it is exact
 
@@ -63,7 +62,7 @@ def compile_filters(condition: Clauses, connection: apsw.Connection) -> Compiled
         bindings,
         tuple(compiler.drivers(condition)),
         reads_body=compiler.reads_body,
-        lists_messages=any(found.frequency == "rare" for found in compiler.searches.values()),
+        reads_list=compiler.reads_list or any(found.frequency == "rare" for found in compiler.searches.values()),
         searches_messages=any(found.frequency == "common" for found in compiler.searches.values()),
         total=compiler.total(condition),
     )
@@ -73,6 +72,8 @@ class _Compiler:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.reads_body = False
+        self.reads_list = False
+        self._queries: dict[Term, str | None] = {}  # for the index over names and metadata
         self.searches: dict[MessagePhrase, message_index.MessageSearch] = {}
 
     def expression(self, condition: Condition) -> Sql:
@@ -86,11 +87,24 @@ class _Compiler:
             case Term(field="display_name"):
                 return _words_match("c.name", condition)
             case Term(field=field) if field.startswith(METADATA):
-                self.reads_body = True
-                where, bindings = _words_match("metadata_words(c.body, ?)", condition)
-                return where, (field.removeprefix(METADATA), *bindings)
+                return self._metadata(condition)
             case Term():
                 return self._keyword(condition)
+
+    def _metadata(self, term: Term) -> Sql:
+        where, bindings = _words_match("metadata_words(c.body, ?)", term)
+        bindings = (term.field.removeprefix(METADATA), *bindings)
+        query = self._candidates(term)
+        if query is None:
+            self.reads_body = True
+            return where, bindings
+        self.reads_list = True
+        return f"(c.n IN ({conversation_index.MATCHING}) AND {where})", (query, *bindings)
+
+    def _candidates(self, term: Term) -> str | None:
+        if term not in self._queries:
+            self._queries[term] = conversation_index.candidates(self._connection, term)
+        return self._queries[term]
 
     def _clauses(self, clauses: Clauses) -> Sql:
         if not clauses.must and not clauses.should:
@@ -189,10 +203,21 @@ class _Compiler:
                 if not condition.must and len(condition.should) > 1:
                     found += _listed(condition.should)
                 return found
+            case _:
+                return self._drivers_of_one(condition)
+
+    def _drivers_of_one(self, condition: Condition) -> list[Sql]:
+        match condition:
             case NumberRange(field="unread_count", low=low) if low is not None and low > 0:
                 return [("SELECT n FROM conversations WHERE has_unread = 1", ())]
             case MessagePhrase() if (search := self._search(condition)).frequency == "rare":
                 return [(message_index.MATCHING, (search.query,))]
+            case NumberRange(field="created_at"):
+                where, bindings = _number_range(condition)
+                return [(f"SELECT n FROM conversations AS c WHERE {where}", bindings)]
+            case Term(field=field) if field == DISPLAY_NAME or field.startswith(METADATA):
+                query = self._candidates(condition)
+                return [] if query is None else [(conversation_index.MATCHING, (query,))]
             case Term() if (value := _exact(condition)) is not None:
                 return _driver(condition.field, [value])
             case _:
@@ -303,23 +328,8 @@ def _words_match(column: str, term: Term) -> Sql:
         return NOTHING
     if term.text == "*":
         return f"{column} <> ''", ()
-    substring = _substring([piece_text(piece) for piece in term.pattern])
+    substring = plain_substring(term.pattern)
     return _pattern_among_words(column, term) if substring is None else (f"instr({column}, ?) > 0", (substring,))
-
-
-def _substring(pieces: list[str | None]) -> str | None:
-    """The text to search for, if the pattern is a plain prefix, suffix, part or whole of a word."""
-    match pieces:
-        case [str(word)]:
-            return f" {word} "
-        case [str(start), ""]:
-            return f" {start}"
-        case ["", str(end)]:
-            return f"{end} "
-        case ["", str(middle), ""]:
-            return middle
-        case _:
-            return None
 
 
 def _pattern_among_words(column: str, term: Term) -> Sql:
@@ -348,12 +358,9 @@ _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 
 
 def metadata_words(body: bytes, name: str) -> str:
-    """The words of one metadata value: a string without its quotes, any other value as JSON text."""
-    raw = _decode_metadata(body).metadata.get(name)
-    if raw is None:
-        return ""
-    text = bytes(raw)
-    return normalized_words(msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode())
+    """The words of one metadata value; none without the value."""
+    value = _decode_metadata(body).metadata.get(name)
+    return "" if value is None else conversation_index.value_words(value)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

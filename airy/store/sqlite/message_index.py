@@ -4,9 +4,6 @@ An FTS5 index without content: it holds words, not texts. A row's number has the
 bits, so that a search yields conversations without reading messages, and one conversation is a range. Texts are cut
 into words here (`airy.store.search_words`); the tokenizer `ascii` only splits them at the spaces.
 
-A small transaction of FTS5 costs as much as a large one. The fold therefore leaves the words of a message in
-`unindexed_messages`; before a search, and when `UNINDEXED_MAX` are waiting, `index_waiting` moves them to the index.
-
 `known_words` lists every word that occurred, because FTS5 reads all occurrences of all words with a prefix before it
 yields the first; it also holds words of messages that were edited or deleted since.
 """
@@ -38,10 +35,8 @@ KNOWN_WORDS_MAX = 50_000  # kept in memory
 COMMON_MIN = 50_000  # with more occurrences, a search looks into one conversation after another
 PREFIX_WORDS_MAX = 200  # that begin with one prefix
 
-UNINDEXED_MAX = 500  # messages, beside those of one batch
-
 PUT = "INSERT OR REPLACE INTO unindexed_messages VALUES(?, ?, ?)"
-_COUNT = "SELECT count(*) FROM unindexed_messages"
+COUNT = "SELECT count(*) FROM unindexed_messages"
 _WAITING_WORDS = "SELECT words FROM unindexed_messages"
 # In the order of row numbers: FTS5 flushes its memory when they fall.
 _INSERT = """
@@ -76,28 +71,27 @@ def unindexed_row(conversation: int, message_n: int, message: Message, *, stored
     return conversation << MESSAGE_BITS | message_n, " ".join(words_of(message_text(message))), stored
 
 
-class WaitingMessages:
-    """Moves messages from `unindexed_messages` to the index. `count`: of those waiting."""
+class UnindexedMessages:
+    """Moves messages from `unindexed_messages` to the index."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._known: set[str] = set()  # words whose rows are committed
-        self.count: int = connection.execute(_COUNT).get
 
-    def index(self) -> None:
-        """Within a transaction; `indexed` follows its commit."""
+    def index(self) -> set[str]:
+        """Within a transaction. Returns the words for `committed`."""
         execute = self._connection.execute
-        self._words = {word for (words,) in execute(_WAITING_WORDS) for word in words.split(" ")} - self._known
-        self._words.discard("")
-        self._connection.executemany(_PUT_WORD, [(word,) for word in sorted(self._words)])
+        words = {word for (text,) in execute(_WAITING_WORDS) for word in text.split(" ")} - self._known
+        words.discard("")
+        self._connection.executemany(_PUT_WORD, [(word,) for word in sorted(words)])
         for sql in (_DELETE, _REPLACE, _INSERT, _CLEAR):
             execute(sql)
+        return words
 
-    def indexed(self) -> None:
+    def committed(self, words: set[str]) -> None:
         if len(self._known) > KNOWN_WORDS_MAX:
             self._known.clear()
-        self._known |= self._words
-        self.count = 0
+        self._known |= words
 
 
 class MessageSearch(Struct, frozen=True):

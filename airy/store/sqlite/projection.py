@@ -33,8 +33,8 @@ from airy.store.holds import PartitionHolds
 from airy.store.sqlite import conversation_counts, dead_deliveries, entities, error_translation, outbox
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.id_encoding import encode_id
-from airy.store.sqlite.message_index import UNINDEXED_MAX, WaitingMessages
 from airy.store.sqlite.schema import COUNTERS, LISTED, NO_CHANNEL, TOPIC_INDEX
+from airy.store.sqlite.text_indexing import TextIndexing
 from airy.store.sqlite.write_batch import Counters, WriteBatch
 from airy.trace import HEADER, trace_id_of
 
@@ -246,7 +246,7 @@ class Projection:
             connection.execute("SELECT ifnull(max(n), 0) FROM messages").get,
             dict.fromkeys(COUNTERS, 0) | dict(counters),
         )
-        self._waiting = WaitingMessages(connection)
+        self._text_indexing = TextIndexing(connection)
 
     @property
     def positions(self) -> dict[TopicPartition, int]:
@@ -266,8 +266,8 @@ class Projection:
         return dict(self._counters.counts)
 
     def apply(self, records: Sequence[Record]) -> Applied:
-        if self._waiting.count >= UNINDEXED_MAX:
-            self.index_messages()
+        if self._text_indexing.is_due:
+            self._text_indexing.index()
         unapplied, offsets = self._unapplied(records)
         applied = self._fold(unapplied, offsets) if unapplied else Applied(0, 0, [])
         held = self._holds.current()
@@ -281,12 +281,9 @@ class Projection:
         except Exception:  # noqa: BLE001 - folding record by record finds the one that fails
             return self._transaction(records, offsets, _fold_each)
 
-    def index_messages(self) -> None:
-        """After this, searches in messages find everything that was applied."""
-        if self._waiting.count:
-            with self._writing():
-                self._waiting.index()
-            self._waiting.indexed()
+    def index_texts(self) -> None:
+        """After this, searches in texts find everything that was applied."""
+        self._text_indexing.index()
 
     def prune(self, tp: TopicPartition, below: int, groups_max: int) -> tuple[int, bool]:
         """Delete changes of facts below `below`; returns how many, and whether there may be more."""
@@ -341,7 +338,7 @@ class Projection:
             )
             self._write_counts(counters)
             last_applied = self._put_last_applied(records)
-        self._waiting.count += counters.unindexed
+        self._text_indexing.added(counters.unindexed)
         counters.unindexed = 0
         self._counters = counters
         self._last_applied = last_applied

@@ -15,7 +15,7 @@ import apsw
 from airy import topics
 from airy.model.fold import FOLD_VERSION
 from airy.store.search_words import WORDS_VERSION
-from airy.store.sqlite import message_index
+from airy.store.sqlite import conversation_index, message_index
 
 APPLICATION_ID = 0x41697279
 
@@ -40,6 +40,7 @@ CREATE TABLE conversations(
 CREATE INDEX conversations_activity ON conversations(
   activity_at DESC, id DESC, channel, created_at, last_message_at, unread_count, state, name
 ) WHERE visible = 1;
+CREATE INDEX conversations_created ON conversations(created_at);
 CREATE INDEX conversations_channel ON conversations(channel);
 CREATE INDEX conversations_unread ON conversations(channel) WHERE has_unread = 1;
 CREATE INDEX conversations_state ON conversations(state) WHERE state IS NOT NULL;
@@ -145,7 +146,9 @@ COUNTERS = (
 
 TOPIC_INDEX = {topic.name: index for index, topic in enumerate(topics.FOLDED)}
 
-_SHAPE = f"{FOLD_VERSION}\n{WORDS_VERSION}\n{TABLES}\n{message_index.TABLES}\n{sorted(TOPIC_INDEX.items())}"
+ALL_TABLES = TABLES + message_index.TABLES + conversation_index.TABLES
+
+_SHAPE = f"{FOLD_VERSION}\n{WORDS_VERSION}\n{ALL_TABLES}\n{sorted(TOPIC_INDEX.items())}"
 VERSION = crc32(_SHAPE.encode()) & 0x7FFF_FFFF | 1
 """`user_version` of a file this code can use."""
 
@@ -164,7 +167,7 @@ def position_key(topic: int, partition: int, offset: int) -> int:
 
 def create(connection: apsw.Connection) -> None:
     with connection:
-        connection.execute(TABLES + message_index.TABLES)
+        connection.execute(ALL_TABLES)
         connection.executemany("INSERT INTO counters VALUES(?, 0)", [(name,) for name in COUNTERS])
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", VERSION)

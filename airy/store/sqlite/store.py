@@ -25,7 +25,7 @@ from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.store import cursors
 from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
-from airy.store.filters import parse, searches_messages
+from airy.store.filters import parse, searches_texts
 from airy.store.sqlite import contact_list, conversation_list, dead_deliveries, entities, outbox, queries, table_digest
 from airy.store.sqlite.error_translation import DAMAGED, ErrorTranslation
 from airy.store.sqlite.filter_sql import CompiledFilter, compile_filters
@@ -203,10 +203,10 @@ class SqliteStore:
             with self._errors:
                 return await self._page(self._reading, conversation_list.ALL, start, size)
         condition = None if filters is None else parse(filters)
-        if condition is not None and searches_messages(condition):
+        if condition is not None and searches_texts(condition):
             async with self._write_lock:
                 with self._errors:
-                    self._open_projection.index_messages()
+                    self._open_projection.index_texts()
         async with self._snapshot() as connection:
             query = conversation_list.ALL if condition is None else compile_filters(condition, connection)
             return await self._page(connection, query, start, size)

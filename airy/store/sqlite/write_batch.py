@@ -14,7 +14,7 @@ import apsw
 from airy import topics
 from airy.model.conversation import Conversation
 from airy.store.api import WorkKey
-from airy.store.sqlite import conversation_counts, message_index
+from airy.store.sqlite import conversation_counts, conversation_index, message_index
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.conversation_state import LOAD, ConversationState
 from airy.store.sqlite.id_encoding import StoredId, encode_id
@@ -33,8 +33,7 @@ UPDATE conversations SET channel = ?, created_at = ?, last_message_at = ?, activ
   has_unread = ?, unread_count = ?, messages = ?, contacted = ?, state = ?, name = ?, body = ? WHERE n = ?"""
 # The frequent update. It sets no column of the other indexes, so SQLite does not write those.
 _UPDATE_ACTIVITY = """
-UPDATE conversations SET created_at = ?, last_message_at = ?, activity_at = ?, unread_count = ?, messages = ?,
-  body = ? WHERE n = ?"""
+UPDATE conversations SET last_message_at = ?, activity_at = ?, unread_count = ?, messages = ?, body = ? WHERE n = ?"""
 _INSERT_MESSAGE = """
 INSERT INTO messages(n, id, conversation, sequence, deleted, open_at, body) VALUES(?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_MESSAGE = "UPDATE messages SET sequence = ?, deleted = ?, open_at = ?, body = ? WHERE n = ?"
@@ -66,7 +65,7 @@ class Counters:
         self.conversation = conversation  # the last row number assigned
         self.message = message
         self.counts = counts
-        self.unindexed = 0  # rows of `unindexed_messages` that this transaction wrote
+        self.unindexed = 0  # rows that this transaction left to be indexed
 
     def copy(self) -> "Counters":
         copied = Counters(self.conversation, self.message, dict(self.counts))
@@ -89,6 +88,7 @@ class WriteBatch:
         self.message_inserts: list[Row] = []
         self.message_updates: list[Row] = []
         self.unindexed: list[Row] = []
+        self.unindexed_conversations: list[Row] = []
         self.conversation_inserts: list[Row] = []
         self.conversation_updates: list[Row] = []
         self.activity_updates: list[Row] = []
@@ -140,8 +140,9 @@ class WriteBatch:
             state.write()
         self.changed.clear()
         self.write_messages()
-        self._counters.unindexed += len(self.unindexed)
+        self._counters.unindexed += len(self.unindexed) + len(self.unindexed_conversations)
         self._write(message_index.PUT, self.unindexed)
+        self._write(conversation_index.PUT, self.unindexed_conversations)
         self._write(_INSERT_CONVERSATION, self.conversation_inserts)
         self._write(_UPDATE_ACTIVITY, self.activity_updates)
         self._write(_UPDATE_CONVERSATION, self.conversation_updates)
