@@ -80,17 +80,18 @@ async def test_com_8_m7_m8_a_message_is_sent_and_resent_only_after_it_failed() -
         assert (await listed(airy, chat))[0]["delivery_state"] == "pending"
 
 
-async def test_com_9_m9_a_message_may_be_sent_before_its_conversation_exists() -> None:
-    """With channel and recipient, where the original keeps an unknown conversation in memory: see deviations.md."""
+async def test_com_9_a_message_may_be_sent_before_its_conversation_exists() -> None:
+    """By its recipient, which begins it; or by its id, and then it waits."""
     async with installation() as airy:
-        chat = Chat(source="twilio.sms", source_channel_id="+491")
-        await airy.api.append(channel("twilio.sms", "+491"))
-        unknown = {"conversation_id": chat.conversation_id, "message": {"Body": "Hi"}}
-        await airy.call("messages.send", unknown, 404)
-        body = {**unknown, "channel_id": chat.channel_id, "source_recipient_id": chat.participant_id}
-        del body["conversation_id"]
-        sent = await airy.call("messages.send", body)
-        assert sent["source"] == "twilio.sms"
+        chat = Chat()
+        await airy.api.append(channel())
+        content = {"text": "Hi"}
+        unknown = {"conversation_id": Chat(1).conversation_id, "message": content}
+        waiting = await airy.call("messages.send", unknown, 202)
+        assert (waiting["content"], waiting["source"], waiting["delivery_state"]) == (content, "", "pending")
+        recipient = {"channel_id": chat.channel_id, "source_recipient_id": chat.participant_id}
+        sent = await airy.call("messages.send", {**recipient, "message": content})
+        assert sent["source"] == "facebook"
         found = await airy.call("conversations.info", {"conversation_id": chat.conversation_id})
         assert (found["channel"]["id"], found["last_message"]["id"]) == (chat.channel_id, sent["id"])
         await airy.api.append(chat.received("answer"))

@@ -116,7 +116,7 @@ async def test_a_visit_that_says_nothing_leaves_no_record() -> None:
 
 
 async def test_a_conversation_is_resumed_with_its_messages_oldest_first() -> None:
-    """L2."""
+    """L2, CH-2."""
     async with api_harness() as api:
         channel_id = await connected(api)
         visit = await begun(api, channel_id)

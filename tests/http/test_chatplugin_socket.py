@@ -60,7 +60,7 @@ async def message(client: StompClient) -> dict[str, Any]:
 
 
 async def test_what_a_visitor_writes_comes_back_on_every_socket_of_the_visitor() -> None:
-    """L1."""
+    """L1, CH-1."""
     async with api_harness() as api:
         channel_id = await connected(api)
         visit = await begun(api, channel_id)
