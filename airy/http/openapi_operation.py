@@ -252,8 +252,11 @@ def _problems(statuses: Iterable[int]) -> Document:
 
 
 def _security(permission: Permission) -> Sequence[Document]:
-    """Any of these."""
-    return [] if permission is Permission.OPEN else [{"token": []}, {"session": []}]
+    """Any of these. Custom sources and visitors have no session."""
+    if permission is Permission.OPEN:
+        return []
+    token: Document = {"token": []}
+    return [token] if permission in {Permission.INGEST, Permission.VISIT} else [token, {"session": []}]
 
 
 def _header(name: str, component: str) -> Document:
