@@ -14,7 +14,9 @@ from airy.http.asgi import RawHeaders
 Headers = list[tuple[bytes, bytes]]
 
 METHODS = b"GET, POST"
-ALLOWED_HEADERS = b"accept, authorization, content-type, idempotency-key, x-airy-position, x-requested-with"
+ALLOWED_HEADERS = (
+    b"accept, authorization, content-type, idempotency-key, last-event-id, x-airy-position, x-requested-with"
+)
 EXPOSED_HEADERS = b"x-airy-position, x-request-id, retry-after, traceresponse"
 MAX_AGE_S = 600
 

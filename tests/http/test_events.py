@@ -269,3 +269,12 @@ async def test_streams_and_clients_beyond_the_limits_are_a_503(monkeypatch: pyte
         monkeypatch.setattr(event_stream, "STREAMS_MAX", 0)
         async with open_event_stream(api.app, "/events", AUTHORIZED) as second:
             assert second.status == 503
+
+
+async def test_a_page_of_an_allowed_origin_may_send_the_last_event_id_itself() -> None:
+    """As clients do that need a header for their token, which an `EventSource` cannot send."""
+    async with api_harness() as api:
+        headers = [("origin", ORIGIN), ("access-control-request-method", "GET")]
+        answer = await call(api.app, "OPTIONS", "/events", headers=headers)
+        allowed = answer.headers["access-control-allow-headers"].split(", ")
+        assert {"authorization", "last-event-id"} <= set(allowed)
