@@ -9,18 +9,25 @@ import pytest
 from airy import topics
 from airy.commands import VisitorSettings
 from airy.commands.visitors import OVERLAP_MS
+from airy.http.asgi import RawHeaders
+from airy.http.auth import Caller, CallerKind
 from airy.http.response_schemas import ChannelSchema, VisitorMessageSchema, VisitStartSchema, WidgetSchema
 from airy.model import ids
+from airy.model.entity import Channel
 from airy.model.fact import MessageQueued, SendStarted, SendSucceeded
+from airy.permissions import PERMISSIONS, Role
 from airy.rate_limit import RateLimiter, RateLimits
 from tests.kit.api import ORIGIN, TOKEN, ApiHarness, api_harness
 from tests.kit.asgi import AsgiResponse, call
+from tests.kit.asgi_websocket import open_websocket
 from tests.kit.builders import Chat, channel, raw
 from tests.kit.response_schemas import validated
+from tests.kit.stomp_client import StompClient
 
 SITE, OTHER_SITE = "https://bakery.example", "https://elsewhere.example"
 HOUR_S = 3_600
 OVERLAP_S = OVERLAP_MS / 1000
+SHOP = ids.derive("shop")
 
 
 async def connected(api: ApiHarness, name: str = "shop") -> str:
@@ -489,3 +496,20 @@ async def test_a_message_has_a_limit() -> None:
         visit = await begun(api, await connected(api))
         answer = await asked(api, "/chatplugin.send", {"message": {"text": "x" * 40_000}}, visit["token"])
         assert answer.status == 400
+
+
+async def test_a_cookie_counts_for_nothing_on_a_page_of_another_origin() -> None:
+    class AgentWithCookie:
+        async def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
+            return Caller("ada", PERMISSIONS[Role.ADMIN], kind=CallerKind.USER, by_cookie=True)
+
+    async with api_harness(authenticators=[AgentWithCookie()]) as api:
+        await api.append(Channel(id=SHOP, source="chatplugin", source_channel_id="shop", connected=True))
+        body = {"channel_id": SHOP, "conversation_id": ids.derive("arbitrary")}
+        statuses = {
+            origin: (await asked(api, "/chatplugin.resumeToken", body, origin=origin)).status
+            for origin in (ORIGIN, OTHER_SITE)
+        }
+        assert statuses == {ORIGIN: 200, OTHER_SITE: 403}
+        async with open_websocket(api.app, "/ws.chatplugin", [("origin", OTHER_SITE)]) as opened:
+            assert "401" in (await StompClient(opened).connect(None)).headers["message"]
