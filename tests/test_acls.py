@@ -285,3 +285,9 @@ def test_a_component_uses_exactly_the_topics_it_reads_and_writes() -> None:
     (unfoldable,) = [topic for topic in topics.ALL if topic.name == f"dlq.{topics.EVENTS.name}"]
     assert set(acls.used(["http"])) == {*topics.FOLDED, unfoldable, topics.COMPONENTS}
     assert set(acls.used(acls.ACTORS)) == set(topics.ALL)
+
+
+def test_the_chat_plugin_writes_what_visitors_say_and_has_no_raw_events() -> None:
+    assert all(acls.writes("sources-chatplugin", topic) for topic in (topics.EVENTS, topics.CHANNELS))
+    assert acls.groups("sources-chatplugin") == ("sources.chatplugin.connector",)
+    assert [topic.name for topic in topics.ALL if "chatplugin" in topic.name] == []

@@ -84,10 +84,11 @@ def publisher(services: Services, _components: Sequence[Component]) -> Supervisi
     return Supervision(name="webhook-publisher", children=(Child(name="publisher", start=start),))
 
 
-def broadcaster(services: Services, _components: Sequence[Component]) -> Supervision:
+def broadcaster(services: Services, components: Sequence[Component]) -> Supervision:
+    """Named after the first of the components that need it."""
     changes = services.changes
     child = Child(name="broadcaster", start=changes.broadcaster, mailbox=changes.mailbox, drain_s=1.0)
-    return Supervision(name="api-websocket", children=(child,))
+    return Supervision(name=components[0].id, children=(child,))
 
 
 def deferred_sends(services: Services, _components: Sequence[Component]) -> Supervision:

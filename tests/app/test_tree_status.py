@@ -302,3 +302,19 @@ async def test_metrics_have_the_counts_of_store_queue_and_actors() -> None:
     assert values["conversations"] == 0.0
     assert values["webhooks_waiting"] == 0.0
     assert values["provider_webhooks_total"] == dict.fromkeys(OUTCOMES, 0.0) | {"routed": 3.0}
+
+
+async def test_a_process_of_the_chat_plugin_alone_has_a_broadcaster_and_no_router() -> None:
+    services = await services_over_fakes()
+
+    def supervisors(*running: str) -> dict[str, list[str]]:
+        children = build_tree(services, {"http", *running}).children
+        return {
+            each.name: [child.name for child in each.children] for each in children if isinstance(each, Supervision)
+        }
+
+    alone = supervisors("sources-chatplugin")
+    assert alone["sources"] == ["connector"]
+    assert alone["sources-chatplugin"] == ["broadcaster"]
+    both = supervisors("api-websocket", "sources-chatplugin")
+    assert [name for name, children in both.items() if "broadcaster" in children] == ["api-websocket"]
