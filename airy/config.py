@@ -18,6 +18,15 @@ from airy.permissions import GrantedRole
 from airy.secret import Secret
 
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+", extra={"expected": "an http(s):// address"})]
+Origin = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/?$",
+        extra={
+            "expected": "an origin (https://www.example.org, in lower case, without a path; * would be any website)"
+        },
+    ),
+]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 S = TypeVar("S", bound=Struct)
@@ -26,7 +35,7 @@ S = TypeVar("S", bound=Struct)
 class HttpConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080  # 0: any free one
-    allowed_origins: tuple[str, ...] = ()
+    allowed_origins: tuple[Origin, ...] = ()
     body_bytes_max: Annotated[int, Meta(ge=1_024, le=2_000_000)] = 1_048_576  # a fact of 4 MiB has it twice
     in_flight_max: Count = 1_024
     api_in_flight_max: Count = 256

@@ -253,6 +253,15 @@ def test_a_pattern_of_addresses_that_could_match_too_much_is_refused(pattern: st
     )
 
 
+@pytest.mark.parametrize(
+    "origin", ["*", "https://*.example.org", "https://a.example/inbox", "a.example", "HTTPS://a.example"]
+)
+def test_an_allowed_origin_that_no_browser_sends_is_refused(origin: str, tmp_path: Path) -> None:
+    for origins in (["https://b.example/", origin], f"https://b.example:8443, {origin}"):
+        (problem,) = problems(tmp_path, yaml.safe_dump({"http": {"allowedOrigins": origins}}))
+        assert "http.allowedOrigins: expected an origin" in problem
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 SOME_KEYS = """
 http port host security open tokens systemToken webhooks ports components sources facebook sources-facebook appSecret

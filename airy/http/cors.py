@@ -8,7 +8,6 @@ they check the origin themselves, and a caller with another origin is not authen
 
 from collections.abc import Iterable
 
-from airy.errors import Refused
 from airy.http.asgi import RawHeaders
 
 Headers = list[tuple[bytes, bytes]]
@@ -29,11 +28,6 @@ class CorsPolicy:
     def __init__(self, origins: Iterable[str] = (), public_url: str = "") -> None:
         self._own = public_url.encode()
         self._origins = frozenset(origin.rstrip("/").encode() for origin in origins)
-        if b"*" in self._origins:
-            raise Refused(
-                "list each origin: * would let any web page act with the session of its visitor",
-                field="allowedOrigins",
-            )
 
     def origin(self, headers: RawHeaders) -> bytes | None:
         """The origin of a cross-origin request; None without an `Origin` header or for the server's own origin."""
