@@ -54,6 +54,8 @@ def test_the_installed_program_has_its_reference_configuration_starts_serves_and
         with subprocess.Popen(command, cwd=installed, env=env, stderr=told) as child:
             try:
                 assert wait_until_ready(f"http://{port}/readyz", child), log.read_text()
+                for path in ("/schema", "/schema/explorer/swagger-ui-bundle.js"):
+                    assert wait_until_ready(f"http://{port}{path}", child), path
                 child.send_signal(signal.SIGTERM)
                 assert child.wait(120) == 0, log.read_text()
             finally:
