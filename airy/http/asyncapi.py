@@ -17,6 +17,7 @@ from airy.http.event_query import PARAMETERS
 from airy.http.event_schemas import PAYLOADS, SUMMARIES
 from airy.http.json_response import json_response
 from airy.http.openapi import component_name
+from airy.http.response_schemas import VisitorEventSchema
 from airy.model.change import ChangeKind
 
 Document = dict[str, Any]
@@ -32,11 +33,13 @@ MARKS = {
     MarkKind.RESYNC: "Events before were missed: read the state anew, with `position`. `reason` says why.",
     MarkKind.POSITION: "A later position to resume from, for a client that receives no events.",
 }
+VISITOR = "visitor-message"
+VISITOR_SUMMARY = "The visitor wrote a message, or an agent's was sent."
 FEED = "feed-"  # prefix of the messages of `/events`
 
 
 def asyncapi_document(version: str) -> Document:
-    kinds = {str(payload): payload for payload in PAYLOADS.values()}
+    kinds = {str(payload): payload for payload in (*PAYLOADS.values(), VisitorEventSchema)}
     references, components = msgspec.json.schema_components(list(kinds.values()), ref_template=REFERENCE)
     payloads = dict(zip(kinds, references, strict=True))
     events = {kind.value: _event(kind, payloads[str(payload)]) for kind, payload in PAYLOADS.items()}
@@ -44,12 +47,16 @@ def asyncapi_document(version: str) -> Document:
         **{FEED + kind.value: _event(kind, payloads[str(payload)], POSITIONS) for kind, payload in PAYLOADS.items()},
         **{FEED + kind.value: _mark(kind, text) for kind, text in MARKS.items()},
     }
+    visitor = {VISITOR: {"name": VISITOR, "summary": VISITOR_SUMMARY, "payload": payloads[str(VisitorEventSchema)]}}
     document: Document = {
         "asyncapi": "3.0.0",
         "info": {"title": "Airy Core events", "version": version},
         "defaultContentType": "application/json",
         "channels": {
             "communication": _channel("/ws.communication", "STOMP messages of the destination /events.", events),
+            "chatplugin": _channel(
+                "/ws.chatplugin", "STOMP messages of the destination /user/queue/message, for one visitor.", visitor
+            ),
             "events": {
                 **_channel("/events", "A websocket, or with Accept: text/event-stream a stream of events.", feed),
                 "bindings": {"ws": {"query": {"type": "object", "properties": _query()}}},
@@ -62,10 +69,10 @@ def asyncapi_document(version: str) -> Document:
                 "channel": {"$ref": f"#/channels/{channel}"},
                 **({"security": [{"$ref": "#/components/securitySchemes/token"}]} if channel != "webhook" else {}),
             }
-            for channel in ("communication", "events", "webhook")
+            for channel in ("chatplugin", "communication", "events", "webhook")
         },
         "components": {
-            "messages": {**events, **feed},
+            "messages": {**events, **feed, **visitor},
             "schemas": {component_name(name): schema for name, schema in sorted(components.items())},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },

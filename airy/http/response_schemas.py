@@ -71,6 +71,14 @@ class VisitorMessageSchema(Struct, forbid_unknown_fields=True):
     sender: SenderSchema
 
 
+class VisitorEventSchema(Struct, forbid_unknown_fields=True):
+    """What a socket of a visitor is sent."""
+
+    conversation_id: str
+    channel_id: str
+    message: VisitorMessageSchema
+
+
 class VisitStartSchema(Struct, forbid_unknown_fields=True):
     token: str
     resume_token: str

@@ -13,6 +13,7 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
 from airy.http.asyncapi import asyncapi_document
+from tests.http.test_chatplugin import answered
 from tests.kit import javascript
 from tests.kit.api import TOKEN, api_harness
 from tests.kit.builders import Chat, channel
@@ -64,17 +65,17 @@ class Script:
 
 
 @asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[Script]:
+async def running(*arguments: str, script: str = "events.cjs") -> AsyncIterator[Script]:
     with needed():
         environment = javascript.environment()
-        command = javascript.command("events.cjs", *arguments)
+        command = javascript.command(script, *arguments)
     async with (
         await anyio.open_process(command, env=environment, stderr=subprocess.STDOUT) as process,
         anyio.create_task_group() as tasks,
     ):
-        script = Script(process)
-        tasks.start_soon(script.read)
-        yield script
+        started = Script(process)
+        tasks.start_soon(started.read)
+        yield started
         tasks.cancel_scope.cancel()
 
 
@@ -108,6 +109,20 @@ async def test_stompjs_with_a_wrong_token_is_told_with_a_401() -> None:
         await script.until("stomp", closed=1002)
         assert any("401" in line.get("error", "") for line in script.lines)
         assert await script.end() == 0
+
+
+async def test_a_widget_with_stompjs_gets_what_its_visitor_wrote_and_the_answer() -> None:
+    """L1, L4."""
+    async with api_harness() as api, serving(api) as (url, _):
+        channel_id = (await api.call("/channels.chatplugin.connect", {"name": "shop"}))["id"]
+        async with running(url, channel_id, script="widget.cjs") as script:
+            echo = await script.until("widget", channel_id=channel_id)
+            assert echo["message"]["content"] == {"text": "Is the rye bread back?"}
+            await answered(api, echo["conversation_id"], channel_id, {"text": "Yes."})
+            while len(script.lines) < 2:
+                await anyio.sleep(0.01)
+            assert script.lines[1]["message"]["content"] == {"text": "Yes."}
+            assert await script.end() == 0
 
 
 async def test_the_asyncapi_document_is_valid_by_the_specification() -> None:
