@@ -60,6 +60,7 @@ async def sent(harness: ScriptedHarness, text: str = "Yes, from Thursday on.") -
 
 @pytest.mark.parametrize(("source", "kind"), KINDS)
 async def test_a_message_is_sent_once_and_carries_the_providers_id(source: str, kind: str) -> None:
+    """FB-4, F5, TW-3, F9."""
     harness = scripted(source, kind)
     async with harness.open(connector=lambda: connector(harness)):
         message = await sent(harness)

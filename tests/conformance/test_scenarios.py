@@ -24,7 +24,6 @@ WHATSAPP = "WhatsApp by Meta's own API is not among the sources; Twilio's is"
 CUSTOM = "custom sources are not served"
 BOTS = "bots are components that are not part of this installation"
 INSTALLER = "components are configured in airy.yaml, and nothing installs them at run time"
-SOURCE = "covered by the contract of sources (tests/sources) in the terms of the provider, without the original's ids"
 SUBSTITUTION = "metadata `data_<url>` has no writer, in the original's own code either: no URL is ever replaced"
 
 NOT_HERE: dict[str, str] = {
@@ -35,8 +34,6 @@ NOT_HERE: dict[str, str] = {
     **dict.fromkeys(("SRC-1", "SRC-2", "SRC-3", "R1", "R2", "R3", "R4", "R5"), CUSTOM),
     **dict.fromkeys(("BOT-1", "BOT-2", "BOT-3"), BOTS),
     "INS-1": INSTALLER,
-    **dict.fromkeys(("FB-1", "FB-2", "FB-3", "FB-4", "FB-5", "F1", "F2", "F3", "F4", "F5", "H7"), SOURCE),
-    **dict.fromkeys(("TW-1", "TW-2", "TW-3", "TW-4", "F8", "F9", "H10"), SOURCE),
 }
 
 _NAME = re.compile(

@@ -155,6 +155,7 @@ async def test_subscribers_learn_of_it_when_it_begins_or_fails() -> None:
     ],
 )
 async def test_a_recipient_is_named_as_its_own_messages_name_it(kind: str, given: str, name: str) -> None:
+    """TW-4."""
     async with api_harness() as api:
         await api.append(channel(kind, "an account"))
         channel_id = ids.channel_id(kind, "an account")

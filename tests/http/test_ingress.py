@@ -133,6 +133,7 @@ async def test_a_webhook_is_acknowledged_only_when_it_is_durable() -> None:
 
 @pytest.mark.parametrize("flipped", range(0, 71, 7))
 async def test_a_webhook_with_a_wrong_signature_is_not_stored(flipped: int) -> None:
+    """FB-1, F1."""
     bus = PausableBus()
     wrong = bytearray(signature(BODY))
     wrong[flipped] ^= 1

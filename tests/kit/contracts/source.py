@@ -195,6 +195,7 @@ class SourceContract:
     # --- recorded payloads
 
     def test_means_what_its_fixture_says(self, fixture: Fixture) -> None:
+        """FB-3, F3, TW-2."""
         if fixture.undecodable is not None:
             with pytest.raises(Undecodable, match=re.escape(fixture.undecodable)):
                 self.routed(fixture)
@@ -333,6 +334,7 @@ class SourceContract:
         assert self._status(webhook, self.wire.forged(webhook)) == 403
 
     def test_no_signature_is_refused(self, kind: str) -> None:
+        """F8, TW-1."""
         webhook = self.wire.received(kind, 1, "x", RECEIVED_MS)
         assert self._status(webhook, [(b"content-type", b"application/json")]) == 401
 
@@ -481,7 +483,7 @@ class SourceContract:
     async def test_what_became_of_a_message_is_never_claimed_wrongly(
         self, kind: str, act: Act, wanted: type, takes: bool
     ) -> None:
-        """Failed means that the provider has not taken it; Lost that it may have."""
+        """F5, F9. Failed means that the provider has not taken it; Lost that it may have."""
         provider = self.provider(kind, act)
         outcome = await calling.send(provider, self.source, self.calls(kind), RECEIVED_MS)
         assert isinstance(outcome, wanted)

@@ -304,6 +304,7 @@ async def test_disconnect_is_never_in_the_way(scripted: Response | Exception, sa
 
 
 async def test_a_profile_has_a_name_and_a_picture() -> None:
+    """FB-5, F4."""
     wire = Wire()
     psid = wire.core.person(name="Ines Maria Kuhn")
     found = await profile(wire, psid)

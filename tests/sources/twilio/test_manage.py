@@ -34,6 +34,7 @@ async def connect(
 
 
 async def test_a_number_of_the_account_is_told_where_its_messages_go() -> None:
+    """H10."""
     client = provider()
     done = await connect(client, phone_number=" +49 30 901820 ", name="Order hotline")
     assert done == Connected(account=NUMBER, name="Order hotline", metadata={"phone_number": NUMBER})
