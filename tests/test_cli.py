@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import structlog
@@ -26,6 +26,7 @@ from airy.config import Config
 from airy.errors import Misconfigured, Refused, Unavailable
 from airy.file_lock import InUse
 from airy.http.catalogue import RESOURCES
+from airy.permissions import GrantedPermission
 from airy.secret import MASK
 from airy.sources.catalogue import SOURCES
 
@@ -294,7 +295,13 @@ def test_every_command_group_of_a_resource_exists() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["create", "crm"], 64), (["create", "crm", "--role", "source"], 64), (["revoke"], 64), (["list"], 75)],
+    [
+        (["create", "crm"], 64),
+        (["create", "crm", "--role", "source"], 64),
+        (["create", "crm", *(f"--permission={each}" for each in get_args(GrantedPermission))], 75),
+        (["revoke"], 64),
+        (["list"], 75),
+    ],
 )
 def test_token_without_a_scope_or_a_running_process(
     arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

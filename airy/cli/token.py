@@ -1,11 +1,12 @@
 """`airy token …`: the API tokens of an installation."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import rich_click as click
 
 from airy.cli.options import Command, config_options, json_option, load_config, run_command
+from airy.permissions import GrantedPermission, GrantedRole
 
 DAY_S = 86_400
 
@@ -25,11 +26,11 @@ def caller_options(command: Command) -> Command:
 
 @token.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(["admin", "agent", "analyst"]), help="what the token may do")
+@click.option("--role", type=click.Choice(get_args(GrantedRole)), help="what the token may do")
 @click.option(
     "--permission",
     "permissions",
-    type=click.Choice(["read", "write", "manage", "operate", "administer"]),
+    type=click.Choice(get_args(GrantedPermission)),
     multiple=True,
     help="only this permission, of the role or of all; repeat it for several",
 )
