@@ -4,8 +4,7 @@ Deny by default: a route that declares no permission answers 403 to every caller
 `Authenticator`; routes and handlers see a `Caller` only. `airy.permissions` has the permissions of each role.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
@@ -16,9 +15,10 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from msgspec import Struct
 
-from airy.errors import Refused
+from airy.commands import TooManyRequests
+from airy.errors import Refused, Unavailable
 from airy.http.asgi import RawHeaders
-from airy.http.problems import Problem
+from airy.http.problems import Problem, problem_of
 from airy.permissions import PERMISSIONS, Permission, Role
 from airy.rate_limit import RateLimiter
 from airy.secret import Secret
@@ -27,6 +27,7 @@ __all__ = ["Permission"]  # routes declare it; the other names are this module's
 
 PERMISSION = "permission"  # the key of a route's `opt` that declares it
 BEARER = b"bearer "
+AUTHORISE_S = 60.0  # between two checks of the credentials of an open websocket or stream
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PROOFS = frozenset({b"origin", b"sec-fetch-site", b"x-requested-with"})
 
@@ -172,8 +173,18 @@ class Guard:
         """Raises `Problem` 429. The limit is each caller's, so that one cannot use up what another needs."""
         wait_s = self.limiter.take(caller.id)
         if wait_s:
-            retry_after = b"%d" % max(1, math.ceil(wait_s))
-            raise Problem(429, "too many requests of this caller", headers=[(b"retry-after", retry_after)])
+            raise problem_of(TooManyRequests("too many requests of this caller", retry_after_s=wait_s))
+
+
+async def is_authorised(authorise: Callable[[], Awaitable[object]]) -> bool:
+    """False only if the guard says so: neither a busy directory nor a rate limit ends what was authorised."""
+    try:
+        await authorise()
+    except Problem as problem:
+        return problem.status != 403
+    except Unavailable:
+        pass
+    return True
 
 
 def check_same_origin(headers: RawHeaders) -> None:

@@ -5,14 +5,12 @@ import anyio
 from airy.actors.change_feed import SlowClient
 from airy.actors.feed_subscriber import FeedItem
 from airy.errors import AiryError, Unavailable
-from airy.http.auth import Permission
+from airy.http.auth import AUTHORISE_S, Permission
 from airy.http.event_frames import json_text
 from airy.http.event_query import EventQuery, parse
 from airy.http.ports import ApiContext
 from airy.http.websocket import CLOSE_POLICY_VIOLATION, CLOSE_TRY_AGAIN_LATER, WebsocketRoute, WebsocketSession
 from airy.task_group import task_group
-
-AUTHORISE_S = 60.0  # between two checks of the credentials
 
 
 class CredentialsInvalid(AiryError):

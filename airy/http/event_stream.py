@@ -15,12 +15,11 @@ from airy.actors.change_feed import SlowClient
 from airy.actors.feed_subscriber import FeedItem
 from airy.errors import Unavailable
 from airy.http.asgi import RawHeaders, Receive, Send
-from airy.http.auth import PERMISSION, Guard, Permission, forbidden
+from airy.http.auth import AUTHORISE_S, PERMISSION, Guard, Permission, forbidden, is_authorised
 from airy.http.event_frames import KEEP_ALIVE, server_sent_text
 from airy.http.event_query import EventQuery, parse
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, unavailable
-from airy.http.websocket import is_authorised
 from airy.task_group import task_group
 
 PATH = "/events"
@@ -28,7 +27,6 @@ MEDIA_TYPE = b"text/event-stream"
 HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
 STREAMS_MAX = 500  # at once in this process: each holds a connection of the HTTP server, whose number is limited
 KEEP_ALIVE_S = 15.0
-AUTHORISE_S = 60.0  # between two checks of the credentials
 END_S = 1.0  # for the end of the response to a client that may not read
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from airy.errors import AiryError, Unavailable
+from airy.errors import AiryError
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.asgi import RawHeaders, Receive, Scope, Send
-from airy.http.auth import UNAUTHENTICATED, Caller, Guard, Permission, forbidden
+from airy.http.auth import UNAUTHENTICATED, Caller, Guard, Permission, forbidden, is_authorised
 from airy.http.path_template import NoPath, pattern
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, problem_of, send_problem, unavailable
@@ -238,17 +238,6 @@ def _only_closed(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(map(_only_closed, error.exceptions))
     return isinstance(error, WebsocketClosed)
-
-
-async def is_authorised(authorise: Callable[[], Awaitable[object]]) -> bool:
-    """False only if the guard says so: neither a busy directory nor a rate limit ends what was authorised."""
-    try:
-        await authorise()
-    except Problem as problem:
-        return problem.status != 403
-    except Unavailable:
-        pass
-    return True
 
 
 def _check_cookies(origin: str | None, caller: Caller) -> None:

@@ -74,6 +74,20 @@ async def test_without_a_valid_token_connect_is_answered_with_a_401_and_the_sock
         assert await client.closed() == 1002
 
 
+async def test_a_connect_whose_token_cannot_be_checked_now_is_a_503() -> None:
+    class Busy:
+        async def authenticate(self, headers: RawHeaders, /) -> Caller | None:
+            if any(name == b"authorization" for name, _ in headers):
+                raise Unavailable("this replica is still folding the log")
+            return None
+
+    async with api_harness(authenticators=[Busy()]) as api, stomp(api, []) as client:
+        error = await client.connect(AUTHORIZATION)
+
+        assert error.headers["message"].startswith("503 this replica is still folding the log")
+        assert await client.closed() == 1002
+
+
 async def test_a_wrong_token_in_connect_is_not_replaced_by_that_of_the_handshake() -> None:
     async with api_harness() as api, stomp(api) as client:
         assert "401" in (await client.connect("Bearer wrong")).headers["message"]

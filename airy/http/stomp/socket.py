@@ -11,8 +11,9 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 from msgspec import Struct
 
-from airy.errors import AiryError
-from airy.http.problems import Problem
+from airy.errors import AiryError, Unavailable
+from airy.http.auth import AUTHORISE_S
+from airy.http.problems import Problem, problem_of
 from airy.http.stomp.frame import Frame, FrameDecoder, FrameError, encode, escape
 from airy.http.stomp.session import (
     CLOSE_PROTOCOL_ERROR,
@@ -32,7 +33,6 @@ from airy.task_group import task_group
 
 HEART_BEAT = "\n"
 CONNECT_S = 10.0  # from the handshake to CONNECT
-AUTHORISE_S = 60.0  # between two checks of the credentials
 ERROR_S = 2.0  # for an ERROR that a slow client may not read
 SILENT_BEATS = 2  # missed heart-beats after which the client counts as gone
 
@@ -61,11 +61,11 @@ class StompEndpoint(Protocol):
     @property
     def settings(self) -> SessionSettings: ...
     async def authenticate(self, session: WebsocketSession, authorization: str | None, /) -> None:
-        """Called with the `Authorization` of CONNECT. Raises `Problem`."""
+        """Called with the `Authorization` of CONNECT. Raises `Problem`, `Unavailable`."""
         ...
 
     async def still_authenticated(self, session: WebsocketSession, /) -> bool:
-        """Called from time to time: credentials may have expired or been revoked."""
+        """Called from time to time: credentials may have expired or been revoked. Raises `Unavailable`."""
         ...
 
     async def follow(self, destination: str, deliver: Deliver, ready: Callable[[], None], /) -> None:
@@ -151,7 +151,8 @@ class _Socket:
         self._authorised_at = anyio.current_time()
         try:
             await self._endpoint.authenticate(self._session, authorization)
-        except Problem as problem:
+        except (Problem, Unavailable) as error:
+            problem = problem_of(error)
             if problem.status != 403:
                 return self._stomp.fail(problem.status, problem.message)
             return self._stomp.on_authenticated(accepted=False)
@@ -195,7 +196,11 @@ class _Socket:
 
     async def _reauthenticate(self, now: float) -> None:
         self._authorised_at = now
-        if not await self._endpoint.still_authenticated(self._session):
+        try:
+            valid = await self._endpoint.still_authenticated(self._session)
+        except Unavailable:  # checked again later
+            return
+        if not valid:
             self._fail(401, "the token or session is not valid any more")
 
     # --- to the client
