@@ -19,12 +19,12 @@ from airy.email_patterns import EmailPatterns
 from airy.entered_text import trimmed
 from airy.errors import Refused
 from airy.flat_components import nest_components
+from airy.secret import TOKEN_CHARS_MIN
 from airy.signing_key import signing_key
 from airy.sources.catalogue import SOURCES
 
 FILE = "airy.yaml"
 FILE_BYTES_MAX = 1_048_576
-TOKEN_CHARS_MIN = 16
 OIDC_PRESETS = ("github", "google")  # whose addresses are known
 
 _REDIS_URL = re.compile(r"^rediss?://([^\s/@]*@)?(\[[^\s\]]+\]|[^\s/@:]+)(:\d+)?(/\d+)?(\?\S*)?$")

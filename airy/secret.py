@@ -8,6 +8,7 @@ from hmac import compare_digest
 from airy.entered_text import invisible, trimmed
 
 MASK = "*****"
+TOKEN_CHARS_MIN = 16  # of a configured token of the API
 
 
 class Secret:

@@ -19,7 +19,7 @@ from airy.config_reader import ConfigReader
 from airy.config_secrets import secret_values
 from airy.errors import Refused
 from airy.flat_components import nest_components
-from airy.secret import MASK, Secret
+from airy.secret import MASK, TOKEN_CHARS_MIN, Secret
 from airy.sources.facebook.spec import FacebookSection
 from airy.sources.telegram.spec import TelegramSection
 from airy.token_file import TOKEN_FILE, system_token
@@ -305,7 +305,7 @@ def test_the_token_is_generated_once_and_private(tmp_path: Path) -> None:
 
     assert first is not None
     assert first == second
-    assert len(first.reveal()) >= config_file.TOKEN_CHARS_MIN
+    assert len(first.reveal()) >= TOKEN_CHARS_MIN
     file = tmp_path / "data" / TOKEN_FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.iterdir()] == [TOKEN_FILE]

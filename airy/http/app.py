@@ -129,7 +129,8 @@ class RootAsgiApp:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_trace, headers = self._begin(scope)
         origin = self._cors.origin(scope["headers"])
-        if self._allows(origin, scope) and origin is not None:
+        allowed = self._allows(origin, scope)
+        if allowed and origin is not None:
             headers += self._cors.headers(origin)
 
         async def respond(message: AsgiMessage) -> None:
@@ -138,7 +139,7 @@ class RootAsgiApp:
                 self._count(scope, message["status"])
             await send(message)
 
-        if not self._allows(origin, scope):
+        if not allowed:
             await send_problem(respond, ORIGIN_NOT_ALLOWED)
         elif origin is not None and _is_preflight(scope):
             await send({"type": "http.response.start", "status": 200, "headers": self._cors.preflight(origin)})

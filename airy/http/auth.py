@@ -21,7 +21,7 @@ from airy.http.asgi import RawHeaders
 from airy.http.problems import Problem, problem_of
 from airy.permissions import PERMISSIONS, Permission, Role
 from airy.rate_limit import RateLimiter
-from airy.secret import Secret
+from airy.secret import TOKEN_CHARS_MIN, Secret
 
 __all__ = ["Permission"]  # routes declare it; the other names are this module's own
 
@@ -109,14 +109,12 @@ class ConfiguredTokens:
     Only hashes are kept, and every one is compared in constant time: neither memory nor timing reveals a token.
     """
 
-    def __init__(
-        self, tokens: Mapping[str, Secret], roles: Mapping[str, Role] = MappingProxyType({}), *, chars_min: int = 16
-    ) -> None:
+    def __init__(self, tokens: Mapping[str, Secret], roles: Mapping[str, Role] = MappingProxyType({})) -> None:
         if not tokens:
             raise Refused("no API token is configured: set security.systemToken, or security.open to run without one")
         for name, token in tokens.items():
-            if len(token.reveal()) < chars_min:
-                raise Refused(f"the API token {name!r} is too short: it needs at least {chars_min} characters")
+            if len(token.reveal()) < TOKEN_CHARS_MIN:
+                raise Refused(f"the API token {name!r} is too short: it needs at least {TOKEN_CHARS_MIN} characters")
         self._callers = [
             (_caller(name, roles.get(name, Role.ADMIN)), _hash(token.reveal().encode()))
             for name, token in tokens.items()
