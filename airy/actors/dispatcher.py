@@ -2,7 +2,7 @@
 
 At least once, in order per lane: a lease outlasts the longest request, and the queue rejects the outcome of a worker
 whose lease was lost. An endpoint gets as many jobs as its health admits (`endpoint_health`), and no more than leave
-workers free for others (`fair_share`). An unexpected exception of one job is a failed attempt of that job.
+workers free for others (`slot_division`). An unexpected exception of one job is a failed attempt of that job.
 """
 
 from collections import deque
@@ -28,7 +28,7 @@ from airy.model.entity import Webhook
 from airy.queue.api import Job, WebhookQueue
 from airy.seal import Sealer
 from airy.webhooks.endpoint_health import EndpointHealth
-from airy.webhooks.fair_share import divide_slots
+from airy.webhooks.slot_division import divide_slots
 
 LEASE_SPARE_S = 30.0  # beyond the longest request; a slow answer of the queue uses some of it
 PAUSE_S = 1.0  # while the queue is unavailable

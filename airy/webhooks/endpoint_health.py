@@ -11,7 +11,7 @@ from random import Random
 
 from msgspec import Struct, field
 
-from airy.webhooks.fair_share import EndpointLoad, Pace
+from airy.webhooks.slot_division import EndpointLoad, Pace
 from airy.webhooks.outcome_window import WINDOW_S, OutcomeWindow
 from airy.webhooks.retry import JITTER, AttemptOutcome
 

@@ -16,7 +16,7 @@ from airy.webhooks.endpoint_health import (
     EndpointHealth,
     throttled,
 )
-from airy.webhooks.fair_share import EndpointLoad, Pace
+from airy.webhooks.slot_division import EndpointLoad, Pace
 from airy.webhooks.outcome_window import WINDOW_S, OutcomeWindow
 from airy.webhooks.retry import AttemptOutcome
 

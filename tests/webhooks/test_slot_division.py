@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airy.webhooks.fair_share import EndpointLoad, Pace, divide_slots
+from airy.webhooks.slot_division import EndpointLoad, Pace, divide_slots
 
 
 def quick(in_flight: int = 0) -> EndpointLoad:
