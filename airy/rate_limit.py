@@ -1,10 +1,12 @@
-"""Requests per caller, limited by a token bucket for each: a rate that holds on average, and a burst above it."""
+"""Requests per caller, limited by a token bucket for each."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 
 import anyio
 from msgspec import Struct
+
+from airy.token_bucket import TokenBucket
 
 
 class RateLimits(Struct, frozen=True, kw_only=True):
@@ -21,21 +23,19 @@ class RateLimiter:
     def __init__(self, limits: RateLimits | None = None, *, now: Callable[[], float] = anyio.current_time) -> None:
         self._limits = limits or RateLimits()
         self._now = now
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # requests left, and when that was
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
         self.rejected = 0
 
     def take(self, caller_id: str) -> float:
         """0 if the caller may go on; else the seconds until it may."""
-        limits, now = self._limits, self._now()
-        left, at = self._buckets.get(caller_id, (float(limits.burst), now))
-        left = min(float(limits.burst), left + (now - at) * limits.requests_per_s)
-        wait_s = 0.0 if left >= 1 else (1 - left) / limits.requests_per_s
-        if wait_s:
-            self.rejected += 1
-        else:
-            left -= 1
-        self._buckets[caller_id] = left, now
+        limits, now_ms = self._limits, self._now() * 1000
+        bucket = self._buckets.get(caller_id)
+        if bucket is None:
+            bucket = self._buckets[caller_id] = TokenBucket(limits.burst, now_ms)
         self._buckets.move_to_end(caller_id)
         if len(self._buckets) > limits.callers_max:
             self._buckets.popitem(last=False)
-        return wait_s
+        wait_ms = bucket.take(now_ms, rate_per_s=limits.requests_per_s, burst=limits.burst)
+        if wait_ms:
+            self.rejected += 1
+        return wait_ms / 1000

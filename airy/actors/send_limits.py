@@ -11,14 +11,15 @@ a share of the partitions takes that share of both, and all connectors together 
 
 from msgspec import Struct
 
+from airy.token_bucket import TokenBucket
+
 RATE_PER_S_MIN = 0.01
 ENTRIES_KEPT = 64  # no sweep below this number
 BUSY_RETRY_MS = 50
 
 
 class ChannelLimit(Struct):
-    tokens: float
-    refilled_ms: int
+    bucket: TokenBucket
     in_flight: int = 0
     paused_until_ms: int = 0
 
@@ -52,16 +53,14 @@ class SendLimiter:
         channel = self._channels.get(channel_id)
         if channel is None:
             self._sweep(now_ms)
-            channel = self._channels[channel_id] = ChannelLimit(tokens=self._burst, refilled_ms=now_ms)
+            channel = self._channels[channel_id] = ChannelLimit(TokenBucket(self._burst, now_ms))
         if now_ms < channel.paused_until_ms:
             return channel.paused_until_ms - now_ms
         if channel.in_flight >= max(1, round(self._parallel_max * self.share)):
             return BUSY_RETRY_MS
-        channel.tokens = min(self._burst, channel.tokens + (now_ms - channel.refilled_ms) / 1000 * self._rate)
-        channel.refilled_ms = now_ms
-        if channel.tokens < 1:
-            return max(1, round((1 - channel.tokens) / self._rate * 1000))
-        channel.tokens -= 1
+        bucket_wait_ms = channel.bucket.take(now_ms, rate_per_s=self._rate, burst=self._burst)
+        if bucket_wait_ms:
+            return max(1, round(bucket_wait_ms))
         channel.in_flight += 1
         if conversation_id and self._interval_ms:
             self._sweep_conversations(now_ms)
@@ -94,7 +93,7 @@ class SendLimiter:
             self._channels = {
                 name: channel
                 for name, channel in self._channels.items()
-                if channel.in_flight or channel.paused_until_ms > now_ms or now_ms < channel.refilled_ms + full_ms
+                if channel.in_flight or channel.paused_until_ms > now_ms or now_ms < channel.bucket.refilled_ms + full_ms
             }
             self._sweep_at = max(ENTRIES_KEPT, 2 * len(self._channels))
 
