@@ -93,7 +93,9 @@ class SendLimiter:
             self._channels = {
                 name: channel
                 for name, channel in self._channels.items()
-                if channel.in_flight or channel.paused_until_ms > now_ms or now_ms < channel.bucket.refilled_ms + full_ms
+                if channel.in_flight
+                or channel.paused_until_ms > now_ms
+                or now_ms < channel.bucket.refilled_ms + full_ms
             }
             self._sweep_at = max(ENTRIES_KEPT, 2 * len(self._channels))
 

@@ -4,11 +4,12 @@ The signature is HMAC-SHA256 over the name and the time of expiry, if there is o
 validity, so the same file has the same address for that long, and each address is valid for one to two of them.
 """
 
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 from hmac import compare_digest, digest
 from urllib.parse import parse_qs
+
+from airy import base64url
 
 PATH = "/media/"
 PURPOSE = "addresses of media"  # the keys are derived for it
@@ -48,5 +49,4 @@ class SignedUrls:
 
 
 def _signature(key: bytes, name: str, expires: str) -> str:
-    signed = digest(key, f"{name}\n{expires}".encode("utf-8", "surrogatepass"), sha256)
-    return urlsafe_b64encode(signed).rstrip(b"=").decode()
+    return base64url.encode(digest(key, f"{name}\n{expires}".encode("utf-8", "surrogatepass"), sha256))

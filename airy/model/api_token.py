@@ -4,30 +4,30 @@ A token is `airy_` and the URL-safe base64 of its id (16 bytes) and of a random 
 entity, and the SHA-256 of the whole text proves the secret. 256 random bits need no slow hash.
 """
 
-from base64 import b64decode, urlsafe_b64encode
 from hashlib import sha256
 from hmac import compare_digest
 from uuid import UUID
 
+from airy import base64url
 from airy.model.entity import ApiToken
 from airy.permissions import PERMISSIONS, Permission, Role
 
-PREFIX = b"airy_"
+PREFIX = "airy_"
 SECRET_BYTES = 32
 ENCODED_CHARS = 64  # of 48 bytes, without padding
 
 
 def token_text(token_id: str, secret: bytes) -> str:
-    return (PREFIX + urlsafe_b64encode(UUID(token_id).bytes + secret)).decode()
+    return PREFIX + base64url.encode(UUID(token_id).bytes + secret)
 
 
 def token_id(token: bytes) -> str | None:
     """The id of the entity a token names; None if the text is no API token."""
-    encoded = token[len(PREFIX) :]
-    if not token.startswith(PREFIX) or len(encoded) != ENCODED_CHARS:
+    encoded = token.removeprefix(PREFIX.encode())
+    if encoded == token or len(encoded) != ENCODED_CHARS:
         return None
     try:
-        return str(UUID(bytes=b64decode(encoded, altchars=b"-_", validate=True)[:16]))
+        return str(UUID(bytes=base64url.decode(encoded)[:16]))
     except ValueError:
         return None
 

@@ -4,12 +4,12 @@ A token is 32 random bytes and the user's id, both in URL-safe base64, with a do
 the SHA-256 of the whole text proves the secret.
 """
 
-from base64 import b64decode, urlsafe_b64encode
 from hashlib import sha256
 from hmac import compare_digest
 
 from msgspec.structs import replace
 
+from airy import base64url
 from airy.model.entity import User, UserSession
 
 SECRET_BYTES = 32
@@ -17,7 +17,7 @@ SESSIONS_MAX = 10  # of a user; a further login ends the oldest
 
 
 def session_token(user_id: str, secret: bytes) -> str:
-    return f"{_encode(secret)}.{_encode(user_id.encode())}"
+    return f"{base64url.encode(secret)}.{base64url.encode(user_id.encode())}"
 
 
 def user_id_of(token: bytes) -> str | None:
@@ -26,7 +26,7 @@ def user_id_of(token: bytes) -> str | None:
     if not dot or len(secret) != 43 or b"." in encoded:
         return None
     try:
-        return b64decode(encoded + b"=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode() or None
+        return base64url.decode(encoded).decode() or None
     except ValueError:
         return None
 
@@ -61,7 +61,3 @@ def without_sessions(user: User, now_ms: int, *, only: str | None = None) -> Use
         for each in user.sessions
     )
     return replace(user, sessions=tuple(sessions))
-
-
-def _encode(data: bytes) -> str:
-    return urlsafe_b64encode(data).decode().rstrip("=")

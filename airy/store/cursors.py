@@ -1,11 +1,10 @@
 """Cursors and page sizes of list requests. Cursors are opaque, so that pages follow keys instead of offsets."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from typing import TypeVar
 
 import msgspec
 
+from airy import base64url
 from airy.errors import Refused
 from airy.model.contact_view import ContactView
 
@@ -71,16 +70,15 @@ def decode_contact(cursor: str | None) -> ContactKey | None:
 
 
 def _text(prefix: str, key: tuple[object, ...]) -> str:
-    return prefix + urlsafe_b64encode(_encode_key(key)).decode().rstrip("=")
+    return prefix + base64url.encode(_encode_key(key))
 
 
 def _key(text: str, prefix: str, decoder: msgspec.msgpack.Decoder[K]) -> K | None:
     if not text.startswith(prefix):
         return None
     try:
-        encoded = text[len(prefix) :].encode("ascii")
-        return decoder.decode(urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)))
-    except (Base64Error, UnicodeEncodeError, msgspec.MsgspecError):
+        return decoder.decode(base64url.decode(text[len(prefix) :].encode("ascii")))
+    except ValueError:  # also msgspec's
         return None
 
 

@@ -11,9 +11,9 @@ from random import Random
 
 from msgspec import Struct, field
 
-from airy.webhooks.slot_division import EndpointLoad, Pace
 from airy.webhooks.outcome_window import WINDOW_S, OutcomeWindow
 from airy.webhooks.retry import JITTER, AttemptOutcome
+from airy.webhooks.slot_division import EndpointLoad, Pace
 
 TOO_MANY_REQUESTS = 429
 THROTTLE_ATTEMPTS_MIN = 10  # in the window; fewer are no rate

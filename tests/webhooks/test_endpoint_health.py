@@ -16,9 +16,9 @@ from airy.webhooks.endpoint_health import (
     EndpointHealth,
     throttled,
 )
-from airy.webhooks.slot_division import EndpointLoad, Pace
 from airy.webhooks.outcome_window import WINDOW_S, OutcomeWindow
 from airy.webhooks.retry import AttemptOutcome
+from airy.webhooks.slot_division import EndpointLoad, Pace
 
 BROKEN = AttemptOutcome(None, "connection refused")
 BUSY = AttemptOutcome(503)

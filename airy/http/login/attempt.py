@@ -5,12 +5,12 @@ process can complete a login, and none of the three is of use in another browser
 purpose.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 from hmac import compare_digest
 
 from msgspec import Struct
 
+from airy import base64url
 from airy.model import ids
 
 SECRET_BYTES = 32
@@ -43,16 +43,16 @@ class LoginAttempt(Struct, frozen=True):
         return compare_digest(self.state.encode(), given.encode("utf-8", "replace"))
 
     def cookie_value(self) -> str:
-        return f"{_encode(self.secret)}.{_encode(self.return_to.encode())}"
+        return f"{base64url.encode(self.secret)}.{base64url.encode(self.return_to.encode())}"
 
     def _derived(self, purpose: str) -> str:
-        return _encode(sha256(f"{purpose}|{self.provider}|".encode() + self.secret).digest())
+        return base64url.encode(sha256(f"{purpose}|{self.provider}|".encode() + self.secret).digest())
 
 
 def read_attempt(cookie_value: bytes, provider: str) -> LoginAttempt | None:
     secret, _, return_to = cookie_value.partition(b".")
     try:
-        attempt = LoginAttempt(_decode(secret), provider, _decode(return_to).decode())
+        attempt = LoginAttempt(base64url.decode(secret), provider, base64url.decode(return_to).decode())
     except ValueError:
         return None
     valid = len(attempt.secret) == SECRET_BYTES and attempt.return_to == path_of_this_origin(attempt.return_to)
@@ -63,11 +63,3 @@ def path_of_this_origin(given: str) -> str:
     """A path to return to after the login; empty for anything that a browser could take for another origin."""
     plain = given.isascii() and given.isprintable() and len(given) <= PATH_CHARS_MAX and "\\" not in given
     return given if plain and given.startswith("/") and not given.startswith("//") and " " not in given else ""
-
-
-def _encode(data: bytes) -> str:
-    return urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _decode(text: bytes) -> bytes:
-    return urlsafe_b64decode(text + b"=" * (-len(text) % 4))
