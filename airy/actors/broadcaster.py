@@ -18,6 +18,7 @@ from airy.actors.fold_progress import FoldProgress
 from airy.actors.log_epoch import LogEpoch
 from airy.actors.runtime import Context, Mailbox, Request
 from airy.actors.stuck_sends import StuckSends
+from airy.actors.subscriber_index import SubscriberIndex
 from airy.store.api import ChangeReader, StoredChange
 from airy.task_group import task_group
 
@@ -76,7 +77,7 @@ class Broadcaster:
         self._log_epoch = log_epoch
         self._position = position_at({})
         self._marked = self._position  # of the last checkpoint
-        self._subscribers: dict[Subscriber, None] = {}  # in the order in which they joined
+        self._subscribers = SubscriberIndex()
         self._fold_noticed = False  # a `FoldAdvanced` is in the mailbox
         self._offers = self._events = 0  # since the last yield
 
@@ -99,10 +100,10 @@ class Broadcaster:
             for message in await self._mailbox.get_batch(MESSAGES_MAX):
                 match message:
                     case Join():
-                        self._subscribers[message.subscriber] = None
+                        self._subscribers.add(message.subscriber)
                         self._mailbox.reply(message, self._position)
                     case Leave():
-                        self._subscribers.pop(message.subscriber, None)
+                        self._subscribers.discard(message.subscriber)
                     case FoldAdvanced():
                         self._fold_noticed = False
                         await self._broadcast(ctx)
@@ -168,14 +169,15 @@ class Broadcaster:
 
     def _offer(self, event: FeedEvent) -> None:
         before, self._position, change = self._position, event.position, event.stored.change
+        candidates = self._subscribers.candidates(change)
         full = [
             subscriber
-            for subscriber in self._subscribers
+            for subscriber in candidates
             if (subscriber.everything or subscriber.scope.contains(change)) and not subscriber.offer(event)
         ]
         for subscriber in full:
             self._stop(subscriber, before)
-        self._offers += len(self._subscribers)
+        self._offers += len(candidates)
         self._events += 1
 
     async def _send_checkpoint(self) -> None:
@@ -190,7 +192,7 @@ class Broadcaster:
                 await anyio.lowlevel.checkpoint()
 
     def _stop(self, subscriber: Subscriber, at: FeedPosition | None) -> None:
-        del self._subscribers[subscriber]
+        self._subscribers.discard(subscriber)
         subscriber.stop(at)
 
     def _stop_all(self) -> None:
