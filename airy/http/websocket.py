@@ -32,7 +32,7 @@ log = structlog.get_logger("airy.http")
 
 class WebsocketLimits(Struct, frozen=True, kw_only=True):
     sessions_max: int = 10_000  # open at once in this process
-    unauthenticated_max: int = 500  # of them, those whose client has not authenticated itself yet
+    unauthenticated_max: int = 500  # of them, those whose client has not authenticated itself yet; at most half
     message_bytes_max: int = 65_536  # of a message from the client
 
 
@@ -148,7 +148,8 @@ class WebsocketRouter:
         self._routes = [(pattern(route.path_template), route) for route in routes]
         self.limits = limits or WebsocketLimits()
         self._admission = _at_most(self.limits.sessions_max)
-        self._unauthenticated = _at_most(self.limits.unauthenticated_max)
+        half = (self.limits.sessions_max + 1) // 2
+        self._unauthenticated = _at_most(min(self.limits.unauthenticated_max, half))
         self.sessions = 0
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:

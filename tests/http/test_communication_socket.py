@@ -108,8 +108,8 @@ async def test_a_caller_without_the_permission_to_read_receives_nothing() -> Non
         assert "401" in (await client.connect("Bearer any")).headers["message"]
 
 
-async def test_handshakes_that_never_authenticate_are_limited_and_end() -> None:
-    limits = WebsocketLimits(unauthenticated_max=1)
+@pytest.mark.parametrize("limits", [WebsocketLimits(unauthenticated_max=1), WebsocketLimits(sessions_max=2)])
+async def test_handshakes_that_never_authenticate_are_limited_and_end(limits: WebsocketLimits) -> None:
     async with api_harness(websocket_limits=limits) as api, stomp(api, []) as idle:
         async with open_websocket(api.app, PATH) as second:
             assert second.rejection is not None
