@@ -81,7 +81,7 @@ def build_edge(
         ids=ports.ids,
         websockets=websockets,
         admission=api_admission,
-        limiter=guard.limiter,
+        limiters=(guard.limiter, *services.commands.visitors.settings.limiters),
         any_origin=any_origin(resources),
     )
     return root, ingresses

@@ -25,3 +25,7 @@ class VisitorSettings(Struct, frozen=True, kw_only=True):
     message_bytes_max: int = 32_768
     sockets_max: int = 8  # of one visitor
     sockets: Counter[str] = field(default_factory=Counter)  # open ones, by conversation
+
+    @property
+    def limiters(self) -> tuple[RateLimiter, RateLimiter]:
+        return self.requests, self.visits

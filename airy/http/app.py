@@ -78,7 +78,7 @@ class RootAsgiApp:
         ids: Ids,
         websockets: WebsocketRouter | None = None,
         admission: ApiAdmission | None = None,
-        limiter: RateLimiter | None = None,
+        limiters: Collection[RateLimiter] = (),
         any_origin: Collection[str] = (),
     ) -> None:
         """`any_origin`: paths of routes that check the origin themselves."""
@@ -89,7 +89,7 @@ class RootAsgiApp:
         self._templates = [(path, each) for path, each in by_path if "{" in path]
         self._cors = cors
         self._admission = admission or ApiAdmission()
-        self._limiter = limiter
+        self._limiters = tuple(limiters)
         self._any_origin = frozenset(any_origin)
         self._ids = ids
         self._trace_prefix = ids.new()
@@ -112,7 +112,7 @@ class RootAsgiApp:
     @property
     def rejected(self) -> dict[str, float]:
         """The requests that exceeded a limit, for metrics."""
-        limited = self._limiter.rejected if self._limiter else 0
+        limited = sum(each.rejected for each in self._limiters)
         return {"rate_limited": float(limited), "shed": float(self._admission.shed)}
 
     def is_webhook(self, path: str) -> bool:

@@ -475,6 +475,7 @@ async def test_a_visitor_over_the_limit_is_told_when_to_come_back_and_others_are
         refused = await asked(api, "/chatplugin.send", {"message": "x"}, one["token"])
         assert (refused.status, refused.headers["retry-after"]) == (429, "2")
         assert refused.json()["code"] == "rate_limited"
+        assert api.app.rejected["rate_limited"] == 1
         await says(api, two["token"])
         await anyio.sleep(2)
         await says(api, one["token"])

@@ -286,7 +286,7 @@ async def api_harness(
         ids=ids,
         websockets=websockets,
         admission=ApiAdmission(api_limits, webhooks),
-        limiter=guard.limiter,
+        limiters=(guard.limiter, *api.commands.visitors.settings.limiters),
         any_origin=any_origin(running_resources),
     )
     async with anyio.create_task_group() as tasks:
