@@ -1,9 +1,9 @@
 """Time and query plans of list queries: the newest conversations, each filter on its own, and searches in messages.
 
-The smaller size is the baseline of the larger one in the same run. The data: a tenth of the smaller size is folded from
-facts, then its rows are copied under other ids and times; the words of the messages are inserted into the index in the
-batches of a fold. Selectivity: 1 of 100 conversations is unread, 9 of 10 are closed, 1 of 20 has the channel, 1 of 1000
-has the first tag and 1 of 20 the second. Words follow Zipf's law over 50,000 words.
+The smaller size is the baseline of the larger one in the same run. The data: up to 10,000 conversations are folded from
+facts, then their rows are copied under other ids and times; the words of the messages are inserted into the index.
+Selectivity: 1 of 100 conversations is unread, 9 of 10 are closed, 1 of 20 has the channel, 1 of 1000 has the first tag
+and 1 of 20 the second. Words follow Zipf's law over 50,000 words.
 """
 
 import argparse
@@ -20,22 +20,27 @@ from typing import Any
 
 import anyio
 import apsw
+import msgspec
 from bench_store import CHANNELS, Traffic, chunks
 
 from airy import topics
 from airy.bus.record import Record
 from airy.model import ids
+from airy.model.conversation import Conversation
 from airy.model.fact import ConversationRead, Fact, MetadataChanged, StateChanged, TagAdded
 from airy.model.metadata import value
 from airy.store.api import Page
 from airy.store.sqlite import SqliteStore
-from airy.store.sqlite.message_index import MESSAGE_BITS, UNINDEXED_MAX
+from airy.store.sqlite.conversation_index import unindexed_row
+from airy.store.sqlite.message_index import MESSAGE_BITS
 
 RARE_TAG, COMMON_TAG = ids.derive("tag", "Urgent"), ids.derive("tag", "Later")
 NAMES = ("Grace Hopper", "Ada Lovelace", "Ines Kuhn", "Jörg Hägg")
 VOCABULARY = 50_000
 WORDS_PER_MESSAGE = 12
-INDEX_BATCH = max(UNINDEXED_MAX, 2_000)
+INDEX_BATCH = 20_000
+
+decode = msgspec.json.Decoder(Conversation).decode
 
 Query = Callable[[SqliteStore], Awaitable[Page[Any]]]
 
@@ -134,7 +139,7 @@ def multiply(connection: apsw.Connection, base: int, conversations: int) -> None
     """Copies of the folded rows under other ids and times, until there are `conversations`."""
     columns = {
         table: [name for (name,) in connection.execute(f"SELECT name FROM pragma_table_info('{table}')")]
-        for table in ("conversations", "messages", "conversation_tags")
+        for table in ("conversations", "messages", "conversation_tags")  # in the order of `n`
     }
     changed = {
         "n": "n + ?1",
@@ -150,7 +155,17 @@ def multiply(connection: apsw.Connection, base: int, conversations: int) -> None
                 connection.execute(
                     f"INSERT INTO {table} SELECT {made} FROM {table} WHERE {number} <= ?2", (copy * base, base)
                 )
+    names = {
+        n: (name, body)
+        for n, name, body in connection.execute("SELECT n, name, body FROM conversations WHERE n <= ?", (base,))
+    }
+    marks = {n: unindexed_row(n, name, decode(body).metadata)[1] for n, (name, body) in names.items()}
+    insert = "INSERT INTO conversation_marks(rowid, marks) VALUES(?, ?)"
+    for copy in range(1, conversations // base):
+        with connection:
+            connection.executemany(insert, ((copy * base + n, text) for n, text in sorted(marks.items())))
     with connection:
+        connection.execute("UPDATE conversation_counts SET conversations = conversations * ?", (conversations // base,))
         for name in ("conversations", "messages"):
             connection.execute(f"UPDATE counters SET value = (SELECT count(*) FROM {name}) WHERE name = '{name}'")
 

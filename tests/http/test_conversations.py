@@ -88,6 +88,24 @@ async def test_a_bad_list_request_is_a_400_that_names_the_field(body: dict[str, 
         assert [error["field"] for error in problem["fields"]] == list(body)
 
 
+async def test_a_bad_filter_is_a_400_with_the_offset_of_the_problem() -> None:
+    async with api_harness() as api:
+        body = {"filters": "source:facebook && display_name:ada~"}
+        problem = await api.call("/conversations.list", body, status=400)
+        [error] = problem["fields"]
+        assert (error["field"], error["offset"]) == ("filters", 32)
+        assert "fuzzy matching (~) is not supported in filters, at offset 32: 'ada~'" in error["message"]
+
+
+async def test_messages_are_found_by_their_words() -> None:
+    async with api_harness() as api:
+        names = await append_conversations(api, 2)
+        page = await api.call("/conversations.list", {"filters": 'message:"rye BREAD"'})
+        assert sorted(conversation["id"] for conversation in page["data"]) == sorted(names)
+        assert page["pagination_data"]["total"] == 2
+        assert (await api.call("/conversations.list", {"filters": "message:croissant"}))["data"] == []
+
+
 async def test_filters_reach_the_store() -> None:
     async with api_harness() as api:
         first, second = await append_conversations(api, 2)
