@@ -11,7 +11,7 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw
 
-from airy.model import metadata
+from airy.model import metadata, stored_media
 from airy.model.conversation import Conversation, Message, Reaction
 from airy.model.delivery_state import API_STATE, DETAILED_STATE
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
@@ -53,7 +53,7 @@ def render_message(message: Message, *, read_sequence: int = 0, user: User | Non
     """`read_sequence` is the conversation's; `user` is the sender, if it is a user of Airy."""
     return {
         "id": message.id,
-        "content": content(message.content),
+        "content": content(stored_media.replaced(message.content, message.metadata)),
         **_canonical(message),
         "sent_at": timestamp(message.sent_at_ms),
         "delivery_state": API_STATE[message.delivery],
@@ -71,12 +71,12 @@ def render_message(message: Message, *, read_sequence: int = 0, user: User | Non
 def _canonical(message: Message) -> Document:
     """The content in common terms; no key where it is unknown."""
     known = none_if_null(message.canonical)
-    return {} if known is None else {"canonical": known}
+    return {} if known is None else {"canonical": stored_media.replaced(known, message.metadata)}
 
 
 def message_metadata(message: Message, read_sequence: int = 0) -> Document:
     """Metadata set on the message, plus the keys derived from its state."""
-    document = metadata.nest(message.metadata) if message.metadata else {}
+    document = metadata.nest(stored_media.shown(message.metadata)) if message.metadata else {}
     at_source: Document = {}
     if message.provider_id is not None:
         at_source["id"] = message.provider_id
