@@ -25,9 +25,9 @@ from airy.model.fact import Fact, MessageQueued, SendFailed
 from airy.store.api import ConversationReader, ConversationView, WorkKey, WorkReader
 
 LOOK_S = 1.0  # while a message waits
+SETTLE_S = 0.05  # between two looks under load
 WORK_MAX = 2_000  # conversations with a waiting message that are looked at in a row
 FAR_MS = 1 << 62
-KEY = WorkKey("send", "")  # of a kind of channel that does not exist
 NO_CONVERSATION = "there is no such conversation, and none has begun while the message waited"
 PARTITIONS = range(topics.EVENTS.partitions)
 
@@ -53,9 +53,11 @@ class DeferredSends:
                 ctx.progress()
                 with ctx.waiting(), anyio.move_on_after(LOOK_S if waiting else None):
                     await self._until_touched(ctx)
+                    await anyio.sleep(SETTLE_S)
 
     def _look_again(self, touched: Collection[WorkKey]) -> None:
-        if KEY in touched:
+        """Any send that ends may be the one before a message that waits."""
+        if any(key.kind == "send" for key in touched):
             self._touched.set()
 
     async def _until_touched(self, ctx: Context) -> None:
@@ -90,7 +92,7 @@ def ending(message: Message, view: ConversationView | None, now_ms: int, ttl_ms:
         return None
     if view is not None:
         return MessageQueued(
-            id=ids.derive(message.id, ":queued"),
+            id=ids.derive(message.id, f":addressed:{message.attempt}"),
             conversation_id=message.conversation_id,
             channel_id=view.channel.id,
             source=view.channel.source,

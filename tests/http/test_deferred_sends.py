@@ -110,6 +110,34 @@ async def test_one_wait_blocks_no_other_and_two_actors_end_it_once() -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_those_of_one_conversation_follow_each_other_however_the_first_ends() -> None:
+    chat = Chat()
+    async with deferring() as api:
+        await api.append(channel())
+        body = {"conversation_id": chat.conversation_id, "message": HI}
+        first, second = [await api.call("/messages.send", body, status=202) for _ in range(2)]
+        await api.append(chat.received("question"))
+        await anyio.sleep(2)
+        assert (await state_of(api, first["id"]))[1] == "facebook"
+        await anyio.sleep(60)
+        await api.call("/messages.cancel", {"message_id": first["id"]})
+        await anyio.sleep(2)
+        assert await state_of(api, second["id"]) == (DeliveryState.PENDING, "facebook")
+
+
+async def test_a_cancelled_one_is_sent_again_in_the_conversation_that_begins() -> None:
+    chat = Chat()
+    async with deferring() as api:
+        await api.append(channel())
+        body = {"conversation_id": chat.conversation_id, "message": HI}
+        sent = await api.call("/messages.send", body, status=202)
+        await api.call("/messages.cancel", {"message_id": sent["id"]})
+        await api.append(chat.received("question"), chat.queued("x"))
+        await api.call("/messages.resend", {"message_id": sent["id"]})
+        await anyio.sleep(2)
+        assert await state_of(api, sent["id"]) == (DeliveryState.PENDING, "facebook")
+
+
 async def test_a_repeated_key_is_one_message_that_waits() -> None:
     async with deferring() as api:
         body = {"conversation_id": ids.derive("never"), "message": HI}
