@@ -1,20 +1,24 @@
 """`/events` as a websocket: one JSON text per event. What the client sends is ignored."""
 
+from contextlib import suppress
+
 import anyio
 
 from airy.actors.change_feed import SlowClient
 from airy.actors.feed_subscriber import FeedItem
-from airy.errors import AiryError, Unavailable
+from airy.errors import Unavailable
 from airy.http.auth import AUTHORISE_S, Permission
 from airy.http.event_frames import json_text
 from airy.http.event_query import EventQuery, parse
 from airy.http.ports import ApiContext
-from airy.http.websocket import CLOSE_POLICY_VIOLATION, CLOSE_TRY_AGAIN_LATER, WebsocketRoute, WebsocketSession
+from airy.http.websocket import (
+    CLOSE_POLICY_VIOLATION,
+    CLOSE_TRY_AGAIN_LATER,
+    WebsocketClosed,
+    WebsocketRoute,
+    WebsocketSession,
+)
 from airy.task_group import task_group
-
-
-class CredentialsInvalid(AiryError):
-    """The token or session was revoked, or has expired."""
 
 
 async def serve(api: ApiContext, session: WebsocketSession) -> None:
@@ -25,27 +29,28 @@ async def serve(api: ApiContext, session: WebsocketSession) -> None:
 
     try:
         async with task_group() as tasks:
-            tasks.start_soon(_keep_authorised, session)
-            tasks.start_soon(_receive, session)
+            tasks.start_soon(_until_unauthorised, session, tasks.cancel_scope)
+            tasks.start_soon(_until_closed, session, tasks.cancel_scope)
             await api.changes.follow(query.scope, query.resume, send)
     except (SlowClient, Unavailable) as error:
         await session.close(CLOSE_TRY_AGAIN_LATER, str(error))
-    except CredentialsInvalid as error:
-        await session.close(CLOSE_POLICY_VIOLATION, str(error))
 
 
-async def _receive(session: WebsocketSession) -> None:
-    """Until the client disconnects: raises `WebsocketClosed`."""
-    while True:
-        await session.receive()
+async def _until_closed(session: WebsocketSession, scope: anyio.CancelScope) -> None:
+    """Ends `scope` when the client disconnects."""
+    with suppress(WebsocketClosed):
+        while True:
+            await session.receive()
+    scope.cancel()
 
 
-async def _keep_authorised(session: WebsocketSession) -> None:
-    """Raises `CredentialsInvalid` once they are."""
+async def _until_unauthorised(session: WebsocketSession, scope: anyio.CancelScope) -> None:
+    """Ends the session and `scope` once the credentials are not valid any more."""
     while True:
         await anyio.sleep(AUTHORISE_S)
         if not await session.still_authorised():
-            raise CredentialsInvalid("the token or session is not valid any more")
+            await session.close(CLOSE_POLICY_VIOLATION, "the token or session is not valid any more")
+            scope.cancel()
 
 
 ROUTE = WebsocketRoute(

@@ -3,7 +3,6 @@
 The response starts with the first event or mark, so that a process that cannot serve answers 503 instead.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import anyio
@@ -15,7 +14,7 @@ from airy.actors.change_feed import SlowClient
 from airy.actors.feed_subscriber import FeedItem
 from airy.errors import Unavailable
 from airy.http.asgi import RawHeaders, Receive, Send
-from airy.http.auth import AUTHORISE_S, PERMISSION, Guard, Permission, forbidden, is_authorised
+from airy.http.auth import AUTHORISE_S, PERMISSION, Guard, Permission, is_authorised
 from airy.http.event_frames import KEEP_ALIVE, server_sent_text
 from airy.http.event_query import EventQuery, parse
 from airy.http.ports import ApiContext
@@ -74,10 +73,6 @@ class EventStreamResponse(ASGIResponse):
             self._streams.open -= 1
 
 
-class _Disconnected(Exception):
-    """The client closed the connection."""
-
-
 class _Stream:
     def __init__(
         self, streams: EventStreams, query: EventQuery, headers: RawHeaders, receive: Receive, send: Send
@@ -93,13 +88,11 @@ class _Stream:
     async def run(self) -> None:
         try:
             async with task_group() as tasks:
-                tasks.start_soon(self._until_disconnected)
-                tasks.start_soon(self._every, KEEP_ALIVE_S, self._keep_alive)
-                tasks.start_soon(self._every, AUTHORISE_S, self._authorise)
+                tasks.start_soon(self._until_disconnected, tasks.cancel_scope)
+                tasks.start_soon(self._until_unauthorised, tasks.cancel_scope)
+                tasks.start_soon(self._keep_alive)
                 await self._streams.api.changes.follow(self._query.scope, self._query.resume, self._send_item)
-        except _Disconnected:
-            return
-        except (SlowClient, Unavailable, Problem):
+        except (SlowClient, Unavailable):
             if not self._started:
                 raise
         with anyio.move_on_after(END_S):
@@ -115,23 +108,22 @@ class _Stream:
         self._sent = True
         await self._send({"type": "http.response.body", "body": text.encode(), "more_body": True})
 
-    async def _until_disconnected(self) -> None:
+    async def _until_disconnected(self, scope: anyio.CancelScope) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        raise _Disconnected
+        scope.cancel()
 
-    async def _every(self, period_s: float, action: Callable[[], Awaitable[None]]) -> None:
+    async def _until_unauthorised(self, scope: anyio.CancelScope) -> None:
+        guard = self._streams.guard
         while True:
-            await anyio.sleep(period_s)
-            await action()
+            await anyio.sleep(AUTHORISE_S)
+            if not await is_authorised(lambda: guard.authorised(self._headers, Permission.READ)):
+                scope.cancel()
 
     async def _keep_alive(self) -> None:
-        """A comment, so that proxies do not take the response for stalled."""
-        if self._started and not self._sent:
-            await self._send_text(KEEP_ALIVE)
-        self._sent = False
-
-    async def _authorise(self) -> None:
-        guard = self._streams.guard
-        if not await is_authorised(lambda: guard.authorised(self._headers, Permission.READ)):
-            raise forbidden()
+        """A comment from time to time, so that proxies do not take the response for stalled."""
+        while True:
+            await anyio.sleep(KEEP_ALIVE_S)
+            if self._started and not self._sent:
+                await self._send_text(KEEP_ALIVE)
+            self._sent = False
