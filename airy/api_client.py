@@ -36,19 +36,19 @@ class ApiClient:
     async def call(self, path: str, body: object, shape: type[T], *, headers: Mapping[str, str] | None = None) -> T:
         """`POST path`; the response decoded as `shape`. Raises `Refused`, `Unavailable`."""
         response = await self._request("POST", path, headers or {}, msgspec.json.encode(body))
-        _check(path, response)
+        self._check(path, response)
         return _decode(path, response, shape)
 
     async def get(self, path: str, shape: type[T], *, may_fail: bool = False) -> T:
         """`GET path`. `may_fail`: decode responses with an error status too, as of health probes."""
         response = await self._request("GET", path, {}, None)
         if not may_fail:
-            _check(path, response)
+            self._check(path, response)
         return _decode(path, response, shape)
 
     async def text(self, path: str) -> str:
         response = await self._request("GET", path, {}, None)
-        _check(path, response)
+        self._check(path, response)
         return response.body.decode("utf-8", "replace")
 
     async def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
@@ -62,14 +62,15 @@ class ApiClient:
             body_bytes_max=RESPONSE_BYTES_MAX,
         )
 
-
-def _check(path: str, response: Response) -> None:
-    if response.status < 400:
-        return
-    reason = f"{path} answered {response.status}: {_message(response) or 'without a reason'}"
-    if response.status >= 500 or response.status in (408, 429):
-        raise Unavailable(reason, retry_after_s=response.retry_after_s())
-    raise Refused(reason)
+    def _check(self, path: str, response: Response) -> None:
+        if response.status < 400:
+            return
+        reason = f"{path} answered {response.status}: {_message(response) or 'without a reason'}"
+        if response.status >= 500 or response.status in (408, 429):
+            raise Unavailable(reason, retry_after_s=response.retry_after_s())
+        if response.status == 403 and "authorization" not in self._headers:
+            reason += "; no token was sent: pass --token, or --data with the data directory of the instance"
+        raise Refused(reason)
 
 
 def _message(response: Response) -> str:
