@@ -56,7 +56,7 @@ async def test_a_token_is_created_listed_and_revoked(capsys: pytest.CaptureFixtu
         await admin.show_list(config, url, TOKEN, as_json=True)
         states = {each["name"]: each["revoked_at"] for each in json.loads(capsys.readouterr().out)["data"]}
         assert (states["crm"] is None, states["re\x1b[31mports"] is None) == (False, True)
-        with pytest.raises(Refused, match="forbidden$"):
+        with pytest.raises(Refused, match=r"forbidden$"):
             await admin.show_list(config, url, crm["token"], as_json=True)
         with pytest.raises(Refused, match="no token was sent: pass --token, or --data"):
             await admin.show_list(config, url, None, as_json=True)

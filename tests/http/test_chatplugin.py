@@ -12,6 +12,7 @@ from airy.commands.visitors import OVERLAP_MS
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, CallerKind
 from airy.http.response_schemas import ChannelSchema, VisitorMessageSchema, VisitStartSchema, WidgetSchema
+from airy.http.websocket import WebsocketLimits
 from airy.model import ids
 from airy.model.entity import Channel
 from airy.model.fact import MessageQueued, SendStarted, SendSucceeded
@@ -504,7 +505,8 @@ async def test_a_cookie_counts_for_nothing_on_a_page_of_another_origin() -> None
         async def authenticate(self, _headers: RawHeaders, /) -> Caller | None:
             return Caller("ada", PERMISSIONS[Role.ADMIN], kind=CallerKind.USER, by_cookie=True)
 
-    async with api_harness(authenticators=[AgentWithCookie()]) as api:
+    limits = WebsocketLimits(unauthenticated_max=1)
+    async with api_harness(authenticators=[AgentWithCookie()], websocket_limits=limits) as api:
         await api.append(Channel(id=SHOP, source="chatplugin", source_channel_id="shop", connected=True))
         body = {"channel_id": SHOP, "conversation_id": ids.derive("arbitrary")}
         statuses = {
@@ -512,5 +514,11 @@ async def test_a_cookie_counts_for_nothing_on_a_page_of_another_origin() -> None
             for origin in (ORIGIN, OTHER_SITE)
         }
         assert statuses == {ORIGIN: 200, OTHER_SITE: 403}
-        async with open_websocket(api.app, "/ws.chatplugin", [("origin", OTHER_SITE)]) as opened:
+        other = [("origin", OTHER_SITE)]
+        async with (
+            open_websocket(api.app, "/ws.chatplugin", other) as opened,
+            open_websocket(api.app, "/ws.chatplugin", other) as second,
+        ):
+            assert second.rejection is not None, "both count as not authenticated"
+            assert second.rejection.status == 503
             assert "401" in (await StompClient(opened).connect(None)).headers["message"]
