@@ -63,6 +63,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "send.delayed": "a claim could not be written because the log is unavailable; the send is tried again",
     "send.encode_failed": "a bug in a source: a message could not be turned into a call, and is marked as failed",
     "send.failed_unexpectedly": "a bug ended an attempt to send; the message failed, or may have arrived",
+    "send.wait_failed_unexpectedly": "a bug kept a message waiting for its conversation; it is looked at again later",
     "send.outcome_not_recordable": "a provider's answer cannot be in the log; the outcome is recorded without it",
     "profile.failed_unexpectedly": "a bug ended the look-up of a contact's profile; it is tried again later",
     "store.lagging": "the store took long to fold a record that a send waits for; the send goes on when it has",

@@ -5,27 +5,28 @@ conversation exists, the message is queued in it, and the connector sends it; wh
 process of the component does this, without dividing the work: facts have the ids of their causes, so the log keeps one.
 """
 
+from collections import Counter
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Protocol
 
 import anyio
 
 from airy import topics
+from airy.actors.bug_report import BUGS, BugCounts, bug_fields
 from airy.actors.fact_appender import FactAppender
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
-from airy.bus.record_schema import PartitionHeld
-from airy.errors import Unavailable
+from airy.errors import Misconfigured, Unavailable
 from airy.model import ids
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact, MessageQueued, SendFailed
-from airy.store.api import ConversationReader, ConversationView, WorkKey, WorkReader
+from airy.store.api import ConversationReader, ConversationView, Work, WorkKey, WorkReader
 
 LOOK_S = 1.0  # while a message waits
 SETTLE_S = 0.05  # between two looks under load
+BUG_RETRY_S = 60.0  # until a message is looked at again after a bug
 WORK_MAX = 2_000  # conversations with a waiting message that are looked at in a row
 FAR_MS = 1 << 62
 NO_CONVERSATION = "there is no such conversation, and none has begun while the message waited"
@@ -37,12 +38,22 @@ class WaitingStore(WorkReader, ConversationReader, Protocol):
 
 
 class DeferredSends:
-    def __init__(self, bus: Bus, store: WaitingStore, progress: WorkProgress, *, message_ttl_s: float) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        store: WaitingStore,
+        progress: WorkProgress,
+        *,
+        message_ttl_s: float,
+        bugs: BugCounts | None = None,
+    ) -> None:
         self._store = store
         self._progress = progress
         self._appender = FactAppender(bus, progress)
         self._ttl_ms = round(message_ttl_s * 1000)
         self._touched = anyio.Event()
+        self._bugs: BugCounts = Counter() if bugs is None else bugs
+        self._postponed: dict[str, float] = {}  # message → when it is looked at again after a bug (monotonic)
 
     async def run(self, ctx: Context) -> None:
         with self._progress.watching_work(self._look_again):
@@ -74,16 +85,32 @@ class DeferredSends:
     async def _end_waits(self, ctx: Context) -> bool:
         """Returns whether messages still wait."""
         works = await self._store.work("send", "", partitions=PARTITIONS, due_until_ms=FAR_MS, work_max=WORK_MAX)
+        now_s = anyio.current_time()
+        self._postponed = {name: at_s for name, at_s in self._postponed.items() if at_s > now_s}
         for work in works:
-            message = await self._store.message(work.message_id or "")
-            if message is None:
+            message_id = work.message_id or ""
+            if message_id in self._postponed:
                 continue
-            view = await self._store.conversation(work.conversation_id)
-            fact = ending(message, view, ctx.clock.now_ms(), self._ttl_ms)
-            if fact is not None:
-                with suppress(Unavailable, PartitionHeld):  # it is tried again
-                    await self._appender.append(ctx, fact)
+            try:
+                await self._end_wait(ctx, work, message_id)
+            except Unavailable:  # it is tried again
+                continue
+            except Misconfigured:
+                raise
+            except BUGS as error:  # of this message; the others do not wait for it
+                self._bugs["send"] += 1
+                self._postponed[message_id] = now_s + BUG_RETRY_S
+                ctx.log.error("send.wait_failed_unexpectedly", message_id=message_id, **bug_fields(error))  # noqa: TRY400
         return bool(works)
+
+    async def _end_wait(self, ctx: Context, work: Work, message_id: str) -> None:
+        message = await self._store.message(message_id)
+        if message is None:
+            return
+        view = await self._store.conversation(work.conversation_id)
+        fact = ending(message, view, ctx.clock.now_ms(), self._ttl_ms)
+        if fact is not None:
+            await self._appender.append(ctx, fact)
 
 
 def ending(message: Message, view: ConversationView | None, now_ms: int, ttl_ms: int) -> Fact | None:

@@ -95,7 +95,9 @@ def deferred_sends(services: Services, _components: Sequence[Component]) -> Supe
     ports, ttl_s = services.ports, services.config.section(CommunicationSection).message_ttl_s
 
     def start() -> DeferredSends:
-        return DeferredSends(ports.bus, ports.store, services.projector, message_ttl_s=ttl_s)
+        return DeferredSends(
+            ports.bus, ports.store, services.projector, message_ttl_s=ttl_s, bugs=services.counters.bugs
+        )
 
     return Supervision(name="api-communication", children=(Child(name="deferred-sends", start=start, drain_s=2.0),))
 

@@ -1,5 +1,6 @@
 """`messages.send` to a conversation that is not known, and to a recipient: M9, and the table of E33."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -10,10 +11,12 @@ import pytest
 from anyio.abc import TaskGroup
 
 from airy import topics
+from airy.actors.bug_report import BugCounts, BugKind
 from airy.actors.deferred_sends import DeferredSends
 from airy.actors.runtime import Context
 from airy.http.response_schemas import MessageSchema
 from airy.model import ids
+from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
 from tests.kit.api import ApiHarness, api_harness
 from tests.kit.builders import Chat, channel
@@ -31,8 +34,8 @@ async def deferring(**settings: Any) -> AsyncIterator[ApiHarness]:
         tasks.cancel_scope.cancel()
 
 
-async def run(api: ApiHarness, tasks: TaskGroup) -> None:
-    actor = DeferredSends(api.bus, api.store, api.projector, message_ttl_s=900)
+async def run(api: ApiHarness, tasks: TaskGroup, bugs: BugCounts | None = None) -> None:
+    actor = DeferredSends(api.bus, api.store, api.projector, message_ttl_s=900, bugs=bugs)
     tasks.start_soon(actor.run, Context("deferred-sends", clock=api.writer._clock, random=Random(0)))
 
 
@@ -136,6 +139,28 @@ async def test_a_cancelled_one_is_sent_again_in_the_conversation_that_begins() -
         await api.call("/messages.resend", {"message_id": sent["id"]})
         await anyio.sleep(2)
         assert await state_of(api, sent["id"]) == (DeliveryState.PENDING, "facebook")
+
+
+async def test_a_bug_with_one_waiting_message_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat, bugs = Chat(), Counter[BugKind]()
+    async with api_harness() as api, anyio.create_task_group() as tasks:
+        await api.append(channel())
+        bad = await api.call("/messages.send", {"conversation_id": ids.derive("never"), "message": HI}, status=202)
+        good = await api.call("/messages.send", {"conversation_id": chat.conversation_id, "message": HI}, status=202)
+        read = api.store.message
+
+        async def message(message_id: str) -> Message | None:
+            if message_id == bad["id"]:
+                raise ValueError("a value that no code expects")
+            return await read(message_id)
+
+        monkeypatch.setattr(api.store, "message", message)
+        await run(api, tasks, bugs)
+        await api.append(chat.received("question"))
+        await anyio.sleep(20)
+        assert await state_of(api, good["id"]) == (DeliveryState.PENDING, "facebook")
+        assert bugs == {"send": 1}
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_repeated_key_is_one_message_that_waits() -> None:
