@@ -428,10 +428,26 @@ async def test_a_common_word_is_looked_for_in_one_conversation_after_another(mon
 
 async def test_the_number_of_matches_of_a_common_word_is_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_index, "COMMON_MIN", 7)
+    monkeypatch.setattr(message_index, "COUNTED_MAX", 7)
     async with opened() as store:
         await store.apply(crowd(30).records)
         page = await store.conversations(filters="message:bread", cursor=None, page_size=10)
         assert (page.total, page.complete, len(page.items)) == (7, False, 10)
+
+
+async def test_two_words_that_are_frequent_alone_are_found_by_the_conversations_they_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation_list, "DRIVEN_ROWS_MAX", 3)
+    monkeypatch.setattr(conversation_list, "STEP_ROWS_LISTING", 1)
+    log, people = Log(), [Chat(number) for number in range(20)]
+    log.append(channel(), *(one.received("a", f"word{number % 2}") for number, one in enumerate(people)))
+    log.append(*(one.received("b", f"other{number % 5}") for number, one in enumerate(people)))
+    async with opened() as store:
+        await store.apply(log.records)
+        page = await store.conversations(filters="message:(word0 AND other2)", cursor=None, page_size=10)
+        assert sorted(listed(page)) == sorted(people[number].conversation_id for number in (2, 12))
+        assert (page.total, page.complete) == (2, True)
 
 
 async def test_a_prefix_of_too_many_words_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ CREATE TABLE unindexed_conversations(n INTEGER PRIMARY KEY, marks TEXT NOT NULL)
 Row = tuple[object, ...]
 
 MARKS_MAX = 1_000  # per conversation; with more, the conversation is found by every search
-COMMON_MIN = 50_000  # with more conversations found, the index is not used
-SEARCHED_MARKS_MAX = 16
+COMMON_MIN = 20_000  # with more conversations found, the index is not used
+SEARCHED_MARKS_MAX = 5  # fewer find more candidates, more take longer to combine
 
 PUT = "INSERT OR REPLACE INTO unindexed_conversations VALUES(?, ?)"
 COUNT = "SELECT count(*) FROM unindexed_conversations"

@@ -14,11 +14,13 @@ import anyio.lowlevel
 import apsw
 
 from airy.store import cursors
-from airy.store.sqlite.filter_sql import CompiledFilter
+from airy.store.sqlite.filter_sql import CompiledFilter, Sql
 from airy.store.sqlite.id_encoding import StoredId, decode_id, encode_id
 from airy.store.sqlite.schema import LISTED
 
 DRIVEN_ROWS_MAX = 1_500  # with more candidates, the activity index is scanned
+COMBINED_DRIVERS_MAX = 8
+COMBINED_ROWS_MAX = 50_000  # candidates of each of several indexes, to find those they have in common
 SCAN_ROWS_MAX = 200_000  # per scan
 STEP_ROWS = 4_000  # about a millisecond
 SCAN_ROWS_WITH_BODY_MAX = 100_000  # if the body of each row has to be decoded
@@ -180,9 +182,11 @@ def _driven(connection: apsw.Connection, query: CompiledFilter) -> list[Row] | N
     """All matches, sorted, if an index has few candidates; else None."""
     fewest, driver = DRIVEN_ROWS_MAX + 1, None
     for sql, bindings in query.drivers:
-        count = connection.execute(f"SELECT count(*) FROM ({sql} LIMIT ?)", (*bindings, fewest)).get
+        count = _count(connection, (sql, bindings), fewest)
         if count < fewest:
             fewest, driver = count, (sql, bindings)
+    if driver is None:
+        driver = _common_candidates(connection, query)
     if driver is None:
         return None
     sql = f"""SELECT c.n, c.activity_at, c.id FROM conversations AS c
@@ -190,6 +194,27 @@ def _driven(connection: apsw.Connection, query: CompiledFilter) -> list[Row] | N
       ORDER BY c.activity_at DESC, c.id DESC"""
     rows: list[Any] = connection.execute(sql, (*driver[1], *query.bindings)).fetchall()
     return rows
+
+
+def _common_candidates(connection: apsw.Connection, query: CompiledFilter) -> Sql | None:
+    """The candidates that several indexes have in common, if they are few."""
+    if len(query.drivers) < 2:
+        return None
+    first = query.drivers[:COMBINED_DRIVERS_MAX]
+    drivers = [each for each in first if _count(connection, each, COMBINED_ROWS_MAX + 1) <= COMBINED_ROWS_MAX]
+    if len(drivers) < 2:
+        return None
+    # Not INTERSECT: to merge in the order of rows, SQLite would scan the table of conversations.
+    others = " AND ".join(f"n IN ({driver})" for driver, _ in drivers[1:])
+    sql = f"WITH first(n) AS ({drivers[0][0]}) SELECT DISTINCT n FROM first WHERE {others}"
+    common = sql, tuple(value for _, bindings in drivers for value in bindings)
+    return common if _count(connection, common, DRIVEN_ROWS_MAX + 1) <= DRIVEN_ROWS_MAX else None
+
+
+def _count(connection: apsw.Connection, driver: Sql, rows_max: int) -> int:
+    sql, bindings = driver
+    found: int = connection.execute(f"SELECT count(*) FROM ({sql} LIMIT ?)", (*bindings, rows_max)).get
+    return found
 
 
 def _rank(key: SortKey) -> tuple[int, bool, bytes]:

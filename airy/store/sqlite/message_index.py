@@ -33,6 +33,7 @@ MESSAGE_BITS = 32  # of a row number: the number of the message
 KNOWN_WORDS_MAX = 50_000  # kept in memory
 
 COMMON_MIN = 50_000  # with more occurrences, a search looks into one conversation after another
+COUNTED_MAX = 10_000  # messages of a common word, whose conversations are counted
 PREFIX_WORDS_MAX = 200  # that begin with one prefix
 
 PUT = "INSERT OR REPLACE INTO unindexed_messages VALUES(?, ?, ?)"
@@ -123,7 +124,7 @@ def total(connection: apsw.Connection, found: MessageSearch) -> tuple[int, bool]
             unlisted: int = connection.execute(_UNLISTED, (found.query,)).get
             return matching - unlisted, True
         case "common":
-            return connection.execute(_CONVERSATIONS, (found.query, COMMON_MIN)).get, False
+            return connection.execute(_CONVERSATIONS, (found.query, COUNTED_MAX)).get, False
 
 
 def _any(phrases: Iterable[str]) -> str:
