@@ -13,7 +13,7 @@ from airy.http.response_schemas import VisitorMessageSchema
 from airy.http.stomp.frame import Frame
 from airy.model.fact import MetadataChanged
 from tests.http.test_chatplugin import (
-    HOUR_S,
+    HOUR_MS,
     OTHER_SITE,
     SITE,
     answered,
@@ -194,7 +194,7 @@ async def test_a_socket_ends_with_a_401_when_its_visit_has_ended() -> None:
     async with api_harness() as api:
         visit = await begun(api, await connected(api))
         async with subscribed(api, visit["token"]) as client:
-            await anyio.sleep(HOUR_S)
+            api.clock.set(HOUR_MS)
             assert "401" in (await client.receive()).headers["message"]
 
 

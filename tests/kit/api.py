@@ -64,6 +64,7 @@ from airy.store.guarded_queries import GuardedQueries
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
 from tests.kit.builders import START_MS
+from tests.kit.clock import SkewedClock
 from tests.kit.media import MemoryStorage, media_library
 from tests.kit.signing import SigningSource
 
@@ -170,6 +171,7 @@ class ApiHarness(Struct):
     pages: FakePages
     changes: ChangeFeed
     storage: MemoryStorage
+    clock: SkewedClock
 
     async def post(self, path: str, body: object = None, /, **headers: str) -> AsgiResponse:
         """POST JSON with the token. Header names are given with underscores; None: no body."""
@@ -220,7 +222,7 @@ async def api_harness(
     media_valid_s: int | None = None,
     visitors: VisitorSettings | None = None,
 ) -> AsyncIterator[ApiHarness]:
-    clock, ids = LoopClock(START_MS + DAY_MS), RandomIds(Random(seed))
+    clock, ids = SkewedClock(LoopClock(START_MS + DAY_MS)), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
     await store.open()
     await queue.open()
@@ -293,7 +295,7 @@ async def api_harness(
         if projecting:
             tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
         tasks.start_soon(changes.broadcaster().run, Context("broadcaster", clock=clock, random=Random(seed)))
-        yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages, changes, storage)
+        yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages, changes, storage, clock)
         tasks.cancel_scope.cancel()
     await queue.close()
     await store.close()
