@@ -12,7 +12,7 @@ from airy.model.conversation import Message
 from airy.model.delivery_state import API_STATE, DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import CancelRequested, MessageDeferred, MessageQueued, ResendRequested
-from airy.model.raw import NULL
+from airy.model.raw import NULL, same_json
 from airy.model.render import timestamp
 from airy.sources import canonical
 from airy.sources.catalogue import KINDS
@@ -124,7 +124,7 @@ class MessageCommands:
         message = await self._store.message(message_id)
         if message is None:
             raise Refused("the conversation has no contact yet: name the recipient", field="source_recipient_id")
-        if not _same(message.content, content):
+        if not same_json(message.content, content):
             raise Conflict(
                 "this idempotency key was used for another message of this conversation",
                 field="idempotency_key",
@@ -238,12 +238,3 @@ def _connected(channel: Channel) -> Channel:
     if not channel.connected:
         raise Forbidden(f"channel {channel.id} is disconnected: connect it again to send", field="channel_id")
     return channel
-
-
-def _same(one: Raw, other: Raw) -> bool:
-    """Whether two JSON texts are equal apart from key order and white space."""
-    return bytes(one) == bytes(other) or _canonical(one) == _canonical(other)
-
-
-def _canonical(text: Raw) -> bytes:
-    return msgspec.json.encode(msgspec.json.decode(text), order="sorted")

@@ -23,6 +23,7 @@ from airy.model.conversation import Conversation, Message
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import MessageReceived, ReceiptReported, ResumeTokensRevoked, ResumeTokenUsed
+from airy.model.raw import same_json
 from airy.sources import canonical
 from airy.sources.chatplugin import widget
 from airy.sources.chatplugin.content import canonical_of
@@ -133,7 +134,7 @@ class VisitorCommands:
         message = await self._store.message(message_id)
         if message is None or not message.from_contact or message.conversation_id != visit.conversation_id:
             raise Conflict("the message was not accepted into the conversation")
-        if bytes(message.content) != bytes(content):
+        if not same_json(message.content, content):
             raise Conflict("this idempotency key was used for another message", field="idempotency_key")
         return Written(message, position)
 

@@ -24,10 +24,8 @@ WHATSAPP = "WhatsApp by Meta's own API is not among the sources; Twilio's is"
 CUSTOM = "custom sources are not served"
 BOTS = "bots are components that are not part of this installation"
 INSTALLER = "components are configured in airy.yaml, and nothing installs them at run time"
-SUBSTITUTION = "metadata `data_<url>` has no writer, in the original's own code either: no URL is ever replaced"
 
 NOT_HERE: dict[str, str] = {
-    **dict.fromkeys(("COM-4", "M4"), SUBSTITUTION),
     **dict.fromkeys(("GO-1", "GO-2", "F6", "F7"), GOOGLE),
     **dict.fromkeys(("VI-1", "VI-2", "VI-3", "F10", "F11", "H9"), VIBER),
     **dict.fromkeys(("WA-1", "WA-2", "WA-3", "WA-4", "WA-5", "F12", "H8"), WHATSAPP),

@@ -157,14 +157,14 @@ async def test_what_a_visitor_was_handed_is_delivered_and_what_is_not_sent_stays
 async def test_a_message_that_is_sent_twice_is_one_message() -> None:
     async with api_harness() as api:
         visit = await begun(api, await connected(api))
-        body = {"id": "widget-1", "message": {"text": "Hello"}}
-        answers = [await asked(api, "/chatplugin.send", body, visit["token"]) for _ in range(2)]
+        message = {"text": "Hello", "postbackData": "p"}
+        body = {"id": "widget-1", "message": message}
+        reordered = {**body, "message": dict(reversed(message.items()))}
+        answers = [await asked(api, "/chatplugin.send", each, visit["token"]) for each in (body, reordered)]
         assert len({answer.json()["id"] for answer in answers}) == 1
         other = await asked(api, "/chatplugin.send", {**body, "message": {"text": "Bye"}}, visit["token"])
         assert other.status == 409
-        assert [each["content"] for each in (await resumed(api, visit["resume_token"]))["messages"]] == [
-            {"text": "Hello"}
-        ]
+        assert [each["content"] for each in (await resumed(api, visit["resume_token"]))["messages"]] == [message]
 
 
 async def test_an_answer_of_a_send_has_a_position_that_agents_can_read_at() -> None:

@@ -44,7 +44,7 @@ async def test_m3_metadata_of_a_message_is_listed() -> None:
 
 
 @pytest.mark.parametrize("written", [ADDRESS, ADDRESS.replace("/", "\\/")], ids=["plain", "escaped"])
-async def test_m4_the_address_of_a_stored_file_replaces_the_providers(written: str) -> None:
+async def test_com_4_m4_the_address_of_a_stored_file_replaces_the_providers(written: str) -> None:
     """With query and fragment, wherever it is in the content and whatever else begins like it."""
     chat = Chat()
     content = f'{{"url":"{written}","text":"see {written}","thumbnail":"https://cdn.example.net/v"}}'
