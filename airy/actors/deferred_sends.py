@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
 from airy import topics
 from airy.actors.bug_report import BUGS, BugCounts, bug_fields
@@ -88,6 +89,7 @@ class DeferredSends:
         now_s = anyio.current_time()
         self._postponed = {name: at_s for name, at_s in self._postponed.items() if at_s > now_s}
         for work in works:
+            await anyio.lowlevel.checkpoint()  # a look reads up to two rows per message
             message_id = work.message_id or ""
             if message_id in self._postponed:
                 continue
