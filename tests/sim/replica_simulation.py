@@ -30,6 +30,7 @@ from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http_client import ConnectFailed, Response
+from airy.rate_limit import RateLimiter
 from airy.seal import Sealer, seal_context
 from airy.secret import Secret
 from tests.kit.api import FakeHealth
@@ -87,13 +88,14 @@ class _SharedApi:
             version="1",
             read_wait_s=READ_WAIT_S,  # type: ignore[arg-type]
         )
-        app = litestar_app(
-            edge,
-            BodyReader(),
-            Guard([TokenAuthenticator(ConfiguredTokens({name: Secret(TOKEN)}))]),
-            served(RESOURCES, components),
-        )
+        self._guard = Guard([TokenAuthenticator(ConfiguredTokens({name: Secret(TOKEN)}))])
+        app = litestar_app(edge, BodyReader(), self._guard, served(RESOURCES, components))
         self.front = RootAsgiApp(app, {}, cors=CorsPolicy([]), ids=self.ids)
+
+    def bind(self, services: Services) -> None:
+        if services is not self.services:
+            self.services = services
+            self._guard.limiter = RateLimiter()  # the time of this process may be earlier than that of the one before
 
     async def _wait_for_position(self, position: Any, within_s: float) -> bool:
         assert self.services is not None
@@ -280,7 +282,7 @@ def ask_of(node: SimulatedNode, components: frozenset[str] = EDGE) -> Ask:
         if process is None or not process.services.projector.caught_up:
             await anyio.sleep(0.05)  # no replica is ready
             return ApiResponse(0, {})
-        shared.services = process.services
+        shared.bind(process.services)
         sent = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json", **headers}
         answer = await process.call(
             lambda: call(shared.front, "POST", path, body=msgspec.json.encode(body), headers=sent.items())

@@ -82,12 +82,12 @@ def report_position_before_commit(patch: pytest.MonkeyPatch) -> None:
     """The projector reports a position before the store has committed it."""
     fold = Projector._fold
 
-    async def boastful(self: Any, records: Any) -> None:
+    async def boastful(self: Any, ctx: Any, records: Any) -> Any:
         for record in records:
             self._next[record.topic_partition] = record.offset + 1
         self._notify({record.topic_partition for record in records})
         await anyio.sleep(0.2)
-        await fold(self, records)
+        return await fold(self, ctx, records)
 
     patch.setattr(Projector, "_fold", boastful)
 
