@@ -14,6 +14,8 @@ pytestmark = pytest.mark.e2e
 WITHIN_S = 120  # bounds a hanging process
 
 PROGRAM = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that run under nohup inherit that it is ignored
 import sys, types, anyio, airy
 from airy import process
 from airy.config_file import load
