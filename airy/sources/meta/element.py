@@ -258,7 +258,9 @@ def _read(element: Element, node: Mapping[str, object]) -> list[Fact]:
 
 
 def _receipt(element: Element, state: DeliveryState, named: tuple[str, ...], written: object) -> list[Fact]:
-    """The id is of the watermark as written: its bound depends on when the webhook arrived."""
+    """The id is of the watermark as written, as its bound depends on when the webhook arrived, and of whether it is
+    bounded: the whole watermark, which a repetition can have, covers more, and makes changes of its own.
+    """
     until = watermark(written, element.time, element.arrived_at_ms)
     if not named and until is None:
         raise Uneventful("names neither messages nor a watermark")
@@ -266,9 +268,10 @@ def _receipt(element: Element, state: DeliveryState, named: tuple[str, ...], wri
         participant = element.participant()
     except Undecodable as error:
         raise Uneventful(str(error)) from error
+    bounded = ("bounded",) if until is not None and until.replaced else ()
     return [
         ReceiptReported(
-            id=element.derived("receipt", state, participant, named, time_ms(written)),
+            id=element.derived("receipt", state, participant, named, time_ms(written), *bounded),
             state=state,
             provider_ids=named,
             watermark_ms=until.at_ms if until else None,

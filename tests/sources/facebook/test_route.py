@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from airy.bus.record import Record
 from airy.errors import Undecodable
 from airy.model import ids
-from airy.model.fact import EventNoted, Fact, MessageReceived, ReactionChanged
+from airy.model.fact import EventNoted, Fact, MessageReceived, ReactionChanged, ReceiptReported
 from airy.model.fold import fold
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import AccountKey, Routed
@@ -137,6 +137,20 @@ def test_the_same_news_of_two_people_are_different_facts() -> None:
     mine = element(read={"watermark": 1735689600500})
     theirs = mine | {"sender": {"id": "6120000000000002"}}
     assert only(envelope(mine)).id != only(envelope(theirs)).id
+
+
+def test_a_bounded_watermark_and_the_whole_one_are_two_facts() -> None:
+    """The clock went back before the first arrived: the bound covers fewer messages than the repetition."""
+    at_ms = 1735689600500
+    body = written(envelope(element(read={"watermark": at_ms})))
+    early, late = (
+        SOURCE.route(raw_record(SOURCE, body, timestamp_ms=arrived_ms), CONNECTED).facts[0]
+        for arrived_ms in (at_ms - 1_000, at_ms + 1_000)
+    )
+    assert isinstance(early, ReceiptReported)
+    assert isinstance(late, ReceiptReported)
+    assert (early.watermark_ms, late.watermark_ms) == (at_ms - 1_000, at_ms)
+    assert early.id != late.id
 
 
 def test_reacting_twice_at_different_times_is_two_facts() -> None:
