@@ -20,7 +20,7 @@ ROUNDS ?= 1
 FAULTS ?= all
 FAST := not slow and not e2e and not cluster
 
-.PHONY: help run test check lint bench sim schema entities events kill cluster faults kafka lock clean
+.PHONY: help run test check lint bench sim schema entities events kill cluster faults kafka pages lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ cluster: $(VENV)/.dev ## Airy as a fleet: Kafka, Redis, two processes of every c
 
 faults: $(VENV)/.dev ## inject faults into a real cluster under load; FAULTS=zombie,kill-redis selects, ROUNDS=5 repeats
 	FAULTS=$(FAULTS) ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/e2e/test_cluster_faults.py $(ARGS)
+
+pages: $(VENV)/.dev ## write the tables of docs/sources from the catalogue
+	$(BIN)/python -m tests.kit.source_pages
 
 lock: $(VENV)/.dev ## resolve the lock files again, after a change to pyproject.toml
 	$(PIP) install --quiet uv

@@ -62,6 +62,9 @@ def _kind(kind: Kind) -> dict[str, Any]:
         "account": kind.account,
         "connect": f"/channels.{kind.name}.connect",
         "credentials": list(kind.credentials),
+        "receives": list(kind.capabilities.receives),
+        "sends": list(kind.capabilities.sends),
+        "updates": list(kind.capabilities.updates),
         "receipts": list(kind.capabilities.receipts),
         "profile": kind.capabilities.profile,
         "media": kind.capabilities.media,
@@ -77,6 +80,7 @@ def page(spec: SourceSpec) -> str:
     for kind in known["kinds"]:
         receipts = ", ".join(kind["receipts"]) or "none"
         lines += [f"{kind['name']}: {kind['title']} ({kind['account']}), connected with {kind['connect']}"]
+        lines += [f"  {name}: {', '.join(kind[name]) or 'none'}" for name in ("receives", "updates", "sends")]
         lines += [f"  receipts: {receipts}; profile: {kind['profile']}; media: {kind['media']}"]
     block = section_block(components.source_component(spec), indent=4)
     return "\n".join([*lines, "", "components:", "  sources:", *block])

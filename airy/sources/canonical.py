@@ -15,6 +15,26 @@ from airy.errors import Refused
 
 MediaKind = Literal["image", "video", "audio", "voice", "file", "sticker"]
 ButtonKind = Literal["reply", "url", "call"]
+ContentName = Literal[
+    "text",
+    "image",
+    "video",
+    "audio",
+    "voice",
+    "file",
+    "sticker",
+    "location",
+    "contacts",
+    "card",
+    "carousel",
+    "choice",
+    "template",
+    "story",
+    "postback",
+    "system",
+]
+"""What a content is called in lists and tables: its type, and for media its kind."""
+MEDIA: tuple[ContentName, ...] = ("image", "video", "audio", "voice", "file", "sticker")
 
 
 class ContentBase(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -137,6 +157,11 @@ Content = (
 )
 
 Contents = tuple[Content, ...]
+
+
+def name_of(content: Content) -> str:
+    """A `ContentName`, or `raw`."""
+    return content.kind if isinstance(content, MediaContent) else str(content.__struct_config__.tag)
 
 
 def encode(contents: Contents) -> Raw:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct
 
+from airy.sources.canonical import ContentName
+
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+", extra={"expected": "an http(s):// address"})]
 REQUIRED = Meta(extra={"required": True})
 """Marks a key that an enabled section must set. `Meta(description=…)` documents a key in airy.yaml."""
@@ -19,6 +21,7 @@ S = TypeVar("S", bound=Struct)
 ProfileOrigin = Literal["none", "webhook", "provider"]
 MediaOrigin = Literal["none", "url", "provider"]
 Receipt = Literal["sent", "delivered", "read"]
+Update = Literal["edit", "deletion", "reaction"]
 
 
 class SourceSection(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -66,8 +69,11 @@ class SendLimits(Struct, frozen=True, kw_only=True):
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """What a kind of channel can do beyond receiving and sending.
+    """What a kind of channel can do.
 
+    receives  contents of the contact's messages; others are kept as raw
+    sends     canonical contents that `encode` takes; each other one is refused by name
+    updates   of messages by the contact
     profile   none, webhook (a name comes with the contact's messages) or provider (it has to be asked)
     receipts  delivery states the provider reports after it took a message; empty: a sent message stays `sent`
     echoes    the provider reports messages that other programs sent from the same account
@@ -75,6 +81,9 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     starts    a conversation may begin with a message of ours
     """
 
+    receives: tuple[ContentName, ...] = ()
+    sends: tuple[ContentName, ...] = ()
+    updates: tuple[Update, ...] = ()
     profile: ProfileOrigin = "none"
     receipts: tuple[Receipt, ...] = ()
     echoes: bool = False

@@ -9,14 +9,15 @@ import msgspec
 import pytest
 
 import airy.sources
+from airy.cli import source_pages
 from airy.secret import Secret
 from airy.sources.catalogue import BY_KIND, KINDS, SOURCES, find_webhook, match
 from airy.sources.spec import ChannelForm, SourceSection, SourceSpec
 from tests.kit.contracts.source import load
 from tests.kit.providers import WIRES
+from tests.kit.source_pages import pages
 
 FOLDER = Path(airy.sources.__file__).parent
-PAGE = (FOLDER.parents[1] / "docs/sources.md").read_text()
 PARTS = ("spec", "verify", "route", "encode", "interpret", "manage", "source")
 PURE = ("spec", "verify", "route", "encode", "interpret")
 OF_WEBHOOKS = ("verify", "route")
@@ -132,29 +133,6 @@ def test_a_template_matches_whole_segments() -> None:
     assert match("/a/{b}/c", "/a/1/d") is None
 
 
-def test_the_page_about_sources_says_what_the_catalogue_says() -> None:
-    rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
-    for spec in SOURCES:
-        paths = ", ".join(f"`{path}`" for path in spec.webhooks) or "none"
-        for kind in spec.kinds:
-            capable = kind.capabilities
-            profile = {"none": "none", "webhook": "in webhooks", "provider": "asked"}[capable.profile]
-            declared = {
-                "echoes": capable.echoes,
-                "mark read": capable.mark_read,
-                "typing": capable.typing,
-                "explore": capable.explore,
-                "starts conversations": capable.starts,
-            }
-            routes = ["[its own routes](#the-chat-plugin)"] if spec.routes else []
-            more = ", ".join([*(name for name, has in declared.items() if has), *routes])
-            receipts = ", ".join(capable.receipts) or "none"
-            row = f"| `{spec.name}` | `{kind.name}` | {kind.account} | {paths} | {profile} | {receipts} | {more} |"
-            assert row in rows
-
-
-def test_the_page_about_sources_names_the_fields_of_every_form() -> None:
-    for kind in KINDS.values():
-        (row,) = (line for line in PAGE.splitlines() if f"`{kind.name}`" in line and "name" in line.split("|")[-2])
-        for field in msgspec.structs.fields(kind.connect):
-            assert f"`{field.name}{'' if field.required else '?'}`" in row, (kind.name, field.name)
+@pytest.mark.parametrize(("path", "blocks"), list(pages()), ids=lambda part: getattr(part, "stem", ""))
+def test_the_tables_in_the_pages_are_what_the_catalogue_says(path: Path, blocks: dict[str, str]) -> None:
+    assert path.read_text() == source_pages.filled(path.read_text(), blocks), "run `make pages`"

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from airy.sources.canonical import MEDIA
 from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec
 
 KIND = "chatplugin"
@@ -44,7 +45,12 @@ SPEC = SourceSpec(
             connect=ConnectChatPlugin,
             limits=SendLimits(per_s=1_000.0, parallel_max=32),
             recipients=Recipients(none="a visitor begins the conversation; answer in it by its conversation_id"),
-            capabilities=Capabilities(receipts=("delivered",), media="url"),
+            capabilities=Capabilities(
+                receives=("text", "image", "video", "audio", "file", "postback"),
+                sends=("text", *MEDIA, "card", "carousel", "choice"),
+                receipts=("delivered",),
+                media="url",
+            ),
             channel_per_connect=True,
         ),
     ),

@@ -7,6 +7,7 @@ are handed to the source `instagram`.
 from msgspec import Struct
 
 from airy.secret import Secret
+from airy.sources.canonical import MEDIA
 from airy.sources.meta.section import RECIPIENTS, WEBHOOK_BYTES_MAX, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
@@ -39,6 +40,9 @@ SPEC = SourceSpec(
             recipients=RECIPIENTS,
             limits=SendLimits(per_s=40.0, parallel_max=16),
             capabilities=Capabilities(
+                receives=("text", "image", "sticker", "location", "card", "postback", "system"),
+                sends=("text", *MEDIA, "card", "carousel", "choice"),
+                updates=("edit", "deletion", "reaction"),
                 profile="provider",
                 receipts=("delivered", "read"),
                 echoes=True,

@@ -6,6 +6,7 @@ account is connected.
 """
 
 from airy.secret import Secret
+from airy.sources.canonical import MEDIA
 from airy.sources.meta.section import RECIPIENTS, WEBHOOK_BYTES_MAX, WEBHOOK_OWNER, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
@@ -32,6 +33,9 @@ SPEC = SourceSpec(
             recipients=RECIPIENTS,
             limits=SendLimits(per_s=40.0, parallel_max=16),
             capabilities=Capabilities(
+                receives=("text", "image", "video", "card", "story", "postback", "system"),
+                sends=("text", *MEDIA, "card", "carousel", "choice"),
+                updates=("edit", "deletion", "reaction"),
                 profile="provider",
                 receipts=("read",),
                 echoes=True,

@@ -5,6 +5,7 @@ nor reading: a sent message stays `sent`. A bot cannot write first.
 """
 
 from airy.secret import Secret
+from airy.sources.canonical import MEDIA
 from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec, Url
 
 
@@ -29,7 +30,14 @@ SPEC = SourceSpec(
                 pattern=r"([A-Za-z0-9_-]+:)?-?\d{1,18}(:\d{1,18})?", expected="the number of a chat, such as 4711"
             ),
             limits=SendLimits(per_s=30.0, parallel_max=16, conversation_per_s=1.0),
-            capabilities=Capabilities(profile="webhook", typing=True, media="provider"),
+            capabilities=Capabilities(
+                receives=("text", "image", "video", "voice", "file", "sticker", "location", "contacts", "postback"),
+                sends=("text", *MEDIA, "location", "contacts", "card", "choice"),
+                updates=("edit", "deletion", "reaction"),
+                profile="webhook",
+                typing=True,
+                media="provider",
+            ),
             credentials=("token", "webhook_secret"),
         ),
     ),

@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from airy.secret import Secret
+from airy.sources.canonical import MEDIA
 from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec, Url
 
 
@@ -55,7 +56,13 @@ SPEC = SourceSpec(
                 expected="a phone number with its country code, such as +4915112345678, or a short code",
                 ignored=PUNCTUATION,
             ),
-            capabilities=Capabilities(receipts=("sent", "delivered"), media="provider", starts=True),
+            capabilities=Capabilities(
+                receives=("text", "image", "video", "file"),
+                sends=("text", *MEDIA, "choice", "template"),
+                receipts=("sent", "delivered"),
+                media="provider",
+                starts=True,
+            ),
             credentials=CREDENTIALS,
         ),
         Kind(
@@ -71,6 +78,8 @@ SPEC = SourceSpec(
                 prefix="whatsapp:",
             ),
             capabilities=Capabilities(
+                receives=("text", "audio", "location", "postback"),
+                sends=("text", *MEDIA, "location", "choice", "template"),
                 profile="webhook",
                 receipts=("sent", "delivered", "read"),
                 typing=True,

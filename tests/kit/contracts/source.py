@@ -28,7 +28,15 @@ from airy.errors import Refused, Unavailable, Undecodable
 from airy.http_client import Response
 from airy.model.conversation import Conversation, Message
 from airy.model.delivery_state import DeliveryState
-from airy.model.fact import Fact, MessageEchoed, MessageEdited, MessageReceived, ReceiptReported
+from airy.model.fact import (
+    Fact,
+    MessageDeleted,
+    MessageEchoed,
+    MessageEdited,
+    MessageReceived,
+    ReactionChanged,
+    ReceiptReported,
+)
 from airy.model.fold import fold
 from airy.secret import Secret
 from airy.sources import calling, canonical
@@ -47,9 +55,46 @@ from airy.sources.api import (
     WebhookRequest,
     WebhookSource,
 )
+from airy.sources.spec import Capabilities
 from tests.kit.fold import DictState
 from tests.kit.providers.base import PUBLIC_URL, Headers, Webhook, Wire
 from tests.kit.scripted_provider import Act, ScriptedProvider, delivery_states
+
+SAMPLES: dict[str, dict[str, object]] = {  # of each canonical content that can be sent, as plain as it can be
+    "text": {"type": "text", "text": "Grüße"},
+    **{
+        kind: {"type": "media", "kind": kind, "url": "https://cdn.example.net/1"}
+        for kind in ("image", "video", "audio", "voice", "file", "sticker")
+    },
+    "location": {"type": "location", "latitude": 52.5, "longitude": 13.4, "name": "Bakery", "address": "Main Street 1"},
+    "contacts": {"type": "contacts", "contacts": [{"name": "Ines Kuhn", "phones": ["+4915112345678"]}]},
+    "card": {
+        "type": "card",
+        "title": "Rye bread",
+        "subtitle": "fresh",
+        "image": "https://cdn.example.net/1.jpg",
+        "buttons": [{"title": "Order", "payload": "RYE"}],
+    },
+    "carousel": {
+        "type": "carousel",
+        "cards": [
+            {
+                "title": title,
+                "subtitle": "fresh",
+                "image": f"https://cdn.example.net/{title}.jpg",
+                "buttons": [{"title": "Order", "payload": title}],
+            }
+            for title in ("Rye", "Spelt")
+        ],
+    },
+    "choice": {
+        "type": "choice",
+        "text": "When?",
+        "options": [{"title": "Now", "payload": "NOW"}, {"title": "Later", "payload": "LATER"}],
+    },
+    "template": {"type": "template", "name": "order_ready", "language": "en"},
+}
+UPDATES = {MessageEdited: "edit", MessageDeleted: "deletion", ReactionChanged: "reaction"}
 
 RECEIVED_MS = 1_735_689_999_000
 HTTP_HEADERS = Headers
@@ -449,15 +494,35 @@ class SourceContract:
         assert [attempt.taken.text for attempt in provider.delivered] == ["Grüße"]
         assert [attempt.taken.recipient for attempt in provider.delivered] == [self.wire.participant]
 
-    @pytest.mark.parametrize(
-        "content",
-        [
-            {"type": "media", "kind": "image", "url": "https://cdn.example.net/1.jpg"},
-            {"type": "choice", "text": "When?", "options": [{"title": "Now", "payload": "NOW"}]},
-        ],
-    )
-    def test_common_contents_can_be_sent(self, kind: str, content: object) -> None:
-        assert self.calls(kind, {"canonical": content})
+    @pytest.mark.parametrize("name", list(SAMPLES))
+    def test_a_canonical_content_is_sent_if_the_kind_declares_it_and_refused_by_name_otherwise(
+        self, kind: str, name: str
+    ) -> None:
+        encoded = self.source.encode(outbound({"canonical": SAMPLES[name]}), self.target(kind), RECEIVED_MS)
+        assert isinstance(encoded, Failed) is (name not in self._capable(kind).sends)
+        if isinstance(encoded, Failed):
+            assert encoded.kind == "invalid"
+            assert str(SAMPLES[name]["type"]) in encoded.error
+
+    def test_the_recorded_payloads_show_each_content_and_update_that_the_kind_declares(self, kind: str) -> None:
+        contents: set[str] = set()
+        updates: set[str] = set()
+        for fixture in load(self.folder).values():
+            kinds = {self.wire.channel(account).id: self.wire.kind_of(account) for account in fixture.connected}
+            facts = [] if fixture.undecodable is not None else self.routed(fixture).facts
+            for fact in facts:
+                if kinds.get(getattr(fact, "channel_id", "")) != kind:
+                    continue
+                if isinstance(fact, MessageReceived):
+                    said = msgspec.json.decode(fact.canonical, type=canonical.Contents)
+                    contents.update(canonical.name_of(content) for content in said)
+                elif type(fact) in UPDATES:
+                    updates.add(UPDATES[type(fact)])
+        assert contents - {"raw"} == set(self._capable(kind).receives)
+        assert updates == set(self._capable(kind).updates)
+
+    def _capable(self, kind: str) -> Capabilities:
+        return next(each for each in self.wire.spec.kinds if each.name == kind).capabilities
 
     # --- outcomes
 
