@@ -1,5 +1,5 @@
-"""Two API servers over a real broker: clients whose websockets reconnect through either of them, while others write over
-HTTP, miss no change and receive none twice.
+"""Two API servers over a real broker: clients whose websockets reconnect through either of them miss no change and
+receive none twice, while others write over HTTP.
 """
 
 from collections.abc import AsyncIterator
