@@ -8,6 +8,8 @@ interpret.py  the provider's answers → outcome (pure)
 manage.py     connect, disconnect, explore, profile: conversations with the provider's management API
 source.py     the `Source` that ties them together
 
+What the sources of one provider have in common is in a package they share, such as `airy/sources/meta/`.
+
 Errors are types: `Refused` is final and carries a sentence for the caller, `Unavailable` may be repeated, not earlier
 than `retry_after_s`; `AppRateLimited` is one that concerns every call of the source. None holds a secret.
 """

@@ -1,59 +1,22 @@
-"""Facebook Messenger, the exemplar of a source: ties the parts of the contract together."""
+"""Facebook Messenger: pages of a Meta app."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from msgspec import Struct
 
-from airy.bus.record import Record
-from airy.http_client import HttpClient, Response
-from airy.model.conversation import Message
+from airy.http_client import HttpClient
 from airy.model.entity import Channel
-from airy.sources import payload
-from airy.sources.api import (
-    Account,
-    AccountKey,
-    Accounts,
-    Call,
-    Channels,
-    Connected,
-    Failed,
-    Installation,
-    Outcome,
-    Profile,
-    Routed,
-    Target,
-    Verdict,
-    WebhookRequest,
-)
-from airy.sources.canonical import Contents
-from airy.sources.facebook import encode, interpret, manage, route, verify
+from airy.sources.api import Account, AccountKey, Connected, Installation, Profile, Target
+from airy.sources.facebook import manage
 from airy.sources.facebook.spec import SPEC, ConnectPage, ExplorePages
-from airy.sources.meta import content as contents
-from airy.sources.meta.app import app_of
-from airy.sources.meta.section import MetaSection
-from airy.sources.spec import ChannelForm, SourceSection, narrow
+from airy.sources.meta.message_rules import MESSENGER
+from airy.sources.meta.messaging import MetaMessaging
+from airy.sources.spec import ChannelForm, narrow
 
 
-class Facebook:
+class Facebook(MetaMessaging):
     spec = SPEC
-
-    def __init__(self, section: SourceSection, public_url: str = "") -> None:  # noqa: ARG002 - Meta calls one fixed address
-        self.app = app_of(narrow(section, MetaSection))
-
-    def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict:  # noqa: ARG002 - secrets are the app's
-        return verify.verify(self.app, request)
-
-    def route(self, record: Record, channels: Channels) -> Routed:
-        return route.route(record, channels)
-
-    def canonical(self, content: object) -> Contents:
-        return contents.canonical_of(payload.record(content))
-
-    def encode(self, message: Message, target: Target, now_ms: int) -> Sequence[Call] | Failed:
-        return encode.encode(self.app, message, target, now_ms)
-
-    def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:  # noqa: ARG002 - Meta's answers carry no dates
-        return interpret.interpret(answers)
+    dialect = MESSENGER
 
     async def connect(
         self,
@@ -78,9 +41,3 @@ class Facebook:
 
     async def profile(self, client: HttpClient, target: Target) -> Profile:
         return await manage.profile(client, self.app, target)
-
-    def mark_read(self, target: Target, provider_id: str) -> Sequence[Call]:  # noqa: ARG002 - Meta marks the thread
-        return encode.mark_read(self.app, target)
-
-    def typing(self, target: Target, provider_id: str | None) -> Sequence[Call]:  # noqa: ARG002
-        return encode.typing(self.app, target)

@@ -8,9 +8,8 @@ import pytest
 from airy.errors import Refused
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import Accepted, Denied, Verdict, WebhookReply, WebhookRequest
-from airy.sources.facebook.verify import verify
 from airy.sources.meta.app import MetaApp
-from airy.sources.meta.signature import account_of
+from airy.sources.meta.signature import account_of, verify
 from tests.kit.providers import WIRES
 
 SOURCE = WIRES["facebook"].source()
