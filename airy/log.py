@@ -58,6 +58,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhooks.dead_lettered": "undecodable provider webhooks; the first is named, all are in the dead letter topic",
     "webhooks.noted": "provider webhooks with parts that hold no content and say nothing to keep; the first is named",
     "webhooks.parked": "provider webhooks without a connected channel; the first is named, all are kept 14 days",
+    "channel.slowed_down": "a provider reports that a limit is near: sends wait between messages",
     "channel.still_subscribed": "a disconnected channel could not be unsubscribed from webhooks at its provider",
     "profile.unavailable": "a contact's profile could not be fetched; it is retried",
     "send.delayed": "a claim could not be written because the log is unavailable; the send is tried again",

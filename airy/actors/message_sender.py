@@ -227,11 +227,17 @@ class MessageSender:
         return folded if folded.worker == self._worker and folded.attempt == fact.attempt else None
 
     def _pause_if_asked(self, ctx: Context, message: Message, outcome: Outcome, outbound: OutboundKind) -> None:
-        """Where the provider refuses the credentials, or asks for no calls for longer than a retry waits anyway."""
+        """Where a limit is near, the provider refuses the credentials, or it asks for no calls for longer than a retry
+        waits anyway.
+        """
+        if isinstance(outcome, Sent):
+            self._slow_down(ctx, message, outcome, outbound)
+            return
         if not isinstance(outcome, Failed):
             return
         if outcome.stop_lane:
-            outbound.limiter.pause(message.channel_id, monotonic_ms() + CREDENTIALS_RETRY_MS)
+            again_ms = round((outcome.again_s or 0.0) * 1000)
+            outbound.limiter.pause(message.channel_id, monotonic_ms() + max(CREDENTIALS_RETRY_MS, again_ms))
             ctx.log.error("channel.credentials_refused", channel_id=message.channel_id, error=outcome.error)
         elif outcome.kind in PAUSING_KINDS and (outcome.again_s or 0.0) > send_facts.BACKOFF.initial_s:
             for_s = outcome.again_s or 0.0
@@ -239,6 +245,14 @@ class MessageSender:
             if outcome.app_wide:
                 outbound.pauses.pause(outbound.source.spec.name, for_s)
             ctx.log.warning("channel.paused", channel_id=message.channel_id, error=outcome.error, for_s=for_s)
+
+    def _slow_down(self, ctx: Context, message: Message, sent: Sent, outbound: OutboundKind) -> None:
+        if sent.pause_s:
+            outbound.limiter.pause(message.channel_id, monotonic_ms() + round(sent.pause_s * 1000))
+        if sent.app_pause_s:
+            outbound.pauses.pause(outbound.source.spec.name, sent.app_pause_s)
+        if (for_s := max(sent.pause_s, sent.app_pause_s)) > send_facts.BACKOFF.initial_s:
+            ctx.log.info("channel.slowed_down", channel_id=message.channel_id, for_s=round(for_s, 1))
 
     async def _record(self, ctx: Context, message: Message, outcome: Outcome) -> None:
         try:

@@ -188,7 +188,13 @@ class Call(Struct, frozen=True):
 
 
 class Sent(Struct, frozen=True):
+    """`pause_s` and `app_pause_s`: how long the provider wants no call of the channel, and of the source, because a
+    limit is near.
+    """
+
     provider_id: str | None
+    pause_s: float = 0.0
+    app_pause_s: float = 0.0
 
 
 class Failed(Struct, frozen=True):

@@ -112,3 +112,42 @@ async def test_a_rate_limited_send_pauses_its_channel() -> None:
         await harness.append(*(harness.queued(f"to {each}", conversation_id=each) for each in conversations))
         await anyio.sleep(280)
         assert len(meta.sends) <= harness.source.spec.kinds[0].limits.parallel_max
+
+
+def taken(number: int, **headers: object) -> Response:
+    named = {name.replace("_", "-"): msgspec.json.encode(value).decode() for name, value in headers.items()}
+    return Response(200, named, msgspec.json.encode({"recipient_id": "1", "message_id": f"m_{number}"}))
+
+
+@pytest.mark.parametrize("header", ["x_business_use_case_usage", "x_page_usage", "x_app_usage"])
+async def test_sends_slow_down_before_a_limit_is_hit(header: str) -> None:
+    """At 80 percent, the channel or the app pauses for 1.2 s after each answer; calls in flight go on."""
+    usage = {"call_count": 80, "total_time": 3, "total_cputime": 3}
+    document = {"204918377001": [{"type": "messenger", **usage}]} if "business" in header else usage
+    harness = Harness()
+    meta = Meta(harness, None, taken(1, **{header: document}))
+    async with harness.running(meta):
+        await harness.connect()
+        await harness.append(harness.chat(1).received("hello"))
+        await anyio.sleep(5)
+        conversation_id = harness.chat(1).conversation_id
+        facts = [harness.queued(f"answer {number}", conversation_id=conversation_id) for number in range(10)]
+        await harness.append(*facts)
+        await harness.until(facts[-1].message_id, lambda message: message.delivery is DeliveryState.SENT, within_s=60)
+
+        between = [later - earlier for earlier, later in zip(meta.sends, meta.sends[1:], strict=False)]
+        assert len(meta.sends) == 10
+        assert min(between) > 1.19
+
+
+async def test_an_account_that_meta_restricts_is_left_alone_for_an_hour() -> None:
+    harness = Harness()
+    meta = Meta(harness, None, error(2022))
+    async with harness.running(meta):
+        await harness.contacts_write()
+        await anyio.sleep(5)
+        for number in range(CONTACTS):
+            each = harness.chat(number).conversation_id
+            await harness.append(harness.queued(f"to {each}", conversation_id=each, ttl_ms=86_400_000))
+            await anyio.sleep(60)
+        assert len(meta.sends) == 1

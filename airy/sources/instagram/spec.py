@@ -33,7 +33,7 @@ SPEC = SourceSpec(
             recipients=RECIPIENTS,
             limits=SendLimits(per_s=40.0, parallel_max=16),
             capabilities=Capabilities(
-                receives=("text", "image", "video", "card", "story", "postback", "system"),
+                receives=("text", "image", "video", "audio", "file", "card", "story", "postback", "system"),
                 sends=("text", *MEDIA, "card", "carousel", "choice"),
                 updates=("edit", "deletion", "reaction"),
                 profile="provider",

@@ -4,10 +4,8 @@ An answer in which Graph itself refuses is a recorded failure: the message was n
 own (a gateway's page, half a body, success without a message id) proves nothing, so the call is not repeated.
 """
 
-import math
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -15,14 +13,14 @@ from airy.http_client import Response
 from airy.model.fact import ErrorKind
 from airy.sources import payload, provider_answer
 from airy.sources.api import Failed, Lost, Outcome, Sent
-from airy.sources.meta import graph
+from airy.sources.meta import graph, usage
 from airy.sources.meta.graph import GraphError
 from airy.sources.retry_after import retry_after_s
 
 RATE_S = graph.RATE_S
 RESTRICTED_S = 3_600.0  # an account that Meta restricted for its conduct is tried again after this
 BUSY_S = 1.0
-USAGE_HEADER = "x-business-use-case-usage"
+BUSY_ATTEMPTS_MAX = 3
 DETAIL_BYTES_MAX = 8192
 
 
@@ -33,7 +31,7 @@ class _GraphMeaning(NamedTuple):
     attempts_max: int | None = None
 
 
-_BUSY = _GraphMeaning("provider", BUSY_S)
+_BUSY = _GraphMeaning("provider", BUSY_S, attempts_max=BUSY_ATTEMPTS_MAX)
 _BAD_TOKEN = _GraphMeaning("auth", stop_lane=True)
 _RESTRICTED = _GraphMeaning("auth", RESTRICTED_S, stop_lane=True)
 _WINDOW = _GraphMeaning("window")
@@ -107,9 +105,10 @@ def _taken(answer: Response, found: dict[str, object] | None, title: str) -> Out
     if found is None:
         return Lost(_said(answer, f"{title} answered {answer.status}, but not with JSON"))
     provider_id = payload.identifier(found.get("message_id"))
-    if provider_id is None:
+    if provider_id is None and payload.identifier(found.get("recipient_id")) is None:
         return Lost(_said(answer, f"{title} answered {answer.status} without a message id"))
-    return Sent(provider_id)
+    pauses = usage.pauses(answer)
+    return Sent(provider_id, pause_s=pauses.account_s, app_pause_s=pauses.app_s)  # a reaction has no id of its own
 
 
 def _refused(answer: Response, error: GraphError) -> Failed:
@@ -136,7 +135,7 @@ def _failed(answer: Response, meaning: _GraphMeaning, text: str, code: str) -> F
     again_s = meaning.again_s
     if again_s is not None:
         asked_s = retry_after_s(answer)
-        again_s = max(again_s if asked_s is None else asked_s, _usage_s(answer))
+        again_s = max(again_s if asked_s is None else asked_s, usage.regain_s(answer))
     return Failed(
         kind=meaning.kind,
         error=text,
@@ -146,22 +145,6 @@ def _failed(answer: Response, meaning: _GraphMeaning, text: str, code: str) -> F
         stop_lane=meaning.stop_lane,
         attempts_max=meaning.attempts_max,
     )
-
-
-def _usage_s(answer: Response) -> float:
-    """The seconds until access returns by Meta's usage header; 0 without one."""
-    try:
-        usage = msgspec.json.decode(answer.headers.get(USAGE_HEADER, "{}"))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return 0.0
-    minutes = [
-        payload.record(entry).get("estimated_time_to_regain_access")
-        for entries in payload.record(usage).values()
-        if isinstance(entries, list)
-        for entry in entries
-    ]
-    known = [float(minute) for minute in minutes if isinstance(minute, int | float) and math.isfinite(minute)]
-    return min(max(known, default=0.0) * 60, 3600.0)
 
 
 def _detail(answer: Response) -> Raw | None:

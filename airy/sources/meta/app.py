@@ -18,7 +18,8 @@ class MetaApp(Struct, frozen=True):
     app_secrets: tuple[str, ...]
     verify_token: str
     graph_url: str = "https://graph.facebook.com"
-    graph_version: str = "v23.0"
+    graph_version: str = "v26.0"
+    proves: bool = True  # calls have the proof of the app secret
     human_agent: bool = False  # Meta granted the app the human agent permission
 
     def __post_init__(self) -> None:
@@ -28,7 +29,7 @@ class MetaApp(Struct, frozen=True):
             raise Refused("the verify token is empty: any caller could subscribe", field="verify_token")
         if not _VERSION.fullmatch(self.graph_version):
             raise Refused(
-                f"not a Graph API version: {self.graph_version!r}; write it like v23.0", field="graph_version"
+                f"not a Graph API version: {self.graph_version!r}; write it like v26.0", field="graph_version"
             )
         if not self.graph_url.startswith(("https://", "http://")):
             raise Refused(f"not a web address: {self.graph_url!r}", field="graph_url")

@@ -7,6 +7,7 @@ Inbound shapes that have no word in the vocabulary become `raw` with Meta's name
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airy.errors import Refused
 from airy.sources import canonical, payload
 from airy.sources.canonical import (
     Button,
@@ -17,8 +18,10 @@ from airy.sources.canonical import (
     Content,
     Contents,
     MediaContent,
+    TemplateContent,
     TextContent,
 )
+from airy.sources.meta.message_rules import Dialect
 from airy.sources.provider_time import time_ms
 
 STORY_MS = 86_400_000
@@ -31,7 +34,7 @@ MEDIA_KINDS: Mapping[str, canonical.MediaKind] = {
     "ig_reel": "video",
     "reel": "video",
 }
-CARD_KINDS = frozenset({"fallback", "ig_post", "post", "share"})
+CARD_KINDS = frozenset({"fallback", "ig_post", "ig_story", "media", "post", "share", "story"})
 OUTBOUND_KINDS: Mapping[canonical.MediaKind, str] = {"voice": "audio", "sticker": "image"}
 BUTTON_KINDS = {"web_url": "url", "phone_number": "call"}
 
@@ -149,16 +152,16 @@ def _number(thing: object) -> float | None:
 # --- outbound
 
 
-def message_of(content: Content, title: str) -> dict[str, object]:
+def message_of(content: Content, dialect: Dialect) -> dict[str, object]:
     """The message object for a content. Raises `Refused`."""
     found: dict[str, object] | None = None
     match content:
+        case TemplateContent() if "template" in dialect.bodies:
+            found = {"template": _template_of(content, dialect)}
         case TextContent(text=text):
             found = {"text": text}
-        case MediaContent(caption=None, url=str(url)):
-            found = _attached(OUTBOUND_KINDS.get(content.kind, content.kind), {"url": url})
-        case MediaContent(caption=None, media_id=str(media_id)):
-            found = _attached(OUTBOUND_KINDS.get(content.kind, content.kind), {"attachment_id": media_id})
+        case MediaContent():
+            found = _media(content, dialect)
         case ChoiceContent() if content.options:
             found = _choice(content)
         case CardContent():
@@ -166,8 +169,30 @@ def message_of(content: Content, title: str) -> dict[str, object]:
         case CarouselContent(cards=cards):
             found = _templated({"template_type": "generic", "elements": [_element(card) for card in cards]})
     if found is None:
-        raise canonical.unsupported(content, title)
+        raise canonical.unsupported(content, dialect.title)
     return found
+
+
+def _media(content: MediaContent, dialect: Dialect) -> dict[str, object] | None:
+    if content.caption is not None:
+        raise Refused(
+            f"{dialect.title} cannot send canonical content of type media with a caption: send the text as a message "
+            "of its own",
+            field="canonical",
+        )
+    kind = OUTBOUND_KINDS.get(content.kind, content.kind)
+    if content.url is not None:
+        return _attached(kind, {"url": content.url})
+    if content.kind == "sticker" and content.media_id is not None and "sticker_id" in dialect.bodies:
+        return {"sticker_id": content.media_id}
+    return None if content.media_id is None else _attached(kind, {"attachment_id": content.media_id})
+
+
+def _template_of(content: TemplateContent, dialect: Dialect) -> dict[str, object]:
+    """Of an approved template: name and language, and what `components` has beside them."""
+    if not content.language:
+        raise Refused(f"a template of {dialect.title} needs its language, such as en", field="canonical")
+    return {**content.components, "name": content.name, "language": {"code": content.language}}
 
 
 def _choice(content: ChoiceContent) -> dict[str, object]:

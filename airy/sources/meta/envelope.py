@@ -119,27 +119,12 @@ def _entry(place: str, part: Raw, unreadable: list[str]) -> _Entry:
 
 
 def _read_elements(record: Record, content: Payload, channel: Channel, entry: _Entry, reading: _Reading) -> None:
-    cause = cause_of(record)
     for place, raw in entry.elements:
         try:
-            fields = payload.value(raw)
-            if not isinstance(fields, dict):
-                payload.members(raw)  # raises, saying what it is instead
+            element = _element(record, content, channel, entry, _unwrapped(raw), standby=place.startswith("standby"))
         except Undecodable as error:
             reading.unreadable.append(f"{entry.place}.{place}: {error}")
             continue
-        fields = payload.record(fields)
-        element = Element(
-            raw=raw,
-            fields=fields,
-            channel=channel,
-            account=entry.account,
-            standby=place.startswith("standby"),
-            time=event_time(record.timestamp_ms, fields.get("timestamp"), entry.time),
-            arrived_at_ms=record.timestamp_ms,
-            cause=cause,
-            repaired=content.repaired(raw),
-        )
         for kind in kinds_of(element):
             try:
                 reading.facts.extend(facts_of(element, kind))
@@ -147,3 +132,27 @@ def _read_elements(record: Record, content: Payload, channel: Channel, entry: _E
                 reading.noted.append(f"{entry.place}.{place}: {kind} {reason}")
             except Undecodable as error:
                 reading.unreadable.append(f"{entry.place}.{place}: {error}")
+
+
+def _element(record: Record, content: Payload, channel: Channel, entry: _Entry, raw: Raw, *, standby: bool) -> Element:
+    fields = payload.record(payload.value(raw))
+    return Element(
+        raw=raw,
+        fields=fields,
+        channel=channel,
+        account=entry.account,
+        standby=standby,
+        time=event_time(record.timestamp_ms, fields.get("timestamp"), entry.time),
+        arrived_at_ms=record.timestamp_ms,
+        cause=cause_of(record),
+        repaired=content.repaired(raw),
+    )
+
+
+def _unwrapped(raw: Raw) -> Raw:
+    """The element in a change: Instagram Login may write messages as changes. Raises `Undecodable`."""
+    members = payload.members(raw)
+    if "field" not in members or "value" not in members:
+        return raw
+    value = payload.record(payload.value(members["value"]))
+    return members["value"] if "sender" in value and "recipient" in value else raw

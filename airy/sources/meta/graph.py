@@ -50,6 +50,11 @@ def proof(app: MetaApp, token: Secret) -> str:
     return hmac.new(app.app_secrets[0].encode(), token.reveal().encode(), sha256).hexdigest()
 
 
+def proved(app: MetaApp, token: Secret) -> dict[str, str]:
+    """The field of a body that proves it; nothing where the app does without."""
+    return {"appsecret_proof": proof(app, token)} if app.proves else {}
+
+
 def call(method: str, url: str, token: Secret, body: bytes | None = None) -> Call:
     return Call(method, Secret(url), headers(token), body, (token,))
 

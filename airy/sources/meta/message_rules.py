@@ -16,6 +16,7 @@ BODIES = frozenset({"text", "attachment", "attachments", "sticker_id", "template
 """A message has exactly one of these."""
 
 TEXT_CHARACTERS_MAX = 2000  # of titles and payloads
+BUTTON_TEXT_CHARACTERS_MAX = 640
 QUICK_REPLIES_MAX = 13
 BUTTONS_MAX = 3
 ELEMENTS_MAX = 10
@@ -34,6 +35,10 @@ class Dialect(Struct, frozen=True, kw_only=True):
     without_bodies: frozenset[str] = frozenset()  # those of `BODIES` it lacks
     correlates: bool = False
 
+    @property
+    def bodies(self) -> frozenset[str]:
+        return BODIES - self.without_bodies
+
 
 MESSENGER = Dialect(title="messenger", text_max=2000, text_unit="characters", images_max=30, correlates=True)
 INSTAGRAM = Dialect(
@@ -49,7 +54,9 @@ INSTAGRAM = Dialect(
 def check(content: Mapping[str, object], dialect: Dialect) -> None:
     """Raises `Refused`, naming the field."""
     given = bodies(content)
-    if len(given) != 1 or given & dialect.without_bodies:
+    for name in sorted(given & dialect.without_bodies):
+        raise Refused(f"{dialect.title} has no messages with {name}: send text or attachment", field=name)
+    if len(given) != 1:
         raise Refused("a message has either text or attachment, and not both", field="message")
     if "text" in given:
         _text(content["text"], "text", dialect.text_max, dialect.title, dialect.text_unit)
@@ -102,7 +109,7 @@ def _template(details: Mapping[str, object], dialect: Dialect) -> None:
             field=f"{path}.template_type",
         )
     if kind == "button":
-        _text(details.get("text"), f"{path}.text", TEXT_CHARACTERS_MAX, dialect.title)
+        _text(details.get("text"), f"{path}.text", BUTTON_TEXT_CHARACTERS_MAX, dialect.title)
         _buttons(details.get("buttons"), f"{path}.buttons", dialect)
     elif kind in {"generic", "media"}:
         elements = _list(

@@ -38,6 +38,7 @@ SUBSCRIBED_FIELDS = (
     "messaging_referrals",
     "messaging_handovers",
     "messaging_policy_enforcement",
+    "response_feedback",
     "standby",
 )
 TOKEN_S = 600.0  # after a refused token: connecting the page again takes an operator
@@ -95,7 +96,7 @@ async def subscribe(
         raise Refused(f"page {page_id} is linked with the Instagram account {linked}", field="account_id")
     text = payload.text(page.get("access_token"))
     token = long_lived if text is None else Secret(text)
-    body = {"subscribed_fields": ",".join(SUBSCRIBED_FIELDS), "appsecret_proof": graph.proof(app, token)}
+    body = {"subscribed_fields": ",".join(SUBSCRIBED_FIELDS), **graph.proved(app, token)}
     request = graph.call("POST", f"{app.graph}/{path}/subscribed_apps", token, msgspec.json.encode(body))
     if (await _object(client, request, page_token)).get("success") is not True:
         raise Refused(
@@ -255,7 +256,8 @@ def _settled(answer: Response, *secrets: Secret) -> dict[str, object]:
 
 
 def _proved(app: MetaApp, url: str, token: Secret) -> str:
-    return f"{url}{'&' if '?' in url else '?'}appsecret_proof={graph.proof(app, token)}"
+    proved = urlencode(graph.proved(app, token))
+    return f"{url}{'&' if '?' in url else '?'}{proved}" if proved else url
 
 
 def _path(thing: str, field: str) -> str:

@@ -7,7 +7,7 @@ from msgspec import Meta
 from airy.secret import Secret
 from airy.sources.spec import REQUIRED, Recipients, SourceSection, Url
 
-Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a version like v23.0"})]
+Version = Annotated[str, Meta(pattern=r"^v\d+\.\d+$", extra={"expected": "a version like v26.0"})]
 
 
 WEBHOOK_OWNER = "facebook"
@@ -34,7 +34,7 @@ class MetaSection(SourceSection, frozen=True):
         Secret | None, REQUIRED, Meta(description="the verify token of the app's webhook settings")
     ] = None
     graph_url: Url = "https://graph.facebook.com"
-    graph_version: Version = "v23.0"
+    graph_version: Version = "v26.0"
     human_agent: Annotated[
         bool, Meta(description="true: answers after the standard window use the HUMAN_AGENT tag")
     ] = False

@@ -13,6 +13,7 @@ from msgspec import Raw
 from airy.errors import Refused, Undecodable
 from airy.model.conversation import Conversation, Message
 from airy.model.raw import NULL
+from airy.secret import Secret
 from airy.sources import canonical, payload
 from airy.sources.api import Call, Failed, Target
 from airy.sources.meta import content as contents
@@ -24,6 +25,8 @@ from airy.sources.meta.message_rules import BODIES, Dialect
 HUMAN_AGENT_MS = 7 * 86_400_000  # since the contact's last message
 
 MESSAGING_TYPES = frozenset({"RESPONSE", "UPDATE", "MESSAGE_TAG", "UTILITY"})
+RETIRED_TAGS = frozenset({"ACCOUNT_UPDATE", "CONFIRMED_EVENT_UPDATE", "POST_PURCHASE_UPDATE"})
+REACTIONS = ("react", "unreact")
 ABSENT = frozenset({b"null", b'""'})
 REQUEST_FIELDS = frozenset({"messaging_type", "tag", "notification_type", "persona_id", "reply_to"})  # beside message
 
@@ -36,22 +39,21 @@ def encode(app: MetaApp, dialect: Dialect, message: Message, target: Target, now
     if token is None:
         return Failed(kind="auth", error="the channel has no token: connect it again", stop_lane=True)
     try:
-        content, request = _parts(message.content, dialect)
+        members = _members(message.content, dialect)
+        if "sender_action" in members:
+            return [_call(app, token, recipient_id, _reaction(members))]
+        content, request = _parts(members)
         message_rules.check(payload.record(payload.value(Raw(msgspec.json.encode(content)))), dialect)
         fields = {name: payload.value(part) for name, part in request.items()}
+        if "template" in content:
+            fields.setdefault("messaging_type", "UTILITY")
         kind = _messaging_type(app, dialect, fields, target.conversation, now_ms)
     except Refused as error:
         return Failed(kind="invalid", error=str(error))
     if isinstance(kind, Failed):
         return kind
-    body = {
-        "recipient": participant.recipient(recipient_id),
-        **request,
-        **kind,
-        "message": content | ({"metadata": message.id} if dialect.correlates else {}),
-        "appsecret_proof": graph.proof(app, token),
-    }
-    return [graph.call("POST", f"{app.graph}/me/messages", token, msgspec.json.encode(body))]
+    planted = {"metadata": message.id} if dialect.correlates else {}
+    return [_call(app, token, recipient_id, {**request, **kind, "message": content | planted})]
 
 
 def signal(app: MetaApp, target: Target, action: str) -> list[Call]:
@@ -60,29 +62,50 @@ def signal(app: MetaApp, target: Target, action: str) -> list[Call]:
     recipient_id = target.conversation.participant_id if target.conversation else None
     if token is None or recipient_id is None:
         return []
-    body = {
-        "recipient": participant.recipient(recipient_id),
-        "sender_action": action,
-        "appsecret_proof": graph.proof(app, token),
-    }
-    return [graph.call("POST", f"{app.graph}/me/messages", token, msgspec.json.encode(body))]
+    return [_call(app, token, recipient_id, {"sender_action": action})]
 
 
-def _parts(content: Raw, dialect: Dialect) -> tuple[dict[str, Raw], dict[str, Raw]]:
-    """The message object and the fields of the call; content is that object, has it in `message`, or is canonical."""
+def _call(app: MetaApp, token: Secret, recipient_id: str, fields: Mapping[str, object]) -> Call:
+    body = {"recipient": participant.recipient(recipient_id), **fields, **graph.proved(app, token)}
+    return graph.call("POST", f"{app.graph}/me/messages", token, msgspec.json.encode(body))
+
+
+def _members(content: Raw, dialect: Dialect) -> dict[str, Raw]:
+    """The message object, or the fields of the call with the message in `message`. Raises `Refused`."""
     try:
         members = payload.members(content)
         wanted = canonical.outbound({"canonical": payload.value(members.pop("canonical", NULL))})
         if wanted is not None:
-            members = payload.members(msgspec.json.encode(contents.message_of(wanted, dialect.title)))
-        elif "message" in members and not any(bytes(members.get(name, NULL)) != b"null" for name in BODIES):
-            members = payload.members(members["message"]) | {
+            return payload.members(msgspec.json.encode(contents.message_of(wanted, dialect)))
+        if "message" in members and not any(bytes(members.get(name, NULL)) != b"null" for name in BODIES):
+            return payload.members(members["message"]) | {
                 name: part for name, part in members.items() if name in REQUEST_FIELDS
             }
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with text or attachment") from error
+    return members
+
+
+def _parts(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, Raw]]:
+    """The message object, and the fields of the call beside it."""
     request = {name: members.pop(name) for name in sorted(REQUEST_FIELDS & members.keys())}
     return members, {name: part for name, part in request.items() if bytes(part) not in ABSENT}
+
+
+def _reaction(members: Mapping[str, Raw]) -> dict[str, object]:
+    """The fields of a call that reacts to a message of the contact, or takes that back. Raises `Refused`."""
+    given = {name: payload.value(part) for name, part in members.items()}
+    action, details = given["sender_action"], payload.record(given.get("payload"))
+    if action not in REACTIONS:
+        raise Refused(f"sender_action is one of {', '.join(REACTIONS)}, not {action!r}", field="sender_action")
+    mid, emoji = payload.identifier(details.get("message_id")), payload.text(details.get("reaction"))
+    if mid is None:
+        raise Refused("payload.message_id is missing: the source.id of the message", field="payload.message_id")
+    if action == "unreact":
+        return {"sender_action": action, "payload": {"message_id": mid}}
+    if emoji is None:
+        raise Refused("payload.reaction is missing: an emoji", field="payload.reaction")
+    return {"sender_action": action, "payload": {"message_id": mid, "reaction": emoji}}
 
 
 def _messaging_type(
@@ -102,6 +125,13 @@ def _messaging_type(
     if tag is not None:
         if not isinstance(tag, str) or not tag:
             raise Refused("tag is a word such as HUMAN_AGENT", field="tag")
+        if tag in RETIRED_TAGS:
+            template = ", and in an approved template otherwise" if "template" in dialect.bodies else ""
+            raise Refused(
+                f"Meta takes the tag {tag} no more since 2026-04-27: answer without a tag within 24 hours, with "
+                f"HUMAN_AGENT within 7 days{template}",
+                field="tag",
+            )
         return {"messaging_type": "MESSAGE_TAG", "tag": tag}
     if kind == "MESSAGE_TAG":
         raise Refused("messaging_type MESSAGE_TAG needs a tag", field="tag")

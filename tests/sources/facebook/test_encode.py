@@ -8,9 +8,10 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
+from airy.http_client import Response
 from airy.model.conversation import Message
 from airy.secret import Secret
-from airy.sources.api import Call, Failed, Source, Target
+from airy.sources.api import Call, Failed, Sent, Source, Target
 from airy.sources.facebook.source import Facebook
 from tests.kit.contracts.source import TOKEN, conversation, outbound
 from tests.kit.providers import WIRES
@@ -59,7 +60,7 @@ def failed(outcome: Call | Failed) -> Failed:
 def test_a_text() -> None:
     call = encode({"text": "Yes, from Thursday on."})
     assert isinstance(call, Call)
-    assert (call.method, call.url.reveal()) == ("POST", "https://graph.facebook.com/v23.0/me/messages")
+    assert (call.method, call.url.reveal()) == ("POST", "https://graph.facebook.com/v26.0/me/messages")
     headers = {name: value.reveal() for name, value in call.headers.items()}
     assert headers == {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
     assert body(call) == {
@@ -143,9 +144,44 @@ def test_how_long_after_a_contact_wrote_we_may_answer(
 
 @pytest.mark.parametrize("wrote_ago_ms", [HOUR_MS, 30 * DAY_MS])
 def test_the_callers_own_tag_is_the_callers_business(wrote_ago_ms: int) -> None:
-    written = body(encode({"text": "x", "tag": "ACCOUNT_UPDATE"}, wrote_ago_ms=wrote_ago_ms))
-    assert (written["messaging_type"], written["tag"]) == ("MESSAGE_TAG", "ACCOUNT_UPDATE")
+    written = body(encode({"text": "x", "tag": "HUMAN_AGENT"}, wrote_ago_ms=wrote_ago_ms))
+    assert (written["messaging_type"], written["tag"]) == ("MESSAGE_TAG", "HUMAN_AGENT")
     assert "tag" not in written["message"]
+
+
+@pytest.mark.parametrize("tag", ["ACCOUNT_UPDATE", "CONFIRMED_EVENT_UPDATE", "POST_PURCHASE_UPDATE"])
+def test_a_retired_tag_is_refused_by_name_with_what_to_use_instead(tag: str) -> None:
+    failure = failed(encode({"text": "x", "tag": tag}))
+    assert failure.kind == "invalid"
+    assert f"the tag {tag} no more since 2026-04-27" in failure.error
+    assert "HUMAN_AGENT within 7 days, and in an approved template otherwise" in failure.error
+
+
+# --- reactions
+
+
+@pytest.mark.parametrize(
+    ("content", "sent"),
+    [
+        (
+            {"sender_action": "react", "payload": {"message_id": "m_AbC-001", "reaction": "😊"}},
+            {"sender_action": "react", "payload": {"message_id": "m_AbC-001", "reaction": "😊"}},
+        ),
+        (
+            {"sender_action": "unreact", "payload": {"message_id": "m_AbC-001", "reaction": None}},
+            {"sender_action": "unreact", "payload": {"message_id": "m_AbC-001"}},
+        ),
+    ],
+)
+def test_a_reaction_is_a_call_without_a_message(content: dict[str, object], sent: dict[str, object]) -> None:
+    written = body(encode(content, wrote_ago_ms=30 * DAY_MS))
+    assert written.pop("appsecret_proof")
+    assert written == {"recipient": {"id": "6120000000000001"}, **sent}
+
+
+def test_a_reaction_that_was_taken_has_no_id() -> None:
+    answer = Response(200, {}, b'{"recipient_id":"6120000000000001"}')
+    assert SOURCE.interpret([answer], NOW_MS) == Sent(None)
 
 
 def test_an_update_does_not_open_a_closed_window() -> None:
@@ -243,7 +279,13 @@ def test_what_meta_takes_passes(content: dict[str, object]) -> None:
         ({"text": "x", "messaging_type": "SHOUT"}, "messaging_type is one of"),
         ({"text": "x", "messaging_type": "MESSAGE_TAG"}, "MESSAGE_TAG needs a tag"),
         ({"text": "x", "tag": 5}, "tag is a word"),
-        ({"sender_action": "typing_on"}, "either text or attachment"),
+        ({"sender_action": "typing_on"}, "sender_action is one of react, unreact, not 'typing_on'"),
+        ({"sender_action": "react", "payload": {"reaction": "x"}}, "payload.message_id is missing"),
+        ({"sender_action": "react", "payload": {"message_id": "m_1"}}, "payload.reaction is missing"),
+        (template(template_type="button", text="x" * 641, buttons=[BUTTON]), "text has 641 characters"),
+        ({"canonical": {"type": "media", "kind": "image", "url": "https://x.example/1", "caption": "x"}}, "a caption"),
+        ({"canonical": {"type": "template", "name": "ready"}}, "needs its language"),
+        ({"canonical": {"type": "location", "latitude": 1, "longitude": 2}}, "content of type location"),
         ({"message": 5}, "not an object but a number; send an object with text or attachment"),
     ],
 )
@@ -280,6 +322,8 @@ def test_content_that_is_not_json_is_invalid(content: bytes) -> None:
             media("audio", url="https://x.example/1.ogg"),
         ),
         ({"type": "media", "kind": "file", "media_id": "77"}, media("file", attachment_id="77")),
+        ({"type": "media", "kind": "sticker", "media_id": "369239263222822"}, {"sticker_id": "369239263222822"}),
+        ({"type": "media", "kind": "sticker", "url": "https://x.example/1"}, media(url="https://x.example/1")),
         (
             {"type": "choice", "text": "Which?", "options": [{"title": "Red", "payload": "RED"}, {"title": "Blue"}]},
             {"text": "Which?", "quick_replies": [reply(), reply(title="Blue", payload="Blue")]},
@@ -358,3 +402,13 @@ def test_canonical_content_that_messenger_lacks_is_refused(content: object, said
 )
 def test_a_type_that_is_no_text_is_refused_with_a_sentence(content: object, said: str) -> None:
     assert said in failed(encode(content)).error
+
+
+@pytest.mark.parametrize("wrote_ago_ms", [HOUR_MS, 30 * DAY_MS])
+def test_an_approved_template_may_be_sent_at_any_time(wrote_ago_ms: int) -> None:
+    parameters = [{"type": "text", "parameter_name": "day", "text": "Thursday"}]
+    components = {"components": [{"type": "body", "parameters": parameters}]}
+    content = {"type": "template", "name": "order_ready", "language": "de", "components": components}
+    written = body(encode({"canonical": content}, wrote_ago_ms=wrote_ago_ms))
+    assert written["messaging_type"] == "UTILITY"
+    assert written["message"]["template"] == {"name": "order_ready", "language": {"code": "de"}, **components}

@@ -117,8 +117,8 @@ async def test_explore_tells_what_a_page_is() -> None:
 
 async def test_explore_does_not_follow_a_listing_to_another_server() -> None:
     for link in (
-        "https://graph.facebook.com.example.net/v23.0/x",
-        "http://graph.facebook.com/v23.0/x",
+        "https://graph.facebook.com.example.net/v26.0/x",
+        "http://graph.facebook.com/v26.0/x",
         "https://graph.facebook.com:444/",
     ):
         wire = Wire()
@@ -132,7 +132,7 @@ async def test_explore_does_not_go_in_circles_for_ever() -> None:
     wire = Wire()
     again = {
         "data": [{"id": "1", "name": "x"}],
-        "paging": {"next": "https://graph.facebook.com/v23.0/me/accounts?after=1"},
+        "paging": {"next": "https://graph.facebook.com/v26.0/me/accounts?after=1"},
     }
     wire.answers["/accounts"] = answer(200, again)
     with pytest.raises(Refused, match="more than 100"):
@@ -171,9 +171,9 @@ async def test_connect_exchanges_the_token_and_subscribes_the_page() -> None:
     )
     assert wire.fields == frozenset(pages.SUBSCRIBED_FIELDS)
     assert [(method, urlsplit(url).path) for method, url, _, _ in wire.calls] == [
-        ("POST", "/v23.0/oauth/access_token"),
-        ("GET", "/v23.0/204918377001"),
-        ("POST", "/v23.0/204918377001/subscribed_apps"),
+        ("POST", "/v26.0/oauth/access_token"),
+        ("GET", "/v26.0/204918377001"),
+        ("POST", "/v26.0/204918377001/subscribed_apps"),
     ]
 
 
@@ -322,7 +322,7 @@ async def test_an_unknown_contact_has_no_profile_and_its_id_stays_in_the_path(st
     wire = Wire()
     assert await profile(wire, stranger) == Profile(False)
     path = urlsplit(wire.calls[0][1]).path
-    assert path == f"/v23.0/{quote(stranger, safe='')}"
+    assert path == f"/v26.0/{quote(stranger, safe='')}"
 
 
 async def test_a_guest_has_no_profile_to_ask_for() -> None:

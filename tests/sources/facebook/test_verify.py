@@ -154,7 +154,7 @@ def test_a_handshake_with_a_part_missing_is_refused(missing: str, status: int) -
         ({"app_secrets": ("a", "b", "c", "d")}, "app_secrets"),
         ({"verify_token": ""}, "verify_token"),
         ({"graph_version": "23"}, "graph_version"),
-        ({"graph_version": "v23.0/.."}, "graph_version"),
+        ({"graph_version": "v26.0/.."}, "graph_version"),
         ({"graph_url": "graph.facebook.com"}, "graph_url"),
     ],
 )
@@ -168,4 +168,4 @@ def test_a_configuration_that_would_admit_any_caller_is_refused(wrong: dict[str,
 def test_secrets_are_not_printed() -> None:
     config = MetaApp("990011", ("quiet-1", "quiet-2"), "quiet-3", graph_url="http://127.0.0.1:1/")
     assert "quiet" not in repr(config)
-    assert config.graph == "http://127.0.0.1:1/v23.0"
+    assert config.graph == "http://127.0.0.1:1/v26.0"

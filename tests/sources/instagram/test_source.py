@@ -49,8 +49,11 @@ def test_a_message_carries_no_metadata_because_its_echo_would_not() -> None:
         ({"attachments": [{"type": "image", "payload": {"url": "https://x.example/1.jpg"}}] * 10}, None),
         ({"attachments": [{"type": "image", "payload": {"url": "https://x.example/1.jpg"}}] * 11}, "has 11 entries"),
         ({"attachments": [{"type": "video", "payload": {"url": "https://x.example/1"}}]}, "type is image"),
-        ({"sticker_id": 1}, "either text or attachment"),
-        ({"template": {"name": "x"}}, "either text or attachment"),
+        ({"sticker_id": 1}, "instagram has no messages with sticker_id"),
+        ({"template": {"name": "x"}}, "instagram has no messages with template"),
+        ({"canonical": {"type": "template", "name": "x", "language": "en"}}, "content of type template"),
+        ({"canonical": {"type": "location", "latitude": 1, "longitude": 2}}, "content of type location"),
+        ({"text": "x", "tag": "POST_PURCHASE_UPDATE"}, "with HUMAN_AGENT within 7 days"),
     ],
 )
 def test_instagram_has_limits_of_its_own(content: object, said: str | None) -> None:
