@@ -3,25 +3,36 @@
 Cached until the fold passes a newer record of the channels topic, because webhooks are many and connects are few.
 """
 
+from typing import Protocol
+
 from airy import topics
 from airy.actors.fold_progress import FoldProgress, wait_until_current
+from airy.actors.identity_directory import IdentityDirectory
 from airy.bus.api import Bus
 from airy.errors import Unavailable
 from airy.sources.accounts import ConnectedChannels, Unseal, no_secrets
-from airy.store.api import EntityReader
+from airy.store.api import EntityReader, IdentityReader
 from airy.store.holds import check_not_held
 
 CURRENT_S = 25.0
 
 
+class DirectoryStore(EntityReader, IdentityReader, Protocol):
+    """What the directories read."""
+
+
 class ChannelDirectory:
-    def __init__(self, bus: Bus, store: EntityReader, progress: FoldProgress, *, unseal: Unseal = no_secrets) -> None:
+    def __init__(self, bus: Bus, store: DirectoryStore, progress: FoldProgress, *, unseal: Unseal = no_secrets) -> None:
         self._bus = bus
         self._store = store
         self._progress = progress
         self._unseal = unseal
         self._folded: tuple[int, ...] | None = None  # positions in the channels topic when `channels` was read
         self.channels = ConnectedChannels(unseal=unseal)
+
+    def identities(self) -> IdentityDirectory:
+        """A directory of names, for one reader."""
+        return IdentityDirectory(self._bus, self._store, self._progress)
 
     async def refresh(self) -> ConnectedChannels:
         """The channels as of what the store has folded by now. Raises `PartitionHeld` while some cannot be read: a

@@ -15,6 +15,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from airy import topics
+from airy.actors.identity_directory import IdentityDirectory
 from airy.actors.router import ORIGIN, dead_letter, outputs_of
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Fenced
@@ -24,7 +25,7 @@ from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.errors import Unavailable
 from airy.model.entity import Channel
 from airy.sources.accounts import ConnectedChannels
-from airy.sources.api import WebhookSource
+from airy.sources.api import Channels, WebhookSource
 from airy.store.api import EntityReader
 
 BYTES_MAX = 4_194_304
@@ -41,6 +42,7 @@ class ParkedReplayer:
         source: WebhookSource,
         store: EntityReader,
         wait_for_position: WaitForPosition,
+        identities: Callable[[], IdentityDirectory],
         *,
         counts: Counter[str] | None = None,
         records_max: int = 200,
@@ -50,6 +52,7 @@ class ParkedReplayer:
         self._source = source
         self._store = store
         self._wait_for_position = wait_for_position
+        self._identities = identities
         self._parked = [topics.parked_events(name) for name in (source.spec.name, *source.spec.arrives_with)]
         self._records_max = records_max
         self._idle_s = idle_s
@@ -85,10 +88,13 @@ class ParkedReplayer:
 
     async def _replay(self, ctx: Context, channel: Channel) -> None:
         account = channel.source_channel_id
-        channels = ConnectedChannels([channel])
+        channels, identities = ConnectedChannels([channel]), self._identities()
+        lookup: Channels = channels
 
         def step(parked: Record) -> Sequence[ProducerRecord]:
-            return outputs_of(self._source.route(parked, channels), parked, self._dead_letter)
+            routed = self._source.route(parked, lookup)
+            identities.learn(routed.facts)
+            return outputs_of(routed, parked, self._dead_letter)
 
         ranges = await self._parked_ranges(account)
         async with self._bus.tail({tp: start for tp, (start, _) in ranges.items()}) as tail:
@@ -97,6 +103,7 @@ class ParkedReplayer:
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
                 matching = [record for record in records if record.key.decode("utf-8", "replace") == account]
                 if matching:
+                    lookup = await identities.prepare(self._source, matching, channels)
                     await apply_step(self._bus, matching, step, self._dead_letter)
                     self._counts["replayed"] += len(matching)
                     ctx.log.info("webhooks.replayed", account=account, webhooks=len(matching))

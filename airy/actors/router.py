@@ -17,7 +17,7 @@ from airy.bus.api import Bus
 from airy.bus.dead_letter import make_dead_letter
 from airy.bus.loops import MakeDeadLetter, apply_step, transform
 from airy.bus.record import ProducerRecord, Record
-from airy.sources.api import AccountKey, Routed, WebhookSource
+from airy.sources.api import AccountKey, Channels, Routed, WebhookSource
 from airy.sources.catalogue import BY_KIND
 from airy.trace import trace_id_of
 
@@ -57,7 +57,9 @@ class Router:
         self._bus = bus
         self._source = source
         self._directory = directory
+        self._identities = directory.identities()
         self._channels = directory.channels  # of this batch
+        self._lookup: Channels = self._channels  # likewise, with the names in its records
         self._name = source.spec.name
         self._parked = topics.parked_events(self._name)
         self._parked_in_batch: list[Record] = []  # of this batch
@@ -77,12 +79,18 @@ class Router:
             after=partial(self._after, ctx),
         )
 
-    async def _before(self) -> None:
+    async def _before(self, records: Sequence[Record]) -> None:
         self._channels = await self._directory.refresh()
+        self._lookup = await self._identities.prepare(self._source, records, self._channels)
+
+    def _route(self, record: Record) -> Routed:
+        routed = self._source.route(record, self._lookup)
+        self._identities.learn(routed.facts)
+        return routed
 
     def _step(self, record: Record) -> Sequence[ProducerRecord]:
         self._counts["routed"] += 1
-        routed = self._source.route(record, self._channels)
+        routed = self._route(record)
         outputs = facts_of(routed, record)
         parked = [key.account for key in routed.unknown if self._source.spec.kind(key.kind) is not None]
         if parked:
@@ -143,9 +151,10 @@ class Router:
         channels = await self._directory.current()
         if channels is self._channels:  # no channel was written meanwhile
             return
+        self._lookup = await self._identities.prepare(self._source, parked, channels)
 
         def step(record: Record) -> Sequence[ProducerRecord]:
-            return outputs_of(self._source.route(record, channels), record, self._dead_letter)
+            return outputs_of(self._route(record), record, self._dead_letter)
 
         await apply_step(self._bus, parked, step, self._dead_letter)
 

@@ -62,7 +62,8 @@ def _intake(services: Services, component: Component) -> Child:
     source, directory = services.sources.with_webhooks(component.name), services.channel_directory
 
     def replayer() -> ParkedReplayer:
-        return ParkedReplayer(ports.bus, source, ports.store, services.projector.wait_for_position, counts=counts)
+        wait = services.projector.wait_for_position
+        return ParkedReplayer(ports.bus, source, ports.store, wait, directory.identities, counts=counts)
 
     return Child(
         name=component.id, start=lambda: Combined(Router(ports.bus, source, directory, counts=counts), replayer())

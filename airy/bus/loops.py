@@ -24,8 +24,8 @@ Step = Callable[[Record], Sequence[ProducerRecord]]
 MakeDeadLetter = Callable[[Record, str, int], ProducerRecord]
 """From a record, the reason and the number of attempts: the record for its dead letter topic."""
 
-Before = Callable[[], Awaitable[None]]
-"""Called with a batch at hand, before its first step: brings what the steps read up to date."""
+Before = Callable[[Sequence[Record]], Awaitable[None]]
+"""Called with a batch before its first step: brings what the steps read up to date."""
 
 After = Callable[[], Awaitable[None]]
 """Called when the outputs of a batch are durable, before the commit."""
@@ -64,7 +64,7 @@ async def transform(
             records = await fetcher.fetch(subscription, records_max=records_max, bytes_max=bytes_max, wait_s=wait_s)
             if records:
                 if before is not None:
-                    await before()
+                    await before(records)
                 await apply_step(bus, records, step, dead_letter)
                 if after is not None:
                     await after()

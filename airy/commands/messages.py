@@ -12,10 +12,11 @@ from airy.model.conversation import Message
 from airy.model.delivery_state import API_STATE, DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import CancelRequested, MessageDeferred, MessageQueued, ResendRequested
+from airy.model.identity import IdentityKey
 from airy.model.raw import NULL, same_json
 from airy.model.render import timestamp
 from airy.sources import canonical
-from airy.sources.catalogue import KINDS
+from airy.sources.catalogue import BY_KIND, KINDS
 from airy.store.api import StoreQueries
 
 WAIT_S = 30.0  # as in the original
@@ -148,7 +149,20 @@ class MessageCommands:
         if channel is None:
             raise Forbidden(f"there is no channel {channel_id}", field="channel_id")
         recipient = _recipient(_connected(channel), recipient_id)
-        return MessageTarget(ids.conversation_id(channel.id, recipient), channel, recipient)
+        return await self._known(channel, recipient) or MessageTarget(
+            ids.conversation_id(channel.id, recipient), channel, recipient
+        )
+
+    async def _known(self, channel: Channel, recipient: str) -> MessageTarget | None:
+        """The conversation of a contact who is known by this name, and is answered to by the current one."""
+        spec = BY_KIND.get(channel.source)
+        if spec is None or not spec.identities:
+            return None
+        key = IdentityKey(channel.id, recipient)
+        for name in (await self._store.conversations_of([key])).get(key, ()):
+            if await self._store.conversation(name) is not None:
+                return MessageTarget(name, channel, None)
+        return None
 
     async def resend(self, message_id: str, context: RequestContext) -> Written[Message]:
         """Raises `NotFound`, and `Conflict` unless the message is in state failed at the fact's position in the log."""

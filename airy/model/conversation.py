@@ -38,7 +38,9 @@ class Conversation(Struct, kw_only=True, omit_defaults=True):
     id: str
     channel_id: str
     source: str
-    participant_id: str | None = None
+    participant_id: str | None = None  # the name to answer to
+    participant_at_ms: int = 0  # when it last changed
+    aliases: dict[str, int] = field(default_factory=dict)  # other names of the participant, and since when
     created_at_ms: int  # the earliest message's time
     updated_at_ms: int
     sequence: int = 0  # number of accepted facts

@@ -243,6 +243,18 @@ class HandoverChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
     content: Raw = NULL
 
 
+class IdentityChanged(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="identity.changed"):
+    """The provider knows the participant by `aliases` too: what happens under these names belongs to this conversation.
+
+    `participant_id`: the name to answer to from now on. `same_contact`: another conversation of the same contact, which
+    had begun before this was known; the two stay apart.
+    """
+
+    aliases: tuple[str, ...] = ()
+    participant_id: str | None = None
+    same_contact: str | None = None
+
+
 class EventNoted(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="event.noted"):
     """Any other provider event of the conversation: referral, opt-in, account, unsupported. Kept with its kind."""
 
@@ -287,6 +299,7 @@ Fact = (
     | TagRemoved
     | StateChanged
     | HandoverChanged
+    | IdentityChanged
     | EventNoted
     | ResumeTokenUsed
     | ResumeTokensRevoked

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar, cast
 from msgspec import Struct
 
 from airy.model import fact as facts
-from airy.model import fold_conversation, fold_message, fold_receipt, fold_send, fold_visitor
+from airy.model import fold_conversation, fold_identity, fold_message, fold_receipt, fold_send, fold_visitor
 from airy.model.change import Change
 from airy.model.fact import Fact
 from airy.model.fold_context import FoldContext, new_conversation
@@ -24,7 +24,7 @@ class Folded(Struct, frozen=True, gc=False):
 
 REJECTED = Folded(accepted=False)
 
-FOLD_VERSION = 10
+FOLD_VERSION = 11
 """Raise it with every change after which the same log folds to other rows or changes: stores are rebuilt then. A test
 compares the digest of a seeded log with the one recorded for this version.
 """
@@ -87,6 +87,7 @@ RULES: dict[type[Fact], Rule] = {
     facts.TagRemoved: _rule(fold_conversation.tag_removed, may_create=False),
     facts.StateChanged: _rule(fold_conversation.state_changed, may_create=False),
     facts.HandoverChanged: _rule(fold_conversation.handover_changed, may_create=True),
+    facts.IdentityChanged: _rule(fold_identity.identity_changed, may_create=True),
     facts.EventNoted: _rule(fold_conversation.event_noted, may_create=True, deduplicate=_if_it_has_a_referral),
     facts.ResumeTokenUsed: _rule(fold_visitor.resume_token_used, may_create=False, deduplicate=_never),
     facts.ResumeTokensRevoked: _rule(fold_visitor.resume_tokens_revoked, may_create=False, deduplicate=_never),

@@ -90,6 +90,7 @@ NEEDS: dict[type[Fact], Callable[..., FoldNeeds]] = {
     facts.TagRemoved: _conversation_only,
     facts.StateChanged: _conversation_only,
     facts.HandoverChanged: _conversation_only,
+    facts.IdentityChanged: _conversation_only,
     facts.EventNoted: _conversation_only,
     facts.ResumeTokenUsed: _conversation_only,
     facts.ResumeTokensRevoked: _conversation_only,

@@ -4,10 +4,11 @@ One instance serves routing (`Channels`) and verification (`Accounts`). Of two c
 later one counts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from airy.errors import Refused
 from airy.model.entity import Channel
+from airy.model.identity import IdentityKey
 from airy.secret import Secret
 from airy.sources.api import AccountKey
 
@@ -28,6 +29,10 @@ class ConnectedChannels:
 
     def by_account(self, kind: str, account: str) -> Channel | None:
         return self._by_account.get(AccountKey(kind, account))
+
+    def conversations(self, _key: IdentityKey) -> Collection[str]:
+        """None: names are looked up by `IdentityDirectory`."""
+        return ()
 
     def by_id(self, channel_id: str) -> Channel | None:
         return self._by_id.get(channel_id)

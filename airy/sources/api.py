@@ -26,6 +26,7 @@ from airy.http_client import HttpClient, Response
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel
 from airy.model.fact import ErrorKind, Fact
+from airy.model.identity import IdentityKey
 from airy.secret import MASK, Secret
 from airy.sources.canonical import Contents
 from airy.sources.spec import ChannelForm, SourceSection, SourceSpec
@@ -110,6 +111,13 @@ class Accounts(Protocol):
 class Channels(Protocol):
     def by_account(self, kind: str, account: str) -> Channel | None:
         """The connected channel of this provider account."""
+        ...
+
+    def conversations(self, key: IdentityKey) -> Collection[str]:
+        """Those that a participant's name belongs to, the one it was given first; see `airy/sources/identity.py`.
+
+        Known for the keys that `identities` names, empty for all others.
+        """
         ...
 
 
@@ -306,6 +314,14 @@ class WebhookSource(Source, Protocol):
 
     def route(self, record: Record, channels: Channels) -> Routed:
         """Deterministic: the same record and channels give the same facts. Raises `Undecodable`."""
+        ...
+
+
+class IdentifyingSource(WebhookSource, Protocol):
+    """A source whose specification has `identities`."""
+
+    def identities(self, record: Record, channels: Channels) -> Collection[IdentityKey]:
+        """The names in a raw event that `route` looks up. Never raises."""
         ...
 
 

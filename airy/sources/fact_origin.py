@@ -15,9 +15,12 @@ class FactOrigin(TypedDict):
     cause: str
 
 
-def fact_origin(channel: Channel, source_conversation_id: str, at_ms: int, cause: str) -> FactOrigin:
+def fact_origin(
+    channel: Channel, source_conversation_id: str, at_ms: int, cause: str, *, conversation_id: str | None = None
+) -> FactOrigin:
+    """`conversation_id`: where it does not derive from the participant's name."""
     return FactOrigin(
-        conversation_id=ids.conversation_id(channel.id, source_conversation_id),
+        conversation_id=conversation_id or ids.conversation_id(channel.id, source_conversation_id),
         channel_id=channel.id,
         source=channel.source,
         at_ms=at_ms,

@@ -126,6 +126,7 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
     build: str  # module:class, called with the section and the public address of this installation ("" if unknown)
     services: tuple[str, ...] = ()  # as the original names them in `client.config`
     arrives_with: tuple[str, ...] = ()  # sources whose webhook also brings events of these kinds
+    identities: bool = False  # participants have several names, or names that change
     channel_secrets: bool = False  # webhooks are verified with secrets of channels, not of the section alone
     public_url: bool = False  # cannot work without knowing its own public address
     provider: bool = True

@@ -22,6 +22,7 @@ from airy.model.contact_view import ContactView
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.identity import IdentityKey
 
 T = TypeVar("T")
 WorkKind = Literal["send", "profile"]
@@ -201,6 +202,14 @@ class EntityReader(Protocol):
         ...
 
 
+class IdentityReader(Protocol):
+    async def conversations_of(self, keys: Collection[IdentityKey]) -> dict[IdentityKey, tuple[str, ...]]:
+        """The ids of the conversations that these names belong to: first the one whose id derives from the name, if it
+        has a message, then those that have it as an alias, the oldest first. Names without a conversation are left out.
+        """
+        ...
+
+
 class UserReader(Protocol):
     async def users(self, *, cursor: str | None, page_size: int | None) -> Page[User]:
         """By id. A cursor is the id of the first user of a page; that user need not exist."""
@@ -248,7 +257,9 @@ class DeadDeliveryReader(Protocol):
         ...
 
 
-class StoreQueries(ConversationReader, ContactReader, EntityReader, UserReader, DeadDeliveryReader, Protocol):
+class StoreQueries(
+    ConversationReader, ContactReader, EntityReader, IdentityReader, UserReader, DeadDeliveryReader, Protocol
+):
     """What the API reads."""
 
 

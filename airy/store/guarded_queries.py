@@ -1,6 +1,6 @@
 """Queries that fail instead of returning stale results: a held partition is behind, and stays behind."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from airy import topics
@@ -11,6 +11,7 @@ from airy.model.contact_view import ContactView
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.identity import IdentityKey
 from airy.store.api import ConversationView, Page, StoreQueries
 from airy.store.holds import check_not_held
 
@@ -61,6 +62,10 @@ class GuardedQueries:
     async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
         check_not_held(self._held, topics.EVENTS, conversation_id)
         return await self._store.messages(conversation_id, cursor=cursor, page_size=page_size)
+
+    async def conversations_of(self, keys: Collection[IdentityKey]) -> dict[IdentityKey, tuple[str, ...]]:
+        check_not_held(self._held, topics.EVENTS)
+        return await self._store.conversations_of(keys)
 
     async def tags(self) -> list[Tag]:
         check_not_held(self._held, topics.TAGS)

@@ -30,7 +30,9 @@ def accounts_router(harness: Harness) -> Router:
 
 
 def accounts_replayer(harness: Harness) -> ParkedReplayer:
-    return ParkedReplayer(harness.bus, ACCOUNTS.source(), harness.store, harness.projector.wait_for_position)
+    return ParkedReplayer(
+        harness.bus, ACCOUNTS.source(), harness.store, harness.projector.wait_for_position, harness.directory.identities
+    )
 
 
 async def connect_account(harness: Harness) -> None:

@@ -39,7 +39,13 @@ class Slow(ParkedReplayer):
 async def test_a_replay_that_outlasts_the_session_is_left_to_the_new_owner() -> None:
     harness = Harness()
     async with harness.open():
-        ports = (harness.bus, harness.source, harness.store, harness.projector.wait_for_position)
+        ports = (
+            harness.bus,
+            harness.source,
+            harness.store,
+            harness.projector.wait_for_position,
+            harness.directory.identities,
+        )
         slow, other = Slow(*ports), Slow(*ports)
         other.handled = 1  # in no way slow
         ctx = Context("parked-replayer", clock=harness.clock, random=Random(0))

@@ -21,6 +21,7 @@ from airy.model.fact import (
     EventNoted,
     Fact,
     HandoverChanged,
+    IdentityChanged,
     MessageDeferred,
     MessageDeleted,
     MessageEchoed,
@@ -446,6 +447,17 @@ class Chat:
         at_ms: int | None = None,
     ) -> HandoverChanged:
         return HandoverChanged(**self._base(at_ms, None), action=action, owner=owner)
+
+    def identified(
+        self,
+        *aliases: str,
+        participant_id: str | None = None,
+        same_contact: str | None = None,
+        at_ms: int | None = None,
+    ) -> IdentityChanged:
+        return IdentityChanged(
+            **self._base(at_ms, None), aliases=aliases, participant_id=participant_id, same_contact=same_contact
+        )
 
     def noted(
         self,

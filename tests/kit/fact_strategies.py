@@ -63,6 +63,13 @@ from_providers: st.SearchStrategy[Made] = st.one_of(
         at_ms=times,
     ),
     _made(Chat.handover, st.sampled_from(("pass", "take", "roles")), st.none() | st.just("7"), at_ms=times),
+    _made(
+        Chat.identified,
+        st.sampled_from(("another", "a third")),
+        participant_id=st.none() | st.just("another"),
+        same_contact=st.none() | st.just("c"),
+        at_ms=times,
+    ),
     _made(Chat.noted, referral=st.sampled_from(("flyer", "ad", None)), at_ms=times),
 )
 

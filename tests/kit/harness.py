@@ -91,7 +91,9 @@ class Harness:
         return Router(self.bus, self.source, self.directory, counts=self.provider_webhooks)
 
     def replayer(self) -> ParkedReplayer:
-        return ParkedReplayer(self.bus, self.source, self.store, self.projector.wait_for_position)
+        return ParkedReplayer(
+            self.bus, self.source, self.store, self.projector.wait_for_position, self.directory.identities
+        )
 
     async def connect(self, *, connected: bool = True) -> None:
         changed = replace(self.channel, connected=connected, token=self.channel.token if connected else None)

@@ -29,6 +29,7 @@ from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
 from airy.model.fold import fold
 from airy.model.fold_contacts import accepts, version_after
 from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity, read_base
+from airy.model.identity import IdentityKey
 from airy.store import cursors
 from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKey, WorkKind
 from airy.store.filters import parse
@@ -326,6 +327,22 @@ class ReferenceStore:
     def _listed(self) -> list[ConversationView]:
         views = [view for state in self._states.values() if (view := self._view(state)) is not None]
         return sorted(views, key=lambda view: _activity(view.conversation), reverse=True)
+
+    async def conversations_of(self, keys: Collection[IdentityKey]) -> dict[IdentityKey, tuple[str, ...]]:
+        stored = [each for state in self._states.values() if (each := state.conversation()) is not None]
+        found: dict[IdentityKey, tuple[str, ...]] = {}
+        for key in keys:
+            derived = ids.conversation_id(key.channel_id, key.name)
+            own = [each.id for each in stored if each.id == derived and each.visible]
+            aliased = sorted(
+                (each.aliases[key.name], each.id)
+                for each in stored
+                if each.channel_id == key.channel_id and key.name in each.aliases
+            )
+            named = dict.fromkeys([*own, *(name for _, name in aliased)])
+            if named:
+                found[key] = tuple(named)
+        return found
 
     async def conversation(self, conversation_id: str) -> ConversationView | None:
         return self._view(self._states.get(conversation_id.lower()))

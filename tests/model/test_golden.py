@@ -59,6 +59,7 @@ def facts() -> list[Fact]:
         chat.resumed(2, family=1),
         chat.revoked(1),
         chat.deferred("w", recipient_id="6120000000000001"),
+        chat.identified("DE.9k2f0000000001", participant_id="4915199999999", same_contact="c"),
     ]
     made[0] = msgspec.structs.replace(
         made[0], headers={"postback.payload": "HOURS"}, cause="source.facebook.events-3-17"
@@ -110,6 +111,12 @@ def state() -> tuple[Conversation, list[Message]]:
 def resumed_state() -> Conversation:
     chat = Chat(1)
     log = [chat.received("a"), chat.revoked(), chat.resumed(family=1)]
+    return fold_all(log).conversation(chat.conversation_id)
+
+
+def identified_state() -> Conversation:
+    chat = Chat(1)
+    log = [chat.received("a"), chat.identified("DE.1", participant_id="4915199999999")]
     return fold_all(log).conversation(chat.conversation_id)
 
 
@@ -235,6 +242,7 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
         | {
             "state.conversation": (conversation, Conversation),
             "state.resumed": (resumed_state(), Conversation),
+            "state.identified": (identified_state(), Conversation),
             "state.messages": (messages, list[Message]),
             "canonical.messages": (canonical_state(), list[Message]),
             "changes": (changes(), list[Change]),
@@ -267,7 +275,10 @@ def test_every_kind_of_fact_and_entity_has_golden_bytes() -> None:
 
 def test_every_field_of_the_state_is_in_the_golden_bytes() -> None:
     """Fields with their default are not encoded, so a golden file without a field proves nothing about it."""
-    files = {Conversation: ["state.conversation", "state.resumed"], Message: ["state.messages", "canonical.messages"]}
+    files = {
+        Conversation: ["state.conversation", "state.resumed", "state.identified"],
+        Message: ["state.messages", "canonical.messages"],
+    }
     for kind, names in files.items():
         text = b"".join((GOLDEN / f"{name}.json").read_bytes() for name in names)
         missing = [field for field in kind.__struct_encode_fields__ if f'"{field}"'.encode() not in text]

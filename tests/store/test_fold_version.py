@@ -55,6 +55,7 @@ def every_kind() -> list[Fact]:
         chat.tag_removed("a-tag"),
         chat.state_changed("OPEN"),
         chat.handover("pass", "an-app"),
+        chat.identified("DE.9k2f", participant_id="+49", same_contact=late.conversation_id),
         chat.noted(),
         chat.read(),
         chat.received("gone"),

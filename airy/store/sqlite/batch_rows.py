@@ -32,6 +32,8 @@ class BatchRows(Protocol):
     conversation_updates: list[Row]
     activity_updates: list[Row]
     counted: Counter[Group]
+    aliases: list[Row]
+    removed_aliases: list[Row]
     tags: list[Row]
     removed_tags: list[Row]
     sends: dict[tuple[int, int], Row | None]

@@ -16,7 +16,7 @@ from airy.model.conversation import Conversation, Message
 from airy.model.delivery_state import WATERMARK_STATES, DeliveryState
 from airy.store.api import WorkKey
 from airy.store.search_text import normalized_keyword, normalized_words
-from airy.store.sqlite import conversation_index
+from airy.store.sqlite import alias_rows, conversation_index
 from airy.store.sqlite.batch_rows import BatchRows, Row
 from airy.store.sqlite.conversation_counts import Group, group
 from airy.store.sqlite.id_encoding import StoredId, encode_id
@@ -70,6 +70,7 @@ class ConversationState:
         self._is_in_batch = False
         self._conversation: Conversation | None = None
         self._stored_tags: tuple[str, ...] = ()
+        self._stored_aliases: dict[str, int] = {}
         self._stored_profile_wanted = False
         self._stored_raw_name: Raw | None = None
         self._stored_created_at_ms = 0
@@ -95,6 +96,7 @@ class ConversationState:
             conversation = self._conversation = _decode_conversation(self._body)
             self._body = None
             self._stored_tags = tuple(conversation.tags)
+            self._stored_aliases = dict(conversation.aliases)
             self._stored_raw_name = conversation.metadata.get(NAME_KEY)
             self._stored_created_at_ms = conversation.created_at_ms
             self._indexed_metadata = dict(conversation.metadata)
@@ -334,6 +336,9 @@ class ConversationState:
         self._count(group(channel, state, has_unread=has_unread) if visible == LISTED else None)
         if conversation.tags or self._stored_tags:
             self._write_tags(conversation)
+        if conversation.aliases != self._stored_aliases:
+            alias_rows.add(self._rows, channel, self._n, self._stored_aliases, conversation.aliases)
+            self._stored_aliases = dict(conversation.aliases)
         self._write_profile(conversation, connected=bool(connected))
 
     def _update_texts(self, conversation: Conversation) -> None:

@@ -69,6 +69,11 @@ CREATE TABLE provider_ids(
   conversation INTEGER NOT NULL, provider_id TEXT NOT NULL, message NOT NULL, PRIMARY KEY(conversation, provider_id)
 ) WITHOUT ROWID;
 
+CREATE TABLE aliases(
+  channel NOT NULL, name TEXT NOT NULL, conversation INTEGER NOT NULL, since INTEGER NOT NULL,
+  PRIMARY KEY(channel, name, conversation)
+) WITHOUT ROWID;
+
 CREATE TABLE seen(
   conversation INTEGER NOT NULL, fact NOT NULL, accepted INTEGER NOT NULL, PRIMARY KEY(conversation, fact)
 ) WITHOUT ROWID;

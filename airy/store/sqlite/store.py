@@ -23,10 +23,20 @@ from airy.model.contact_view import ContactView
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.identity import IdentityKey
 from airy.store import cursors
 from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
 from airy.store.filters import parse, searches_texts
-from airy.store.sqlite import contact_list, conversation_list, dead_deliveries, entities, outbox, queries, table_digest
+from airy.store.sqlite import (
+    alias_rows,
+    contact_list,
+    conversation_list,
+    dead_deliveries,
+    entities,
+    outbox,
+    queries,
+    table_digest,
+)
 from airy.store.sqlite.error_translation import DAMAGED, ErrorTranslation
 from airy.store.sqlite.filter_sql import CompiledFilter, compile_filters
 from airy.store.sqlite.projection import Projection
@@ -224,6 +234,9 @@ class SqliteStore:
 
     async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
         return self._query(queries.messages, conversation_id, cursor, cursors.page_size(page_size))
+
+    async def conversations_of(self, keys: Collection[IdentityKey]) -> dict[IdentityKey, tuple[str, ...]]:
+        return self._query(alias_rows.conversations_of, keys)
 
     async def tags(self) -> list[Tag]:
         return self._query(entities.listed, topics.TAGS)

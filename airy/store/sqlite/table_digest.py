@@ -44,6 +44,12 @@ _QUERIES = {
         """
       SELECT conversations.id, provider_id, message FROM provider_ids JOIN conversations ON n = conversation""",
     ),
+    "alias": (
+        2,
+        """
+      SELECT aliases.channel, conversations.id, aliases.name, since
+      FROM aliases JOIN conversations ON n = conversation""",
+    ),
     "seen": (2, "SELECT conversations.id, fact, accepted FROM seen JOIN conversations ON n = conversation"),
     "tag": (2, "SELECT conversations.id, tag FROM conversation_tags JOIN conversations ON n = conversation"),
     "send": (

@@ -39,6 +39,8 @@ INSERT INTO messages(n, id, conversation, sequence, deleted, open_at, body) VALU
 _UPDATE_MESSAGE = "UPDATE messages SET sequence = ?, deleted = ?, open_at = ?, body = ? WHERE n = ?"
 _PUT_PROVIDER_ID = "INSERT OR REPLACE INTO provider_ids VALUES(?, ?, ?)"
 _PUT_SEEN = "INSERT OR IGNORE INTO seen VALUES(?, ?, ?)"
+_PUT_ALIAS = "INSERT OR REPLACE INTO aliases VALUES(?, ?, ?, ?)"
+_DELETE_ALIAS = "DELETE FROM aliases WHERE channel = ? AND name = ? AND conversation = ?"
 _PUT_TAG = "INSERT OR IGNORE INTO conversation_tags VALUES(?, ?)"
 _DELETE_TAG = "DELETE FROM conversation_tags WHERE tag = ? AND conversation = ?"
 _PUT_SEND = """
@@ -93,6 +95,8 @@ class WriteBatch:
         self.conversation_updates: list[Row] = []
         self.activity_updates: list[Row] = []
         self.counted: Counter[conversation_counts.Group] = Counter()  # growth of the numbers of conversations
+        self.aliases: list[Row] = []
+        self.removed_aliases: list[Row] = []
         self.tags: list[Row] = []
         self.removed_tags: list[Row] = []
         self.sends: dict[tuple[int, int], Row | None] = {}  # None: delete the row
@@ -150,6 +154,8 @@ class WriteBatch:
         self.counted.clear()
         self._write(_PUT_SEEN, self.seen)
         self._write(_PUT_PROVIDER_ID, self.provider_ids)
+        self._write(_DELETE_ALIAS, self.removed_aliases)
+        self._write(_PUT_ALIAS, self.aliases)
         self._write(_DELETE_TAG, self.removed_tags)
         self._write(_PUT_TAG, self.tags)
         self._write(_DELETE_PROFILE, self.removed_profiles)

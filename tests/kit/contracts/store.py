@@ -11,11 +11,13 @@ from tests.kit.contracts.store_entities import EntitiesContract
 from tests.kit.contracts.store_filtering import FilteringContract
 from tests.kit.contracts.store_folding import FoldingContract
 from tests.kit.contracts.store_holding import HoldingContract
+from tests.kit.contracts.store_identities import IdentitiesContract
 
 
 class StoreContract(
     FoldingContract,
     HoldingContract,
+    IdentitiesContract,
     ActingContract,
     AskingContract,
     FilteringContract,
