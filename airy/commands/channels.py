@@ -88,9 +88,12 @@ class ChannelCommands:
             ("connect", kind, form),
             lambda: source.connect(self._client, kind, form, self._installation),
         )
-        new_each_time = _kind(source.spec, kind).channel_per_connect
+        declared = _kind(source.spec, kind)
+        new_each_time = declared.channel_per_connect
         channel_id = (
-            self._writer.id_for(context, "channel", kind) if new_each_time else ids.channel_id(kind, done.account)
+            self._writer.id_for(context, "channel", kind)
+            if new_each_time
+            else ids.channel_id(declared.namespace, done.account)
         )
         sealed = dict(self._secrets.seal(channel_id, done.credentials))
         token = sealed.pop(TOKEN, None)

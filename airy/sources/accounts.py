@@ -37,6 +37,9 @@ class ConnectedChannels:
     def by_id(self, channel_id: str) -> Channel | None:
         return self._by_id.get(channel_id)
 
+    def of_kind(self, kind: str) -> Iterable[Channel]:
+        return [channel for channel in self._by_account.values() if channel.source == kind]
+
     def secret(self, channel: Channel, name: str) -> Secret | None:
         try:
             return self._unseal(channel, name)

@@ -14,7 +14,7 @@ Errors are types: `Refused` is final and carries a sentence for the caller, `Una
 than `retry_after_s`; `AppRateLimited` is one that concerns every call of the source. None holds a secret.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -100,6 +100,10 @@ class Accounts(Protocol):
 
     def by_account(self, kind: str, account: str) -> Channel | None: ...
     def by_id(self, channel_id: str) -> Channel | None: ...
+    def of_kind(self, kind: str) -> Iterable[Channel]:
+        """The channels of one kind, where nothing but a signature tells which one a request is for."""
+        ...
+
     def secret(self, channel: Channel, name: str) -> Secret | None:
         """Unsealed; None if the channel has none of that name or it cannot be opened."""
         ...

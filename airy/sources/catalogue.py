@@ -14,6 +14,7 @@ NAMES = (
     "instagram",
     "twilio",
     "telegram",
+    "viber",
     "chatplugin",
 )
 

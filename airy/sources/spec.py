@@ -107,7 +107,13 @@ class Kind(Struct, frozen=True, kw_only=True):
     capabilities: Capabilities = Capabilities()
     recipients: Recipients = Recipients()
     credentials: tuple[str, ...] = ()  # names of the secrets a channel may hold, sealed
+    channel_namespace: str | None = None  # of ids of channels, where the original's is not the name of the kind
     channel_per_connect: bool = False  # every connect makes a channel; otherwise there is one per account
+
+    @property
+    def namespace(self) -> str:
+        """What ids of channels are derived in, together with the account."""
+        return self.name if self.channel_namespace is None else self.channel_namespace
 
 
 class SourceSpec(Struct, frozen=True, kw_only=True):

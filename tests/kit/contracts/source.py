@@ -2,8 +2,8 @@
 
 A fixture is one webhook and what it means: `payload` (written the way providers write: compact, ASCII), `form` (names
 and values) or `body` (exact text), the accounts that are connected, and what is expected. Of a fact's content a fixture
-names the part of the payload it must equal byte for byte (`content_at`; `form`: the form as text), or its exact text
-(`content`); `canonical` is what that content says in common terms.
+names the part of the payload it must equal byte for byte (`content_at`; empty: all of it; `form`: the form as text), or
+its exact text (`content`); `canonical` is what that content says in common terms.
 """
 
 import json
@@ -176,7 +176,7 @@ def expected(fixture: Fixture) -> list[dict[str, object]]:
             told["content"] = written(fixture.bytes.decode()).decode()
         elif path is not None:
             part: Any = fixture.payload
-            for step in str(path).split("."):
+            for step in filter(None, str(path).split(".")):
                 part = part[int(step)] if isinstance(part, list) else part[step]
             told["content"] = written(part).decode()
         wanted.append(told)

@@ -6,9 +6,10 @@ from tests.kit.providers.base import Webhook, Wire
 from tests.kit.providers.meta import FacebookWire, InstagramWire
 from tests.kit.providers.telegram import TelegramWire
 from tests.kit.providers.twilio import TwilioWire
+from tests.kit.providers.viber import ViberWire
 
 WIRES: Mapping[str, Wire] = {
-    wire.spec.name: wire for wire in (FacebookWire(), InstagramWire(), TwilioWire(), TelegramWire())
+    wire.spec.name: wire for wire in (FacebookWire(), InstagramWire(), TwilioWire(), TelegramWire(), ViberWire())
 }
 
 __all__ = ["WIRES", "Webhook", "Wire"]

@@ -113,7 +113,10 @@ class Wire(ABC):
 
     def channel(self, account: str, *, connected: bool = True) -> Channel:
         kind = self.kind_of(account)
-        return Channel(id=ids.channel_id(kind, account), source=kind, source_channel_id=account, connected=connected)
+        declared = self.spec.kind(kind)
+        assert declared is not None
+        channel_id = ids.channel_id(declared.namespace, account)
+        return Channel(id=channel_id, source=kind, source_channel_id=account, connected=connected)
 
     def connected(self, *accounts: str) -> ConnectedChannels:
         return ConnectedChannels(map(self.channel, accounts), unseal=self.secret)
