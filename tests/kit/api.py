@@ -221,6 +221,8 @@ async def api_harness(
     media_limits: MediaLimits | None = None,
     media_valid_s: int | None = None,
     visitors: VisitorSettings | None = None,
+    connectable: Mapping[str, ChannelSource] | None = None,
+    client: HttpClient | None = None,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = SkewedClock(LoopClock(START_MS + DAY_MS)), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -233,14 +235,15 @@ async def api_harness(
     queries = GuardedQueries(store, projector.held)
     changes = ChangeFeed(bus, store, projector, limits=feed_limits)
     sources: dict[str, ChannelSource] = {"facebook": pages, "chatplugin": ChatPlugin(ChatPluginSection())}
+    sources.update(connectable or {})
     api = ApiContext(
         commands=Commands(
             writer,
             queries,
             sealer,
             sources.get,
-            no_network,
-            Installation(new_secret=lambda: Secret("a fresh secret")),
+            client or no_network,
+            Installation(new_secret=lambda: Secret("a fresh secret"), public_url=PUBLIC_URL),
             visitors=visitors,
         ),
         store=queries,

@@ -121,6 +121,8 @@ def test_a_kind_leads_to_its_source() -> None:
         ("/twilio", "twilio", {}),
         ("/twilio/status", "twilio", {}),
         ("/telegram/42cb5df9", "telegram", {"channel_id": "42cb5df9"}),
+        ("/viber", "viber", {}),
+        ("/viber/eb15116b", "viber", {"channel_id": "eb15116b"}),
     ],
 )
 def test_a_path_leads_to_its_source(path: str, source: str, parameters: dict[str, str]) -> None:

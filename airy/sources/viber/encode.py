@@ -40,9 +40,10 @@ def encode(section: ViberSection, message: Message, target: Target) -> Sequence[
         return Failed(kind="invalid", error=str(error))
     body = {"min_api_version": 1, "sender": sender.of(target.channel), **fields, "receiver": recipient_id}
     call = bot_api.call(section.api_url, token, "send_message", body)
-    if len(call.body or b"") > BODY_BYTES_MAX:
-        error = f"the message has {len(call.body or b'')} bytes and viber takes {BODY_BYTES_MAX}"
-        return Failed(kind="invalid", error=error)
+    bytes_count = len(call.body or b"")
+    if bytes_count > BODY_BYTES_MAX:
+        too_large = f"the message has {bytes_count} bytes and viber takes {BODY_BYTES_MAX}"
+        return Failed(kind="invalid", error=too_large)
     return [call]
 
 

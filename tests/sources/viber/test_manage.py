@@ -12,6 +12,7 @@ from airy.secret import Secret
 from airy.sources.api import Connected, Installation, Target
 from airy.sources.viber.manage import EVENTS
 from airy.sources.viber.spec import ConnectViber, ViberSection
+from tests.kit import api as harness
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL
 from tests.kit.providers.viber import BOT, CHANNEL, TOKEN
@@ -100,3 +101,18 @@ async def test_leaving_removes_the_webhook() -> None:
     assert await source().disconnect(client, TARGET, ()) is None
     assert [(request.path, request.fields) for request in client.requests] == [("/pa/set_webhook", {"url": ""})]
     assert await source().disconnect(client, replace(TARGET, credentials={}), ()) is None
+
+
+async def test_h9_the_configured_bot_is_connected_without_a_body_under_its_own_name() -> None:
+    """VI-3."""
+    client = provider()
+    configured = source(auth_token=(Secret(TOKEN),))
+    async with harness.api_harness(connectable={"viber": configured}, client=client) as api:
+        channel = await api.call("/channels.viber.connect")
+        assert (channel["id"], channel["source"], channel["source_channel_id"]) == (CHANNEL, "viber", BOT)
+        assert channel["metadata"]["name"] == "Bakery"
+        assert client.requests[-1].fields["url"] == f"{harness.PUBLIC_URL}/viber/{CHANNEL}"
+
+        await api.call("/channels.viber.disconnect", {"channel_id": CHANNEL}, 204)
+        assert client.requests[-1].fields == {"url": ""}
+        assert (await api.call("/channels.list"))["data"] == []
