@@ -20,7 +20,7 @@ ROUNDS ?= 1
 FAULTS ?= all
 FAST := not slow and not e2e and not cluster
 
-.PHONY: help run test check lint bench sim schema entities events kill cluster faults kafka pages lock clean
+.PHONY: help run test check lint bench sim schema entities events visitors kill cluster faults kafka pages lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ schema: $(VENV)/.dev ## valid and invalid requests from the OpenAPI document, EX
 
 events: $(VENV)/.dev ## clients of events that reconnect through two API replicas, with SEEDS=200 seeds
 	EVENT_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_event_history.py $(ARGS)
+
+visitors: $(VENV)/.dev ## visitors of a chat plugin and thieves of their tokens at two API replicas, with SEEDS=200 seeds
+	VISITOR_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_visitor_history.py $(ARGS)
 
 kill: $(VENV)/.dev ## kill and restart a real process, CYCLES=1000 times, and check that nothing was lost
 	CYCLES=$(CYCLES) $(BIN)/python -m pytest tests/e2e/test_kill.py $(ARGS)

@@ -65,12 +65,7 @@ class EntitySimulation(ReplicaSimulation):
             EntityClient(f"c{number}", asks, self.kinds, Random(f"client {number} of {self.seed}"), self.entity_history)
             for number in range(CLIENTS)
         ]
-        async with anyio.create_task_group() as running:
-            for node in self.nodes:
-                running.start_soon(node.run)
-            with anyio.fail_after(QUIESCENT_WITHIN_S):
-                while not all(node.ready for node in self.nodes):
-                    await anyio.sleep(0.05)
+        async with self.running_nodes():
             for kind in self.kinds:
                 await clients[0].create(self.nodes[0].name, kind)
             async with anyio.create_task_group() as acting:
@@ -80,10 +75,6 @@ class EntitySimulation(ReplicaSimulation):
             self.faults.clear()
             await self._read_all(clients)
             await self._compare_changes()
-            self.stopping = True
-            running.cancel_scope.cancel()
-        for membership in self.abandoned_memberships:
-            await membership.__aexit__(None, None, None)
 
     async def _read_all(self, clients: list[EntityClient]) -> None:
         with anyio.move_on_after(QUIESCENT_WITHIN_S) as limit:

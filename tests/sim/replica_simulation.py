@@ -6,8 +6,8 @@ source's actors, groups are rebalanced.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operator import attrgetter
 from random import Random
 from typing import Any
@@ -29,6 +29,7 @@ from airy.http.catalogue import RESOURCES, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
+from airy.http.visitor_directory import VisitorDirectory
 from airy.http_client import ConnectFailed, Response
 from airy.rate_limit import RateLimiter
 from airy.seal import Sealer, seal_context
@@ -40,7 +41,7 @@ from tests.kit.clock import SkewedClock
 from tests.kit.media import MemoryStorage, media_library
 from tests.sim.api_clients import ApiClient, ApiResponse, Ask
 from tests.sim.cluster import EDGE, SOURCES, SimulatedNode, killed, paused, rebalanced, slowed, stopped
-from tests.sim.history import Operation
+from tests.sim.history import Operation, violations
 from tests.sim.pausable_ports import PausableBus, pausable
 from tests.sim.simulation import _config
 
@@ -88,7 +89,8 @@ class _SharedApi:
             version="1",
             read_wait_s=READ_WAIT_S,  # type: ignore[arg-type]
         )
-        self._guard = Guard([TokenAuthenticator(ConfiguredTokens({name: Secret(TOKEN)}))])
+        visitors = VisitorDirectory(_LatePort(self, "commands.visitors"), lambda: True)  # type: ignore[arg-type]
+        self._guard = Guard([TokenAuthenticator(ConfiguredTokens({name: Secret(TOKEN)}), visitors)])
         app = litestar_app(edge, BodyReader(), self._guard, served(RESOURCES, components))
         self.front = RootAsgiApp(app, {}, cors=CorsPolicy([]), ids=self.ids)
 
@@ -169,7 +171,25 @@ class ReplicaSimulation:
         self.sent += 1
         return Response(200, {}, msgspec.json.encode({"recipient_id": "1", "message_id": f"m_sent_{self.sent}"}))
 
+    def violations(self) -> list[str]:
+        return violations(self.history)
+
     # --- the run
+
+    @asynccontextmanager
+    async def running_nodes(self) -> AsyncIterator[None]:
+        """Until the end of the block; it begins once all are ready."""
+        async with anyio.create_task_group() as running:
+            for node in self.nodes:
+                running.start_soon(node.run)
+            with anyio.fail_after(QUIESCENT_WITHIN_S):
+                while not all(node.ready for node in self.nodes):
+                    await anyio.sleep(0.05)
+            yield
+            self.stopping = True
+            running.cancel_scope.cancel()
+        for membership in self.abandoned_memberships:
+            await membership.__aexit__(None, None, None)
 
     async def run(self) -> None:
         chats = [Chat(number) for number in range(CONVERSATIONS)]
@@ -184,12 +204,7 @@ class ReplicaSimulation:
             ApiClient(f"c{number}", asks, names, Random(f"client {number} of {self.seed}"), self.history)
             for number in range(CLIENTS)
         ]
-        async with anyio.create_task_group() as running:
-            for node in self.nodes:
-                running.start_soon(node.run)
-            with anyio.fail_after(QUIESCENT_WITHIN_S):
-                while not all(node.ready for node in self.nodes):
-                    await anyio.sleep(0.05)
+        async with self.running_nodes():
             async with anyio.create_task_group() as acting:
                 for client in clients:
                     acting.start_soon(client.act, self.size.steps)
@@ -197,10 +212,6 @@ class ReplicaSimulation:
                 acting.start_soon(self._disrupt)
             self.faults.clear()
             await self._read_finally(clients, names)
-            self.stopping = True
-            running.cancel_scope.cancel()
-        for membership in self.abandoned_memberships:
-            await membership.__aexit__(None, None, None)
 
     async def _receive_more(self, chats: list[Chat]) -> None:
         for number in range(1, self.size.receives):

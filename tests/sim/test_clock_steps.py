@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 import anyio
 import msgspec
 import pytest
-import structlog
 from msgspec import Raw
 
 from airy.model import ids
@@ -17,7 +16,7 @@ from airy.model.delivery_state import DeliveryState
 from airy.sim.messenger.options import SendFault
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems
-from tests.sim.simulation import DROP, FAULT_FREE, HOUR_MS, ProcessRun, Simulation
+from tests.sim.simulation import FAULT_FREE, HOUR_MS, ProcessRun, Simulation
 from tests.sim.traffic import CHANNEL_ID, _context
 
 WITHIN_S = 60.0
@@ -29,11 +28,6 @@ STEPS = {
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
 
 
 class SteppedSimulation(Simulation):

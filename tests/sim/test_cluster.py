@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-import structlog
 from msgspec.structs import replace
 
 from airy.actors import message_sender, publisher
@@ -18,7 +17,6 @@ from airy.sources.api import Failed, Lost
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems, replicas_differ, trace
 from tests.sim.cluster import ClusterSimulation, ClusterSize
-from tests.sim.simulation import DROP
 
 SEEDS = int(os.environ.get("CLUSTER_SEEDS", "20"))
 FIRST = int(os.environ.get("AIRY_SEED", "0"))
@@ -26,11 +24,6 @@ BLOCK = 5
 PLANTED_SEEDS_MAX = 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
 
 
 def simulate(seed: int, size: ClusterSize) -> tuple[list[str], str]:

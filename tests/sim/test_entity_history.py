@@ -4,69 +4,40 @@
 the command that replays it.
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import structlog
 from msgspec.structs import replace
 
 from airy.commands.entity_writer import EntityWriter
 from airy.model.fold_entity import EntityWrite
 from airy.store.sqlite import contact_rows, entities
-from tests.kit.event_loops import run_seeded
 from tests.sim.entity_history import EntityOperation, violations
 from tests.sim.entity_simulation import EntitySimulation
-from tests.sim.simulation import DROP
+from tests.sim.seeded_histories import SeededHistories, by_name
 
-SEEDS = int(os.environ.get("ENTITY_SEEDS", "500"))
-FIRST = int(os.environ.get("AIRY_SEED", "0"))
-BLOCK = 50
+HISTORIES = SeededHistories(EntitySimulation, "ENTITY_SEEDS", __file__)
 FAST_SEEDS = 10
 PLANTED_SEEDS_MAX = 20
 
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
-
-
-def simulate(seed: int) -> EntitySimulation:
-    async def run() -> EntitySimulation:
-        simulation = EntitySimulation(seed)
-        await simulation.run()
-        return simulation
-
-    return run_seeded(seed, run)
-
-
-def check(seeds: range) -> None:
-    for seed in seeds:
-        simulation = simulate(seed)
-        replay = f"replay: AIRY_SEED={seed} ENTITY_SEEDS=1 pytest tests/sim/test_entity_history.py"
-
-        assert simulation.quiescent, replay
-        assert simulation.violations() == [], replay
-
-
 def test_no_update_of_an_entity_is_lost_in_a_few_histories() -> None:
-    check(range(FAST_SEEDS))
+    HISTORIES.check(range(FAST_SEEDS))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(-(-SEEDS // BLOCK)))
+@pytest.mark.parametrize("block", HISTORIES.blocks)
 def test_no_update_of_an_entity_is_lost(block: int) -> None:
-    first = FIRST + block * BLOCK
-    check(range(first, min(first + BLOCK, FIRST + SEEDS)))
+    HISTORIES.check_block(block)
 
 
 @pytest.mark.slow
 def test_histories_contain_the_cases_the_rules_check() -> None:
     """Accepted and refused writes of every kind, unknown outcomes, and writes that were rejected and repeated."""
-    everything = [operation for seed in range(20) for operation in simulate(seed).entity_history]
+    everything = [operation for seed in range(20) for operation in HISTORIES.simulate(seed).entity_history]
 
     for entity in ("channel", "tag", "template", "webhook", "contact"):
         for kind in ("put", "update", "delete"):
@@ -77,8 +48,6 @@ def test_histories_contain_the_cases_the_rules_check() -> None:
 
 
 # --- planted bugs: the checker must find each of them
-
-Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def accept_every_write(patch: pytest.MonkeyPatch) -> None:
@@ -130,26 +99,19 @@ def reuse_versions_after_a_deletion(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(entities, "fold_entity", restarted)
 
 
-PLANTED: Mapping[str, Plant] = {
-    plant.__name__: plant
-    for plant in (
-        accept_every_write,
-        accept_every_write_of_contacts,
-        repeat_the_old_entity,
-        answer_without_looking,
-        reuse_versions_after_a_deletion,
-    )
-}
+PLANTED = by_name(
+    accept_every_write,
+    accept_every_write_of_contacts,
+    repeat_the_old_entity,
+    answer_without_looking,
+    reuse_versions_after_a_deletion,
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    PLANTED[name](monkeypatch)
-
-    found = next((wrong for seed in range(PLANTED_SEEDS_MAX) if (wrong := simulate(seed).violations())), [])
-
-    assert found, f"{name} was not found in {PLANTED_SEEDS_MAX} histories"
+    HISTORIES.must_find(PLANTED[name], monkeypatch, seeds_max=PLANTED_SEEDS_MAX)
 
 
 # --- the checker itself, rule by rule

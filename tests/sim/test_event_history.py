@@ -4,69 +4,40 @@
 the command that replays it.
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import structlog
 
 from airy.actors import change_feed, feed_position
 from airy.actors.broadcaster import Broadcaster
 from airy.actors.feed_position import FeedPosition, LastChange, position_at
 from airy.actors.feed_subscriber import FeedMark, Subscriber
-from tests.kit.event_loops import run_seeded
 from tests.sim.event_history import EventHistory, Received
 from tests.sim.event_simulation import EventSimulation
-from tests.sim.simulation import DROP
+from tests.sim.seeded_histories import SeededHistories, by_name
 
-SEEDS = int(os.environ.get("EVENT_SEEDS", "500"))
-FIRST = int(os.environ.get("AIRY_SEED", "0"))
-BLOCK = 50
+HISTORIES = SeededHistories(EventSimulation, "EVENT_SEEDS", __file__)
 FAST_SEEDS = 8
 PLANTED_SEEDS_MAX = 40
 
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
-
-
-def simulate(seed: int) -> EventSimulation:
-    async def run() -> EventSimulation:
-        simulation = EventSimulation(seed)
-        await simulation.run()
-        return simulation
-
-    return run_seeded(seed, run)
-
-
-def check(seeds: range) -> None:
-    for seed in seeds:
-        simulation = simulate(seed)
-        replay = f"replay: AIRY_SEED={seed} EVENT_SEEDS=1 pytest tests/sim/test_event_history.py"
-
-        assert simulation.quiescent, replay
-        assert simulation.violations() == [], replay
-
-
 def test_no_change_is_missed_or_doubled_in_a_few_histories() -> None:
-    check(range(FAST_SEEDS))
+    HISTORIES.check(range(FAST_SEEDS))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", range(-(-SEEDS // BLOCK)))
+@pytest.mark.parametrize("block", HISTORIES.blocks)
 def test_no_change_is_missed_or_doubled(block: int) -> None:
-    first = FIRST + block * BLOCK
-    check(range(first, min(first + BLOCK, FIRST + SEEDS)))
+    HISTORIES.check_block(block)
 
 
 @pytest.mark.slow
 def test_histories_contain_the_cases_the_rule_is_about() -> None:
     """Sessions that continued with events, resyncs, slow clients, and replicas that were behind a position."""
-    histories = [client.history for seed in range(24) for client in simulate(seed).event_clients]
+    histories = [client.history for seed in range(24) for client in HISTORIES.simulate(seed).event_clients]
 
     assert sum(history.resumed for history in histories) > 100
     assert sum(history.resyncs for history in histories) > 5
@@ -76,8 +47,6 @@ def test_histories_contain_the_cases_the_rule_is_about() -> None:
 
 
 # --- planted bugs: the rule must find each of them
-
-Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def repeat_what_the_client_has(patch: pytest.MonkeyPatch) -> None:
@@ -152,29 +121,22 @@ def send_positions_before_what_is_queued(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Subscriber, "offer", overtaking)
 
 
-PLANTED: Mapping[str, Plant] = {
-    plant.__name__: plant
-    for plant in (
-        repeat_what_the_client_has,
-        join_without_reading_the_rest,
-        stop_behind_the_event_that_did_not_fit,
-        forget_how_much_of_a_record_was_delivered,
-        take_the_first_change_of_a_record_for_all,
-        continue_where_changes_were_pruned,
-        wait_for_no_fold,
-        send_positions_before_what_is_queued,
-    )
-}
+PLANTED = by_name(
+    repeat_what_the_client_has,
+    join_without_reading_the_rest,
+    stop_behind_the_event_that_did_not_fit,
+    forget_how_much_of_a_record_was_delivered,
+    take_the_first_change_of_a_record_for_all,
+    continue_where_changes_were_pruned,
+    wait_for_no_fold,
+    send_positions_before_what_is_queued,
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    PLANTED[name](monkeypatch)
-
-    found = next((wrong for seed in range(PLANTED_SEEDS_MAX) if (wrong := simulate(seed).violations())), [])
-
-    assert found, f"{name} was not found in {PLANTED_SEEDS_MAX} histories"
+    HISTORIES.must_find(PLANTED[name], monkeypatch, seeds_max=PLANTED_SEEDS_MAX)
 
 
 # --- the rule itself

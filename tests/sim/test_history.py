@@ -3,59 +3,34 @@
 `HISTORY_SEEDS` is the number of seeds, `AIRY_SEED` the first. A failing seed prints the command that replays it.
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
 import pytest
-import structlog
 from msgspec.structs import replace
 
 from airy.actors.projector import Projector
 from airy.commands import Writer
 from airy.http import action
-from tests.kit.event_loops import run_seeded
 from tests.sim.history import Operation, violations
 from tests.sim.replica_simulation import ReplicaSimulation, ReplicaSize
-from tests.sim.simulation import DROP
+from tests.sim.seeded_histories import SeededHistories, by_name
 
-SEEDS = int(os.environ.get("HISTORY_SEEDS", "500"))
-FIRST = int(os.environ.get("AIRY_SEED", "0"))
-BLOCK = 50
+HISTORIES = SeededHistories(lambda seed: ReplicaSimulation(seed, ReplicaSize()), "HISTORY_SEEDS", __file__)
 PLANTED_SEEDS_MAX = 60
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
-
-
-def simulate(seed: int) -> ReplicaSimulation:
-    async def run() -> ReplicaSimulation:
-        replicas = ReplicaSimulation(seed, ReplicaSize())
-        await replicas.run()
-        return replicas
-
-    return run_seeded(seed, run)
-
-
-@pytest.mark.parametrize("block", range(-(-SEEDS // BLOCK)))
+@pytest.mark.parametrize("block", HISTORIES.blocks)
 def test_every_history_is_linear_and_every_client_reads_its_writes(block: int) -> None:
-    first = FIRST + block * BLOCK
-    for seed in range(first, min(first + BLOCK, FIRST + SEEDS)):
-        replicas = simulate(seed)
-        replay = f"replay: AIRY_SEED={seed} HISTORY_SEEDS=1 pytest tests/sim/test_history.py"
-
-        assert replicas.quiescent, replay
-        assert violations(replicas.history) == [], replay
+    HISTORIES.check_block(block)
 
 
 def test_histories_contain_the_cases_the_rules_check() -> None:
     """Writes with unknown outcome, reads at another replica than the write, repeated keys."""
-    histories = [simulate(seed).history for seed in range(20)]
+    histories = [HISTORIES.simulate(seed).history for seed in range(20)]
     everything = [one for history in histories for one in history]
 
     assert sum(one.outcome == "doubt" for one in everything) > 10
@@ -65,8 +40,6 @@ def test_histories_contain_the_cases_the_rules_check() -> None:
 
 
 # --- planted bugs: the checker must find each of them
-
-Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def read_without_waiting(patch: pytest.MonkeyPatch) -> None:
@@ -113,24 +86,17 @@ def ignore_idempotency_key(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Writer, "id_for", own)
 
 
-PLANTED: Mapping[str, Plant] = {
-    plant.__name__: plant
-    for plant in (
-        read_without_waiting,
-        report_position_before_commit,
-        answer_with_wrong_position,
-        ignore_idempotency_key,
-    )
-}
+PLANTED = by_name(
+    read_without_waiting,
+    report_position_before_commit,
+    answer_with_wrong_position,
+    ignore_idempotency_key,
+)
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    PLANTED[name](monkeypatch)
-
-    found = next((wrong for seed in range(PLANTED_SEEDS_MAX) if (wrong := violations(simulate(seed).history))), [])
-
-    assert found, f"{name} was not found in {PLANTED_SEEDS_MAX} histories"
+    HISTORIES.must_find(PLANTED[name], monkeypatch, seeds_max=PLANTED_SEEDS_MAX)
 
 
 # --- the checker itself, rule by rule

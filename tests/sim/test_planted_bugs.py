@@ -5,7 +5,6 @@ from typing import Any
 
 import anyio
 import pytest
-import structlog
 
 from airy import topics
 from airy.actors import delivery, message_sender, send_facts
@@ -22,18 +21,13 @@ from airy.sources.api import EMPTY_REPLY, Failed, Lost, Outcome, WebhookReply
 from airy.webhooks.request import request_headers
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems
-from tests.sim.simulation import DROP, Simulation, SimulationSize
+from tests.sim.simulation import Simulation, SimulationSize
 
 SEEDS_MAX = 60
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
 
 
 def acknowledge_before_durable(patch: pytest.MonkeyPatch) -> None:

@@ -6,24 +6,17 @@
 import os
 
 import pytest
-import structlog
 
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems, replicas_differ
 from tests.sim.cluster import ClusterSize
 from tests.sim.rolling_upgrade import RollingUpgrade
-from tests.sim.simulation import DROP
 
 SEEDS = int(os.environ.get("UPGRADE_SEEDS", "3"))
 FIRST = int(os.environ.get("AIRY_SEED", "0"))
 UNKNOWN_KINDS = ("message.edited", "message.queued", "receipt.reported")  # by seed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
 
 
 def unknown_kind(seed: int) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
-import structlog
 from msgspec import structs
 
 from airy import change_readers
@@ -18,7 +17,6 @@ from tests.kit.change_reader import READER, Recording, RecordingReader
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import deliveries, problems, records
 from tests.sim.cluster import ALL_COMPONENTS_EACH, ClusterSimulation, ClusterSize
-from tests.sim.simulation import DROP
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -26,11 +24,6 @@ SECOND = structs.replace(READER, start="beginning")
 SEEDS = range(4)
 SECONDS_PER_CHANGE_MAX = 3.0
 LIMITS = ReaderLimits(changes_max=2)  # what it has read cannot be pruned any more
-
-
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
 
 
 class SecondReaderSimulation(ClusterSimulation):

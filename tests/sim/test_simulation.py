@@ -6,22 +6,16 @@
 import os
 
 import pytest
-import structlog
 
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems, trace
-from tests.sim.simulation import DROP, FAULT_FREE, Simulation, SimulationSize
+from tests.sim.simulation import FAULT_FREE, Simulation, SimulationSize
 
 SEEDS = int(os.environ.get("SEEDS", "200" if os.environ.get("CI") else "60"))
 FIRST = int(os.environ.get("AIRY_SEED", "0"))
 BLOCK = 20  # seeds per test, so that tests spread over processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
 
 
 def simulate(seed: int, size: SimulationSize) -> tuple[list[str], str]:

@@ -6,13 +6,12 @@
 import os
 
 import pytest
-import structlog
 
 from airy.actors import message_sender
 from airy.sources.api import Failed, Lost, Outcome
 from tests.kit.event_loops import run_seeded
 from tests.kit.providers import WIRES
-from tests.sim.simulation import DROP, SimulationSize
+from tests.sim.simulation import SimulationSize
 from tests.sim.source_simulation import SourceSimulation, source_problems, wires
 
 SEEDS = int(os.environ.get("SOURCE_SEEDS", "3"))
@@ -20,11 +19,6 @@ FIRST = int(os.environ.get("AIRY_SEED", "0"))
 PLANTED_SEEDS_MAX = 10
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
 
 
 def simulate(source: str, kind: str, seed: int) -> list[str]:
