@@ -29,7 +29,7 @@ import aiohttp
 import msgspec
 
 from airy.model import ids
-from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.graph import DEMO_PAGE
 from tests.kit.process import AiryProcess, Subscriber, connect, messenger
 from tests.kit.servers.kafka import KafkaCluster
 from tests.kit.servers.kafka_settings import STEADY_JVM

@@ -24,7 +24,7 @@ from airy.model import ids
 from airy.model.contact_edit import ContactEdit
 from airy.model.process_status import ProcessStatus
 from airy.permissions import PERMISSIONS, Role
-from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.graph import DEMO_PAGE
 from airy.sources.catalogue import BY_NAME
 from airy.webhooks.dead_letter import KEEP_MS, dead_letter_record
 from tests.kit.builders import dead

@@ -216,23 +216,25 @@ def test_a_failure_behind_the_live_view_shows_the_end_of_the_log(
     assert told[1:] == [f"line {number}" for number in range(80, 100)]
 
 
-def test_the_arguments_configure_the_simulated_messenger(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airy.sim import messenger
+def test_the_arguments_configure_a_simulated_provider(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airy.sim import run
+    from airy.sim.provider import ROUGH, Behaviour, SimServer
 
-    asked: list[messenger.SimOptions] = []
+    served: list[SimServer[Any]] = []
 
-    def ran(options: messenger.SimOptions) -> int:
-        asked.append(options)
+    def ran(server: SimServer[Any]) -> int:
+        served.append(server)
         return 0
 
-    monkeypatch.setattr(messenger, "run_messenger_sim", ran)
+    monkeypatch.setattr(run, "run_sim", ran)
 
-    assert main(["sim", "messenger", "--target", "http://127.0.0.1:1/facebook", "--customers", "3", "--rough"]) == 0
-    assert main(["sim", "messenger"]) == 0
+    assert main(["sim", "messenger", "--target", "http://127.0.0.1:1", "--customers", "3", "--rough"]) == 0
+    assert main(["sim", "graph"]) == 0
 
-    given, default = asked
-    assert (given.target_url, given.customers, given.behaviour) == ("http://127.0.0.1:1/facebook", 3, messenger.ROUGH)
-    assert default == messenger.SimOptions()
+    given, default = (server.options for server in served)
+    assert (given.target_url, given.customers, given.behaviour) == ("http://127.0.0.1:1", 3, ROUGH)
+    assert (default.target_url, default.customers, default.behaviour) == (None, 0, Behaviour())
+    assert [account.kind for account in default.accounts] == ["facebook", "instagram", "whatsapp"]
 
 
 def test_config_show_masks_secrets_and_shows_the_defaults(app: App, capsys: pytest.CaptureFixture[str]) -> None:

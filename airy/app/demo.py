@@ -12,8 +12,8 @@ from airy.app.services import Services
 from airy.config import Config
 from airy.sim.bot import Bot
 from airy.sim.demo import PageConnector, demo_settings
-from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
-from airy.sim.messenger.server import MessengerSim
+from airy.sim.graph import DEMO_PAGE, GraphOptions, GraphProvider
+from airy.sim.provider import Behaviour, SimServer
 from airy.token_file import system_token
 
 CUSTOMERS = 5
@@ -23,7 +23,7 @@ LIVELY = Behaviour(duplicated=0.2, reordered=0.1, read=0.7, late=0.1, late_ms=8_
 class DemoSimulation:
     """A running simulated Messenger, and the configuration that points to it."""
 
-    def __init__(self, sim: MessengerSim, config: Config) -> None:
+    def __init__(self, sim: SimServer[GraphProvider], config: Config) -> None:
         self.config = config
         self._sim = sim
 
@@ -47,12 +47,12 @@ class DemoSimulation:
 class _Customers:
     """Points the simulation's webhooks at this process, once the page is connected and the bot listens."""
 
-    def __init__(self, sim: MessengerSim, url: Callable[[], str]) -> None:
+    def __init__(self, sim: SimServer[GraphProvider], url: Callable[[], str]) -> None:
         self._sim = sim
         self._url = url
 
     async def run(self, ctx: Context) -> None:
-        self._sim.target_url = f"{self._url()}/facebook"
+        self._sim.target_url = self._url()
         ctx.ready()
         with ctx.waiting():
             await ctx.draining.wait()
@@ -62,8 +62,8 @@ class _Customers:
 @asynccontextmanager
 async def start_demo(config: Config) -> AsyncIterator[DemoSimulation]:
     """Starts the simulated Messenger on a free port of loopback."""
-    options = SimOptions(customers=CUSTOMERS, behaviour=LIVELY)
-    sim = MessengerSim(options)
+    options = GraphOptions(customers=CUSTOMERS, behaviour=LIVELY)
+    sim = SimServer(GraphProvider, options)
     async with sim.serving() as graph_url:
         settings = demo_settings(
             config,

@@ -1,29 +1,92 @@
 """`airy sim …`: simulated providers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import rich_click as click
 
+META = ("messenger", "instagram", "whatsapp")
+
+Command = Callable[..., int]
+
 
 @click.group()
 def sim() -> None:
-    """Run simulated providers."""
+    """Run simulated providers: real paths and answers, steered over HTTP. docs/simulators.md describes them."""
+
+
+def _common(command: Command) -> Command:
+    options = (
+        click.option("--target", metavar="URL", help="origin that receives the webhooks, e.g. http://127.0.0.1:8080"),
+        click.option("--port", type=click.IntRange(0, 65_535), default=0, help="port of the API; default: a free one"),
+        click.option("--customers", type=click.IntRange(0, 10_000), default=0, help="people who write by themselves"),
+        click.option("--seed", type=int, default=0, help="seed of all random draws"),
+        click.option("--rough", is_flag=True, help="inject faults: duplicates, reordering, lost responses, errors"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _meta(command: Command) -> Command:
+    options = (
+        click.option("--app-secret", envvar="FACEBOOK_APP_SECRET", help="app secret that signs webhooks"),
+        click.option("--verify-token", envvar="FACEBOOK_WEBHOOK_SECRET", help="webhookSecret in the configuration"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @sim.command()
-@click.option("--target", metavar="URL", help="URL that receives the webhooks, e.g. http://127.0.0.1:8080/facebook")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="port of the Graph API; default: a free one")
-@click.option("--customers", type=click.IntRange(0, 10_000), default=0, help="number of simulated customers")
-@click.option("--seed", type=int, default=0, help="seed of all random draws")
-@click.option("--app-secret", envvar="FACEBOOK_APP_SECRET", help="app secret that signs webhooks")
-@click.option(
-    "--verify-token", envvar="FACEBOOK_WEBHOOK_SECRET", help="verify token; webhookSecret in the configuration"
-)
-@click.option("--rough", is_flag=True, help="inject faults: duplicates, reordering, lost responses, errors")
-def messenger(rough: bool, **arguments: Any) -> int:
-    """Run a simulated Messenger: the Graph API, customers, and webhooks."""
-    from airy.sim.messenger import ROUGH, Behaviour, SimOptions, run_messenger_sim
+@_common
+@_meta
+def graph(**given: Any) -> int:
+    """Run a simulated Graph API with Messenger, Instagram and WhatsApp."""
+    return _run_graph(META, given)
 
-    arguments["target_url"] = arguments.pop("target")
-    options = {name: value for name, value in arguments.items() if value is not None}
-    return run_messenger_sim(SimOptions(behaviour=ROUGH if rough else Behaviour(), **options))
+
+@sim.command()
+@_common
+@_meta
+def messenger(**given: Any) -> int:
+    """Run a simulated Messenger."""
+    return _run_graph(("messenger",), given)
+
+
+@sim.command()
+@_common
+@_meta
+def instagram(**given: Any) -> int:
+    """Run a simulated Instagram, with the page its account is linked with."""
+    return _run_graph(("instagram",), given)
+
+
+@sim.command()
+@_common
+@_meta
+def whatsapp(**given: Any) -> int:
+    """Run a simulated WhatsApp Cloud API."""
+    return _run_graph(("whatsapp",), given)
+
+
+def _run_graph(products: tuple[str, ...], given: dict[str, Any]) -> int:
+    from airy.sim.graph import DEMO_INSTAGRAM, DEMO_NUMBER, DEMO_PAGE, GraphOptions, GraphProvider
+
+    accounts = {
+        "messenger": (DEMO_PAGE,),
+        "instagram": (DEMO_INSTAGRAM, DEMO_PAGE),
+        "whatsapp": (DEMO_NUMBER,),
+    }
+    wanted = tuple(dict.fromkeys(account for product in products for account in accounts[product]))
+    return _run(GraphProvider, GraphOptions, {**given, "accounts": wanted})
+
+
+def _run(provider: Any, options: Any, given: dict[str, Any]) -> int:
+    from airy.sim.provider import ROUGH, Behaviour, SimServer
+    from airy.sim.run import run_sim
+
+    behaviour = ROUGH if given.pop("rough") else Behaviour()
+    given["target_url"] = given.pop("target")
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return run_sim(SimServer(provider, options(behaviour=behaviour, **chosen)))

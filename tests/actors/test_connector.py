@@ -22,7 +22,7 @@ from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import CancelRequested, MessageQueued, MessageReceived
 from airy.secret import Secret
-from airy.sim.messenger.options import SendFault
+from airy.sim.provider import SendFault
 from airy.store.api import Work
 from tests.kit.builders import raw
 from tests.kit.harness import Harness

@@ -7,7 +7,7 @@ from airy import topics
 from airy.bus.dead_letter import StoredDeadLetter, decode
 from airy.bus.record import Record
 from airy.model import ids
-from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.graph import DEMO_PAGE
 from tests.kit.harness import Harness
 
 RAW = topics.source_events("facebook")

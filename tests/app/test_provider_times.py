@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.graph import DEMO_PAGE
 from tests.kit.in_process import InProcessAiry
 
 TEN_YEARS_MS = 10 * 365 * 86_400_000

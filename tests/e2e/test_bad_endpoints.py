@@ -67,7 +67,7 @@ async def test_bad_endpoints_get_each_event_once_and_delay_no_other(tmp_path: Pa
         airy = stack.enter_context(closing(AiryProcess(tmp_path, graph_url)))
         airy.start()
         await airy.ready(session)
-        sim.target_url = f"{airy.url}/facebook"
+        sim.target_url = airy.url
         await connect(airy, session)
         for url in (*UNRESOLVABLE, *urls, good.url):
             await airy.call(session, "/webhooks.subscribe", {"url": url, "events": ["message.created"]})

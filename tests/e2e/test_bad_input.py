@@ -20,7 +20,7 @@ from airy import config_file, topics
 from airy.app.log_transfer.open_log import open_log
 from airy.bus.record import Record
 from airy.model import ids
-from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.graph import DEMO_PAGE
 from tests.kit.process import TOKEN, AiryProcess, connect, http_session, messenger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.parametrize("anyio_backend", ["asyncio"])]

@@ -74,7 +74,7 @@ async def _broken(
         async with cluster.up(), stores_of(cluster) as stores:
             now_ms = SystemClock().now_ms()
             add_people(sim.core, now_ms)
-            sim.target_url = f"{cluster.url}/facebook"
+            sim.target_url = cluster.url
             channel_id = await connect(cluster, session)
             hook = {"url": subscriber.url, "events": ["message.created"]}
             await call_retrying(cluster, session, "/webhooks.subscribe", hook)

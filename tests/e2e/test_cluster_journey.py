@@ -45,7 +45,7 @@ async def installed(
     async with messenger() as (sim, graph_url), Subscriber().serving() as subscriber:
         cluster = Cluster(directory, kafka=kafka.bootstrap, redis=redis.url, graph_url=graph_url)
         async with cluster.up(), http_session() as session:
-            sim.target_url = f"{cluster.url}/facebook"
+            sim.target_url = cluster.url
             yield cluster, session, sim, subscriber
             assert set((await run_sync(cluster.stop)).values()) == {0}
 

@@ -12,7 +12,7 @@ import aiohttp
 import anyio
 import pytest
 
-from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.graph import DEMO_PAGE
 from tests.kit.cluster import Cluster
 from tests.kit.process import AiryApi, AiryProcess, call_retrying, connect, http_session, messenger
 from tests.kit.servers.kafka import KafkaCluster

@@ -12,8 +12,8 @@ import anyio
 import msgspec
 import pytest
 
-from airy.sim.messenger.options import DEMO_PAGE
-from airy.sim.messenger.server import MessengerSim
+from airy.sim.graph import DEMO_PAGE, GraphProvider
+from airy.sim.provider import SimServer
 from tests.kit.process import (
     TOKEN,
     AiryProcess,
@@ -33,7 +33,7 @@ WITHIN_S = 240.0  # bounds a hang
 
 class Installation:
     def __init__(
-        self, airy: AiryProcess, session: aiohttp.ClientSession, sim: MessengerSim, subscriber: Subscriber
+        self, airy: AiryProcess, session: aiohttp.ClientSession, sim: SimServer[GraphProvider], subscriber: Subscriber
     ) -> None:
         self.airy = airy
         self.session = session
@@ -59,7 +59,7 @@ async def installed(directory: Path) -> AsyncIterator[Installation]:
         with closing(AiryProcess(directory, graph_url)) as airy:
             airy.start()
             await airy.ready(session)
-            sim.target_url = f"{airy.url}/facebook"
+            sim.target_url = airy.url
             yield Installation(airy, session, sim, subscriber)
             assert airy.stop() == 0
 
@@ -135,7 +135,7 @@ async def test_webhooks_received_before_the_page_was_connected_appear_afterwards
 
 async def test_a_disconnected_page_is_unsubscribed_at_the_provider(tmp_path: Path) -> None:
     async with installed(tmp_path) as here:
-        page = here.sim.core.state.pages[DEMO_PAGE.id]
+        page = here.sim.core.state.accounts[DEMO_PAGE.id]
         channel_id = await connect(here.airy, here.session)
         assert page.fields is not None
         assert "messages" in page.fields

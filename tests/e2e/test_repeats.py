@@ -12,8 +12,8 @@ import anyio
 import msgspec
 import pytest
 
-from airy.sim.messenger.core import MessengerCore
-from airy.sim.messenger.options import ROUGH, SimOptions
+from airy.sim.graph import GraphOptions, GraphProvider
+from airy.sim.provider import ROUGH
 from tests.kit.process import AiryProcess, Subscriber, call_retrying, connect, http_session, messenger
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(360), pytest.mark.parametrize("anyio_backend", ["asyncio"])]
@@ -28,7 +28,7 @@ def webhooks(seed: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """What a page with a few people would post: text, images, edits, deletions, reactions, receipts, inbox echoes. And
     two final messages of each contact, which are visible once everything accepted before them is.
     """
-    core = MessengerCore(SimOptions(seed=seed, behaviour=ROUGH), now_ms=START_MS)
+    core = GraphProvider(GraphOptions(seed=seed, behaviour=ROUGH), now_ms=START_MS)
     people = [core.person() for _ in range(PEOPLE)]
     now_ms = START_MS
     for number in range(40):
@@ -49,13 +49,13 @@ def webhooks(seed: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
     return bodies, first, second
 
 
-def last_words(core: MessengerCore, people: list[str], word: str, now_ms: int) -> list[bytes]:
+def last_words(core: GraphProvider, people: list[str], word: str, now_ms: int) -> list[bytes]:
     for psid in people:
         core.says(psid, word, now_ms)
     return posted(core, now_ms)
 
 
-def posted(core: MessengerCore, now_ms: int) -> list[bytes]:
+def posted(core: GraphProvider, now_ms: int) -> list[bytes]:
     return [post.body for post in core.advance(now_ms + 10_000_000) if not post.duplicate]
 
 

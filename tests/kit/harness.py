@@ -24,9 +24,8 @@ from airy.model.conversation import Message
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.secret import Secret
-from airy.sim.messenger.core import MessengerCore
-from airy.sim.messenger.http_client import SimHttpClient
-from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
+from airy.sim.graph import DEMO_PAGE, GraphOptions, GraphProvider
+from airy.sim.provider import Behaviour, SimHttpClient
 from airy.sources.api import WebhookSource
 from airy.sources.facebook.source import Facebook
 from airy.sources.facebook.spec import FacebookSection
@@ -56,9 +55,9 @@ class Harness:
         )
         self.provider_webhooks = Counter[str]()  # by what the router did with them
         self.directory = ChannelDirectory(self.bus, self.store, self.projector)
-        options = SimOptions(seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
-        self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
-        self.fetch = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
+        options = GraphOptions(seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
+        self.messenger = GraphProvider(options, now_ms=self.clock.now_ms())
+        self.fetch = SimHttpClient(self.messenger, self.clock, url=GRAPH)
         self.channel = Channel(
             id=ids.channel_id("facebook", DEMO_PAGE.id),
             source="facebook",

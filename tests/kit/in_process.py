@@ -30,9 +30,8 @@ from airy.log import add_trace
 from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.secret import Secret
-from airy.sim.messenger.core import MessengerCore
-from airy.sim.messenger.http_client import SimHttpClient
-from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
+from airy.sim.graph import DEMO_PAGE, GraphOptions, GraphProvider
+from airy.sim.provider import Behaviour, SimHttpClient
 from airy.sources.facebook.spec import FacebookSection
 from airy.sources.meta.signature import signature
 from airy.sources.spec import SourceSection
@@ -63,10 +62,10 @@ class InProcessAiry:
         self.store = SqliteStore(":memory:")
         self.queue = SqliteQueue(":memory:", ids=self.ids)
         self.endpoint = SimulatedEndpoint(Random(seed), failure_rate=0.0)
-        options = SimOptions(app_secret=SECRET, seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
-        self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
+        options = GraphOptions(app_secret=SECRET, seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
+        self.messenger = GraphProvider(options, now_ms=self.clock.now_ms())
         self.person = self.messenger.person()
-        self._graph = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
+        self._graph = SimHttpClient(self.messenger, self.clock, url=GRAPH)
         self.provider = ScriptedProvider(wire or FACEBOOK, self.clock, post=self.deliver)
         self._http: HttpClient = self._graph if wire is None else self.provider
         self.provider_calls: list[Mapping[str, str]] = []  # their headers

@@ -11,9 +11,8 @@ import anyio
 import msgspec
 
 from airy.model import ids
-from airy.sim.messenger.core import MessengerCore
-from airy.sim.messenger.options import DEMO_PAGE
-from airy.sim.messenger.state import Person
+from airy.sim.graph import DEMO_PAGE, GraphProvider
+from airy.sim.provider.state import Person
 from tests.kit.process import Subscriber, call_retrying
 
 PEOPLE = 8
@@ -113,7 +112,7 @@ class LoadGenerator:
                 await anyio.sleep(0.05)
 
 
-def add_people(core: MessengerCore, now_ms: int) -> None:
+def add_people(core: GraphProvider, now_ms: int) -> None:
     """Register the writing people at the simulated Messenger, which refuses sends to unknown recipients."""
     for number in range(PEOPLE):
         psid = _psid(number)

@@ -16,8 +16,8 @@ import anyio
 import msgspec
 from aiohttp import web
 
-from airy.sim.messenger.options import DEMO_PAGE, Behaviour, SimOptions
-from airy.sim.messenger.server import MessengerSim
+from airy.sim.graph import DEMO_PAGE, GraphOptions, GraphProvider
+from airy.sim.provider import Behaviour, SimServer
 from tests.kit.servers.ports import Port
 
 TOKEN = "a-token-for-tests-0123456789"
@@ -172,8 +172,8 @@ class Subscriber:
 @asynccontextmanager
 async def messenger(
     behaviour: Behaviour | None = None, *, customers: int = 0
-) -> AsyncIterator[tuple[MessengerSim, str]]:
-    sim = MessengerSim(SimOptions(behaviour=behaviour or Behaviour(), customers=customers))
+) -> AsyncIterator[tuple[SimServer[GraphProvider], str]]:
+    sim = SimServer(GraphProvider, GraphOptions(behaviour=behaviour or Behaviour(), customers=customers))
     async with sim.serving() as url:
         yield sim, url
 

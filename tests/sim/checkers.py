@@ -61,7 +61,7 @@ async def deliveries(reference: SqliteStore, log: list[Record]) -> dict[str, tup
 
 async def _each_webhook_is_one_message(simulation: Simulation) -> "Iterator[str]":  # type: ignore[misc]
     """G1, G2: what was answered 2xx is exactly one message, with its last text, or deleted if it was unsent."""
-    mids = {mid for post in simulation.traffic.acknowledged for event in post.events for mid in event.mids}
+    mids = {mid for post in simulation.traffic.acknowledged for event in post.events for mid in event.ids}
     for mid in simulation.traffic.written:
         if mid not in mids:
             yield f"webhook of {mid} was never acknowledged"

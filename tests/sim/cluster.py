@@ -27,9 +27,8 @@ from airy.http.ingress import Ingress
 from airy.queue.api import Shard
 from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
-from airy.sim.messenger.core import MessengerCore
-from airy.sim.messenger.http_client import SimHttpClient
-from airy.sim.messenger.options import Behaviour, SimOptions
+from airy.sim.graph import GraphOptions, GraphProvider
+from airy.sim.provider import Behaviour, SimHttpClient
 from airy.store.sqlite import SqliteStore
 from tests.kit.clock import SkewedClock
 from tests.kit.media import MemoryStorage
@@ -263,9 +262,9 @@ class ClusterSimulation(Simulation):
     # --- the run
 
     async def run(self) -> None:
-        options = SimOptions(app_secret=SECRET, seed=self.seed, behaviour=self.size.behaviour)
-        self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
-        self.graph = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
+        options = GraphOptions(app_secret=SECRET, seed=self.seed, behaviour=self.size.behaviour)
+        self.messenger = GraphProvider(options, now_ms=self.clock.now_ms())
+        self.graph = SimHttpClient(self.messenger, self.clock, url=GRAPH)
         await self.queue.open()
         async with anyio.create_task_group() as running:
             async with anyio.create_task_group() as traffic:

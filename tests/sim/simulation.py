@@ -31,9 +31,8 @@ from airy.queue.api import Shard
 from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.secret import Secret
-from airy.sim.messenger.core import MessengerCore
-from airy.sim.messenger.http_client import SimHttpClient
-from airy.sim.messenger.options import ROUGH, Behaviour, SimOptions
+from airy.sim.graph import GraphOptions, GraphProvider
+from airy.sim.provider import ROUGH, Behaviour, SimHttpClient
 from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
 from tests.kit.clock import SkewedClock
@@ -128,9 +127,9 @@ class Simulation:
 
     def begin(self) -> None:
         """Create the simulated Messenger; call it inside the event loop."""
-        options = SimOptions(app_secret=SECRET, seed=self.seed, behaviour=self.size.behaviour)
-        self.messenger = MessengerCore(options, now_ms=self.clock.now_ms())
-        self.graph = SimHttpClient(self.messenger, self.clock, graph_url=GRAPH)
+        options = GraphOptions(app_secret=SECRET, seed=self.seed, behaviour=self.size.behaviour)
+        self.messenger = GraphProvider(options, now_ms=self.clock.now_ms())
+        self.graph = SimHttpClient(self.messenger, self.clock, url=GRAPH)
 
     def heal_provider(self) -> None:
         self.messenger.options = structs.replace(self.messenger.options, behaviour=Behaviour())

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from airy.model import ids
 from airy.model.delivery_state import DeliveryState
-from airy.sim.messenger.options import SendFault
+from airy.sim.provider import SendFault
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems
 from tests.sim.simulation import FAULT_FREE, HOUR_MS, ProcessRun, Simulation

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from airy.actors import message_sender, publisher
 from airy.queue.api import NO_ENTRY
-from airy.sim.messenger.options import ROUGH
+from airy.sim.provider import ROUGH
 from airy.sources.api import Failed, Lost
 from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems, replicas_differ, trace

@@ -14,8 +14,8 @@ from airy.errors import Refused, Unavailable
 from airy.model import ids
 from airy.model.conversation import Message
 from airy.secret import Secret
-from airy.sim.messenger.core import PendingWebhook
-from airy.sim.messenger.options import DEMO_PAGE
+from airy.sim.graph import DEMO_PAGE
+from airy.sim.provider import PendingWebhook
 from airy.sources.facebook.spec import ConnectPage
 
 if TYPE_CHECKING:

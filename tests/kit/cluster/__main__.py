@@ -17,7 +17,8 @@ from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
 from airy.sim.bot import Bot
 from airy.sim.demo import PageConnector
-from airy.sim.messenger.options import DEMO_PAGE, Behaviour
+from airy.sim.graph import DEMO_PAGE
+from airy.sim.provider import Behaviour
 from tests.kit.cluster.cluster import Cluster
 from tests.kit.lifecycle import RecordingLifecycle
 from tests.kit.process import TOKEN, messenger
@@ -77,7 +78,7 @@ async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster
             tasks.start_soon(Bot(client, SystemClock()).run, lifecycle)
             sim.core.transcript = _say
             _topic_partition(cluster)
-            sim.target_url = f"{cluster.url}/facebook"
+            sim.target_url = cluster.url
             try:
                 with anyio.move_on_after(options.for_s):
                     await anyio.sleep_forever()

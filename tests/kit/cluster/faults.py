@@ -20,8 +20,8 @@ from msgspec.structs import replace
 
 from airy.process import TEMPORARY_FAILURE
 from airy.shutdown import FAILED
-from airy.sim.messenger.options import Behaviour, SendFault
-from airy.sim.messenger.server import MessengerSim
+from airy.sim.graph import GraphProvider
+from airy.sim.provider import Behaviour, SendFault, SimServer
 from tests.kit.cluster.cluster import COMPONENTS, Cluster, Replica
 from tests.kit.cluster.endpoint import FAILURE_MODES, FailingEndpoint
 from tests.kit.load import assert_in_order
@@ -61,7 +61,7 @@ class FaultContext(Struct):
     redis: RedisServer
     session: aiohttp.ClientSession
     random: Random
-    sim: MessengerSim
+    sim: SimServer[GraphProvider]
     subscriber: FailingEndpoint
 
     def any_of(self, *components: str) -> Replica:
@@ -300,7 +300,7 @@ async def _asleep(rig: FaultContext, replica: Replica) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _behaving(sim: MessengerSim, behaviour: Behaviour) -> Iterator[None]:
+def _behaving(sim: SimServer[GraphProvider], behaviour: Behaviour) -> Iterator[None]:
     core, before = sim.core, sim.core.options
     core.options = core.state.options = replace(before, behaviour=behaviour)
     try:

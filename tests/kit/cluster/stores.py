@@ -16,7 +16,8 @@ from airy.bus.kafka import KafkaBus, KafkaSettings
 from airy.bus.record import Record, TopicPartition
 from airy.clock import SystemClock
 from airy.model.delivery_state import DeliveryState
-from airy.sim.messenger.journal import REPEATABLE, SendOutcome, SimJournal
+from airy.sim.provider import SendOutcome, SimJournal
+from airy.sim.provider.journal import REPEATABLE
 from airy.store.sqlite import SqliteStore
 from tests.kit.cluster.cluster import Cluster
 from tests.kit.load import LoadGenerator

@@ -15,7 +15,8 @@ from airy.http_client import ConnectFailed, Response, ResponseLost
 from airy.model import metadata
 from airy.model.entity import Channel
 from airy.secret import Secret
-from airy.sim.messenger import Behaviour, MessengerCore, SimHttpClient, SimOptions, SimPage
+from airy.sim.graph import GraphOptions, GraphProvider
+from airy.sim.provider import Behaviour, SimAccount, SimHttpClient
 from airy.sources.api import Account, AccountKey, Connected, Profile, Target
 from airy.sources.facebook import manage
 from airy.sources.facebook.spec import ConnectPage, ExplorePages
@@ -24,17 +25,17 @@ from airy.sources.meta.app import MetaApp
 from tests.kit.contracts.source import conversation
 
 CONFIG = MetaApp("990011", ("app-secret", "old-secret"), "verify-me")
-BAKERY = SimPage(
+BAKERY = SimAccount(
     "204918377001", "Corner Bakery", "EAAPageTokenOfTheBakery", "https://cdn.example.net/b.png", subscribed=False
 )
-OPTIONS = SimOptions(pages=(BAKERY,), proof_required=True)
+OPTIONS = GraphOptions(accounts=(BAKERY,), proof_required=True)
 
 
 class Wire:
     """A `HttpClient` in front of the simulation that remembers every call, and can answer in its place."""
 
-    def __init__(self, options: SimOptions = OPTIONS) -> None:
-        self.core = MessengerCore(options)
+    def __init__(self, options: GraphOptions = OPTIONS) -> None:
+        self.core = GraphProvider(options)
         self.calls: list[tuple[str, str, Mapping[str, str], bytes | None]] = []
         self.answers: dict[str, Response | Exception | Callable[[Response], Response]] = {}  # by the end of a path
         self._fetch = SimHttpClient(self.core, LoopClock())
@@ -52,7 +53,7 @@ class Wire:
 
     @property
     def fields(self) -> frozenset[str] | None:
-        return self.core.state.pages[BAKERY.id].fields
+        return self.core.state.accounts[BAKERY.id].fields
 
 
 def answer(status: int, document: object = None, **headers: str) -> Response:
@@ -102,9 +103,9 @@ async def profile(wire: Wire, participant_id: str, token: str = BAKERY.token) ->
 
 async def test_explore_follows_the_listing_to_its_end() -> None:
     pages = tuple(
-        SimPage(str(1000 + number), f"Page {number}", f"EAATokenOfPageNumber{number}") for number in range(60)
+        SimAccount(str(1000 + number), f"Page {number}", f"EAATokenOfPageNumber{number}") for number in range(60)
     )
-    wire = Wire(SimOptions(pages=pages, proof_required=True))
+    wire = Wire(GraphOptions(accounts=pages, proof_required=True))
     found = await explore(wire, ("1003", "1059"))
     assert [account.source_channel_id for account in found] == [page.id for page in pages]
     assert [account.source_channel_id for account in found if account.connected] == ["1003", "1059"]
@@ -371,8 +372,8 @@ async def test_no_secret_is_in_an_address() -> None:
 
 async def test_a_long_listing_keeps_the_token_out_of_addresses() -> None:
     """Meta writes it into the links it gives."""
-    pages = tuple(SimPage(str(1000 + number), "x", f"EAATokenOfPageNumber{number}") for number in range(30))
-    wire = Wire(SimOptions(pages=pages))
+    pages = tuple(SimAccount(str(1000 + number), "x", f"EAATokenOfPageNumber{number}") for number in range(30))
+    wire = Wire(GraphOptions(accounts=pages))
     assert len(await explore(wire)) == 30
     assert [url for _, url, _, _ in wire.calls if OPTIONS.user_token in url] == []
 

@@ -1,11 +1,12 @@
-"""Requests, replies and errors of the Graph API."""
+"""Requests of the Graph API, and its errors."""
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Struct
+
+from airy.sim.provider.api import ApiReply, ApiRequest, json_reply
 
 _VERSION = re.compile(r"^/v\d+\.\d+(?=/)")
 
@@ -24,50 +25,19 @@ class GraphRequest(Struct, frozen=True):
         return found if isinstance(found, str) else ""
 
 
-class GraphReply(Struct, frozen=True):
-    """`status` None: no response. `reached` False: no connection either."""
-
-    status: int | None
-    body: bytes = b""
-    content_type: str = "application/json; charset=UTF-8"
-    reached: bool = True
-    after_ms: int = 0
-
-
-NO_RESPONSE = GraphReply(None)
-UNREACHABLE = GraphReply(None, reached=False)
-
-
-def request(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> GraphRequest:
-    """`headers` with lower-case names."""
-    parts = urlsplit(url)
-    version = _VERSION.match(parts.path)
-    parameters: dict[str, object] = dict(parse_qsl(parts.query, keep_blank_values=True))
-    parameters |= _form(headers.get("content-type", ""), body or b"")
-    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+def request(call: ApiRequest) -> GraphRequest:
+    version = _VERSION.match(call.path)
+    parameters: dict[str, object] = {**call.query, **call.fields()}
+    scheme, _, bearer = call.headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() in {"bearer", "oauth"} else parameters.get("access_token")
     prefix = version[0] if version else ""
     return GraphRequest(
-        method=method.upper(),
-        path=parts.path.removeprefix(prefix),
+        method=call.method,
+        path=call.path.removeprefix(prefix),
         parameters=parameters,
         token=token if isinstance(token, str) and token else None,
-        address=f"{parts.scheme}://{parts.netloc}{prefix}",
+        address=f"{call.address}{prefix}",
     )
-
-
-def _form(content_type: str, body: bytes) -> dict[str, object]:
-    if content_type.startswith("application/x-www-form-urlencoded"):
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-    try:
-        found = msgspec.json.decode(body) if body else {}
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def ok(document: object) -> GraphReply:
-    return GraphReply(200, msgspec.json.encode(document))
 
 
 def error(
@@ -77,22 +47,25 @@ def error(
     subcode: int | None = None,
     status: int = 400,
     kind: str = "OAuthException",
-) -> GraphReply:
+    retry_after_s: int | None = None,
+) -> ApiReply:
     details: dict[str, object] = {"message": message, "type": kind, "code": code}
     if subcode is not None:
         details["error_subcode"] = subcode
     details["fbtrace_id"] = f"A{code}{subcode or 0}sim"
-    return GraphReply(status, msgspec.json.encode({"error": details}))
+    return json_reply(
+        {"error": details}, status, **({} if retry_after_s is None else {"retry_after": str(retry_after_s)})
+    )
 
 
-def code_of(reply: GraphReply) -> int | None:
+def code_of(reply: ApiReply) -> int | None:
     """The Graph error code of a reply."""
     try:
         found = msgspec.json.decode(reply.body)
     except msgspec.MsgspecError:
         return None
     details = found.get("error") if isinstance(found, dict) else None
-    return int(details["code"]) if isinstance(details, dict) else None
+    return int(details["code"]) if isinstance(details, dict) and "code" in details else None
 
 
 NO_TOKEN = error("An active access token must be used to query information about the current user.", 2500)
@@ -108,16 +81,16 @@ NEEDS_PROOF = error(
 )
 
 
-def bad_token(token: str) -> GraphReply:
+def bad_token(token: str) -> ApiReply:
     """Quotes the token, as Meta does."""
     return error(f"Malformed access token {token}", 190, status=401)
 
 
-def expired_token() -> GraphReply:
+def expired_token() -> ApiReply:
     message = "Error validating access token: the session has been invalidated."
     return error(message, 190, subcode=460, status=401)
 
 
-def unsupported(method: str, path: str) -> GraphReply:
+def unsupported(method: str, path: str) -> ApiReply:
     message = f"Unsupported {method.lower()} request. Object with ID '{path.strip('/')}' does not exist"
     return error(message, 100, subcode=33, kind="GraphMethodException")

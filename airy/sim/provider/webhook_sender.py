@@ -1,14 +1,16 @@
-"""Sends the simulated Messenger's webhooks when they are due, several at once, and reports the responses to it."""
+"""Sends a simulated provider's webhooks when they are due, several at once, and reports the responses to it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 
 from airy.clock import Clock
-from airy.sim.messenger.core import MessengerCore, PendingWebhook
+from airy.sim.provider.api import PendingWebhook, WebhookAnswer
+from airy.sim.provider.core import SimulatedProvider
 
-PostWebhook = Callable[[bytes, Mapping[str, str]], Awaitable[int | None]]
-"""Posts a body with its headers; returns the status, or None without a response. Must not raise."""
+PostWebhook = Callable[[PendingWebhook], Awaitable[WebhookAnswer]]
+"""Posts a webhook; returns the response. Must not raise."""
 
 IDLE_S = 60.0
 
@@ -16,7 +18,9 @@ IDLE_S = 60.0
 class WebhookSender:
     """Run it in a task; cancel it to stop."""
 
-    def __init__(self, core: MessengerCore, clock: Clock, post: PostWebhook, *, posts_parallel_max: int = 8) -> None:
+    def __init__(
+        self, core: SimulatedProvider[Any], clock: Clock, post: PostWebhook, *, posts_parallel_max: int = 8
+    ) -> None:
         self._core = core
         self._clock = clock
         self._post = post
@@ -45,7 +49,7 @@ class WebhookSender:
 
     async def _deliver(self, post: PendingWebhook) -> None:
         try:
-            status = await self._post(post.body, post.headers)
-            self._core.on_response(post, status, self._clock.now_ms())
+            answer = await self._post(post)
+            self._core.on_response(post, answer, self._clock.now_ms())
         finally:
             self._slots.release()

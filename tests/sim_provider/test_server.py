@@ -15,7 +15,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from airy.secret import Secret
-from airy.sim.messenger import DEMO_PAGE, Behaviour, MessengerSim, SendFault, SimOptions, server
+from airy.sim.graph import DEMO_PAGE, GraphOptions, GraphProvider
+from airy.sim.provider import Behaviour, SendFault, SimServer, server
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import Accepted, Denied, Target, WebhookReply, WebhookRequest
 from airy.sources.facebook.source import Facebook
@@ -24,7 +25,7 @@ from tests.kit.providers import WIRES
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
-QUICK = SimOptions(behaviour=Behaviour(latency_ms=(0, 0), event_ms=(0, 0)))
+QUICK = GraphOptions(behaviour=Behaviour(latency_ms=(0, 0), event_ms=(0, 0)))
 PATIENCE_S = 120.0  # bounds waits on a busy machine
 WIRE = WIRES["facebook"]
 SOURCE = WIRE.source()
@@ -53,7 +54,7 @@ class Endpoint:
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}/facebook"
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
 
@@ -92,11 +93,11 @@ async def ask(session: aiohttp.ClientSession, method: str, url: str, document: o
         return answer.status, msgspec.json.decode(said) if said else None
 
 
-async def send(session: aiohttp.ClientSession, url: str, psid: str) -> tuple[int, Any]:
+async def send(session: aiohttp.ClientSession, url: str, person: str) -> tuple[int, Any]:
     source = Facebook(replace(WIRE.section, graph_url=url))
     target = Target(
         channel=WIRE.channel(DEMO_PAGE.id),
-        conversation=conversation(participant_id=psid),
+        conversation=conversation(participant_id=person),
         credentials={"token": Secret(DEMO_PAGE.token)},
     )
     (call,) = source.encode(outbound(), target, 0)  # type: ignore[misc]
@@ -109,25 +110,25 @@ async def test_a_conversation_over_http() -> None:
     """A person writes, the page replies, and the echo has the page's message id."""
     target = Endpoint()
     async with target.serving() as target_url, aiohttp.ClientSession() as session:
-        sim = MessengerSim(replace(QUICK, target_url=target_url))
+        sim = SimServer(GraphProvider, replace(QUICK, target_url=target_url))
         async with sim.serving() as url:
             status, said = await ask(session, "POST", f"{url}/sim/say", {"text": "Grüße 🍞", "name": "Ines Kuhn"})
             assert status == 200
             (message,) = await target.take(1)
-            assert message["message"] == {"mid": said["mid"], "text": "Grüße 🍞"}
-            status, taken = await send(session, url, said["psid"])
+            assert message["message"] == {"mid": said["message_id"], "text": "Grüße 🍞"}
+            status, taken = await send(session, url, said["person"])
             assert status == 200
             echo = next(e for e in await target.take(2) if e.get("message", {}).get("is_echo"))
             assert echo["message"]["mid"] == taken["message_id"]
             assert echo["message"]["metadata"] == outbound().id
-            profile = f"{url}/v23.0/{said['psid']}?fields=first_name&access_token={DEMO_PAGE.token}"
-            assert await ask(session, "GET", profile) == (200, {"first_name": "Ines", "id": said["psid"]})
+            profile = f"{url}/v23.0/{said['person']}?fields=first_name&access_token={DEMO_PAGE.token}"
+            assert await ask(session, "GET", profile) == (200, {"first_name": "Ines", "id": said["person"]})
 
 
 async def test_webhooks_are_retried_until_a_target_acknowledges() -> None:
     target = Endpoint()
     target.statuses = [503]
-    sim = MessengerSim(QUICK)
+    sim = SimServer(GraphProvider, QUICK)
     async with sim.serving(), target.serving() as target_url:
         sim.core.says(sim.core.person(), "hi", 0)
         sim.target_url = target_url
@@ -138,15 +139,15 @@ async def test_webhooks_are_retried_until_a_target_acknowledges() -> None:
 
 
 async def test_unanswered_calls_hang_and_refused_connections_close() -> None:
-    sim = MessengerSim(QUICK)
+    sim = SimServer(GraphProvider, QUICK)
     async with sim.serving() as url, aiohttp.ClientSession() as session:
         _, said = await ask(session, "POST", f"{url}/sim/say", {"text": "hi"})
-        assert (await ask(session, "POST", f"{url}/sim/fault", {"fault": "accepted_unanswered"}))[0] == 204
+        assert (await ask(session, "POST", f"{url}/sim/faults", {"fault": "accepted_unanswered"}))[0] == 204
         async with anyio.create_task_group() as tasks:
             answers: list[object] = []
 
             async def wait_for_an_answer() -> None:
-                answers.append(await send(session, url, said["psid"]))
+                answers.append(await send(session, url, said["person"]))
 
             tasks.start_soon(wait_for_an_answer)
             with anyio.fail_after(PATIENCE_S):
@@ -155,9 +156,9 @@ async def test_unanswered_calls_hang_and_refused_connections_close() -> None:
             await anyio.sleep(0.8)
             assert answers == []
             tasks.cancel_scope.cancel()
-        await ask(session, "POST", f"{url}/sim/fault", {"fault": SendFault.UNREACHABLE})
+        await ask(session, "POST", f"{url}/sim/faults", {"fault": SendFault.UNREACHABLE})
         with pytest.raises(aiohttp.ServerDisconnectedError):
-            await send(session, url, said["psid"])
+            await send(session, url, said["person"])
         _, journal = await ask(session, "GET", f"{url}/sim/journal")
         assert [send["outcome"] for send in journal["sends"]] == ["accepted_unanswered", "unreached"]
         assert journal["violations"] == [f"{outbound().id}: accepted_unanswered, unreached"]
@@ -166,27 +167,40 @@ async def test_unanswered_calls_hang_and_refused_connections_close() -> None:
 async def test_an_error_inside_the_server_block_is_raised_unwrapped() -> None:
     """Not wrapped in an exception group, so that a test sees its own error."""
     with pytest.raises(KeyError, match="mine"):
-        async with MessengerSim(QUICK).serving():
+        async with SimServer(GraphProvider, QUICK).serving():
             raise KeyError("mine")
 
 
-async def test_the_control_api_shows_state_and_journal() -> None:
-    async with MessengerSim(QUICK).serving() as url, aiohttp.ClientSession() as session:
+async def test_the_control_api_shows_state_and_conversations() -> None:
+    async with SimServer(GraphProvider, QUICK).serving() as url, aiohttp.ClientSession() as session:
         _, said = await ask(session, "POST", f"{url}/sim/say", {"text": "hi", "name": "Ines"})
         _, state = await ask(session, "GET", f"{url}/sim/state")
-        assert state["pages"] == [{"id": DEMO_PAGE.id, "name": "Corner Bakery"}]
-        assert state["people"] == [{"psid": said["psid"], "name": "Ines", "page_id": DEMO_PAGE.id, "blocked": False}]
-        assert state["quiet"] is False
+        assert [(each["id"], each["name"]) for each in state["accounts"]] == [(DEMO_PAGE.id, "Corner Bakery")]
+        assert (state["people"], state["quiet"]) == (1, False)
+        _, people = await ask(session, "GET", f"{url}/sim/people")
+        assert people["people"] == [{"id": said["person"], "name": "Ines", "account": DEMO_PAGE.id, "blocked": False}]
+        _, seen = await ask(session, "GET", f"{url}/sim/people/{said['person']}")
+        assert [(line["text"], line["from_person"]) for line in seen["messages"]] == [("hi", True)]
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"text":5}', b'{"text":"x","psid":"77"}', b'{"text":"x","page_id":"77"}']
+    ("path", "body"),
+    [
+        ("say", b""),
+        ("say", b"{"),
+        ("say", b'{"text":5}'),
+        ("say", b'{"text":"x","person":"77"}'),
+        ("say", b'{"text":"x","account":"77"}'),
+        ("act", b'{"type":"dances","person":"77"}'),
+        ("faults", b'{"fault":"dragon"}'),
+        ("receipts", b'{"message_id":"unknown"}'),
+    ],
 )
-async def test_an_invalid_control_request_is_explained(body: bytes) -> None:
+async def test_an_invalid_control_request_is_explained(path: str, body: bytes) -> None:
     async with (
-        MessengerSim(QUICK).serving() as url,
+        SimServer(GraphProvider, QUICK).serving() as url,
         aiohttp.ClientSession() as session,
-        session.post(f"{url}/sim/say", data=body) as answer,
+        session.post(f"{url}/sim/{path}", data=body) as answer,
     ):
         assert answer.status == 400
         assert (await answer.json())["message"]
@@ -195,21 +209,19 @@ async def test_an_invalid_control_request_is_explained(body: bytes) -> None:
 async def test_the_handshake_reports_its_result() -> None:
     target = Endpoint()
     async with target.serving() as target_url:
-        right = MessengerSim(replace(QUICK, target_url=target_url))
-        wrong = MessengerSim(replace(QUICK, target_url=target_url, verify_token="guess"))
-        assert await right.handshake() == f"{target_url} is subscribed"
-        assert "403 to the handshake: check the verify token" in await wrong.handshake()
-    assert "does not respond" in await MessengerSim(replace(QUICK, target_url=target_url)).handshake()
-    assert "no target url" in await MessengerSim(QUICK).handshake()
+        right = SimServer(GraphProvider, replace(QUICK, target_url=target_url))
+        wrong = SimServer(GraphProvider, replace(QUICK, target_url=target_url, verify_token="guess"))
+        assert await right.handshakes() == [f"{target_url}/facebook is subscribed"]
+        assert "403 to the handshake: check the verify token" in (await wrong.handshakes())[0]
+    absent = SimServer(GraphProvider, replace(QUICK, target_url=target_url))
+    assert "does not respond" in (await absent.handshakes())[0]
+    assert await SimServer(GraphProvider, QUICK).handshakes() == ["no target: webhooks wait"]
 
 
-async def test_the_program_prints_its_url_and_stops_on_a_signal() -> None:
+async def test_the_program_prints_what_to_configure_and_stops_on_a_signal() -> None:
     """As a real process, which prints the messages."""
-    program = (
-        "from airy.sim.messenger import *; import sys;"
-        "sys.exit(run_messenger_sim(SimOptions(customers=1, turns_ms=(1, 2))))"
-    )
-    async with await anyio.open_process([sys.executable, "-c", program], stderr=None) as process:
+    command = [sys.executable, "-m", "airy", "sim", "messenger", "--customers", "1"]
+    async with await anyio.open_process(command, stderr=None) as process:
         assert process.stdout is not None
         told = b""
         with anyio.fail_after(2 * PATIENCE_S):
@@ -219,5 +231,5 @@ async def test_the_program_prints_its_url_and_stops_on_a_signal() -> None:
                     break
             os.kill(process.pid, signal.SIGTERM)
             assert await process.wait() == 0
-    assert b"simulated Messenger on http://127.0.0.1:" in told
-    assert b"page 204918377001 (Corner Bakery)" in told
+    assert b"graphUrl: http://127.0.0.1:" in told
+    assert b"/channels.facebook.connect" in told

@@ -1,22 +1,34 @@
-"""The simulated Messenger behind the outbound HTTP port: without sockets, in the time of the caller's event loop."""
+"""A simulated provider behind the outbound HTTP port: without sockets, in the time of the caller's event loop."""
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 
 from airy.clock import Clock
 from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLost
-from airy.sim.messenger.core import MessengerCore
+from airy.sim.provider.core import SimulatedProvider
+from airy.sim.provider.webhook_sender import PostWebhook
 
 
 class SimHttpClient:
-    """An `HttpClient` for one host: that of `graph_url`."""
+    """An `HttpClient` for one host: that of `url`, where the API is said to be."""
 
-    def __init__(self, core: MessengerCore, clock: Clock, *, graph_url: str = "https://graph.facebook.com") -> None:
+    def __init__(
+        self,
+        core: SimulatedProvider[Any],
+        clock: Clock,
+        *,
+        url: str | None = None,
+        post: PostWebhook | None = None,
+    ) -> None:
+        """`post` is for webhooks that a call waits for."""
         self._core = core
+        self._post = post
         self._clock = clock
-        self._host = urlsplit(graph_url).netloc
+        self._host = urlsplit(url or core.default_address).netloc
+        core.address = url or core.default_address
 
     async def __call__(
         self,
@@ -30,7 +42,7 @@ class SimHttpClient:
         body_bytes_max: int = 1_048_576,
     ) -> Response:
         if urlsplit(url).netloc != self._host:
-            raise AddressBlocked(f"{urlsplit(url).netloc} is not the simulated Messenger, which is {self._host}")
+            raise AddressBlocked(f"{urlsplit(url).netloc} is not the simulated {self._core.title}: {self._host}")
         lower = {name.lower(): text for name, text in headers.items()}
         reply = self._core.call(method, url, lower, body, self._clock.now_ms())
         if not reply.reached:
@@ -39,5 +51,10 @@ class SimHttpClient:
         if reply.status is None or reply.after_ms / 1000 > total_s:
             await anyio.sleep(total_s)
             raise ResponseLost(f"{self._host} did not answer within {total_s:g} s")
+        if reply.check is not None and self._post is not None:
+            reply = self._core.checked(reply, await self._post(reply.check))
         await anyio.sleep(reply.after_ms / 1000)
-        return Response(reply.status, {"content-type": reply.content_type}, reply.body[:body_bytes_max])
+        assert reply.status is not None
+        return Response(
+            reply.status, {"content-type": reply.content_type, **reply.headers}, reply.body[:body_bytes_max]
+        )

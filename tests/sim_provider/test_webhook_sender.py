@@ -3,7 +3,7 @@
 The last test is the one that counts: a source against a rough Messenger, with the promises checked from outside.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,14 +17,14 @@ from airy.http_client import AddressBlocked, ConnectFailed, Response, ResponseLo
 from airy.model import ids
 from airy.model.fact import MessageEchoed, MessageReceived, ReceiptReported
 from airy.secret import Secret
-from airy.sim.messenger import (
-    DEMO_PAGE,
+from airy.sim.graph import DEMO_PAGE, GraphOptions, GraphProvider
+from airy.sim.provider import (
     ROUGH,
     Behaviour,
-    MessengerCore,
+    PendingWebhook,
     SendFault,
     SimHttpClient,
-    SimOptions,
+    WebhookAnswer,
     WebhookSender,
 )
 from airy.sources.accounts import ConnectedChannels
@@ -32,7 +32,7 @@ from airy.sources.api import Accepted, Call, Failed, Lost, Sent, Target, Webhook
 from tests.kit.contracts.source import conversation, outbound, raw_record
 from tests.kit.providers import WIRES
 
-OPTIONS = SimOptions(behaviour=Behaviour(latency_ms=(100, 100), event_ms=(1000, 1000)))
+OPTIONS = GraphOptions(behaviour=Behaviour(latency_ms=(100, 100), event_ms=(1000, 1000)))
 SOURCE = WIRES["facebook"].source()
 CHANNEL = WIRES["facebook"].channel(DEMO_PAGE.id)
 
@@ -47,25 +47,25 @@ class Receiver:
         self.takes_s = 0.0
         self.at_once = self.at_once_max = 0
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> int | None:
+    async def post(self, webhook: PendingWebhook) -> WebhookAnswer:
         self.requests += 1
         self.at_once += 1
         self.at_once_max = max(self.at_once, self.at_once_max)
         await anyio.sleep(self.takes_s)
         self.at_once -= 1
-        given = [(name.encode(), text.encode()) for name, text in headers.items()]
-        request = WebhookRequest(method="POST", url="", path="/facebook", headers=given, body=body)
+        given = [(name.encode(), text.encode()) for name, text in webhook.headers.items()]
+        request = WebhookRequest(method="POST", url="", path="/facebook", headers=given, body=webhook.body)
         channels = ConnectedChannels([CHANNEL])
         assert SOURCE.verify(request, channels) == Accepted(DEMO_PAGE.id)
-        routed = SOURCE.route(raw_record(SOURCE, body), channels)
+        routed = SOURCE.route(raw_record(SOURCE, webhook.body), channels)
         assert (routed.unknown, routed.unreadable) == ([], [])
         if self.status == 200:
             self.facts |= {fact.id: fact for fact in routed.facts}
-        return self.status
+        return WebhookAnswer(self.status)
 
 
 @asynccontextmanager
-async def running(core: MessengerCore, receiver: Receiver, **options: Any) -> AsyncIterator[SimHttpClient]:
+async def running(core: GraphProvider, receiver: Receiver, **options: Any) -> AsyncIterator[SimHttpClient]:
     clock = LoopClock()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(WebhookSender(core, clock, receiver.post, **options).run)
@@ -77,8 +77,8 @@ def now_ms() -> int:
     return LoopClock().now_ms()
 
 
-def fresh(**options: Any) -> MessengerCore:
-    return MessengerCore(replace(OPTIONS, **options), now_ms=now_ms())
+def fresh(**options: Any) -> GraphProvider:
+    return GraphProvider(replace(OPTIONS, **options), now_ms=now_ms())
 
 
 def call_for(message_id: str, psid: str) -> Call:
@@ -187,7 +187,7 @@ async def test_a_reply_after_the_time_out_is_response_lost() -> None:
 
 
 async def test_another_host_is_blocked() -> None:
-    with pytest.raises(AddressBlocked, match=r"example\.org is not the simulated Messenger"):
+    with pytest.raises(AddressBlocked, match=r"example\.org is not the simulated Graph"):
         await SimHttpClient(fresh(), LoopClock())("GET", "https://example.org/v23.0/me")
 
 

@@ -1,4 +1,4 @@
-"""Records what happened at the simulated provider: every call of the Send API and every webhook request.
+"""Records what happened at the simulated provider: every message sent to it and every webhook request.
 
 `violations` checks promise G7 from the provider's side.
 """
@@ -24,14 +24,14 @@ REPEATABLE = frozenset({SendOutcome.REFUSED, SendOutcome.UNREACHED})
 
 
 class SendCall(Struct, frozen=True):
-    """One call of the Send API. `message_id` is the caller's, from `message.metadata`."""
+    """One call that was a message. `message_id` is the caller's, where the provider takes one; `mid` the provider's."""
 
     at_ms: int
-    page_id: str
+    account_id: str
     recipient_id: str
     message_id: str
     outcome: SendOutcome
-    code: int | None = None  # Graph's error code, if it was refused
+    code: int | None = None  # the provider's error code, if it was refused
     mid: str | None = None
     text: str | None = None
 
@@ -52,7 +52,7 @@ class SimJournal:
     def __init__(self, entries_max: int) -> None:
         self.sends: deque[SendCall] = deque(maxlen=entries_max)
         self.webhook_attempts: deque[WebhookAttempt] = deque(maxlen=entries_max)
-        self.given_up = 0  # webhooks not acknowledged within 36 hours
+        self.given_up = 0  # webhooks not acknowledged in the time the provider allows
 
     def sends_of(self, message_id: str) -> list[SendCall]:
         return [send for send in self.sends if send.message_id == message_id]

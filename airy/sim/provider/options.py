@@ -1,10 +1,11 @@
-"""Options of the simulated Messenger: its pages, its app, and the faults it injects.
+"""Options of every simulated provider: its accounts, its behaviour, and the faults it injects.
 
 Every random draw is seeded by its subject (a message, an event), not taken from a shared stream: one seed treats the
 same message the same way in whatever order calls arrive.
 """
 
 from enum import StrEnum
+from typing import ClassVar
 
 from msgspec import Struct, field
 
@@ -14,26 +15,41 @@ from airy.errors import Refused
 class SendFault(StrEnum):
     """What goes wrong with a send, and whether the message is accepted nevertheless."""
 
-    RATE_LIMITED = "rate_limited"  # 613; not accepted
-    BUSY = "busy"  # 500 with Graph's error; not accepted
+    RATE_LIMITED = "rate_limited"  # the provider's own answer; not accepted
+    BUSY = "busy"  # 5xx with the provider's error; not accepted
     GATEWAY = "gateway"  # 502 from a proxy; a seeded draw decides whether it was accepted
-    GARBLED = "garbled"  # 200 with half a body; accepted
-    ACCEPTED_UNANSWERED = "accepted_unanswered"  # no response; accepted
-    DROPPED_UNANSWERED = "dropped_unanswered"  # no response; not accepted
+    GARBLED = "garbled"  # success with half a body; accepted
+    ACCEPTED_UNANSWERED = "accepted_unanswered"  # accepted, then the caller's time-out
+    DROPPED_UNANSWERED = "dropped_unanswered"  # hangs until the caller's time-out; not accepted
     UNREACHABLE = "unreachable"  # no connection; not accepted
-    BLOCKED = "blocked"  # the recipient blocked the page; not accepted
-    OUTSIDE_WINDOW = "outside_window"  # not accepted
+    BLOCKED = "blocked"  # the recipient blocked the account; not accepted
+    OUTSIDE_WINDOW = "outside_window"  # where the provider has a window; not accepted
     TOKEN_EXPIRED = "token_expired"  # noqa: S105 — a word, not a token; not accepted
+    ERROR = "error"  # the provider's error with a given code; not accepted
+    FAILED_LATER = "failed_later"  # accepted; then a receipt says it failed, with a given code
 
 
-class SimPage(Struct, frozen=True):
-    """A Facebook page. One that is not `subscribed` sends no webhooks until the app subscribes to it."""
+class WebhookFault(StrEnum):
+    """What goes wrong with the next events."""
+
+    DUPLICATE = "duplicate"  # posted again after it was acknowledged
+    REORDER = "reorder"  # held back while later ones pass
+    DELAY = "delay"  # held back by `delay_ms`
+
+
+class SimAccount(Struct, frozen=True):
+    """A page, a number, a bot. `owner_id`: what it belongs to, where the provider has such a thing.
+
+    One that is not `subscribed` posts no webhooks until its owner subscribes to them.
+    """
 
     id: str
     name: str
     token: str
     image_url: str | None = None
     subscribed: bool = True
+    kind: str = ""
+    owner_id: str = ""
 
 
 class Behaviour(Struct, frozen=True, kw_only=True):
@@ -50,10 +66,11 @@ class Behaviour(Struct, frozen=True, kw_only=True):
     copies_max: int = 5
     reordered: float = 0.0  # events held back while later ones pass
     reordered_ms: int = 3_000
-    elements_max: int = 1  # events of one page in one webhook
+    elements_max: int = 1  # events of one account in one webhook
     private: float = 0.0  # people with a private profile
     faults: dict[SendFault, float] = field(default_factory=dict)  # per send
-    calls_per_s_max: int | None = None  # sends of one page; above it 613
+    calls_per_s_max: int | None = None  # sends of one account; above it the provider's rate limit
+    redelivers_always: bool = False  # also where the provider gives up early: tests that count every message
 
     def __post_init__(self) -> None:
         chances = {
@@ -90,17 +107,13 @@ ROUGH = Behaviour(
 )
 """Every fault a correct source tolerates."""
 
-DEMO_PAGE = SimPage("204918377001", "Corner Bakery", "EAAPageCornerBakery00001", "https://cdn.example.net/bakery.png")
-
 
 class SimOptions(Struct, frozen=True, kw_only=True):
-    app_id: str = "990011"
-    app_secret: str = "app-secret"  # noqa: S105 — of a simulation
-    verify_token: str = "verify-me"  # noqa: S105
-    pages: tuple[SimPage, ...] = (DEMO_PAGE,)
-    user_token: str = "EAAUserTokenOfTheOwner01"  # noqa: S105 — lists all pages
-    human_agent: bool = True  # the app has Meta's permission
-    proof_required: bool = False  # calls without appsecret_proof are refused
+    """`target_url`: origin of the installation under test, such as http://127.0.0.1:8080. Webhooks go there, with the
+    path they are registered under. None: they go to the registered address itself, and wait where there is none.
+    """
+
+    accounts: tuple[SimAccount, ...]
     behaviour: Behaviour = Behaviour()
     seed: int = 0
     # customers
@@ -111,13 +124,13 @@ class SimOptions(Struct, frozen=True, kw_only=True):
     journal_max: int = 100_000
     pending_max: int = 50_000  # unacknowledged webhooks; above it customers pause and sends are refused as busy
     # the HTTP server
-    target_url: str | None = None  # where webhooks go, e.g. http://127.0.0.1:8080/facebook
+    target_url: str | None = None
     host: str = "127.0.0.1"
     port: int = 0
     posts_parallel_max: int = 8
 
+    title: ClassVar[str]
+
     def __post_init__(self) -> None:
-        if not self.pages:
-            raise Refused("pages is empty: give at least one", field="pages")
-        if not self.app_secret:
-            raise Refused("the app secret is empty: webhooks could not be signed", field="app_secret")
+        if not self.accounts:
+            raise Refused("accounts is empty: give at least one", field="accounts")

@@ -1,0 +1,41 @@
+"""How an installation finds a simulated provider: its configuration, and the calls that connect the accounts."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct, field
+
+
+class Connect(Struct, frozen=True):
+    """A call of `channels.<kind>.connect`."""
+
+    kind: str
+    body: dict[str, str]
+
+
+class Setup(Struct, frozen=True):
+    """`sections`: of `components.sources` in airy.yaml, by source."""
+
+    sections: Mapping[str, Mapping[str, str]]
+    connects: Sequence[Connect]
+    notes: Sequence[str] = field(default_factory=list)
+
+
+def lines(title: str, address: str, setup: Setup, target_url: str | None) -> list[str]:
+    airy = target_url or "http://127.0.0.1:8080"
+    told = [f"simulated {title} on {address}", "", "airy.yaml:", "", "components:", "  sources:"]
+    for source, keys in setup.sections.items():
+        told += [f"    {source}:", "      enabled: true", *(f"      {name}: {text}" for name, text in keys.items())]
+    told += ["", "connect:", ""]
+    for connect in setup.connects:
+        body = json.dumps(connect.body)
+        told.append(f"curl {airy}/channels.{connect.kind}.connect -H 'authorization: Bearer '$TOKEN -d '{body}'")
+    say = json.dumps({"text": "Is the rye bread back?"})
+    told += [
+        "",
+        *setup.notes,
+        "control API, for example a person who writes:",
+        "",
+        f"curl {address}/sim/say -d '{say}'",
+    ]
+    return [*told, ""]
