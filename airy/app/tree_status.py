@@ -2,7 +2,7 @@
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from airy import __version__, components
@@ -80,6 +80,10 @@ class TreeStatus:
     def fleet(self) -> FleetStatus:
         """All processes, from their heartbeats; empty where the process registry does not run."""
         return self._services.process_registry.fleet(self._components_in_fleet())
+
+    def actors(self) -> Sequence[Snapshot]:
+        """The supervision tree, parents before their children; empty until it runs."""
+        return [] if self.tree is None else list(nodes(self.tree.snapshot()))
 
     def ready(self) -> Mapping[str, bool]:
         """Whether each component of this process is ready, and the actors they share (`SHARED`)."""
@@ -170,6 +174,13 @@ def leaves(node: Snapshot) -> Iterator[Snapshot]:
         yield node
     for child in node.children:
         yield from leaves(child)
+
+
+def nodes(node: Snapshot) -> Iterator[Snapshot]:
+    """A tree, parents before their children."""
+    yield node
+    for child in node.children:
+        yield from nodes(child)
 
 
 def resident_bytes() -> int | None:

@@ -8,6 +8,7 @@ COMMANDS = {  # in the order of the help
     "up": "airy.cli.run:up",
     "run": "airy.cli.run:run",
     "demo": "airy.cli.run:demo",
+    "console": "airy.cli.console:console",
     "status": "airy.cli.status:status",
     "config": "airy.cli.config:config",
     "sources": "airy.cli.sources:sources",

@@ -1,6 +1,6 @@
 """What the HTTP API needs from the rest of the process, as protocols and values. `airy.app` provides them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -8,6 +8,7 @@ import anyio
 from msgspec import Struct
 
 from airy.actors.change_feed import ChangeFeed
+from airy.actors.runtime import Snapshot
 from airy.clock import Clock, Ids
 from airy.commands import Commands, DeadLetterCommands, WaitForPosition
 from airy.components import Service
@@ -47,6 +48,9 @@ class ProcessHealth(Protocol):
 
     def services(self) -> Mapping[str, Service]: ...
     def fleet(self) -> FleetStatus: ...
+    def actors(self) -> Sequence[Snapshot]:
+        """The supervision tree of this process, parents before their children."""
+        ...
 
 
 class ApiContext(Struct, frozen=True, kw_only=True):

@@ -1,11 +1,12 @@
-"""`/processes.list`: every process of the installation, by the heartbeats in the log."""
+"""`/processes.*`: every process of the installation by the heartbeats in the log, and the actors of this one."""
 
+from airy.actors.runtime import Snapshot
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.body_kinds import NoBody
 from airy.http.ports import ApiContext
 from airy.http.resource import Resource
-from airy.http.response_schemas import ProcessListSchema
+from airy.http.response_schemas import ActorSchema, ListSchema, ProcessListSchema
 from airy.model.fleet import ProcessInfo
 from airy.model.render import timestamp
 
@@ -38,8 +39,28 @@ def _render(process: ProcessInfo) -> dict[str, object]:
     }
 
 
+@action("/processes.actors", permission=Permission.OPERATE, body=NoBody, returns=ListSchema[ActorSchema])
+async def actors(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+    """The supervision tree of the process that answers: every supervisor and actor, parents before their children."""
+    return Reply({"data": [_render_actor(each) for each in api.health.actors()]})
+
+
+def _render_actor(node: Snapshot) -> dict[str, object]:
+    return {
+        "path": node.path,
+        "phase": str(node.phase),
+        "supervises": len(node.children),
+        "restarts": node.restarts,
+        "bugs": node.bugs,
+        "error": node.unavailable or node.error,
+        "steps": node.steps,
+        "progress_age_s": round(node.progress_age_s, 3),
+        "mailbox": {"used": node.mailbox_used, "capacity": node.mailbox_capacity},
+    }
+
+
 RESOURCE = Resource(
     name="processes",
     component="api-admin",
-    actions=(list_,),
+    actions=(list_, actors),
 )

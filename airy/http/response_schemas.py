@@ -306,6 +306,23 @@ class ProcessSchema(Struct, forbid_unknown_fields=True):
     fold: ProcessFoldSchema
 
 
+class MailboxSchema(Struct, forbid_unknown_fields=True):
+    used: int
+    capacity: int  # 0: the actor has no mailbox
+
+
+class ActorSchema(Struct, forbid_unknown_fields=True):
+    path: str
+    phase: str
+    supervises: int  # number of children; 0: an actor
+    restarts: int
+    bugs: int
+    error: str | None  # of the unavailable dependency, or of the latest crash
+    steps: int  # progress reported since the process started
+    progress_age_s: float
+    mailbox: MailboxSchema
+
+
 class ComponentCountSchema(Struct, forbid_unknown_fields=True):
     processes: int
     ready: int

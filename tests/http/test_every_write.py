@@ -23,6 +23,7 @@ from tests.kit.builders import Chat, channel, dead
 CREATING_VERBS = {"create", "import", "connect", "subscribe", "send", "upload"}
 READING = {  # need more than READ, and write nothing
     "/tokens.list",
+    "/processes.actors",
     "/processes.list",
     "/dead-letters.list",
     "/dead-letters.info",

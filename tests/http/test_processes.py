@@ -1,8 +1,9 @@
 """`/processes.list`: the last report of every process, for callers with the operate permission."""
 
+from airy.actors.runtime import Snapshot
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
-from airy.http.response_schemas import ProcessListSchema
+from airy.http.response_schemas import ActorSchema, ListSchema, ProcessListSchema
 from airy.model.fleet import ComponentCount, FleetStatus, ProcessInfo
 from airy.model.process_status import ComponentStatus, ProcessStatus
 from tests.kit.api import api_harness
@@ -82,4 +83,35 @@ async def test_a_stale_process_is_never_ready() -> None:
 async def test_listing_processes_needs_the_operate_permission() -> None:
     async with api_harness(authenticators=[Reader()]) as api:
         assert (await api.post("/processes.list", {})).status == 403
+        assert (await api.post("/processes.actors", {})).status == 403
         assert (await api.post("/client.config", {})).status == 200
+
+
+async def test_the_supervision_tree_is_listed_parents_first() -> None:
+    async with api_harness() as api:
+        api.health.tree = [
+            Snapshot(path="airy", phase="ready", children=(Snapshot(path="airy/store", phase="ready"),)),
+            Snapshot(
+                path="airy/store",
+                phase="backing_off",
+                restarts=2,
+                unavailable="disk: full",
+                steps=7,
+                progress_age_s=1.5,
+            ),
+        ]
+        answer = await api.call("/processes.actors")
+
+    validated(ListSchema[ActorSchema], answer)
+    assert [(each["path"], each["supervises"]) for each in answer["data"]] == [("airy", 1), ("airy/store", 0)]
+    assert answer["data"][1] == {
+        "path": "airy/store",
+        "phase": "backing_off",
+        "supervises": 0,
+        "restarts": 2,
+        "bugs": 0,
+        "error": "disk: full",
+        "steps": 7,
+        "progress_age_s": 1.5,
+        "mailbox": {"used": 0, "capacity": 0},
+    }

@@ -17,7 +17,7 @@ from airy import components, topics
 from airy.actors.change_feed import ChangeFeed
 from airy.actors.feed_subscriber import FeedLimits
 from airy.actors.projector import Projector
-from airy.actors.runtime import Context
+from airy.actors.runtime import Context, Snapshot
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
@@ -84,6 +84,7 @@ class FakeHealth:
         self.waiting: dict[str, str] = {}
         self.off: set[str] = set()  # services that are not enabled
         self.fleet_status = FleetStatus()
+        self.tree: list[Snapshot] = []
 
     def alive(self) -> bool:
         return self.is_alive
@@ -93,6 +94,9 @@ class FakeHealth:
 
     def fleet(self) -> FleetStatus:
         return self.fleet_status
+
+    def actors(self) -> Sequence[Snapshot]:
+        return self.tree
 
     def services(self) -> Mapping[str, Service]:
         components = {"api-communication": "api-communication", "webhook-publisher": "integration-webhook"}

@@ -28,6 +28,7 @@ class FakeInstance:
         }
         self.services: dict[str, dict[str, object]] = {}
         self.fleet: dict[str, Any] | None = None  # None: a version without /processes.list
+        self.documents: dict[str, object] = {}  # answers by path, of what needs no more than one
         self.asked: dict[str, int] = {}
         self._conversations: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[dict[str, Any]]] = {}
@@ -91,6 +92,8 @@ class FakeInstance:
             return _json({"ready": ready, "waiting_for": self.waiting_for}, 200 if ready else 503)
         if self.token is not None and headers.get("authorization") != f"Bearer {self.token}":
             return _json({"message": "forbidden", "code": "forbidden", "fields": []}, 403)
+        if path in self.documents:
+            return _json(self.documents[path])
         return self._answer(path, msgspec.json.decode(body) if body else {})
 
     def _answer(self, path: str, body: dict[str, Any]) -> Response:

@@ -15,11 +15,12 @@ import anyio
 class ProgressMark:
     """Also the context manager of `waiting()`: it nests and allocates nothing."""
 
-    __slots__ = ("marked_at", "parts", "waits")
+    __slots__ = ("marked_at", "parts", "steps", "waits")
 
     def __init__(self) -> None:
         self.marked_at = anyio.current_time()
         self.waits = 0
+        self.steps = 0  # marks since the start
         self.parts: list[ProgressMark] = []  # of an actor that consists of several loops
 
     def progress_at(self, now: float) -> float:
@@ -28,8 +29,13 @@ class ProgressMark:
             return min(part.progress_at(now) for part in self.parts)
         return now if self.waits else self.marked_at
 
+    def steps_total(self) -> int:
+        """Its own and those of its loops."""
+        return self.steps + sum(part.steps_total() for part in self.parts)
+
     def mark(self) -> None:
         self.marked_at = anyio.current_time()
+        self.steps += 1
 
     def __enter__(self) -> None:
         self.waits += 1

@@ -16,6 +16,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     error: str | None = None  # the latest crash, kept after recovery
     abandoned: int = 0  # runs that ignored their cancellation and still execute
     progress_age_s: float = 0.0
+    steps: int = 0  # progress reported since the process started
     mailbox_used: int = 0
     mailbox_capacity: int = 0
     children: tuple[Snapshot, ...] = ()

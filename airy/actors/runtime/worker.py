@@ -28,6 +28,7 @@ class Worker(Node):
         super().__init__(path, state, on_change)
         self._spec = spec
         self._progress_mark = ProgressMark()
+        self._steps_before = 0  # of former runs
         self._started_at = 0.0
         self._cancelled_at: float | None = None
         self._limit_error: Exception | None = None
@@ -38,6 +39,7 @@ class Worker(Node):
 
     def start(self) -> None:
         super().start()
+        self._steps_before += self._progress_mark.steps_total()
         self._progress_mark = ProgressMark()
         self._started_at = self._progress_mark.marked_at
         self._cancelled_at = None
@@ -63,6 +65,7 @@ class Worker(Node):
             unavailable=self.unavailable,
             error=self.error,
             progress_age_s=anyio.current_time() - self._progress_at() if self.live else 0.0,
+            steps=self._steps_before + self._progress_mark.steps_total(),
             abandoned=self.state.abandoned().count(self.path),
             mailbox_used=mailbox.used if mailbox else 0,
             mailbox_capacity=mailbox.capacity if mailbox else 0,

@@ -1,0 +1,81 @@
+"""The first and the last line of every view."""
+
+from typing import TYPE_CHECKING, cast
+
+from textual.content import Content
+from textual.events import Click
+from textual.widgets import Static
+
+from airy.tui.console.event_feed import FeedState
+from airy.tui.console.navigation import VIEWS
+
+if TYPE_CHECKING:
+    from airy.tui.console.app import ConsoleApp
+    from airy.tui.console.view import ConsoleView
+
+NARROW_COLUMNS = 100  # below it tabs have no titles but the current one
+
+
+class Tabs(Static):
+    """The views with their keys; the current one is marked. A click opens a view."""
+
+    def __init__(self, current: str) -> None:
+        super().__init__(markup=False)
+        self._current = current
+
+    def on_mount(self) -> None:
+        self.update(tabs(self._current, self.app.size.width))
+
+    def on_resize(self) -> None:
+        self.update(tabs(self._current, self.app.size.width))
+
+    async def on_click(self, event: Click) -> None:
+        name = event.style.meta.get("view")
+        if isinstance(name, str):
+            await cast("ConsoleApp", self.app).open_view(name)
+
+
+def tabs(current: str, columns: int) -> Content:
+    parts: list[Content] = [Content.styled(" airy ", "bold $primary")]
+    for entry in VIEWS:
+        shown = entry.name == current
+        title = f" {entry.title}" if shown or columns >= NARROW_COLUMNS else ""
+        style = "bold $background on $primary" if shown else "$foreground-muted"
+        parts.append(Content.styled(f" {entry.key}{title} ", f"{style} @click=app.open_view('{entry.name}')"))
+    return Content.assemble(*parts)
+
+
+class StatusLine(Static):
+    """Whether what is shown is current, the instance, and what the view says."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+
+    def on_mount(self) -> None:
+        self.show()
+        self.set_interval(1.0, self.show)
+
+    def show(self) -> None:
+        app, view = cast("ConsoleApp", self.app), cast("ConsoleView", self.screen)
+        now_s = app.now_s()
+        mode = "" if app.session.writes else "read-only"
+        filtered = f"filter: {view.filter_text}" if view.filter_text else ""
+        self.update(status_line(app.session.feed.state, now_s, view.problem, (app.session.url, mode, filtered)))
+
+
+def status_line(feed: FeedState, now_s: float, problem: str, facts: tuple[str, ...]) -> Content:
+    """`problem`: why the view could not be read; it is more important than the feed."""
+    age_s = max(0, int(now_s - feed.since_s))
+    match feed.phase:
+        case "live":
+            state = Content.styled(" ● live ", "$success")
+        case "connecting":
+            state = Content.styled(" ◌ connecting ", "$warning")
+        case "broken":
+            state = Content.styled(f" ▲ stale for {age_s} s ", "bold $background on $warning")
+        case "refused":
+            state = Content.styled(" ✗ refused ", "bold $background on $error")
+    said = problem or ("" if feed.phase == "live" else feed.reason)
+    middle = Content.styled(f" {said} ", "$error") if said else Content("")
+    words = " · ".join(fact for fact in (*facts, "? help", ": commands") if fact)
+    return Content.assemble(state, middle, Content.styled(f" {words}", "$foreground-muted"))

@@ -1,0 +1,70 @@
+"""A question before something changes. It names what will happen."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+
+class Confirm(ModalScreen[bool]):
+    """True if the question was answered with yes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "yes"),
+        Binding("n,escape", "answer(False)", "no"),
+    ]
+
+    def __init__(self, question: str, details: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._details = details
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(self._question, classes="dialog-title", markup=False)
+            if self._details:
+                yield Static(self._details, markup=False)
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Yes (y)", id="yes", variant="warning")
+                yield Button("No (n)", id="no")
+
+    def on_mount(self) -> None:
+        self.query_one("#no", Button).focus()
+
+    async def on_button_pressed(self, event: Button.Pressed) -> None:
+        await self.dismiss(event.button.id == "yes")
+
+    async def action_answer(self, yes: bool) -> None:
+        await self.dismiss(yes)
+
+
+class Ask(ModalScreen[str | None]):
+    """A line of text, None if it was not given. `required`: an empty line is no answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel")]
+
+    def __init__(self, question: str, *, value: str = "", required: bool = True, password: bool = False) -> None:
+        super().__init__()
+        self._question = question
+        self._value = value
+        self._required = required
+        self._password = password
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield from self._content()
+
+    def _content(self) -> Iterator[Static | Input]:
+        yield Static(self._question, classes="dialog-title", markup=False)
+        yield Input(self._value, password=self._password)
+
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.value.strip() or not self._required:
+            await self.dismiss(event.value)
+
+    async def action_cancel(self) -> None:
+        await self.dismiss(None)

@@ -1,0 +1,34 @@
+"""The views of the console, in the order of their keys."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from airy.tui.console.view import ConsoleView
+
+
+class Entry(NamedTuple):
+    """`screen` is a dotted path, imported when the view is opened for the first time."""
+
+    name: str
+    key: str
+    title: str
+    summary: str
+    screen: str
+
+    def open(self) -> "ConsoleView":
+        module, _, name = self.screen.partition(":")
+        view: ConsoleView = getattr(import_module(module), name)()
+        return view
+
+
+VIEWS: tuple[Entry, ...] = (
+    Entry(
+        "overview",
+        "1",
+        "Overview",
+        "processes, components and actors, rates and lag",
+        "airy.tui.console.overview.screen:Overview",
+    ),
+)
+BY_NAME = {entry.name: entry for entry in VIEWS}

@@ -1,0 +1,1 @@
+"""Overview: the processes, components and actors of an installation, and its rates."""

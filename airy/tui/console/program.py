@@ -1,0 +1,27 @@
+"""Runs the console on this terminal."""
+
+import anyio
+
+from airy.api_client import ApiClient
+from airy.egress import EgressPolicy
+from airy.http_client_aiohttp import AiohttpClient
+from airy.secret import Secret
+from airy.tui.console.app import ConsoleApp
+from airy.tui.console.event_feed import EventFeed
+from airy.tui.console.session import Session
+from airy.tui.console.websocket_source import WebsocketSource
+
+UNRESTRICTED = EgressPolicy(ports=(), http=True, private=True)  # the operator chose the address
+
+
+def run_console(url: str, token: Secret | None, *, writes: bool, theme: str, first: str) -> int:
+    """Returns the exit code, once the user has left."""
+
+    async def run() -> int:
+        async with AiohttpClient(UNRESTRICTED) as http:
+            session = Session(ApiClient(http, url, token), EventFeed(WebsocketSource(url, token)), writes=writes)
+            app = ConsoleApp(session, first=first, theme=theme)
+            await app.run_async()
+            return app.return_code or 0
+
+    return anyio.run(run, backend="asyncio")

@@ -1,0 +1,166 @@
+"""What every view has in common: tabs above, a status line below, a filter, and reading from the instance.
+
+A view that is not shown reads nothing. Shown again, after a `resync` or a reconnect, it reads its data anew.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Input
+
+from airy.errors import Refused, Unavailable
+from airy.tui.console.chrome import StatusLine, Tabs
+from airy.tui.console.confirm import Confirm
+from airy.tui.console.event_feed import ShownEvent
+from airy.tui.console.grid import Grid
+from airy.tui.console.session import Session
+
+if TYPE_CHECKING:
+    from airy.tui.console.app import ConsoleApp
+
+
+class ConsoleView(Screen[None]):
+    """Subclasses give `NAME`, `body` and `load`, and may give `on_events` and `apply_filter`."""
+
+    NAME: ClassVar[str]
+    RELOAD_S: ClassVar[float | None] = None  # how often `load` is called while the view is shown; None: by events only
+    FILTER: ClassVar[str] = ""  # what the filter matches, in words; empty: the view has none
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("r", "reload", "reload"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter_text = ""
+        self.problem = ""  # why the last `load` failed
+        self._timer: Timer | None = None
+
+    # --- for subclasses
+
+    def body(self) -> ComposeResult:
+        """The widgets between tabs and status line."""
+        yield from ()
+
+    async def load(self) -> None:
+        """Read what is shown. May raise `Refused` and `Unavailable`."""
+
+    def on_events(self, events: Sequence[ShownEvent]) -> None:
+        """Events since the last frame, at most ten times a second, while the view is shown."""
+
+    def apply_filter(self, text: str) -> None:
+        """Show what matches `text`; by default the data is read again."""
+        self.filter_text = text
+        self.reload()
+
+    # --- what all have
+
+    @property
+    def console_app(self) -> "ConsoleApp":
+        return cast("ConsoleApp", self.app)
+
+    @property
+    def session(self) -> Session:
+        return self.console_app.session
+
+    def compose(self) -> ComposeResult:
+        yield Tabs(self.NAME)
+        yield from self.body()
+        if self.FILTER:
+            yield Input(placeholder=f"filter: {self.FILTER}", id="filter", classes="hidden")
+        yield StatusLine()
+
+    def on_screen_resume(self) -> None:
+        if self.focused is None:
+            self.focus_main()
+        self.reload()
+        if self.RELOAD_S is not None and self._timer is None:
+            self._timer = self.set_interval(self.RELOAD_S, self.reload)
+        elif self._timer is not None:
+            self._timer.resume()
+
+    def on_screen_suspend(self) -> None:
+        if self._timer is not None:
+            self._timer.pause()
+
+    @work(exclusive=True, group="load", exit_on_error=True)
+    async def reload(self) -> None:
+        """`load`, with its failure in the status line: what is shown stays, and is marked as old."""
+        try:
+            await self.load()
+        except (Refused, Unavailable) as error:
+            self.problem = str(error)
+        else:
+            self.problem = ""
+        self.query_one(StatusLine).show()
+
+    @classmethod
+    def key_bindings(cls) -> list[Binding]:
+        """Its bindings and those that all views have, without Textual's own."""
+        owners = [owner for owner in reversed(cls.__mro__) if issubclass(owner, ConsoleView)]
+        given = [binding for owner in owners for binding in owner.__dict__.get("BINDINGS", ())]
+        return [binding for binding in given if isinstance(binding, Binding)]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Hides keys that do nothing here."""
+        return not (action == "filter" and not self.FILTER)
+
+    def action_reload(self) -> None:
+        self.reload()
+
+    def action_filter(self) -> None:
+        entry = self.query_one("#filter", Input)
+        entry.remove_class("hidden")
+        entry.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.input.id == "filter":
+            self._close_filter(event.input, keep=bool(event.value))
+            self.apply_filter(event.value)
+
+    def key_escape(self) -> None:
+        if self.FILTER:
+            entry = self.query_one("#filter", Input)
+            if self.filter_text or not entry.has_class("hidden"):
+                entry.value = ""
+                self._close_filter(entry, keep=False)
+                self.apply_filter("")
+
+    def _close_filter(self, entry: Input, *, keep: bool) -> None:
+        entry.set_class(not keep, "hidden")
+        self.focus_main()
+
+    def focus_main(self) -> None:
+        """Focus the table, in which the arrow keys move."""
+        for grid in self.query(Grid):
+            grid.focus()
+            return
+        self.set_focus(None)
+
+    @work(group="write")
+    async def write(self, question: str, done: str, change: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Ask, change, report, read again. Read-only consoles refuse with the option that is missing."""
+        if not self.session.writes:
+            self.notify("this console is read-only: start it with --write", severity="warning")
+            return
+        if question and not await self.app.push_screen_wait(Confirm(question)):
+            return
+        try:
+            await change()
+        except (Refused, Unavailable) as error:
+            self.notify(str(error), severity="error", markup=False)
+        else:
+            self.notify(done, markup=False)
+        self.reload()
+
+    def selected_key(self) -> str | None:
+        """The key of the row under the cursor of the first table; None, with a word to the user, if there is none."""
+        key = self.query(Grid).first().cursor_key
+        if key is None:
+            self.notify("nothing is selected", severity="warning")
+        return key

@@ -1,0 +1,48 @@
+"""Events of an instance over its websocket."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from airy.errors import Refused, Unavailable
+from airy.secret import Secret
+
+OPEN_S = 10.0
+SILENCE_S = 60.0  # the instance pings every 20 s
+EVENT_BYTES_MAX = 16_777_216
+REFUSALS = frozenset({400, 401, 403, 404})
+
+
+class WebsocketSource:
+    def __init__(self, url: str, token: Secret | None) -> None:
+        self._url = f"{url.rstrip('/')}/events"
+        self._headers = {"authorization": f"Bearer {token.reveal()}"} if token else {}
+
+    @asynccontextmanager
+    async def open(self, resume: str | None) -> AsyncIterator[AsyncIterator[bytes]]:
+        timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_S)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as http:
+                parameters = {"resume": resume} if resume else {}
+                async with http.ws_connect(
+                    self._url,
+                    params=parameters,
+                    headers=self._headers,
+                    heartbeat=SILENCE_S,
+                    max_msg_size=EVENT_BYTES_MAX,
+                ) as socket:
+                    yield _texts(socket)
+        except aiohttp.WSServerHandshakeError as error:
+            reason = f"/events answered {error.status}"
+            raise (Refused(reason) if error.status in REFUSALS else Unavailable(reason)) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"/events: {str(error) or type(error).__name__}") from error
+
+
+async def _texts(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[bytes]:
+    async for message in socket:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            yield str(message.data).encode()
+    if socket.close_code not in {None, 1000, 1001}:
+        raise Unavailable(f"/events was closed with {socket.close_code}")

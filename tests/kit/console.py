@@ -1,0 +1,62 @@
+"""The console over a fake instance, at any size, in virtual time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from textual.pilot import Pilot
+
+from airy.api_client import ApiClient
+from airy.tui.console.app import ConsoleApp
+from airy.tui.console.event_feed import EventFeed
+from airy.tui.console.session import Session
+from tests.kit.event_script import EventScript
+from tests.kit.fake_instance import FakeInstance
+
+URL = "http://127.0.0.1:8080"
+SIZE = (120, 36)
+
+
+class OpenConsole:
+    """A console under test. `settle` lets it read and draw."""
+
+    def __init__(self, app: ConsoleApp, pilot: Pilot[None], instance: FakeInstance, events: EventScript) -> None:
+        self.app = app
+        self.pilot = pilot
+        self.instance = instance
+        self.events = events
+
+    async def settle(self, seconds: float = 0.3) -> None:
+        await self.pilot.pause(seconds)
+        await self.pilot.pause()
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.settle()
+
+    @property
+    def text(self) -> str:
+        """What is on the screen, a line per row."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+    def line(self, part: str) -> str:
+        """The first line on the screen that contains `part`."""
+        return next((line for line in self.text.splitlines() if part in line), "")
+
+
+@asynccontextmanager
+async def console(
+    instance: FakeInstance,
+    *,
+    view: str = "overview",
+    writes: bool = False,
+    theme: str = "night",
+    size: tuple[int, int] = SIZE,
+) -> AsyncIterator[OpenConsole]:
+    events = EventScript()
+    session = Session(ApiClient(instance, URL, None), EventFeed(events), writes=writes)
+    app = ConsoleApp(session, first=view, theme=theme)
+    async with app.run_test(size=size) as pilot:
+        opened = OpenConsole(app, pilot, instance, events)
+        await opened.settle(0.5)
+        yield opened
