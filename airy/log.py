@@ -52,6 +52,12 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhook.headers_unreadable": "a webhook's stored headers cannot be unsealed with the configured keys",
     # sources
     "channel.credentials_refused": "the provider refused a channel's token; its sends stop until it is connected again",
+    "channel.check_failed_unexpectedly": "a bug ended the check of a channel at its provider; it is repeated later",
+    "channel.credentials_renewed": "a channel's credentials were replaced before they expired",
+    "channel.failing": "a channel does not work at its provider: `error` says why, and so does the channel's metadata",
+    "channel.not_checked": "the provider could not be asked about a channel; it is checked again in `in_s`",
+    "channel.recovered": "a channel that was failing works again",
+    "channel.repaired": "a channel's webhooks had ended at its provider and were subscribed to again",
     "channel.paused": "the provider asked for fewer calls; a channel's sends and look-ups wait for `for_s`",
     "partition.held": "a record is newer than this process; its partition is not folded any further until an upgrade",
     "store.rebuilt": "the store belonged to another log, or missed records the log has lost; it is rebuilt",

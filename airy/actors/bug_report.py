@@ -1,4 +1,4 @@
-"""Bugs that end one piece of work (a delivery, a send, a look-up) instead of the actor that runs it.
+"""Bugs that end one piece of work (a delivery, a send, a look-up, a check) instead of the actor that runs it.
 
 A failed dependency (bus, store, queue) is no bug of the work: it raises `Unavailable`, `Fenced` or an error of its
 library, which reaches the supervisor.
@@ -29,7 +29,7 @@ BUGS = (
 
 BUG_REASON = "a bug in Airy ended the attempt; its log has the details"  # for subscribers and agents
 
-BugKind = Literal["delivery", "send", "profile"]
+BugKind = Literal["delivery", "send", "profile", "check"]
 BUG_KINDS: tuple[BugKind, ...] = get_args(BugKind)
 BugCounts = Counter[BugKind]
 

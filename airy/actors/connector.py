@@ -1,4 +1,5 @@
-"""The outbound connector: sends pending messages and looks up profiles, for all kinds of channel a process runs.
+"""The outbound connector: sends pending messages, looks up profiles and checks channels, for all kinds of channel a
+process runs.
 
 What has to be done is derived state (the store's work table), so there is no position to lose; group membership only
 assigns conversations to connectors. Each source has a consumer group of its own, because a process may run some sources
@@ -20,6 +21,7 @@ from structlog.contextvars import bound_contextvars
 
 from airy import topics, trace
 from airy.actors.bug_report import BUGS, BugCounts
+from airy.actors.channel_checks import ChannelChecks, RecordCheck, checked_kinds
 from airy.actors.fact_appender import FactAppender
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.message_sender import Credentials, MessageSender, OutboundKind
@@ -109,8 +111,12 @@ class Connector:
         workers_max: int = 32,
         bugs: BugCounts | None = None,
         pauses: ProviderPauses | None = None,
+        record_check: RecordCheck | None = None,
+        checks: Counter[str] | None = None,
     ) -> None:
-        """`workers_max`: work in flight per source. `pauses` are shared with the API's calls to providers."""
+        """`workers_max`: work in flight per source. `pauses` are shared with the API's calls to providers. Without
+        `record_check` no channel is checked; `checks` counts them by outcome.
+        """
         self._bus = bus
         self._store = store
         self._progress = progress
@@ -124,6 +130,8 @@ class Connector:
             SourceMembership(source, PartitionReadiness(bus, progress, [topics.EVENTS], end_offsets=ends), pauses)
             for source in sources
         ]
+        self._record_check = record_check
+        self._check_counts = checks
         self._by_kind = {name: each for each in self._memberships for name in each.kinds}
         self._known_keys = {key for each in self._memberships for key in each.work_keys}
         self._due: dict[WorkKey, float] = {}  # part of the work → when the store is asked for it
@@ -145,6 +153,9 @@ class Connector:
             bugs=self._bugs,
         )
         self._lookups = ProfileLookups(self._store, appender, self._http, self._credentials, bugs=self._bugs)
+        checks = self._channel_checks()
+        if checks is not None:
+            self.sender.on_refused = checks.check_soon
         async with AsyncExitStack() as stack:
             subscriptions = [
                 await stack.enter_async_context(
@@ -156,12 +167,29 @@ class Connector:
             stack.enter_context(self._progress.watching_work(self.schedule))
             self.schedule(self._known_keys)
             tasks.start_soon(_keep_memberships, subscriptions)
+            if checks is not None:
+                tasks.start_soon(checks.run, ctx)
             ctx.ready()
             await self._dispatch_until_drained(ctx, tasks)
             until = anyio.current_time() + REVOKE_S
             for each in self._memberships:
                 await self.wait_until_released(each, each.in_flight, until=until)
             tasks.cancel_scope.cancel()
+
+    def _channel_checks(self) -> ChannelChecks | None:
+        if self._record_check is None:
+            return None
+        kinds = [(kind, each.readiness) for each in self._memberships for kind in each.kinds.values()]
+        return ChannelChecks(
+            self._store,
+            self._progress,
+            checked_kinds(kinds),
+            self._http,
+            self._credentials,
+            self._record_check,
+            counts=self._check_counts,
+            bugs=self._bugs,
+        )
 
     def schedule(self, keys: Collection[WorkKey], *, in_s: float = 0.0) -> None:
         """Ask the store for these parts of the work, now or after `in_s`."""

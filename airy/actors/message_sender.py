@@ -27,9 +27,11 @@ from airy.bus.topic import Topic
 from airy.clock import monotonic_ms
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
+from airy.model import channel_health
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
+from airy.model.render import timestamp
 from airy.secret import Secret
 from airy.sources import calling
 from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target
@@ -86,6 +88,7 @@ class MessageSender:
         ] = {}  # message → attempt, and when it counts as orphaned (monotonic)
         self._bugs = Counter() if bugs is None else bugs
         self._postponed: dict[str, int] = {}  # message → when it is tried again after a bug (monotonic)
+        self.on_refused: Callable[[str], None] = _ignore  # called with a channel whose credentials were refused
         self.sent = 0
         self.calls = 0
 
@@ -190,10 +193,9 @@ class MessageSender:
         if not channel.connected:
             return Failed(kind="invalid", error="its channel is disconnected: connect it, then resend")
         view = await self._store.conversation(message.conversation_id)
-        try:
-            credentials = self._credentials(channel)
-        except Refused as error:
-            return Failed(kind="auth", error=f"the channel's credentials cannot be read: {error}")
+        credentials = self._valid_credentials(channel, ctx.clock.now_ms())
+        if isinstance(credentials, Failed):
+            return credentials
         target = Target(channel=channel, conversation=view.conversation if view else None, credentials=credentials)
         try:
             calls = source.encode(message, target, ctx.clock.now_ms())
@@ -203,6 +205,17 @@ class MessageSender:
         if calls or not source.spec.provider:
             return calls
         return Failed(kind="invalid", error="the source makes no call of this message")
+
+    def _valid_credentials(self, channel: Channel, now_ms: int) -> Mapping[str, Secret] | Failed:
+        try:
+            credentials = self._credentials(channel)
+        except Refused as error:
+            return Failed(kind="auth", error=f"the channel's credentials cannot be read: {error}")
+        expire_at_ms = channel_health.expire_at_ms(channel)
+        if expire_at_ms is not None and expire_at_ms <= now_ms:
+            expired = f"the channel's credentials expired at {timestamp(expire_at_ms)}: connect it again"
+            return Failed(kind="auth", error=expired, stop_lane=True)
+        return credentials
 
     async def _call(
         self, ctx: Context, message: Message, calls: Sequence[Call], source: Source, *, deliver_until_ms: int
@@ -235,6 +248,8 @@ class MessageSender:
             return
         if not isinstance(outcome, Failed):
             return
+        if outcome.kind == "auth":
+            self.on_refused(message.channel_id)
         if outcome.stop_lane:
             again_ms = round((outcome.again_s or 0.0) * 1000)
             outbound.limiter.pause(message.channel_id, monotonic_ms() + max(CREDENTIALS_RETRY_MS, again_ms))
@@ -293,6 +308,10 @@ class MessageSender:
         """The fields of its log line."""
         self._bugs["send"] += 1
         return {"message_id": message_id, "source": source, **bug_fields(error)}
+
+
+def _ignore(_channel_id: str) -> None:
+    pass
 
 
 def _without_answer(outcome: Outcome, reason: str) -> Outcome:

@@ -51,6 +51,8 @@ def sources(services: Services, components: Sequence[Component]) -> Supervision:
             credentials,
             bugs=services.counters.bugs,
             pauses=services.provider_pauses,
+            record_check=services.commands.channels.record_check,
+            checks=services.counters.channel_checks,
         )
 
     intakes = [_intake(services, component) for component in components if BY_NAME[component.name].webhooks]

@@ -12,6 +12,7 @@ import anyio
 
 from airy import topics
 from airy.actors.bug_report import BUG_KINDS
+from airy.actors.channel_checks import OUTCOMES as CHECK_OUTCOMES
 from airy.app.services import Services
 from airy.bus.record import TopicPartition
 from airy.errors import Unavailable
@@ -69,6 +70,7 @@ class MetricsSource:
                 name: float(counters.provider_webhooks[name]) for name in (*OUTCOMES, *counters.provider_webhooks)
             },
             **self._events(),
+            "channel_checks_total": {name: float(counters.channel_checks[name]) for name in CHECK_OUTCOMES},
             "records_dead_lettered_total": float(services.projector.unprocessable),
             "store_caught_up": float(services.projector.caught_up),
             "webhooks_delivered_total": float(counters.deliveries.attempts["delivered"]),

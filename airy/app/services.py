@@ -64,7 +64,8 @@ class ProcessCounters(Struct):
     """Totals that survive the restart of an actor."""
 
     provider_webhooks: Counter[str] = field(default_factory=Counter)  # by outcome: routed, parked, dead-lettered …
-    bugs: BugCounts = field(default_factory=Counter)  # of sends and look-ups
+    channel_checks: Counter[str] = field(default_factory=Counter)  # by outcome
+    bugs: BugCounts = field(default_factory=Counter)  # of sends, look-ups and checks
     deliveries: DeliveryMetrics = field(default_factory=DeliveryMetrics)
 
 

@@ -1,6 +1,7 @@
 """Connects, updates and disconnects channels of every kind. Credentials are sealed before they are written."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -16,13 +17,17 @@ from airy.commands.provider_calls import ProviderCalls
 from airy.commands.writer import RequestContext, Writer, Written
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
-from airy.model import ids, metadata
+from airy.model import channel_health, ids, metadata
 from airy.model.entity import Channel
-from airy.sources.api import Account, AccountKey, Connected, Explorer, Installation, Setting, Target
+from airy.sources.api import Account, AccountKey, Checked, Connected, Explorer, Installation, Setting, Target
 from airy.sources.spec import ChannelForm, Kind, SourceSpec
 from airy.store.api import EntityReader
 
 log = structlog.get_logger("airy.channels")
+
+
+class _Superseded(Exception):
+    """There is nothing to write."""
 
 
 class ChannelSource(Protocol):
@@ -109,9 +114,10 @@ class ChannelCommands:
                 token=token,
                 secrets=sealed,
                 metadata={
-                    **(known.metadata if known else {}),
+                    **(channel_health.forgotten(known.metadata) if known else {}),
                     **_display_metadata(done.name, done.image_url),
                     **{key: metadata.value(text) for key, text in done.metadata.items()},
+                    **channel_health.expiry(done.credentials_valid_s, self._writer.now_ms()),
                 },
             )
 
@@ -127,6 +133,28 @@ class ChannelCommands:
             return replace(channel, metadata={**channel.metadata, **settings})
 
         return await self._entities.update(topics.CHANNELS, channel_id, self._known, configured)
+
+    async def record_check(self, checked_channel: Channel, checked: Checked) -> None:
+        """Writes what a check of a channel found. A channel that was connected anew or disconnected meanwhile stays as
+        it is: the check was about other credentials. Raises as `Writer.write`.
+        """
+        sealed = dict(self._secrets.seal(checked_channel.id, checked.credentials))
+        token = sealed.pop(TOKEN, None)
+
+        async def recorded(channel: Channel) -> Channel:
+            if not channel.connected or not _same_credentials(channel, checked_channel):
+                raise _Superseded
+            now_ms = self._writer.now_ms()
+            after = channel_health.after_check(
+                channel.metadata, problem=checked.problem, repaired=checked.repaired, now_ms=now_ms
+            )
+            after |= channel_health.expiry(checked.credentials_valid_s, now_ms)
+            if after == channel.metadata and not checked.credentials:
+                raise _Superseded
+            return replace(channel, token=token or channel.token, secrets={**channel.secrets, **sealed}, metadata=after)
+
+        with suppress(_Superseded, NotFound):
+            await self._entities.update(topics.CHANNELS, checked_channel.id, self._known, recorded)
 
     async def explore(self, kind: str, form: Struct) -> Sequence[Account]:
         """The accounts that the caller's credentials give access to."""

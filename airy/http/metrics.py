@@ -25,9 +25,10 @@ TOTAL = "_total"  # suffix of counters; a `LabelledHistograms` is a histogram, e
 
 DESCRIPTIONS = {  # by name without the prefix; a counter starts at 0 with the process
     "actors": "leaves of the supervision tree",
-    "bugs_total": "unexpected errors that ended one delivery, send or profile look-up; the log has each",
+    "bugs_total": "unexpected errors that ended one delivery, send, profile look-up or check; the log has each",
     "build_info": "1; version, and the components that run in this process",
     "changes": "changes the store keeps for their readers",
+    "channel_checks_total": "checks of channels at their providers by what they found",
     "channels": "channels, connected or not",
     "component_processes_ready": "processes in which a component is ready; the same from every API process",
     "component_ready": "1 if every actor of a component is ready; `airy` stands for the actors of every process",

@@ -253,6 +253,7 @@ class Connected(Struct, frozen=True, kw_only=True):
     image_url: str | None = None
     metadata: Mapping[str, str] = {}
     credentials: Mapping[str, Secret] = {}  # to be sealed, by the names the kind declares
+    credentials_valid_s: float | None = None  # None: they do not expire, or it is not known when
     instructions: str = ""  # empty: nothing is left to do
     settings: tuple[Setting, ...] = ()
 
@@ -271,6 +272,20 @@ class Account(Struct, frozen=True):
     name: str
     image_url: str | None
     connected: bool
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What a check of a channel found at the provider.
+
+    `problem`: why the channel does not work, and what an operator does about it; empty: it works.
+    `repaired`: what was wrong and is right again.
+    `credentials`: new ones that replace those of the same names, valid for `credentials_valid_s`.
+    """
+
+    problem: str = ""
+    repaired: str = ""
+    credentials: Mapping[str, Secret] = {}
+    credentials_valid_s: float | None = None
 
 
 class Profile(Struct, frozen=True):
@@ -344,6 +359,16 @@ class ProfileReader(Protocol):
 
     async def profile(self, client: HttpClient, target: Target) -> Profile:
         """Of the conversation's participant. Raises `Unavailable` with a delay when it is worth asking again."""
+        ...
+
+
+class Checker(Protocol):
+    """A source with a kind that declares `check_every_s`."""
+
+    async def check(self, client: HttpClient, target: Target, now_ms: int) -> Checked:
+        """Whether the account still sends its webhooks here and takes our calls; puts right what it can, and renews
+        credentials before they expire. May be repeated at any time. Raises `Unavailable` if the provider cannot say.
+        """
         ...
 
 

@@ -108,6 +108,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     recipients: Recipients = Recipients()
     credentials: tuple[str, ...] = ()  # names of the secrets a channel may hold, sealed
     channel_namespace: str | None = None  # of ids of channels, where the original's is not the name of the kind
+    check_every_s: float | None = None  # so often a channel is checked at its provider, see `Checker`; None: never
     channel_per_connect: bool = False  # every connect makes a channel; otherwise there is one per account
 
     @property

@@ -6,7 +6,7 @@ from airy.errors import Refused
 from airy.http_client import HttpClient
 from airy.model.entity import Channel
 from airy.sources import payload
-from airy.sources.api import Account, AccountKey, Connected, Profile, Target
+from airy.sources.api import Account, AccountKey, Checked, Connected, Profile, Target
 from airy.sources.facebook.spec import ConnectPage, ExplorePages
 from airy.sources.meta import pages, participant
 from airy.sources.meta.app import MetaApp
@@ -29,6 +29,11 @@ async def connect(client: HttpClient, app: MetaApp, form: ConnectPage) -> Connec
 async def disconnect(client: HttpClient, app: MetaApp, target: Target, others: Collection[Channel]) -> str | None:
     """An Instagram account of the same page, connected too, keeps the page's subscription alive."""
     return await pages.unsubscribe(client, app, target.channel.source_channel_id, target, others)
+
+
+async def check(client: HttpClient, app: MetaApp, target: Target) -> Checked:
+    """Raises `Unavailable`."""
+    return await pages.check(client, app, target.channel.source_channel_id, target)
 
 
 async def explore(

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from airy.http_client import HttpClient
 from airy.model.entity import Channel
-from airy.sources.api import Account, AccountKey, Connected, Installation, Profile, Target
+from airy.sources.api import Account, AccountKey, Checked, Connected, Installation, Profile, Target
 from airy.sources.facebook import manage
 from airy.sources.facebook.spec import SPEC, ConnectPage, ExplorePages
 from airy.sources.meta.message_rules import MESSENGER
@@ -38,6 +38,9 @@ class Facebook(MetaMessaging):
         connected: Collection[AccountKey],
     ) -> list[Account]:
         return await manage.explore(client, self.app, narrow(form, ExplorePages), connected)
+
+    async def check(self, client: HttpClient, target: Target, now_ms: int) -> Checked:  # noqa: ARG002 - page tokens do not expire
+        return await manage.check(client, self.app, target)
 
     async def profile(self, client: HttpClient, target: Target) -> Profile:
         return await manage.profile(client, self.app, target)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from airy.secret import Secret
 from airy.sources.canonical import MEDIA
-from airy.sources.meta.section import RECIPIENTS, WEBHOOK_BYTES_MAX, MetaSection
+from airy.sources.meta.section import CHECK_EVERY_S, RECIPIENTS, WEBHOOK_BYTES_MAX, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
 
@@ -63,6 +63,7 @@ SPEC = SourceSpec(
                 explore=True,
             ),
             credentials=("token",),
+            check_every_s=CHECK_EVERY_S,
         ),
     ),
     section=FacebookSection,

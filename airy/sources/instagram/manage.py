@@ -6,7 +6,7 @@ from airy.http_client import HttpClient
 from airy.model import metadata
 from airy.model.entity import Channel
 from airy.sources import payload
-from airy.sources.api import Connected, Profile, Target
+from airy.sources.api import Checked, Connected, Profile, Target
 from airy.sources.instagram.spec import ConnectAccount
 from airy.sources.meta import pages
 from airy.sources.meta.app import MetaApp
@@ -30,6 +30,12 @@ async def disconnect(client: HttpClient, app: MetaApp, target: Target, others: C
     """The page itself, if it is connected too, keeps its subscription."""
     page_id = metadata.text(target.channel.metadata, "page_id")
     return None if page_id is None else await pages.unsubscribe(client, app, page_id, target, others)
+
+
+async def check(client: HttpClient, app: MetaApp, target: Target) -> Checked:
+    """Raises `Unavailable`."""
+    page_id = metadata.text(target.channel.metadata, "page_id") or ""
+    return await pages.check(client, app, page_id, target)
 
 
 async def profile(client: HttpClient, app: MetaApp, target: Target) -> Profile:

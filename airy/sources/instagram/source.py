@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from airy.http_client import HttpClient
 from airy.model.entity import Channel
-from airy.sources.api import Connected, Installation, Profile, Target
+from airy.sources.api import Checked, Connected, Installation, Profile, Target
 from airy.sources.instagram import manage
 from airy.sources.instagram.spec import SPEC, ConnectAccount
 from airy.sources.meta.message_rules import INSTAGRAM
@@ -27,6 +27,9 @@ class Instagram(MetaMessaging):
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:
         return await manage.disconnect(client, self.app, target, others)
+
+    async def check(self, client: HttpClient, target: Target, now_ms: int) -> Checked:  # noqa: ARG002 - page tokens do not expire
+        return await manage.check(client, self.app, target)
 
     async def profile(self, client: HttpClient, target: Target) -> Profile:
         return await manage.profile(client, self.app, target)

@@ -7,7 +7,7 @@ account is connected.
 
 from airy.secret import Secret
 from airy.sources.canonical import MEDIA
-from airy.sources.meta.section import RECIPIENTS, WEBHOOK_BYTES_MAX, WEBHOOK_OWNER, MetaSection
+from airy.sources.meta.section import CHECK_EVERY_S, RECIPIENTS, WEBHOOK_BYTES_MAX, WEBHOOK_OWNER, MetaSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
 
 
@@ -44,6 +44,7 @@ SPEC = SourceSpec(
                 media="url",
             ),
             credentials=("token",),
+            check_every_s=CHECK_EVERY_S,
         ),
     ),
     section=InstagramSection,

@@ -17,7 +17,7 @@ from airy.model import metadata
 from airy.model.entity import Channel
 from airy.secret import Secret
 from airy.sources import payload
-from airy.sources.api import Account, AccountKey, AppRateLimited, Call, Profile, Target
+from airy.sources.api import Account, AccountKey, AppRateLimited, Call, Checked, Profile, Target
 from airy.sources.calling import call
 from airy.sources.meta import graph
 from airy.sources.meta.app import MetaApp
@@ -28,11 +28,11 @@ PAGE_FIELDS = "id,name,name_with_location_descriptor,picture"
 SUBSCRIBED_FIELDS = (
     "messages",
     "messaging_postbacks",
-    "messaging_optins",
     "message_deliveries",
     "message_reads",
-    "message_edits",
     "message_echoes",
+    "message_edits",
+    "messaging_optins",
     "message_reactions",
     "messaging_account_linking",
     "messaging_referrals",
@@ -41,6 +41,7 @@ SUBSCRIBED_FIELDS = (
     "response_feedback",
     "standby",
 )
+ESSENTIAL_FIELDS = frozenset(SUBSCRIBED_FIELDS[:5])  # a subscription without one of them is renewed
 TOKEN_S = 600.0  # after a refused token: connecting the page again takes an operator
 
 _PATH_SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -96,14 +97,26 @@ async def subscribe(
         raise Refused(f"page {page_id} is linked with the Instagram account {linked}", field="account_id")
     text = payload.text(page.get("access_token"))
     token = long_lived if text is None else Secret(text)
-    body = {"subscribed_fields": ",".join(SUBSCRIBED_FIELDS), **graph.proved(app, token)}
-    request = graph.call("POST", f"{app.graph}/{path}/subscribed_apps", token, msgspec.json.encode(body))
-    if (await _object(client, request, page_token)).get("success") is not True:
-        raise Refused(
-            "facebook did not subscribe the page to the app; check the permissions of the token",
-            field="page_token",
-        )
+    await _subscribe(client, app, path, token, page_token)
     return SubscribedPage(page_id, _name(page) or page_id, _picture(page), token)
+
+
+async def check(client: HttpClient, app: MetaApp, page_id: str, target: Target) -> Checked:
+    """Whether the page still sends its webhooks to our app, which Meta ends when they fail for an hour; if it does not,
+    it is subscribed again. Raises `Unavailable`.
+    """
+    token = target.credentials.get("token")
+    if token is None:
+        return Checked(problem="the channel has no token: connect it again")
+    try:
+        path = _path(page_id, "page_id")
+        listing = await _get(client, app, f"{app.graph}/{path}/subscribed_apps", token)
+        if _is_subscribed(listing, app.app_id):
+            return Checked()
+        await _subscribe(client, app, path, token, token)
+    except Refused as error:
+        return Checked(problem=f"Meta refuses the token of page {page_id}: {error}; connect the channel again")
+    return Checked(repaired="Meta had ended the webhooks of the page: messages may be missing, see the page's inbox")
 
 
 async def unsubscribe(
@@ -152,6 +165,16 @@ def _account(page: Mapping[str, object], connected: Collection[AccountKey]) -> A
     return Account(page_id, _name(page) or page_id, _picture(page), AccountKey("facebook", page_id) in connected)
 
 
+def _is_subscribed(listing: Mapping[str, object], app_id: str) -> bool:
+    """Without a list of fields, which not every answer has, the subscription counts as whole."""
+    apps = listing.get("data")
+    for app in map(payload.record, apps if isinstance(apps, list) else ()):
+        fields = app.get("subscribed_fields")
+        if payload.identifier(app.get("id")) == app_id:
+            return not fields or not isinstance(fields, list) or set(map(str, fields)) >= ESSENTIAL_FIELDS
+    return False
+
+
 def _name(page: Mapping[str, object]) -> str | None:
     return payload.text(page.get("name_with_location_descriptor")) or payload.text(page.get("name"))
 
@@ -187,6 +210,17 @@ def _next(app: MetaApp, link: object) -> str | None:
 
 
 # --- calling
+
+
+async def _subscribe(client: HttpClient, app: MetaApp, path: str, token: Secret, given: Secret) -> None:
+    """`given`: what the caller pasted, which Meta may quote."""
+    body = {"subscribed_fields": ",".join(SUBSCRIBED_FIELDS), **graph.proved(app, token)}
+    request = graph.call("POST", f"{app.graph}/{path}/subscribed_apps", token, msgspec.json.encode(body))
+    if (await _object(client, request, given)).get("success") is not True:
+        raise Refused(
+            "facebook did not subscribe the page to the app; check the permissions of the token",
+            field="page_token",
+        )
 
 
 async def _exchange(client: HttpClient, app: MetaApp, token: Secret) -> Secret:

@@ -17,6 +17,10 @@ WEBHOOK_OWNER = "facebook"
 WEBHOOK_BYTES_MAX = 8_388_608  # full batches have 1.4 to 5 MB
 
 
+CHECK_EVERY_S = 3_600.0
+"""Meta ends the webhooks of a page or account whose webhooks failed for an hour."""
+
+
 RECIPIENTS = Recipients(
     pattern=r"\d{1,24}|user_ref:\S{1,200}", expected="the contact's id for this page, which is a number"
 )

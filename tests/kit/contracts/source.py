@@ -45,6 +45,7 @@ from airy.sources.api import (
     Accepted,
     AccountKey,
     Call,
+    Checked,
     Denied,
     Failed,
     Installation,
@@ -688,6 +689,21 @@ class SourceContract:
             with pytest.raises(Unavailable) as unavailable:
                 await source.profile(self.provider(kind, act), self.target(kind))
             assert unavailable.value.retry_after_s
+            assert [secret for secret in self.wire.secrets if secret in str(unavailable.value)] == []
+
+    async def test_a_checked_channel_works_or_says_why_not(self, kind: str) -> None:
+        source: Any = self.source
+        declared = next(each for each in self.wire.spec.kinds if each.name == kind)
+        if declared.check_every_s is None:
+            return
+        assert await source.check(self.provider(kind), self.target(kind), RECEIVED_MS) == Checked()
+        refused = await source.check(self.provider(kind, Act.TOKEN_REFUSED), self.target(kind), RECEIVED_MS)
+        assert refused.problem
+        assert [secret for secret in self.wire.secrets if secret in repr(refused)] == []
+        assert (await source.check(self.provider(kind), self.target(kind, credentials=False), RECEIVED_MS)).problem
+        for act in (Act.RATE_LIMITED, Act.BUSY, Act.UNREACHABLE, Act.HANG):
+            with pytest.raises(Unavailable) as unavailable:
+                await source.check(self.provider(kind, act), self.target(kind), RECEIVED_MS)
             assert [secret for secret in self.wire.secrets if secret in str(unavailable.value)] == []
 
     def test_requests_other_than_webhooks_are_answered_or_denied(self, kind: str) -> None:

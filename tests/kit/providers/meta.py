@@ -4,8 +4,12 @@ import hmac
 import json
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from airy.http_client import Response
+from airy.model import metadata
 from airy.model.delivery_state import DeliveryState
+from airy.model.entity import Channel
 from airy.secret import Secret
 from airy.sources.facebook.spec import SPEC as FACEBOOK
 from airy.sources.facebook.spec import ConnectPage, FacebookSection
@@ -15,6 +19,7 @@ from airy.sources.spec import ChannelForm
 from tests.kit.providers.base import Headers, Request, Taken, Webhook, Wire, answer
 
 APP_SECRET, TOKEN = "app-secret", "EAAPageTokenOfTheBakery0123456789"
+FIELDS = ("messages", "messaging_postbacks", "message_deliveries", "message_reads", "message_echoes")
 PAGE, ACCOUNT = "204918377001", "17841400008460056"
 
 
@@ -29,6 +34,9 @@ class MetaWire(Wire):
     object_name: ClassVar[str]
     addresses = ("graph_url",)
     page: ClassVar[dict[str, object]] = {"id": PAGE, "name": "Corner Bakery"}
+
+    def __init__(self) -> None:
+        self.fields = set(FIELDS)  # the app is subscribed to; empty: it is not subscribed
 
     def credentials(self, kind: str) -> dict[str, Secret]:
         return {"token": Secret(TOKEN)}
@@ -86,14 +94,22 @@ class MetaWire(Wire):
         names = {"name": "Ines Kuhn", "first_name": "Ines", "last_name": "Kuhn"}
         documents: dict[str, dict[str, object]] = {
             "access_token": {"access_token": TOKEN},
-            "subscribed_apps": {"success": True},
             "accounts": {"data": [self.page]},
             "conversations": {"data": []},
             "messages": {"recipient_id": self.participant},
             PAGE: self.page | {"access_token": TOKEN},
         }
+        if request.path.endswith("/subscribed_apps"):
+            return self._subscribed_apps(request)
         person = {**names, "profile_pic": "https://cdn.example.net/ines.jpg"}
         return answer(200, documents.get(request.path.rpartition("/")[2], person))
+
+    def _subscribed_apps(self, request: Request) -> Response:
+        if request.method == "GET":
+            apps = [{"id": "990011", "name": "Bakery app", "subscribed_fields": sorted(self.fields)}]
+            return answer(200, {"data": apps if self.fields else []})
+        self.fields = set(str(request.fields.get("subscribed_fields", "")).split(",")) - {""}
+        return answer(200, {"success": True})
 
 
 class FacebookWire(MetaWire):
@@ -133,6 +149,10 @@ class InstagramWire(MetaWire):
     participant = "9001000000000042"
     object_name = "instagram"
     page: ClassVar = MetaWire.page | {"instagram_business_account": {"id": ACCOUNT}}
+
+    def channel(self, account: str, *, connected: bool = True) -> Channel:
+        known = {"page_id": metadata.value(PAGE), "account_id": metadata.value(account)}
+        return replace(super().channel(account, connected=connected), metadata=known)
 
     def form(self, kind: str) -> ChannelForm:
         return ConnectAccount(page_id=PAGE, account_id=ACCOUNT, page_token=Secret(TOKEN))

@@ -17,7 +17,7 @@ from airy.model.entity import Channel
 from airy.secret import Secret
 from airy.sim.graph import GraphOptions, GraphProvider
 from airy.sim.provider import Behaviour, SimAccount, SimHttpClient
-from airy.sources.api import Account, AccountKey, Connected, Profile, Target
+from airy.sources.api import Account, AccountKey, Checked, Connected, Profile, Target
 from airy.sources.facebook import manage
 from airy.sources.facebook.spec import ConnectPage, ExplorePages
 from airy.sources.meta import pages
@@ -265,6 +265,56 @@ async def test_meta_says_when_to_come_back() -> None:
     with pytest.raises(Unavailable) as unavailable:
         await explore(wire)
     assert unavailable.value.retry_after_s == 30
+
+
+# --- check
+
+
+async def check(wire: Wire, token: str = BAKERY.token) -> Checked:
+    channel = Channel(id="f", source="facebook", source_channel_id=BAKERY.id, connected=True)
+    return await manage.check(wire, CONFIG, Target(channel=channel, credentials={"token": Secret(token)}))
+
+
+def apps(*listed: object) -> Response:
+    return answer(200, {"data": listed})
+
+
+OURS = {"id": "990011", "name": "Bakery app"}
+
+
+@pytest.mark.parametrize(
+    ("listing", "whole"),
+    [
+        (apps(), False),
+        (apps({"id": "990012", "subscribed_fields": list(pages.SUBSCRIBED_FIELDS)}), False),
+        (apps({"id": "990012"}, {**OURS, "subscribed_fields": list(pages.SUBSCRIBED_FIELDS)}), True),
+        (apps({**OURS, "id": 990011, "subscribed_fields": sorted(pages.ESSENTIAL_FIELDS)}), True),
+        (apps({**OURS, "subscribed_fields": ["messages"]}), False),
+        (apps(OURS), True),
+        (apps({**OURS, "subscribed_fields": []}), True),
+        (answer(200, {"data": "x"}), False),
+        (apps(None, [], "x"), False),
+    ],
+)
+async def test_a_page_without_our_webhooks_is_subscribed_again(listing: Response, whole: bool) -> None:
+    wire = Wire()
+    await connect(wire)
+    wire.calls.clear()
+    wire.answers["/subscribed_apps"] = lambda given: listing if wire.calls[-1][0] == "GET" else given
+
+    checked = await check(wire)
+
+    assert (checked.repaired == "", checked.problem) == (whole, "")
+    assert [method for method, *_ in wire.calls] == (["GET"] if whole else ["GET", "POST"])
+    assert wire.fields == frozenset(pages.SUBSCRIBED_FIELDS)
+
+
+async def test_a_page_that_meta_does_not_subscribe_is_a_problem_for_an_operator() -> None:
+    wire = Wire()
+    wire.answers["/subscribed_apps"] = lambda given: given if wire.calls[-1][0] == "GET" else apps()
+    checked = await check(wire)
+    assert "facebook did not subscribe the page to the app" in checked.problem
+    assert checked.problem.endswith("connect the channel again")
 
 
 # --- disconnect
