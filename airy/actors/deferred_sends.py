@@ -28,7 +28,7 @@ from airy.store.api import ConversationReader, ConversationView, Work, WorkKey, 
 LOOK_S = 1.0  # while a message waits
 SETTLE_S = 0.05  # between two looks under load
 BUG_RETRY_S = 60.0  # until a message is looked at again after a bug
-WORK_MAX = 2_000  # conversations with a waiting message that are looked at in a row
+PAGE_MAX = 2_000  # waiting messages read at once
 FAR_MS = 1 << 62
 NO_CONVERSATION = "there is no such conversation, and none has begun while the message waited"
 PARTITIONS = range(topics.EVENTS.partitions)
@@ -85,25 +85,34 @@ class DeferredSends:
 
     async def _end_waits(self, ctx: Context) -> bool:
         """Returns whether messages still wait."""
-        works = await self._store.work("send", "", partitions=PARTITIONS, due_until_ms=FAR_MS, work_max=WORK_MAX)
         now_s = anyio.current_time()
         self._postponed = {name: at_s for name, at_s in self._postponed.items() if at_s > now_s}
-        for work in works:
-            await anyio.lowlevel.checkpoint()  # a look reads up to two rows per message
-            message_id = work.message_id or ""
-            if message_id in self._postponed:
-                continue
-            try:
-                await self._end_wait(ctx, work, message_id)
-            except Unavailable:  # it is tried again
-                continue
-            except Misconfigured:
-                raise
-            except BUGS as error:  # of this message; the others do not wait for it
-                self._bugs["send"] += 1
-                self._postponed[message_id] = now_s + BUG_RETRY_S
-                ctx.log.error("send.wait_failed_unexpectedly", message_id=message_id, **bug_fields(error))  # noqa: TRY400
-        return bool(works)
+        last, waiting = None, False
+        while page := await self._store.work(
+            "send", "", partitions=PARTITIONS, due_until_ms=FAR_MS, work_max=PAGE_MAX, after=last
+        ):
+            waiting, last = True, page[-1]
+            for work in page:
+                await anyio.lowlevel.checkpoint()  # a look reads up to two rows per message
+                await self._try_to_end_wait(ctx, work, work.message_id or "")
+            ctx.progress()
+            if len(page) < PAGE_MAX:
+                break
+        return waiting
+
+    async def _try_to_end_wait(self, ctx: Context, work: Work, message_id: str) -> None:
+        if message_id in self._postponed:
+            return
+        try:
+            await self._end_wait(ctx, work, message_id)
+        except Unavailable:  # it is tried again
+            return
+        except Misconfigured:
+            raise
+        except BUGS as error:  # of this message; the others do not wait for it
+            self._bugs["send"] += 1
+            self._postponed[message_id] = anyio.current_time() + BUG_RETRY_S
+            ctx.log.error("send.wait_failed_unexpectedly", message_id=message_id, **bug_fields(error))  # noqa: TRY400
 
     async def _end_wait(self, ctx: Context, work: Work, message_id: str) -> None:
         message = await self._store.message(message_id)

@@ -82,6 +82,12 @@ class Work(Struct, frozen=True):
     channel_id: str = ""
     trace: str = ""  # for "send": the `traceparent` of the record that requested it
     attempted_ms: int = 0  # for "send": when the last attempt started
+    since_ms: int = 0  # for "send": when the message was written
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Of a send in the order of `WorkReader.work`."""
+        return self.due_ms, self.since_ms, self.conversation_id
 
 
 class LastApplied(Struct, frozen=True):
@@ -155,8 +161,11 @@ class WorkReader(Protocol):
         work_max: int,
         per_channel_max: int | None = None,
         excluded_channels: Collection[str] = (),
+        after: Work | None = None,
     ) -> list[Work]:
         """At most one per conversation and none of `excluded_channels`; "send" soonest due first.
+
+        `after`: the next page of "send", behind the last one of the page before.
 
         "send" returns at most `per_channel_max` of one channel, so that the backlog of a throttled channel neither
         hides other channels nor is read.

@@ -11,6 +11,7 @@ import pytest
 from anyio.abc import TaskGroup
 
 from airy import topics
+from airy.actors import deferred_sends
 from airy.actors.bug_report import BugCounts, BugKind
 from airy.actors.deferred_sends import DeferredSends
 from airy.actors.runtime import Context
@@ -111,6 +112,20 @@ async def test_one_wait_blocks_no_other_and_two_actors_end_it_once() -> None:
         await anyio.sleep(40)
         assert (await api.store.counts())["send_pending"] == 1
         tasks.cancel_scope.cancel()
+
+
+async def test_those_behind_a_long_backlog_are_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferred_sends, "PAGE_MAX", 2)
+    chat = Chat()
+    async with deferring() as api:
+        await api.append(channel())
+        for number in range(5):
+            body = {"conversation_id": ids.derive(f"{number}"), "message": HI}
+            await api.call("/messages.send", body, status=202)
+        sent = await api.call("/messages.send", {"conversation_id": chat.conversation_id, "message": HI}, status=202)
+        await api.append(chat.received("question"))
+        await anyio.sleep(2)
+        assert await state_of(api, sent["id"]) == (DeliveryState.PENDING, "facebook")
 
 
 async def test_those_of_one_conversation_follow_each_other_however_the_first_ends() -> None:

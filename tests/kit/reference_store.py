@@ -6,6 +6,7 @@ memory, and meant to be read.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -252,6 +253,7 @@ class ReferenceStore:
         work_max: int,
         per_channel_max: int | None = None,
         excluded_channels: Collection[str] = (),
+        after: Work | None = None,
     ) -> list[Work]:
         if kind == "profile":
             profiles = (work for work in self._profiles() if work.source == source and work.partition in partitions)
@@ -259,23 +261,23 @@ class ReferenceStore:
         heads = [head for name in self._states if (head := self._head(name)) is not None]
         due = sorted(
             (
-                (work, since_ms)
-                for work, since_ms in heads
+                work
+                for work in heads
                 if work.source == source and work.partition in partitions and work.due_ms <= due_until_ms
-                if work.channel_id not in excluded_channels
+                if work.channel_id not in excluded_channels and (after is None or work.place > after.place)
             ),
-            key=lambda head: (head[0].due_ms, head[1]),
+            key=attrgetter("place"),
         )
         taken: dict[str, int] = {}
         found = []
-        for work, _ in due:
+        for work in due:
             taken[work.channel_id] = taken.get(work.channel_id, 0) + 1
             if per_channel_max is None or taken[work.channel_id] <= per_channel_max:
                 found.append(work)
         return found[:work_max]
 
-    def _head(self, conversation_id: str) -> tuple[Work, int] | None:
-        """The oldest message of a conversation that is to be sent, and since when."""
+    def _head(self, conversation_id: str) -> Work | None:
+        """The oldest message of a conversation that is to be sent."""
         waiting = [message for message in self._states[conversation_id].messages() if _needs_sending(message)]
         if not waiting:
             return None
@@ -284,7 +286,7 @@ class ReferenceStore:
         partition = topics.EVENTS.partition(conversation_id)
         trace = self._traces.get((conversation_id, head.id), "")
         state = head.delivery.value
-        work = Work(
+        return Work(
             "send",
             head.source,
             partition,
@@ -295,8 +297,8 @@ class ReferenceStore:
             head.channel_id,
             trace,
             head.attempt_at_ms,
+            head.sent_at_ms,
         )
-        return work, head.sent_at_ms
 
     def _profiles(self) -> Iterable[Work]:
         for name, state in reversed(self._states.items()):

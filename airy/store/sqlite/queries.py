@@ -6,6 +6,7 @@
 # ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
 from collections.abc import Collection, Sequence
+from operator import attrgetter
 from typing import Any
 
 import apsw
@@ -38,8 +39,10 @@ SELECT accepted FROM seen WHERE conversation = (SELECT n FROM conversations WHER
 _SENDS = """
 SELECT source, "partition", conversation_id, message_id, head_due, state, channel_id, ifnull(trace, ''), attempted,
   since
-FROM sends WHERE source = ? AND channel_id = ? AND head_due <= ? AND "partition" IN ({marks})
-ORDER BY head_due, since LIMIT ?"""
+FROM sends WHERE source = ? AND channel_id = ? AND head_due <= ? AND (head_due, since, conversation_id) > (?, ?, ?)
+  AND "partition" IN ({marks})
+ORDER BY head_due, since, conversation_id LIMIT ?"""
+BEFORE_ALL = (-1, 0, "")  # no send is due before 0
 _NEXT_CHANNEL = "SELECT min(channel_id) FROM sends WHERE source = ? AND head_due IS NOT NULL AND channel_id > ?"
 _PROFILES = """
 SELECT source, "partition", conversation_id, NULL, 0, '', channel_id, '' FROM profiles
@@ -128,28 +131,24 @@ def sends(
     work_max: int,
     per_channel_max: int,
     excluded_channels: Collection[str],
+    after: Work | None,
 ) -> list[Work]:
     """Channel by channel, so that a channel with a large backlog costs no more than one with a small one."""
     sql = _SENDS.format(marks=", ".join("?" * len(partitions)))
-    rows: list[Any] = []
+    place = BEFORE_ALL if after is None else after.place
+    found: list[Work] = []
     channel_id = _next_channel(connection, source, "") if source else ""  # deferred messages have neither
     while channel_id is not None:
         if channel_id not in excluded_channels:
-            rows += connection.execute(
-                sql, (source, channel_id, due_until_ms, *partitions, min(per_channel_max, work_max))
-            )
+            bindings = (source, channel_id, due_until_ms, *place, *partitions, min(per_channel_max, work_max))
+            found += (Work("send", *row) for row in connection.execute(sql, bindings))
         channel_id = _next_channel(connection, source, channel_id)
-    rows.sort(key=_due_since)
-    return [Work("send", *row[:-1]) for row in rows[:work_max]]
+    return sorted(found, key=attrgetter("place"))[:work_max]
 
 
 def _next_channel(connection: apsw.Connection, source: str, after: str) -> str | None:
     found: str | None = connection.execute(_NEXT_CHANNEL, (source, after)).get
     return found
-
-
-def _due_since(row: tuple[Any, ...]) -> tuple[int, int]:
-    return row[4], row[-1]
 
 
 def profiles(

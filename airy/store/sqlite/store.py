@@ -173,6 +173,7 @@ class SqliteStore:
         work_max: int,
         per_channel_max: int | None = None,
         excluded_channels: Collection[str] = (),
+        after: Work | None = None,
     ) -> list[Work]:
         if kind == "profile":
             return self._query(
@@ -186,6 +187,7 @@ class SqliteStore:
             work_max=work_max,
             per_channel_max=work_max if per_channel_max is None else per_channel_max,
             excluded_channels=frozenset(excluded_channels),
+            after=after,
         )
 
     async def accepted(self, conversation_id: str, fact_id: str) -> bool:

@@ -242,7 +242,8 @@ class ActingContract(StoreBasics):
 
     async def test_work_names_its_conversation_channel_and_partition(self) -> None:
         log, chat, foreign = Log(), Chat(1), Chat(2, source="twilio.sms", source_channel_id="+1")
-        log.append(channel(), channel("twilio.sms", "+1"), chat.received("a"), chat.queued("x"))
+        queued = chat.queued("x")
+        log.append(channel(), channel("twilio.sms", "+1"), chat.received("a"), queued)
         log.append(foreign.received("a"), foreign.queued("x"))
         partition = topics.EVENTS.partition(chat.conversation_id)
         async with self.opened() as store:
@@ -258,6 +259,7 @@ class ActingContract(StoreBasics):
                 0,
                 "pending",
                 chat.channel_id,
+                since_ms=queued.at_ms,
             )
             others = [number for number in EVERY_PARTITION if number != partition]
             assert await store.work("send", "facebook", partitions=others, due_until_ms=FAR_MS, work_max=10) == []
@@ -306,6 +308,20 @@ class ActingContract(StoreBasics):
             found = await store.work("send", "facebook", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=3)
             assert [work.conversation_id for work in found] == [chat.conversation_id for chat in reversed(chats)][:3]
             assert [work.due_ms for work in found] == [START_MS + minutes * 60_000 for minutes in (10, 20, 30)]
+
+    async def test_work_is_read_page_by_page(self) -> None:
+        log, chats = Log(), [Chat(number) for number in range(7)]
+        for chat in chats:
+            log.append(chat.deferred("x"))
+        async with self.opened() as store:
+            await self.filled(store, log)
+            found, last = list[str](), None
+            while page := await store.work(
+                "send", "", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=3, after=last
+            ):
+                found += [work.conversation_id for work in page]
+                last = page[-1]
+            assert sorted(found) == sorted(chat.conversation_id for chat in chats)
 
     async def test_the_backlog_of_a_channel_hides_no_other_channel(self) -> None:
         log = Log()
