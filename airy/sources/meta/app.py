@@ -7,7 +7,7 @@ from msgspec import Struct
 from airy.errors import Refused
 from airy.sources.meta.section import MetaSection
 
-SECRETS_MAX = 3  # a new one, the one it replaces, and Instagram's own
+SECRETS_MAX = 6  # those of the app and of its Instagram product, each new and old
 _VERSION = re.compile(r"v\d{1,3}\.\d{1,2}")
 
 
@@ -20,6 +20,7 @@ class MetaApp(Struct, frozen=True):
     graph_url: str = "https://graph.facebook.com"
     graph_version: str = "v26.0"
     proves: bool = True  # calls have the proof of the app secret
+    title: str = "facebook"  # what errors call the API
     human_agent: bool = False  # Meta granted the app the human agent permission
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ TOKEN_CODES = frozenset({102, 190, 463, 467})
 MARKS = frozenset({"error_subcode", "fbtrace_id", "is_transient"})  # of an error that is Graph's own
 SENTENCES = ("message", "error_user_msg", "error_user_title")
 
-_TOKEN = re.compile(r"(?<![A-Za-z0-9])EA[A-Za-z0-9]{14,}|(?<=access token )[^\s\"\\]+", re.IGNORECASE)
+_TOKEN = re.compile(r"(?<![A-Za-z0-9])(?:EA|IGA|IGQ)[A-Za-z0-9]{14,}|(?<=access token )[^\s\"\\]+", re.IGNORECASE)
 _QUOTED_CODE = re.compile(r"\(#(\d{1,9})\)")  # "(#10) This message …"
 
 

@@ -17,6 +17,10 @@ WEBHOOK_OWNER = "facebook"
 WEBHOOK_BYTES_MAX = 8_388_608  # full batches have 1.4 to 5 MB
 
 
+FACEBOOK_PAGE, INSTAGRAM_LOGIN = "facebook_page", "instagram_login"
+"""How an Instagram account was connected: through its page, or by itself."""
+
+
 CHECK_EVERY_S = 3_600.0
 """Meta ends the webhooks of a page or account whose webhooks failed for an hour."""
 

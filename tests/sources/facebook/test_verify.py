@@ -151,7 +151,7 @@ def test_a_handshake_with_a_part_missing_is_refused(missing: str, status: int) -
     [
         ({"app_secrets": ()}, "app_secrets"),
         ({"app_secrets": ("",)}, "app_secrets"),
-        ({"app_secrets": ("a", "b", "c", "d")}, "app_secrets"),
+        ({"app_secrets": tuple("abcdefg")}, "app_secrets"),
         ({"verify_token": ""}, "verify_token"),
         ({"graph_version": "23"}, "graph_version"),
         ({"graph_version": "v26.0/.."}, "graph_version"),
