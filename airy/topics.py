@@ -15,7 +15,7 @@ from airy.model import contact, fact
 from airy.model.audit import AuditEntry
 from airy.model.contact import ContactsWritten
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.fact import Fact
 from airy.model.process_status import ProcessStatus
 from airy.sources.catalogue import SOURCES
@@ -103,6 +103,9 @@ DEAD_DELIVERIES: Topic[DeadDelivery] = _entities(
     writers=("api-admin/commands", "dispatcher"),
 )
 API_TOKENS: Topic[ApiToken] = _entities("api-tokens", ApiToken, kind="api_token", writers=("api-admin/commands",))
+CUSTOM_SOURCES: Topic[CustomSource] = _entities(
+    "sources", CustomSource, kind="custom_source", version=1, writers=("sources-custom/commands",)
+)
 
 FOLDED: tuple[Topic[Any], ...] = (
     EVENTS,
@@ -114,6 +117,7 @@ FOLDED: tuple[Topic[Any], ...] = (
     WEBHOOKS,
     DEAD_DELIVERIES,
     API_TOKENS,
+    CUSTOM_SOURCES,
 )
 """Topics a store folds; its positions cover them. Position tokens hold an index into this tuple: append only."""
 

@@ -108,19 +108,22 @@ class Connector:
         http: HttpClient,
         credentials: Credentials,
         *,
+        guarded_http: HttpClient | None = None,
         workers_max: int = 32,
         bugs: BugCounts | None = None,
         pauses: ProviderPauses | None = None,
         record_check: RecordCheck | None = None,
         checks: Counter[str] | None = None,
     ) -> None:
-        """`workers_max`: work in flight per source. `pauses` are shared with the API's calls to providers. Without
-        `record_check` no channel is checked; `checks` counts them by outcome.
+        """`workers_max`: work in flight per source. `guarded_http` calls addresses that callers of the API named; None:
+        `http` does. `pauses` are shared with the API's calls to providers.
+        Without `record_check` no channel is checked; `checks` counts them by outcome.
         """
         self._bus = bus
         self._store = store
         self._progress = progress
         self._http = http
+        self._guarded_http = guarded_http
         self._credentials = credentials
         self._workers_max = workers_max
         self._bugs: BugCounts = Counter() if bugs is None else bugs
@@ -149,6 +152,7 @@ class Connector:
             appender,
             self._http,
             self._credentials,
+            guarded_http=self._guarded_http,
             worker=ctx.ids.new(),
             bugs=self._bugs,
         )

@@ -30,18 +30,19 @@ from airy.http_client import HttpClient
 from airy.model import channel_health
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
-from airy.model.entity import Channel
+from airy.model.entity import Channel, CustomSource
 from airy.model.render import timestamp
 from airy.secret import Secret
 from airy.sources import calling
 from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target
+from airy.sources.catalogue import kind_of
 from airy.sources.provider_pauses import ProviderPauses
 from airy.sources.spec import Kind
 from airy.store.api import ConnectorStore, Work
 from airy.store.holds import hold_of
 
-Credentials = Callable[[Channel], Mapping[str, Secret]]
-"""A channel's secrets in clear, by name. Raises `Refused` if one cannot be opened."""
+Credentials = Callable[[Channel | CustomSource], Mapping[str, Secret]]
+"""The secrets of a channel or a custom source in clear, by name. Raises `Refused` if one cannot be opened."""
 
 CLAIM_VALID_MS = 10_000  # an older claim is not acted on: the current owner of the partition may have settled it
 ORPHAN_MS = 30_000  # an attempt of another worker, open for this long, is settled: longer than any claim and call
@@ -74,6 +75,7 @@ class MessageSender:
         http: HttpClient,
         credentials: Credentials,
         *,
+        guarded_http: HttpClient | None = None,
         worker: str,
         bugs: BugCounts | None = None,
     ) -> None:
@@ -81,6 +83,7 @@ class MessageSender:
         self._progress = progress
         self._appender = appender
         self._http = http
+        self._guarded_http = guarded_http or http
         self._credentials = credentials
         self._worker = worker
         self._foreign_attempts: dict[
@@ -193,10 +196,12 @@ class MessageSender:
         if not channel.connected:
             return Failed(kind="invalid", error="its channel is disconnected: connect it, then resend")
         view = await self._store.conversation(message.conversation_id)
-        credentials = self._valid_credentials(channel, ctx.clock.now_ms())
+        owner = await self._store.custom_source(channel.source) if kind_of(channel.source).open else None
+        credentials = self._valid_credentials(channel, owner, ctx.clock.now_ms())
         if isinstance(credentials, Failed):
             return credentials
-        target = Target(channel=channel, conversation=view.conversation if view else None, credentials=credentials)
+        conversation = view.conversation if view else None
+        target = Target(channel=channel, conversation=conversation, owner=owner, credentials=credentials)
         try:
             calls = source.encode(message, target, ctx.clock.now_ms())
         except Exception as error:  # noqa: BLE001 - a bug in one source, on one message
@@ -206,9 +211,11 @@ class MessageSender:
             return calls
         return Failed(kind="invalid", error="the source makes no call of this message")
 
-    def _valid_credentials(self, channel: Channel, now_ms: int) -> Mapping[str, Secret] | Failed:
+    def _valid_credentials(
+        self, channel: Channel, owner: CustomSource | None, now_ms: int
+    ) -> Mapping[str, Secret] | Failed:
         try:
-            credentials = self._credentials(channel)
+            credentials = {**self._credentials(channel), **(self._credentials(owner) if owner else {})}
         except Refused as error:
             return Failed(kind="auth", error=f"the channel's credentials cannot be read: {error}")
         expire_at_ms = channel_health.expire_at_ms(channel)
@@ -222,9 +229,10 @@ class MessageSender:
     ) -> Outcome:
         self.calls += 1
         now_ms = ctx.clock.now_ms()
+        http = self._guarded_http if source.spec.guarded else self._http
         try:
             return await calling.send(
-                self._http, source, calls, now_ms, may_deliver=lambda: monotonic_ms() <= deliver_until_ms
+                http, source, calls, now_ms, may_deliver=lambda: monotonic_ms() <= deliver_until_ms
             )
         except Exception as error:  # noqa: BLE001 - a bug in one source; the provider may have taken the message
             ctx.log.error("send.failed_unexpectedly", **self._count_bug(error, message.id, message.source))  # noqa: TRY400
@@ -287,6 +295,8 @@ class MessageSender:
     async def _append_outcome(self, ctx: Context, message: Message, outcome: Outcome) -> None:
         fact = send_facts.ended(message, outcome, ctx.clock.now_ms(), ctx.random)
         await self._appender.append(ctx, fact, retry=True)
+        if isinstance(outcome, Sent) and outcome.metadata:
+            await self._appender.append(ctx, send_facts.annotated(message, outcome, ctx.clock.now_ms()), retry=True)
 
     async def end_after_bug(self, ctx: Context, work: Work, error: Exception) -> None:
         """Ends an attempt that raised outside of the source's code, by the state in which it left the message."""

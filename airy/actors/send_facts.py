@@ -10,7 +10,7 @@ from random import Random
 from airy.actors.runtime import Backoff
 from airy.model import ids
 from airy.model.conversation import Message
-from airy.model.fact import Fact, SendFailed, SendStarted, SendSucceeded, SendUnknown
+from airy.model.fact import Fact, MetadataChanged, SendFailed, SendStarted, SendSucceeded, SendUnknown
 from airy.model.provider_reports import with_last_error
 from airy.model.raw import NULL
 from airy.sources.api import Failed, Lost, Outcome, Sent
@@ -61,6 +61,20 @@ def ended(message: Message, outcome: Outcome, now_ms: int, random: Random, backo
                 retry_at_ms=_retry_at_ms(message, outcome, now_ms, random, backoff),
                 **common,  # type: ignore[arg-type]
             )
+
+
+def annotated(message: Message, sent: Sent, now_ms: int) -> MetadataChanged:
+    """What the answer to the current attempt adds to the message."""
+    return MetadataChanged(
+        id=ids.derive(message.id, f":attempt:{message.attempt}:metadata"),
+        conversation_id=message.conversation_id,
+        channel_id=message.channel_id,
+        source=message.source,
+        at_ms=now_ms,
+        subject="message",
+        subject_id=message.id,
+        set=dict(sent.metadata),
+    )
 
 
 def _retry_at_ms(message: Message, failed: Failed, now_ms: int, random: Random, backoff: Backoff) -> int | None:

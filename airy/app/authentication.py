@@ -11,6 +11,7 @@ from airy.config import Config, OidcConfig
 from airy.email_patterns import EmailPatterns
 from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.auth import Authenticator, ConfiguredTokens, OpenAccess, TokenAuthenticator, TokenDirectory
+from airy.http.custom_source_directory import CustomSourceDirectory
 from airy.http.login.provider import IdentityProvider, RegisteredClient
 from airy.http.login.routes import LoginRoutes, LoginSettings
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
@@ -22,7 +23,7 @@ from airy.secret import Secret
 from airy.token_file import system_token
 
 SYSTEM = "system"  # the name of the configured or generated token
-CREDENTIALS = (topics.API_TOKENS, topics.USERS)
+CREDENTIALS = (topics.API_TOKENS, topics.USERS, topics.CUSTOM_SOURCES)
 REFRESH_S = 2.0  # longest wait for the store before an unknown credential is refused
 GOOGLE = "https://accounts.google.com"
 
@@ -52,8 +53,9 @@ def build_authentication(services: Services) -> Authentication:
         services.commands.users, services.commands.audit, sessions, _identity_provider(services), role_of, settings
     )
     visitors = VisitorDirectory(services.commands.visitors, caught_up)
+    sources = CustomSourceDirectory(services.commands.custom_sources, services.queries, caught_up, refresh)
     if security.open:
-        return Authentication([TokenAuthenticator(visitors), OpenAccess()], login)
+        return Authentication([TokenAuthenticator(visitors, sources), OpenAccess()], login)
     roles = {name: Role(role) for name, role in security.token_roles.items()}
     configured = ConfiguredTokens(tokens(config), roles)
     created = ApiTokenDirectory(services.queries, clock, caught_up, refresh)
@@ -63,7 +65,7 @@ def build_authentication(services: Services) -> Authentication:
         COOKIE: signed if secure else [sessions, *signed],
     }
     return Authentication(
-        [TokenAuthenticator(configured, created, visitors, *signed), CookieAuthenticator(by_cookie)], login
+        [TokenAuthenticator(configured, created, visitors, sources, *signed), CookieAuthenticator(by_cookie)], login
     )
 
 

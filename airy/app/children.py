@@ -49,6 +49,7 @@ def sources(services: Services, components: Sequence[Component]) -> Supervision:
             running,
             ports.provider_http,
             credentials,
+            guarded_http=ports.webhook_http,
             bugs=services.counters.bugs,
             pauses=services.provider_pauses,
             record_check=services.commands.channels.record_check,

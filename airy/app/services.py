@@ -27,6 +27,7 @@ from airy.commands import ChannelSecrets, Commands, VisitorSettings, Writer
 from airy.components import CommunicationSection, WebsocketSection
 from airy.config import Config
 from airy.egress import EgressPolicy
+from airy.http.store_refresh import StoreRefresh
 from airy.http_client import HttpClient
 from airy.media.library import MediaLibrary, MediaLimits
 from airy.media.signed_url import PURPOSE, SignedUrls
@@ -43,6 +44,8 @@ from airy.store.api import Store, StoreQueries
 from airy.store.guarded_queries import GuardedQueries
 
 VISITS_CURRENT_S = 5.0  # a visit that is resumed waits so long for the store
+INGESTED = (topics.EVENTS, topics.CHANNELS, topics.CUSTOM_SOURCES)  # what a batch of a custom source refers to
+INGEST_CURRENT_S = 5.0  # a batch that refers to what the store lacks waits so long for it
 VISITORS_MAX = 100_000  # whose limits are kept
 
 
@@ -114,6 +117,7 @@ def build_services(config: Config, ports: Ports) -> Services:
             egress_policy=webhook_egress_policy(config),
             pauses=pauses,
             visitors=visitor_settings(config, projector),
+            refresh=StoreRefresh(lambda: projector.wait_until_current(INGESTED, INGEST_CURRENT_S)),
         ),
         changes=ChangeFeed(
             ports.bus, ports.store, projector, limits=FeedLimits(subscribers_max=websocket.sessions_max)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from airy.sources.api import Source, WebhookSource
-from airy.sources.catalogue import BY_KIND, BY_NAME
+from airy.sources.catalogue import BY_NAME, spec_of
 from airy.sources.spec import SourceSection, SourceSpec
 
 
@@ -33,6 +33,6 @@ class SourceRegistry(Mapping[str, Source]):
         return len(BY_NAME)
 
     def of_kind(self, kind: str) -> Source | None:
-        """The source of a kind of channel; None if there is none, or it is not enabled."""
-        spec = BY_KIND.get(kind)
-        return self[spec.name] if spec is not None and self._section(spec).enabled else None
+        """The source of channels with this `Channel.source`; None if it is not enabled."""
+        spec = spec_of(kind)
+        return self[spec.name] if self._section(spec).enabled else None

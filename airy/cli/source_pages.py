@@ -37,6 +37,8 @@ def forms() -> str:
     """The bodies of connect, a line for each kind."""
     rows = []
     for kind in (kind for spec in SOURCES for kind in spec.kinds):
+        if kind.connect is None:
+            continue
         fields = msgspec.structs.fields(kind.connect)
         ordered = sorted(fields, key=lambda field: not field.required)
         rows.append((f"`{kind.name}`", ", ".join(f"`{each.name}{'' if each.required else '?'}`" for each in ordered)))

@@ -60,7 +60,7 @@ def _kind(kind: Kind) -> dict[str, Any]:
         "name": kind.name,
         "title": kind.title,
         "account": kind.account,
-        "connect": f"/channels.{kind.name}.connect",
+        "connect": f"/channels.{kind.name}.connect" if kind.connect else None,
         "credentials": list(kind.credentials),
         "receives": list(kind.capabilities.receives),
         "sends": list(kind.capabilities.sends),

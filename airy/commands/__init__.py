@@ -10,6 +10,7 @@ from airy.commands.channel_secrets import ChannelSecrets
 from airy.commands.channels import ChannelCommands, ConnectResult, SourceOf
 from airy.commands.contacts import ContactCommands
 from airy.commands.conversations import ConversationCommands
+from airy.commands.custom_sources import CustomSourceCommands, IngestCommands, Refresh, SourceChanges, no_refresh
 from airy.commands.dead_deliveries import DeadDeliveryCommands
 from airy.commands.dead_letters import DeadLetterCommands
 from airy.commands.entities import TagCommands, TemplateCommands
@@ -44,10 +45,12 @@ __all__ = [
     "Commands",
     "Conflict",
     "ConnectResult",
+    "CustomSourceCommands",
     "DeadLetterCommands",
     "Forbidden",
     "NotFound",
     "RequestContext",
+    "SourceChanges",
     "SourceOf",
     "Subject",
     "TokenGrant",
@@ -84,6 +87,7 @@ class Commands:
         egress_policy: EgressPolicy = UNRESTRICTED,
         pauses: ProviderPauses | None = None,
         visitors: VisitorSettings | None = None,
+        refresh: Refresh = no_refresh,
     ) -> None:
         self.api_tokens = ApiTokenCommands(writer, store)
         calls = ProviderCalls(pauses or ProviderPauses())
@@ -91,6 +95,8 @@ class Commands:
         self.channels = ChannelCommands(
             writer, store, ChannelSecrets(sealer), source_of, provider_http, installation, calls
         )
+        self.custom_sources = CustomSourceCommands(writer, store, sealer, egress_policy=egress_policy)
+        self.ingest = IngestCommands(writer, store, self.custom_sources, refresh)
         self.contacts = ContactCommands(writer, store)
         self.conversations = ConversationCommands(writer, store)
         self.dead_deliveries = DeadDeliveryCommands(writer, store)

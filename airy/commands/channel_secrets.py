@@ -1,4 +1,4 @@
-"""The credentials of channels: sealed before they are written, unsealed for a call.
+"""The credentials of channels and of custom sources: sealed before they are written, unsealed for a call.
 
 The one called `token` is in the field of that name, where every version finds it; others are in `secrets`.
 """
@@ -6,11 +6,11 @@ The one called `token` is in the field of that name, where every version finds i
 from collections.abc import Mapping
 
 from airy import topics
-from airy.model.entity import Channel
+from airy.model.entity import Channel, CustomSource
 from airy.seal import Sealer, seal_context
 from airy.secret import Secret
 
-TOKEN = "token"  # noqa: S105 - the name of a field
+TOKEN, PREVIOUS_TOKEN = "token", "previous_token"
 
 
 class ChannelSecrets:
@@ -27,10 +27,27 @@ class ChannelSecrets:
         sealed = channel.token if name == TOKEN else channel.secrets.get(name)
         return None if sealed is None else Secret(self._sealer.unseal(sealed, _context(channel.id, name)))
 
-    def unseal_all(self, channel: Channel) -> dict[str, Secret]:
-        """Raises `Refused` if one of them cannot be opened."""
+    def seal_source_token(self, source_id: str, token: Secret) -> str:
+        return self._sealer.seal(token.reveal(), _source_context(source_id))
+
+    def source_tokens(self, source: CustomSource) -> list[Secret]:
+        """Newest first. Raises `Refused` if one of them cannot be opened."""
+        context = _source_context(source.id)
+        return [Secret(self._sealer.unseal(sealed, context)) for sealed in source.tokens]
+
+    def unseal_all(self, owner: Channel | CustomSource) -> dict[str, Secret]:
+        """By name. Raises `Refused` if one of them cannot be opened."""
+        if isinstance(owner, CustomSource):
+            return dict(zip((TOKEN, PREVIOUS_TOKEN), self.source_tokens(owner), strict=False))
+        return self._of_channel(owner)
+
+    def _of_channel(self, channel: Channel) -> dict[str, Secret]:
         names = (*((TOKEN,) if channel.token is not None else ()), *channel.secrets)
         return {name: secret for name in names if (secret := self.unseal(channel, name)) is not None}
+
+
+def _source_context(source_id: str) -> str:
+    return seal_context(topics.CUSTOM_SOURCES.name, source_id, "tokens")
 
 
 def _context(channel_id: str, name: str) -> str:

@@ -13,12 +13,12 @@ from airy.bus.record import Position
 from airy.bus.topic import Topic
 from airy.commands.errors import Conflict
 from airy.commands.writer import Writer, Written
-from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.fold_entity import ABSENT
 
 WRITES_MAX = 10
 
-E = TypeVar("E", bound=ApiToken | Channel | Tag | Template | User | Webhook)
+E = TypeVar("E", bound=ApiToken | Channel | CustomSource | Tag | Template | User | Webhook)
 
 
 class EntityWrites(Protocol):

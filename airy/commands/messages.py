@@ -16,7 +16,7 @@ from airy.model.identity import IdentityKey
 from airy.model.raw import NULL, same_json
 from airy.model.render import timestamp
 from airy.sources import canonical
-from airy.sources.catalogue import BY_KIND, KINDS
+from airy.sources.catalogue import BY_KIND, kind_of
 from airy.store.api import StoreQueries
 
 WAIT_S = 30.0  # as in the original
@@ -150,7 +150,7 @@ class MessageCommands:
             raise Forbidden(f"there is no channel {channel_id}", field="channel_id")
         recipient = _recipient(_connected(channel), recipient_id)
         return await self._known(channel, recipient) or MessageTarget(
-            ids.conversation_id(channel.id, recipient), channel, recipient
+            _conversation_id(channel, recipient), channel, recipient
         )
 
     async def _known(self, channel: Channel, recipient: str) -> MessageTarget | None:
@@ -239,13 +239,15 @@ def _canonical_content(content: Raw) -> Raw:
 
 def _recipient(channel: Channel, given: str) -> str:
     """The recipient as inbound messages name it. Raises `Refused` for one that the kind of channel cannot have."""
-    kind = KINDS.get(channel.source)
-    if kind is None:
-        return given
     try:
-        return kind.recipients.name_of(given)
+        return kind_of(channel.source).recipients.name_of(given)
     except ValueError as error:
         raise Refused(f"{channel.source}: {error}", field="source_recipient_id") from error
+
+
+def _conversation_id(channel: Channel, recipient: str) -> str:
+    """As of a conversation that the contact begins."""
+    return ids.derive(channel.source if kind_of(channel.source).open else channel.id, recipient)
 
 
 def _connected(channel: Channel) -> Channel:

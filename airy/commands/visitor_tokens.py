@@ -5,13 +5,11 @@ has a key and a `typ` of its own, so neither passes for the other. Tokens are no
 the conversation (`airy.model.fold_visitor`).
 """
 
-from collections.abc import Callable, Sequence
-from hashlib import sha256
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 from joserfc import jwt
-from joserfc.jwk import KeySet, OctKey
 from msgspec import Struct
 
 from airy import hs256
@@ -20,7 +18,6 @@ from airy.seal import Sealer
 VISIT_S = 3_600
 RESUME_S = 7 * 86_400
 TOKEN_CHARS_MAX = 2_048
-KEY_ID_CHARS = 8
 VISIT_TYPE, RESUME_TYPE = "airy-visit+jwt", "airy-resume+jwt"
 
 T = TypeVar("T", bound=Struct)
@@ -48,7 +45,7 @@ class _Expiry(Struct, frozen=True):
 class VisitorTokens:
     def __init__(self, sealer: Sealer, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
-        self._keys = {kind: _keys(sealer.signing_keys(kind)) for kind in (VISIT_TYPE, RESUME_TYPE)}
+        self._keys = {kind: hs256.key_set(sealer.signing_keys(kind)) for kind in (VISIT_TYPE, RESUME_TYPE)}
 
     def visit(self, visit: Visit) -> str:
         return self._encode(VISIT_TYPE, visit, visit.conversation_id, VISIT_S)
@@ -81,8 +78,3 @@ class VisitorTokens:
             return None
         valid = token.header.get("typ") == kind and self._now_ms() < expiry.exp * 1000
         return found if valid else None
-
-
-def _keys(keys: Sequence[bytes]) -> KeySet:
-    """The first one signs. A key is named by a part of its hash."""
-    return KeySet([OctKey.import_key(key, {"kid": sha256(key).hexdigest()[:KEY_ID_CHARS]}) for key in keys])

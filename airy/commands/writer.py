@@ -118,11 +118,16 @@ class Writer:
         headers = (("id", fact.id.encode()), ("request-id", fact.cause.encode()))
         return await self.write([topics.EVENTS.record(fact.conversation_id, fact, headers=headers)])
 
-    async def append_facts(self, facts: Sequence[Fact]) -> Position:
-        """The position of the last one. Raises as `write`."""
-        return await self.write(
+    async def append_all(self, facts: Sequence[Fact]) -> Sequence[Position]:
+        """The last position of each partition. Raises as `write`."""
+        positions = await self.write_all(
             [topics.EVENTS.record(fact.conversation_id, fact, headers=(("id", fact.id.encode()),)) for fact in facts]
         )
+        return tuple({position.partition: position for position in positions}.values())
+
+    async def append_facts(self, facts: Sequence[Fact]) -> Position:
+        """The position of the last one. Raises as `write`."""
+        return (await self.append_all(facts))[-1]
 
     def fact(
         self,

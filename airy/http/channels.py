@@ -16,7 +16,7 @@ from airy.http.response_schemas import ChannelSchema, ConnectedChannelSchema, Li
 from airy.model.render import render_channel
 from airy.secret import Secret
 from airy.sources.catalogue import SOURCES
-from airy.sources.spec import Kind
+from airy.sources.spec import ChannelForm, Kind
 
 F = TypeVar("F", bound=Struct)
 
@@ -62,9 +62,9 @@ async def update(api: ApiContext, request: ActionRequest[UpdateChannel]) -> Repl
 # --- by kind of channel
 
 
-def connect(kind: Kind) -> Action:
+def connect(kind: Kind, form: type[ChannelForm]) -> Action:
     async def handler(api: ApiContext, request: ActionRequest[Any]) -> Reply:
-        written = await api.commands.channels.connect(kind.name, _form(kind.connect, request.body), request.context)
+        written = await api.commands.channels.connect(kind.name, _form(form, request.body), request.context)
         done = written.value
         document = render_channel(done.channel)
         if done.instructions:
@@ -76,7 +76,7 @@ def connect(kind: Kind) -> Action:
     return action(
         f"/channels.{kind.name}.connect",
         permission=Permission.MANAGE,
-        body=request_body(f"Connect{_camel(kind.name)}", kind.connect),
+        body=request_body(f"Connect{_camel(kind.name)}", form),
         returns=ConnectedChannelSchema,
     )(handler)
 
@@ -151,7 +151,8 @@ def _camel(name: str) -> str:
 
 def _actions(kind: Kind) -> tuple[Action, ...]:
     explored = () if kind.explore is None else (explore(kind, kind.explore),)
-    return (connect(kind), *explored, disconnect(kind))
+    connected = () if kind.connect is None else (connect(kind, kind.connect),)
+    return (*connected, *explored, disconnect(kind))
 
 
 RESOURCES = (

@@ -24,7 +24,7 @@ from airy.http.openapi_operation import (
     of_webhook,
     problem_responses,
 )
-from airy.http.request_bodies import Id, Json, Text
+from airy.http.request_bodies import Id, Json, Text, Time
 from airy.http.resource import Resource
 from airy.http.response_schemas import ProblemSchema
 from airy.secret import Secret
@@ -141,6 +141,8 @@ def _custom_type(kind: type) -> Document:
         return {"type": "string", "format": "uuid"}
     if kind is Json:
         return {"type": ["string", "number", "boolean", "object", "array"], "description": "any JSON value but null"}
+    if kind is Time:
+        return {"type": ["integer", "string"], "description": "ms since 1970, or ISO 8601 text with a zone"}
     if kind is Secret:
         return {"type": "string", "format": "password"}
     if issubclass(kind, Text):

@@ -9,9 +9,10 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import accumulate
 from types import UnionType
-from typing import Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Raw, Struct
@@ -27,6 +28,7 @@ B = TypeVar("B", bound=Struct)
 DEPTH_MAX = 64
 SECRET_CHARS_MAX = 4_096
 ERRORS_MAX = 100  # of the items of an array
+TIME_MS_MAX = 253_402_300_799_999  # the end of the year 9999
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -72,6 +74,12 @@ class LongLine(Line):
 
 class Id(str):
     """Annotation: a UUID, in canonical lower case. Fields hold plain `str`."""
+
+    __slots__ = ()
+
+
+class Time(int):
+    """Annotation: a time in ms since 1970, from a number or from ISO 8601 text with a zone. Fields hold plain `int`."""
 
     __slots__ = ()
 
@@ -233,6 +241,16 @@ def convert(given: Mapping[str, object], struct: type[B]) -> B:
             if field.required:
                 errors.append(FieldError(name, "is required"))
             continue
+        item = _item_struct(field.type)
+        if item is not None:
+            try:
+                items = msgspec.convert(value, _list_of(field.type), strict=False)
+                values[field.name] = convert_items(items, item, name)
+            except msgspec.ValidationError as error:
+                errors.append(_field_error(name, field.type, error))
+            except Problem as problem:
+                errors += problem.fields
+            continue
         try:
             values[field.name] = _plain_str(msgspec.convert(value, field.type, strict=False, dec_hook=_decode_custom))
         except msgspec.ValidationError as error:
@@ -242,18 +260,31 @@ def convert(given: Mapping[str, object], struct: type[B]) -> B:
     return struct(**values)
 
 
-def convert_items(items: Sequence[object], struct: type[B]) -> list[B]:
-    """Each of `items` as `struct`. Errors of all items are found at once, as `[2].field`."""
+def _item_struct(kind: Any) -> type[Struct] | None:
+    """The struct of a field that is a list of them."""
+    if get_origin(kind) is Annotated:
+        return _item_struct(get_args(kind)[0])
+    members = get_args(kind) if get_origin(kind) is list else ()
+    return members[0] if members and isinstance(members[0], type) and issubclass(members[0], Struct) else None
+
+
+def _list_of(kind: Any) -> Any:
+    """The same list with items of any kind: its length is bounded alike."""
+    return Annotated[(list[Any], *kind.__metadata__)] if get_origin(kind) is Annotated else list[Any]
+
+
+def convert_items(items: Sequence[object], struct: type[B], name: str = "") -> list[B]:
+    """Each of `items` as `struct`. Errors of all items are found at once, as `name[2].field`."""
     errors: list[FieldError] = []
     converted: list[B] = []
     for index, item in enumerate(items):
         if not isinstance(item, dict):
-            errors.append(FieldError(f"[{index}]", f"must be an object, not {_json_type(item)}"))
+            errors.append(FieldError(f"{name}[{index}]", f"must be an object, not {_json_type(item)}"))
             continue
         try:
             converted.append(convert(item, struct))
         except Problem as problem:
-            errors += [FieldError(f"[{index}].{error.field}", error.message) for error in problem.fields]
+            errors += [FieldError(f"{name}[{index}].{error.field}", error.message) for error in problem.fields]
     if errors:
         raise invalid(errors[:ERRORS_MAX])
     return converted
@@ -294,6 +325,8 @@ def _plain_str(converted: object) -> object:
     match converted:
         case str():
             return str(converted)
+        case Time():
+            return int(converted)
         case list():
             return [_plain_str(item) for item in converted]
         case dict():
@@ -311,6 +344,8 @@ def _decode_custom(kind: type, value: object) -> object:
         if found is None:
             raise ValueError("must be a UUID")
         return Id(found)
+    if kind is Time:
+        return Time(_time_ms(value))
     if kind is Secret:
         return Secret.entered(_text(value, SECRET_CHARS_MAX))
     if issubclass(kind, Line):
@@ -321,6 +356,20 @@ def _decode_custom(kind: type, value: object) -> object:
     if issubclass(kind, Text):
         return kind(_text(value, kind.chars_max))
     raise AssertionError(f"no request field can be a {kind.__name__}")
+
+
+def _time_ms(value: object) -> int:
+    """Raises `ValueError`."""
+    found: object = value
+    if isinstance(value, str):
+        try:
+            written = datetime.fromisoformat(value.strip())
+            found = round(written.timestamp() * 1000) if written.tzinfo else None
+        except (ValueError, OverflowError):
+            found = None
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= TIME_MS_MAX:
+        raise ValueError("must be a time: milliseconds since 1970, or ISO 8601 with a zone")
+    return int(found)
 
 
 def _text(value: object, chars_max: int) -> str:

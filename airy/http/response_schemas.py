@@ -260,6 +260,26 @@ class CreatedApiTokenSchema(ApiTokenSchema, forbid_unknown_fields=True):
     token: str
 
 
+class CustomSourceSchema(Struct, forbid_unknown_fields=True):
+    """`token`: only in the answers that create or rotate it."""
+
+    source_id: str
+    name: str | None
+    image_url: str | None
+    action_endpoint: str | None
+    token: str | None
+
+
+class IngestedMessageSchema(Struct, forbid_unknown_fields=True):
+    source_message_id: str
+    message_id: str
+    conversation_id: str
+
+
+class IngestedSchema(Struct, forbid_unknown_fields=True):
+    messages: list[IngestedMessageSchema]
+
+
 class UserSchema(Struct, forbid_unknown_fields=True):
     id: str
     name: str | None

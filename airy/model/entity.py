@@ -79,6 +79,19 @@ class ApiToken(Struct, frozen=True, kw_only=True, omit_defaults=True):
     updated_at_ms: int = 0
 
 
+class CustomSource(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A program outside of Airy that is the source of channels: their `source` is its id, any line of text."""
+
+    id: str
+    name: str | None = None
+    image_url: str | None = None
+    action_endpoint: str | None = None  # where its outbound messages are posted; None: nowhere
+    tokens: tuple[str, ...] = ()  # sealed, newest first; two during rotation
+    creation_id: str = ""  # of the request that made it, for its repetitions
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+
+
 class Webhook(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     url: str

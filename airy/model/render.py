@@ -14,7 +14,7 @@ from msgspec import Raw
 from airy.model import metadata, stored_media
 from airy.model.conversation import Conversation, Message, Reaction
 from airy.model.delivery_state import API_STATE, DETAILED_STATE
-from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.raw import none_if_null
 
 Document = dict[str, object]
@@ -220,6 +220,16 @@ def render_api_token(token: ApiToken) -> Document:
         "created_at": timestamp(token.created_at_ms),
         "expires_at": timestamp(token.expires_at_ms),
         "revoked_at": None if token.revoked_at_ms is None else timestamp(token.revoked_at_ms),
+    }
+
+
+def render_custom_source(source: CustomSource, token: str | None = None) -> Document:
+    return {
+        "source_id": source.id,
+        "name": source.name,
+        "image_url": source.image_url,
+        "action_endpoint": source.action_endpoint,
+        "token": token,
     }
 
 

@@ -24,7 +24,7 @@ from airy.bus.record import Record
 from airy.errors import Unavailable
 from airy.http_client import HttpClient, Response
 from airy.model.conversation import Conversation, Message
-from airy.model.entity import Channel
+from airy.model.entity import Channel, CustomSource
 from airy.model.fact import ErrorKind, Fact
 from airy.model.identity import IdentityKey
 from airy.secret import MASK, Secret
@@ -155,10 +155,11 @@ class Routed(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Where a message goes. `credentials` are unsealed, by the names the kind declares."""
+    """Where a message goes. `credentials` are unsealed, by the names the kind declares, and those of the owner."""
 
     channel: Channel
     conversation: Conversation | None = None
+    owner: CustomSource | None = None  # of a channel of the open kind: the entity that `Channel.source` names
     credentials: Mapping[str, Secret] = {}
 
     def recipient(self, message: Message) -> str | None:
@@ -201,12 +202,13 @@ class Call(Struct, frozen=True):
 
 class Sent(Struct, frozen=True):
     """`pause_s` and `app_pause_s`: how long the provider wants no call of the channel, and of the source, because a
-    limit is near.
+    limit is near. `metadata`: what the answer adds to the message.
     """
 
     provider_id: str | None
     pause_s: float = 0.0
     app_pause_s: float = 0.0
+    metadata: Mapping[str, Raw] = {}
 
 
 class Failed(Struct, frozen=True):

@@ -16,6 +16,7 @@ NAMES = (
     "telegram",
     "viber",
     "chatplugin",
+    "custom",
 )
 
 SOURCES: tuple[SourceSpec, ...] = tuple(import_module(f"airy.sources.{name}.spec").SPEC for name in NAMES)
@@ -23,6 +24,21 @@ SOURCES: tuple[SourceSpec, ...] = tuple(import_module(f"airy.sources.{name}.spec
 BY_NAME: Mapping[str, SourceSpec] = {spec.name: spec for spec in SOURCES}
 BY_KIND: Mapping[str, SourceSpec] = {kind.name: spec for spec in SOURCES for kind in spec.kinds}
 KINDS: Mapping[str, Kind] = {kind.name: kind for spec in SOURCES for kind in spec.kinds}
+
+
+def kind_of(source: str) -> Kind:
+    """The kind of channels whose `Channel.source` is this: one of the catalogue, or else the open one."""
+    return KINDS.get(source) or next(kind for kind in KINDS.values() if kind.open)
+
+
+def kind_name(source: str) -> str:
+    """As the store divides its work; "" for messages without a channel."""
+    return kind_of(source).name if source else ""
+
+
+def spec_of(source: str) -> SourceSpec:
+    """The specification behind `Channel.source`."""
+    return BY_KIND[kind_of(source).name]
 
 
 class WebhookPath(NamedTuple):

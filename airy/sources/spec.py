@@ -95,13 +95,17 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
 
 class Kind(Struct, frozen=True, kw_only=True):
-    """One kind of channel: `name` is what `Channel.source` holds and what `/channels.<name>.connect` is called."""
+    """One kind of channel: `name` is what `Channel.source` holds and what `/channels.<name>.connect` is called.
+
+    The one kind that is `open` has every other `Channel.source`: the id of a `CustomSource`, which exist in any number.
+    Its conversations are of the source, whatever channel they are in.
+    """
 
     name: str
     title: str
     account: str  # what identifies a channel at the provider, in words
     account_field: str = "source_channel_id"  # its name in the answer of `explore`
-    connect: type[ChannelForm]
+    connect: type[ChannelForm] | None  # None: routes of the source's own make channels
     explore: type[Struct] | None = None
     limits: SendLimits
     capabilities: Capabilities = Capabilities()
@@ -110,6 +114,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     channel_namespace: str | None = None  # of ids of channels, where the original's is not the name of the kind
     check_every_s: float | None = None  # so often a channel is checked at its provider, see `Checker`; None: never
     channel_per_connect: bool = False  # every connect makes a channel; otherwise there is one per account
+    open: bool = False
 
     @property
     def namespace(self) -> str:
@@ -138,6 +143,7 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
     public_url: bool = False  # cannot work without knowing its own public address
     provider: bool = True
     routes: tuple[str, ...] = ()  # HTTP paths of its own, besides webhooks and channels, as in `Component.routes`
+    guarded: bool = False  # callers of the API name the addresses it calls: the guard of webhooks applies
     broadcasts: bool = False  # these routes follow changes, so its process needs a broadcaster
 
     def kind(self, name: str) -> Kind | None:

@@ -21,7 +21,7 @@ from airy.model.change import Change
 from airy.model.contact_view import ContactView
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.identity import IdentityKey
 
 T = TypeVar("T")
@@ -66,14 +66,14 @@ class WorkKey(NamedTuple):
     """A part of the pending work: of one kind, for one kind of channel."""
 
     kind: WorkKind
-    source: str  # `Channel.source`
+    source: str  # the name of the kind of channel; "": of messages without a channel
 
 
 class Work(Struct, frozen=True):
     """Pending work of a connector, derived from the log: it is gone once a fact records that it is done."""
 
     kind: WorkKind
-    source: str
+    source: str  # as in `WorkKey`
     partition: int  # of the conversation in EVENTS
     conversation_id: str
     message_id: str | None  # for "send"
@@ -206,6 +206,8 @@ class EntityReader(Protocol):
     async def webhook(self, webhook_id: str) -> Webhook | None: ...
     async def api_tokens(self) -> list[ApiToken]: ...
     async def api_token(self, token_id: str) -> ApiToken | None: ...
+    async def custom_sources(self) -> list[CustomSource]: ...
+    async def custom_source(self, source_id: str) -> CustomSource | None: ...
     async def entity_accepted(self, topic: Topic[Any], entity_id: str, write_id: str) -> bool:
         """Whether the fold accepted a write with a base; `write_id` is the header `id` of its record."""
         ...

@@ -10,7 +10,7 @@ from airy.bus.topic import Topic
 from airy.model.contact_view import ContactView
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.identity import IdentityKey
 from airy.store.api import ConversationView, Page, StoreQueries
 from airy.store.holds import check_not_held
@@ -98,6 +98,14 @@ class GuardedQueries:
     async def api_token(self, token_id: str) -> ApiToken | None:
         check_not_held(self._held, topics.API_TOKENS, token_id)
         return await self._store.api_token(token_id)
+
+    async def custom_sources(self) -> list[CustomSource]:
+        check_not_held(self._held, topics.CUSTOM_SOURCES)
+        return await self._store.custom_sources()
+
+    async def custom_source(self, source_id: str) -> CustomSource | None:
+        check_not_held(self._held, topics.CUSTOM_SOURCES, source_id)
+        return await self._store.custom_source(source_id)
 
     async def users(self, *, cursor: str | None, page_size: int | None) -> Page[User]:
         check_not_held(self._held, topics.USERS)

@@ -30,6 +30,9 @@ READING = {  # need more than READ, and write nothing
     "/channels.facebook.explore",
     "/chatplugin.config",
     "/chatplugin.resumeToken",
+    "/sources.list",
+    "/sources.info",
+    "/sources.channels.list",
 }
 WITHOUT_POSITION = {
     "/media.upload": "files are outside of the log",
@@ -40,6 +43,7 @@ WITHOUT_POSITION = {
 CONNECTED_BY_PROVIDERS = {  # the channel's id is derived from the provider's account, as Facebook's
     f"/channels.{kind}.connect" for kind in ("instagram", "twilio.sms", "twilio.whatsapp", "telegram", "viber")
 }
+WITH_A_SOURCE = {each.paths[0] for each in ACTIONS if each.permission is Permission.INGEST}
 PAGE = {"page_id": "204918377001", "page_token": "user token"}
 CONTENT = {"text": "Hello"}
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="%s.txt"\r\n\r\n%s\r\n--b--\r\n'  # name and bytes
@@ -51,12 +55,15 @@ class World(Struct):
     api: ApiHarness
     chat: Chat
     visitor: str = ""  # token
+    source: str = ""  # likewise
 
     async def post(self, path: str, body: object, **headers: str) -> AsgiResponse:
         if path == "/media.upload":
             headers["content_type"] = "multipart/form-data; boundary=b"
         if path.startswith("/chatplugin."):
             headers["authorization"] = f"Bearer {self.visitor}"
+        if path in WITH_A_SOURCE:
+            headers["authorization"] = f"Bearer {self.source}"
         return await self.api.post(path, body, **headers)
 
 
@@ -71,7 +78,8 @@ async def made(api: ApiHarness) -> World:
         body=msgspec.json.encode({"channel_id": widget}),
         headers=[("content-type", "application/json")],
     )
-    return World(api, chat, answer.json()["token"])
+    source = await api.call("/sources.create", {"source_id": "crm"})
+    return World(api, chat, answer.json()["token"], source["token"])
 
 
 # --- keys
@@ -110,13 +118,22 @@ OVERWRITES: dict[str, tuple[object, object, Same]] = {  # another body under the
 }
 NAMED_BY_CONTENT: dict[str, tuple[object, object, Same]] = {  # the same whatever the key
     "/channels.facebook.connect": (PAGE, {**PAGE, "page_id": "204918377002"}, by_id),
+    "/sources.channels.create": (
+        {"source_channel_id": "a", "name": "A"},
+        {"source_channel_id": "b", "name": "B"},
+        by_id,
+    ),
     "/media.upload": (FORM % (b"a", b"a"), FORM % (b"b", b"b"), lambda answer: answer["media_url"]),
+}
+NAMED_BY_CALLERS: dict[str, tuple[dict[str, object], dict[str, object]]] = {  # a second one of that name is a 409
+    "/sources.create": ({"source_id": "erp"}, {"source_id": "erp", "name": "ERP"}),
 }
 
 
 def test_every_action_that_creates_is_in_a_table() -> None:
     creating = {each.paths[0] for each in ACTIONS if each.paths[0].rpartition(".")[2] in CREATING_VERBS}
-    assert {*CREATES, *OVERWRITES, *NAMED_BY_CONTENT, *CONNECTED_BY_PROVIDERS} == creating
+    tables = {*CREATES, *OVERWRITES, *NAMED_BY_CONTENT, *NAMED_BY_CALLERS, *CONNECTED_BY_PROVIDERS}
+    assert tables == creating
 
 
 @pytest.mark.parametrize("path", [*CREATES, *OVERWRITES])
@@ -161,6 +178,23 @@ async def test_what_its_content_names_is_created_once_with_or_without_a_key(path
         assert same(first.json()) == same(again.json()) != same(other.json())
 
 
+@pytest.mark.parametrize("path", NAMED_BY_CALLERS)
+async def test_what_its_caller_names_is_repeated_under_its_key_only(path: str) -> None:
+    body, another = NAMED_BY_CALLERS[path]
+    async with api_harness() as api:
+        world = await made(api)
+        first = await world.post(path, body, idempotency_key="k")
+        again = await world.post(path, body, idempotency_key="k")
+        assert first.status == again.status < 300
+        assert first.json() == again.json()
+        for refused in (
+            await world.post(path, another, idempotency_key="k"),
+            await world.post(path, body, idempotency_key="another"),
+            await world.post(path, body),
+        ):
+            assert refused.status == 409, refused.body
+
+
 async def test_keys_belong_to_their_caller() -> None:
     async with api_harness() as api:
         world = await made(api)
@@ -199,7 +233,23 @@ async def writes(world: World) -> dict[str, object]:
     suggestions = {"a": {"content": CONTENT}}
     metadata = {"subject": "conversation", "id": chat.conversation_id}
     bodies = {path: body for table in (CREATES, OVERWRITES, NAMED_BY_CONTENT) for path, (body, *_) in table.items()}
+    bodies |= {path: body for path, (body, _) in NAMED_BY_CALLERS.items()}
+    made_by_source = await world.post("/sources.channels.create", {"source_channel_id": "a", "name": "A"})
+    message = {
+        "source_message_id": "m",
+        "source_conversation_id": "c",
+        "source_channel_id": "a",
+        "source_sender_id": "s",
+        "content": "hello",
+        "sent_at": 1_735_689_600_000,
+        "from_contact": True,
+    }
     bodies |= {
+        "/sources.update": {"source_id": "crm", "name": "CRM"},
+        "/sources.webhook": {"messages": [message]},
+        "/sources.channels.disconnect": {"channel_id": made_by_source.json()["id"]},
+        "/sources.rotate-token": {"source_id": "erp"},
+        "/sources.delete": {"source_id": "erp"},
         "/tokens.revoke": {"id": token},
         "/channels.update": {"channel_id": chat.channel_id, "name": "b"},
         "/channels.chatplugin.configure": {"channel_id": widget, "config": {}},
@@ -231,7 +281,7 @@ async def writes(world: World) -> dict[str, object]:
         "/dead-letters.replay": {"ids": [f"{raw_topic.name}/0/1"]},
         "/dead-letters.discard": {"ids": [f"{raw_topic.name}/0/2"]},
     }
-    disconnects = [each.paths[0] for each in ACTIONS if each.paths[0].endswith(".disconnect")]
+    disconnects = {each.paths[0] for each in ACTIONS if each.paths[0].endswith(".disconnect")} - WITH_A_SOURCE
     return bodies | {path: {"channel_id": chat.channel_id} for path in disconnects}
 
 

@@ -29,7 +29,7 @@ from tests.kit.builders import Chat, channel
 from tests.kit.event_loops import run_seeded
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "2"))
-SERVED = {"facebook", "chatplugin"}  # sources that the harness has
+SERVED = {"facebook", "chatplugin", "custom"}  # sources that the harness has
 CHAT = Chat()
 KNOWN = {
     "channel_id": CHAT.channel_id,

@@ -25,6 +25,7 @@ from airy.clock import LoopClock, RandomIds
 from airy.commands import Commands, DeadLetterCommands, VisitorSettings, Writer
 from airy.commands.channels import ChannelSource
 from airy.components import Service
+from airy.egress import UNRESTRICTED, EgressPolicy
 from airy.errors import Refused, Unavailable
 from airy.http.admission import AdmissionControl, AdmissionLimits, ApiAdmission
 from airy.http.api_tokens import ApiTokenDirectory
@@ -33,6 +34,7 @@ from airy.http.auth import Authenticator, ConfiguredTokens, Guard, TokenAuthenti
 from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, any_origin, served
 from airy.http.cors import CorsPolicy
+from airy.http.custom_source_directory import CustomSourceDirectory
 from airy.http.ingress import Ingress
 from airy.http.login.provider import IdentityProvider
 from airy.http.login.routes import LoginRoutes, LoginSettings
@@ -70,6 +72,7 @@ from tests.kit.signing import SigningSource
 
 TOKEN = "a-token-of-thirty-two-characters"
 DAY_MS = 86_400_000
+CREDENTIALS = (topics.API_TOKENS, topics.USERS, topics.CUSTOM_SOURCES)
 ORIGIN = "https://inbox.example.net"
 PUBLIC_URL = "https://api.example.net"
 JWT_SECRET = "c2VjcmV0" * 16  # base64
@@ -227,6 +230,7 @@ async def api_harness(
     visitors: VisitorSettings | None = None,
     connectable: Mapping[str, ChannelSource] | None = None,
     client: HttpClient | None = None,
+    egress_policy: EgressPolicy = UNRESTRICTED,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = SkewedClock(LoopClock(START_MS + DAY_MS)), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -249,6 +253,7 @@ async def api_harness(
             client or no_network,
             Installation(new_secret=lambda: Secret("a fresh secret"), public_url=PUBLIC_URL),
             visitors=visitors,
+            egress_policy=egress_policy,
         ),
         store=queries,
         queue=queue,
@@ -263,13 +268,14 @@ async def api_harness(
         read_wait_s=wait_s,
         caught_up=caught_up,
     )
-    refresh = StoreRefresh(lambda: projector.wait_until_current([topics.API_TOKENS, topics.USERS], wait_s))
+    refresh = StoreRefresh(lambda: projector.wait_until_current(CREDENTIALS, wait_s))
     signed = SignedTokenDirectory(Secret(JWT_SECRET), Role.AGENT, clock)
     configured = ConfiguredTokens({"tests": Secret(TOKEN)})
     tokens = TokenAuthenticator(
         configured,
         ApiTokenDirectory(queries, clock, caught_up, refresh),
         VisitorDirectory(api.commands.visitors, caught_up),
+        CustomSourceDirectory(api.commands.custom_sources, queries, caught_up, refresh),
         signed,
     )
     sessions = SessionDirectory(queries, clock, LOGINS.get, caught_up, refresh)

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from airy.app.up import RunningSystem, up
 from airy.clock import SystemClock
-from airy.config import Config, HttpConfig, SecurityConfig
+from airy.config import Config, HttpConfig, SecurityConfig, WebhookEgressConfig
 from airy.secret import Secret
 from airy.sources.spec import ChannelForm, SourceSection
 from tests.kit import provider_server
@@ -82,10 +82,12 @@ async def travel(wire: Wire, kind: str) -> Journey:
 
 
 @asynccontextmanager
-async def running(section: SourceSection) -> AsyncIterator[RunningSystem]:
-    config = Config(
-        http=HttpConfig(port=0, public_url=PUBLIC_URL), security=SecurityConfig(system_token=Secret(TOKEN))
-    ).with_sections(section)
+async def running(
+    section: SourceSection, *, webhooks: WebhookEgressConfig | None = None
+) -> AsyncIterator[RunningSystem]:
+    """`webhooks`: the guard of addresses that callers name."""
+    security = SecurityConfig(system_token=Secret(TOKEN), webhooks=webhooks or WebhookEgressConfig())
+    config = Config(http=HttpConfig(port=0, public_url=PUBLIC_URL), security=security).with_sections(section)
     started: list[RunningSystem] = []
     ready = anyio.Event()
 

@@ -10,12 +10,12 @@ from airy.bus.topic import Topic
 from airy.model.contact import KEY as CONTACTS_KEY
 from airy.model.contact import ContactsWritten, ContactWrite
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.fact import Fact
 from airy.model.fold_entity import BASE_HEADER
 
 V = TypeVar("V")
-Entity = ApiToken | Channel | Tag | Template | User | Webhook | DeadDelivery
+Entity = ApiToken | Channel | CustomSource | Tag | Template | User | Webhook | DeadDelivery
 
 _TOPICS: dict[type, Topic[Any]] = {topic.value_type: topic for topic in topics.FOLDED}  # type: ignore[misc]
 

@@ -26,11 +26,12 @@ from airy.model.contact_view import ContactView, contact_view, has_own_contact
 from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
-from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.fold import fold
 from airy.model.fold_contacts import accepts, version_after
 from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity, read_base
 from airy.model.identity import IdentityKey
+from airy.sources.catalogue import kind_name
 from airy.store import cursors
 from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKey, WorkKind
 from airy.store.filters import parse
@@ -57,6 +58,10 @@ def _time(entity: Any, otherwise_ms: int) -> int:
     """The entity's own time, if it has one."""
     at_ms: int = entity.updated_at_ms
     return at_ms or otherwise_ms
+
+
+def _stored_id(topic: Topic[Any], entity_id: str) -> str:
+    return entity_id if topic is topics.CUSTOM_SOURCES else entity_id.lower()
 
 
 class ReferenceStore:
@@ -155,9 +160,9 @@ class ReferenceStore:
         for name in waits.keys() - waiting.keys():
             self._traces[fact.conversation_id, name] = _trace(record)
         changed = {name for name in waiting.keys() | waits.keys() if waiting.get(name) != waits.get(name)}
-        self._touched |= {WorkKey("send", (waits.get(name) or waiting[name]).source) for name in changed}
+        self._touched |= {WorkKey("send", kind_name((waits.get(name) or waiting[name]).source)) for name in changed}
         if _wants_profile(before) != _wants_profile(state):
-            self._touched.add(WorkKey("profile", fact.source))
+            self._touched.add(WorkKey("profile", kind_name(fact.source)))
         return int(folded.accepted), folded.changes
 
     def _entity(self, record: Record) -> Sequence[Change]:
@@ -177,7 +182,7 @@ class ReferenceStore:
         current = found.updated_at_ms if found else ABSENT
         if base is None and entity is not None and found == replace(entity, updated_at_ms=_time(entity, current)):
             if isinstance(entity, Channel):
-                self._touched.add(WorkKey("profile", entity.source))
+                self._touched.add(WorkKey("profile", kind_name(entity.source)))
             return ()
         at_ms = record.timestamp_ms if entity is None else _time(entity, record.timestamp_ms)
         last = self._versions.get((topic.name, entity_id), ABSENT)
@@ -195,14 +200,14 @@ class ReferenceStore:
             return ()
         stored[entity_id] = replace(entity, updated_at_ms=version)
         if isinstance(entity, Channel):
-            self._touched.add(WorkKey("profile", entity.source))
+            self._touched.add(WorkKey("profile", kind_name(entity.source)))
         kind = CHANGE_KINDS.get(record.topic)
         if kind is None:
             return ()
         return (entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=write_id, version=version),)
 
     async def entity_accepted(self, topic: Topic[Any], entity_id: str, write_id: str) -> bool:
-        return (topic.name, entity_id.lower(), write_id) in self._writes
+        return (topic.name, _stored_id(topic, entity_id), write_id) in self._writes
 
     async def digest(self, *, changes: bool = False) -> str:
         whole = sha256()
@@ -288,7 +293,7 @@ class ReferenceStore:
         state = head.delivery.value
         return Work(
             "send",
-            head.source,
+            kind_name(head.source),
             partition,
             conversation_id,
             head.id,
@@ -308,7 +313,9 @@ class ReferenceStore:
             channel = self._entities[topics.CHANNELS.name].get(conversation.channel_id)
             if channel is not None and channel.connected:
                 partition = topics.EVENTS.partition(name)
-                yield Work("profile", conversation.source, partition, name, None, 0, "", conversation.channel_id)
+                yield Work(
+                    "profile", kind_name(conversation.source), partition, name, None, 0, "", conversation.channel_id
+                )
 
     # --- conversations and messages
 
@@ -396,7 +403,7 @@ class ReferenceStore:
         return [entity for _, entity in sorted(self._entities[topic.name].items(), key=lambda item: _id_rank(item[0]))]
 
     def _one(self, topic: Topic[T], entity_id: str) -> T | None:
-        found: T | None = self._entities[topic.name].get(entity_id.lower())
+        found: T | None = self._entities[topic.name].get(_stored_id(topic, entity_id))
         return found
 
     async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]:
@@ -429,6 +436,12 @@ class ReferenceStore:
 
     async def api_token(self, token_id: str) -> ApiToken | None:
         return self._one(topics.API_TOKENS, token_id)
+
+    async def custom_sources(self) -> list[CustomSource]:
+        return self._all(topics.CUSTOM_SOURCES)
+
+    async def custom_source(self, source_id: str) -> CustomSource | None:
+        return self._one(topics.CUSTOM_SOURCES, source_id)
 
     async def users(self, *, cursor: str | None, page_size: int | None) -> Page[User]:
         size, start, users = cursors.page_size(page_size), (cursor or "").strip().lower(), self._all(topics.USERS)

@@ -14,6 +14,7 @@ from airy import topics
 from airy.model import ids, metadata, render
 from airy.model.conversation import Conversation, Message
 from airy.model.delivery_state import WATERMARK_STATES, DeliveryState
+from airy.sources.catalogue import kind_name
 from airy.store.api import WorkKey
 from airy.store.search_text import normalized_keyword, normalized_words
 from airy.store.sqlite import alias_rows, conversation_index
@@ -267,7 +268,7 @@ class ConversationState:
                 self._id,
                 message.id,
                 message.channel_id,
-                message.source,
+                kind_name(message.source),
                 topics.EVENTS.partition(self._id),
                 state.value,
                 due,
@@ -279,7 +280,7 @@ class ConversationState:
             else None
         )
         rows.reordered.add(self._n)
-        rows.touched.add(WorkKey("send", message.source))
+        rows.touched.add(WorkKey("send", kind_name(message.source)))
 
     def _write_conversation(self, conversation: Conversation) -> None:
         rows = self._rows
@@ -381,11 +382,11 @@ class ConversationState:
         if wanted == self._stored_profile_wanted:
             return
         self._stored_profile_wanted = wanted
-        self._rows.touched.add(WorkKey("profile", conversation.source))
+        self._rows.touched.add(WorkKey("profile", kind_name(conversation.source)))
         if wanted:
             self._rows.profiles.append(
                 (
-                    conversation.source,
+                    kind_name(conversation.source),
                     connected,
                     self._n,
                     self._id,
@@ -394,4 +395,4 @@ class ConversationState:
                 )
             )
         else:
-            self._rows.removed_profiles.append((conversation.source, self._n))
+            self._rows.removed_profiles.append((kind_name(conversation.source), self._n))

@@ -11,7 +11,7 @@ from airy import topics
 from airy.bus.topic import Topic
 from airy.model.fold_entity import ABSENT, EntityWrite, fold_entity
 from airy.store.api import Page
-from airy.store.sqlite.id_encoding import decode_id, encode_client_id, encode_id
+from airy.store.sqlite.id_encoding import StoredId, decode_id, encode_client_id, encode_id
 from airy.store.sqlite.schema import TOPIC_INDEX
 
 E = TypeVar("E")
@@ -83,12 +83,12 @@ def fold(
 
 
 def accepted(connection: apsw.Connection, topic: Topic[E], entity_id: str, write_id: str) -> bool:
-    key = (TOPIC_INDEX[topic.name], encode_client_id(entity_id), encode_id(write_id))
+    key = (TOPIC_INDEX[topic.name], _stored_id(topic, entity_id), encode_id(write_id))
     return connection.execute(_WRITE, key).get is not None
 
 
 def one(connection: apsw.Connection, topic: Topic[E], entity_id: str) -> E | None:
-    body = connection.execute(_ONE, (TOPIC_INDEX[topic.name], encode_client_id(entity_id))).get
+    body = connection.execute(_ONE, (TOPIC_INDEX[topic.name], _stored_id(topic, entity_id))).get
     return None if body is None else _decoder(topic).decode(body)
 
 
@@ -109,6 +109,11 @@ def page(connection: apsw.Connection, topic: Topic[E], cursor: str | None, size:
     before = [decode_id(each) for (each,) in connection.execute(_BEFORE, (index, start, size))]
     following = found[size].id if len(found) > size else None
     return Page(found[:size], before[-1] if before else None, following, connection.execute(_COUNT, (index,)).get)
+
+
+def _stored_id(topic: Topic[E], entity_id: str) -> StoredId:
+    """Of an id in a request. Those of custom sources are names, and case-sensitive."""
+    return encode_id(entity_id) if topic.name == topics.CUSTOM_SOURCES.name else encode_client_id(entity_id)
 
 
 def _decoder(topic: Topic[E]) -> msgspec.json.Decoder[E]:

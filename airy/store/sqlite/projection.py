@@ -28,6 +28,7 @@ from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag
 from airy.model.fold import fold
 from airy.model.fold_entity import BASE_HEADER, read_base
+from airy.sources.catalogue import kind_name
 from airy.store.api import Applied, LastApplied, WorkKey
 from airy.store.holds import PartitionHolds
 from airy.store.sqlite import conversation_counts, dead_deliveries, entities, error_translation, outbox
@@ -133,7 +134,7 @@ class _BatchFold:
         if record.topic == _CHANNELS:
             self._channel(id_, exists=entity is not None, connected=entity is not None and entity.connected)
             if isinstance(entity, Channel):
-                self.batch.touched.add(WorkKey("profile", entity.source))
+                self.batch.touched.add(WorkKey("profile", kind_name(entity.source)))
         kind = _CHANGE_KINDS.get(record.topic)
         if kind is not None and isinstance(entity, Channel | Tag) and not folded.unchanged:
             change = entity_change(kind, entity, at_ms=record.timestamp_ms, write_id=write_id, version=folded.version)

@@ -22,7 +22,7 @@ from airy.errors import Refused, Unavailable
 from airy.model.contact_view import ContactView
 from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
-from airy.model.entity import ApiToken, Channel, Tag, Template, User, Webhook
+from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.identity import IdentityKey
 from airy.store import cursors
 from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
@@ -263,6 +263,12 @@ class SqliteStore:
 
     async def api_token(self, token_id: str) -> ApiToken | None:
         return self._query(entities.one, topics.API_TOKENS, token_id)
+
+    async def custom_sources(self) -> list[CustomSource]:
+        return self._query(entities.listed, topics.CUSTOM_SOURCES)
+
+    async def custom_source(self, source_id: str) -> CustomSource | None:
+        return self._query(entities.one, topics.CUSTOM_SOURCES, source_id)
 
     async def users(self, *, cursor: str | None, page_size: int | None) -> Page[User]:
         return self._query(entities.page, topics.USERS, cursor, cursors.page_size(page_size))

@@ -294,6 +294,18 @@ class ActingContract(StoreBasics):
             assert view.conversation.message_count == 3
             assert (await store.counts())["conversations"] == 1
 
+    async def test_work_of_every_custom_source_is_of_the_open_kind(self) -> None:
+        log = Log()
+        chats = [Chat(number, source=f"crm-{number}", source_channel_id="desk") for number in range(3)]
+        for chat in chats:
+            log.append(channel(chat.source, "desk"), chat.received("a"), chat.queued("x"))
+        async with self.opened() as store:
+            applied = await store.apply(log.records)
+            assert applied.touched == {WorkKey("send", "custom"), WorkKey("profile", "custom")}
+            found = await store.work("send", "custom", partitions=EVERY_PARTITION, due_until_ms=FAR_MS, work_max=10)
+            assert {work.message_id for work in found} == {chat.outbound_id("x") for chat in chats}
+            assert {work.source for work in found} == {"custom"}
+
     async def test_work_is_ordered_by_due_time_and_bounded(self) -> None:
         log = Log()
         log.append(channel())

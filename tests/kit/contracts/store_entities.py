@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from airy import topics
-from airy.model.entity import Tag, User
+from airy.model.entity import CustomSource, Tag, User
 from airy.model.fold_entity import ABSENT, BASE_HEADER
 from airy.store.api import Store
 from tests.kit.builders import START_MS, api_token, channel, tag, template, webhook
@@ -135,6 +135,21 @@ class EntitiesContract(StoreBasics):
             assert await store.api_tokens() == sorted(tokens, key=lambda token: token.id)
             assert await store.api_token(tokens[1].id.upper()) == tokens[1]
             assert await store.api_token(tag().id) is None
+
+    async def test_custom_sources_are_found_by_id_and_listed(self) -> None:
+        log, sources = Log(), [CustomSource(id="crm bridge", name="CRM"), CustomSource(id="Erp", tokens=("sealed",))]
+        log.append(*sources)
+        async with self.opened() as store:
+            await self.filled(store, log)
+            found = await store.custom_sources()
+            assert {each.id: (each.name, each.tokens) for each in found} == {
+                "crm bridge": ("CRM", ()),
+                "Erp": (None, ("sealed",)),
+            }
+            one = await store.custom_source("Erp")
+            assert one is not None
+            assert one.tokens == ("sealed",)
+            assert await store.custom_source("erp") is None
 
     async def test_users_are_found_by_id_and_listed_in_pages(self) -> None:
         log, names = Log(), ["x:1", "x:2", "x:3", "x:4", "b3f2c1aa-0000-4000-8000-000000000001"]
