@@ -45,7 +45,7 @@ def _taken(answer: Response, found: Mapping[str, object]) -> Outcome:
         settings = metadata.flatten(payload.record(found.get("metadata")))
     except Refused:  # the message is sent all the same
         settings = {}
-    return Sent(source_message_id, settings)
+    return Sent(source_message_id, metadata=settings)
 
 
 def _refused(answer: Response, error: str | None) -> Failed:
