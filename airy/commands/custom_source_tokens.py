@@ -18,12 +18,12 @@ TOKEN_CHARS_MAX = 2_048
 NAME_PREFIX = "source_app:"
 
 
-class _Principal(Struct, frozen=True):
+class _SourcePrincipal(Struct, frozen=True):
     name: str
     data: dict[str, Raw] = {}
 
 
-class _Claims(Struct, frozen=True):
+class _SourceClaims(Struct, frozen=True):
     principal: str
 
 
@@ -45,7 +45,9 @@ class CustomSourceTokens:
         if found is None:
             return None
         try:
-            principal = msgspec.json.decode(msgspec.convert(found.claims, _Claims).principal, type=_Principal)
+            principal = msgspec.json.decode(
+                msgspec.convert(found.claims, _SourceClaims).principal, type=_SourcePrincipal
+            )
             source_id = msgspec.json.decode(principal.data.get("source", b"null"), type=str)
         except msgspec.MsgspecError:
             return None

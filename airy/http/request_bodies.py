@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import accumulate
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -19,6 +18,7 @@ from msgspec import Raw, Struct
 
 from airy.entered_text import invisible, trimmed
 from airy.http.asgi import RawHeaders
+from airy.http.entered_time import entered_time_ms
 from airy.http.problems import FieldError, Problem
 from airy.model.ids import canonical_uuid
 from airy.secret import Secret
@@ -28,7 +28,6 @@ B = TypeVar("B", bound=Struct)
 DEPTH_MAX = 64
 SECRET_CHARS_MAX = 4_096
 ERRORS_MAX = 100  # of the items of an array
-TIME_MS_MAX = 253_402_300_799_999  # the end of the year 9999
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -345,7 +344,7 @@ def _decode_custom(kind: type, value: object) -> object:
             raise ValueError("must be a UUID")
         return Id(found)
     if kind is Time:
-        return Time(_time_ms(value))
+        return Time(entered_time_ms(value))
     if kind is Secret:
         return Secret.entered(_text(value, SECRET_CHARS_MAX))
     if issubclass(kind, Line):
@@ -356,20 +355,6 @@ def _decode_custom(kind: type, value: object) -> object:
     if issubclass(kind, Text):
         return kind(_text(value, kind.chars_max))
     raise AssertionError(f"no request field can be a {kind.__name__}")
-
-
-def _time_ms(value: object) -> int:
-    """Raises `ValueError`."""
-    found: object = value
-    if isinstance(value, str):
-        try:
-            written = datetime.fromisoformat(value.strip())
-            found = round(written.timestamp() * 1000) if written.tzinfo else None
-        except (ValueError, OverflowError):
-            found = None
-    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found <= TIME_MS_MAX:
-        raise ValueError("must be a time: milliseconds since 1970, or ISO 8601 with a zone")
-    return int(found)
 
 
 def _text(value: object, chars_max: int) -> str:

@@ -28,7 +28,7 @@ class IngestedMetadata(Struct, frozen=True, kw_only=True):
     metadata: dict[str, object]
 
 
-class MessageReference(Struct, frozen=True, kw_only=True):
+class ProviderMessageReference(Struct, frozen=True, kw_only=True):
     source_conversation_id: str
     source_message_id: str
 
@@ -44,13 +44,13 @@ class IngestedReceipt(Struct, frozen=True, kw_only=True):
     at_ms: int | None
 
 
-class IngestedReaction(MessageReference, frozen=True, kw_only=True):
+class IngestedReaction(ProviderMessageReference, frozen=True, kw_only=True):
     source_sender_id: str
     emoji: str | None  # None: removed
     at_ms: int
 
 
-class IngestedDeletion(MessageReference, frozen=True, kw_only=True):
+class IngestedDeletion(ProviderMessageReference, frozen=True, kw_only=True):
     pass
 
 

@@ -36,7 +36,7 @@ from airy.sources.custom.batch import (
     IngestedMessage,
     IngestedMetadata,
     IngestedReceipt,
-    MessageReference,
+    ProviderMessageReference,
 )
 from airy.sources.custom.encode import CONVERSATION
 
@@ -307,7 +307,7 @@ class _Ingestion:
 
     # --- what facts have in common
 
-    def _about(self, reference: MessageReference, field: str, at_ms: int) -> _About:
+    def _about(self, reference: ProviderMessageReference, field: str, at_ms: int) -> _About:
         return self._of_conversation(reference.source_conversation_id, f"{field}.source_conversation_id", at_ms)
 
     def _of_conversation(self, name: str, field: str, at_ms: int) -> _About:
