@@ -45,7 +45,7 @@ def test_the_page_counts_partitions_correctly() -> None:
     base, each = whole - source, source // sources
 
     assert f"Those are {base}, and {each} for each source of the version" in PAGE
-    assert f"a store folds the {folded} of the first nine rows" in PAGE
+    assert f"a store folds the {folded} of the first ten rows" in PAGE
     assert f"publishers share the {queued} of the first three" in PAGE
     assert (
         f"{base} partitions in {len(topics.ALL) - len(of_sources)} topics, and {each} in 3 more for each source" in PAGE
