@@ -65,6 +65,7 @@ class SourceMembership:
                     rate_per_s=kind.limits.per_s,
                     parallel_max=kind.limits.parallel_max,
                     conversation_per_s=kind.limits.conversation_per_s,
+                    conversation_burst=kind.limits.conversation_burst,
                 ),
                 pauses,
             )

@@ -262,6 +262,8 @@ class MessageSender:
             again_ms = round((outcome.again_s or 0.0) * 1000)
             outbound.limiter.pause(message.channel_id, monotonic_ms() + max(CREDENTIALS_RETRY_MS, again_ms))
             ctx.log.error("channel.credentials_refused", channel_id=message.channel_id, error=outcome.error)
+        elif outcome.contact_only:
+            return  # its later messages wait behind this one anyway
         elif outcome.kind in PAUSING_KINDS and (outcome.again_s or 0.0) > send_facts.BACKOFF.initial_s:
             for_s = outcome.again_s or 0.0
             outbound.limiter.pause(message.channel_id, monotonic_ms() + round(for_s * 1000))

@@ -3,7 +3,8 @@ argument, of the monotonic clock.
 
 A channel is refused while its rate is used up (token bucket), while `parallel_max` conversations are in flight, or
 while it is paused because the provider refused its credentials or asked for no more calls. A conversation is refused
-for `1 / conversation_per_s` after each message, for providers that limit messages to one contact.
+beyond `conversation_per_s` on average, after `conversation_burst` at once, for providers that limit messages to one
+contact (generic cell rate algorithm).
 
 The limits of a channel apply across all connectors. Conversations are spread over partitions, so a connector that owns
 a share of the partitions takes that share of both, and all connectors together stay within them.
@@ -25,12 +26,20 @@ class ChannelLimit(Struct):
 
 
 class SendLimiter:
-    def __init__(self, *, rate_per_s: float, parallel_max: int, conversation_per_s: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        rate_per_s: float,
+        parallel_max: int,
+        conversation_per_s: float | None = None,
+        conversation_burst: int = 1,
+    ) -> None:
         self._rate_per_s = rate_per_s
         self._parallel_max = parallel_max
         self._interval_ms = 0 if conversation_per_s is None else round(1000 / conversation_per_s)
+        self._tolerance_ms = self._interval_ms * (conversation_burst - 1)
         self._channels: dict[str, ChannelLimit] = {}
-        self._conversations: dict[str, int] = {}  # conversation → when its next message may be sent
+        self._conversations: dict[str, int] = {}  # conversation → when all its messages are paid back
         self._sweep_at = ENTRIES_KEPT
         self._sweep_conversations_at = ENTRIES_KEPT
         self.share = 1.0  # of the topic's partitions this process owns
@@ -48,7 +57,8 @@ class SendLimiter:
 
         `conversation_id`: a message to its contact is sent; without it, only the channel's limits apply.
         """
-        if (wait_ms := self._conversations.get(conversation_id, now_ms) - now_ms) > 0:
+        paid_back_ms = self._conversations.get(conversation_id, now_ms)
+        if (wait_ms := paid_back_ms - self._tolerance_ms - now_ms) > 0:
             return wait_ms
         channel = self._channels.get(channel_id)
         if channel is None:
@@ -64,7 +74,7 @@ class SendLimiter:
         channel.in_flight += 1
         if conversation_id and self._interval_ms:
             self._sweep_conversations(now_ms)
-            self._conversations[conversation_id] = now_ms + self._interval_ms
+            self._conversations[conversation_id] = max(paid_back_ms, now_ms) + self._interval_ms
         return 0
 
     def release(self, channel_id: str) -> None:

@@ -67,7 +67,8 @@ ROWS = (
 
 def _cell(name: str, kind: Kind) -> str:
     capable, limits = kind.capabilities, kind.limits
-    each = f", {limits.conversation_per_s:g} to one contact" if limits.conversation_per_s else ""
+    burst = f" after {limits.conversation_burst} at once" if limits.conversation_burst > 1 else ""
+    each = f", {limits.conversation_per_s:.2g} to one contact{burst}" if limits.conversation_per_s else ""
     return {
         "account": kind.account,
         "receives": _words(capable.receives),

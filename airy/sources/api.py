@@ -215,7 +215,7 @@ class Failed(Struct, frozen=True):
     """A recorded failure: the provider did not take it. `again_s` None: final.
 
     `stop_lane`: the channel's credentials are bad. `attempts_max`: the failure of this many attempts is final.
-    `app_wide`: it concerns every call of the source, whatever the account.
+    `app_wide`: it concerns every call of the source, whatever the account; `contact_only`: this contact's alone.
     """
 
     kind: ErrorKind
@@ -226,6 +226,7 @@ class Failed(Struct, frozen=True):
     stop_lane: bool = False
     attempts_max: int | None = None
     app_wide: bool = False
+    contact_only: bool = False
 
 
 class Lost(Struct, frozen=True):

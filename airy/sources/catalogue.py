@@ -12,6 +12,7 @@ from airy.sources.spec import Kind, SourceSpec
 NAMES = (
     "facebook",
     "instagram",
+    "whatsapp",
     "twilio",
     "telegram",
     "viber",

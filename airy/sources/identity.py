@@ -60,11 +60,13 @@ class ResolvedIdentity(Struct, frozen=True, kw_only=True):
         return ids.derive(self.channel.id, f"identity:{payload.canonical(parts)}")
 
 
-def resolve(channel: Channel, names: Sequence[str], channels: Channels) -> ResolvedIdentity:
-    """`names`: at least one, without duplicates, the best first."""
+def resolve(
+    channel: Channel, names: Sequence[str], channels: Channels, *, conversation_id: str | None = None
+) -> ResolvedIdentity:
+    """`names`: at least one, each once, the best first. `conversation_id`: theirs, if the event itself says it."""
     known = {name: tuple(channels.conversations(IdentityKey(channel.id, name))) for name in names}
     derived = {name: ids.conversation_id(channel.id, name) for name in names}
-    found = next((each[0] for each in known.values() if each), derived[names[0]])
+    found = conversation_id or next((each[0] for each in known.values() if each), derived[names[0]])
     return ResolvedIdentity(
         channel=channel,
         names=tuple(names),

@@ -66,6 +66,7 @@ class SendLimits(Struct, frozen=True, kw_only=True):
     per_s: float
     parallel_max: int  # conversations of one channel at once
     conversation_per_s: float | None = None  # messages to one contact
+    conversation_burst: int = 1  # of them at once, paid back with silence
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):

@@ -264,11 +264,11 @@ CALLS = (
 
 CONNECTED_AT_THE_PROVIDER = {
     "channels.instagram.connect": {"page_id": PAGE, "page_token": PAGE_TOKEN, "account_id": "17"},
+    "channels.whatsapp.connect": {"phone_number_id": "108811223344556", "user_token": PAGE_TOKEN, "name": "Bakery"},
     "channels.twilio.sms.connect": {"phone_number": "+49 30 1", "name": "Hotline"},
     "channels.twilio.whatsapp.connect": {"phone_number": "+49 30 1", "name": "Hotline"},
 }
 NOT_SERVED = {
-    "channels.whatsapp.connect": "WhatsApp by Meta's own API is not among the sources",
     "channels.viber.connect": "Viber is not among the sources",
     "channels.google.connect": "Google's Business Messages is not among the sources",
     **dict.fromkeys(

@@ -5,7 +5,7 @@ import re
 from msgspec import Struct
 
 from airy.errors import Refused
-from airy.sources.meta.section import MetaSection
+from airy.sources.meta.section import GraphSection, MetaSection
 
 SECRETS_MAX = 6  # those of the app and of its Instagram product, each new and old
 _VERSION = re.compile(r"v\d{1,3}\.\d{1,2}")
@@ -44,7 +44,7 @@ class MetaApp(Struct, frozen=True):
         return f"{self.graph_url.rstrip('/')}/{self.graph_version}"
 
 
-def app_of(section: MetaSection) -> MetaApp:
+def app_of(section: GraphSection) -> MetaApp:
     """Where the component is off, placeholders: nothing is verified or sent with them."""
     return MetaApp(
         app_id=section.app_id or "off",
@@ -52,5 +52,5 @@ def app_of(section: MetaSection) -> MetaApp:
         verify_token=section.webhook_secret.reveal() if section.webhook_secret else "off",
         graph_url=section.graph_url,
         graph_version=section.graph_version,
-        human_agent=section.human_agent,
+        human_agent=isinstance(section, MetaSection) and section.human_agent,
     )

@@ -30,7 +30,7 @@ RECIPIENTS = Recipients(
 )
 
 
-class MetaSection(SourceSection, frozen=True):
+class GraphSection(SourceSection, frozen=True):
     """`app_secret`: newest first; the older ones are accepted for webhooks only."""
 
     app_id: Annotated[str, REQUIRED] = ""
@@ -43,6 +43,9 @@ class MetaSection(SourceSection, frozen=True):
     ] = None
     graph_url: Url = "https://graph.facebook.com"
     graph_version: Version = "v26.0"
+
+
+class MetaSection(GraphSection, frozen=True):
     human_agent: Annotated[
         bool, Meta(description="true: answers after the standard window use the HUMAN_AGENT tag")
     ] = False

@@ -7,9 +7,11 @@ from tests.kit.providers.meta import FacebookWire, InstagramWire
 from tests.kit.providers.telegram import TelegramWire
 from tests.kit.providers.twilio import TwilioWire
 from tests.kit.providers.viber import ViberWire
+from tests.kit.providers.whatsapp import WhatsAppWire
 
 WIRES: Mapping[str, Wire] = {
-    wire.spec.name: wire for wire in (FacebookWire(), InstagramWire(), TwilioWire(), TelegramWire(), ViberWire())
+    wire.spec.name: wire
+    for wire in (FacebookWire(), InstagramWire(), WhatsAppWire(), TwilioWire(), TelegramWire(), ViberWire())
 }
 
 __all__ = ["WIRES", "Webhook", "Wire"]
