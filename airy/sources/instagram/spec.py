@@ -1,24 +1,38 @@
-"""Instagram: professional accounts, each linked with a page, through a Meta app.
+"""Instagram: professional accounts, through a Meta app: linked with a page, or by Instagram Login.
 
 Events arrive at `/instagram`, or at the webhook of the pages where the app's Instagram subscription points there: that
 source hands them over. Those it parked before this one was enabled are found by `arrives_with` and replayed when the
 account is connected.
 """
 
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
 from airy.secret import Secret
 from airy.sources.canonical import MEDIA
 from airy.sources.meta.section import CHECK_EVERY_S, RECIPIENTS, WEBHOOK_BYTES_MAX, WEBHOOK_OWNER, MetaSection
-from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec
+from airy.sources.spec import Capabilities, ChannelForm, Kind, SendLimits, SourceSpec, Url
 
 
 class InstagramSection(MetaSection, frozen=True):
-    """`app_secret` may also list the Instagram app secret, which signs some of Instagram's webhooks."""
+    """`instagram_app_secret` signs some of Instagram's webhooks, and gets tokens of Instagram Login."""
+
+    instagram_app_secret: Annotated[
+        tuple[Secret, ...],
+        Meta(max_length=2, description="of the app's Instagram product, for Instagram Login; a list during rotation"),
+    ] = ()
+    instagram_url: Url = "https://graph.instagram.com"
 
 
 class ConnectAccount(ChannelForm, frozen=True, kw_only=True):
-    page_id: str  # of the page the account is linked with
-    account_id: str
-    page_token: Secret
+    """Through its page, an account needs `page_id`, `account_id` and `page_token`; by Instagram Login, `token`."""
+
+    auth: Literal["facebook_page", "instagram_login"] = "facebook_page"
+    page_id: str | None = None  # of the page the account is linked with
+    account_id: str | None = None
+    page_token: Secret | None = None
+    token: Secret | None = None
 
 
 SPEC = SourceSpec(

@@ -166,13 +166,17 @@ def _shares(page_id: str, channel: Channel) -> bool:
 
 
 def _is_subscribed(listing: Mapping[str, object], app_id: str) -> bool:
-    """Without a list of fields, which not every answer has, the subscription counts as whole."""
     apps = listing.get("data")
     for app in map(payload.record, apps if isinstance(apps, list) else ()):
-        fields = app.get("subscribed_fields")
         if payload.identifier(app.get("id")) == app_id:
-            return not fields or not isinstance(fields, list) or set(map(str, fields)) >= ESSENTIAL_FIELDS
+            return has_fields(app, ESSENTIAL_FIELDS)
     return False
+
+
+def has_fields(app: Mapping[str, object], wanted: Collection[str]) -> bool:
+    """Whether an entry of a list of subscribed apps has these fields, or does not say which."""
+    fields = app.get("subscribed_fields")
+    return not fields or not isinstance(fields, list) or set(map(str, fields)) >= set(wanted)
 
 
 def _name(page: Mapping[str, object]) -> str | None:

@@ -18,6 +18,9 @@ from airy.sources.instagram.spec import ConnectAccount, InstagramSection
 from airy.sources.spec import ChannelForm
 from tests.kit.providers.base import Headers, Request, Taken, Webhook, Wire, answer
 
+LOGIN_SECRET = "instagram-secret"
+LOGIN_TOKEN, RENEWED_TOKEN = "IGAATokenOfTheBakery012345", "IGAARenewedToken0123456789"
+DAY_S = 86_400
 APP_SECRET, TOKEN = "app-secret", "EAAPageTokenOfTheBakery0123456789"
 FIELDS = ("messages", "messaging_postbacks", "message_deliveries", "message_reads", "message_echoes")
 PAGE, ACCOUNT = "204918377001", "17841400008460056"
@@ -29,10 +32,10 @@ def written(document: object) -> bytes:
 
 class MetaWire(Wire):
     host = "graph.facebook.com"
-    secrets = (APP_SECRET, "old-secret", TOKEN, "verify-me")
+    secrets: ClassVar[tuple[str, ...]] = (APP_SECRET, "old-secret", TOKEN, "verify-me")
     text: ClassVar = {"text": "Yes, from Thursday on."}
     object_name: ClassVar[str]
-    addresses = ("graph_url",)
+    addresses: ClassVar[tuple[str, ...]] = ("graph_url",)
     page: ClassVar[dict[str, object]] = {"id": PAGE, "name": "Corner Bakery"}
 
     def __init__(self) -> None:
@@ -162,3 +165,52 @@ class InstagramWire(MetaWire):
 
     def echo(self, kind: str, provider_id: str, taken: Taken, at_ms: int) -> Webhook | None:
         return self.event(at_ms, message={"mid": provider_id, "is_echo": True, "text": taken.text})
+
+
+class InstagramLoginWire(InstagramWire):
+    """An account without a page. Its token may be renewed while it is a day old and `renewable`."""
+
+    host = "graph.instagram.com"
+    secrets = (*MetaWire.secrets, LOGIN_SECRET, LOGIN_TOKEN, RENEWED_TOKEN)
+    addresses = ("graph_url", "instagram_url")
+    section = replace(InstagramWire.section, instagram_app_secret=(Secret(LOGIN_SECRET),))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.short_lived = False  # the pasted token lives for an hour, and is exchanged
+        self.renewable = True
+        self.valid_s: object = 60 * DAY_S  # of the tokens that are issued
+
+    def credentials(self, kind: str) -> dict[str, Secret]:
+        return {"token": Secret(LOGIN_TOKEN)}
+
+    def signed(self, webhook: Webhook) -> Headers:
+        return self._headers(LOGIN_SECRET, webhook.body)
+
+    def channel(self, account: str, *, connected: bool = True) -> Channel:
+        known = {"auth": "instagram_login", "account_id": account, "credentials_expire_at": "2025-02-25T00:00:00.000Z"}
+        flat = {key: metadata.value(text) for key, text in known.items()}
+        return replace(super().channel(account, connected=connected), metadata=flat)
+
+    def form(self, kind: str) -> ChannelForm:
+        return ConnectAccount(auth="instagram_login", token=Secret(LOGIN_TOKEN))
+
+    def token_refused(self) -> Response:
+        return self._error(401, 190, f"Error validating access token {LOGIN_TOKEN}: expired")
+
+    def managed(self, request: Request) -> Response:
+        last = request.path.rpartition("/")[2]
+        if last in {"access_token", "refresh_access_token"}:
+            return self._issued(request, taken=self.short_lived if last == "access_token" else self.renewable)
+        if last == "me":
+            known = {"id": "9900000000000001", "user_id": ACCOUNT, "username": "corner.bakery", "name": "Corner Bakery"}
+            return answer(200, {**known, "profile_picture_url": "https://cdn.example.net/b.jpg"})
+        return super().managed(request)
+
+    def _issued(self, request: Request, *, taken: bool) -> Response:
+        exchanges = request.path.endswith("/access_token")
+        assert request.fields["grant_type"] == ("ig_exchange_token" if exchanges else "ig_refresh_token")
+        assert request.fields.get("client_secret") == (LOGIN_SECRET if exchanges else None)
+        if not taken:
+            return self._error(400, 452, f"Session key invalid: {request.fields['access_token']}")
+        return answer(200, {"access_token": RENEWED_TOKEN, "token_type": "bearer", "expires_in": self.valid_s})

@@ -72,7 +72,7 @@ async def test_an_account_is_connected_through_its_page() -> None:
     assert await SOURCE.connect(client, "instagram", form, HERE) == Connected(
         account=ACCOUNT,
         name="Corner Bakery Instagram account",
-        metadata={"page_id": PAGE, "account_id": ACCOUNT},
+        metadata={"auth": "facebook_page", "page_id": PAGE, "account_id": ACCOUNT},
         credentials={"token": Secret(TOKEN)},
     )
     assert [request.path.rpartition("/")[2] for request in client.requests] == ["access_token", PAGE, "subscribed_apps"]
