@@ -5,13 +5,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.kit import javascript
+from tests.kit.documented_programs import ADDRESS, PYTHON, SHELL, Demonstration, blocks, languages, run
 from tests.kit.process import READY_S
 from tests.kit.servers.fixtures import needed
 from tests.kit.servers.missing import program
@@ -19,10 +20,6 @@ from tests.kit.servers.ports import Port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(360)]
 
-DOCS = Path(__file__).parents[2] / "docs"
-ADDRESS = "127.0.0.1:8080"  # on the pages
-RUN_S = 120
-Demonstration = tuple[Path, str]
 
 FOLLOW = """
 received, failed = [], []
@@ -57,12 +54,6 @@ function handle(event) {
 """
 
 
-def blocks(page: str, language: str) -> str:
-    """All code of one language, in order: later blocks use the names of earlier ones."""
-    text = (DOCS / page).read_text()
-    return "\n\n".join(re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-
-
 @pytest.fixture(scope="module")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demonstration]:
     """The directory and the address of `airy up --demo`, once a contact has written."""
@@ -90,23 +81,6 @@ def _wait_for_a_conversation(directory: Path, address: str, running: "subprocess
             return
         time.sleep(0.1)  # real time: waits for another process
     raise AssertionError((directory / "airy.log").read_text()[-4_000:])
-
-
-def run(
-    command: list[str], demonstration: Demonstration, code: str, environment: Mapping[str, str] | None = None
-) -> str:
-    directory, address = demonstration
-    assert ADDRESS in code
-    given = [*command, code.replace(ADDRESS, address)]
-    done = subprocess.run(
-        given, cwd=directory, env=environment, capture_output=True, text=True, timeout=RUN_S, check=False
-    )
-    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-4_000:]
-    return done.stdout
-
-
-SHELL = ["bash", "-euo", "pipefail", "-c"]
-PYTHON = [sys.executable, "-W", "error", "-c"]
 
 
 def test_the_commands_of_the_api_page_work(demonstration: Demonstration) -> None:
@@ -140,9 +114,5 @@ def test_the_stomp_client_of_the_events_page_receives_events(demonstration: Demo
 
 def test_every_block_of_the_pages_is_run() -> None:
     """`console` shows the command that starts the demonstration, which the fixture runs."""
-    assert _languages("api.md") == {"", "console", "python", "sh"}
-    assert _languages("events.md") == {"", "js", "python", "sh"}
-
-
-def _languages(page: str) -> set[str]:
-    return set(re.findall(r"^```(\w*)$", (DOCS / page).read_text(), re.MULTILINE))
+    assert languages("api.md") == {"", "console", "python", "sh"}
+    assert languages("events.md") == {"", "js", "python", "sh"}
