@@ -34,7 +34,7 @@ from airy.model.entity import Channel, CustomSource
 from airy.model.render import timestamp
 from airy.secret import Secret
 from airy.sources import calling
-from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target
+from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target, TokenExchange
 from airy.sources.catalogue import kind_of
 from airy.sources.provider_pauses import ProviderPauses
 from airy.sources.spec import Kind
@@ -50,6 +50,7 @@ CREDENTIALS_RETRY_MS = 60_000  # until a channel whose credentials were refused 
 BUG_RETRY_MS = 60_000  # until a message is tried again for which a bug left neither an outcome nor a failure
 PAUSING_KINDS = frozenset({"rate", "provider"})
 RETRY_S = 1.0
+TOKEN_RETRY_S = 5.0  # until a provider that issued no token is asked again
 NO_ATTEMPT = (0, 0)
 
 
@@ -191,6 +192,19 @@ class MessageSender:
     async def _encode(
         self, ctx: Context, message: Message, channel: Channel | None, source: Source
     ) -> Sequence[Call] | Failed:
+        target = await self._target(ctx, message, channel, source)
+        if isinstance(target, Failed):
+            return target
+        try:
+            calls = source.encode(message, target, ctx.clock.now_ms())
+        except Exception as error:  # noqa: BLE001 - a bug in one source, on one message
+            ctx.log.error("send.encode_failed", **self._count_bug(error, message.id, message.source))  # noqa: TRY400
+            return Failed(kind="invalid", error=f"the message could not be encoded: {BUG_REASON}")
+        if calls or not source.spec.provider:
+            return calls
+        return Failed(kind="invalid", error="the source makes no call of this message")
+
+    async def _target(self, ctx: Context, message: Message, channel: Channel | None, source: Source) -> Target | Failed:
         if channel is None:
             return Failed(kind="invalid", error="its channel is unknown")
         if not channel.connected:
@@ -202,14 +216,22 @@ class MessageSender:
             return credentials
         conversation = view.conversation if view else None
         target = Target(channel=channel, conversation=conversation, owner=owner, credentials=credentials)
+        return await self._authorize(ctx, target, source) if source.spec.token_exchange else target
+
+    async def _authorize(self, ctx: Context, target: Target, source: Source) -> Target | Failed:
+        """`target` with a token for its calls. Nothing was delivered if that fails."""
+        exchange: TokenExchange = source  # type: ignore[assignment]  # its specification declares it
         try:
-            calls = source.encode(message, target, ctx.clock.now_ms())
-        except Exception as error:  # noqa: BLE001 - a bug in one source, on one message
-            ctx.log.error("send.encode_failed", **self._count_bug(error, message.id, channel.source))  # noqa: TRY400
-            return Failed(kind="invalid", error=f"the message could not be encoded: {BUG_REASON}")
-        if calls or not source.spec.provider:
-            return calls
-        return Failed(kind="invalid", error="the source makes no call of this message")
+            return await exchange.authorize(self._http, target, ctx.clock.now_ms())
+        except Unavailable as error:
+            again_s = max(error.retry_after_s or 0.0, TOKEN_RETRY_S)
+            return Failed(kind="provider", error=str(error), again_s=again_s)
+        except Refused as error:
+            return Failed(kind="auth", error=str(error), stop_lane=True)
+        except Exception as error:  # noqa: BLE001 - a bug in one source
+            channel = target.channel
+            ctx.log.error("send.authorize_failed", **self._count_bug(error, channel.id, channel.source))  # noqa: TRY400
+            return Failed(kind="invalid", error=f"the message's call could not be authorized: {BUG_REASON}")
 
     def _valid_credentials(
         self, channel: Channel, owner: CustomSource | None, now_ms: int

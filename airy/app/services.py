@@ -112,7 +112,9 @@ def build_services(config: Config, ports: Ports) -> Services:
             ports.sealer,
             sources.of_kind,
             ports.provider_http,
-            Installation(public_url=public_url(config), new_secret=lambda: new_secret(ports.ids)),
+            Installation(
+                public_url=public_url(config), new_secret=lambda: new_secret(ports.ids), now_ms=ports.clock.now_ms
+            ),
             message_ttl_s=config.section(CommunicationSection).message_ttl_s,
             egress_policy=webhook_egress_policy(config),
             pauses=pauses,

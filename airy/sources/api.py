@@ -261,11 +261,16 @@ class Connected(Struct, frozen=True, kw_only=True):
     settings: tuple[Setting, ...] = ()
 
 
+def _without_a_clock() -> int:
+    raise RuntimeError("this installation was described without a clock")
+
+
 class Installation(Struct, frozen=True, kw_only=True):
     """What connecting needs to know about this installation."""
 
     new_secret: Callable[[], Secret]
     public_url: str = ""  # https://host, without a slash at the end; empty: not configured
+    now_ms: Callable[[], int] = _without_a_clock  # for a token exchange
 
 
 class Account(Struct, frozen=True):
@@ -354,6 +359,16 @@ class Explorer(Protocol):
         self, client: HttpClient, kind: str, form: Struct, connected: Collection[AccountKey]
     ) -> list[Account]:
         """The accounts the caller's credentials give access to. Raises `Refused`, `Unavailable`."""
+        ...
+
+
+class TokenExchange(Protocol):
+    """A source whose specification declares `token_exchange`."""
+
+    async def authorize(self, client: HttpClient, target: Target, now_ms: int) -> Target:
+        """`target` with the token that the provider issues for a short time, as `encode` needs it. The source keeps a
+        token until shortly before it expires. Raises `Refused`, `Unavailable`.
+        """
         ...
 
 

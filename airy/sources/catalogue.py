@@ -16,6 +16,7 @@ NAMES = (
     "twilio",
     "telegram",
     "viber",
+    "google",
     "chatplugin",
     "custom",
 )

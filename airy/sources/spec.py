@@ -141,6 +141,7 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
     arrives_with: tuple[str, ...] = ()  # sources whose webhook also brings events of these kinds
     identities: bool = False  # participants have several names, or names that change
     channel_secrets: bool = False  # webhooks are verified with secrets of channels, not of the section alone
+    token_exchange: bool = False  # calls need a token that the provider issues for a short time
     public_url: bool = False  # cannot work without knowing its own public address
     provider: bool = True
     routes: tuple[str, ...] = ()  # HTTP paths of its own, besides webhooks and channels, as in `Component.routes`

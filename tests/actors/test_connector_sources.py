@@ -374,3 +374,25 @@ async def test_no_task_waits_for_work() -> None:
 
         assert [name for name in names if "run_work" in name] == []
         assert len([name for name in names if "keep_membership" in name]) == 1
+
+
+async def test_a_token_that_is_not_issued_now_delays_a_message_and_delivers_it_once() -> None:
+    harness = scripted("google", "google", Act.BUSY, Act.UNREACHABLE)
+    harness.provider.scripts_tokens = True
+    async with harness.open(connector=lambda: connector(harness)):
+        message = await sent(harness)
+
+        assert (message.delivery in DONE, message.attempt) == (True, 1)
+        assert len(harness.provider.delivered) == 1
+
+
+async def test_a_token_that_is_refused_fails_the_message_and_stops_the_channel() -> None:
+    harness = scripted("google", "google", Act.TOKEN_REFUSED)
+    harness.provider.scripts_tokens = True
+    async with harness.open(connector=lambda: connector(harness)):
+        message = await sent(harness)
+
+        assert message.delivery is DeliveryState.FAILED
+        assert bytes(message.metadata["source.error_kind"]) == b'"auth"'
+        assert [line for line in harness.logged.entries if line["event"] == "channel.credentials_refused"]
+        assert harness.provider.attempts == []

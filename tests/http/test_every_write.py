@@ -41,7 +41,8 @@ WITHOUT_POSITION = {
     "/chatplugin.authenticate": "a visit is not stored before its first message; resuming returns one",
 }
 CONNECTED_BY_PROVIDERS = {  # the channel's id is derived from the provider's account, as Facebook's
-    f"/channels.{kind}.connect" for kind in ("instagram", "twilio.sms", "twilio.whatsapp", "telegram", "viber")
+    f"/channels.{kind}.connect"
+    for kind in ("instagram", "twilio.sms", "twilio.whatsapp", "telegram", "viber", "google")
 }
 WITH_A_SOURCE = {each.paths[0] for each in ACTIONS if each.permission is Permission.INGEST}
 PAGE = {"page_id": "204918377001", "page_token": "user token"}

@@ -130,6 +130,7 @@ def test_a_kind_leads_to_its_source() -> None:
         ("/twilio/status", "twilio", {}),
         ("/telegram/42cb5df9", "telegram", {"channel_id": "42cb5df9"}),
         ("/viber", "viber", {}),
+        ("/google", "google", {}),
         ("/viber/eb15116b", "viber", {"channel_id": "eb15116b"}),
     ],
 )

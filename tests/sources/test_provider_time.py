@@ -20,6 +20,9 @@ AHEAD_MS = ARRIVED_MS + 10 * YEAR_MS
         "1735689600.987",
         ARRIVED_MS * 1000,
         f"{ARRIVED_MS}000",
+        "2025-01-01T00:00:00.987Z",
+        "2025-01-01T01:00:00.987654321+01:00",
+        "2024-12-31t21:30:00.987-02:30",
     ],
 )
 def test_a_time_is_read_in_the_unit_it_must_be(written: object) -> None:
@@ -42,6 +45,10 @@ def test_a_time_is_read_in_the_unit_it_must_be(written: object) -> None:
         float("inf"),
         float("nan"),
         "9" * 40,
+        "2025-01-01",
+        "2025-13-01T00:00:00Z",
+        "2025-01-01T00:00:00",
+        "0001-01-01T00:00:00+23:59",
         [],
         {},
     ],

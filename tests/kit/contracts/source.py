@@ -530,6 +530,7 @@ class SourceContract:
     def provider(self, kind: str, *script: Act) -> ScriptedProvider:
         provider = ScriptedProvider(type(self.wire)(), LoopClock(), kind=kind)
         provider.script.extend(script)
+        provider.scripts_tokens = True
         return provider
 
     @pytest.mark.parametrize(
@@ -631,7 +632,9 @@ class SourceContract:
 
     @staticmethod
     def installation() -> Installation:
-        return Installation(new_secret=lambda: Secret("fresh-secret-0123456789"), public_url=PUBLIC_URL)
+        return Installation(
+            new_secret=lambda: Secret("fresh-secret-0123456789"), public_url=PUBLIC_URL, now_ms=lambda: RECEIVED_MS
+        )
 
     async def test_connecting_says_what_to_store(self, kind: str) -> None:
         provider = self.provider(kind)

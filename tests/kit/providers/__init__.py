@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 
 from tests.kit.providers.base import Webhook, Wire
+from tests.kit.providers.google import GoogleWire
 from tests.kit.providers.meta import FacebookWire, InstagramWire
 from tests.kit.providers.telegram import TelegramWire
 from tests.kit.providers.twilio import TwilioWire
 from tests.kit.providers.viber import ViberWire
 from tests.kit.providers.whatsapp import WhatsAppWire
 
-WIRES: Mapping[str, Wire] = {
-    wire.spec.name: wire
-    for wire in (FacebookWire(), InstagramWire(), WhatsAppWire(), TwilioWire(), TelegramWire(), ViberWire())
-}
+PROVIDERS = (FacebookWire, InstagramWire, WhatsAppWire, TwilioWire, TelegramWire, ViberWire, GoogleWire)
+WIRES: Mapping[str, Wire] = {wire.spec.name: wire() for wire in PROVIDERS}
 
 __all__ = ["WIRES", "Webhook", "Wire"]

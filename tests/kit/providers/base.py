@@ -79,11 +79,12 @@ def answer(status: int, document: object, **headers: str) -> Response:
 
 
 class Wire(ABC):
-    """One provider. `secrets` must never be printed; `host` is the only one that is called."""
+    """One provider. `secrets` must never be printed; messages go to `host`."""
 
     spec: ClassVar[SourceSpec]
     section: ClassVar[SourceSection]
     host: ClassVar[str]
+    more_hosts: ClassVar[tuple[str, ...]] = ()  # which are called for what is no message
     secrets: ClassVar[tuple[str, ...]]
     accounts: ClassVar[Mapping[str, str]]  # kind to the account that is connected
     participant: ClassVar[str]
@@ -178,6 +179,10 @@ class Wire(ABC):
     @abstractmethod
     def ok(self, kind: str, taken: Taken, number: int) -> tuple[str, Response]:
         """The provider's id of the message number `number` it took, and its answer."""
+
+    def issues_token(self, request: Request) -> bool:
+        """Whether the request exchanges credentials for a token, before a message."""
+        return False
 
     @abstractmethod
     def rate_limited(self, delay_s: int) -> Response: ...

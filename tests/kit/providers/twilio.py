@@ -37,6 +37,7 @@ class TwilioWire(Wire):
         shared_keys={"WK1": Secret("twilio-shared")},
     )
     host = "api.twilio.com"
+    more_hosts = ("messaging.twilio.com",)
     secrets = (AUTH_TOKEN, "twilio-shared", b64encode(f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode()).decode())
     accounts: ClassVar = {"twilio.sms": NUMBER, "twilio.whatsapp": f"whatsapp:{NUMBER}"}
     participant = CONTACT

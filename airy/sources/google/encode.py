@@ -1,0 +1,70 @@
+"""A message of ours becomes one call that creates a message in a conversation. Pure.
+
+Google takes our message id as its own and refuses a second message with it, and receipts name it, so a call whose
+answer was lost is settled by its receipts.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+import msgspec
+
+from airy.errors import Refused, Undecodable
+from airy.model.conversation import Message
+from airy.secret import Secret
+from airy.sources import canonical, payload
+from airy.sources.api import Call, Failed, Target
+from airy.sources.google import content
+from airy.sources.google.spec import GoogleSection
+
+JSON = Secret("application/json")
+HUMAN = {"representativeType": "HUMAN"}
+BODIES = ("text", "image", "richCard")
+RESERVED = frozenset({"messageId", "name"})  # they say which message it is
+
+
+def encode(section: GoogleSection, message: Message, target: Target) -> Sequence[Call] | Failed:
+    recipient_id = target.recipient(message)
+    if recipient_id is None:
+        return Failed(kind="not_found", error="no recipient: a business cannot write before the contact does")
+    token = target.credentials.get("access_token")
+    if token is None:
+        error = "no service account: connect the channel with one, or configure saFile"
+        return Failed(kind="auth", error=error, stop_lane=True)
+    try:
+        fields = _fields(message)
+        _check(fields)
+    except Refused as error:
+        return Failed(kind="invalid", error=str(error))
+    body = {"representative": HUMAN, **fields, "messageId": message.id}
+    url = f"{section.api_url.rstrip('/')}/v1/conversations/{quote(recipient_id, safe='')}/messages"
+    headers = {"content-type": JSON, "authorization": Secret(f"Bearer {token.reveal()}")}
+    return [Call("POST", Secret(url), headers, msgspec.json.encode(body), (token,))]
+
+
+def _fields(message: Message) -> dict[str, object]:
+    """Raises `Refused`."""
+    try:
+        given = payload.value(message.content)
+    except Undecodable as error:
+        raise Refused(f"the message {error}; send an object with text, image or richCard") from error
+    wanted = canonical.outbound(given)
+    fields = content.fields_of(wanted) if wanted is not None else payload.record(given)
+    return {name: part for name, part in fields.items() if name not in RESERVED and part is not None}
+
+
+def _check(fields: Mapping[str, object]) -> None:
+    """Raises `Refused`, naming the field."""
+    given = [name for name in BODIES if name in fields]
+    if not given:
+        raise Refused(f"a message has one of {', '.join(BODIES)}", field="text")
+    text = fields.get("text")
+    if "text" in fields and (not isinstance(text, str) or (not text.strip() and len(given) == 1)):
+        raise Refused("text is missing or empty", field="text")
+    for name in ("image", "richCard"):
+        if name in fields and not payload.record(fields[name]):
+            raise Refused(f"{name} is no object", field=name)
+    suggestions = fields.get("suggestions")
+    if isinstance(suggestions, list) and len(suggestions) > content.SUGGESTIONS_MAX:
+        message = f"suggestions has {len(suggestions)} entries and google takes {content.SUGGESTIONS_MAX}"
+        raise Refused(message, field="suggestions")
