@@ -27,7 +27,8 @@ from airy.errors import Misconfigured, Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model import channel_health
 from airy.model.entity import Channel
-from airy.sources.api import AppRateLimited, Checked, Checker, Target
+from airy.sources.abilities import Checker
+from airy.sources.api import AppRateLimited, Checked, Target
 from airy.store.api import EntityReader
 
 RecordCheck = Callable[[Channel, Checked], Awaitable[None]]

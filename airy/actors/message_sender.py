@@ -34,7 +34,8 @@ from airy.model.entity import Channel, CustomSource
 from airy.model.render import timestamp
 from airy.secret import Secret
 from airy.sources import calling
-from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target, TokenExchange
+from airy.sources.abilities import TokenExchange
+from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Source, Target
 from airy.sources.catalogue import kind_of
 from airy.sources.provider_pauses import ProviderPauses
 from airy.sources.spec import Kind

@@ -17,7 +17,8 @@ from airy.http_client import HttpClient
 from airy.model import ids
 from airy.model.conversation import Conversation
 from airy.model.fact import ProfileResolved
-from airy.sources.api import AppRateLimited, Profile, ProfileReader, Target
+from airy.sources.abilities import ProfileReader
+from airy.sources.api import AppRateLimited, Profile, Target
 from airy.store.api import ConversationReader, Work
 
 BACKOFF = Backoff(initial_s=1.0, ceiling_s=3_600.0)

@@ -19,7 +19,8 @@ from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model import channel_health, ids, metadata
 from airy.model.entity import Channel
-from airy.sources.api import Account, AccountKey, Checked, Connected, Explorer, Installation, Setting, Target
+from airy.sources.abilities import Explorer
+from airy.sources.api import Account, AccountKey, Checked, Connected, Installation, Setting, Target
 from airy.sources.spec import ChannelForm, Kind, SourceSpec
 from airy.store.api import EntityReader
 
