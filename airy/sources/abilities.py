@@ -1,4 +1,4 @@
-"""What only some sources have, as their specifications and kinds declare it; the rest of the contract is in `api.py`."""
+"""What only some sources have, as their specifications and kinds declare it; `api.py` has the rest of the contract."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
