@@ -229,10 +229,6 @@ class MessageSender:
             return Failed(kind="provider", error=str(error), again_s=again_s)
         except Refused as error:
             return Failed(kind="auth", error=str(error), stop_lane=True)
-        except Exception as error:  # noqa: BLE001 - a bug in one source
-            channel = target.channel
-            ctx.log.error("send.authorize_failed", **self._count_bug(error, channel.id, channel.source))  # noqa: TRY400
-            return Failed(kind="invalid", error=f"the message's call could not be authorized: {BUG_REASON}")
 
     def _valid_credentials(
         self, channel: Channel, owner: CustomSource | None, now_ms: int
