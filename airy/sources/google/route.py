@@ -27,7 +27,7 @@ OPEN = "OPEN"  # a person has to answer
 RECEIPTS = {"DELIVERED": DeliveryState.DELIVERED, "READ": DeliveryState.READ}
 
 
-class Part(Struct, frozen=True):
+class EventPart(Struct, frozen=True):
     """The one thing an event is about."""
 
     name: str
@@ -79,7 +79,7 @@ def route(record: Record, channels: Channels) -> Routed:
     noted: list[str] = []
     unreadable: list[str] = []
     for name in held:
-        part = Part(
+        part = EventPart(
             name,
             event[name],
             event,
@@ -104,27 +104,27 @@ def route(record: Record, channels: Channels) -> Routed:
 # --- messages
 
 
-def _message(part: Part) -> list[Fact]:
+def _message(part: EventPart) -> list[Fact]:
     provider_id = payload.text(part.fields.get("messageId")) or names.last(part.fields.get("name"))
     return _received(part, provider_id or part.said(), provider_id=provider_id)
 
 
-def _tapped(part: Part) -> list[Fact]:
+def _tapped(part: EventPart) -> list[Fact]:
     told = payload.text(part.fields.get("postbackData")) or EMPTY_PAYLOAD
     reply_to = names.last(part.fields.get("message"))
     return _received(part, part.said(), headers={"postback.payload": told}, reply_to=reply_to)
 
 
-def _surveyed(part: Part) -> list[Fact]:
+def _surveyed(part: EventPart) -> list[Fact]:
     told = payload.text(part.fields.get("questionResponsePostbackData"))
     return _received(part, part.said(), headers={"postback.payload": told} if told else {})
 
 
-def _signed_in(part: Part) -> list[Fact]:
+def _signed_in(part: EventPart) -> list[Fact]:
     return _received(part, part.said())
 
 
-def _status(part: Part) -> list[Fact]:
+def _status(part: EventPart) -> list[Fact]:
     if part.fields.get("requestedLiveAgent") is not True:
         raise Uneventful("is about typing")
     opened = StateChanged(id=part.derived("state", part.said()), state=OPEN, **part.about())
@@ -132,7 +132,7 @@ def _status(part: Part) -> list[Fact]:
 
 
 def _received(
-    part: Part,
+    part: EventPart,
     named: str,
     *,
     provider_id: str | None = None,
@@ -156,7 +156,7 @@ def _received(
     return [message, *_profile(part)]
 
 
-def _profile(part: Part) -> list[Fact]:
+def _profile(part: EventPart) -> list[Fact]:
     person = payload.record(payload.record(part.event.get("context")).get("userInfo"))
     name = (payload.text(person.get("displayName")) or "").strip()
     if not name:
@@ -168,7 +168,7 @@ def _profile(part: Part) -> list[Fact]:
 # --- everything else
 
 
-def _receipts(part: Part) -> list[Fact]:
+def _receipts(part: EventPart) -> list[Fact]:
     """The id of a message of ours at Google is our own."""
     given = part.fields.get("receipts")
     listed = [payload.record(each) for each in given] if isinstance(given, list) else []
@@ -190,12 +190,12 @@ def _receipts(part: Part) -> list[Fact]:
     return facts
 
 
-def _other(part: Part) -> list[Fact]:
+def _other(part: EventPart) -> list[Fact]:
     kind = f"event.{payload.text(part.name) or 'unknown'}"
     return [EventNoted(id=part.derived(kind, part.said()), kind_at_source=kind, content=part.raw, **part.about())]
 
 
-READERS: Mapping[str, Callable[[Part], list[Fact]]] = {
+READERS: Mapping[str, Callable[[EventPart], list[Fact]]] = {
     "message": _message,
     "suggestionResponse": _tapped,
     "surveyResponse": _surveyed,
