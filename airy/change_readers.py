@@ -53,13 +53,22 @@ WEBHOOK_PUBLISHER = ReaderSpec(
     requires_current_store=False,  # it reads webhooks as of now by itself
 )
 
+MEDIA_FETCHER = ReaderSpec(
+    name="media-fetcher",
+    component="media-resolver",
+    actor="media-fetcher",
+    group="media-fetcher",
+    topics=(topics.EVENTS,),
+    kinds=frozenset({ChangeKind.MESSAGE_CREATED, ChangeKind.MESSAGE_UPDATED}),
+)
+
 BROADCASTER = ReaderSpec(
     name="broadcaster",
     component="api-websocket",
     actor="broadcaster",
 )
 
-ALL = (WEBHOOK_PUBLISHER, BROADCASTER)
+ALL = (WEBHOOK_PUBLISHER, MEDIA_FETCHER, BROADCASTER)
 
 
 def of_components(components: Collection[str]) -> tuple[ReaderSpec, ...]:

@@ -222,13 +222,14 @@ ALL: tuple[Component, ...] = (
     Component(
         type="media",
         name="resolver",
-        summary="uploaded files: stores them and serves them",
+        summary="uploaded files and attachments of contacts: fetches, stores and serves them",
         apps=("core",),
         mandatory=True,
-        actors=("media-monitor",),
+        actors=("media-monitor", "media-fetcher"),
+        groups=reader_groups("media-resolver"),
         routes=("/media.", "/media/"),
         services=("media-resolver",),
-        children=("airy.app.children:media_monitor",),
+        children=("airy.app.children:media_resolver",),
     ),
     *(source_component(spec) for spec in SOURCES),
     Component(

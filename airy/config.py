@@ -28,6 +28,7 @@ Origin = Annotated[
     ),
 ]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
+MEDIA_TYPES = r"^(\*/\*|[a-z]+/(\*|[a-z0-9.+-]+))$"
 
 S = TypeVar("S", bound=Struct)
 
@@ -141,6 +142,18 @@ class BucketConfig(Section, frozen=True):
     public_url: Url | None = None  # where the bucket's files are public
 
 
+class MediaFetchConfig(Section, frozen=True):
+    """Attachments of contacts, which are fetched from providers and stored beside the uploaded files."""
+
+    enabled: bool = True
+    bytes_max: Annotated[int, Meta(ge=1_024, le=2_147_483_648)] = 104_857_600
+    types: tuple[Annotated[str, Meta(pattern=MEDIA_TYPES)], ...] = ("*/*",)
+    parallel_max: Annotated[int, Meta(ge=1, le=256)] = 8
+    timeout_s: Annotated[float, Meta(ge=1, le=600)] = 60.0
+    allow_http: bool = False
+    allow_private_addresses: bool = False
+
+
 class MediaConfig(Section, frozen=True):
     """Uploaded files, and the attachments of contacts."""
 
@@ -148,10 +161,11 @@ class MediaConfig(Section, frozen=True):
     directory: str | None = None
     prefix: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/?)*$", max_length=256)] = ""
     bytes_max: Annotated[int, Meta(ge=1_024, le=536_870_912)] = 26_214_400
-    types: tuple[Annotated[str, Meta(pattern=r"^(\*/\*|[a-z]+/(\*|[a-z0-9.+-]+))$")], ...] = ("*/*",)
+    types: tuple[Annotated[str, Meta(pattern=MEDIA_TYPES)], ...] = ("*/*",)
     uploads_max: Count = 16
     urls_valid_s: Annotated[int, Meta(ge=60, le=31_536_000)] | None = None
     s3: BucketConfig = BucketConfig()
+    fetch: MediaFetchConfig = MediaFetchConfig()
 
 
 class LogConfig(Section, frozen=True):

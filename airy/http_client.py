@@ -5,7 +5,7 @@
 head of the response arrived, `received` has it, with what could be read of the body.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Protocol
@@ -54,6 +54,24 @@ class ResponseLost(Unavailable):
 
 class AddressBlocked(Refused):
     """The egress policy forbids the address (private, loopback, port or scheme)."""
+
+
+class Downloader(Protocol):
+    async def download(
+        self,
+        url: str,
+        into: Callable[[bytes], Awaitable[None]],
+        *,
+        headers: Mapping[str, str] = {},
+        connect_s: float = 5.0,
+        total_s: float = 60.0,
+    ) -> Response:
+        """GET: the body of a success goes `into`, part by part as it arrives, and no further part is read before it has
+        returned; the response has the body of any other answer. A file of any size needs the memory of a part.
+
+        Raises as an `HttpClient` does, and what `into` raises, after which the connection is closed.
+        """
+        ...
 
 
 class HttpClient(Protocol):

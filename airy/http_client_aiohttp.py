@@ -1,4 +1,4 @@
-"""`HttpClient` on aiohttp. Needs a running asyncio loop.
+"""`HttpClient` and `Downloader` on aiohttp. Needs a running asyncio loop.
 
 The egress policy is checked when a socket is created, for the resolved address it will connect to, which defeats DNS
 rebinding and unusual spellings of addresses. Pool, TLS and parser are aiohttp's connector and protocol. The session is
@@ -10,7 +10,7 @@ read to its end is closed.
 import asyncio
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from math import inf
@@ -38,6 +38,7 @@ NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FRAMING = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "accept-encoding"}
 )
+ERROR_BYTES_MAX = 65_536  # kept of an answer to a download that is no success
 MAY_LACK_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
@@ -93,9 +94,12 @@ class ConnectionDeadline:
 
 
 class ResponseLimits(NamedTuple):
+    """`into`: where the body of a success goes in place of the response."""
+
     ends_at: float  # by the loop's clock
     total_s: float
     body_bytes_max: int
+    into: Callable[[bytes], Awaitable[None]] | None = None
 
 
 class AiohttpClient:
@@ -167,6 +171,22 @@ class AiohttpClient:
         connection = await self._connect(target, min(connect_s, total_s))
         return await self._exchange(target, connection, request, limits, skip_body=method == "HEAD")
 
+    async def download(
+        self,
+        url: str,
+        into: Callable[[bytes], Awaitable[None]],
+        *,
+        headers: Mapping[str, str] = {},
+        connect_s: float = 5.0,
+        total_s: float = 60.0,
+    ) -> Response:
+        assert self._loop is not None, "use `async with AiohttpClient() as http`"
+        target = self._target(url)
+        request = _head("GET", target, headers, None)
+        limits = ResponseLimits(self._loop.time() + total_s, total_s, ERROR_BYTES_MAX, into)
+        connection = await self._connect(target, min(connect_s, total_s))
+        return await self._exchange(target, connection, request, limits, skip_body=False)
+
     async def _connect(self, target: CallTarget, within_s: float) -> "Connection":
         """Failures in here occur before any byte of the request is written."""
         assert self._connector is not None
@@ -199,7 +219,10 @@ class AiohttpClient:
             if not payload.is_eof():
                 protocol.expect_body(payload)
                 deadline.shorten(self._loop.time() + self._body_s)
-            await _read(payload, limits.body_bytes_max, parts)
+            if limits.into is not None and 200 <= message.code < 300:
+                await _pass_on(payload, limits.into)
+            else:
+                await _read(payload, limits.body_bytes_max, parts)
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             failure = error
         except BaseException:
@@ -283,6 +306,15 @@ async def _read(content: aiohttp.StreamReader, bytes_max: int, parts: list[bytes
             return
     failure = content.exception()
     if failure is not None and size < bytes_max:
+        raise failure
+
+
+async def _pass_on(content: aiohttp.StreamReader, into: Callable[[bytes], Awaitable[None]]) -> None:
+    """The whole body. While `into` takes its time, aiohttp stops reading the socket."""
+    while part := await content.readany():
+        await into(part)
+    failure = content.exception()
+    if failure is not None:
         raise failure
 
 

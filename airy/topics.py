@@ -35,11 +35,12 @@ EVENTS: Topic[Fact] = Topic(
         "parked-replayer",
         "connector",
         "deferred-sends",
+        "media-fetcher",
         "api-communication/commands",
         *(f"sources-{spec.name}/commands" for spec in SOURCES if not spec.webhooks),
         "dead-letters",
     ),
-    readers=("store", "connector", "publisher", "broadcaster"),
+    readers=("store", "connector", "publisher", "broadcaster", "media-fetcher"),
     schema=RecordSchema(fact.KINDS),
 )
 

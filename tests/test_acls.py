@@ -1,5 +1,6 @@
 """The ACLs are exact: actors use all that is granted and need nothing else."""
 
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -30,7 +31,7 @@ from airy.webhooks.dead_letter import KEEP_MS, dead_letter_record
 from tests.kit.builders import dead
 from tests.kit.event_loops import run_seeded
 from tests.sim.endpoint import SimulatedEndpoint
-from tests.sim.simulation import DROP, FAULT_FREE, Simulation
+from tests.sim.simulation import DROP, FAULT_FREE, GRAPH, Simulation
 from tests.sim.traffic import CHANNEL_ID, WEBHOOK_ID, Traffic, _context
 
 ACTORS = {  # the outermost of these modules on the stack is the actor
@@ -39,6 +40,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.actors.parked_replayer": "parked-replayer",
     "airy.actors.connector": "connector",
     "airy.actors.deferred_sends": "deferred-sends",
+    "airy.actors.media_fetcher": "media-fetcher",
     "airy.actors.heartbeat": "heartbeat",
     "airy.actors.process_registry": "process-registry",
     "airy.actors.log_epoch": "broadcaster",
@@ -61,6 +63,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.commands.audit": "commands",
     "airy.commands.dead_letters": "dead-letters",
 }
+PREFIXES = re.compile(r"^(sources-facebook|webhook-publisher|media-resolver)/")
 Seen = tuple[str, str, str]  # actor, operation, topic or group
 
 
@@ -125,6 +128,8 @@ class Everything(Traffic):
             for number, age_ms in enumerate((0, KEEP_MS + 1)):
                 one = dead(number, WEBHOOK_ID, died_at_ms=self._now_ms() - age_ms)
                 await self._simulation.bus.publish([dead_letter_record(one)])
+            picture = f"{GRAPH}/picture.png"
+            self._simulation.messenger.sends_image(self._simulation.messenger.person(), picture, self._now_ms())
             for number in range(6):
                 await anyio.sleep(3.0)
                 await self._says(number)
@@ -193,7 +198,7 @@ def seen() -> set[Seen]:
         bus = simulation.bus = RecordingBus(topics.ALL, clock=simulation.clock)
         simulation.endpoint = Gone(simulation.random, failure_rate=0.0)
         simulation.traffic = Everything(simulation)
-        simulation.running |= {"api-websocket"}
+        simulation.running |= {"api-websocket", "media-resolver"}
         simulation.publishes_heartbeats = True
         await simulation.run()
         assert simulation.quiescent
@@ -210,7 +215,7 @@ def granted() -> set[Seen]:
     others = tuple(f"sources-{name}/" for name in BY_NAME if name != "facebook")
     topics_of_others = tuple(f"source.{name}." for name in topics.SOURCE_NAMES if name != "facebook")
     return {
-        (_actor_of(who.removeprefix("sources-facebook/").removeprefix("webhook-publisher/"), name), what, name)
+        (_actor_of(PREFIXES.sub("", who), name), what, name)
         for who, what, name in found
         if not who.startswith(others) and not any(prefix in name for prefix in topics_of_others)
     }

@@ -9,13 +9,14 @@ from airy.actors.connector import Connector
 from airy.actors.deferred_sends import DeferredSends
 from airy.actors.delivery import DeliveryTimeouts
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
+from airy.actors.media_fetcher import MediaFetcher
 from airy.actors.media_monitor import MediaMonitor
 from airy.actors.parked_replayer import ParkedReplayer
 from airy.actors.process_registry import ProcessRegistry
 from airy.actors.publisher import Publisher
 from airy.actors.router import Router
 from airy.actors.runtime import Child, Combined, Context, Supervision
-from airy.app.services import Services
+from airy.app.services import Services, attachment_downloads, media_sources
 from airy.components import CommunicationSection, Component, ConsumerSection
 from airy.sources.catalogue import BY_NAME
 
@@ -106,9 +107,27 @@ def deferred_sends(services: Services, _components: Sequence[Component]) -> Supe
     return Supervision(name="api-communication", children=(Child(name="deferred-sends", start=start, drain_s=2.0),))
 
 
-def media_monitor(services: Services, _components: Sequence[Component]) -> Supervision:
-    child = Child(name="media-monitor", start=lambda: MediaMonitor(services.media), drain_s=1.0)
-    return Supervision(name="media-resolver", children=(child,))
+def media_resolver(services: Services, _components: Sequence[Component]) -> Supervision:
+    ports, fetch, counters = services.ports, services.config.media.fetch, services.counters
+    downloads, sources = attachment_downloads(services.config, ports), media_sources(services)
+
+    def fetcher() -> MediaFetcher:
+        return MediaFetcher(
+            ports.bus,
+            ports.store,
+            services.projector,
+            downloads,
+            sources,
+            is_own=services.media.is_own,
+            rebuild=services.projector.rebuild,
+            enabled=fetch.enabled,
+            parallel_max=fetch.parallel_max,
+            counts=counters.media_fetches,
+            bugs=counters.bugs,
+        )
+
+    monitor = Child(name="media-monitor", start=lambda: MediaMonitor(services.media), drain_s=1.0)
+    return Supervision(name="media-resolver", children=(monitor, Child(name="media-fetcher", start=fetcher)))
 
 
 def dispatcher(services: Services, _components: Sequence[Component]) -> Supervision:

@@ -24,6 +24,7 @@ from airy.queue.api import QueueStats
 
 QUEUE_S = 1.0  # time-out of the queue's statistics
 OUTCOMES = ("routed", "parked", "replayed", "dead_lettered", "noted")  # exported from 0 on: a rate needs a first sample
+FETCHED = ("stored", "retried", "failed")
 NO_STATS = QueueStats(0, 0, None)
 
 
@@ -71,6 +72,8 @@ class MetricsSource:
             },
             **self._events(),
             "channel_checks_total": {name: float(counters.channel_checks[name]) for name in CHECK_OUTCOMES},
+            "media_fetches_total": {name: float(counters.media_fetches[name]) for name in FETCHED},
+            "media_fetches_waiting": float(counters.media_fetches["waiting"]),
             "records_dead_lettered_total": float(services.projector.unprocessable),
             "store_caught_up": float(services.projector.caught_up),
             "webhooks_delivered_total": float(counters.deliveries.attempts["delivered"]),

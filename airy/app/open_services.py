@@ -10,7 +10,7 @@ from airy.actors.delivery import RESPONSE_BODY_S
 from airy.app import files, topic_admin
 from airy.app.kafka import kafka_settings
 from airy.app.redis import redis_server
-from airy.app.services import Ports, Services, build_services, webhook_egress_policy
+from airy.app.services import Ports, Services, attachment_egress_policy, build_services, webhook_egress_policy
 from airy.bus.kafka import KafkaBus
 from airy.bus.kafka.producer import codec
 from airy.bus.memory import MemoryBus, open_journal
@@ -40,6 +40,8 @@ async def open_services(
         held.push_async_callback(store.close)
         queue = await _open_queue(config, held, durable=store_path is not None)
         media, media_temporary = _open_media(config, held, durable=store_path is not None)
+        provider_http = await held.enter_async_context(AiohttpClient(UNRESTRICTED))
+        attachments = AiohttpClient(attachment_egress_policy(config), connections_max=config.media.fetch.parallel_max)
         ports = Ports(
             clock=clock,
             ids=RandomIds(),
@@ -49,8 +51,10 @@ async def open_services(
             sealer=files.sealer(config),
             media=media,
             media_temporary=media_temporary,
-            provider_http=await held.enter_async_context(AiohttpClient(UNRESTRICTED)),
+            provider_http=provider_http,
             webhook_http=await held.enter_async_context(_webhook_client(config)),
+            provider_files=provider_http,
+            attachment_files=await held.enter_async_context(attachments),
             wait_for_arrival=queue.wait_for_arrival,
         )
         yield build_services(config, ports)

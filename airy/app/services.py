@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from airy import topics
 from airy.actors.bug_report import BugCounts
@@ -18,6 +19,7 @@ from airy.actors.channel_directory import ChannelDirectory
 from airy.actors.delivery import DeliveryMetrics
 from airy.actors.feed_subscriber import FeedLimits
 from airy.actors.lag_monitor import LagMonitor
+from airy.actors.media_fetcher import MediaSources
 from airy.actors.process_registry import ProcessRegistry
 from airy.actors.projector import Projector
 from airy.app.source_registry import SourceRegistry
@@ -28,7 +30,8 @@ from airy.components import CommunicationSection, WebsocketSection
 from airy.config import Config
 from airy.egress import EgressPolicy
 from airy.http.store_refresh import StoreRefresh
-from airy.http_client import HttpClient
+from airy.http_client import Downloader, HttpClient
+from airy.media.attachment_download import AttachmentDownloads, origin
 from airy.media.library import MediaLibrary, MediaLimits
 from airy.media.signed_url import PURPOSE, SignedUrls
 from airy.media.storage import MediaStorage
@@ -37,6 +40,7 @@ from airy.rate_limit import RateLimiter, RateLimits
 from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sources.api import Installation
+from airy.sources.catalogue import BY_KIND
 from airy.sources.chatplugin.spec import ChatPluginSection
 from airy.sources.provider_pauses import ProviderPauses
 from airy.sources.spec import SourceSection, SourceSpec
@@ -59,6 +63,8 @@ class Ports(Struct, kw_only=True):
     media: MediaStorage
     provider_http: HttpClient  # to providers: addresses from the configuration
     webhook_http: HttpClient  # to webhook endpoints: addresses from API callers, restricted by `EgressPolicy`
+    provider_files: Downloader  # from the addresses of providers that the configuration names
+    attachment_files: Downloader  # from addresses in messages, restricted by `EgressPolicy`
     media_temporary: Path | None = None  # for files that are being received; None: the system's directory
     wait_for_arrival: Callable[[float], Awaitable[None]] = anyio.sleep  # returns when the queue has new jobs, or later
 
@@ -68,7 +74,8 @@ class ProcessCounters(Struct):
 
     provider_webhooks: Counter[str] = field(default_factory=Counter)  # by outcome: routed, parked, dead-lettered …
     channel_checks: Counter[str] = field(default_factory=Counter)  # by outcome
-    bugs: BugCounts = field(default_factory=Counter)  # of sends, look-ups and checks
+    media_fetches: Counter[str] = field(default_factory=Counter)  # by outcome; `waiting` is a gauge
+    bugs: BugCounts = field(default_factory=Counter)  # of sends, look-ups, checks and fetches
     deliveries: DeliveryMetrics = field(default_factory=DeliveryMetrics)
 
 
@@ -155,7 +162,8 @@ def public_url(config: Config) -> str:
     return (config.http.public_url or "").rstrip("/")
 
 
-def media_library(config: Config, ports: Ports) -> MediaLibrary:
+def media_library(config: Config, ports: Ports, limits: MediaLimits | None = None) -> MediaLibrary:
+    """`limits`: other than those of uploads."""
     media = config.media
     base = public_url(config) or f"http://{config.http.host}:{config.http.port}"
     public = media.s3.public_url if media.kind == "s3" else None
@@ -166,7 +174,38 @@ def media_library(config: Config, ports: Ports) -> MediaLibrary:
         temporary=ports.media_temporary,
         prefix=media.prefix,
         public_base=(public or "").rstrip("/"),
-        limits=MediaLimits(bytes_max=media.bytes_max, types=media.types, files_at_once_max=media.uploads_max),
+        limits=limits or MediaLimits(bytes_max=media.bytes_max, types=media.types, files_at_once_max=media.uploads_max),
+    )
+
+
+def attachment_downloads(config: Config, ports: Ports) -> AttachmentDownloads:
+    """Over a library with the limits of fetched files, in the same storage."""
+    fetch = config.media.fetch
+    limits = MediaLimits(bytes_max=fetch.bytes_max, types=fetch.types, files_at_once_max=fetch.parallel_max)
+    return AttachmentDownloads(
+        media_library(config, ports, limits),
+        guarded=ports.attachment_files,
+        configured=ports.provider_files,
+        total_s=fetch.timeout_s,
+    )
+
+
+def attachment_egress_policy(config: Config) -> EgressPolicy:
+    """Which addresses attachments are fetched from; checked again at each connection."""
+    fetch = config.media.fetch
+    ports = () if fetch.allow_http or fetch.allow_private_addresses else (443,)
+    return EgressPolicy(ports=ports, http=fetch.allow_http, private=fetch.allow_private_addresses)
+
+
+def media_sources(services: Services) -> MediaSources:
+    def origins_of(kind: str) -> frozenset[str]:
+        """Of the addresses in the section of a source: where its API is."""
+        spec = BY_KIND.get(kind)
+        values = asdict(source_section(services.config, spec)).values() if spec else ()
+        return frozenset(origin(each) for each in values if isinstance(each, str) and "://" in each)
+
+    return MediaSources(
+        services.sources.of_kind, origins_of, services.channel_secrets.unseal_all, services.ports.provider_http
     )
 
 

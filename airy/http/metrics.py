@@ -25,7 +25,7 @@ TOTAL = "_total"  # suffix of counters; a `LabelledHistograms` is a histogram, e
 
 DESCRIPTIONS = {  # by name without the prefix; a counter starts at 0 with the process
     "actors": "leaves of the supervision tree",
-    "bugs_total": "unexpected errors that ended one delivery, send, profile look-up or check; the log has each",
+    "bugs_total": "unexpected errors that ended one delivery, send, look-up, check or fetch; the log has each",
     "build_info": "1; version, and the components that run in this process",
     "changes": "changes the store keeps for their readers",
     "channel_checks_total": "checks of channels at their providers by what they found",
@@ -49,6 +49,8 @@ DESCRIPTIONS = {  # by name without the prefix; a counter starts at 0 with the p
     "ingress_total": "requests of providers by their outcome at ingress, and the accepted bytes",
     "lag_measurement_age_seconds": "age of consumer lag, fold lag and fold age",
     "log_queries_failed_total": "failed queries of offsets for lag",
+    "media_fetches_total": "attachments by what became of a fetch: stored, failed for good, or to be retried",
+    "media_fetches_waiting": "attachments that are being fetched, or wait for it",
     "messages": "listed messages",
     "process_resident_memory_bytes": "resident memory of the process, by its components",
     "partitions_held": "partitions that are not folded any further: a record is newer than this process; by topic",

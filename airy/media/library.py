@@ -106,6 +106,10 @@ class MediaLibrary:
             return f"{self._public_base}/{self._prefix}{name}"
         return self._urls.url(name, self._clock.now_ms())
 
+    def is_own(self, url: str) -> bool:
+        """Whether this is the address of a file that is stored here."""
+        return url.startswith((self._urls.prefix, f"{self._public_base}/{self._prefix}" if self._public_base else "\0"))
+
     def is_signed(self, name: str, query: str) -> bool:
         return file_name.is_name(name) and self._urls.is_valid(name, query, self._clock.now_ms())
 
@@ -164,9 +168,14 @@ class IncomingFile:
         except OSError as error:
             raise DiskFull("the file cannot be kept while it arrives: no space in the data directory") from error
 
+    @property
+    def media_type(self) -> str:
+        """By what has been received."""
+        return media_type(self._head, self._extension)
+
     async def store(self) -> StoredFile:
         """Raises `TypeNotAccepted`, `StorageRefusal`, `Unavailable`; `Refused` for an empty file."""
-        kind = media_type(self._head, self._extension)
+        kind = self.media_type
         if self.size == 0:
             raise Refused("the file is empty", field="file")
         if not matches(kind, self._library.limits.types):

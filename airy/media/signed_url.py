@@ -27,6 +27,11 @@ class SignedUrls:
         self._base = base
         self._valid_s = valid_s
 
+    @property
+    def prefix(self) -> str:
+        """What every address begins with."""
+        return f"{self._base}{PATH}"
+
     def url(self, name: str, now_ms: int) -> str:
         expires = "" if self._valid_s is None else str((now_ms // 1000 // self._valid_s + 2) * self._valid_s)
         query = f"expires={expires}&" if expires else ""

@@ -71,7 +71,7 @@ def render_message(message: Message, *, read_sequence: int = 0, user: User | Non
 def _canonical(message: Message) -> Document:
     """The content in common terms; no key where it is unknown."""
     known = none_if_null(message.canonical)
-    return {} if known is None else {"canonical": stored_media.replaced(known, message.metadata)}
+    return {} if known is None else {"canonical": stored_media.located(known, message.metadata)}
 
 
 def message_metadata(message: Message, read_sequence: int = 0) -> Document:

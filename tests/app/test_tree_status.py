@@ -26,6 +26,7 @@ from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import Chat
+from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 from tests.sim.endpoint import SimulatedEndpoint
 
@@ -48,6 +49,8 @@ async def services_over_fakes() -> Services:
             sealer=Sealer({"k": bytes(32)}),
             media=MemoryStorage(),
             provider_http=traffic,
+            provider_files=WholeBodies(traffic),
+            attachment_files=WholeBodies(traffic),
             webhook_http=traffic,
         ),
     )
@@ -244,6 +247,8 @@ def _no_parts() -> Services:
             sealer=Sealer({"k": bytes(32)}),
             media=MemoryStorage(),
             provider_http=fetch,
+            provider_files=WholeBodies(fetch),
+            attachment_files=WholeBodies(fetch),
             webhook_http=fetch,
         ),
     )

@@ -37,6 +37,7 @@ from airy.sources.meta.signature import signature
 from airy.sources.spec import SourceSection
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
+from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL, Webhook, Wire
@@ -81,6 +82,8 @@ class InProcessAiry:
                 sealer=Sealer({"k1": bytes(32)}),
                 media=MemoryStorage(),
                 provider_http=self._fetch,
+                provider_files=WholeBodies(self._fetch),
+                attachment_files=WholeBodies(self._fetch),
                 webhook_http=self._fetch,
                 wait_for_arrival=self.queue.wait_for_arrival,
             ),

@@ -31,6 +31,7 @@ from airy.sim.graph import GraphOptions, GraphProvider
 from airy.sim.provider import Behaviour, SimHttpClient
 from airy.store.sqlite import SqliteStore
 from tests.kit.clock import SkewedClock
+from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 from tests.sim.pausable_ports import FaultSwitch, PausableBus, PausablePort, pausable
 from tests.sim.simulation import (
@@ -249,6 +250,8 @@ class ClusterSimulation(Simulation):
                 sealer=self.sealer,
                 media=MemoryStorage(),
                 provider_http=pausable(self.fetch, node.switch),
+                provider_files=WholeBodies(pausable(self.fetch, node.switch)),
+                attachment_files=WholeBodies(pausable(self.fetch, node.switch)),
                 webhook_http=pausable(self.fetch, node.switch),
                 wait_for_arrival=self.queue.wait_for_arrival,
             ),

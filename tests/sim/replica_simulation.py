@@ -38,6 +38,7 @@ from tests.kit.api import FakeHealth
 from tests.kit.asgi import call
 from tests.kit.builders import Chat, channel
 from tests.kit.clock import SkewedClock
+from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage, media_library
 from tests.sim.api_clients import ApiClient, ApiResponse, Ask
 from tests.sim.cluster import EDGE, SOURCES, SimulatedNode, killed, paused, rebalanced, slowed, stopped
@@ -158,6 +159,8 @@ class ReplicaSimulation:
                 sealer=self.sealer,
                 media=MemoryStorage(),
                 provider_http=pausable(self._provider, node.switch),
+                provider_files=WholeBodies(pausable(self._provider, node.switch)),
+                attachment_files=WholeBodies(pausable(self._provider, node.switch)),
                 webhook_http=self._provider,
             ),
         )

@@ -36,6 +36,7 @@ from airy.sim.provider import ROUGH, Behaviour, SimHttpClient
 from airy.sources.facebook.spec import FacebookSection
 from airy.store.sqlite import SqliteStore
 from tests.kit.clock import SkewedClock
+from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 from tests.sim.endpoint import SimulatedEndpoint
 from tests.sim.traffic import Traffic
@@ -221,6 +222,8 @@ class Simulation:
                 sealer=self.sealer,
                 media=MemoryStorage(),
                 provider_http=self.fetch,
+                provider_files=WholeBodies(self.fetch),
+                attachment_files=WholeBodies(self.fetch),
                 webhook_http=self.fetch,
                 wait_for_arrival=self.queue.wait_for_arrival,
             ),
