@@ -36,7 +36,8 @@ from airy.model import ids, metadata
 from airy.model.conversation import Message
 from airy.model.fact import MetadataChanged
 from airy.secret import Secret
-from airy.sources.api import Call, MediaReader, Source, Target
+from airy.sources.abilities import MediaReader
+from airy.sources.api import Call, Source, Target
 from airy.sources.catalogue import KINDS
 from airy.store.api import ChangeReader, ConversationReader, EntityReader, StoredChange
 from airy.task_group import task_group
