@@ -2,7 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
+import anyio
+from textual import _time
 from textual.pilot import Pilot
 
 from airy.api_client import ApiClient
@@ -26,8 +29,8 @@ class OpenConsole:
         self.events = events
 
     async def settle(self, seconds: float = 0.3) -> None:
-        await self.pilot.pause(seconds)
-        await self.pilot.pause()
+        """Let virtual time pass: it jumps only while every task waits, so all that was asked for is done and drawn."""
+        await anyio.sleep(seconds)
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
@@ -52,6 +55,15 @@ async def console(
     writes: bool = False,
     theme: str = "night",
     size: tuple[int, int] = SIZE,
+) -> AsyncIterator[OpenConsole]:
+    with patch.object(_time, "get_time", anyio.current_time):  # Textual's timers read the machine's clock
+        async with _console(instance, view=view, writes=writes, theme=theme, size=size) as opened:
+            yield opened
+
+
+@asynccontextmanager
+async def _console(
+    instance: FakeInstance, *, view: str, writes: bool, theme: str, size: tuple[int, int]
 ) -> AsyncIterator[OpenConsole]:
     events = EventScript()
     session = Session(ApiClient(instance, URL, None), EventFeed(events), writes=writes)

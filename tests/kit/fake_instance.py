@@ -3,7 +3,7 @@
 It is a `HttpClient`, so a client under test needs no socket. Only the requests of the terminal views.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -29,6 +29,7 @@ class FakeInstance:
         self.services: dict[str, dict[str, object]] = {}
         self.fleet: dict[str, Any] | None = None  # None: a version without /processes.list
         self.documents: dict[str, object] = {}  # answers by path, of what needs no more than one
+        self.written: list[tuple[str, dict[str, Any]]] = []  # writes it accepted
         self.asked: dict[str, int] = {}
         self._conversations: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[dict[str, Any]]] = {}
@@ -94,7 +95,12 @@ class FakeInstance:
             return _json({"message": "forbidden", "code": "forbidden", "fields": []}, 403)
         if path in self.documents:
             return _json(self.documents[path])
-        return self._answer(path, msgspec.json.decode(body) if body else {})
+        given = msgspec.json.decode(body) if body else {}
+        if path in WRITES:
+            WRITES[path](self, given)
+            self.written.append((path, given))
+            return _json({})
+        return self._answer(path, given)
 
     def _answer(self, path: str, body: dict[str, Any]) -> Response:
         match path if path in self.pages else "":
@@ -107,10 +113,49 @@ class FakeInstance:
                 return _json(self.fleet)
             case "/conversations.list":
                 newest_first = list(reversed(self._conversations.values()))
-                return _page(newest_first, body)
+                wanted = body.get("filters", "").partition(":")[2]
+                return _page(
+                    [each for each in newest_first if wanted.lower() in str(each["metadata"]["contact"]).lower()], body
+                )
             case "/messages.list":
                 return _page(self._messages.get(body["conversation_id"], []), body)
         return _json({"message": f"no such path {path}"}, 404)
+
+    # --- writes
+
+    def _send(self, body: dict[str, Any]) -> None:
+        content = body["message"].get("canonical", body["message"])
+        number = len(self._messages[body["conversation_id"]]) + 1
+        self.message(body["conversation_id"], f"sent-{number}", content, from_contact=False, state="pending")
+
+    def _set_state(self, body: dict[str, Any]) -> None:
+        self._conversations[body["conversation_id"]]["metadata"]["state"] = body["state"]
+
+    def _tag(self, body: dict[str, Any]) -> None:
+        self._conversations[body["conversation_id"]]["metadata"].setdefault("tags", {})[body["tag_id"]] = ""
+
+    def _untag(self, body: dict[str, Any]) -> None:
+        del self._conversations[body["conversation_id"]]["metadata"]["tags"][body["tag_id"]]
+
+    def _mark_read(self, body: dict[str, Any]) -> None:
+        self._conversations[body["conversation_id"]]["metadata"]["unread_count"] = 0
+
+    def _resend(self, body: dict[str, Any]) -> None:
+        for messages in self._messages.values():
+            for message in messages:
+                if message["id"] == body["message_id"]:
+                    message["delivery_state"] = "pending"
+
+
+Write = Callable[[FakeInstance, dict[str, Any]], None]
+WRITES: dict[str, Write] = {
+    "/messages.send": FakeInstance._send,
+    "/messages.resend": FakeInstance._resend,
+    "/conversations.set-state": FakeInstance._set_state,
+    "/conversations.tag": FakeInstance._tag,
+    "/conversations.untag": FakeInstance._untag,
+    "/conversations.mark-read": FakeInstance._mark_read,
+}
 
 
 def _page(items: list[dict[str, Any]], body: dict[str, Any]) -> Response:

@@ -30,5 +30,12 @@ VIEWS: tuple[Entry, ...] = (
         "processes, components and actors, rates and lag",
         "airy.tui.console.overview.screen:Overview",
     ),
+    Entry(
+        "conversations",
+        "2",
+        "Conversations",
+        "a live list, threads with delivery states, answers",
+        "airy.tui.console.conversations.screen:Conversations",
+    ),
 )
 BY_NAME = {entry.name: entry for entry in VIEWS}

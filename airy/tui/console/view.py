@@ -3,9 +3,10 @@
 A view that is not shown reads nothing. Shown again, after a `resync` or a reconnect, it reads its data anew.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+import msgspec
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,13 +16,18 @@ from textual.widgets import Input
 
 from airy.errors import Refused, Unavailable
 from airy.tui.console.chrome import StatusLine, Tabs
-from airy.tui.console.confirm import Confirm
+from airy.tui.console.dialogs import Confirm
 from airy.tui.console.event_feed import ShownEvent
 from airy.tui.console.grid import Grid
 from airy.tui.console.session import Session
 
 if TYPE_CHECKING:
     from airy.tui.console.app import ConsoleApp
+
+
+RELOAD_SOON_S = 0.5
+
+T = TypeVar("T")
 
 
 class ConsoleView(Screen[None]):
@@ -40,6 +46,7 @@ class ConsoleView(Screen[None]):
         self.filter_text = ""
         self.problem = ""  # why the last `load` failed
         self._timer: Timer | None = None
+        self._soon: Timer | None = None
 
     # --- for subclasses
 
@@ -95,6 +102,8 @@ class ConsoleView(Screen[None]):
             await self.load()
         except (Refused, Unavailable) as error:
             self.problem = str(error)
+        except msgspec.MsgspecError as error:
+            self.problem = f"an answer that this version cannot read: {error}"
         else:
             self.problem = ""
         self.query_one(StatusLine).show()
@@ -105,6 +114,15 @@ class ConsoleView(Screen[None]):
         owners = [owner for owner in reversed(cls.__mro__) if issubclass(owner, ConsoleView)]
         given = [binding for owner in owners for binding in owner.__dict__.get("BINDINGS", ())]
         return [binding for binding in given if isinstance(binding, Binding)]
+
+    def reload_soon(self) -> None:
+        """`reload` within half a second, however often this is called."""
+        if self._soon is None:
+            self._soon = self.set_timer(RELOAD_SOON_S, self._reload_now)
+
+    def _reload_now(self) -> None:
+        self._soon = None
+        self.reload()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Hides keys that do nothing here."""
@@ -146,7 +164,7 @@ class ConsoleView(Screen[None]):
     async def write(self, question: str, done: str, change: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Ask, change, report, read again. Read-only consoles refuse with the option that is missing."""
         if not self.session.writes:
-            self.notify("this console is read-only: start it with --write", severity="warning")
+            self.refuse_write()
             return
         if question and not await self.app.push_screen_wait(Confirm(question)):
             return
@@ -164,3 +182,18 @@ class ConsoleView(Screen[None]):
         if key is None:
             self.notify("nothing is selected", severity="warning")
         return key
+
+    def refuse_write(self) -> None:
+        self.notify("this console is read-only: start it with --write", severity="warning")
+
+    async def post(self, path: str, body: object) -> None:
+        """A call whose answer does not matter. Raises `Refused`, `Unavailable`."""
+        await self.session.call(path, body, object)
+
+    async def tried(self, reading: Awaitable[T]) -> T | None:
+        """What `reading` returns; None, with its error shown, if it fails."""
+        try:
+            return await reading
+        except (Refused, Unavailable) as error:
+            self.notify(str(error), severity="error", markup=False)
+            return None

@@ -1,13 +1,14 @@
-"""A question before something changes. It names what will happen."""
+"""Questions: yes or no before something changes, a line of text, one of several."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 
 class Confirm(ModalScreen[bool]):
@@ -35,11 +36,11 @@ class Confirm(ModalScreen[bool]):
     def on_mount(self) -> None:
         self.query_one("#no", Button).focus()
 
-    async def on_button_pressed(self, event: Button.Pressed) -> None:
-        await self.dismiss(event.button.id == "yes")
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        _ = self.dismiss(event.button.id == "yes")
 
-    async def action_answer(self, yes: bool) -> None:
-        await self.dismiss(yes)
+    def action_answer(self, yes: bool) -> None:
+        _ = self.dismiss(yes)
 
 
 class Ask(ModalScreen[str | None]):
@@ -62,9 +63,31 @@ class Ask(ModalScreen[str | None]):
         yield Static(self._question, classes="dialog-title", markup=False)
         yield Input(self._value, password=self._password)
 
-    async def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.value.strip() or not self._required:
-            await self.dismiss(event.value)
+            _ = self.dismiss(event.value)
 
-    async def action_cancel(self) -> None:
-        await self.dismiss(None)
+    def action_cancel(self) -> None:
+        _ = self.dismiss(None)
+
+
+class Choose(ModalScreen[str | None]):
+    """The key of one of several options, None if none was chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel")]
+
+    def __init__(self, question: str, options: Iterable[tuple[str, str]]) -> None:
+        super().__init__()
+        self._question = question
+        self._options = list(options)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(self._question, classes="dialog-title", markup=False)
+            yield OptionList(*(Option(words, id=key) for key, words in self._options), markup=False)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        _ = self.dismiss(event.option.id)
+
+    def action_cancel(self) -> None:
+        _ = self.dismiss(None)

@@ -1,0 +1,1 @@
+"""Conversations: a live list, a thread, and answers."""

@@ -1,0 +1,273 @@
+"""Conversations: the list on the left, the thread on the right, an answer below, the contact beside it on demand."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from msgspec import Struct
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.suggester import Suggester
+from textual.widgets import DataTable, Input, Static
+
+from airy.tui.console.conversations import rows
+from airy.tui.console.dialogs import Choose
+from airy.tui.console.event_feed import ShownEvent
+from airy.tui.console.grid import Column, Grid
+from airy.tui.console.view import ConsoleView
+from airy.tui.view_model import ListPage, MessageRow, message_row
+
+CONVERSATIONS_MAX = 100
+MESSAGES_MAX = 50
+LIST = (
+    Column("contact", 18),
+    Column("source", 10, keep=3),
+    Column("new", 4, "right", keep=7),
+    Column("at", 8, keep=4),
+    Column("last message", keep=5),
+)
+
+
+class _Page(Struct, frozen=True):
+    data: list[dict[str, Any]]
+
+
+class FieldSuggester(Suggester):
+    """Completes the fields of the filter language."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return rows.completions(value)
+
+
+class Conversations(ConsoleView):
+    NAME = "conversations"
+    RELOAD_S = 10.0
+    FILTER = "display_name:ada AND unread_count:[1 TO *]"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("i,enter", "reply", "answer", key_display="i"),
+        Binding("T", "template", "answer with a template", key_display="T"),
+        Binding("o", "state", "open or close"),
+        Binding("t", "tag", "add or remove a tag"),
+        Binding("m", "mark_read", "mark as read"),
+        Binding("R", "resend", "send the failed message again", key_display="R"),
+        Binding("c", "contact", "show the contact"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listed: dict[str, rows.Listed] = {}
+        self._messages: list[MessageRow] = []
+        self._open: str | None = None  # the conversation in the thread
+        self._drawn: str | None = None  # and the one that was drawn last
+
+    def body(self) -> ComposeResult:
+        with Horizontal(id="conversations"):
+            yield Grid(LIST, empty="no conversation matches", id="list")
+            with Vertical(id="thread-side"):
+                yield Static(id="thread-title", markup=False)
+                with VerticalScroll(id="thread", can_focus=True):
+                    yield Static(id="messages", markup=False)
+                yield Input(placeholder="answer: Enter sends, Esc leaves", id="answer", classes="hidden")
+            yield Static(id="contact", classes="panel hidden", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#filter", Input).suggester = FieldSuggester()
+
+    # --- reading
+
+    async def load(self) -> None:
+        body: dict[str, object] = {"page_size": CONVERSATIONS_MAX}
+        if self.filter_text:
+            body["filters"] = self.filter_text
+        page = await self.session.call("/conversations.list", body, ListPage)
+        self._listed = {each.id: each for each in map(rows.listed, page.data)}
+        self.query_one("#list", Grid).show((each.id, cells(each)) for each in self._listed.values())
+        await self._load_thread()
+
+    async def _load_thread(self) -> None:
+        chosen = self.query_one("#list", Grid).cursor_key
+        if chosen is None:
+            self._open, self._messages = None, []
+        else:
+            body = {"conversation_id": chosen, "page_size": MESSAGES_MAX}
+            page = await self.session.call("/messages.list", body, ListPage)
+            self._open, self._messages = chosen, [message_row(raw) for raw in page.data]
+        self._show_thread()
+
+    def _show_thread(self) -> None:
+        chosen = self._listed.get(self._open or "")
+        self.query_one("#thread-title", Static).update(title(chosen) if chosen else "")
+        scroll = self.query_one("#thread", VerticalScroll)
+        follows = scroll.max_scroll_y - scroll.scroll_y <= 1 or self._drawn != self._open
+        self._drawn = self._open
+        self.query_one("#messages", Static).update(thread_content(rows.thread(self._messages)))
+        if follows:
+            scroll.call_after_refresh(scroll.scroll_end, animate=False)
+
+    def on_events(self, events: Sequence[ShownEvent]) -> None:
+        if any(event.type.startswith(("message.", "conversation.", "metadata.")) for event in events):
+            self.reload_soon()
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        if event.row_key.value and event.row_key.value != self._open:
+            self._open_thread()
+
+    @work(exclusive=True, group="thread")
+    async def _open_thread(self) -> None:
+        await self.tried(self._load_thread())
+        if not self.query_one("#contact").has_class("hidden"):
+            await self.tried(self._load_contact())
+
+    # --- answering
+
+    def on_data_table_row_selected(self, _event: DataTable.RowSelected) -> None:
+        self.action_reply()
+
+    def action_reply(self) -> None:
+        if not self.session.writes:
+            self.refuse_write()
+        elif self._open is not None:
+            answer = self.query_one("#answer", Input)
+            answer.remove_class("hidden")
+            answer.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.input.id != "answer":
+            super().on_input_submitted(event)
+        elif event.value.strip() and self._open is not None:
+            self._send({"canonical": {"type": "text", "text": event.value}})
+            event.input.value = ""
+
+    def _send(self, message: object) -> None:
+        body = {"conversation_id": self._open, "message": message}
+        self.write("", "sent to the log; the thread shows its delivery", lambda: self.post("/messages.send", body))
+
+    def key_escape(self) -> None:
+        answer = self.query_one("#answer", Input)
+        if not answer.has_class("hidden"):
+            answer.add_class("hidden")
+            self.focus_main()
+        else:
+            super().key_escape()
+
+    @work(group="dialog")
+    async def action_template(self) -> None:
+        chosen = self._listed.get(self._open or "")
+        if chosen is None:
+            return
+        found = await self.tried(self.session.call("/templates.list", {"source": chosen.source}, _Page))
+        templates = {str(each["id"]): each for each in (found.data if found else [])}
+        if not templates:
+            self.notify(f"there are no templates for {chosen.source}", severity="warning")
+            return
+        names = [(key, str(each.get("name", key))) for key, each in templates.items()]
+        answer = await self.app.push_screen_wait(Choose("Answer with which template?", names))
+        if answer is not None:
+            self._send(templates[answer].get("content"))
+
+    # --- changing
+
+    def action_state(self) -> None:
+        chosen = self._listed.get(self._open or "")
+        if chosen is None:
+            return
+        wanted = "CLOSED" if chosen.state != "CLOSED" else rows.OPEN
+        body = {"conversation_id": chosen.id, "state": wanted}
+        self.write(
+            f"Set the state of the conversation with {chosen.name} to {wanted}?",
+            f"the conversation is {wanted}",
+            lambda: self.post("/conversations.set-state", body),
+        )
+
+    @work(group="dialog")
+    async def action_tag(self) -> None:
+        chosen = self._listed.get(self._open or "")
+        if chosen is None:
+            return
+        found = await self.tried(self.session.call("/tags.list", {}, _Page))
+        names = [
+            (str(each["id"]), f"{'remove ' if each['id'] in chosen.tags else 'add '}{each.get('name')}")
+            for each in (found.data if found else [])
+        ]
+        if not names:
+            self.notify("there are no tags: create one with airy tags create", severity="warning")
+            return
+        tag = await self.app.push_screen_wait(Choose(f"Tags of {chosen.name}", names))
+        if tag is not None:
+            path = "/conversations.untag" if tag in chosen.tags else "/conversations.tag"
+            body = {"conversation_id": chosen.id, "tag_id": tag}
+            self.write("", "the tags are changed", lambda: self.post(path, body))
+
+    def action_mark_read(self) -> None:
+        body = {"conversation_id": self._open}
+        self.write("", "marked as read", lambda: self.post("/conversations.mark-read", body))
+
+    def action_resend(self) -> None:
+        failed = rows.resendable(self._messages)
+        if failed is None:
+            self.notify("no message of this conversation failed", severity="warning")
+            return
+        self.write(
+            "Send the failed message again? The contact gets it once more if the provider had taken it.",
+            "queued again",
+            lambda: self.post("/messages.resend", {"message_id": failed}),
+        )
+
+    # --- the contact
+
+    @work(group="dialog")
+    async def action_contact(self) -> None:
+        pane = self.query_one("#contact", Static)
+        pane.toggle_class("hidden")
+        if not pane.has_class("hidden"):
+            await self.tried(self._load_contact())
+
+    async def _load_contact(self) -> None:
+        if self._open is None:
+            return
+        contact = await self.session.call("/contacts.info", {"conversation_id": self._open}, dict[str, Any])
+        lines = [
+            Content.assemble(Content.styled(f"{label}\n", "$foreground-muted"), f"{value}\n")
+            for label, value in rows.contact_lines(contact)
+        ]
+        pane = self.query_one("#contact", Static)
+        pane.border_title = "contact"
+        pane.update(Content("\n").join(lines) if lines else "nothing is known")
+
+
+def cells(each: rows.Listed) -> tuple[Content | str, ...]:
+    name = Content.styled(each.name, "bold" if each.unread else "")
+    unread = Content.styled(str(each.unread), "bold $accent") if each.unread else ""
+    symbol = f"{rows.SYMBOLS.get(each.delivery, '←')} " if each.ours else ""
+    said = Content.assemble(Content.styled(symbol, rows.STATE_STYLES.get(each.delivery, "")), each.said)
+    return name, Content.styled(each.source, "$foreground-muted"), unread, each.at, said
+
+
+def title(chosen: rows.Listed) -> Content:
+    tags = "".join(f" #{tag[:8]}" for tag in chosen.tags)
+    state = Content.styled(f" {chosen.state} ", "$success" if chosen.state != "CLOSED" else "$foreground-muted")
+    return Content.assemble(
+        Content.styled(f" {chosen.name}", "bold $primary"),
+        Content.styled(f" {chosen.source}", "$foreground-muted"),
+        state,
+        tags,
+    )
+
+
+def thread_content(lines: Sequence[rows.ThreadLine]) -> Content:
+    parts = []
+    for line in lines:
+        mark = Content.styled(f"{line.at} ", "$foreground-muted")
+        if line.ours:
+            note = Content.styled(f"  {line.note}", line.style)
+            parts.append(
+                Content.assemble(mark, Content.styled("← ", "$primary"), Content.styled(line.text, "$primary"), note)
+            )
+        else:
+            parts.append(Content.assemble(mark, Content.styled("→ ", "$accent"), line.text))
+    return Content("\n").join(parts) if parts else Content.styled("no messages", "$foreground-muted")
