@@ -42,14 +42,14 @@ class Listed(Struct, frozen=True):
     state_version: int
 
 
-class _Channel(Struct, frozen=True):
+class _ListedChannel(Struct, frozen=True):
     source: str = ""
 
 
-class _Conversation(Struct, frozen=True):
+class _ListedConversation(Struct, frozen=True):
     id: str
     created_at: str = ""
-    channel: _Channel = _Channel()
+    channel: _ListedChannel = _ListedChannel()
     metadata: dict[str, Any] = {}
     state_version: int = 0
     last_message: Raw = Raw(b"null")
@@ -57,7 +57,7 @@ class _Conversation(Struct, frozen=True):
 
 def listed(raw: Raw) -> Listed:
     """A conversation as `conversations.list` gives it."""
-    item = msgspec.json.decode(raw, type=_Conversation)
+    item = msgspec.json.decode(raw, type=_ListedConversation)
     contact, tags = item.metadata.get("contact"), item.metadata.get("tags")
     known = contact if isinstance(contact, dict) else {}
     last = None if bytes(item.last_message) == b"null" else message_row(item.last_message)

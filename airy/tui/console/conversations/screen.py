@@ -30,7 +30,7 @@ LIST = (
 )
 
 
-class _Page(Struct, frozen=True):
+class Documents(Struct, frozen=True):
     data: list[dict[str, Any]]
 
 
@@ -160,7 +160,7 @@ class Conversations(ConsoleView):
         chosen = self._listed.get(self._open or "")
         if chosen is None:
             return
-        found = await self.tried(self.session.call("/templates.list", {"source": chosen.source}, _Page))
+        found = await self.tried(self.session.call("/templates.list", {"source": chosen.source}, Documents))
         templates = {str(each["id"]): each for each in (found.data if found else [])}
         if not templates:
             self.notify(f"there are no templates for {chosen.source}", severity="warning")
@@ -189,7 +189,7 @@ class Conversations(ConsoleView):
         chosen = self._listed.get(self._open or "")
         if chosen is None:
             return
-        found = await self.tried(self.session.call("/tags.list", {}, _Page))
+        found = await self.tried(self.session.call("/tags.list", {}, Documents))
         names = [
             (str(each["id"]), f"{'remove ' if each['id'] in chosen.tags else 'add '}{each.get('name')}")
             for each in (found.data if found else [])
