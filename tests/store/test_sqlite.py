@@ -298,7 +298,8 @@ async def test_a_fold_that_raises_affects_one_record(monkeypatch: pytest.MonkeyP
         reported = [(record.offset, reason) for record, reason in applied.unprocessable]
         assert reported == [(2, "folding it failed: KeyError: 'no such thing'")]
         assert (applied.facts, await store.digest()) == (4, await clean.digest())
-        assert [line["event"] for line in logged] == ["record.failed"]
+        assert [(line["event"], line["error"]) for line in logged] == [("record.failed", "KeyError")]
+        assert "no such thing" not in str(logged)
         assert len(await all_changes(store)) == len(await all_changes(clean)) == applied.changes - 1
 
 
@@ -338,6 +339,17 @@ async def test_an_error_of_the_engine_marks_no_record_as_unprocessable(monkeypat
 
 
 # --- the fold over rows, for generated logs
+
+
+async def test_a_conversation_that_a_deferred_message_began_is_stored_alike_in_one_batch_and_in_two() -> None:
+    """Its default name is that of its source, which is not known at first."""
+    log, chat = Log(), Chat()
+    log.append(channel(), chat.deferred("x"), chat.received("a"))
+    async with opened() as whole, opened() as single:
+        await whole.apply(log.records)
+        for record in log.records:
+            await single.apply([record])
+        assert await whole.digest(changes=True) == await single.digest(changes=True)
 
 
 @given(logs)

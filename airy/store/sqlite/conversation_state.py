@@ -73,7 +73,7 @@ class ConversationState:
         self._stored_tags: tuple[str, ...] = ()
         self._stored_aliases: dict[str, int] = {}
         self._stored_profile_wanted = False
-        self._stored_raw_name: Raw | None = None
+        self._stored_naming: tuple[Raw | None, str] = (None, "")  # what the name is made of
         self._stored_created_at_ms = 0
         self._indexed_metadata: dict[str, Raw] = {}
         self._stored = row is not None
@@ -98,7 +98,7 @@ class ConversationState:
             self._body = None
             self._stored_tags = tuple(conversation.tags)
             self._stored_aliases = dict(conversation.aliases)
-            self._stored_raw_name = conversation.metadata.get(NAME_KEY)
+            self._stored_naming = (conversation.metadata.get(NAME_KEY), conversation.source)
             self._stored_created_at_ms = conversation.created_at_ms
             self._indexed_metadata = dict(conversation.metadata)
             self._stored_profile_wanted = self._wants_profile(conversation)
@@ -343,14 +343,14 @@ class ConversationState:
         self._write_profile(conversation, connected=bool(connected))
 
     def _update_texts(self, conversation: Conversation) -> None:
-        raw_name = conversation.metadata.get(NAME_KEY)
-        renamed = raw_name != self._stored_raw_name
+        naming = (conversation.metadata.get(NAME_KEY), conversation.source)
+        renamed = naming != self._stored_naming
         if conversation.visible and (renamed or not self._has_contact):
             self._rows.contacts_due.append(conversation)
         if renamed or not self._name:
             name = metadata.text(conversation.metadata, NAME_KEY)
             self._name = normalized_words(render.default_contact_name(conversation) if name is None else name)
-            self._stored_raw_name = raw_name
+            self._stored_naming = naming
         if self._name != self._indexed_name or conversation.metadata != self._indexed_metadata:
             row = conversation_index.unindexed_row(self._n, self._name, conversation.metadata)
             self._rows.unindexed_conversations.append(row)
