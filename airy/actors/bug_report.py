@@ -11,8 +11,6 @@ import msgspec
 
 from airy.errors import Refused
 
-PLACES_MAX = 30  # of a traceback, the innermost ones
-
 BUGS = (
     ArithmeticError,
     AssertionError,
@@ -32,17 +30,3 @@ BUG_REASON = "a bug in Airy ended the attempt; its log has the details"  # for s
 BugKind = Literal["delivery", "send", "profile", "check", "media"]
 BUG_KINDS: tuple[BugKind, ...] = get_args(BugKind)
 BugCounts = Counter[BugKind]
-
-
-def bug_fields(error: BaseException) -> dict[str, str]:
-    """What a log line may say about a bug: its type and the places of its traceback. Its text may quote a secret."""
-    return {"error": type(error).__name__, "traceback": _places(error)}
-
-
-def _places(error: BaseException) -> str:
-    """`module:line` of each frame, outermost first."""
-    places, trace = [], error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return " > ".join(places[-PLACES_MAX:])

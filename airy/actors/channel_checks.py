@@ -18,11 +18,12 @@ from msgspec import Struct
 from structlog.contextvars import bound_contextvars
 
 from airy import topics
-from airy.actors.bug_report import BUGS, BugCounts, bug_fields
+from airy.actors.bug_report import BUGS, BugCounts
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.message_sender import Credentials, OutboundKind
 from airy.actors.partition_readiness import PartitionReadiness
 from airy.actors.runtime import Backoff, Context
+from airy.bug_fields import bug_fields
 from airy.errors import Misconfigured, Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model import channel_health

@@ -13,10 +13,11 @@ import anyio
 import anyio.lowlevel
 
 from airy import topics
-from airy.actors.bug_report import BUGS, BugCounts, bug_fields
+from airy.actors.bug_report import BUGS, BugCounts
 from airy.actors.fact_appender import FactAppender
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.runtime import Context
+from airy.bug_fields import bug_fields
 from airy.bus.api import Bus
 from airy.errors import Misconfigured, Unavailable
 from airy.model import ids

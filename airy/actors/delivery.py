@@ -13,10 +13,11 @@ import anyio
 from msgspec import Struct, field
 
 from airy.actors.attempt_log import AttemptLog, DeliveryAttempt, Result
-from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts, bug_fields
+from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts
 from airy.actors.dead_deliveries import DeadDeliveries
 from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers
+from airy.bug_fields import bug_fields
 from airy.errors import Refused, Unavailable
 from airy.histogram import LONG_S, Histogram
 from airy.http_client import HttpClient, Response, ResponseLost

@@ -18,11 +18,12 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.actors import send_facts
-from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts, bug_fields
+from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts
 from airy.actors.fact_appender import FOLD_S, FactAppender
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.runtime import Context
 from airy.actors.send_limits import SendLimiter
+from airy.bug_fields import bug_fields
 from airy.bus.topic import Topic
 from airy.clock import monotonic_ms
 from airy.errors import Refused, Unavailable

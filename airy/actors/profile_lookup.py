@@ -7,10 +7,11 @@ our app (`AppRateLimited`) every call of the source.
 
 from collections import Counter
 
-from airy.actors.bug_report import BugCounts, bug_fields
+from airy.actors.bug_report import BugCounts
 from airy.actors.fact_appender import FactAppender
 from airy.actors.message_sender import Credentials, OutboundKind, delay_retry
 from airy.actors.runtime import Backoff, Context
+from airy.bug_fields import bug_fields
 from airy.clock import monotonic_ms
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient

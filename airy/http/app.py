@@ -12,6 +12,7 @@ from litestar import Litestar, Request, Response
 from litestar.handlers import HTTPRouteHandler
 
 from airy import trace
+from airy.bug_fields import bug_fields
 from airy.clock import Ids
 from airy.http import action, asyncapi, explorer, health, openapi
 from airy.http.admission import ApiAdmission
@@ -233,7 +234,7 @@ def _error_response(request: Request, error: Exception) -> Response[bytes]:  # t
     problem = problem_of(error)
     if problem.status >= 500 and problem.status != 503:
         request_id = request.scope["state"]["request_id"]
-        log.error("request.failed", path=request.scope["path"], request_id=request_id, exc_info=error)
+        log.error("request.failed", path=request.scope["path"], request_id=request_id, **bug_fields(error))
     status, headers, body = render(problem)
     by_name = {name.decode(): value.decode() for name, value in headers}
     return Response(body, status_code=status, headers=by_name, media_type=by_name.pop("content-type"))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from airy import topics, trace
+from airy.bug_fields import bug_fields
 from airy.bus.api import Bus
 from airy.bus.publish_batcher import publish_batcher
 from airy.bus.record import Headers
@@ -193,7 +194,7 @@ class Ingress:
             self.counters.unavailable += 1
         if problem.status == 500:
             self.counters.failed += 1
-            log.error("ingress.failed", source=self._source.spec.name, exc_info=error)
+            log.error("ingress.failed", source=self._source.spec.name, **bug_fields(error))
         await send_problem(send, problem)
 
 

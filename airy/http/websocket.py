@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from airy.bug_fields import bug_fields
 from airy.errors import AiryError
 from airy.http.admission import AdmissionControl, AdmissionLimits
 from airy.http.asgi import RawHeaders, Receive, Scope, Send
@@ -284,5 +285,5 @@ async def reject(scope: Scope, send: Send, problem: Problem, headers: Sequence[t
 def _logged(error: Exception, scope: Scope) -> Problem:
     problem = problem_of(error)
     if problem.status == 500:
-        log.error("websocket.failed", path=scope["path"], request_id=scope["state"]["request_id"], exc_info=error)
+        log.error("websocket.failed", path=scope["path"], request_id=scope["state"]["request_id"], **bug_fields(error))
     return problem

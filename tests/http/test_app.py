@@ -167,7 +167,10 @@ async def test_an_unexpected_error_is_a_500_with_the_request_id_only(monkeypatch
         assert answer.headers["x-request-id"] == "request-1"
         assert answer.json()["code"] == "internal"
         assert b"NoneType" not in answer.body
-        assert [(line["event"], line["request_id"]) for line in logged] == [("request.failed", "request-1")]
+        (line,) = logged
+        assert (line["event"], line["request_id"], line["error"]) == ("request.failed", "request-1", "TypeError")
+        assert "airy.http.tags:" in line["traceback"]
+        assert "NoneType" not in str(line), "the text of an error may quote a request"
 
 
 async def test_an_unavailable_store_is_a_503_with_retry_after() -> None:

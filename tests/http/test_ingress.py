@@ -162,7 +162,8 @@ async def test_an_unexpected_error_is_a_500_without_details_and_releases_admissi
             answer = await post(app)
             assert answer.status == 500
             assert b"secret detail" not in answer.body
-    assert [line["event"] for line in logged] == ["ingress.failed"] * 2
+    assert [(line["event"], line["error"]) for line in logged] == [("ingress.failed", "ZeroDivisionError")] * 2
+    assert "secret detail" not in str(logged)
     assert app.counters.failed == 2
 
 

@@ -135,7 +135,9 @@ async def test_a_bug_in_a_handler_ends_its_session_only_and_is_logged() -> None:
                 await client.receive()
                 await client.send("bug")
                 assert await client.closed() == 1011
-        assert [line["event"] for line in logged] == ["websocket.failed"]
+        (line,) = logged
+        assert (line["event"], "exc_info" in line) == ("websocket.failed", False)
+        assert "tests.kit.sample_resource:" in line["traceback"]
         async with open_websocket(api.app, PATH, AUTHORIZED) as client:
             assert client.rejection is None
 

@@ -17,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from airy import topics
+from airy.bug_fields import bug_fields
 from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.record_schema import RecordSchema
 from airy.errors import Refused
@@ -215,7 +216,7 @@ def _fold_each(connection: apsw.Connection, counters: Counters, records: Sequenc
             connection.execute("ROLLBACK TO record")
             unprocessable.append((record, f"folding it failed: {type(error).__name__}: {error}"))
             at = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-            _log.error("record.failed", **at, trace_id=trace_id_of(_trace(record)), exc_info=error)
+            _log.error("record.failed", **at, trace_id=trace_id_of(_trace(record)), **bug_fields(error))
         else:
             counters = batch_fold.counters
             facts += batch_fold.facts
