@@ -15,7 +15,7 @@ import msgspec
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
-from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts, bug_fields
+from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts
 from airy.actors.change_delivery import ChangeDelivery
 from airy.actors.change_sink import AssignedPartition, ChangeBatch, ChangeId, Commit, ReaderLimits, Rebuild
 from airy.actors.fact_appender import FactAppender
@@ -23,6 +23,7 @@ from airy.actors.fetch_schedule import AttachmentFetch, FetchSchedule
 from airy.actors.fold_progress import WorkProgress
 from airy.actors.message_sender import Credentials
 from airy.actors.runtime import Backoff, Context
+from airy.bug_fields import bug_fields
 from airy.bus.api import Bus
 from airy.bus.record import TopicPartition
 from airy.change_readers import MEDIA_FETCHER
