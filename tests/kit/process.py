@@ -47,13 +47,14 @@ components:
 class AiryProcess:
     """`airy up` with its own data directory. Can be killed and started again."""
 
-    def __init__(self, directory: Path, graph_url: str, port: int = 0) -> None:
+    def __init__(self, directory: Path, graph_url: str, port: int = 0, *, more: str = "") -> None:
+        """`more`: further sections of the configuration."""
         self.directory = directory
         self._port = Port(port)
         self.url = f"http://{self._port}"
         self.log = directory / "airy.log"
         self._config = directory / "airy.yaml"
-        self._config.write_text(CONFIG.format(port=self._port.number, token=TOKEN, graph=graph_url))
+        self._config.write_text(CONFIG.format(port=self._port.number, token=TOKEN, graph=graph_url) + more)
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
