@@ -20,7 +20,7 @@ from airy.sources.retry_after import retry_after_s
 RATE_S = graph.RATE_S
 RESTRICTED_S = 3_600.0  # an account that Meta restricted for its conduct is tried again after this
 BUSY_S = 1.0
-BUSY_ATTEMPTS_MAX = 3
+UNCLEAR_S, UNCLEAR_ATTEMPTS_MAX = 10.0, 3
 DETAIL_BYTES_MAX = 8192
 
 
@@ -31,7 +31,8 @@ class _GraphMeaning(NamedTuple):
     attempts_max: int | None = None
 
 
-_BUSY = _GraphMeaning("provider", BUSY_S, attempts_max=BUSY_ATTEMPTS_MAX)
+_BUSY = _GraphMeaning("provider", BUSY_S)
+_UNCLEAR = _GraphMeaning("provider", UNCLEAR_S, attempts_max=UNCLEAR_ATTEMPTS_MAX)  # or a contact who blocks us
 _BAD_TOKEN = _GraphMeaning("auth", stop_lane=True)
 _RESTRICTED = _GraphMeaning("auth", RESTRICTED_S, stop_lane=True)
 _WINDOW = _GraphMeaning("window")
@@ -40,7 +41,7 @@ _NOT_FOUND = _GraphMeaning("not_found")
 _INVALID = _GraphMeaning("invalid")
 
 CODES: dict[int, _GraphMeaning] = {
-    **dict.fromkeys(graph.BUSY_CODES, _BUSY),
+    **dict.fromkeys(graph.BUSY_CODES, _UNCLEAR),
     **dict.fromkeys(graph.RATE_CODES, _GraphMeaning("rate", RATE_S)),
     **dict.fromkeys(graph.TOKEN_CODES, _BAD_TOKEN),
     **dict.fromkeys((3, 10, *range(200, 300)), _GraphMeaning("auth")),  # a good token without the permission
@@ -113,8 +114,10 @@ def _taken(answer: Response, found: dict[str, object] | None, title: str) -> Out
 
 def _refused(answer: Response, error: GraphError) -> Failed:
     meaning = _known(error)
-    if error.is_transient and (meaning is None or meaning.again_s is None):
+    if error.is_transient and (meaning is None or meaning.again_s is None or meaning is _UNCLEAR):
         meaning = _BUSY
+    if meaning is _UNCLEAR and answer.status >= 500:
+        meaning = _BUSY  # an outage: until the message expires
     if meaning is None:
         meaning = _BUSY if answer.status >= 500 else STATUSES.get(answer.status, _GraphMeaning("unknown"))
     failed = _failed(answer, meaning, error.message, error.name or f"http/{answer.status}")

@@ -82,11 +82,21 @@ def test_every_error_leads_to_its_outcome(
     assert (outcome.again_s, outcome.attempts_max) == {
         NO: (None, None),
         ONCE_MORE: (1.0, 2),
-        THREE_TIMES: (1.0, 3),
+        THREE_TIMES: (10.0, 3),
         LATER: (60.0, None),
         IN_HOURS: (3_600.0, None),
     }[again]
     assert outcome.app_wide is (code == 4 and kind == "rate")
+
+
+@pytest.mark.parametrize(("status", "transient"), [(500, False), (503, False), (400, True)])
+def test_an_outage_is_waited_for_until_the_message_expires(status: int, transient: bool) -> None:
+    error = {"message": "no", "type": "OAuthException", "code": 2, "is_transient": transient}
+
+    outcome = SOURCES["facebook"].interpret([Response(status, {}, msgspec.json.encode({"error": error}))], 0)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.again_s, outcome.attempts_max) == ("provider", 1.0, None)
 
 
 def test_a_retired_tag_that_meta_refuses_is_a_mistake_of_ours() -> None:

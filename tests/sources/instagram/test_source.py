@@ -66,7 +66,7 @@ def test_instagram_has_limits_of_its_own(content: object, said: str | None) -> N
 
 
 async def test_an_account_is_connected_through_its_page() -> None:
-    """H7."""
+    """FB-6, H7."""
     client = ScriptedProvider(WIRE, LoopClock())
     form = ConnectAccount(page_id=PAGE, account_id=ACCOUNT, page_token=Secret(TOKEN))
     assert await SOURCE.connect(client, "instagram", form, HERE) == Connected(
