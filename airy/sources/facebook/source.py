@@ -11,21 +11,24 @@ from airy.sources.facebook import manage
 from airy.sources.facebook.spec import SPEC, ConnectPage, ExplorePages
 from airy.sources.meta.message_rules import MESSENGER
 from airy.sources.meta.messaging import MetaMessaging
+from airy.sources.meta.pages import SUBSCRIBED_FIELDS
 from airy.sources.spec import ChannelForm, narrow
 
 
 class Facebook(MetaMessaging):
     spec = SPEC
     dialect = MESSENGER
+    webhook_object = "page"
+    webhook_fields = SUBSCRIBED_FIELDS
 
     async def connect(
         self,
         client: HttpClient,
         kind: str,  # noqa: ARG002 - there is one
         form: ChannelForm,
-        installation: Installation,  # noqa: ARG002 - Meta calls one fixed address
+        installation: Installation,
     ) -> Connected:
-        return await manage.connect(client, self.app, narrow(form, ConnectPage))
+        return self.connected(await manage.connect(client, self.app, narrow(form, ConnectPage)), installation)
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:
         return await manage.disconnect(client, self.app, target, others)

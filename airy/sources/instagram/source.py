@@ -23,6 +23,8 @@ from airy.sources.spec import ChannelForm, SourceSection, narrow
 class Instagram(MetaMessaging):
     spec = SPEC
     dialect = INSTAGRAM
+    webhook_object = "instagram"
+    webhook_fields = login.SUBSCRIBED_FIELDS
 
     def __init__(self, section: SourceSection, public_url: str = "") -> None:
         super().__init__(section, public_url)
@@ -46,12 +48,12 @@ class Instagram(MetaMessaging):
         client: HttpClient,
         kind: str,  # noqa: ARG002 - there is one
         form: ChannelForm,
-        installation: Installation,  # noqa: ARG002 - Meta calls one fixed address
+        installation: Installation,
     ) -> Connected:
         given = narrow(form, ConnectAccount)
         if given.auth == INSTAGRAM_LOGIN:
-            return await login.connect(client, self.login_app, given)
-        return await manage.connect_by_page(client, self.app, given)
+            return self.connected(await login.connect(client, self.login_app, given), installation)
+        return self.connected(await manage.connect_by_page(client, self.app, given), installation)
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:
         return await manage.disconnect(client, self.app_of(target), target, others)

@@ -189,10 +189,14 @@ def _media(content: MediaContent, dialect: Dialect) -> dict[str, object] | None:
 
 
 def _template_of(content: TemplateContent, dialect: Dialect) -> dict[str, object]:
-    """Of an approved template: name and language, and what `components` has beside them."""
+    """`components`: parameters by the type of their component, or the whole list as `components`."""
     if not content.language:
         raise Refused(f"a template of {dialect.title} needs its language, such as en", field="canonical")
-    return {**content.components, "name": content.name, "language": {"code": content.language}}
+    parts = content.components.get("components")
+    if parts is None:
+        parts = [{"type": kind, "parameters": given} for kind, given in content.components.items()]
+    template = {"name": content.name, "language": {"code": content.language}}
+    return template | ({"components": parts} if parts else {})
 
 
 def _choice(content: ChoiceContent) -> dict[str, object]:

@@ -404,11 +404,14 @@ def test_a_type_that_is_no_text_is_refused_with_a_sentence(content: object, said
     assert said in failed(encode(content)).error
 
 
+PARAMETERS = [{"type": "text", "parameter_name": "day", "text": "Thursday"}]
+
+
 @pytest.mark.parametrize("wrote_ago_ms", [HOUR_MS, 30 * DAY_MS])
-def test_an_approved_template_may_be_sent_at_any_time(wrote_ago_ms: int) -> None:
-    parameters = [{"type": "text", "parameter_name": "day", "text": "Thursday"}]
-    components = {"components": [{"type": "body", "parameters": parameters}]}
-    content = {"type": "template", "name": "order_ready", "language": "de", "components": components}
+@pytest.mark.parametrize("given", [{"components": [{"type": "body", "parameters": PARAMETERS}]}, {"body": PARAMETERS}])
+def test_an_approved_template_may_be_sent_at_any_time(wrote_ago_ms: int, given: dict[str, object]) -> None:
+    components = {"components": [{"type": "body", "parameters": PARAMETERS}]}
+    content = {"type": "template", "name": "order_ready", "language": "de", "components": given}
     written = body(encode({"canonical": content}, wrote_ago_ms=wrote_ago_ms))
     assert written["messaging_type"] == "UTILITY"
     assert written["message"]["template"] == {"name": "order_ready", "language": {"code": "de"}, **components}

@@ -69,7 +69,15 @@ async def test_an_account_is_connected_through_its_page() -> None:
     """FB-6, H7."""
     client = ScriptedProvider(WIRE, LoopClock())
     form = ConnectAccount(page_id=PAGE, account_id=ACCOUNT, page_token=Secret(TOKEN))
-    assert await SOURCE.connect(client, "instagram", form, HERE) == Connected(
+    done = await SOURCE.connect(client, "instagram", form, HERE)
+    assert done.instructions.startswith(
+        "Once for the app, in its dashboard: let the webhook of instagram call /instagram"
+    )
+    assert {setting.name: setting.value.reveal() for setting in done.settings} == {
+        "webhook_url": f"{PUBLIC_URL}/instagram",
+        "webhook_fields": ",".join(SOURCE.webhook_fields),
+    }
+    assert msgspec.structs.replace(done, instructions="", settings=()) == Connected(
         account=ACCOUNT,
         name="Corner Bakery Instagram account",
         metadata={"auth": "facebook_page", "page_id": PAGE, "account_id": ACCOUNT},
