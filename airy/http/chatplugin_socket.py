@@ -13,7 +13,7 @@ import msgspec
 
 from airy.actors.change_feed import SlowClient
 from airy.actors.feed_subscriber import FeedEvent, FeedItem, FeedScope, MarkKind
-from airy.commands import Visit, VisitorCommands
+from airy.commands import TooManyRequests, Visit, VisitorCommands
 from airy.errors import Refused, Unavailable
 from airy.http.auth import Permission, forbidden
 from airy.http.ports import ApiContext
@@ -30,6 +30,7 @@ from airy.task_group import task_group
 QUEUE = "/user/queue/message"
 SETTINGS = SessionSettings(destinations=(QUEUE,), subscriptions_max=4)
 KINDS = frozenset({ChangeKind.MESSAGE_CREATED, ChangeKind.MESSAGE_UPDATED})
+SOCKET_RETRY_S = 30.0  # by then a socket whose browser is gone was closed
 RECENT_MAX = 256  # ids of messages a subscription was sent, so that a later change of one does not repeat it
 
 
@@ -47,13 +48,13 @@ class ChatPluginEndpoint:
                 await session.authorise(authorization)
             visit = await self._checked(session)
             self._visitors.limit_requests(visit)
+            settings = self._visitors.settings
+            if settings.sockets[visit.conversation_id] >= settings.sockets_max:
+                text = f"a visitor has at most {settings.sockets_max} sockets"
+                raise TooManyRequests(text, retry_after_s=SOCKET_RETRY_S)
         except Unavailable as error:
             raise problem_of(error) from error
-        settings = self._visitors.settings
-        sockets = settings.sockets
-        if sockets[visit.conversation_id] >= settings.sockets_max:
-            raise Problem(429, f"a visitor has at most {settings.sockets_max} sockets")
-        sockets[visit.conversation_id] += 1
+        settings.sockets[visit.conversation_id] += 1
         self._visit = visit
 
     async def still_authenticated(self, session: WebsocketSession) -> bool:

@@ -102,6 +102,14 @@ def test_subscriptions_begin_and_end_with_their_id_and_a_receipt() -> None:
     assert session.subscriptions == {}
 
 
+def test_the_end_of_a_subscription_that_there_is_not_has_no_effect() -> None:
+    session = connected()
+    session.on_frame(SUBSCRIBED)
+
+    assert session.on_frame(Frame("UNSUBSCRIBE", {"id": "another", "receipt": "r1"})) == [RECEIPT]
+    assert session.subscriptions == {"s": "/events"}
+
+
 def test_in_version_1_0_the_destination_may_stand_for_the_id() -> None:
     session = connected("1.0")
 
@@ -115,7 +123,7 @@ def test_in_version_1_0_the_destination_may_stand_for_the_id() -> None:
         (Frame("SUBSCRIBE", {"id": "s"}), 400),
         (Frame("SUBSCRIBE", {"destination": "/events"}), 400),
         (Frame("SUBSCRIBE", {"id": "s", "destination": "/queue"}), 404),
-        (Frame("UNSUBSCRIBE", {"id": "unknown"}), 400),
+        (Frame("UNSUBSCRIBE", {"destination": "/events"}), 400),
         (Frame("SEND", {"destination": "/events"}, b"{}"), 403),
         (Frame("CONNECT"), 400),
         (Frame("MESSAGE"), 400),

@@ -92,8 +92,8 @@ class StompSession:
             headers["heart-beat"] = f"{self.settings.send_ms},{self.settings.receive_ms}"
         return [Send(Frame("CONNECTED", headers))]
 
-    def fail(self, status: int, text: str, frame: Frame | None = None) -> Effects:
-        """An ERROR about `frame`, and the end of the session."""
+    def fail(self, status: int, text: str, frame: Frame | None = None, *, retry_after_s: str | None = None) -> Effects:
+        """An ERROR about `frame`, and the end of the session. `retry_after_s` becomes its header `retry-after`."""
         if self.phase is Phase.CLOSED:
             return []
         self.phase = Phase.CLOSED
@@ -101,6 +101,8 @@ class StompSession:
         headers = {"message": message, "content-type": "text/plain"}
         if frame is not None and "receipt" in frame.headers:
             headers["receipt-id"] = frame.headers["receipt"]
+        if retry_after_s is not None:
+            headers["retry-after"] = retry_after_s
         return [Send(Frame("ERROR", headers, message.encode())), Close(CLOSE_PROTOCOL_ERROR, message)]
 
 
@@ -142,10 +144,16 @@ def _subscribe(session: StompSession, frame: Frame) -> Effects:
 
 
 def _unsubscribe(session: StompSession, frame: Frame) -> Effects:
-    """STOMP 1.0 may name the destination instead of an id."""
+    """STOMP 1.0 may name the destination instead of an id.
+
+    An id without a subscription has no effect, as at the original's broker: the session already is as the client wants
+    it, and an ERROR would end it.
+    """
     subscription = frame.headers.get("id", frame.headers.get("destination") if session.version == "1.0" else None)
-    if subscription is None or session.subscriptions.pop(subscription, None) is None:
-        return session.fail(400, "UNSUBSCRIBE needs the id of a subscription", frame)
+    if subscription is None:
+        return session.fail(400, "UNSUBSCRIBE needs the header id", frame)
+    if session.subscriptions.pop(subscription, None) is None:
+        return _receipt(frame)
     return [Unsubscribe(subscription), *_receipt(frame)]
 
 

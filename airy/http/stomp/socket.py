@@ -154,7 +154,8 @@ class _Socket:
         except (Problem, Unavailable) as error:
             problem = problem_of(error)
             if problem.status != 403:
-                return self._stomp.fail(problem.status, problem.message)
+                retry_after_s = dict(problem.headers).get(b"retry-after", b"").decode() or None
+                return self._stomp.fail(problem.status, problem.message, retry_after_s=retry_after_s)
             return self._stomp.on_authenticated(accepted=False)
         return self._stomp.on_authenticated(accepted=True)
 
