@@ -312,4 +312,14 @@ async def test_a_visitors_token_opens_no_route_of_agents() -> None:
 
 def test_what_visitors_may_call_is_the_plugins_alone() -> None:
     others = {each.permission for each in ACTIONS if not each.paths[0].startswith("/chatplugin.")}
-    assert others & {Permission.VISIT, Permission.INGEST, Permission.OPEN} == set()
+    assert others & {Permission.VISIT, Permission.OPEN} == set()
+
+
+def test_what_sources_may_call_is_their_own_alone() -> None:
+    ingesting = {each.paths[0] for each in ACTIONS if each.permission is Permission.INGEST}
+    assert ingesting == {
+        "/sources.channels.create",
+        "/sources.channels.list",
+        "/sources.channels.disconnect",
+        "/sources.webhook",
+    }

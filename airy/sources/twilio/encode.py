@@ -14,7 +14,7 @@ from airy.secret import Secret
 from airy.sources import canonical, payload
 from airy.sources.api import Call, Failed, Target
 from airy.sources.twilio import account, content
-from airy.sources.twilio.spec import TwilioSection
+from airy.sources.twilio.spec import RETRIES, TwilioSection
 from airy.sources.twilio.verify import ATTEMPT_PARAMETER, MESSAGE_PARAMETER
 
 BODY_CHARACTERS_MAX = 1_600
@@ -38,7 +38,7 @@ def encode(section: TwilioSection, public_url: str, message: Message, target: Ta
     sender = {"MessagingServiceSid": service} if service else {}
     if public_url:
         query = urlencode({MESSAGE_PARAMETER: message.id, ATTEMPT_PARAMETER: message.attempt})
-        sender["StatusCallback"] = f"{public_url}/twilio/status?{query}"
+        sender["StatusCallback"] = f"{public_url}/twilio/status?{query}{RETRIES}"
     body = {"From": target.channel.source_channel_id, "To": recipient_id, **sender, **fields}
     return [owner.call("POST", account.messages_url(section, owner), urlencode(body, doseq=True).encode(), FORM)]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from airy.errors import Undecodable
+from airy.sources import payload
 
 FIELDS_MAX = 512
 WHATSAPP = "whatsapp:"
@@ -32,6 +33,12 @@ def kind_of(address: str) -> str:
 def is_inbound(fields: Mapping[str, str]) -> bool:
     """A message of a contact; everything else is a status callback of one of ours."""
     return fields.get("SmsStatus", "received") == "received" and "MessageStatus" not in fields
+
+
+def contact_names(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """What the contact is called: the address Twilio uses, and WhatsApp's id beside it while the number is shared."""
+    given = (fields.get("From"), fields.get("ExternalUserId")) if is_inbound(fields) else (fields.get("To"),)
+    return tuple(dict.fromkeys(name for each in given if (name := payload.text(each)) is not None))
 
 
 def own_address(fields: Mapping[str, str]) -> str:

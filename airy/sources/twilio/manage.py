@@ -14,7 +14,7 @@ from airy.sources.twilio import account, interpret
 from airy.sources.twilio.account import TwilioAccount
 from airy.sources.twilio.encode import FORM
 from airy.sources.twilio.form import WHATSAPP
-from airy.sources.twilio.spec import ConnectNumber, TwilioSection
+from airy.sources.twilio.spec import RETRIES, ConnectNumber, TwilioSection
 
 RATE_S = 10.0
 _NUMBER = re.compile(r"\+?[0-9A-Za-z]{3,32}")  # a phone number, a short code or an alphanumeric sender
@@ -39,7 +39,7 @@ async def connect(
         raise Refused("give account_sid and auth_token, or configure the Twilio account", field="account_sid")
     if not installation.public_url:
         raise Refused("the public address of this installation is not configured: Twilio could not reach it")
-    webhook = f"{installation.public_url}/twilio"
+    webhook = f"{installation.public_url}/twilio{RETRIES}"
     done = await _set_webhook(client, section, owner, number, webhook) if kind == "twilio.sms" else False
     if kind == "twilio.whatsapp":
         await _object(client, owner.call("GET", _account_url(section, owner)))

@@ -4,7 +4,7 @@ Ids hang on the message SID, so a form that comes again with other fields or in 
 is the form as text, as it was posted. Twilio's forms carry no time: `at_ms` is when the form arrived.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 from msgspec import Raw
@@ -15,9 +15,11 @@ from airy.model import ids
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import Channel
 from airy.model.fact import EventNoted, Fact, MessageReceived, ProfileResolved, ReceiptReported
+from airy.model.identity import IdentityKey
 from airy.sources import canonical, payload, provider_answer
 from airy.sources.api import AccountKey, Channels, Routed, Uneventful
-from airy.sources.fact_origin import FactOrigin, cause_of, fact_origin
+from airy.sources.fact_origin import FactOrigin, cause_of
+from airy.sources.identity import ResolvedIdentity, resolve
 from airy.sources.twilio import content as contents
 from airy.sources.twilio import error_codes, form
 
@@ -38,6 +40,16 @@ STATES = {
 }
 
 
+def identities(record: Record, channels: Channels) -> Collection[IdentityKey]:
+    """Of WhatsApp alone: the name of a number never changes."""
+    try:
+        fields = dict(form.pairs(record.value or b""))
+    except Undecodable:
+        return ()
+    channel = channels.by_account("twilio.whatsapp", form.own_address(fields))
+    return () if channel is None else [IdentityKey(channel.id, name) for name in form.contact_names(fields)]
+
+
 def route(record: Record, channels: Channels) -> Routed:
     """Raises `Undecodable`."""
     body = record.value or b""
@@ -54,25 +66,24 @@ def route(record: Record, channels: Channels) -> Routed:
     content = Raw(msgspec.json.encode(body.decode("ascii")))
     try:
         facts = _inbound if form.is_inbound(fields) else _status
-        return Routed(facts(record, channel, fields, content), [], [])
+        return Routed(facts(record, channel, channels, fields, content), [], [])
     except Uneventful as reason:
         return Routed([], [], [], [str(reason)])
     except Undecodable as error:
         return Routed([], [], [str(error)])
 
 
-def _inbound(record: Record, channel: Channel, fields: Mapping[str, str], content: Raw) -> list[Fact]:
+def _inbound(
+    record: Record, channel: Channel, channels: Channels, fields: Mapping[str, str], content: Raw
+) -> list[Fact]:
     sid = payload.text(fields.get("MessageSid") or fields.get("SmsMessageSid"))
-    participant = payload.text(fields.get("From"))
-    if sid is None or participant is None:
+    who = _contact(channel, channels, fields)
+    if sid is None or who is None:
         raise Undecodable("the form names no MessageSid or no From")
-    about = _about(record, channel, participant)
+    participant, about = who.names[0], _about(record, who)
     message_id = ids.message_id(channel.id, sid)
-    headers = {}
-    if tapped := payload.text(fields.get("ButtonPayload")):
-        headers["postback.payload"] = tapped
-    if alias := payload.text(fields.get("ExternalUserId")):
-        headers["participant.alias"] = alias
+    tapped = payload.text(fields.get("ButtonPayload"))
+    headers = {"postback.payload": tapped} if tapped else {}
     facts: list[Fact] = [
         MessageReceived(
             id=message_id,
@@ -85,7 +96,8 @@ def _inbound(record: Record, channel: Channel, fields: Mapping[str, str], conten
             window_until_ms=about["at_ms"] + WINDOW_MS if channel.source == "twilio.whatsapp" else None,
             reply_to=payload.text(fields.get("OriginalRepliedMessageSid")),
             **about,
-        )
+        ),
+        *who.facts(about["at_ms"], about["cause"]),
     ]
     if name := (payload.text(fields.get("ProfileName")) or "").strip():
         facts.append(
@@ -100,13 +112,15 @@ def _inbound(record: Record, channel: Channel, fields: Mapping[str, str], conten
     return facts
 
 
-def _status(record: Record, channel: Channel, fields: Mapping[str, str], content: Raw) -> list[Fact]:
+def _status(
+    record: Record, channel: Channel, channels: Channels, fields: Mapping[str, str], content: Raw
+) -> list[Fact]:
     sid = payload.text(fields.get("MessageSid") or fields.get("SmsSid"))
-    participant = payload.text(fields.get("To"))
+    who = _contact(channel, channels, fields)
     status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
-    if sid is None or participant is None:
+    if sid is None or who is None:
         raise Uneventful("the status names no MessageSid or no To")
-    about = _about(record, channel, participant)
+    about = _about(record, who)
     state = STATES.get(status)
     if state is None:
         return [_noted(channel, sid, f"status.{status or 'unknown'}", content, about)]
@@ -148,5 +162,11 @@ def _noted(
     )
 
 
-def _about(record: Record, channel: Channel, participant: str) -> FactOrigin:
-    return fact_origin(channel, participant, record.timestamp_ms, cause_of(record))
+def _contact(channel: Channel, channels: Channels, fields: Mapping[str, str]) -> ResolvedIdentity | None:
+    """None: the form names no contact."""
+    names = form.contact_names(fields)
+    return resolve(channel, names, channels) if names else None
+
+
+def _about(record: Record, who: ResolvedIdentity) -> FactOrigin:
+    return who.about(record.timestamp_ms, cause_of(record))

@@ -6,6 +6,7 @@ from airy.bus.record import Record
 from airy.http_client import HttpClient, Response
 from airy.model.conversation import Message
 from airy.model.entity import Channel
+from airy.model.identity import IdentityKey
 from airy.sources.api import (
     Accounts,
     Call,
@@ -35,6 +36,9 @@ class Twilio:
 
     def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict:
         return verify.verify(self._section, request, accounts)
+
+    def identities(self, record: Record, channels: Channels) -> Collection[IdentityKey]:
+        return route.identities(record, channels)
 
     def route(self, record: Record, channels: Channels) -> Routed:
         return route.route(record, channels)

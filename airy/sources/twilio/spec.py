@@ -40,6 +40,8 @@ class ConnectNumber(ChannelForm, frozen=True, kw_only=True):
 
 PUNCTUATION = " -().\u00a0"  # people write numbers with it, Twilio does not
 CREDENTIALS = ("account_sid", "auth_token")
+RETRIES = "#rc=3&rp=ct,rt,5xx"
+"""What Twilio repeats of a call of ours, within its 15 s; by default a failed connection alone, once."""
 
 SPEC = SourceSpec(
     name="twilio",
@@ -95,4 +97,5 @@ SPEC = SourceSpec(
     build="airy.sources.twilio.source:Twilio",
     channel_secrets=True,
     public_url=True,
+    identities=True,
 )

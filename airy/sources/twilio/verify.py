@@ -3,8 +3,11 @@
 HMAC-SHA1 with the account's auth token over the public URL and, for every distinct name in order, name and value of
 each distinct value in order; base64. JSON bodies are signed by a hash in the query. A webhook rule signs the same text
 with HMAC-SHA256 and a shared key instead. Twilio is not consistent about the port, so the URL counts with and without.
+Whether it signs the fragment of the address, which never arrives here, is not documented: both count.
+
 The secret depends on the account that the unverified form names; naming another account only changes which secret the
-signature has to match.
+signature has to match. A number that is not connected may be connected at this moment, with a secret of its own:
+Twilio is asked to come again.
 """
 
 import hmac
@@ -17,7 +20,7 @@ from airy.errors import Undecodable
 from airy.secret import Secret
 from airy.sources.api import Accepted, Accounts, Denied, Verdict, WebhookReply, WebhookRequest
 from airy.sources.twilio import form
-from airy.sources.twilio.spec import TwilioSection
+from airy.sources.twilio.spec import RETRIES, TwilioSection
 
 HEADER = b"x-twilio-signature"
 RULE_HEADER = b"x-twilio-webhooks-signature-settings"
@@ -53,9 +56,12 @@ def _compared(
     algorithm, secrets = keys
     signed = [url + _joined(pairs) for url in _spellings(request.url)]
     known = [hmac.compare_digest(given, signature(secret, text, algorithm)) for secret in secrets for text in signed]
+    address = form.own_address(fields)
     if not any(known):
+        if address and not request.header(RULE_HEADER) and accounts.by_account(form.kind_of(address), address) is None:
+            return Denied(503, "the number is not connected, and the signature is not of the configured account")
         return Denied(403, "the signature is not of this address and form with our auth token")
-    account = form.own_address(fields).encode(errors="replace").decode()  # a key of the log is UTF-8
+    account = address.encode(errors="replace").decode()  # a key of the log is UTF-8
     return Accepted(account, headers=_kept(request), reply=TWIML)
 
 
@@ -78,14 +84,15 @@ def _joined(pairs: form.Pairs) -> str:
 
 
 def _spellings(url: str) -> Iterable[str]:
-    """The URL as it is, and with its default port added or removed."""
+    """The URL as it is, and with its default port added or removed; each without and with our fragment."""
     parts = urlsplit(url)
     port = PORTS.get(parts.scheme)
-    yield url
+    spellings = [url]
     if parts.port is None and parts.hostname:
-        yield url.replace(parts.netloc, f"{parts.netloc}:{port}", 1)
+        spellings.append(url.replace(parts.netloc, f"{parts.netloc}:{port}", 1))
     elif parts.port == port:
-        yield url.replace(parts.netloc, parts.netloc.rpartition(":")[0], 1)
+        spellings.append(url.replace(parts.netloc, parts.netloc.rpartition(":")[0], 1))
+    return [*spellings, *(each + RETRIES for each in spellings)]
 
 
 def _keys(

@@ -10,7 +10,7 @@ from airy.errors import Refused
 from airy.secret import Secret
 from airy.sources.api import Connected, Installation, Target
 from airy.sources.twilio.source import Twilio
-from airy.sources.twilio.spec import ConnectNumber, TwilioSection
+from airy.sources.twilio.spec import RETRIES, ConnectNumber, TwilioSection
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL
 from tests.kit.providers.twilio import ACCOUNT_SID, NUMBER
@@ -39,14 +39,14 @@ async def test_a_number_of_the_account_is_told_where_its_messages_go() -> None:
     done = await connect(client, phone_number=" +49 30 901820 ", name="Order hotline")
     assert done == Connected(account=NUMBER, name="Order hotline", metadata={"phone_number": NUMBER})
     assert client.requests[-1].path == f"/2010-04-01/Accounts/{ACCOUNT_SID}/IncomingPhoneNumbers/PN1.json"
-    assert client.requests[-1].fields == {"SmsUrl": f"{PUBLIC_URL}/twilio", "SmsMethod": "POST"}
+    assert client.requests[-1].fields == {"SmsUrl": f"{PUBLIC_URL}/twilio{RETRIES}", "SmsMethod": "POST"}
 
 
 async def test_a_number_that_is_hosted_elsewhere_is_set_up_by_hand() -> None:
     done = await connect(provider(), phone_number="+15550001")
     assert "HTTP POST" in done.instructions
     assert [(setting.name, setting.value.reveal()) for setting in done.settings] == [
-        ("webhook_url", f"{PUBLIC_URL}/twilio")
+        ("webhook_url", f"{PUBLIC_URL}/twilio{RETRIES}")
     ]
 
 

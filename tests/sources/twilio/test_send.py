@@ -11,7 +11,7 @@ from airy.model import metadata
 from airy.secret import Secret
 from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Target
 from airy.sources.twilio.source import Twilio
-from airy.sources.twilio.spec import TwilioSection
+from airy.sources.twilio.spec import RETRIES, TwilioSection
 from tests.kit.contracts.source import conversation, outbound
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL
@@ -50,7 +50,7 @@ def test_a_text() -> None:
     assert form(call) == {
         "From": [NUMBER],
         "To": ["+4915112345678"],
-        "StatusCallback": [f"{PUBLIC_URL}/twilio/status?m={outbound().id}&a=0"],
+        "StatusCallback": [f"{PUBLIC_URL}/twilio/status?m={outbound().id}&a=0{RETRIES}"],
         "Body": ["Grüße & mehr"],
     }
 

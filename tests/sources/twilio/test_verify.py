@@ -9,7 +9,7 @@ from airy.secret import Secret
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import Accepted, Denied, Verdict, WebhookRequest
 from airy.sources.twilio import verify as verify_module
-from airy.sources.twilio.spec import TwilioSection
+from airy.sources.twilio.spec import RETRIES, TwilioSection
 from airy.sources.twilio.verify import verify
 from tests.kit.providers import WIRES
 from tests.kit.providers.twilio import signature
@@ -26,17 +26,24 @@ FORM = urlencode(
     }
 ).encode()
 NO_CHANNELS = ConnectedChannels()
+CONNECTED = WIRES["twilio"].connected("+4930901820")
 
 
 def asked(
-    signed: bytes, *, url: str = URL, body: bytes = FORM, section: TwilioSection = SECTION, rule: bytes | None = None
+    signed: bytes,
+    *,
+    url: str = URL,
+    body: bytes = FORM,
+    section: TwilioSection = SECTION,
+    rule: bytes | None = None,
+    accounts: ConnectedChannels = NO_CHANNELS,
 ) -> Verdict:
     headers = [(b"x-twilio-signature", signed)]
     if rule is not None:
         headers.append((b"X-Twilio-Webhooks-Signature-Settings", rule))
     query = url.partition("?")[2]
     request = WebhookRequest(method="POST", url=url, path="/twilio", query=query, headers=headers, body=body)
-    return verify(section, request, NO_CHANNELS)
+    return verify(section, request, accounts)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +88,23 @@ def test_a_json_body_that_is_not_the_one_hashed_is_refused() -> None:
     ],
 )
 def test_another_address_is_refused(url: str) -> None:
-    assert status(asked(b"qmaMkvOwnkM7pEpwnqiqxkDtDh4=", url=url)) == 403
+    assert status(asked(b"qmaMkvOwnkM7pEpwnqiqxkDtDh4=", url=url, accounts=CONNECTED)) == 403
+
+
+def test_a_number_that_is_about_to_be_connected_is_asked_to_come_again() -> None:
+    """The number posts here before the channel, with the token of its account, is in the store."""
+    own = signature("own-token", URL, FORM)
+    assert status(asked(own)) == 503
+    assert status(asked(own, accounts=CONNECTED)) == 403
+    connected = ConnectedChannels([WIRES["twilio"].channel("+4930901820")], unseal=lambda *_: Secret("own-token"))
+    assert status(asked(own, accounts=connected)) is None
+    assert status(asked(own, rule=b"key=WK1,algorithm=HMAC_SHA256")) == 403, "the keys of rules are configured"
+
+
+@pytest.mark.parametrize("url", [URL, "https://inbox.example.org:443/twilio"])
+def test_the_fragment_that_asks_for_retries_may_be_signed_or_not(url: str) -> None:
+    assert isinstance(asked(signature("twilio-token", URL + RETRIES, FORM), url=url), Accepted)
+    assert status(asked(signature("twilio-token", URL + "#rc=5", FORM), url=url, accounts=CONNECTED)) == 403
 
 
 def test_without_a_public_address_nothing_can_be_verified() -> None:
