@@ -84,14 +84,10 @@ def _joined(pairs: form.Pairs) -> str:
 
 
 def _spellings(url: str) -> Iterable[str]:
-    """The URL as it is, and with its default port added or removed; each without and with our fragment."""
+    """The URL as it is, and with its port removed or the default one added; each without and with our fragment."""
     parts = urlsplit(url)
-    port = PORTS.get(parts.scheme)
-    spellings = [url]
-    if parts.port is None and parts.hostname:
-        spellings.append(url.replace(parts.netloc, f"{parts.netloc}:{port}", 1))
-    elif parts.port == port:
-        spellings.append(url.replace(parts.netloc, parts.netloc.rpartition(":")[0], 1))
+    other = parts.netloc.rpartition(":")[0] if parts.port is not None else f"{parts.netloc}:{PORTS[parts.scheme]}"
+    spellings = (url, url.replace(parts.netloc, other, 1))
     return [*spellings, *(each + RETRIES for each in spellings)]
 
 

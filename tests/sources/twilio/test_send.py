@@ -1,18 +1,21 @@
 """What Twilio is sent, and what its answers mean."""
 
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import msgspec
 import pytest
 
 from airy.http_client import Response
 from airy.model import metadata
+from airy.model.delivery_state import DeliveryState
+from airy.model.fact import ReceiptReported
 from airy.secret import Secret
 from airy.sources.api import Call, Failed, Lost, Outcome, Sent, Target
+from airy.sources.twilio import error_codes
 from airy.sources.twilio.source import Twilio
 from airy.sources.twilio.spec import RETRIES, TwilioSection
-from tests.kit.contracts.source import conversation, outbound
+from tests.kit.contracts.source import conversation, outbound, raw_record
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL
 from tests.kit.providers.twilio import ACCOUNT_SID, NUMBER
@@ -174,35 +177,55 @@ def test_a_created_message_was_taken() -> None:
     assert interpret(201, {"sid": "SM1", "status": "queued"}) == Sent("SM1")
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "kind", "again"),
-    [
-        (429, 20429, "rate", True),
-        (400, 14107, "rate", True),
-        (400, 21611, "rate", True),
-        (401, 20003, "auth", False),
-        (400, 21211, "not_found", False),
-        (400, 21614, "not_found", False),
-        (400, 21610, "blocked", False),
-        (400, 21408, "auth", False),
-        (400, 21617, "invalid", False),
-        (400, 63016, "window", False),
-        (400, 30001, "rate", True),
-        (400, 30003, "provider", True),
-        (400, 30006, "not_found", False),
-        (400, 30007, "blocked", False),
-        (400, 30999, "provider", False),
-        (400, 63033, "blocked", False),
-        (400, 63019, "invalid", True),
-        (500, 63010, "provider", True),
-        (400, 21999, "invalid", False),
-        (503, 63999, "provider", True),
-    ],
-)
-def test_what_twilio_refuses_with(status: int, code: int, kind: str, again: bool) -> None:
-    failure = interpret(status, {"code": code, "message": "no", "status": status})
+ERRORS: dict[tuple[int, ...], tuple[str, float | None, int | None]] = {  # kind, delay of a retry in s, attempts at most
+    (20429, 14107, 63018, 30001, 30022): ("rate", 10.0, None),
+    (21611,): ("rate", 300.0, None),
+    (20003, 20005, 30002): ("auth", None, None),
+    (21211, 21214, 21217, 21614, 21612, 30005, 30006, 63003, 63024): ("not_found", None, None),
+    (21610, 30004, 30007, 63013, 63032, 63033, 63049): ("blocked", None, None),
+    (21408, 21601, 21606, 30034, 63007, 63051, 63112): ("auth", None, None),
+    (21617, 21656, 63005, 63021, 63027, 63028, 63030): ("invalid", None, None),
+    (30036,): ("expired", None, None),
+    (30003, 30008): ("provider", 1.0, 2),
+    (63009, 63010, 63012): ("provider", 1.0, None),
+    (63016,): ("window", None, None),
+    (63019,): ("invalid", 1.0, 2),
+    (21999, 12345): ("invalid", None, None),  # not known: of the request
+    (30999, 63999): ("provider", None, None),  # not known: of the network behind Twilio
+}
+STOPS_THE_CHANNEL = {20003, 20005, 30002}
+CASES = [(code, *outcome) for codes, outcome in ERRORS.items() for code in codes]
+
+
+@pytest.mark.parametrize(("code", "kind", "again_s", "attempts_max"), CASES)
+def test_every_code_leads_to_its_outcome(code: int, kind: str, again_s: float | None, attempts_max: int | None) -> None:
+    failure = interpret(400, {"code": code, "message": "no", "status": 400})
     assert isinstance(failure, Failed)
-    assert (failure.kind, failure.again_s is not None, failure.code) == (kind, again, str(code))
+    assert (failure.kind, failure.again_s, failure.attempts_max) == (kind, again_s, attempts_max)
+    assert (failure.code, failure.error) == (str(code), "no")
+    assert failure.stop_lane is (code in STOPS_THE_CHANNEL)
+    assert isinstance(interpret(503, {"code": code, "message": "no", "status": 503}), Failed)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(code, kind) for code, kind, *_ in CASES])
+def test_a_failure_that_is_reported_later_has_the_kind_of_its_code(code: int, kind: str) -> None:
+    form = {"MessageSid": "SM1", "MessageStatus": "undelivered", "ErrorCode": str(code), "From": NUMBER, "To": "+49151"}
+    record = raw_record(SOURCE, urlencode(form).encode())
+    (receipt,) = SOURCE.route(record, WIRE.connected(NUMBER)).facts
+    assert isinstance(receipt, ReceiptReported)
+    assert receipt.state is DeliveryState.FAILED
+    known = code in error_codes.CODES
+    assert (receipt.error_kind, receipt.error_code) == (kind if known else "provider", str(code))
+
+
+def test_every_known_code_is_in_the_table() -> None:
+    assert error_codes.CODES.keys() <= {code for code, *_ in CASES}
+
+
+def test_an_unknown_code_of_a_busy_server_is_tried_again() -> None:
+    failure = interpret(503, {"code": 63999, "message": "no", "status": 503})
+    assert isinstance(failure, Failed)
+    assert (failure.kind, failure.again_s) == ("provider", 1.0)
 
 
 @pytest.mark.parametrize(("status", "stops"), [(401, True), (403, False)])
