@@ -70,6 +70,36 @@ def whatsapp(**given: Any) -> int:
     return _run_graph(("whatsapp",), given)
 
 
+@sim.command()
+@_common
+@click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="auth token that signs webhooks")
+@click.option("--public-url", metavar="URL", help="publicUrl of the installation; default: http://127.0.0.1:8080")
+def twilio(**given: Any) -> int:
+    """Run a simulated Twilio: SMS and WhatsApp."""
+    from airy.sim.twilio import TwilioOptions, TwilioProvider
+
+    return _run(TwilioProvider, TwilioOptions, given)
+
+
+@sim.command()
+@_common
+def viber(**given: Any) -> int:
+    """Run a simulated Viber."""
+    from airy.sim.viber import ViberOptions, ViberProvider
+
+    return _run(ViberProvider, ViberOptions, given)
+
+
+@sim.command()
+@_common
+@click.option("--https-only", is_flag=True, help="refuse webhooks that are not https, as Telegram itself does")
+def telegram(**given: Any) -> int:
+    """Run a simulated Telegram."""
+    from airy.sim.telegram import TelegramOptions, TelegramProvider
+
+    return _run(TelegramProvider, TelegramOptions, given)
+
+
 def _run_graph(products: tuple[str, ...], given: dict[str, Any]) -> int:
     from airy.sim.graph import DEMO_INSTAGRAM, DEMO_NUMBER, DEMO_PAGE, GraphOptions, GraphProvider
 

@@ -140,9 +140,9 @@ class GraphProvider(SimulatedProvider[GraphOptions]):
 
     # --- ids
 
-    def message_id(self, account: SimAccount, *about: object) -> str:
+    def message_id(self, account: SimAccount, person_id: str, *about: object) -> str:
         prefix = {WHATSAPP: "wamid.", INSTAGRAM: "aWdfZAG"}.get(kind_of(account), "m_")
-        return f"{prefix}{self.state.digest(*about)}"
+        return f"{prefix}{self.state.digest(person_id, *about)}"
 
     def person_id(self, account: SimAccount, number: int) -> str:
         return str(FIRST_PERSON[kind_of(account)] + number)

@@ -99,7 +99,7 @@ class SimulatedProvider(ABC, Generic[O]):
     def code_of(self, reply: ApiReply) -> int | None: ...
 
     @abstractmethod
-    def message_id(self, account: SimAccount, *about: object) -> str:
+    def message_id(self, account: SimAccount, person_id: str, *about: object) -> str:
         """An id as the provider makes them, unique to its subject."""
 
     @abstractmethod
@@ -296,7 +296,8 @@ class SimulatedProvider(ABC, Generic[O]):
 
     def accept(self, send: SimMessage, number: int, now_ms: int) -> tuple[str, ApiReply]:
         account = self.state.accounts[send.account_id].account
-        mid = self.message_id(account, "sent", send.key, number, now_ms if not send.our_id else "")
+        again_ms = 0 if send.our_id else now_ms  # the same text may be sent twice
+        mid = self.message_id(account, send.recipient_id, "sent", send.key, number, again_ms)
         person = self.state.people.get(send.recipient_id)
         if person is not None:
             person.last_message_id = mid

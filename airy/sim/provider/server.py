@@ -86,6 +86,8 @@ class SimServer(Generic[P]):
     def _address_of(self, url: str) -> str | None:
         """Where a webhook goes: `url` is registered, or only a path."""
         parts = urlsplit(url)
+        if not url:
+            return None
         if self.target_url is None:
             return url if parts.scheme else None
         return f"{self.target_url.rstrip('/')}{parts.path}{'?' if parts.query else ''}{parts.query}"
