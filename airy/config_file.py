@@ -67,8 +67,17 @@ def load(path: Path | str | None, env: Mapping[str, str], *, warn: Callable[[str
     `warn` is called with a sentence for each deprecated spelling.
     """
     name = str(path) if path is not None else "(defaults)"
+    return _load(None if path is None else _text(Path(path)), name, env, warn)
+
+
+def config_of_text(text: str) -> Config:
+    """The configuration that a YAML document holds. Raises `InvalidConfig`."""
+    return _load(text, "(text)", {}, lambda _: None)
+
+
+def _load(text: str | None, name: str, env: Mapping[str, str], warn: Callable[[str], object]) -> Config:
     reader = ConfigReader(name, env, HINTS)
-    node = parse(_text(Path(path)), name) if path is not None else None
+    node = parse(text, name) if text is not None else None
     for warning in nest_components(node, reader, components.ALL) if node is not None else ():
         warn(f"{name}:{warning}")
     config = reader.read(node, _SHAPE, "") if node is not None else Config()

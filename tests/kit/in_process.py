@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import msgspec
 import structlog
+from msgspec.structs import replace
 from structlog.testing import LogCapture
 
 from airy import topics
@@ -25,13 +27,22 @@ from airy.bus.record import Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
 from airy.config import Config, HttpConfig, SecurityConfig, enabled_components
+from airy.config_file import config_of_text
 from airy.http_client import HttpClient, Response
 from airy.log import add_trace
 from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sim.graph import DEMO_PAGE, GraphOptions, GraphProvider
-from airy.sim.provider import Behaviour, SimHttpClient
+from airy.sim.provider import (
+    Behaviour,
+    PendingWebhook,
+    SimHttpClient,
+    SimulatedProvider,
+    WebhookAnswer,
+    WebhookSender,
+)
+from airy.sim.provider.setup import yaml
 from airy.sources.facebook.spec import FacebookSection
 from airy.sources.meta.signature import signature
 from airy.sources.spec import SourceSection
@@ -52,11 +63,21 @@ FACEBOOK = WIRES["facebook"]
 
 
 class InProcessAiry:
-    """With Messenger and its simulated provider, or with the source of `wire` and a scripted provider."""
+    """With Messenger and its simulated provider, with the source of `wire` and a scripted provider, or with the sources
+    of `sim`, which posts its webhooks by itself.
+    """
 
-    def __init__(self, seed: int = 0, *, running: frozenset[str] | None = None, wire: Wire | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        running: frozenset[str] | None = None,
+        wire: Wire | None = None,
+        sim: SimulatedProvider[Any] | None = None,
+    ) -> None:
         self.clock = LoopClock()
-        self.config = _config(_facebook() if wire is None else wire.section)
+        self.sim = sim
+        self.config = _config(_facebook() if wire is None else wire.section) if sim is None else _simulated_config(sim)
         self.running = running or enabled_components(self.config)
         self.ids = RandomIds(Random(seed))
         self.bus = MemoryBus(topics.ALL, clock=self.clock)
@@ -69,6 +90,8 @@ class InProcessAiry:
         self._graph = SimHttpClient(self.messenger, self.clock, url=GRAPH)
         self.provider = ScriptedProvider(wire or FACEBOOK, self.clock, post=self.deliver)
         self._http: HttpClient = self._graph if wire is None else self.provider
+        if sim is not None:
+            self._http = SimHttpClient(sim, self.clock, post=self._post_webhook)
         self.provider_calls: list[Mapping[str, str]] = []  # their headers
         self.logged = LogCapture()
         self.services = build_services(
@@ -118,7 +141,11 @@ class InProcessAiry:
                 )
             )
             await self.until(lambda: not self.status.waiting_for())
-            yield self
+            async with anyio.create_task_group() as webhooks:
+                if self.sim is not None:
+                    webhooks.start_soon(WebhookSender(self.sim, self.clock, self._post_webhook).run)
+                yield self
+                webhooks.cancel_scope.cancel()
             stop.set()
         await self.queue.close()
         await self.store.close()
@@ -184,6 +211,15 @@ class InProcessAiry:
         answer = await call(self.app, "POST", path, body=webhook.body, headers=given.items())
         assert answer.status == 200, (answer.status, answer.body)
 
+    async def _post_webhook(self, webhook: PendingWebhook) -> WebhookAnswer:
+        """A webhook of `sim`."""
+        if not webhook.url:
+            return WebhookAnswer(None)
+        parts = urlsplit(webhook.url)
+        given = webhook.headers.items()
+        answer = await call(self.app, "POST", parts.path, query=parts.query, body=webhook.body, headers=given)
+        return WebhookAnswer(answer.status, answer.body)
+
     async def connect_form(self) -> dict[str, Any]:
         """Connect the account of the scripted provider."""
         kind, wire = self.provider.kind, self.provider.wire
@@ -231,6 +267,14 @@ def _facebook() -> FacebookSection:
         app_secret=(Secret(SECRET),),
         webhook_secret=Secret("verify-me"),
         graph_url=GRAPH,
+    )
+
+
+def _simulated_config(sim: SimulatedProvider[Any]) -> Config:
+    return replace(
+        config_of_text(yaml(sim.setup(sim.default_address), public_url=PUBLIC_URL)),
+        http=HttpConfig(public_url=PUBLIC_URL),
+        security=SecurityConfig(system_token=Secret(TOKEN)),
     )
 
 

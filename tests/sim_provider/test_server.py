@@ -231,5 +231,5 @@ async def test_the_program_prints_what_to_configure_and_stops_on_a_signal() -> N
                     break
             os.kill(process.pid, signal.SIGTERM)
             assert await process.wait() == 0
-    assert b"graphUrl: http://127.0.0.1:" in told
+    assert b'graphUrl: "http://127.0.0.1:' in told
     assert b"/channels.facebook.connect" in told

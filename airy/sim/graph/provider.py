@@ -48,7 +48,7 @@ class GraphProvider(SimulatedProvider[GraphOptions]):
     def setup(self, address: str) -> Setup:
         options = self.options
         keys = {
-            "appId": f'"{options.app_id}"',
+            "appId": options.app_id,
             "appSecret": options.app_secret,
             "webhookSecret": options.verify_token,
             "graphUrl": address,

@@ -18,15 +18,33 @@ class Setup(Struct, frozen=True):
 
     sections: Mapping[str, Mapping[str, str]]
     connects: Sequence[Connect]
+    needs_public_url: bool = False
     notes: Sequence[str] = field(default_factory=list)
+
+
+def yaml(*setups: Setup, public_url: str) -> str:
+    """The part of airy.yaml."""
+    told = ["http:", f"  publicUrl: {public_url}"] if any(setup.needs_public_url for setup in setups) else []
+    told += ["components:", "  sources:"]
+    for setup in setups:
+        for source, keys in setup.sections.items():
+            told += [f"    {source}:", "      enabled: true"]
+            told += [f"      {name}: {json.dumps(text)}" for name, text in keys.items()]
+    return "\n".join(told)
 
 
 def lines(title: str, address: str, setup: Setup, target_url: str | None) -> list[str]:
     airy = target_url or "http://127.0.0.1:8080"
-    told = [f"simulated {title} on {address}", "", "airy.yaml:", "", "components:", "  sources:"]
-    for source, keys in setup.sections.items():
-        told += [f"    {source}:", "      enabled: true", *(f"      {name}: {text}" for name, text in keys.items())]
-    told += ["", "connect:", ""]
+    told = [
+        f"simulated {title} on {address}",
+        "",
+        "airy.yaml:",
+        "",
+        *yaml(setup, public_url=airy).split("\n"),
+        "",
+        "connect:",
+        "",
+    ]
     for connect in setup.connects:
         body = json.dumps(connect.body)
         told.append(f"curl {airy}/channels.{connect.kind}.connect -H 'authorization: Bearer '$TOKEN -d '{body}'")

@@ -44,8 +44,7 @@ class TelegramProvider(SimulatedProvider[TelegramOptions]):
 
     def setup(self, address: str) -> Setup:
         connects = [Connect("telegram", {"bot_token": account.token}) for account in self.options.accounts]
-        note = "http.publicUrl has to be set: bots are connected with the address of their webhook"
-        return Setup({"telegram": {"apiUrl": address}}, connects, [note, ""])
+        return Setup({"telegram": {"apiUrl": address}}, connects, needs_public_url=True)
 
     # --- calls
 

@@ -49,8 +49,7 @@ class TwilioProvider(SimulatedProvider[TwilioOptions]):
             Connect(account.kind, {"phone_number": account.id.removeprefix("whatsapp:"), "name": account.name})
             for account in options.accounts
         ]
-        note = f"http.publicUrl has to be {options.public_url}: Twilio signs the address it posts to"
-        return Setup({"twilio": keys}, connects, [note, ""])
+        return Setup({"twilio": keys}, connects, needs_public_url=True)
 
     # --- calls
 

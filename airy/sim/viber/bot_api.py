@@ -27,6 +27,7 @@ STATUSES = {
 }
 FAULTS = {
     SendFault.RATE_LIMITED: 12,
+    SendFault.BUSY: 12,  # Viber knows no other refusal that passes
     SendFault.BLOCKED: 6,
     SendFault.OUTSIDE_WINDOW: 6,
     SendFault.TOKEN_EXPIRED: 2,

@@ -10,7 +10,6 @@ import msgspec
 from airy.errors import Refused
 from airy.sim.provider.acts import Blocks, PersonAct, Presses, Reads, Returns, Says, SendsMedia, SharesLocation, Starts
 from airy.sim.provider.api import (
-    GATEWAY,
     ApiReply,
     ApiRequest,
     Event,
@@ -45,8 +44,7 @@ class ViberProvider(SimulatedProvider[ViberOptions]):
 
     def setup(self, address: str) -> Setup:
         connects = [Connect("viber", {"auth_token": account.token}) for account in self.options.accounts]
-        note = "http.publicUrl has to be set: bots are connected with the address of their webhook"
-        return Setup({"viber": {"apiUrl": f"{address}/pa"}}, connects, [note, ""])
+        return Setup({"viber": {"apiUrl": f"{address}/pa"}}, connects, needs_public_url=True)
 
     # --- calls
 
@@ -131,8 +129,6 @@ class ViberProvider(SimulatedProvider[ViberOptions]):
         return bot_api.answer(12) if person.unanswered >= UNANSWERED_MAX else None
 
     def fault_reply(self, fault: SendFault, send: SimMessage, code: int | None, retry_after_s: int | None) -> ApiReply:
-        if fault is SendFault.BUSY:
-            return GATEWAY
         return bot_api.answer(bot_api.FAULTS.get(fault, code or 3))
 
     def accepted(self, send: SimMessage, message_id: str) -> ApiReply:
