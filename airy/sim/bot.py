@@ -1,7 +1,7 @@
 """The demo bot: an external program with a webhook endpoint that replies to every contact through the API.
 
 It uses documented interfaces only. It verifies both signatures with its own code, because shared code would hide a
-defect. The delivery's id is the idempotency key of the reply_text, so a repeated delivery gets one reply_text.
+defect. The delivery's id is the idempotency key of the reply, so a repeated delivery gets one reply.
 """
 
 import hmac
@@ -103,15 +103,15 @@ def reply_to(event: dict[str, Any]) -> dict[str, object] | None:
         return None
     return {
         "conversation_id": payload["conversation_id"],
-        "message": {"text": reply_text(text_of(message.get("content")))},
+        "message": {"canonical": {"type": "text", "text": reply_text(text_of(message))}},
     }
 
 
-def text_of(content: object) -> str:
-    """The text of a contact's message; empty for other content."""
-    inner = content.get("message", content) if isinstance(content, dict) else {}
-    text = inner.get("text") if isinstance(inner, dict) else None
-    return text if isinstance(text, str) else ""
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a contact's message, whatever the provider; empty for other content."""
+    parts = message.get("canonical")
+    texts = [part.get("text") for part in (parts if isinstance(parts, list) else ()) if isinstance(part, dict)]
+    return next((text for text in texts if isinstance(text, str)), "")
 
 
 def reply_text(text: str) -> str:

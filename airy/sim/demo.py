@@ -1,48 +1,49 @@
-"""The demo's configuration, and the actor that connects its page: everything over HTTP on loopback.
+"""The demo's configuration, and the actors that connect its channels: everything over HTTP on loopback.
 
-Page, contacts and bot use the same interfaces as external programs. The permissions an installation must not have
+Providers, contacts and bot use the same interfaces as external programs. The permissions an installation must not have
 (plain HTTP to private addresses) are granted here, for the demo only.
 """
+
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from airy.api_client import ApiClient
 from airy.config import Config, WebhookEgressConfig
+from airy.config_file import config_of_text
 from airy.lifecycle import Lifecycle
-from airy.secret import Secret
-from airy.sources.facebook.spec import FacebookSection
+from airy.sim.provider.setup import Connect, Setup, yaml
+from airy.sources.catalogue import SOURCES
 
 
 class ConnectedChannel(Struct, frozen=True):
     id: str
 
 
-def demo_settings(config: Config, *, graph_url: str, app_id: str, app_secret: str, verify_token: str) -> Config:
-    """`config` with the Facebook source against a simulated Messenger, and webhooks allowed to loopback."""
-    facebook = FacebookSection(
-        enabled=True,
-        app_id=app_id,
-        app_secret=(Secret(app_secret),),
-        webhook_secret=Secret(verify_token),
-        graph_url=graph_url,
-        graph_version=config.section(FacebookSection).graph_version,
-    )
+def demo_settings(config: Config, setups: Sequence[Setup], public_url: str) -> Config:
+    """`config` with the sources of these simulated providers, and webhooks allowed to loopback."""
+    given = config_of_text(yaml(*setups, public_url=public_url))
+    enabled = {name for setup in setups for name in setup.sections}
+    sections = [given.section(spec.section) for spec in SOURCES if spec.name in enabled]
     guard = WebhookEgressConfig(allow_private_addresses=True, allow_http=True, ports=())
-    return replace(config.with_sections(facebook), security=replace(config.security, webhooks=guard))
+    return replace(
+        config.with_sections(*sections),
+        http=replace(config.http, public_url=public_url),
+        security=replace(config.security, webhooks=guard),
+    )
 
 
-class PageConnector:
-    """An actor that connects one page through the API and ends. Its supervisor retries on `Unavailable`."""
+class ChannelConnector:
+    """An actor that connects one account through the API and ends. Its supervisor retries on `Unavailable`."""
 
-    def __init__(self, client: ApiClient, page_id: str, page_token: str) -> None:
+    def __init__(self, client: ApiClient, connect: Connect) -> None:
         self.channel_id: str | None = None
         self._client = client
-        self._page_id = page_id
-        self._page_token = page_token
+        self._connect = connect
 
     async def run(self, lifecycle: Lifecycle) -> None:
-        body = {"page_id": self._page_id, "page_token": self._page_token}
-        channel = await self._client.call("/channels.facebook.connect", body, ConnectedChannel)
+        path = f"/channels.{self._connect.kind}.connect"
+        channel = await self._client.call(path, self._connect.body, ConnectedChannel)
         self.channel_id = channel.id
         lifecycle.ready()

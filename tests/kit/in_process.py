@@ -42,6 +42,7 @@ from airy.sim.provider import (
     WebhookAnswer,
     WebhookSender,
 )
+from airy.sim.provider.api import UNPOSTED
 from airy.sim.provider.setup import yaml
 from airy.sources.facebook.spec import FacebookSection
 from airy.sources.meta.signature import signature
@@ -214,7 +215,7 @@ class InProcessAiry:
     async def _post_webhook(self, webhook: PendingWebhook) -> WebhookAnswer:
         """A webhook of `sim`."""
         if not webhook.url:
-            return WebhookAnswer(None)
+            return UNPOSTED
         parts = urlsplit(webhook.url)
         given = webhook.headers.items()
         answer = await call(self.app, "POST", parts.path, query=parts.query, body=webhook.body, headers=given)

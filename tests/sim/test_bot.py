@@ -70,6 +70,7 @@ def event(text: str = "hello", *, from_contact: bool = True, kind: str = "messag
     message = {
         "id": "m",
         "content": {"sender": {"id": "1"}, "message": {"mid": "x", "text": text}},
+        "canonical": [{"type": "text", "text": text}],
         "from_contact": from_contact,
         "metadata": {"source": source},
     }
@@ -114,16 +115,16 @@ def test_the_bot_answers_only_contacts() -> None:
     """Its own words would start a loop; in standby another application has the thread."""
     assert reply_to(msgspec.json.decode(event("hi"))) == {
         "conversation_id": "c",
-        "message": {"text": "You said: hi"},
+        "message": {"canonical": {"type": "text", "text": "You said: hi"}},
     }
     assert reply_to(msgspec.json.decode(event(from_contact=False))) is None
     assert reply_to(msgspec.json.decode(event(kind="message.updated"))) is None
     assert reply_to(msgspec.json.decode(event(standby=True))) is None
 
 
-@pytest.mark.parametrize("content", [{"message": {"attachments": []}}, {"text": None}, "x", None, [], {"message": 3}])
-def test_messages_without_text_are_answered_too(content: object) -> None:
-    assert text_of(content) == ""
+@pytest.mark.parametrize("canonical", [[], [{"type": "media"}], [{"text": None}], "x", None, [3]])
+def test_messages_without_text_are_answered_too(canonical: object) -> None:
+    assert text_of({"canonical": canonical}) == ""
     assert reply_text("").startswith("Thank you")
 
 
@@ -150,7 +151,7 @@ async def test_a_delivery_over_http_is_answered_once_under_its_own_id() -> None:
 
     assert [first.status, again.status, forged.status, later.status, never.status] == [204, 204, 401, 503, 204]
     assert list(airy.sent) == ["e-1"]
-    assert airy.sent["e-1"]["message"]["text"].startswith("Good question: “Is it there?”")
+    assert airy.sent["e-1"]["message"]["canonical"]["text"].startswith("Good question: “Is it there?”")
     assert webhook["events"] == ["message.created"]
 
 

@@ -8,26 +8,36 @@ from airy.config import Config
 from airy.config_file import load
 from airy.errors import Unavailable
 from airy.http_client import ConnectFailed, Response
-from airy.sim.demo import PageConnector, demo_settings
+from airy.sim.demo import ChannelConnector, demo_settings
+from airy.sim.graph import DEMO_NUMBER, DEMO_PAGE, GraphOptions, GraphProvider
+from airy.sim.provider.setup import Connect
+from airy.sim.telegram import TelegramOptions, TelegramProvider
 from airy.sources.facebook.spec import FacebookSection
+from airy.sources.telegram.spec import TelegramSection
+
+SETUPS = (
+    GraphProvider(GraphOptions(accounts=(DEMO_PAGE, DEMO_NUMBER))).setup("http://127.0.0.1:9"),
+    TelegramProvider(TelegramOptions()).setup("http://127.0.0.1:10"),
+)
 
 
-def test_the_demonstration_points_messenger_at_the_simulation_and_opens_loopback_to_webhooks() -> None:
-    config = demo_settings(Config(), graph_url="http://127.0.0.1:9", app_id="1", app_secret="s" * 20, verify_token="v")
+def test_the_demonstration_points_sources_at_the_simulation_and_opens_loopback_to_webhooks() -> None:
+    config = demo_settings(Config(), SETUPS, "http://127.0.0.1:8080")
 
-    facebook = config.section(FacebookSection)
-    assert facebook.enabled
-    assert facebook.graph_url == "http://127.0.0.1:9"
-    assert [secret.reveal() for secret in facebook.app_secret] == ["s" * 20]
+    facebook, telegram = config.section(FacebookSection), config.section(TelegramSection)
+    assert (facebook.enabled, facebook.graph_url) == (True, "http://127.0.0.1:9")
+    assert [secret.reveal() for secret in facebook.app_secret] == ["app-secret"]
+    assert (telegram.enabled, telegram.api_url) == (True, "http://127.0.0.1:10")
+    assert config.http.public_url == "http://127.0.0.1:8080"
     assert config.security.webhooks.allow_private_addresses
     assert config.security.webhooks.allow_http
 
 
 def test_everything_else_stays_as_configured() -> None:
     before = load(None, {"AIRY_PORT": "9", "AIRY_SYSTEM_TOKEN": "a-token-of-some-length"})
-    after = demo_settings(before, graph_url="http://x", app_id="1", app_secret="s", verify_token="v")
+    after = demo_settings(before, SETUPS, "http://127.0.0.1:9")
 
-    assert (after.http, after.bus, after.data, after.log) == (before.http, before.bus, before.data, before.log)
+    assert (after.bus, after.data, after.log, after.http.port) == (before.bus, before.data, before.log, 9)
     assert after.security.system_token == before.security.system_token
     assert not Config().security.webhooks.allow_private_addresses
 
@@ -40,7 +50,7 @@ class FakeLifecycle:
         self.times_ready += 1
 
 
-async def test_a_page_is_connected_through_the_api_and_a_failure_is_left_to_the_supervisor() -> None:
+async def test_a_channel_is_connected_through_the_api_and_a_failure_is_left_to_the_supervisor() -> None:
     asked: list[dict[str, str]] = []
 
     async def fetch(method: str, url: str, *, body: bytes | None = None, **_: object) -> Response:
@@ -51,7 +61,9 @@ async def test_a_page_is_connected_through_the_api_and_a_failure_is_left_to_the_
         asked.append(msgspec.json.decode(body or b""))
         return Response(200, {}, b'{"id": "channel-1", "connected": true}')
 
-    connector, lifecycle = PageConnector(ApiClient(fetch, "http://airy", None), "page", "token"), FakeLifecycle()  # type: ignore[arg-type]
+    connect = Connect("facebook", {"page_id": "page", "page_token": "token"})
+    connector = ChannelConnector(ApiClient(fetch, "http://airy", None), connect)  # type: ignore[arg-type]
+    lifecycle = FakeLifecycle()
 
     with pytest.raises(Unavailable):
         await connector.run(lifecycle)  # type: ignore[arg-type]

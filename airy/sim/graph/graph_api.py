@@ -14,6 +14,7 @@ from airy.sim.provider.api import ApiReply, SimFile, json_reply
 from airy.sim.provider.state import AccountState, Person, SimState
 
 LISTED_MAX = 25  # accounts per page of a listing
+TOKEN_TYPES = {FACEBOOK: "PAGE", INSTAGRAM: "PAGE", WHATSAPP: "SYSTEM_USER"}
 
 
 class TokenOwner(Struct, frozen=True):
@@ -31,6 +32,7 @@ class GraphApi:
         for account in options.accounts:  # an Instagram account may share the token of its page, which owns it
             self._tokens.setdefault(account.token, account.id)
         self._tokens[options.user_token] = None
+        self._tokens[f"{options.app_id}|{options.app_secret}"] = None  # the app's own token
 
     def owner(self, request: GraphRequest) -> TokenOwner | ApiReply:
         """The caller, or the reply that refuses the call. A token exchange has no caller yet."""
@@ -63,7 +65,10 @@ class GraphApi:
                 return self._subscribed_apps(request, subscribed)
             case "POST", "media" if account is not None:
                 return self._uploaded(request)
-        return None
+            case "GET", "phone_numbers" if numbers := self._subscribable(target, account):
+                return json_reply({"data": [_shown_number(number, request) for number in numbers]})
+        registered = request.method == "POST" and what == "register" and account is not None
+        return json_reply({"success": True}) if registered else None
 
     def _node(self, request: GraphRequest, target: str, account: AccountState | None, files: str) -> ApiReply | None:
         person, file = self._state.people.get(target), self._state.files.get(target)
@@ -105,8 +110,15 @@ class GraphApi:
 
     def _debugged(self, request: GraphRequest) -> ApiReply:
         token = request.text("input_token")
-        known = token in self._tokens
-        data = {"app_id": self._options.app_id, "is_valid": known, "type": "PAGE", "expires_at": 0, "scopes": []}
+        account_id = self._tokens.get(token)
+        account = None if account_id is None else self._state.accounts[account_id]
+        data: dict[str, object] = {"app_id": self._options.app_id, "expires_at": 0, "scopes": []}
+        data["is_valid"] = token in self._tokens and not (account is not None and account.revoked)
+        data["type"] = "USER" if account is None else TOKEN_TYPES[kind_of(account.account)]
+        if account is not None and kind_of(account.account) == WHATSAPP:
+            names = ("whatsapp_business_management", "whatsapp_business_messaging")
+            scopes = [{"scope": name, "target_ids": [account.account.owner_id]} for name in names]
+            data |= {"scopes": names, "granular_scopes": scopes}
         return json_reply({"data": data})
 
     def _unproved(self, request: GraphRequest, token: str) -> ApiReply | None:

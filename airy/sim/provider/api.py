@@ -49,15 +49,19 @@ class PendingWebhook(Struct, frozen=True):
 
 
 class WebhookAnswer(Struct, frozen=True):
-    """`status` None: no response."""
+    """`status` None: no response. `posted` False: there is no address yet."""
 
     status: int | None
     body: bytes = b""
     retry_after_s: float | None = None
+    posted: bool = True
 
     @property
     def taken(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+
+UNPOSTED = WebhookAnswer(None, posted=False)
 
 
 class ApiRequest(Struct, frozen=True):

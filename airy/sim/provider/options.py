@@ -118,6 +118,7 @@ class SimOptions(Struct, frozen=True, kw_only=True):
     seed: int = 0
     # customers
     customers: int = 0  # simulated people who write by themselves
+    first_name: int = 0  # the place of the first person in the list of names
     turns_ms: tuple[int, int] = (1_500, 6_000)  # time to write a message
     rest_ms: tuple[int, int] = (20_000, 60_000)  # between two topics of one customer
     # bounds

@@ -20,7 +20,7 @@ from airy.sim.provider.state import SimState
 
 RETRY_AFTER_MAX_S = 3_600.0
 HELD_BACK_MS = 3_000  # by the fault `reorder`
-UNREGISTERED_MS = 500  # between two looks whether a webhook has an address now
+UNPOSTED_MS = 500  # between two looks whether a webhook has an address now
 COPY_MS = 300  # after which the fault `duplicate` posts again
 
 
@@ -94,9 +94,9 @@ class WebhookOutbox:
     def on_response(self, post: PendingWebhook, answer: WebhookAnswer, now_ms: int) -> bool:
         """Whether the receiver took it. One that it did not take is posted again, or given up."""
         self._in_flight -= 1
-        if not post.url:
+        if not answer.posted:
             again = self._encoded(list(post.events), now_ms, first_ms=now_ms, duplicate=post.duplicate)
-            self._posts.add(now_ms + UNREGISTERED_MS, replace(again, id=post.id))
+            self._posts.add(now_ms + UNPOSTED_MS, replace(again, id=post.id))
             self.changed()
             return False
         kinds = tuple(event.kind for event in post.events)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from airy.clock import Clock, SystemClock
 from airy.errors import Refused
-from airy.sim.provider.api import PendingWebhook, WebhookAnswer
+from airy.sim.provider.api import UNPOSTED, PendingWebhook, WebhookAnswer
 from airy.sim.provider.control import ControlApi, refusals_as_400
 from airy.sim.provider.core import SimulatedProvider
 from airy.sim.provider.options import SimOptions
@@ -96,7 +96,7 @@ class SimServer(Generic[P]):
         async def post(webhook: PendingWebhook) -> WebhookAnswer:
             address = self._address_of(webhook.url)
             if address is None:
-                return WebhookAnswer(None)
+                return UNPOSTED
             try:
                 async with session.post(
                     address, data=webhook.body, headers=webhook.headers, allow_redirects=False

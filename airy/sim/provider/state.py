@@ -87,7 +87,9 @@ class SimState:
         if person_id in self.people:
             raise Refused(f"person {person_id} exists", field="person")
         private = self.draw("private", person_id).random() < self.options.behaviour.private
-        person = Person(person_id, account_id, name or _name(len(self.people)), private=private)
+        person = Person(
+            person_id, account_id, name or _name(self.options.first_name + len(self.people)), private=private
+        )
         self.people[person_id] = person
         return person
 

@@ -29,7 +29,8 @@ def user(person: Person) -> Update:
 
 
 def chat(person: Person) -> Update:
-    return {"id": int(person.id), "type": "private", "first_name": person.name.partition(" ")[0]}
+    named = {name: text for name, text in user(person).items() if name in {"id", "first_name", "last_name"}}
+    return named | {"type": "private"}
 
 
 def bot(account: SimAccount) -> Update:

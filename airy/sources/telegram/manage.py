@@ -12,7 +12,7 @@ from airy.sources.api import Call, Connected, Installation, Target
 from airy.sources.calling import call
 from airy.sources.retry_after import retry_after_s
 from airy.sources.telegram import bot_api
-from airy.sources.telegram.spec import ConnectBot, TelegramSection
+from airy.sources.telegram.spec import TELEGRAM, ConnectBot, TelegramSection
 
 RATE_S = 5.0
 UPDATES = (
@@ -39,7 +39,8 @@ async def connect(
     match = _TOKEN.fullmatch(token.reveal())
     if match is None:
         raise Refused("bot_token is not a token of BotFather: digits, a colon, letters", field="bot_token")
-    if not installation.public_url.startswith("https://"):
+    own_server = section.api_url.rstrip("/") != TELEGRAM  # a Bot API server of one's own takes any address
+    if not installation.public_url.startswith(("https://", "http://") if own_server else "https://"):
         raise Refused("the public address of this installation is not configured, or not https: Telegram needs both")
     bot = payload.record(await _result(client, section, token, "getMe", {}))
     bot_id = payload.identifier(bot.get("id"))

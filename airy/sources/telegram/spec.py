@@ -8,9 +8,11 @@ from airy.secret import Secret
 from airy.sources.canonical import MEDIA
 from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec, Url
 
+TELEGRAM = "https://api.telegram.org"
+
 
 class TelegramSection(SourceSection, frozen=True):
-    api_url: Url = "https://api.telegram.org"
+    api_url: Url = TELEGRAM
 
 
 class ConnectBot(ChannelForm, frozen=True, kw_only=True):

@@ -16,8 +16,7 @@ from airy.egress import UNRESTRICTED
 from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
 from airy.sim.bot import Bot
-from airy.sim.demo import PageConnector
-from airy.sim.graph import DEMO_PAGE
+from airy.sim.demo import ChannelConnector
 from airy.sim.provider import Behaviour
 from tests.kit.cluster.cluster import Cluster
 from tests.kit.lifecycle import RecordingLifecycle
@@ -74,7 +73,8 @@ async def _run(options: argparse.Namespace, directory: Path, kafka: KafkaCluster
             _say(f"  ready after {time.perf_counter() - began:.1f} s")
             client = ApiClient(fetch, cluster.url, Secret(TOKEN))
             lifecycle = RecordingLifecycle()
-            await PageConnector(client, DEMO_PAGE.id, DEMO_PAGE.token).run(lifecycle)
+            (connect,) = sim.core.setup(graph_url).connects
+            await ChannelConnector(client, connect).run(lifecycle)
             tasks.start_soon(Bot(client, SystemClock()).run, lifecycle)
             sim.core.transcript = _say
             _topic_partition(cluster)
