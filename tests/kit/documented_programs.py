@@ -1,10 +1,16 @@
 """Runs the commands and programs of a page of docs/ against a process."""
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from tests.kit.process import READY_S
+from tests.kit.servers.ports import Port
 
 DOCS = Path(__file__).parents[2] / "docs"
 ADDRESS = "127.0.0.1:8080"  # on the pages
@@ -37,3 +43,30 @@ def run(
 
 def languages(page: str) -> set[str]:
     return set(re.findall(r"^```(\w*)$", (DOCS / page).read_text(), re.MULTILINE))
+
+
+@contextmanager
+def installation(directory: Path, config: str, *options: str) -> Iterator[Demonstration]:
+    """An instance with the configuration of a page."""
+    with closing(Port()) as port, (directory / "airy.log").open("wb") as log:
+        (directory / "airy.yaml").write_text(config.replace(ADDRESS, str(port)))
+        command = [sys.executable, "-m", "airy", "up", "--no-console", *options]
+        environment = {name: text for name, text in os.environ.items() if not name.startswith("AIRY_")}
+        environment |= {"AIRY_PORT": str(port.number)}
+        running = subprocess.Popen(command, cwd=directory, env=environment, stdout=log, stderr=log)
+        try:
+            _wait_until_ready(directory, str(port), running)
+            yield directory, str(port)
+        finally:
+            running.terminate()
+            assert running.wait(timeout=60) == 0, (directory / "airy.log").read_text()[-4_000:]
+
+
+def _wait_until_ready(directory: Path, address: str, running: "subprocess.Popen[bytes]") -> None:
+    asking = f"import urllib.request; urllib.request.urlopen('http://{address}/readyz').close()"
+    until = time.perf_counter() + READY_S
+    while running.poll() is None and time.perf_counter() < until:
+        if subprocess.run([sys.executable, "-c", asking], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.1)  # real time: waits for another process
+    raise AssertionError((directory / "airy.log").read_text()[-4_000:])
