@@ -1,9 +1,10 @@
 """Builds the HTTP edge of a process: provider webhooks, the API, probes and metrics, in one ASGI application."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from airy import __version__
-from airy.app.authentication import Authentication, build_authentication
+from airy import __version__, topics
+from airy.app.authentication import REFRESH_S, Authentication, build_authentication
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands
@@ -18,9 +19,9 @@ from airy.http.catalogue import RESOURCES, any_origin, served
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
+from airy.http.store_refresh import StoreRefresh
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.rate_limit import RateLimiter, RateLimits
-from airy.topics import SOURCE_NAMES
 
 API_QUEUE_MAX = 1_024
 
@@ -33,22 +34,8 @@ def build_edge(
     """The ASGI application, and the provider endpoints in it."""
     config, ports = services.config, services.ports
     reader = BodyReader(BodyLimits(bytes_max=config.http.body_bytes_max))
-    webhook_reader = BodyReader()  # neither takes the other's share of unfinished bodies
     admission = AdmissionControl(AdmissionLimits(in_flight_max=config.http.in_flight_max))
-    ingresses = [
-        Ingress(
-            source,
-            ports.bus,
-            clock=ports.clock,
-            ids=ports.ids,
-            admission=admission,
-            reader=webhook_reader,
-            accounts=services.channel_directory.refresh,
-            public_url=public_url(config),
-            caught_up=lambda: services.projector.caught_up,
-        )
-        for source in (services.sources.with_webhooks(name) for name in SOURCE_NAMES if f"sources-{name}" in running)
-    ]
+    ingresses = _ingresses(services, running, admission)
     context = ApiContext(
         commands=services.commands,
         store=services.queries,
@@ -85,6 +72,28 @@ def build_edge(
         any_origin=any_origin(resources),
     )
     return root, ingresses
+
+
+def _ingresses(services: Services, running: frozenset[str], admission: AdmissionControl) -> list[Ingress]:
+    ports = services.ports
+    reader = BodyReader()  # it takes nothing of the API's share of unfinished bodies
+    refresh = StoreRefresh(partial(services.projector.wait_until_current, [topics.CHANNELS], REFRESH_S))
+    return [
+        Ingress(
+            services.sources.with_webhooks(name),
+            ports.bus,
+            clock=ports.clock,
+            ids=ports.ids,
+            admission=admission,
+            reader=reader,
+            accounts=services.channel_directory.refresh,
+            public_url=public_url(services.config),
+            caught_up=lambda: services.projector.caught_up,
+            refresh=refresh,
+        )
+        for name in topics.SOURCE_NAMES
+        if f"sources-{name}" in running
+    ]
 
 
 def _guard(config: Config, authentication: Authentication) -> Guard:

@@ -22,12 +22,14 @@ from airy.http.body_reader import BodyReader
 from airy.http.ports import Verifier
 from airy.http.problems import Problem, problem_of, send_problem, unavailable
 from airy.sources.accounts import ConnectedChannels
-from airy.sources.api import EMPTY_REPLY, Accepted, Accounts, Denied, WebhookReply, WebhookRequest
+from airy.sources.api import EMPTY_REPLY, Accepted, Accounts, Denied, Verdict, WebhookReply, WebhookRequest
 from airy.sources.catalogue import find_webhook
 
 KEPT_HEADERS = {name.encode(): name for name in ("content-type", "content-encoding")}
 TRACEPARENT = trace.HEADER.encode()
 KEPT_BYTES_MAX = 256  # of the value of a kept header
+
+STALE_STATUSES = frozenset({403, 404, 503})  # of denials that a channel connected just now would change
 
 OK = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
 EMPTY = {"type": "http.response.body", "body": b""}
@@ -64,8 +66,9 @@ class Ingress:
     """The webhook endpoints of a source.
 
     `public_url` is the address under which the provider reaches this process; empty if it is not configured. The store
-    holds the secrets of channels: while it has not `caught_up`, a request they cannot verify is to be repeated. A
-    source that needs none of them needs the log alone.
+    holds the secrets of channels: while it has not `caught_up`, a request they cannot verify is to be repeated. Later,
+    `refresh` brings it up to the log before such a request is refused, because another process may have connected the
+    channel a moment ago. A source that needs none of them needs the log alone.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Ingress:
         accounts: ReadAccounts = no_accounts,
         public_url: str = "",
         caught_up: Callable[[], bool] = _always,
+        refresh: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._source = source
         self._bus = bus
@@ -91,6 +95,7 @@ class Ingress:
         self._accounts = accounts if by_channel else no_accounts
         self._public_url = public_url
         self._caught_up = caught_up if by_channel else _always
+        self._refresh = refresh if by_channel else None
         self._topic = topics.source_events(source.spec.name)
         self._request_id_prefix = ids.new()[:18]  # a request's id is this and the count of requests
         self.counters = IngressCounters()
@@ -118,7 +123,7 @@ class Ingress:
         record_headers = self._record_headers(headers)
         now_ms = self._clock.now_ms()
         body = await self._reader.read(receive, headers, self._source.spec.webhook_bytes_max)
-        verdict = self._source.verify(self._request(scope, body), await self._accounts())
+        verdict = await self._verdict(self._request(scope, body))
         if isinstance(verdict, Denied):
             raise self._denied(verdict)
         if isinstance(verdict, WebhookReply):  # nothing to store
@@ -147,12 +152,21 @@ class Ingress:
 
     async def _answer(self, scope: Scope) -> WebhookReply:
         """A subscription handshake: nothing is stored."""
-        verdict = self._source.verify(self._request(scope, b""), await self._accounts())
+        verdict = await self._verdict(self._request(scope, b""))
         if isinstance(verdict, WebhookReply):
             return verdict
         if isinstance(verdict, Denied):
             raise self._denied(verdict)
         raise Problem(405, "this path takes webhooks by POST", headers=[(b"allow", b"POST")])
+
+    async def _verdict(self, request: WebhookRequest) -> Verdict:
+        """Raises `Unavailable`."""
+        verdict = self._source.verify(request, await self._accounts())
+        may_be_stale = isinstance(verdict, Denied) and verdict.status in STALE_STATUSES
+        if not may_be_stale or self._refresh is None or not self._caught_up():
+            return verdict
+        await self._refresh()
+        return self._source.verify(request, await self._accounts())
 
     def _denied(self, verdict: Denied) -> Problem:
         self.counters.denied += 1

@@ -1,6 +1,6 @@
 """Ingress acknowledges a webhook only when it is durable (G1), and sheds overload before it is stored (G9)."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import pytest
@@ -397,6 +397,7 @@ def telegram_ingress(
     *,
     caught_up: bool = True,
     connected: Sequence[Channel] = (),
+    refresh: Callable[[], Awaitable[None]] | None = None,
 ) -> Ingress:
     async def accounts() -> ConnectedChannels:
         return ConnectedChannels(connected)
@@ -411,6 +412,7 @@ def telegram_ingress(
         accounts=accounts,
         public_url="https://inbox.example.org",
         caught_up=lambda: caught_up,
+        refresh=refresh,
     )
 
 
@@ -447,6 +449,42 @@ async def test_a_webhook_that_needs_a_secret_is_to_be_repeated_while_channels_ar
     denied = EchoingSource(Denied(403, "the secret is not the one of this channel"))
     assert (await call(telegram_ingress(denied), "POST", "/telegram/c1")).status == 403
     assert (await call(telegram_ingress(denied, caught_up=False), "POST", "/telegram/c1")).status == 503
+
+
+class LateSource(EchoingSource):
+    """Denies until a channel is known."""
+
+    def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict:
+        super().verify(request, accounts)
+        return self.verdict if self.channels[-1] is None else Accepted("7")
+
+
+@pytest.mark.parametrize("status", [403, 404, 503])
+async def test_a_channel_that_another_process_has_just_connected_is_looked_for_before_a_webhook_is_refused(
+    status: int,
+) -> None:
+    connected: list[Channel] = []
+    refreshed: list[bool] = []
+
+    async def refresh() -> None:
+        refreshed.append(True)
+        connected.append(Channel(id="c1", source="telegram", source_channel_id="7", connected=True))
+
+    app = telegram_ingress(LateSource(Denied(status, "unknown")), connected=connected, refresh=refresh)
+    assert (await call(app, "POST", "/telegram/c1")).status == 200
+    assert (await call(app, "POST", "/telegram/c1")).status == 200
+    assert refreshed == [True], "once the channel is known, the log is not asked"
+    app = telegram_ingress(LateSource(Denied(401, "not signed")), refresh=refresh)
+    assert (await call(app, "POST", "/telegram/c1")).status == 401
+    assert refreshed == [True], "what is not signed at all costs nothing"
+
+
+async def test_a_webhook_is_not_refused_by_a_store_that_lags() -> None:
+    async def lagging() -> None:
+        raise Unavailable("this replica is behind the log")
+
+    app = telegram_ingress(EchoingSource(Denied(403, "unknown")), refresh=lagging)
+    assert (await call(app, "POST", "/telegram/c1")).status == 503
 
 
 async def test_a_webhook_that_is_verified_without_channels_is_stored_while_they_cannot_be_read() -> None:
