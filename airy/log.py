@@ -75,6 +75,8 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "profile.failed_unexpectedly": "a bug ended the look-up of a contact's profile; it is tried again later",
     "store.lagging": "the store took long to fold a record that a send waits for; the send goes on when it has",
     "send.ended": "an attempt to send a message ended, with its outcome; level info unless it was sent",
+    "signal.failed": "the provider did not show that a message was read, or that an answer is written; level info",
+    "signal.failed_unexpectedly": "a bug ended a signal to a contact",
     "media.delayed": "changes wait before their attachments are scheduled; level warning",
     "media.failed_unexpectedly": "a bug ended the fetch of an attachment; it is tried three times",
     "media.fetch_failed": "an attachment was not fetched; another attempt follows",

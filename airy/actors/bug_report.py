@@ -27,6 +27,6 @@ BUGS = (
 
 BUG_REASON = "a bug in Airy ended the attempt; its log has the details"  # for subscribers and agents
 
-BugKind = Literal["delivery", "send", "profile", "check", "media"]
+BugKind = Literal["delivery", "send", "profile", "check", "media", "signal"]
 BUG_KINDS: tuple[BugKind, ...] = get_args(BugKind)
 BugCounts = Counter[BugKind]

@@ -27,6 +27,7 @@ from airy.actors.fold_progress import WorkProgress
 from airy.actors.message_sender import Credentials, MessageSender, OutboundKind
 from airy.actors.partition_readiness import EndOffsets, PartitionReadiness
 from airy.actors.profile_lookup import ProfileLookups
+from airy.actors.read_marks import ReadMarks
 from airy.actors.runtime import Context
 from airy.actors.send_facts import retry_in_ms
 from airy.actors.send_limits import SendLimiter
@@ -115,9 +116,11 @@ class Connector:
         pauses: ProviderPauses | None = None,
         record_check: RecordCheck | None = None,
         checks: Counter[str] | None = None,
+        marked_kinds: Collection[str] = (),
     ) -> None:
         """`workers_max`: work in flight per source. `guarded_http` calls addresses that callers of the API named; None:
         `http` does. `pauses` are shared with the API's calls to providers.
+        Contacts of `marked_kinds` see what was read.
         Without `record_check` no channel is checked; `checks` counts them by outcome.
         """
         self._bus = bus
@@ -126,6 +129,7 @@ class Connector:
         self._http = http
         self._guarded_http = guarded_http
         self._credentials = credentials
+        self._marked_kinds = frozenset(marked_kinds)
         self._workers_max = workers_max
         self._bugs: BugCounts = Counter() if bugs is None else bugs
         ends = EndOffsets(bus, [topics.EVENTS])
@@ -170,6 +174,10 @@ class Connector:
             ]
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.enter_context(self._progress.watching_work(self.schedule))
+            if self._marked_kinds:
+                marks = ReadMarks(self._store, self._http, self._credentials, self._sends_for, self._bugs)
+                stack.enter_context(self._progress.watching_reads(marks.add))
+                tasks.start_soon(marks.run, ctx)
             self.schedule(self._known_keys)
             tasks.start_soon(_keep_memberships, subscriptions)
             if checks is not None:
@@ -220,6 +228,13 @@ class Connector:
         with anyio.CancelScope(deadline=until):
             while waiting & membership.in_flight.keys():
                 await self._released.wait()
+
+    async def _sends_for(self, kind: str, partition: int) -> OutboundKind | None:
+        """The kind, if contacts see what was read, and this process sends to those of the partition."""
+        membership = self._by_kind.get(kind) if kind in self._marked_kinds else None
+        if membership is None or all(tp.partition != partition for tp in await membership.readiness.ready()):
+            return None
+        return membership.kinds[kind]
 
     # --- dispatching
 

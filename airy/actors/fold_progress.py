@@ -16,6 +16,10 @@ OnWork = Callable[[Collection[WorkKey]], None]
 """Called after each folded batch that touched pending work, with the parts it touched."""
 
 
+OnRead = Callable[[Collection[str]], None]
+"""Called after each folded batch that marked conversations as read, with their ids; not while the fold catches up."""
+
+
 class FoldProgress(Protocol):
     """The part of the projector that readers of the store use."""
 
@@ -49,6 +53,10 @@ class WorkProgress(FoldProgress, Protocol):
     ) -> bool: ...
     def watching_work(self, on_work: OnWork) -> AbstractContextManager[None]:
         """Calls `on_work` inside the block. It must not block or raise."""
+        ...
+
+    def watching_reads(self, on_read: OnRead) -> AbstractContextManager[None]:
+        """Likewise."""
         ...
 
 

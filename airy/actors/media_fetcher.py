@@ -39,7 +39,7 @@ from airy.model.fact import MetadataChanged
 from airy.secret import Secret
 from airy.sources.abilities import MediaReader
 from airy.sources.api import Call, Source, Target
-from airy.sources.catalogue import KINDS
+from airy.sources.catalogue import kind_of
 from airy.store.api import ChangeReader, ConversationReader, EntityReader, StoredChange
 from airy.task_group import task_group
 
@@ -160,9 +160,9 @@ class MediaFetcher:
     async def _plan(self, tp: TopicPartition, stored: StoredChange) -> None:
         """Schedule what the message of a change still lacks, as it is now."""
         message = await self._store.message(_body.decode(stored.change.body).payload.message.id)
-        kind = KINDS.get(message.source) if message is not None else None
-        if message is None or kind is None:
+        if message is None or not message.source:
             return
+        kind = kind_of(message.source)
         keys = set(message.metadata)
         for attachment in attachments.of_message(message, kind.capabilities.media):
             problem = attachments.key_problem(attachment, keys)
@@ -254,7 +254,7 @@ class MediaFetcher:
             raise Refused(call.masked(str(error))) from None
 
     async def _call(self, fetch: AttachmentFetch) -> Call:
-        if KINDS[fetch.source].capabilities.media == "url":
+        if kind_of(fetch.source).capabilities.media == "url":
             return Call("GET", Secret(fetch.attachment.url), {})
         source, channel = self._sources.source_of(fetch.source), await self._store.channel(fetch.channel_id)
         if source is None or channel is None:

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 
 from airy import topics
-from airy.actors.fold_progress import OnWork, wait_until_current
+from airy.actors.fold_progress import OnRead, OnWork, wait_until_current
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Tail
 from airy.bus.dead_letter import make_dead_letter
@@ -52,6 +52,8 @@ class Projector:
         self.unprocessable = 0  # records that could not be folded
         self._on_work: list[OnWork] = []
         self._touched: frozenset[WorkKey] = frozenset()  # by batches folded since the last `_notify`
+        self._on_read: list[OnRead] = []
+        self._read: tuple[str, ...] = ()  # conversations, by batches folded since the last `_notify`
         self._rebuild_reason = ""  # why the store has to be folded again from empty
         self.delayed = ""  # why folding waits; empty: it does not
 
@@ -166,6 +168,8 @@ class Projector:
         self.facts += applied.facts
         self.unprocessable += len(applied.unprocessable)
         self._touched |= applied.touched
+        if self.caught_up:
+            self._read += applied.read
         if applied.unprocessable:
             await self._bus.publish(
                 [make_dead_letter(DEAD_LETTERS, record, reason, 1) for record, reason in applied.unprocessable]
@@ -202,6 +206,14 @@ class Projector:
         finally:
             self._on_work.remove(on_work)
 
+    @contextmanager
+    def watching_reads(self, on_read: OnRead) -> Iterator[None]:
+        self._on_read.append(on_read)
+        try:
+            yield
+        finally:
+            self._on_read.remove(on_read)
+
     def _is_catching_up(self) -> bool:
         self._catch_up_to = {
             tp: end for tp, end in self._catch_up_to.items() if self._next[tp] < end and tp not in self._held
@@ -220,6 +232,10 @@ class Projector:
         if touched:
             for on_work in self._on_work:
                 on_work(touched)
+        read, self._read = self._read, ()
+        if read:
+            for on_read in self._on_read:
+                on_read(read)
 
     async def wait_for_position(self, position: Position, within_s: float) -> bool:
         """Whether the store has folded the record at `position`, waiting up to `within_s`. Raises `PartitionHeld`."""

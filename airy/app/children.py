@@ -16,9 +16,10 @@ from airy.actors.process_registry import ProcessRegistry
 from airy.actors.publisher import Publisher
 from airy.actors.router import Router
 from airy.actors.runtime import Child, Combined, Context, Supervision
-from airy.app.services import Services, attachment_downloads, media_sources
+from airy.app.services import Services, attachment_downloads, media_sources, source_section
 from airy.components import CommunicationSection, Component, ConsumerSection
 from airy.sources.catalogue import BY_NAME
+from airy.sources.spec import marks_read
 
 
 class _RegistryActor:
@@ -55,6 +56,12 @@ def sources(services: Services, components: Sequence[Component]) -> Supervision:
             pauses=services.provider_pauses,
             record_check=services.commands.channels.record_check,
             checks=services.counters.channel_checks,
+            marked_kinds=[
+                kind.name
+                for source in running
+                for kind in source.spec.kinds
+                if marks_read(source_section(services.config, source.spec), kind)
+            ],
         )
 
     intakes = [_intake(services, component) for component in components if BY_NAME[component.name].webhooks]

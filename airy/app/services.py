@@ -40,7 +40,7 @@ from airy.rate_limit import RateLimiter, RateLimits
 from airy.seal import Sealer
 from airy.secret import Secret
 from airy.sources.api import Installation
-from airy.sources.catalogue import BY_KIND
+from airy.sources.catalogue import spec_of
 from airy.sources.chatplugin.spec import ChatPluginSection
 from airy.sources.provider_pauses import ProviderPauses
 from airy.sources.spec import SourceSection, SourceSpec
@@ -200,8 +200,7 @@ def attachment_egress_policy(config: Config) -> EgressPolicy:
 def media_sources(services: Services) -> MediaSources:
     def origins_of(kind: str) -> frozenset[str]:
         """Of the addresses in the section of a source: where its API is."""
-        spec = BY_KIND.get(kind)
-        values = asdict(source_section(services.config, spec)).values() if spec else ()
+        values = asdict(source_section(services.config, spec_of(kind))).values()
         return frozenset(origin(each) for each in values if isinstance(each, str) and "://" in each)
 
     return MediaSources(

@@ -25,6 +25,7 @@ from airy.commands.errors import (
 from airy.commands.messages import MessageCommands
 from airy.commands.metadata import MetadataCommands, Subject
 from airy.commands.provider_calls import ProviderCalls
+from airy.commands.signals import SignalCommands
 from airy.commands.users import UserCommands, UserProfile
 from airy.commands.visitor_settings import VisitorSettings
 from airy.commands.visitor_tokens import Visit, VisitorTokens
@@ -90,11 +91,10 @@ class Commands:
         refresh: Refresh = no_refresh,
     ) -> None:
         self.api_tokens = ApiTokenCommands(writer, store)
-        calls = ProviderCalls(pauses or ProviderPauses())
+        pauses, secrets = pauses or ProviderPauses(), ChannelSecrets(sealer)
+        calls = ProviderCalls(pauses)
         self.audit = AuditTrail(writer)
-        self.channels = ChannelCommands(
-            writer, store, ChannelSecrets(sealer), source_of, provider_http, installation, calls
-        )
+        self.channels = ChannelCommands(writer, store, secrets, source_of, provider_http, installation, calls)
         self.custom_sources = CustomSourceCommands(writer, store, sealer, egress_policy=egress_policy)
         self.ingest = IngestCommands(writer, store, self.custom_sources, refresh)
         self.contacts = ContactCommands(writer, store)
@@ -102,6 +102,7 @@ class Commands:
         self.dead_deliveries = DeadDeliveryCommands(writer, store)
         self.messages = MessageCommands(writer, store, message_ttl_s=message_ttl_s)
         self.metadata = MetadataCommands(writer, store)
+        self.signals = SignalCommands(store, secrets, source_of, provider_http, pauses, writer.now_ms)
         self.tags = TagCommands(writer, store)
         self.templates = TemplateCommands(writer, store)
         self.users = UserCommands(writer, store)

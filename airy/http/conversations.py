@@ -80,6 +80,15 @@ async def mark_read(api: ApiContext, request: ActionRequest[ConversationReferenc
     return Reply(position=await api.commands.conversations.mark_read(request.body.conversation_id, request.context))
 
 
+@action("/conversations.typing", permission=Permission.WRITE, body=ConversationReference, status=204)
+async def typing(api: ApiContext, request: ActionRequest[ConversationReference]) -> Reply:
+    """Show the contact that an answer is being written, for some seconds, where the provider can. Not every request
+    leads to a call, and a failure of the provider is no error.
+    """
+    await api.commands.signals.typing(request.body.conversation_id)
+    return Reply()
+
+
 @action("/conversations.tag", permission=Permission.WRITE, body=ConversationTagReference, status=204)
 async def tag(api: ApiContext, request: ActionRequest[ConversationTagReference]) -> Reply:
     """Add a tag to a conversation. Idempotent."""
@@ -154,5 +163,5 @@ async def refetch(api: ApiContext, request: ActionRequest[ConversationReference]
 RESOURCE = Resource(
     name="conversations",
     component="api-communication",
-    actions=(list_, info, mark_read, tag, untag, set_state, remove_state, update_contact, refetch),
+    actions=(list_, info, mark_read, typing, tag, untag, set_state, remove_state, update_contact, refetch),
 )

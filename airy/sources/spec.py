@@ -157,6 +157,11 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
         return getattr(import_module(module), name)
 
 
+def marks_read(section: SourceSection, kind: Kind) -> bool:
+    """Whether contacts see that their messages were read: the kind can show it, and the section does not forbid it."""
+    return kind.capabilities.mark_read and bool(getattr(section, "mark_read", False))
+
+
 def narrow(given: Struct, wanted: type[S]) -> S:
     """`given` as what the spec says it is; anything else is a mistake of the caller."""
     if not isinstance(given, wanted):

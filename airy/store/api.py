@@ -103,6 +103,7 @@ class Applied(Struct, frozen=True):
     unprocessable: list[tuple[Record, str]]  # records that could not be decoded or folded, with the reason; skipped
     held: Mapping[TopicPartition, Hold] = {}  # all partitions that are held now
     touched: frozenset[WorkKey] = frozenset()  # every part of the pending work that changed, and perhaps others
+    read: tuple[str, ...] = ()  # conversations that were marked as read
 
 
 class FoldedPositions(Protocol):

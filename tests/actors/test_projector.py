@@ -272,3 +272,19 @@ async def test_an_end_offset_that_is_briefly_too_low_causes_no_rebuild() -> None
 
         assert second.caught_up
         assert wiped == []
+
+
+async def test_conversations_that_are_read_are_reported_once_and_not_while_the_store_is_rebuilt() -> None:
+    harness, chat, reported = Harness(), Chat(), []
+    async with harness.open():
+        with harness.projector.watching_reads(reported.extend):
+            await harness.append(chat.received("a"), chat.read(), chat.read(), chat.received("b"))
+        assert reported == [chat.conversation_id]  # the second read changed nothing
+        await harness.store.wipe()
+    harness.projector = Projector(harness.bus, harness.store)
+    with harness.projector.watching_reads(reported.extend):
+        async with harness.open():
+            await harness.append(chat.received("c"))
+            assert reported == [chat.conversation_id]
+            await harness.append(chat.read())
+    assert reported == [chat.conversation_id] * 2

@@ -13,6 +13,7 @@ from tests.kit.response_schemas import validated
 UNKNOWN_ID = ids.derive("unknown")
 WRITES = {
     "/conversations.mark-read": {},
+    "/conversations.typing": {},
     "/conversations.tag": {"tag_id": UNKNOWN_ID},
     "/conversations.untag": {"tag_id": UNKNOWN_ID},
     "/conversations.set-state": {"state": "OPEN"},

@@ -36,13 +36,14 @@ READING = {  # need more than READ, and write nothing
 }
 WITHOUT_POSITION = {
     "/media.upload": "files are outside of the log",
+    "/conversations.typing": "a signal is not in the log",
     "/dead-letters.discard": "its readers read the log itself",
     "/dead-letters.replay": "likewise, and raw webhooks are not folded",
     "/chatplugin.authenticate": "a visit is not stored before its first message; resuming returns one",
 }
 CONNECTED_BY_PROVIDERS = {  # the channel's id is derived from the provider's account, as Facebook's
     f"/channels.{kind}.connect"
-    for kind in ("instagram", "twilio.sms", "twilio.whatsapp", "telegram", "viber", "google")
+    for kind in ("instagram", "twilio.sms", "twilio.whatsapp", "telegram", "viber", "google", "whatsapp")
 }
 WITH_A_SOURCE = {each.paths[0] for each in ACTIONS if each.permission is Permission.INGEST}
 PAGE = {"page_id": "204918377001", "page_token": "user token"}
@@ -258,6 +259,7 @@ async def writes(world: World) -> dict[str, object]:
         "/contacts.merge": {"source_id": contacts[1], "destination_id": contacts[0]},
         "/contacts.delete": {"id": contacts[2]},
         "/conversations.mark-read": conversation,
+        "/conversations.typing": conversation,
         "/conversations.tag": {**conversation, "tag_id": tag},
         "/conversations.untag": {**conversation, "tag_id": tag},
         "/conversations.set-state": {**conversation, "state": "OPEN"},

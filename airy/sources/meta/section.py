@@ -43,6 +43,9 @@ class GraphSection(SourceSection, frozen=True):
     ] = None
     graph_url: Url = "https://graph.facebook.com"
     graph_version: Version = "v26.0"
+    mark_read: Annotated[
+        bool, Meta(description="false: contacts do not see that conversations.mark-read marked their messages")
+    ] = True
 
 
 class MetaSection(GraphSection, frozen=True):

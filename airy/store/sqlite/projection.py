@@ -27,6 +27,7 @@ from airy.model.contact import KEY as CONTACTS_KEY
 from airy.model.contact import ContactsWritten
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Channel, Tag
+from airy.model.fact import ConversationRead
 from airy.model.fold import fold
 from airy.model.fold_entity import BASE_HEADER, read_base
 from airy.sources.catalogue import kind_name
@@ -77,6 +78,7 @@ class _BatchFold:
         self.unprocessable: Unprocessable = []
         self.facts = 0
         self.change_count = 0
+        self.read: list[str] = []
 
     def add(self, record: Record) -> None:
         self.batch.trace = _trace(record)
@@ -94,6 +96,8 @@ class _BatchFold:
         folded = fold(self.batch.state(fact.conversation_id), fact)
         if folded.accepted:
             self.facts += 1
+            if isinstance(fact, ConversationRead):
+                self.read.append(fact.conversation_id)
             if folded.changes:
                 self._add_changes(record, folded.changes)
 
@@ -196,14 +200,20 @@ def _fold_batch(connection: apsw.Connection, counters: Counters, records: Sequen
     for record in records:
         batch_fold.add(record)
     batch_fold.flush()
-    touched = frozenset(batch_fold.batch.touched)
-    return counters, Applied(batch_fold.facts, batch_fold.change_count, batch_fold.unprocessable, touched=touched)
+    return counters, Applied(
+        batch_fold.facts,
+        batch_fold.change_count,
+        batch_fold.unprocessable,
+        touched=frozenset(batch_fold.batch.touched),
+        read=tuple(batch_fold.read),
+    )
 
 
 def _fold_each(connection: apsw.Connection, counters: Counters, records: Sequence[Record]) -> FoldResult:
     facts = changes = 0
     unprocessable: Unprocessable = []
     touched: set[WorkKey] = set()
+    read: list[str] = []
     for record in records:
         batch_fold = _BatchFold(connection, counters.copy())
         connection.execute("SAVEPOINT record")
@@ -223,8 +233,9 @@ def _fold_each(connection: apsw.Connection, counters: Counters, records: Sequenc
             changes += batch_fold.change_count
             unprocessable += batch_fold.unprocessable
             touched |= batch_fold.batch.touched
+            read += batch_fold.read
         connection.execute("RELEASE record")
-    return counters, Applied(facts, changes, unprocessable, touched=frozenset(touched))
+    return counters, Applied(facts, changes, unprocessable, touched=frozenset(touched), read=tuple(read))
 
 
 class Projection:
