@@ -12,6 +12,7 @@ from airy.errors import Unavailable
 from airy.http_client import HttpClient
 from airy.model import ids
 from airy.model.entity import Channel
+from airy.secret import Secret
 from airy.sources.api import AppRateLimited, Checked, Target
 from tests.kit.in_process import InProcessAiry
 from tests.kit.providers import WIRES
@@ -193,3 +194,36 @@ async def test_a_channel_that_is_connected_anew_forgets_what_was_known_of_the_ol
         await anyio.sleep(80)
         channel = await airy.connect_form()
         assert "health" not in channel["metadata"]
+
+
+async def test_a_check_of_credentials_that_were_replaced_meanwhile_changes_nothing(wire: FacebookWire) -> None:
+    airy = InProcessAiry(wire=wire)
+    async with airy.open():
+        channel = await airy.connect_form()
+        checked = await airy.store.channel(channel["id"])
+        assert checked is not None
+        await airy.connect_form()
+        renewed = Checked(problem="expired", credentials={"token": Secret("older")}, credentials_valid_s=60.0)
+
+        await airy.services.commands.channels.record_check(checked, renewed)
+
+        stored = await airy.store.channel(channel["id"])
+        assert stored is not None
+        assert "health.state" not in stored.metadata
+        assert airy.services.channel_secrets.unseal(stored, "token") == Secret("EAAPageTokenOfTheBakery0123456789")
+        await airy.asked("/channels.facebook.disconnect", {"channel_id": channel["id"]})
+        await airy.services.commands.channels.record_check(stored, renewed)
+        assert (await airy.store.channel(channel["id"])).token is None  # type: ignore[union-attr]
+
+
+async def test_a_check_that_finds_nothing_new_writes_nothing(wire: FacebookWire) -> None:
+    airy = InProcessAiry(wire=wire)
+    async with airy.open():
+        channel = await airy.connect_form()
+        stored = await airy.store.channel(channel["id"])
+        assert stored is not None
+        for checked in (Checked(), Checked(problem="no"), Checked(problem="no"), Checked(problem="no")):
+            current = await airy.store.channel(channel["id"])
+            assert current is not None
+            await airy.services.commands.channels.record_check(current, checked)
+        assert len(await airy.records(topics.CHANNELS)) == 2  # the connect, and the first problem
