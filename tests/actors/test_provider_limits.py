@@ -7,12 +7,13 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from airy.actors.connector import Connector
 from airy.http_client import Response
 from airy.model.delivery_state import DeliveryState
 from airy.sources.provider_pauses import ProviderPauses
-from tests.kit.builders import Chat
+from tests.kit.builders import Chat, raw
 from tests.kit.providers import WIRES
 from tests.kit.scripted_harness import ScriptedHarness
 
@@ -151,3 +152,41 @@ async def test_an_account_that_meta_restricts_is_left_alone_for_an_hour() -> Non
             await harness.append(harness.queued(f"to {each}", conversation_id=each, ttl_ms=86_400_000))
             await anyio.sleep(60)
         assert len(meta.sends) == 1
+
+
+async def test_a_limit_of_one_contact_holds_back_no_other() -> None:
+    """WhatsApp's pair limit: the number itself may send."""
+    harness = ScriptedHarness(WIRES["whatsapp"])
+    refusing = Refusing(harness, "+49 pair", error(131056))
+
+    def connector() -> Connector:
+        return Connector(harness.bus, harness.store, harness.projector, [harness.source], refusing, harness.credentials)
+
+    async with harness.open(connector=connector):
+        await harness.begin()
+        limited = harness.queued("+49 pair")
+        await harness.append(limited)
+        await anyio.sleep(1)
+        other = Chat(1, source="whatsapp", source_channel_id=harness.channel.source_channel_id)
+        asked_at = anyio.current_time()
+        answer = replace(other.queued("x"), content=raw({"text": {"body": "x"}}))
+        await harness.append(other.received("hello"), answer)
+        await harness.until(answer.message_id, lambda message: message.delivery is DeliveryState.SENT)
+        assert anyio.current_time() - asked_at < 2
+        waiting = await harness.store.message(limited.message_id)
+        assert waiting is not None
+        assert waiting.delivery is DeliveryState.PENDING
+
+
+class Refusing:
+    """Refuses the messages with a text, and takes the others."""
+
+    def __init__(self, harness: ScriptedHarness, text: str, refusal: Response) -> None:
+        self._provider = harness.provider
+        self._text = text.encode()
+        self._refusal = refusal
+
+    async def __call__(self, method: str, url: str, **request: Any) -> Response:
+        if self._text in (request.get("body") or b""):
+            return self._refusal
+        return await self._provider(method, url, **request)

@@ -79,3 +79,15 @@ def test_the_smallest_share_can_still_send() -> None:
     assert limiter.try_acquire("page", 0) == 0
     limiter.release("page")
     assert 0 < limiter.try_acquire("page", 0) < 2_000
+
+
+def test_a_contact_gets_a_burst_that_silence_pays_back() -> None:
+    limiter = SendLimiter(rate_per_s=1_000, parallel_max=1_000, conversation_per_s=0.5, conversation_burst=3)
+
+    def taken(now_ms: int) -> int:
+        return limiter.try_acquire("number", now_ms, conversation_id="c")
+
+    assert [taken(0) for _ in range(4)] == [0, 0, 0, 2_000]
+    assert [taken(2_000), taken(2_000)] == [0, 2_000]
+    assert [taken(60_000) for _ in range(4)] == [0, 0, 0, 2_000]
+    assert limiter.try_acquire("number", 60_000, conversation_id="another") == 0

@@ -18,12 +18,10 @@ SCENARIOS = {f"{word}{nth}" for word, count in LETTERS.items() for nth in range(
 }
 OURS = {f"X-{nth}" for nth in range(1, 15)}  # of failures, which the original does not test
 
-WHATSAPP = "WhatsApp by Meta's own API is not among the sources; Twilio's is"
 BOTS = "bots are components that are not part of this installation"
 INSTALLER = "components are configured in airy.yaml, and nothing installs them at run time"
 
 NOT_HERE: dict[str, str] = {
-    **dict.fromkeys(("WA-1", "WA-2", "WA-3", "WA-4", "WA-5", "F12", "H8"), WHATSAPP),
     **dict.fromkeys(("BOT-1", "BOT-2", "BOT-3"), BOTS),
     "INS-1": INSTALLER,
 }

@@ -134,7 +134,10 @@ def _system(element: MessageObject) -> list[Fact]:
     told = participant.names(node.get("wa_id"), node.get("new_wa_id"), node.get("user_id"))
     renamed = payload.text(node.get("type")) in RENAMED and bool(told)
     former = participant.names(
-        element.fields.get("from"), node.get("previous_user_id"), element.fields.get("from_user_id")
+        node.get("customer"),  # of older versions
+        element.fields.get("from"),
+        node.get("previous_user_id"),
+        element.fields.get("from_user_id"),
     )
     names = participant.names(*former, *told) if renamed else writer(element)
     if not names:

@@ -13,7 +13,7 @@ from airy.sources import payload
 NAME_KEYS = frozenset(
     {
         *("from", "to", "wa_id", "new_wa_id", "recipient_id"),
-        *("from_user_id", "to_user_id", "user_id", "previous_user_id", "recipient_user_id"),
+        *("from_user_id", "to_user_id", "user_id", "previous_user_id", "recipient_user_id", "customer"),
     }
 )
 """The members of a webhook that may hold the name of a contact."""
