@@ -27,6 +27,13 @@ Origin = Annotated[
         },
     ),
 ]
+Network = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$",
+        extra={"expected": "a network or an address (10.0.0.0/8, fd00::/8, 192.0.2.7)"},
+    ),
+]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 MEDIA_TYPES = r"^(\*/\*|[a-z]+/(\*|[a-z0-9.+-]+))$"
 
@@ -42,6 +49,9 @@ class HttpConfig(Section, frozen=True):
     api_in_flight_max: Count = 256
     caller_requests_per_s: Annotated[float, Meta(ge=1, le=1_000_000)] = 1_000.0
     caller_burst: Count = 2_000
+    anonymous_requests_per_s: Annotated[float, Meta(ge=1, le=1_000_000)] = 100.0
+    anonymous_burst: Count = 1_000
+    trusted_proxies: tuple[Network, ...] = ()
     public_url: Url | None = None  # how providers reach this installation
 
 

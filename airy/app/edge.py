@@ -16,6 +16,7 @@ from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Guard
 from airy.http.body_reader import BodyLimits, BodyReader
 from airy.http.catalogue import RESOURCES, any_origin, served
+from airy.http.client_address import ClientLimiter
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
@@ -68,7 +69,7 @@ def build_edge(
         ids=ports.ids,
         websockets=websockets,
         admission=api_admission,
-        limiters=(guard.limiter, *services.commands.visitors.settings.limiters),
+        limiters=(guard.limiter, guard.clients.limiter, *services.commands.visitors.settings.limiters),
         any_origin=any_origin(resources),
     )
     return root, ingresses
@@ -98,5 +99,7 @@ def _ingresses(services: Services, running: frozenset[str], admission: Admission
 
 def _guard(config: Config, authentication: Authentication) -> Guard:
     http = config.http
-    limits = RateLimits(requests_per_s=http.caller_requests_per_s, burst=http.caller_burst)
-    return Guard(authentication.authenticators, RateLimiter(limits))
+    callers = RateLimits(requests_per_s=http.caller_requests_per_s, burst=http.caller_burst)
+    anonymous = RateLimits(requests_per_s=http.anonymous_requests_per_s, burst=http.anonymous_burst)
+    clients = ClientLimiter(RateLimiter(anonymous), http.trusted_proxies)
+    return Guard(authentication.authenticators, RateLimiter(callers), clients)

@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from airy.commands import TooManyRequests
 from airy.errors import Refused, Unavailable
-from airy.http.asgi import RawHeaders
+from airy.http.asgi import RawHeaders, Scope
+from airy.http.client_address import ClientLimiter
 from airy.http.problems import Problem, problem_of
 from airy.permissions import PERMISSIONS, Permission, Role
 from airy.rate_limit import RateLimiter
@@ -26,6 +27,7 @@ from airy.secret import TOKEN_CHARS_MIN, Secret
 __all__ = ["Permission"]  # routes declare it; the other names are this module's own
 
 PERMISSION = "permission"  # the key of a route's `opt` that declares it
+UNLIMITED = "unlimited"  # the same for an open route without a limit per client
 BEARER = b"bearer "
 AUTHORISE_S = 60.0  # between two checks of the credentials of an open websocket or stream
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -141,22 +143,33 @@ def caller_id(token_name: str) -> str:
 class Guard:
     """Authenticates and authorises. Litestar calls it before each handler; the caller is the request's `user`."""
 
-    def __init__(self, authenticators: Iterable[Authenticator], limiter: RateLimiter | None = None) -> None:
+    def __init__(
+        self,
+        authenticators: Iterable[Authenticator],
+        limiter: RateLimiter | None = None,
+        clients: ClientLimiter | None = None,
+    ) -> None:
         self._authenticators = tuple(authenticators)
         self.limiter = limiter or RateLimiter()
+        self.clients = clients or ClientLimiter()
 
     async def __call__(self, connection: ASGIConnection, handler: BaseRouteHandler) -> None:  # type: ignore[type-arg]
         permission = handler.opt.get(PERMISSION)
-        if permission is not Permission.OPEN:
+        if permission is Permission.OPEN:
+            if not handler.opt.get(UNLIMITED):
+                self.clients.check(cast("Scope", connection.scope))
+        else:
             headers = cast("RawHeaders", connection.scope["headers"])
-            caller = await self.authorised(headers, permission)
+            caller = await self.authorised(headers, permission, cast("Scope", connection.scope))
             if caller.by_cookie and connection.scope.get("method") not in SAFE_METHODS:
                 check_same_origin(headers)
             connection.scope["user"] = caller
 
-    async def authorised(self, headers: RawHeaders, permission: Permission | None) -> Caller:
+    async def authorised(
+        self, headers: RawHeaders, permission: Permission | None, scope: Scope | None = None
+    ) -> Caller:
         """The caller of a request. Raises `Problem`: 403 without the permission, or if the route declares none; 429 if
-        the caller sends too many.
+        the caller sends too many, or the client of `scope` too many without valid credentials.
         """
         for each in self._authenticators if permission is not None else ():
             caller = await each.authenticate(headers)
@@ -164,7 +177,9 @@ class Guard:
                 self._check_rate(caller)
                 if permission in caller.permissions:
                     return caller
-                break
+                raise forbidden()
+        if scope is not None:
+            self.clients.check(scope)
         raise forbidden()
 
     def _check_rate(self, caller: Caller) -> None:

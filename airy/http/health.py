@@ -4,13 +4,13 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from airy.http.auth import PERMISSION, Permission
+from airy.http.auth import PERMISSION, UNLIMITED, Permission
 from airy.http.json_response import json_response
 from airy.http.ports import ProcessHealth
 from airy.http.route_description import DESCRIPTION, JSON_TYPE, RouteDescription
 
 DESCRIBED = RouteDescription(tag="health", responses={200: ("It is.", JSON_TYPE), 503: ("It is not.", JSON_TYPE)})
-OPEN = {PERMISSION: Permission.OPEN, DESCRIPTION: DESCRIBED}
+OPEN = {PERMISSION: Permission.OPEN, UNLIMITED: True, DESCRIPTION: DESCRIBED}
 PROBES = frozenset({"/livez", "/readyz", "/actuator/health"})
 
 

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from airy.http.action import KEY_CHARS_MAX, KEY_HEADER, POSITION_HEADER, Action
-from airy.http.auth import PERMISSION, Permission
+from airy.http.auth import PERMISSION, UNLIMITED, Permission
 from airy.http.body_kinds import Document, Schemas
 from airy.http.openapi_example import request_example, response_example
 from airy.http.path_template import parameters
@@ -140,7 +140,7 @@ class OperationBuilder(Struct, frozen=True):
             ],
             "responses": {
                 "200": {"description": stream.summary, "content": {stream.media_type: {"schema": {"type": "string"}}}},
-                **_problems((400, 403, 503, *stream.problems)),
+                **_problems((400, 403, 429, 503, *stream.problems)),
             },
         }
 
@@ -170,7 +170,7 @@ def of_route(handler: HTTPRouteHandler) -> Iterator[tuple[str, str, Document]]:
                     ],
                     "responses": {
                         **{str(status): _response(*response) for status, response in given.responses.items()},
-                        **_problems([*given.errors, *(() if permission is Permission.OPEN else (403, 503))]),
+                        **_problems([*given.errors, *_errors_of_guard(handler)]),
                     },
                 },
             )
@@ -245,6 +245,12 @@ def _errors_of(action: Action, path: str) -> Iterable[int]:
         429,
         503,
     )
+
+
+def _errors_of_guard(handler: HTTPRouteHandler) -> tuple[int, ...]:
+    if handler.opt[PERMISSION] is not Permission.OPEN:
+        return 403, 429, 503
+    return () if handler.opt.get(UNLIMITED) else (429,)
 
 
 def _problems(statuses: Iterable[int]) -> Document:

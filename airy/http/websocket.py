@@ -165,7 +165,7 @@ class WebsocketRouter:
         self.sessions += 1
 
         async def authorise(given: RawHeaders) -> Caller:
-            caller = await self._guard.authorised(given, handshake.route.permission)
+            caller = await self._guard.authorised(given, handshake.route.permission, scope)
             admitted.authenticated()
             return caller
 
@@ -182,8 +182,10 @@ class WebsocketRouter:
         route, parameters = self._match(scope["path"])
         path, headers = convert(parameters, route.path), scope["headers"]
         caller: Caller | None = UNAUTHENTICATED
-        if route.permission is not Permission.OPEN:
-            caller = await self._caller(route, headers, scope["state"].get("origin"))
+        if route.permission is Permission.OPEN:
+            self._guard.clients.check(scope)
+        else:
+            caller = await self._caller(route, scope)
         offered = scope.get("subprotocols", ())
         return Handshake(
             route=route,
@@ -195,11 +197,12 @@ class WebsocketRouter:
             origin=scope["state"].get("origin"),
         )
 
-    async def _caller(self, route: WebsocketRoute, headers: RawHeaders, origin: str | None) -> Caller | None:
+    async def _caller(self, route: WebsocketRoute, scope: Scope) -> Caller | None:
         """A handshake with a bad token is rejected on every route; cookies are sent by the browser unasked."""
+        headers: RawHeaders = scope["headers"]
         try:
-            caller = await self._guard.authorised(headers, route.permission)
-            _check_cookies(origin, caller)
+            caller = await self._guard.authorised(headers, route.permission, scope)
+            _check_cookies(scope["state"].get("origin"), caller)
         except Problem as problem:
             has_token = any(name == b"authorization" for name, _ in headers)
             if problem.status != 403 or has_token or not route.authenticates_later:

@@ -33,6 +33,7 @@ from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Authenticator, ConfiguredTokens, Guard, TokenAuthenticator
 from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, any_origin, served
+from airy.http.client_address import ClientLimiter
 from airy.http.cors import CorsPolicy
 from airy.http.custom_source_directory import CustomSourceDirectory
 from airy.http.ingress import Ingress
@@ -223,6 +224,8 @@ async def api_harness(
     provider: IdentityProvider | None = None,
     secure: bool = False,
     rate_limits: RateLimits | None = None,
+    anonymous_limits: RateLimits | None = None,
+    trusted_proxies: Collection[str] = (),
     api_limits: AdmissionLimits | None = None,
     webhook_limits: AdmissionLimits | None = None,
     media_limits: MediaLimits | None = None,
@@ -280,7 +283,8 @@ async def api_harness(
     )
     sessions = SessionDirectory(queries, clock, LOGINS.get, caught_up, refresh)
     by_cookie = CookieAuthenticator({name: [sessions, signed] for name in (HOST_COOKIE, COOKIE)})
-    guard = Guard([tokens, by_cookie] if authenticators is None else authenticators, RateLimiter(rate_limits))
+    clients = ClientLimiter(RateLimiter(anonymous_limits), trusted_proxies)
+    guard = Guard([tokens, by_cookie] if authenticators is None else authenticators, RateLimiter(rate_limits), clients)
     settings = LoginSettings(session_s=3_600, success_url="/inbox", logout_url="/", secure=secure)
     login = LoginRoutes(api.commands.users, api.commands.audit, sessions, provider, LOGINS.get, settings)
     webhooks = AdmissionControl(webhook_limits)
@@ -301,7 +305,7 @@ async def api_harness(
         ids=ids,
         websockets=websockets,
         admission=ApiAdmission(api_limits, webhooks),
-        limiters=(guard.limiter, *api.commands.visitors.settings.limiters),
+        limiters=(guard.limiter, guard.clients.limiter, *api.commands.visitors.settings.limiters),
         any_origin=any_origin(running_resources),
     )
     async with anyio.create_task_group() as tasks:

@@ -81,6 +81,7 @@ async def open_websocket(
         "path": path,
         "query_string": query.encode(),
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        "client": ("127.0.0.1", 40_000),
         "subprotocols": list(subprotocols),
         "state": {},
         "extensions": {"websocket.http.response": {}},

@@ -74,6 +74,7 @@ async def open_event_stream(
         "query_string": query.encode(),
         "root_path": "",
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in given],
+        "client": ("127.0.0.1", 40_000),
         "state": {},
     }
     disconnected = anyio.Event()
