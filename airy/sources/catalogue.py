@@ -17,6 +17,7 @@ NAMES = (
     "telegram",
     "viber",
     "google",
+    "rcs",
     "chatplugin",
     "custom",
 )

@@ -43,7 +43,7 @@ WITHOUT_POSITION = {
 }
 CONNECTED_BY_PROVIDERS = {  # the channel's id is derived from the provider's account, as Facebook's
     f"/channels.{kind}.connect"
-    for kind in ("instagram", "twilio.sms", "twilio.whatsapp", "telegram", "viber", "google", "whatsapp")
+    for kind in ("instagram", "twilio.sms", "twilio.whatsapp", "telegram", "viber", "google", "rcs", "whatsapp")
 }
 WITH_A_SOURCE = {each.paths[0] for each in ACTIONS if each.permission is Permission.INGEST}
 PAGE = {"page_id": "204918377001", "page_token": "user token"}

@@ -1,15 +1,13 @@
 """Business Messages' events and canonical content, both ways. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from airy.errors import Refused
 from airy.sources import canonical, payload
-from airy.sources.canonical import Button, CardContent, CarouselCard, CarouselContent, Content, Contents, MediaContent
+from airy.sources.canonical import CardContent, CarouselContent, Content, Contents, MediaContent
+from airy.sources.google_api import cards
 
 SUGGESTIONS_MAX = 13
-CARD_SUGGESTIONS_MAX = 4
-CARDS_MIN, CARDS_MAX = 2, 10
 
 _STORED_IMAGE = re.compile(r"https://storage\.googleapis\.com/\S+[?&](?:X-Goog-)?Signature=\S+", re.IGNORECASE)
 Fields = dict[str, object]
@@ -63,44 +61,7 @@ def fields_of(content: Content) -> Fields:
             return {"image": {"contentInfo": {"fileUrl": url, **described}}, "fallback": content.caption or url}
         case canonical.ChoiceContent(text=text, options=options):
             shown = "\n".join((text, *(each.title for each in options)))
-            return {"text": text, "fallback": shown, "suggestions": _suggestions(options, SUGGESTIONS_MAX)}
-        case CardContent():
-            return {"richCard": {"standaloneCard": {"cardContent": _card(content)}}, "fallback": _said([content])}
-        case CarouselContent(cards=cards):
-            if not CARDS_MIN <= len(cards) <= CARDS_MAX:
-                raise Refused(f"google takes a carousel of {CARDS_MIN} to {CARDS_MAX} cards", field="canonical")
-            carousel = {"cardWidth": "MEDIUM", "cardContents": [_card(card) for card in cards]}
-            return {"richCard": {"carouselCard": carousel}, "fallback": _said(cards)}
+            return {"text": text, "fallback": shown, "suggestions": cards.suggestions(options, SUGGESTIONS_MAX)}
+        case CardContent() | CarouselContent():
+            return {"richCard": cards.rich_card(content), "fallback": cards.said(content)}
     raise canonical.unsupported(content, "google")
-
-
-def _said(cards: Sequence[CardContent | CarouselCard]) -> str:
-    """What is shown where there are no cards."""
-    return "\n".join(part for card in cards for part in (card.title, card.subtitle, card.url) if part)
-
-
-def _card(card: CardContent | CarouselCard) -> Fields:
-    """A card leads nowhere by itself: its address becomes the first suggestion."""
-    link = [Button(title=card.title, payload=card.url, kind="url")] if card.url else []
-    suggestions = _suggestions([*link, *card.buttons], CARD_SUGGESTIONS_MAX)
-    return {
-        "title": card.title,
-        **({"description": card.subtitle} if card.subtitle else {}),
-        **({"media": {"height": "MEDIUM", "contentInfo": {"fileUrl": card.image}}} if card.image else {}),
-        **({"suggestions": suggestions} if suggestions else {}),
-    }
-
-
-def _suggestions(buttons: Sequence[Button], suggestions_max: int) -> list[Fields]:
-    if len(buttons) > suggestions_max:
-        raise Refused(f"{len(buttons)} buttons are given and google takes {suggestions_max}", field="canonical")
-    return [_suggestion(button) for button in buttons]
-
-
-def _suggestion(button: Button) -> Fields:
-    told = button.payload or button.title
-    if button.kind == "url":
-        return {"action": {"text": button.title, "postbackData": told, "openUrlAction": {"url": told}}}
-    if button.kind == "call":
-        return {"action": {"text": button.title, "postbackData": told, "dialAction": {"phoneNumber": told}}}
-    return {"reply": {"text": button.title, "postbackData": told}}

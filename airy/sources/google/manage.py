@@ -6,9 +6,9 @@ from airy.errors import Refused
 from airy.http_client import HttpClient
 from airy.secret import Secret
 from airy.sources.api import Connected, Installation, Setting
-from airy.sources.google import service_account
-from airy.sources.google.access_token import AccessTokens
 from airy.sources.google.spec import ConnectAgent, GoogleSection
+from airy.sources.google_api import service_account
+from airy.sources.google_api.access_token import AccessTokens
 
 _AGENT = re.compile(r"(?:(?:brands/[^/\s]+/)?agents/)?([^/\s]{1,128})")
 

@@ -17,7 +17,8 @@ from airy.model.fact import EventNoted, Fact, MessageReceived, ProfileResolved, 
 from airy.sources import canonical, payload
 from airy.sources.api import AccountKey, Channels, Routed, Uneventful
 from airy.sources.fact_origin import FactOrigin, cause_of, fact_origin
-from airy.sources.google import content, names
+from airy.sources.google import content
+from airy.sources.google_api import names
 from airy.sources.provider_time import EventTime, event_time
 
 EVENT_LEVEL = 1

@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Sequence
 
-from msgspec.structs import replace
-
 from airy.bus.record import Record
 from airy.http_client import HttpClient, Response
 from airy.model.conversation import Message
@@ -24,9 +22,9 @@ from airy.sources.api import (
 )
 from airy.sources.canonical import Contents
 from airy.sources.google import content as contents
-from airy.sources.google import encode, interpret, manage, route, service_account, verify
-from airy.sources.google.access_token import AccessTokens
+from airy.sources.google import encode, interpret, manage, route, verify
 from airy.sources.google.spec import SPEC, ConnectAgent, GoogleSection
+from airy.sources.google_api.access_token import AccessTokens
 from airy.sources.spec import ChannelForm, SourceSection, narrow
 
 SCOPE = "https://www.googleapis.com/auth/businessmessages"
@@ -49,11 +47,7 @@ class Google:
         return contents.canonical_of(payload.record(content))
 
     async def authorize(self, client: HttpClient, target: Target, now_ms: int) -> Target:
-        key = service_account.key_of(self._section, target)
-        if key is None:
-            return target  # `encode` says what is missing
-        token = await self._tokens.token(client, service_account.read(key), now_ms)
-        return replace(target, credentials={**target.credentials, "access_token": token})
+        return await self._tokens.authorized(client, target, self._section.sa_file, now_ms)
 
     def encode(self, message: Message, target: Target, now_ms: int) -> Sequence[Call] | Failed:  # noqa: ARG002
         return encode.encode(self._section, message, target)

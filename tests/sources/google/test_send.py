@@ -83,11 +83,12 @@ def test_a_conversation_is_named_in_the_address_and_leads_nowhere_else() -> None
             {
                 "richCard": {
                     "standaloneCard": {
+                        "cardOrientation": "VERTICAL",
                         "cardContent": {
                             "title": "Rye",
                             "description": "1 kg",
                             "media": {"height": "MEDIUM", "contentInfo": {"fileUrl": "https://x.example/r.jpg"}},
-                        }
+                        },
                     }
                 },
                 "fallback": "Rye\n1 kg",

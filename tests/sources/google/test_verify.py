@@ -7,7 +7,8 @@ from airy.secret import Secret
 from airy.sources.accounts import ConnectedChannels
 from airy.sources.api import Accepted, Denied, Verdict, WebhookReply, WebhookRequest
 from airy.sources.google.spec import GoogleSection
-from airy.sources.google.verify import signature, verify
+from airy.sources.google.verify import verify
+from airy.sources.google_api.signature import signature
 from tests.kit.providers import WIRES
 from tests.kit.providers.google import AGENT, PARTNER_KEY
 

@@ -1,24 +1,16 @@
-"""The service account a channel's calls are made with: its own, or the configured one."""
+"""Service accounts: identities of programs, with a private key, as Google issues them."""
 
 from msgspec import Struct
 
 from airy.errors import Refused
 from airy.secret import Secret
 from airy.sources import payload
-from airy.sources.api import Target
-from airy.sources.google.spec import GoogleSection
 
 
 class ServiceAccount(Struct, frozen=True):
     email: str
     key_id: str
     private_key: Secret  # PEM
-
-
-def key_of(section: GoogleSection, target: Target) -> Secret | None:
-    """The JSON key, as Google issues it."""
-    own = target.credentials.get("service_account")
-    return own if own is not None else section.sa_file
 
 
 def read(key: Secret) -> ServiceAccount:

@@ -10,14 +10,16 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 from msgspec import Struct
+from msgspec.structs import replace
 
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient, Response
 from airy.secret import Secret
 from airy.sources import payload, provider_answer
-from airy.sources.api import Call
+from airy.sources.api import Call, Target
 from airy.sources.calling import call
-from airy.sources.google.service_account import ServiceAccount
+from airy.sources.google_api import service_account
+from airy.sources.google_api.service_account import ServiceAccount
 from airy.sources.retry_after import retry_after_s
 
 ALGORITHM = "RS256"
@@ -42,6 +44,16 @@ class AccessTokens:
         self._scope = scope
         self._issued: dict[ServiceAccountKey, _Issued] = {}
         self._exchanging = anyio.Lock()
+
+    async def authorized(self, client: HttpClient, target: Target, configured: Secret | None, now_ms: int) -> Target:
+        """`target` with `access_token` among its credentials: of its own service account, or of the configured one.
+        Without either it is as it was, and `encode` says what is missing. Raises `Refused`, `Unavailable`.
+        """
+        key = target.credentials.get("service_account", configured)
+        if key is None:
+            return target
+        token = await self.token(client, service_account.read(key), now_ms)
+        return replace(target, credentials={**target.credentials, "access_token": token})
 
     async def token(self, client: HttpClient, account: ServiceAccount, now_ms: int) -> Secret:
         """Raises `Refused`, `Unavailable`."""
