@@ -13,8 +13,10 @@ from airy.egress import PUBLIC_ONLY
 from airy.model import ids
 from airy.model.fact import MessageQueued, SendStarted
 from airy.sources.custom.batch import ITEMS_MAX
+from tests.kit.api import JWT_SECRET
 from tests.kit.builders import START_MS, Chat, channel, raw
 from tests.kit.conformance import Installation, installation
+from tests.kit.jwt import signed_token, token_claims
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
@@ -283,6 +285,15 @@ async def test_a_deleted_source_is_gone_and_its_token_opens_no_later_one() -> No
         again = await it.airy.call("sources.create", {"source_id": SOURCE})
         assert again["token"] != it.token
         await it.call("sources.channels.list", None, 403)
+
+
+async def test_tokens_of_the_original_open_the_source_that_exists() -> None:
+    async with bridge() as it:
+        for source_id, status in ((SOURCE, 200), ("gone", 404)):
+            token = signed_token(token_claims(f"source_app:{source_id}", {"source": source_id}), JWT_SECRET)
+            await Bridge(it.airy, token).call("sources.channels.list", None, status)
+        forged = signed_token(token_claims(f"source_app:{SOURCE}", {"source": SOURCE}), JWT_SECRET[::-1])
+        await Bridge(it.airy, forged).call("sources.channels.list", None, 403)
 
 
 async def test_a_token_is_rotated_without_a_gap() -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from msgspec import Struct, field
+from structlog.testing import capture_logs
 
 from airy.config import WebhookEgressConfig
 from airy.sources.custom.spec import CustomSection
@@ -18,7 +19,7 @@ from tests.kit.journey import Api, running, state_of, until
 
 pytestmark = pytest.mark.e2e
 
-SOURCE = "crm-bridge"
+SOURCE, ENDPOINT_SECRET = "crm-bridge", "key-in-the-address"
 MESSAGE = {
     "source_message_id": "m-1",
     "source_conversation_id": "c-1",
@@ -72,13 +73,24 @@ async def test_src_3_r5_answers_are_posted_to_the_source_signed_with_its_token()
             (202, {}),
         ]
     )
+    outputs: list[str] = []
+    with capture_logs() as lines:
+        made = await _travel(program, outputs)
+    token = str(made["token"])
+    assert outputs[0].count(token) == 1, "the answer that creates the source"
+    shown = "\n".join([*outputs[1:], *(repr(line) for line in lines)])
+    assert [secret for secret in (token, ENDPOINT_SECRET) if secret in shown] == []
+
+
+async def _travel(program: "Program", outputs: list[str]) -> dict[str, Any]:
     async with (
         program.serving() as endpoint,
         aiohttp.ClientSession() as session,
         running(CustomSection(enabled=True), webhooks=guard(endpoint)) as system,
     ):
-        api = Api(session, system.url, [])
-        made = await api.call("/sources.create", {"source_id": SOURCE, "action_endpoint": endpoint})
+        api = Api(session, system.url, outputs)
+        named = {"source_id": SOURCE, "action_endpoint": f"{endpoint}?key={ENDPOINT_SECRET}"}
+        made = dict(await api.call("/sources.create", named))
 
         async def source(path: str, body: object) -> Any:
             headers = {"authorization": f"Bearer {made['token']}"}
@@ -136,6 +148,7 @@ async def test_src_3_r5_answers_are_posted_to_the_source_signed_with_its_token()
         again = await source("/sources.webhook", {"messages": [{**theirs, "source_sender_id": "customer-9"}]})
         listed = await api.call("/messages.list", {"conversation_id": again["messages"][0]["conversation_id"]})
         assert len(listed["data"]) == 2, "the answer is in the conversation that the message began"
+        return made
 
 
 def _decoded(body: bytes) -> Any:
