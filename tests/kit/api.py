@@ -57,7 +57,7 @@ from airy.queue.sqlite import SqliteQueue
 from airy.rate_limit import RateLimiter, RateLimits
 from airy.seal import Sealer
 from airy.secret import Secret
-from airy.sources.api import Account, AccountKey, Connected, Installation, Target
+from airy.sources.api import Account, AccountKey, Call, Connected, Installation, Target
 from airy.sources.catalogue import BY_NAME
 from airy.sources.chatplugin.source import ChatPlugin
 from airy.sources.chatplugin.spec import ChatPluginSection
@@ -136,6 +136,9 @@ class FakePages:
             metadata={"page_id": page.page_id},
             credentials={"token": Secret("long lived token")},
         )
+
+    def typing(self, target: Target, provider_id: str | None) -> Sequence[Call]:  # noqa: ARG002
+        return ()
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:
         if self.error is not None:
