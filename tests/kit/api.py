@@ -137,7 +137,7 @@ class FakePages:
             credentials={"token": Secret("long lived token")},
         )
 
-    def typing(self, target: Target, provider_id: str | None) -> Sequence[Call]:  # noqa: ARG002
+    def typing(self, target: Target, provider_id: str | None) -> Sequence[Call]:
         return ()
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:
