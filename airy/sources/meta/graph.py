@@ -12,9 +12,9 @@ from airy.sources.api import Call
 from airy.sources.meta.app import MetaApp
 
 MESSAGE_CHARACTERS_MAX = 500
-RATE_CODES = frozenset({4, 17, 32, 613, *range(80001, 80015)})
+RATE_CODES = frozenset({4, 17, 32, 613, *range(80001, 80015), 130429, 133016})
 APP_RATE_CODES = frozenset({4})  # of the app, whatever the page
-BUSY_CODES = frozenset({1, 2, 1200})
+BUSY_CODES = frozenset({1, 2, 1200, 131000, 131016, 131057, 133004, 2494100})
 RATE_S = 60.0  # the delay after a rate limit when Meta names none
 TOKEN_CODES = frozenset({102, 190, 463, 467})
 MARKS = frozenset({"error_subcode", "fbtrace_id", "is_transient"})  # of an error that is Graph's own

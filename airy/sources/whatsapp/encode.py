@@ -5,7 +5,6 @@ which settles a call whose answer was lost.
 """
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Raw
@@ -16,7 +15,7 @@ from airy.model.raw import NULL
 from airy.secret import Secret
 from airy.sources import canonical, payload
 from airy.sources.api import Call, Failed, Target
-from airy.sources.meta import graph
+from airy.sources.meta import graph, graph_calls
 from airy.sources.meta.app import MetaApp
 from airy.sources.whatsapp import message_rules, outbound_content, participant
 from airy.sources.whatsapp.inbound import WINDOW_MS
@@ -70,8 +69,7 @@ def _signal(app: MetaApp, target: Target, provider_id: str, more: Mapping[str, o
 
 
 def _post(app: MetaApp, target: Target, token: Secret, body: Mapping[str, object]) -> Call:
-    query = urlencode({"appsecret_proof": graph.proof(app, token)})
-    url = f"{app.graph}/{target.channel.source_channel_id}/messages?{query}"
+    url = graph_calls.proved(app, f"{app.graph}/{target.channel.source_channel_id}/messages", token)
     return graph.call("POST", url, token, msgspec.json.encode(body))
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
@@ -10,10 +10,9 @@ from airy.model import metadata
 from airy.model.entity import Channel
 from airy.secret import Secret
 from airy.sources import payload
-from airy.sources.api import Call, Connected, Installation, Setting, Target
-from airy.sources.meta import graph
+from airy.sources.api import Call, Checked, Connected, Installation, Setting, Target
+from airy.sources.meta import graph, graph_calls
 from airy.sources.meta.app import MetaApp
-from airy.sources.whatsapp import graph_calls
 from airy.sources.whatsapp.spec import ConnectCloudNumber
 
 NUMBER_FIELDS = "id,display_phone_number,verified_name,quality_rating,status,platform_type,is_on_biz_app"
@@ -45,13 +44,13 @@ async def connect(client: HttpClient, app: MetaApp, form: ConnectCloudNumber, in
     Raises `Refused`, `Unavailable`.
     """
     number_id = _id(form.phone_number_id, "phone_number_id")
-    known = await graph_calls.inspect(client, app, form.user_token)
+    known = await _inspect(client, app, form.user_token)
     if known.get("is_valid") is False:
         raise Refused("whatsapp does not accept the token any more; create another one", field="user_token")
     token = form.user_token
     if known.get("type") == "USER":
         token = await graph_calls.exchange(client, app, token)
-    number = await graph_calls.get(client, app, number_id, token, fields=NUMBER_FIELDS)
+    number = await _get(client, app, number_id, token, fields=NUMBER_FIELDS)
     if payload.identifier(number.get("id")) != number_id:
         raise Refused(
             f"whatsapp knows number {number_id} under another id; use the id it shows", field="phone_number_id"
@@ -61,7 +60,7 @@ async def connect(client: HttpClient, app: MetaApp, form: ConnectCloudNumber, in
     subscribed = account_id is not None and await _subscribe(client, app, account_id, token)
     if form.pin is not None:
         body = {"messaging_product": "whatsapp", "pin": form.pin.reveal()}
-        await graph_calls.post(client, app, f"{number_id}/register", token, body, form.pin)
+        await graph_calls.post(client, app, f"{app.graph}/{number_id}/register", token, body, form.pin)
     shown = payload.text(number.get("display_phone_number"))
     return Connected(
         account=number_id,
@@ -81,10 +80,29 @@ async def disconnect(client: HttpClient, app: MetaApp, target: Target, others: C
     if token is None or account_id is None or shared:
         return None
     try:
-        await graph_calls.delete(client, app, f"{_id(account_id, 'waba_id')}/subscribed_apps", token)
+        await graph_calls.delete(client, app, f"{app.graph}/{_id(account_id, 'waba_id')}/subscribed_apps", token)
     except (Refused, Unavailable) as error:
         return str(error)
     return None
+
+
+async def check(client: HttpClient, app: MetaApp, target: Target) -> Checked:
+    """Whether the token still opens the number, and its account's webhooks go to our app, which is subscribed again
+    where they do not. Raises `Unavailable`.
+    """
+    token, account_id = target.credentials.get("token"), metadata.text(target.channel.metadata, "waba_id")
+    number_id = target.channel.source_channel_id
+    if token is None:
+        return Checked(problem="the channel has no token: connect it again")
+    try:
+        await _get(client, app, _id(number_id, "phone_number_id"), token, fields="id")
+        if account_id is None or await _is_subscribed(client, app, _id(account_id, "waba_id"), token):
+            return Checked()
+        if not await _subscribe(client, app, account_id, token):
+            return Checked(problem="Meta does not list our app at the business account: subscribe it there")
+    except Refused as error:
+        return Checked(problem=f"Meta refuses the token of number {number_id}: {error}; connect the channel again")
+    return Checked(repaired="the business account was not subscribed to our app: messages may be missing")
 
 
 async def media(client: HttpClient, app: MetaApp, target: Target, reference: str) -> Call:
@@ -95,13 +113,26 @@ async def media(client: HttpClient, app: MetaApp, target: Target, reference: str
     address = reference
     if not reference.startswith("https://"):
         number_id = target.channel.source_channel_id
-        found = await graph_calls.get(client, app, _id(reference, "media_id"), token, phone_number_id=number_id)
+        found = await _get(client, app, _id(reference, "media_id"), token, phone_number_id=number_id)
         address = payload.text(found.get("url")) or ""
     here, there = urlsplit(app.graph_url), urlsplit(address)
     trusted = (there.hostname or "").endswith(MEDIA_HOSTS) and there.scheme == "https"
     if not trusted and (there.scheme, there.netloc) != (here.scheme, here.netloc):
         raise Refused("the media address is not one of WhatsApp's")
     return Call("GET", Secret(address), {"authorization": graph.headers(token)["authorization"]}, None, (token,))
+
+
+async def _get(client: HttpClient, app: MetaApp, path: str, token: Secret, **query: str) -> dict[str, object]:
+    url = f"{app.graph}/{path}"
+    return await graph_calls.get(client, app, f"{url}?{urlencode(query)}" if query else url, token)
+
+
+async def _inspect(client: HttpClient, app: MetaApp, token: Secret) -> dict[str, object]:
+    """What Meta knows about a token; asked with the app's own."""
+    own = Secret(f"{app.app_id}|{app.app_secrets[0]}")
+    url = f"{app.graph}/debug_token?{urlencode({'input_token': token.reveal()})}"
+    request = Call("GET", Secret(url), graph.headers(own), None, (token, own, *map(Secret, app.app_secrets)))
+    return payload.record((await graph_calls.answered(client, app, request)).get("data"))
 
 
 async def _account_of(
@@ -115,7 +146,7 @@ async def _account_of(
     for account_id in accounts[:ACCOUNTS_MAX]:
         if not _ID.fullmatch(account_id):
             continue
-        numbers = (await graph_calls.get(client, app, f"{account_id}/phone_numbers", token, fields="id")).get("data")
+        numbers = (await _get(client, app, f"{account_id}/phone_numbers", token, fields="id")).get("data")
         listing = [payload.record(each) for each in numbers] if isinstance(numbers, list) else []
         if number_id in {payload.identifier(each.get("id")) for each in listing}:
             return account_id
@@ -124,9 +155,12 @@ async def _account_of(
 
 async def _subscribe(client: HttpClient, app: MetaApp, account_id: str, token: Secret) -> bool:
     """Whether the account's webhooks go to our app now, as read back."""
-    path = f"{account_id}/subscribed_apps"
-    await graph_calls.post(client, app, path, token, {})
-    listed = (await graph_calls.get(client, app, path, token)).get("data")
+    await graph_calls.post(client, app, f"{app.graph}/{account_id}/subscribed_apps", token, {})
+    return await _is_subscribed(client, app, account_id, token)
+
+
+async def _is_subscribed(client: HttpClient, app: MetaApp, account_id: str, token: Secret) -> bool:
+    listed = (await _get(client, app, f"{account_id}/subscribed_apps", token)).get("data")
     nodes = [payload.record(each) for each in listed] if isinstance(listed, list) else []
     return app.app_id in {
         payload.identifier(payload.record(node.get("whatsapp_business_api_data")).get("id")) for node in nodes

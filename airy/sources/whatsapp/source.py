@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from msgspec.structs import replace
+
 from airy.bus.record import Record
 from airy.http_client import HttpClient, Response
 from airy.model.conversation import Message
@@ -12,6 +14,7 @@ from airy.sources.api import (
     Accounts,
     Call,
     Channels,
+    Checked,
     Connected,
     Failed,
     Installation,
@@ -33,7 +36,7 @@ class WhatsApp:
     spec = SPEC
 
     def __init__(self, section: SourceSection, public_url: str = "") -> None:  # noqa: ARG002 - given again to connect
-        self.app = app_of(narrow(section, WhatsAppSection))
+        self.app = replace(app_of(narrow(section, WhatsAppSection)), title="whatsapp")
 
     def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict:  # noqa: ARG002 - secrets are the app's
         return verify.verify(self.app, request)
@@ -64,6 +67,9 @@ class WhatsApp:
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:
         return await manage.disconnect(client, self.app, target, others)
+
+    async def check(self, client: HttpClient, target: Target, now_ms: int) -> Checked:  # noqa: ARG002 - tokens of system users do not expire
+        return await manage.check(client, self.app, target)
 
     async def media(self, client: HttpClient, target: Target, reference: str) -> Call:
         return await manage.media(client, self.app, target, reference)

@@ -6,7 +6,7 @@ A contact is a phone number or, where the number is hidden, a business-scoped us
 
 from airy.secret import Secret
 from airy.sources.canonical import MEDIA
-from airy.sources.meta.section import GraphSection
+from airy.sources.meta.section import CHECK_EVERY_S, GraphSection
 from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSpec
 
 
@@ -55,6 +55,7 @@ SPEC = SourceSpec(
                 starts=True,
             ),
             credentials=("token",),
+            check_every_s=CHECK_EVERY_S,
         ),
     ),
     section=WhatsAppSection,

@@ -9,7 +9,7 @@ from airy.clock import LoopClock
 from airy.errors import Refused
 from airy.http_client import Response
 from airy.secret import Secret
-from airy.sources.api import Connected, Installation, Target
+from airy.sources.api import Checked, Connected, Installation, Target
 from airy.sources.whatsapp.spec import ConnectCloudNumber
 from tests.kit.builders import raw
 from tests.kit.providers import WIRES
@@ -119,6 +119,23 @@ async def test_the_last_number_of_an_account_ends_its_subscription() -> None:
     assert client.requests == []
     assert await SOURCE.disconnect(client, target(waba_id=WABA), [target(waba_id="1").channel]) is None
     assert paths(client) == [("DELETE", f"{WABA}/subscribed_apps")]
+
+
+async def test_an_ended_subscription_is_renewed_and_reported() -> None:
+    ended = {"success": True, "data": []}
+
+    class Renewed(Answers):
+        def managed(self, request: Request) -> Response:
+            if request.method == "POST":
+                self.documents = {}
+            return super().managed(request)
+
+    client = ScriptedProvider(Renewed(subscribed_apps=ended), LoopClock())
+    checked = await SOURCE.check(client, target(waba_id=WABA), 0)
+    assert "not subscribed" in checked.repaired
+    assert ("POST", f"{WABA}/subscribed_apps") in paths(client)
+    assert (await SOURCE.check(provider(subscribed_apps=ended), target(waba_id=WABA), 0)).problem
+    assert await SOURCE.check(provider(subscribed_apps=ended), target(), 0) == Checked()  # not found when it connected
 
 
 async def test_a_media_id_leads_to_a_file_that_needs_the_token() -> None:
