@@ -4,6 +4,7 @@ Every route declares one permission; a caller has those of its role, or the ones
 default: a permission that a role does not list is not granted.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -51,3 +52,11 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.SOURCE: frozenset({Permission.INGEST}),
     Role.VISITOR: frozenset({Permission.VISIT, Permission.UPLOAD}),
 }
+
+
+def outside_role(role: GrantedRole | None, permissions: Iterable[GrantedPermission]) -> str | None:
+    """Why these permissions of a token have no effect beside its role; None if all have."""
+    lacking = sorted({*permissions} - PERMISSIONS[Role(role or Role.ADMIN)])
+    if not lacking:
+        return None
+    return f"the role {role} does not have {', '.join(lacking)}; leave one of them out"

@@ -300,6 +300,7 @@ def test_every_command_group_of_a_resource_exists() -> None:
     [
         (["create", "crm"], 64),
         (["create", "crm", "--role", "source"], 64),
+        (["create", "crm", "--role", "analyst", "--permission", "write"], 64),
         (["create", "crm", *(f"--permission={each}" for each in get_args(GrantedPermission))], 75),
         (["revoke"], 64),
         (["list"], 75),

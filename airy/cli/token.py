@@ -6,7 +6,7 @@ from typing import Any, get_args
 import rich_click as click
 
 from airy.cli.options import Command, config_options, json_option, load_config, run_command
-from airy.permissions import GrantedPermission, GrantedRole
+from airy.permissions import GrantedPermission, GrantedRole, outside_role
 
 DAY_S = 86_400
 
@@ -52,6 +52,8 @@ def create(
 
     if not role and not permissions:
         raise click.UsageError("pass --role, --permission, or both")
+    if reason := outside_role(role, permissions):
+        raise click.UsageError(reason)
     config = load_config(file, data)
     body = {"name": name, "role": role, "permissions": list(permissions), "expires_in_s": days * DAY_S}
     return run_command(config, lambda: admin.create(config, url, caller, body, as_json=as_json))

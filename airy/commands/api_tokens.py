@@ -11,9 +11,10 @@ from airy import topics
 from airy.commands.entity_writer import EntityWriter
 from airy.commands.errors import Conflict, Forbidden, NotFound
 from airy.commands.writer import RequestContext, Writer, Written
+from airy.errors import Refused
 from airy.model.api_token import SECRET_BYTES, permissions_of, token_sha256, token_text
 from airy.model.entity import ApiToken
-from airy.permissions import GrantedPermission, GrantedRole, Permission
+from airy.permissions import GrantedPermission, GrantedRole, Permission, outside_role
 from airy.secret import Secret
 from airy.store.api import EntityReader
 
@@ -47,10 +48,12 @@ class ApiTokenCommands:
     async def create(
         self, grant: TokenGrant, held: Collection[Permission], context: RequestContext
     ) -> Written[TokenWithText]:
-        """`held`: the permissions of the caller, who cannot grant others. Raises `Forbidden`, `Conflict`.
+        """`held`: the permissions of the caller, who cannot grant others. Raises `Refused`, `Forbidden`, `Conflict`.
 
         A repeated idempotency key replaces the text of the token: the first answer was lost, and no text is stored.
         """
+        if reason := outside_role(grant.role, grant.permissions):
+            raise Refused(reason, field="permissions")
         token_id = self._writer.id_for(context, "api-token")
         text = token_text(token_id, self._random_bytes(SECRET_BYTES))
         created = self._created(token_id, text, grant, context)

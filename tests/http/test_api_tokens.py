@@ -54,8 +54,16 @@ async def test_no_caller_can_grant_what_it_lacks() -> None:
         problem = await api.call("/tokens.create", {"name": "x", "role": "agent"}, status=403, authorization=clerk)
         assert problem["message"] == "the caller lacks what it grants: upload, write"
         assert await created(api, {"name": "x", "role": "analyst"}, authorization=clerk)
-        outside = {"name": "x", "role": "analyst", "permissions": ["manage"]}  # not in the role: grants nothing
-        assert await status(api, "/tags.list", (await created(api, outside))["token"]) == 403
+
+
+async def test_a_permission_that_the_role_does_not_have_is_refused() -> None:
+    async with api_harness() as api:
+        for permissions in (["write"], ["read", "write"]):
+            outside = {"name": "x", "role": "analyst", "permissions": permissions}
+            problem = await api.call("/tokens.create", outside, status=400)
+            message = "the role analyst does not have write; leave one of them out"
+            assert problem["fields"] == [{"field": "permissions", "message": message}]
+        assert (await api.call("/tokens.list"))["data"] == []
 
 
 @pytest.mark.parametrize(
