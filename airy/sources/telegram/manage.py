@@ -8,13 +8,14 @@ from airy.http_client import HttpClient
 from airy.model import ids
 from airy.secret import Secret
 from airy.sources import payload, provider_answer
-from airy.sources.api import Call, Connected, Installation, Target
+from airy.sources.api import Call, Checked, Connected, Installation, Target
 from airy.sources.calling import call
 from airy.sources.retry_after import retry_after_s
 from airy.sources.telegram import bot_api
 from airy.sources.telegram.spec import TELEGRAM, ConnectBot, TelegramSection
 
 RATE_S = 5.0
+LATELY_MS = 3_600_000
 UPDATES = (
     "message",
     "edited_message",
@@ -48,17 +49,7 @@ async def connect(
         raise Refused("telegram knows this token under another bot id", field="bot_token")
     channel_id = ids.channel_id("telegram", bot_id)
     secret = installation.new_secret()
-    await _result(
-        client,
-        section,
-        token,
-        "setWebhook",
-        {
-            "url": f"{installation.public_url}/telegram/{channel_id}",
-            "secret_token": secret.reveal(),
-            "allowed_updates": UPDATES,  # left out, the last list would stay
-        },
-    )
+    await _set_webhook(client, section, token, _address(installation.public_url, channel_id), secret)
     username = payload.text(bot.get("username"))
     return Connected(
         account=bot_id,
@@ -67,6 +58,49 @@ async def connect(
         metadata={"bot_id": bot_id, **({"username": username} if username else {})},
         credentials={"token": token, "webhook_secret": secret},
     )
+
+
+async def check(client: HttpClient, section: TelegramSection, public_url: str, target: Target, now_ms: int) -> Checked:
+    """Whether the bot's updates are posted here, and arrive. A webhook that was removed is set again; one to another
+    address is left alone, because that may be another installation's. Raises `Unavailable`.
+    """
+    token, secret = target.credentials.get("token"), target.credentials.get("webhook_secret")
+    if token is None or secret is None:
+        return Checked(problem="the channel has no token: connect it again")
+    url = _address(public_url, target.channel.id)
+    try:
+        found = payload.record(await _result(client, section, token, "getWebhookInfo", {}))
+        current, allowed = payload.text(found.get("url")), found.get("allowed_updates")
+        if current is not None and current != url:
+            return Checked(problem="the bot's updates are posted to another address: connect the bot again")
+        if current == url and (not isinstance(allowed, list) or set(map(str, allowed)) >= set(UPDATES)):
+            return Checked(problem=_undelivered(found, now_ms))
+        await _set_webhook(client, section, token, url, secret)
+    except Refused as error:
+        return Checked(problem=f"{error}; connect the bot again")
+    return Checked(repaired="the bot's webhook was removed, or some kinds of updates were left out")
+
+
+def _undelivered(webhook: Mapping[str, object], now_ms: int) -> str:
+    """What Telegram says about updates that wait, if it failed to post one lately; empty: they arrive."""
+    waiting, said = provider_answer.number(webhook.get("pending_update_count")), webhook.get("last_error_message")
+    failed_s = provider_answer.number(webhook.get("last_error_date")) or 0
+    if not waiting or not isinstance(said, str) or failed_s * 1000 < now_ms - LATELY_MS:
+        return ""
+    return f"telegram cannot post {waiting} updates here: {said}"
+
+
+async def _set_webhook(client: HttpClient, section: TelegramSection, token: Secret, url: str, secret: Secret) -> None:
+    fields = {
+        "url": url,
+        "secret_token": secret.reveal(),
+        "allowed_updates": UPDATES,  # left out, the last list would stay
+    }
+    await _result(client, section, token, "setWebhook", fields)
+
+
+def _address(public_url: str, channel_id: str) -> str:
+    return f"{public_url}/telegram/{channel_id}"
 
 
 async def disconnect(client: HttpClient, section: TelegramSection, target: Target) -> str | None:

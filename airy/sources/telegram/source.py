@@ -11,6 +11,7 @@ from airy.sources.api import (
     Accounts,
     Call,
     Channels,
+    Checked,
     Connected,
     Failed,
     Installation,
@@ -30,8 +31,9 @@ from airy.sources.telegram.spec import SPEC, ConnectBot, TelegramSection
 class Telegram:
     spec = SPEC
 
-    def __init__(self, section: SourceSection, public_url: str = "") -> None:  # noqa: ARG002 - given again to connect
+    def __init__(self, section: SourceSection, public_url: str = "") -> None:
         self._section = narrow(section, TelegramSection)
+        self._public_url = public_url
 
     def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict:
         return verify.verify(request, accounts)
@@ -59,6 +61,9 @@ class Telegram:
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:  # noqa: ARG002
         return await manage.disconnect(client, self._section, target)
+
+    async def check(self, client: HttpClient, target: Target, now_ms: int) -> Checked:
+        return await manage.check(client, self._section, self._public_url, target, now_ms)
 
     async def media(self, client: HttpClient, target: Target, reference: str) -> Call:
         return await manage.media(client, self._section, target, reference)

@@ -41,6 +41,7 @@ SPEC = SourceSpec(
                 media="provider",
             ),
             credentials=("token", "webhook_secret"),
+            check_every_s=3_600.0,
         ),
     ),
     section=TelegramSection,

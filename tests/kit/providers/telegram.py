@@ -8,7 +8,7 @@ from airy.model import ids
 from airy.secret import Secret
 from airy.sources.spec import ChannelForm
 from airy.sources.telegram.spec import SPEC, ConnectBot, TelegramSection
-from tests.kit.providers.base import Headers, Request, Taken, Webhook, Wire, answer
+from tests.kit.providers.base import PUBLIC_URL, Headers, Request, Taken, Webhook, Wire, answer
 
 BOT, CHAT = "700100200", 7100001
 TOKEN = f"{BOT}:AAtelegram-token_0123456789"
@@ -29,6 +29,7 @@ class TelegramWire(Wire):
 
     def __init__(self) -> None:
         self.webhook_secret = WEBHOOK_SECRET  # until a bot is connected with another one
+        self.webhook: dict[str, object] = {"url": f"{PUBLIC_URL}/telegram/{CHANNEL}"}  # as getWebhookInfo shows it
 
     def credentials(self, kind: str) -> dict[str, Secret]:
         return {"token": Secret(TOKEN), "webhook_secret": Secret(self.webhook_secret)}
@@ -88,14 +89,19 @@ class TelegramWire(Wire):
         return answer(code, document | ({"parameters": parameters} if parameters else {}))
 
     def managed(self, request: Request) -> Response:
-        match request.path.rpartition("/")[2]:
-            case "getMe":
-                return answer(200, {"ok": True, "result": {"id": int(BOT), "first_name": "Bakery", "username": "bake"}})
-            case "getFile":
-                return answer(200, {"ok": True, "result": {"file_id": "f", "file_path": "photos/file_1.jpg"}})
-            case "setWebhook":
-                self.webhook_secret = str(request.fields["secret_token"])
-                return answer(200, {"ok": True, "result": True})
-            case "deleteWebhook" | "sendChatAction":
-                return answer(200, {"ok": True, "result": True})
-        return answer(200, {})
+        results: dict[str, object] = {
+            "getMe": {"id": int(BOT), "first_name": "Bakery", "username": "bake"},
+            "getFile": {"file_id": "f", "file_path": "photos/file_1.jpg"},
+            "setWebhook": True,
+            "deleteWebhook": True,
+            "sendChatAction": True,
+        }
+        method = request.path.rpartition("/")[2]
+        if method == "setWebhook":
+            self.webhook_secret = str(request.fields["secret_token"])
+            self.webhook = {name: request.fields[name] for name in ("url", "allowed_updates")}
+        elif method == "deleteWebhook":
+            self.webhook = {"url": ""}
+        elif method == "getWebhookInfo":
+            results[method] = {"pending_update_count": 0, **self.webhook}
+        return answer(200, {"ok": True, "result": results[method]} if method in results else {})

@@ -92,3 +92,61 @@ async def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
 
     with pytest.raises(Refused, match="names no file"):
         await SOURCE.media(answers, TARGET, "file-1")
+
+
+# --- check
+
+NOW_MS = 1_735_700_000_000
+URL = f"{PUBLIC_URL}/telegram/{CHANNEL}"
+
+
+@pytest.mark.parametrize(
+    ("webhook", "outcome"),
+    [
+        ({"url": URL, "allowed_updates": list(UPDATES)}, "fine"),
+        ({"url": URL}, "fine"),
+        ({"url": URL, "pending_update_count": 3}, "fine"),
+        ({"url": URL, "last_error_message": "Connection refused", "last_error_date": NOW_MS // 1000}, "fine"),
+        ({"url": ""}, "repaired"),
+        ({}, "repaired"),
+        ({"url": URL, "allowed_updates": ["message"]}, "repaired"),
+        ({"url": "https://other.example.org/bot"}, "posted to another address"),
+        (
+            {
+                "url": URL,
+                "pending_update_count": 3,
+                "last_error_message": "Connection refused",
+                "last_error_date": NOW_MS // 1000 - 60,
+            },
+            "telegram cannot post 3 updates here: Connection refused",
+        ),
+        (
+            {
+                "url": URL,
+                "pending_update_count": 3,
+                "last_error_message": "Connection refused",
+                "last_error_date": NOW_MS // 1000 - 7_200,
+            },
+            "fine",
+        ),
+    ],
+)
+async def test_a_webhook_that_was_removed_is_set_again_and_one_of_another_installation_is_left_alone(
+    webhook: dict[str, object], outcome: str
+) -> None:
+    client = provider()
+    client.wire.webhook = webhook  # type: ignore[attr-defined]
+    target = replace(TARGET, credentials={"token": Secret(TOKEN), "webhook_secret": Secret("known_secret")})
+
+    checked = await SOURCE.check(client, target, NOW_MS)
+
+    methods = [request.path.rpartition("/")[2] for request in client.requests]
+    assert methods == ["getWebhookInfo", *(["setWebhook"] if outcome == "repaired" else [])]
+    assert bool(checked.repaired) is (outcome == "repaired")
+    assert checked.problem == "" if outcome in {"fine", "repaired"} else outcome in checked.problem
+    if outcome == "repaired":
+        assert client.requests[-1].fields == {
+            "url": URL,
+            "secret_token": "known_secret",
+            "allowed_updates": list(UPDATES),
+        }
