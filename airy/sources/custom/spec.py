@@ -24,7 +24,7 @@ SPEC = SourceSpec(
             title="Channel of a custom source",
             account="any name the source has for it",
             connect=None,
-            limits=SendLimits(per_s=50.0, parallel_max=8),
+            limits=SendLimits(per_s=50.0, parallel_max=4),  # so that no slow source has all workers
             recipients=Recipients(pattern=r"\S.{0,1023}", expected="what the source calls the contact"),
             capabilities=Capabilities(
                 receives=(

@@ -80,7 +80,7 @@ SPEC = SourceSpec(
                 prefix="whatsapp:",
             ),
             capabilities=Capabilities(
-                receives=("text", "audio", "location", "postback"),
+                receives=("text", "image", "video", "audio", "file", "location", "postback"),
                 sends=("text", *MEDIA, "location", "choice", "template"),
                 profile="webhook",
                 receipts=("sent", "delivered", "read"),
