@@ -8,28 +8,27 @@ cursor to continue at.
 # ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import anyio.lowlevel
 import apsw
+import msgspec
 
 from airy.store import cursors
-from airy.store.sqlite.filter_sql import CompiledFilter, Sql
+from airy.store.sqlite.filter_sql import CompiledFilter, Driver
 from airy.store.sqlite.id_encoding import StoredId, decode_id, encode_id
 from airy.store.sqlite.schema import LISTED
 
 DRIVEN_ROWS_MAX = 1_500  # with more candidates, the activity index is scanned
 COMBINED_DRIVERS_MAX = 8
-COMBINED_ROWS_MAX = 50_000  # candidates of each of several indexes, to find those they have in common
+COMBINED_ROWS_MAX = 50_000  # candidates of an index, to find those that several have in common
 SCAN_ROWS_MAX = 200_000  # per scan
 STEP_ROWS = 4_000  # about a millisecond
 SCAN_ROWS_WITH_BODY_MAX = 100_000  # if the body of each row has to be decoded
 STEP_ROWS_WITH_BODY = 100
-
-SCAN_ROWS_LISTING_MAX = 200_000  # if each statement reads a list of candidates
-STEP_ROWS_LISTING = 8_000
 SCAN_ROWS_SEARCHING_MAX = 4_000  # if the messages of each conversation are searched
-STEP_ROWS_SEARCHING = 100
+STEP_ROWS_SEARCHING = 100  # for one phrase, proportionally less for several
 
 COUNT_STEPS_MAX = 4  # in which matches are counted if neither an index nor the kept numbers have their number
 
@@ -86,6 +85,7 @@ async def listed(
     if complete and skip >= total:
         return ListedRows([], _before(skip, size), None, total, complete)
     page = await scan.run(start, size + 1, skip=skip)
+    total = total if complete else max(total, skip + len(page.rows))
     following = _sort_key(page.rows[size]) if len(page.rows) > size else page.stopped
     numbers = [row[0] for row in page.rows[:size]]
     if isinstance(cursor, int):
@@ -102,11 +102,9 @@ def _before(skip: int, size: int) -> str | None:
 
 def _limits(query: CompiledFilter) -> tuple[int, int]:
     """Rows of one step, and of a scan."""
-    if query.searches_messages:
-        return STEP_ROWS_SEARCHING, SCAN_ROWS_SEARCHING_MAX
-    if query.reads_body:
-        return STEP_ROWS_WITH_BODY, SCAN_ROWS_WITH_BODY_MAX
-    return (STEP_ROWS_LISTING, SCAN_ROWS_LISTING_MAX) if query.reads_list else (STEP_ROWS, SCAN_ROWS_MAX)
+    if query.phrases_searched:
+        return max(1, STEP_ROWS_SEARCHING // query.phrases_searched), SCAN_ROWS_SEARCHING_MAX
+    return (STEP_ROWS_WITH_BODY, SCAN_ROWS_WITH_BODY_MAX) if query.reads_body else (STEP_ROWS, SCAN_ROWS_MAX)
 
 
 class _ActivityScan:
@@ -181,38 +179,53 @@ class _ActivityScan:
 def _driven(connection: apsw.Connection, query: CompiledFilter) -> list[Row] | None:
     """All matches, sorted, if an index has few candidates; else None."""
     fewest, driver = DRIVEN_ROWS_MAX + 1, None
-    for sql, bindings in query.drivers:
-        count = _count(connection, (sql, bindings), fewest)
+    for each in query.drivers:
+        count = _count(connection, each, fewest)
         if count < fewest:
-            fewest, driver = count, (sql, bindings)
+            fewest, driver = count, each
     if driver is None:
         driver = _common_candidates(connection, query)
     if driver is None:
         return None
+    numbers, bindings = driver.numbers
     sql = f"""SELECT c.n, c.activity_at, c.id FROM conversations AS c
-      WHERE c.n IN ({driver[0]}) AND c.visible = {LISTED} AND {query.where}
+      WHERE c.n IN ({numbers}) AND c.visible = {LISTED} AND {query.where}
       ORDER BY c.activity_at DESC, c.id DESC"""
-    rows: list[Any] = connection.execute(sql, (*driver[1], *query.bindings)).fetchall()
+    rows: list[Any] = connection.execute(sql, (*bindings, *query.bindings)).fetchall()
     return rows
 
 
-def _common_candidates(connection: apsw.Connection, query: CompiledFilter) -> Sql | None:
+def _common_candidates(connection: apsw.Connection, query: CompiledFilter) -> Driver | None:
     """The candidates that several indexes have in common, if they are few."""
     if len(query.drivers) < 2:
         return None
     first = query.drivers[:COMBINED_DRIVERS_MAX]
-    drivers = [each for each in first if _count(connection, each, COMBINED_ROWS_MAX + 1) <= COMBINED_ROWS_MAX]
-    if len(drivers) < 2:
+    counted = [(_count(connection, each, COMBINED_ROWS_MAX + 1), each) for each in first]
+    few = sorted((each for each in counted if each[0] <= COMBINED_ROWS_MAX), key=itemgetter(0))
+    if not few:
+        return None
+    fewest = few[0][1]
+    others = [
+        each.contain or (f"c.n IN ({each.numbers[0]})", each.numbers[1])
+        for count, each in counted
+        if each is not fewest and (each.contain or count <= COMBINED_ROWS_MAX)
+    ]
+    if not others:
         return None
     # Not INTERSECT: to merge in the order of rows, SQLite would scan the table of conversations.
-    others = " AND ".join(f"n IN ({driver})" for driver, _ in drivers[1:])
-    sql = f"WITH first(n) AS ({drivers[0][0]}) SELECT DISTINCT n FROM first WHERE {others}"
-    common = sql, tuple(value for _, bindings in drivers for value in bindings)
-    return common if _count(connection, common, DRIVEN_ROWS_MAX + 1) <= DRIVEN_ROWS_MAX else None
+    where = " AND ".join(sql for sql, _ in others)
+    sql = f"WITH c(n) AS ({fewest.numbers[0]}) SELECT DISTINCT n FROM c WHERE {where} LIMIT ?"
+    bindings = (*fewest.numbers[1], *(value for _, values in others for value in values), DRIVEN_ROWS_MAX + 1)
+    common: list[int] = [n for (n,) in connection.execute(sql, bindings)]
+    if len(common) > DRIVEN_ROWS_MAX:
+        return None
+    return Driver(("SELECT value FROM json_each(?)", (msgspec.json.encode(common).decode(),)))
 
 
-def _count(connection: apsw.Connection, driver: Sql, rows_max: int) -> int:
-    sql, bindings = driver
+def _count(connection: apsw.Connection, driver: Driver, rows_max: int) -> int:
+    if driver.rows is not None:
+        return driver.rows
+    sql, bindings = driver.numbers
     found: int = connection.execute(f"SELECT count(*) FROM ({sql} LIMIT ?)", (*bindings, rows_max)).get
     return found
 

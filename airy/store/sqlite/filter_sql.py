@@ -1,8 +1,8 @@
 """Compiles filter conditions to SQL over `conversations AS c`, with the indexes that can answer them.
 
-A condition becomes an expression over the columns of `conversations_activity`; only metadata needs the row itself.
-A condition that every match fulfils and that has an index also becomes a driver: a selection from that index, used
-instead of a scan when it has few rows.
+A condition becomes an expression over the columns of `conversations_activity` and the lists that full-text indexes
+found; only metadata that is frequent needs the row itself. A condition that every match fulfils and that has an index
+also becomes a driver: a selection from that index, used instead of a scan when it has few rows.
 """
 
 # ruff: noqa: S608 - only names and placeholders of our own are put into SQL; values are bound
@@ -23,7 +23,8 @@ from airy.store.search_text import (
     pattern_matches,
     plain_substring,
 )
-from airy.store.sqlite import conversation_counts, conversation_index, message_index
+from airy.store.sqlite import candidates, conversation_counts, conversation_index, message_index
+from airy.store.sqlite.candidates import CandidateLists, Candidates
 from airy.store.sqlite.id_encoding import decode_id, decode_id_sql, encode_client_id
 from airy.store.sqlite.schema import TOPIC_INDEX
 from airy.topics import CHANNELS
@@ -32,9 +33,7 @@ Sql = tuple[str, tuple[object, ...]]
 
 TAGGED_MAX = 50_000  # conversations with one tag that are counted
 _TAGGED = "SELECT count(*) FROM (SELECT 1 FROM conversation_tags WHERE tag = ? LIMIT ?)"
-_TAGGED_UNLISTED = """
-SELECT count(*) FROM conversations INDEXED BY conversations_unlisted
-WHERE visible <> 1 AND n IN (SELECT conversation FROM conversation_tags WHERE tag = ?)"""
+_UNLISTED = "SELECT count(*) FROM conversations AS c INDEXED BY conversations_unlisted WHERE c.visible <> 1 AND "
 VALUES_MAX = 1000  # tags or sources that one pattern may match
 EVERYTHING: Sql = ("1", ())
 NOTHING: Sql = ("c.n < 0", ())  # not a constant: with one, SQLite finds no plan with the index it is told to use
@@ -43,38 +42,45 @@ _CHANNELS_INDEX = TOPIC_INDEX[CHANNELS.name]
 _COLUMNS = {"created_at": "c.created_at", "unread_count": "c.unread_count", "last_message_at": "c.last_message_at"}
 
 
+class Driver(Struct, frozen=True):
+    """An index that finds a superset of the matches."""
+
+    numbers: Sql  # selects them
+    contain: Sql | None = None  # whether `c.n` is one of them, if that can be looked up
+    rows: int | None = None  # if it is known
+
+
 class CompiledFilter(Struct, frozen=True):
     where: str
     bindings: tuple[object, ...]
-    drivers: tuple[Sql, ...] = ()  # each selects the row numbers of a superset of the matches
+    drivers: tuple[Driver, ...] = ()
     reads_body: bool = False  # of each conversation examined
-    reads_list: bool = False  # each statement reads a list of candidates from a full-text index
-    searches_messages: bool = False  # in the messages of each conversation examined
+    phrases_searched: int = 0  # in the messages of each conversation examined
     total: tuple[int, bool] | None = None  # the number of matches if it is known, and whether it is exact
 
 
-def compile_filters(condition: Clauses, connection: apsw.Connection) -> CompiledFilter:
-    """`connection` is used to find the tags and sources that a pattern matches."""
-    compiler = _Compiler(connection)
+def compile_filters(
+    condition: Clauses, connection: apsw.Connection, frequent: message_index.FrequentWords
+) -> CompiledFilter:
+    """`connection` is used to find the tags and sources that a pattern matches, and conversations in full-text indexes.
+
+    The result is valid until the next call for the same connection.
+    """
+    compiler = _Compiler(connection, frequent)
     where, bindings = compiler.expression(condition)
-    return CompiledFilter(
-        where,
-        bindings,
-        tuple(compiler.drivers(condition)),
-        reads_body=compiler.reads_body,
-        reads_list=compiler.reads_list or any(found.frequency == "rare" for found in compiler.searches.values()),
-        searches_messages=any(found.frequency == "common" for found in compiler.searches.values()),
-        total=compiler.total(condition),
-    )
+    drivers = tuple(compiler.drivers(condition))
+    searched = sum(len(search.phrases) for search in compiler.searches.values() if search.found is None)
+    return CompiledFilter(where, bindings, drivers, compiler.reads_body, searched, compiler.total(condition))
 
 
 class _Compiler:
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, frequent: message_index.FrequentWords) -> None:
         self._connection = connection
-        self.reads_body = False
-        self.reads_list = False
-        self._queries: dict[Term, str | None] = {}  # for the index over names and metadata
+        self._lists = CandidateLists(connection)
+        self._messages = message_index.Searcher(connection, self._lists, frequent)
+        self._marks: dict[Term, conversation_index.MarkSearch | None] = {}
         self.searches: dict[MessagePhrase, message_index.MessageSearch] = {}
+        self.reads_body = False
 
     def expression(self, condition: Condition) -> Sql:
         match condition:
@@ -94,17 +100,18 @@ class _Compiler:
     def _metadata(self, term: Term) -> Sql:
         where, bindings = _words_match("metadata_words(c.body, ?)", term)
         bindings = (term.field.removeprefix(METADATA), *bindings)
-        query = self._candidates(term)
-        if query is None:
+        search = self._marked(term)
+        if search is None:
             self.reads_body = True
             return where, bindings
-        self.reads_list = True
-        return f"(c.n IN ({conversation_index.MATCHING}) AND {where})", (query, *bindings)
+        if search.exact:
+            return search.found.contain
+        return _join(" AND ", [search.found.contain, (where, bindings)])
 
-    def _candidates(self, term: Term) -> str | None:
-        if term not in self._queries:
-            self._queries[term] = conversation_index.candidates(self._connection, term)
-        return self._queries[term]
+    def _marked(self, term: Term) -> conversation_index.MarkSearch | None:
+        if term not in self._marks:
+            self._marks[term] = conversation_index.search(self._connection, self._lists, term)
+        return self._marks[term]
 
     def _clauses(self, clauses: Clauses) -> Sql:
         if not clauses.must and not clauses.should:
@@ -173,55 +180,70 @@ class _Compiler:
     def _search(self, phrase: MessagePhrase) -> message_index.MessageSearch:
         found = self.searches.get(phrase)
         if found is None:
-            found = self.searches[phrase] = message_index.search(self._connection, phrase.phrase)
+            found = self.searches[phrase] = self._messages.search(phrase.phrase)
         return found
 
     def total(self, condition: Condition) -> tuple[int, bool] | None:
         """The number of matches, and whether it is exact, if an index or the kept numbers have it."""
         sole = _sole(condition)
         if isinstance(sole, MessagePhrase):
-            return message_index.total(self._connection, self._search(sole))
+            search = self._search(sole)
+            return (
+                (self._messages.counted(search), False) if search.found is None else (self._listed(search.found), True)
+            )
         if isinstance(sole, Term) and sole.field == "tag_ids" and (tag := _exact(sole)) is not None:
             return self._tagged_total(tag)
+        if isinstance(sole, Term) and sole.field.startswith(METADATA):
+            marked = self._marked(sole)
+            return (self._listed(marked.found), True) if marked is not None and marked.exact else None
         if not _is_counted(sole):
             return None
         total = conversation_counts.total(self._connection, *self.expression(sole))
         return None if total is None else (total, True)
 
+    def _listed(self, found: Candidates) -> int:
+        where, bindings = found.contain
+        unlisted: int = self._connection.execute(_UNLISTED + where, bindings).get
+        return found.conversations - unlisted
+
     def _tagged_total(self, tag: str) -> tuple[int, bool]:
-        bindings = _bindings("tag_ids", [tag])
-        found: int = self._connection.execute(_TAGGED, (*bindings, TAGGED_MAX)).get
-        unlisted: int = self._connection.execute(_TAGGED_UNLISTED, bindings).get
+        found: int = self._connection.execute(_TAGGED, (*_bindings("tag_ids", [tag]), TAGGED_MAX)).get
+        where, bindings = _in_list("tag_ids", [tag])
+        unlisted: int = self._connection.execute(_UNLISTED + where, bindings).get
         return max(0, found - unlisted), found < TAGGED_MAX
 
     # --- drivers
 
-    def drivers(self, condition: Condition) -> list[Sql]:
+    def drivers(self, condition: Condition) -> list[Driver]:
         match condition:
             case Clauses():
                 found = [driver for each in condition.required for driver in self.drivers(each)]
                 if not condition.must and len(condition.should) > 1:
-                    found += _listed(condition.should)
+                    found += _driver_of_any(condition.should)
                 return found
             case _:
                 return self._drivers_of_one(condition)
 
-    def _drivers_of_one(self, condition: Condition) -> list[Sql]:
+    def _drivers_of_one(self, condition: Condition) -> list[Driver]:
         match condition:
             case NumberRange(field="unread_count", low=low) if low is not None and low > 0:
-                return [("SELECT n FROM conversations WHERE has_unread = 1", ())]
-            case MessagePhrase() if (search := self._search(condition)).frequency == "rare":
-                return [(message_index.MATCHING, (search.query,))]
+                return [Driver(("SELECT n FROM conversations WHERE has_unread = 1", ()))]
             case NumberRange(field="created_at"):
                 where, bindings = _number_range(condition)
-                return [(f"SELECT n FROM conversations AS c WHERE {where}", bindings)]
+                return [Driver((f"SELECT n FROM conversations AS c WHERE {where}", bindings))]
+            case MessagePhrase():
+                return _driver_of_list(self._search(condition).found)
             case Term(field=field) if field == DISPLAY_NAME or field.startswith(METADATA):
-                query = self._candidates(condition)
-                return [] if query is None else [(conversation_index.MATCHING, (query,))]
+                search = self._marked(condition)
+                return _driver_of_list(None if search is None else search.found)
             case Term() if (value := _exact(condition)) is not None:
                 return _driver(condition.field, [value])
             case _:
                 return []
+
+
+def _driver_of_list(found: Candidates | None) -> list[Driver]:
+    return [] if found is None else [Driver(found.numbers, found.contain, found.conversations)]
 
 
 def _sole(condition: Condition) -> Condition:
@@ -244,34 +266,29 @@ def _is_counted(condition: Condition) -> bool:
             return False
 
 
-def _said(found: message_index.MessageSearch) -> Sql:
-    match found.frequency:
-        case "none":
-            return NOTHING
-        case "rare":
-            return f"c.n IN ({message_index.MATCHING})", (found.query,)
-        case "common":
-            return message_index.IN_CONVERSATION, (found.query,)
+def _said(search: message_index.MessageSearch) -> Sql:
+    return (message_index.IN_CONVERSATION, (search.query,)) if search.found is None else search.found.contain
 
 
-def _listed(conditions: tuple[Condition, ...]) -> list[Sql]:
-    """A driver for `field:(a OR b)`."""
+def _driver_of_any(conditions: tuple[Condition, ...]) -> list[Driver]:
+    """For `field:(a OR b)`."""
     fields = {condition.field if isinstance(condition, Term) else "" for condition in conditions}
     values = [value for condition in conditions if (value := _exact(condition)) is not None]
     return _driver(fields.pop(), values) if len(fields) == 1 and len(values) == len(conditions) else []
 
 
-def _driver(field: str, values: list[str]) -> list[Sql]:
+def _driver(field: str, values: list[str]) -> list[Driver]:
     bindings = _bindings(field, values)
     match field:
         case "id" | "channel_id" | "state":
             column = "channel" if field == "channel_id" else field
-            return [(f"SELECT n FROM conversations WHERE {column} IN ({_placeholders(values)})", bindings)]
+            return [Driver((f"SELECT n FROM conversations WHERE {column} IN ({_placeholders(values)})", bindings))]
         case "tag_ids":
-            return [(f"SELECT conversation FROM conversation_tags WHERE tag IN ({_placeholders(values)})", bindings)]
+            numbers = f"SELECT conversation FROM conversation_tags WHERE tag IN ({_placeholders(values)})", bindings
+            return [Driver(numbers, _in_list(field, values))]
         case "source":
             where, sources = _channels_of(values)
-            return [(f"SELECT n FROM conversations WHERE channel IN {where}", sources)]
+            return [Driver((f"SELECT n FROM conversations WHERE channel IN {where}", sources))]
         case _:
             return []
 
@@ -371,5 +388,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def install(connection: apsw.Connection) -> None:
+    connection.execute(candidates.TABLE)
     for name, function in FUNCTIONS.items():
         connection.create_scalar_function(name, function, 2, deterministic=True)

@@ -10,8 +10,7 @@ yields the first; it also holds words of messages that were edited or deleted si
 
 # ruff: noqa: S608 - only names and numbers of our own are put into SQL; values are bound
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Sequence
 
 import apsw
 from msgspec import Struct
@@ -20,6 +19,7 @@ from airy.errors import Refused
 from airy.model.conversation import Message
 from airy.model.message_text import message_text
 from airy.store.search_words import Phrase, words_of
+from airy.store.sqlite.candidates import CandidateLists, Candidates
 
 TABLES = """
 CREATE VIRTUAL TABLE message_words USING fts5(words, content='', contentless_delete=1, tokenize='ascii');
@@ -32,9 +32,12 @@ Row = tuple[object, ...]
 MESSAGE_BITS = 32  # of a row number: the number of the message
 KNOWN_WORDS_MAX = 50_000  # kept in memory
 
-COMMON_MIN = 50_000  # with more occurrences, a search looks into one conversation after another
-COUNTED_MAX = 10_000  # messages of a common word, whose conversations are counted
+LISTED_MAX = 70_000  # occurrences of a word; with more, a search looks into one conversation after another
+LISTED_WITH_PREFIX_MAX = 200_000  # the same of all words with one prefix, because looking them all up takes longer
+COUNTED_MAX = 10_000  # messages of a frequent word, whose conversations are counted
 PREFIX_WORDS_MAX = 200  # that begin with one prefix
+ALTERNATIVES_MAX = 16  # words that FTS5 searches for as alternatives
+FREQUENT_WORDS_MAX = 10_000  # remembered
 
 PUT = "INSERT OR REPLACE INTO unindexed_messages VALUES(?, ?, ?)"
 COUNT = "SELECT count(*) FROM unindexed_messages"
@@ -53,15 +56,13 @@ _PUT_WORD = "INSERT OR IGNORE INTO known_words VALUES(?)"
 _WITH_PREFIX = "SELECT word FROM known_words WHERE word >= ? AND word < ? ORDER BY word LIMIT ?"
 _MATCHES = "FROM message_words WHERE message_words MATCH ?"
 _OCCURRENCES = f"SELECT count(*) FROM (SELECT 1 {_MATCHES} LIMIT ?)"
+_NTH_OCCURRENCE = f"SELECT rowid {_MATCHES} ORDER BY rowid LIMIT 1 OFFSET ?"
 
 _LAST_CHARACTER = "\U0010ffff"
+_LAST_ROW = (1 << 63) - 1
 
-MATCHING = f"SELECT rowid >> {MESSAGE_BITS} {_MATCHES}"
-"""The numbers of the conversations that match, one for each message."""
-
-_CONVERSATIONS = f"SELECT count(DISTINCT n) FROM (SELECT rowid >> {MESSAGE_BITS} AS n {_MATCHES} LIMIT ?)"
-_UNLISTED = f"""SELECT count(*) FROM conversations INDEXED BY conversations_unlisted
-  WHERE visible <> 1 AND n IN ({MATCHING})"""
+_CONVERSATIONS = f"""SELECT count(DISTINCT n)
+FROM (SELECT rowid >> {MESSAGE_BITS} AS n {_MATCHES} AND rowid <= ? LIMIT ?)"""
 
 IN_CONVERSATION = f"""EXISTS (SELECT 1 {_MATCHES}
   AND rowid BETWEEN c.n << {MESSAGE_BITS} AND (c.n + 1 << {MESSAGE_BITS}) - 1)"""
@@ -95,45 +96,90 @@ class UnindexedMessages:
         self._known |= words
 
 
+class FrequentWords:
+    """Words that were found to be frequent, so that the next search does not count them again.
+
+    A word that became rare since is still searched correctly, as a frequent one.
+    """
+
+    def __init__(self) -> None:
+        self._words: set[str] = set()
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._words
+
+    def add(self, word: str) -> None:
+        if len(self._words) >= FREQUENT_WORDS_MAX:
+            self._words.clear()
+        self._words.add(word)
+
+
 class MessageSearch(Struct, frozen=True):
-    """`query` in the syntax of FTS5. rare: few messages have it; common: too many to read; none: no message has it."""
+    """`query` in the syntax of FTS5. `found`: the conversations; None: there are too many to list them."""
 
     query: str
-    frequency: Literal["none", "rare", "common"]
+    found: Candidates | None
+    phrases: tuple[str, ...]  # the query looks for any of them
 
 
-def search(connection: apsw.Connection, wanted: Phrase) -> MessageSearch:
-    """Raises `Refused` for a prefix of too many words."""
-    *first, last = wanted.words
-    endings = _with_prefix(connection, last) if wanted.prefix else [last]
-    if not endings:
-        return MessageSearch("", "none")
-    parts = [*([word] for word in first), endings]
-    common = all(_is_common(connection, part) for part in parts)
-    query = _any(" ".join([*first, word]) for word in endings)
-    return MessageSearch(query, "common" if common else "rare")
+class Searcher:
+    """Searches for one query of the store."""
 
+    def __init__(self, connection: apsw.Connection, lists: CandidateLists, frequent: FrequentWords) -> None:
+        self._connection = connection
+        self._lists = lists
+        self._frequent = frequent
 
-def total(connection: apsw.Connection, found: MessageSearch) -> tuple[int, bool]:
-    """The number of listed conversations that match, and whether it is exact; else it is a lower bound."""
-    match found.frequency:
-        case "none":
-            return 0, True
-        case "rare":
-            matching: int = connection.execute(_CONVERSATIONS, (found.query, -1)).get
-            unlisted: int = connection.execute(_UNLISTED, (found.query,)).get
-            return matching - unlisted, True
-        case "common":
-            return connection.execute(_CONVERSATIONS, (found.query, COUNTED_MAX)).get, False
+    def search(self, wanted: Phrase) -> MessageSearch:
+        """Raises `Refused` for a prefix of too many words."""
+        *first, last = wanted.words
+        endings = _with_prefix(self._connection, last) if wanted.prefix else [last]
+        phrases = tuple(" ".join([*first, word]) for word in endings)
+        query = " OR ".join(f'"{phrase}"' for phrase in phrases)
+        if not endings:
+            return MessageSearch("", self._lists.empty(), ())
+        if not first and len(endings) == 1:
+            return MessageSearch(query, self._one_word(endings[0]), phrases)
+        rare_end = self._is_rare(endings, LISTED_MAX if len(endings) == 1 else LISTED_WITH_PREFIX_MAX)
+        if not (rare_end or any(self._is_rare([word], LISTED_MAX) for word in first)):
+            return MessageSearch(query, None, phrases)
+        # FTS5 reads all words with the prefix before it yields the first; many alternatives it reads more slowly.
+        prefixed = rare_end and len(endings) > ALTERNATIVES_MAX
+        return MessageSearch(query, self._read(f'"{" ".join(wanted.words)}" *' if prefixed else query), phrases)
 
+    def _one_word(self, word: str) -> Candidates | None:
+        if word in self._frequent:
+            return None
+        found = self._read(f'"{word}"', LISTED_MAX)
+        if found is None:
+            self._frequent.add(word)
+        return found
 
-def _any(phrases: Iterable[str]) -> str:
-    return " OR ".join(f'"{phrase}"' for phrase in phrases)
+    def _read(self, query: str, rows_max: int | None = None) -> Candidates | None:
+        return self._lists.read("message_words", query, shift=MESSAGE_BITS, rows_max=rows_max)
 
+    def _is_rare(self, words: Sequence[str], occurrences_max: int) -> bool:
+        """Whether `words` together occur at most that often."""
+        name = " ".join(words)
+        if name in self._frequent:
+            return False
+        left = occurrences_max
+        for word in words:
+            left -= self._connection.execute(_OCCURRENCES, (f'"{word}"', left + 1)).get
+            if left < 0:
+                self._frequent.add(name)
+                return False
+        return True
 
-def _is_common(connection: apsw.Connection, words: list[str]) -> bool:
-    occurrences: int = connection.execute(_OCCURRENCES, (_any(words), COMMON_MIN + 1)).get
-    return occurrences > COMMON_MIN
+    def counted(self, search: MessageSearch) -> int:
+        """A lower bound of the conversations that match, for a search that is not listed."""
+        last_row, first_word = _LAST_ROW, search.phrases[0].partition(" ")
+        if first_word[2]:  # of a phrase, few may be found among many of its words
+            found = self._connection.execute(_NTH_OCCURRENCE, (f'"{first_word[0]}"', COUNTED_MAX - 1)).get
+            last_row = last_row if found is None else found
+        rows_max = max(1, COUNTED_MAX // len(search.phrases))
+        number: int = self._connection.execute(_CONVERSATIONS, (search.query, last_row, rows_max)).get
+        return number
 
 
 def _with_prefix(connection: apsw.Connection, prefix: str) -> list[str]:

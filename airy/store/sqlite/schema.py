@@ -153,7 +153,9 @@ TOPIC_INDEX = {topic.name: index for index, topic in enumerate(topics.FOLDED)}
 
 ALL_TABLES = TABLES + message_index.TABLES + conversation_index.TABLES
 
-_SHAPE = f"{FOLD_VERSION}\n{WORDS_VERSION}\n{ALL_TABLES}\n{sorted(TOPIC_INDEX.items())}"
+_SHAPE = (
+    f"{FOLD_VERSION}\n{WORDS_VERSION}\n{conversation_index.MARKS_VERSION}\n{ALL_TABLES}\n{sorted(TOPIC_INDEX.items())}"
+)
 VERSION = crc32(_SHAPE.encode()) & 0x7FFF_FFFF | 1
 """`user_version` of a file this code can use."""
 

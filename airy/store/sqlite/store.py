@@ -39,6 +39,7 @@ from airy.store.sqlite import (
 )
 from airy.store.sqlite.error_translation import DAMAGED, ErrorTranslation
 from airy.store.sqlite.filter_sql import CompiledFilter, compile_filters
+from airy.store.sqlite.message_index import FrequentWords
 from airy.store.sqlite.projection import Projection
 from airy.store.sqlite.store_file import StoreFile
 
@@ -57,6 +58,7 @@ class SqliteStore:
         self._file = StoreFile(None if str(path) == IN_MEMORY else Path(path))
         self._errors = ErrorTranslation()
         self._projection: Projection | None = None
+        self._frequent = FrequentWords()
         self._write_lock = anyio.Lock(fast_acquire=True)
         self._snapshot_lock = anyio.Lock(fast_acquire=True)  # one long query at a time
         self._checkpoint_lock = anyio.Lock(fast_acquire=True)
@@ -220,7 +222,9 @@ class SqliteStore:
                 with self._errors:
                     self._open_projection.index_texts()
         async with self._snapshot() as connection:
-            query = conversation_list.ALL if condition is None else compile_filters(condition, connection)
+            query = (
+                conversation_list.ALL if condition is None else compile_filters(condition, connection, self._frequent)
+            )
             return await self._page(connection, query, start, size)
 
     async def _page(

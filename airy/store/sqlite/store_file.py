@@ -18,6 +18,7 @@ from airy.store.sqlite import filter_sql, schema
 
 WRITE_CACHE_KIB = 16_384
 READ_CACHE_KIB = 4_096
+SEARCH_CACHE_KIB = 16_384  # a filter can read a page of the file for each of 1,500 conversations
 WAL_BYTES_KEPT = 67_108_864  # the WAL is truncated to this when it restarts
 PAGE_BYTES = 4_096
 WAL_PAGES_MAX = 131_072  # 512 MiB: beyond, the next commit checkpoints
@@ -52,7 +53,7 @@ class StoreFile:
             schema.create(self.write)
         self.write.set_wal_hook(self._on_wal_commit)
         self.read = self._connect(str(self.path), READ_CACHE_KIB)
-        self.snapshot = self._connect(str(self.path), READ_CACHE_KIB)
+        self.snapshot = self._connect(str(self.path), SEARCH_CACHE_KIB)
         self._checkpointer = self._connect(str(self.path), READ_CACHE_KIB)
 
     def close(self) -> None:
