@@ -1,9 +1,12 @@
 """Time and query plans of list queries: the newest conversations, each filter on its own, and searches in messages.
 
 The smaller size is the baseline of the larger one in the same run. The data: up to 10,000 conversations are folded from
-facts, then their rows are copied under other ids and times; the words of the messages are inserted into the index.
+facts, then their rows are copied under other ids and times, and the rows of their messages; the words of the messages
+are inserted into the index as many at a time as the fold does, because the state of the index depends on it.
 Selectivity: 1 of 100 conversations is unread, 9 of 10 are closed, 1 of 20 has the channel, 1 of 1000 has the first tag
 and 1 of 20 the second. Words follow Zipf's law over 50,000 words.
+
+`--database DIRECTORY` keeps the files, and a later run with the same schema, seed and sizes uses them again.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -33,12 +37,19 @@ from airy.store.api import Page
 from airy.store.sqlite import SqliteStore
 from airy.store.sqlite.conversation_index import unindexed_row
 from airy.store.sqlite.message_index import MESSAGE_BITS
+from airy.store.sqlite.schema import state_of
+from airy.store.sqlite.store_file import remove
+from airy.store.sqlite.text_indexing import UNINDEXED_MAX
 
 RARE_TAG, COMMON_TAG = ids.derive("tag", "Urgent"), ids.derive("tag", "Later")
 NAMES = ("Grace Hopper", "Ada Lovelace", "Ines Kuhn", "Jörg Hägg")
 VOCABULARY = 50_000
 WORDS_PER_MESSAGE = 12
-INDEX_BATCH = 20_000
+INDEX_MEMORY_BYTES = 268_435_456  # of FTS5, in which it collects a large transaction
+
+FTS5_MEMORY_BYTES = 1_048_576  # its default
+
+BUILDING = {"cache_size": -2_097_152, "journal_mode": "off", "synchronous": "off", "temp_store": "memory"}
 
 decode = msgspec.json.Decoder(Conversation).decode
 
@@ -69,6 +80,7 @@ def queries(traffic: Traffic) -> dict[str, Query]:
         "name, no match": "display_name:*zzz*",
         "name, 1 of 1000": "display_name:*rare*",
         "metadata, 1 of 1000": "metadata.user_data.erp.id:e1",
+        "metadata, key of all": "metadata.user_data.erp.id:*",
         "metadata, no match": "metadata.user_data.erp.id:zzz",
         "unread and name": "unread_count:[1 TO *] AND display_name:*hopper*",
         "message, word no. 1": "message:w1x",
@@ -79,7 +91,8 @@ def queries(traffic: Traffic) -> dict[str, Query]:
         "message, no match": "message:nothing",
         "message, phrase of common words": 'message:"w1x w2x"',
         "message, phrase of rarer words": 'message:"w300x w400x"',
-        "message, prefix of 11 words": "message:w300*",
+        "message, prefix of 11 words": "message:w3000*",
+        "message, prefix of 111 words": "message:w300*",
         "message, two words": "message:(w300x AND w400x)",
         "message and unread": "message:w300x AND unread_count:[1 TO *]",
     }
@@ -126,16 +139,17 @@ async def build(path: Path, seed: int, base: int, conversations: int, messages: 
     await store.conversations(filters="message:x", cursor=None, page_size=1)  # indexes what is waiting
     await store.close()
     connection = apsw.Connection(str(path))
-    for name, pragma in {"cache_size": -524_288, "synchronous": "off", "temp_store": "memory"}.items():
+    for name, pragma in BUILDING.items():
         connection.pragma(name, pragma)
-    multiply(connection, base, conversations)
-    index_words(connection, Random(seed), conversations, messages)
-    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    messages_each = max(1, messages // conversations)
+    multiply(connection, base, conversations, messages_each)
+    index_words(connection, Random(seed), conversations, messages_each)
+    connection.pragma("journal_mode", "wal")
     connection.close()
     return traffic
 
 
-def multiply(connection: apsw.Connection, base: int, conversations: int) -> None:
+def multiply(connection: apsw.Connection, base: int, conversations: int, messages_each: int) -> None:
     """Copies of the folded rows under other ids and times, until there are `conversations`."""
     columns = {
         table: [name for (name,) in connection.execute(f"SELECT name FROM pragma_table_info('{table}')")]
@@ -146,6 +160,7 @@ def multiply(connection: apsw.Connection, base: int, conversations: int) -> None
         "conversation": "conversation + ?1",
         "activity_at": "activity_at + abs(random()) % 1000000000",
     }
+    connection.execute("UPDATE conversations SET messages = ?", (messages_each,))
     for copy in range(1, conversations // base):
         with connection:
             for table, names in columns.items():
@@ -155,14 +170,19 @@ def multiply(connection: apsw.Connection, base: int, conversations: int) -> None
                 connection.execute(
                     f"INSERT INTO {table} SELECT {made} FROM {table} WHERE {number} <= ?2", (copy * base, base)
                 )
+    older = {"n": "n + ?1 * ?2", "id": "randomblob(16)", "sequence": "sequence - ?1"}
+    made = ", ".join(older.get(name, f'"{name}"') for name in columns["messages"])
+    for copy in range(1, messages_each):
+        with connection:
+            connection.execute(f"INSERT INTO messages SELECT {made} FROM messages WHERE n <= ?2", (copy, conversations))
     names = {
         n: (name, body)
         for n, name, body in connection.execute("SELECT n, name, body FROM conversations WHERE n <= ?", (base,))
     }
     marks = {n: unindexed_row(n, name, decode(body).metadata)[1] for n, (name, body) in names.items()}
     insert = "INSERT INTO conversation_marks(rowid, marks) VALUES(?, ?)"
-    for copy in range(1, conversations // base):
-        with connection:
+    with collected(connection, "conversation_marks"):
+        for copy in range(1, conversations // base):
             connection.executemany(insert, ((copy * base + n, text) for n, text in sorted(marks.items())))
     with connection:
         connection.execute("UPDATE conversation_counts SET conversations = conversations * ?", (conversations // base,))
@@ -170,21 +190,38 @@ def multiply(connection: apsw.Connection, base: int, conversations: int) -> None
             connection.execute(f"UPDATE counters SET value = (SELECT count(*) FROM {name}) WHERE name = '{name}'")
 
 
-def index_words(connection: apsw.Connection, random: Random, conversations: int, messages: int) -> None:
+@contextmanager
+def collected(connection: apsw.Connection, table: str) -> Iterator[None]:
+    """One transaction whose rows FTS5 collects in memory and writes at once."""
+    set_memory = f"INSERT INTO {table}({table}, rank) VALUES('hashsize', ?)"
+    with connection:
+        connection.execute(set_memory, (INDEX_MEMORY_BYTES,))
+        yield
+    connection.execute(set_memory, (FTS5_MEMORY_BYTES,))
+
+
+def index_words(connection: apsw.Connection, random: Random, conversations: int, messages_each: int) -> None:
+    """Words for every message, in place of those of the texts, as many at a time as the fold indexes."""
     vocabulary = [f"w{number}x" for number in range(1, VOCABULARY + 1)]
     weights = list(accumulate(1 / number for number in range(1, VOCABULARY + 1)))
-    number = conversations
     with connection:
         connection.executemany("INSERT OR IGNORE INTO known_words VALUES(?)", [(word,) for word in sorted(vocabulary)])
-    while number < messages:
-        rows = []
-        words = random.choices(vocabulary, cum_weights=weights, k=INDEX_BATCH * WORDS_PER_MESSAGE)
-        for start in range(0, len(words), WORDS_PER_MESSAGE):
-            number += 1
-            row = random.randrange(1, conversations + 1) << MESSAGE_BITS | number
-            rows.append((row, " ".join(words[start : start + WORDS_PER_MESSAGE])))
-        with connection:
-            connection.executemany("INSERT INTO message_words(rowid, words) VALUES(?, ?)", sorted(rows))
+        connection.execute("INSERT INTO message_words(message_words) VALUES('delete-all')")
+    numbers = list(range(1, conversations + 1))
+    for copy in range(messages_each):
+        random.shuffle(numbers)
+        for first in range(0, conversations, UNINDEXED_MAX):
+            batch = sorted(numbers[first : first + UNINDEXED_MAX])
+            words = random.choices(vocabulary, cum_weights=weights, k=len(batch) * WORDS_PER_MESSAGE)
+            rows = (
+                (
+                    number << MESSAGE_BITS | copy * conversations + number,
+                    " ".join(words[nth * WORDS_PER_MESSAGE : (nth + 1) * WORDS_PER_MESSAGE]),
+                )
+                for nth, number in enumerate(batch)
+            )
+            with connection:
+                connection.executemany("INSERT INTO message_words(rowid, words) VALUES(?, ?)", rows)
 
 
 async def plans_of(store: SqliteStore, query: Query) -> list[str]:
@@ -238,12 +275,27 @@ async def time_queries(path: Path, traffic: Traffic, repeats: int, *, plans: boo
     return found
 
 
+def is_built(path: Path) -> bool:
+    """Whether an earlier run completed the file with the schema of today."""
+    if not path.exists():
+        return False
+    with closing(apsw.Connection(str(path))) as connection:
+        return state_of(connection) == "current"
+
+
 async def measure(directory: Path, chosen: argparse.Namespace, conversations: int) -> dict[str, Any]:
-    before = time.perf_counter()
-    path = directory / "store.db"
     base = min(conversations, 10_000)
     messages = conversations * chosen.messages_per_conversation
-    traffic = await build(path, chosen.seed, base, conversations, messages)
+    path = directory / f"{conversations}-{messages}-{chosen.seed}.db"
+    before = time.perf_counter()
+    if is_built(path):
+        traffic = Traffic(chosen.seed, base)
+    else:
+        building = path.with_suffix(".building")
+        remove(building)
+        remove(path)
+        traffic = await build(building, chosen.seed, base, conversations, messages)
+        building.rename(path)
     built_s = time.perf_counter() - before
     queries_ = await time_queries(path, traffic, chosen.repeats, plans=chosen.plans)
     return {
@@ -263,12 +315,14 @@ def main() -> None:
     parser.add_argument("--plans", action="store_true", help="print the query plans")
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--directory", type=Path, help="for the files; default: a temporary one")
+    parser.add_argument("--database", type=Path, help="directory that keeps the files; default: a temporary one")
     chosen = parser.parse_args()
     results = []
     for size in (100_000, 1_000_000) if chosen.large else (10_000, 100_000):
-        with tempfile.TemporaryDirectory(dir=chosen.directory) as name:
-            results.append(anyio.run(measure, Path(name), chosen, size))
+        with ExitStack() as stack:
+            kept = chosen.database or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            kept.mkdir(parents=True, exist_ok=True)
+            results.append(anyio.run(measure, kept, chosen, size))
     small, large = results
     if chosen.json:
         about = {"bench": "list", "channels": CHANNELS, "cores": os.cpu_count()}
