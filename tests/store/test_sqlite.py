@@ -390,19 +390,6 @@ async def test_a_provider_id_bound_by_a_query_in_the_middle_of_a_batch_is_stored
         assert await whole.digest() == await single.digest()
 
 
-async def test_a_conversation_that_begins_with_a_deferred_message_is_named_after_its_source() -> None:
-    chat, log = Chat(), Log()
-    log.append(channel(), chat.deferred("x"), chat.received("a"))
-    async with opened() as whole, opened() as single:
-        await whole.apply(log.records)
-        for record in log.records:
-            await single.apply([record])
-        for store in (whole, single):
-            page = await store.conversations(filters="display_name:facebook", cursor=None, page_size=5)
-            assert listed(page) == [chat.conversation_id]
-        assert await whole.digest() == await single.digest()
-
-
 # --- long queries
 
 SCANNED = {"DRIVEN_ROWS_MAX": -1, "STEP_ROWS": 2, "STEP_ROWS_WITH_BODY": 1}

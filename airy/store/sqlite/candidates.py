@@ -9,6 +9,7 @@ from msgspec import Struct
 
 TABLE = "CREATE TEMP TABLE IF NOT EXISTS candidates(key INTEGER PRIMARY KEY)"
 
+REMEMBERED_MAX = 10_000  # frequent queries
 _LIST_BITS = 40  # of a key: the number of a conversation
 _CLEAR = "DELETE FROM temp.candidates"
 _LAST = "SELECT max(key) FROM temp.candidates WHERE key >= ?"
@@ -37,11 +38,30 @@ class Candidates(Struct, frozen=True):
         return "? + c.n IN temp.candidates", (self.first_key,)
 
 
+class FrequentQueries:
+    """What was found to match too often to be listed, in memory, so that the next query does not read it again.
+
+    What became rare since is still searched correctly, as something frequent.
+    """
+
+    def __init__(self) -> None:
+        self._queries: set[str] = set()
+
+    def __contains__(self, query: str) -> bool:
+        return query in self._queries
+
+    def add(self, query: str) -> None:
+        if len(self._queries) >= REMEMBERED_MAX:
+            self._queries.clear()
+        self._queries.add(query)
+
+
 class CandidateLists:
     """The lists of one query; those of an earlier one are deleted."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, frequent: FrequentQueries) -> None:
         self._connection = connection
+        self.frequent = frequent
         self._lists = 0
         connection.execute(_CLEAR)
 
@@ -55,6 +75,8 @@ class CandidateLists:
         The number of a conversation is that of its row, shifted right by `shift` bits. Rows beyond the limit of a
         conversation that is listed are not noticed, nor do they matter.
         """
+        if query in self.frequent:
+            return None
         first_key = self.empty().first_key
         matching = f"FROM {table} WHERE {table} MATCH ?"
         self._connection.execute(
@@ -68,4 +90,7 @@ class CandidateLists:
         last = self._connection.execute(_LAST, (first_key,)).get
         after = -1 if last is None else ((last - first_key + 1) << shift) - 1
         more = self._connection.execute(f"SELECT 1 {matching} AND rowid > ? LIMIT 1", (query, after)).get
-        return None if more else Candidates(first_key, listed)
+        if more:
+            self.frequent.add(query)
+            return None
+        return Candidates(first_key, listed)

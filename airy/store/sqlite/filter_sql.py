@@ -24,7 +24,7 @@ from airy.store.search_text import (
     plain_substring,
 )
 from airy.store.sqlite import candidates, conversation_counts, conversation_index, message_index
-from airy.store.sqlite.candidates import CandidateLists, Candidates
+from airy.store.sqlite.candidates import CandidateLists, Candidates, FrequentQueries
 from airy.store.sqlite.id_encoding import decode_id, decode_id_sql, encode_client_id
 from airy.store.sqlite.schema import TOPIC_INDEX
 from airy.topics import CHANNELS
@@ -59,9 +59,7 @@ class CompiledFilter(Struct, frozen=True):
     total: tuple[int, bool] | None = None  # the number of matches if it is known, and whether it is exact
 
 
-def compile_filters(
-    condition: Clauses, connection: apsw.Connection, frequent: message_index.FrequentWords
-) -> CompiledFilter:
+def compile_filters(condition: Clauses, connection: apsw.Connection, frequent: FrequentQueries) -> CompiledFilter:
     """`connection` is used to find the tags and sources that a pattern matches, and conversations in full-text indexes.
 
     The result is valid until the next call for the same connection.
@@ -74,10 +72,10 @@ def compile_filters(
 
 
 class _Compiler:
-    def __init__(self, connection: apsw.Connection, frequent: message_index.FrequentWords) -> None:
+    def __init__(self, connection: apsw.Connection, frequent: FrequentQueries) -> None:
         self._connection = connection
-        self._lists = CandidateLists(connection)
-        self._messages = message_index.Searcher(connection, self._lists, frequent)
+        self._lists = CandidateLists(connection, frequent)
+        self._messages = message_index.Searcher(connection, self._lists)
         self._marks: dict[Term, conversation_index.MarkSearch | None] = {}
         self.searches: dict[MessagePhrase, message_index.MessageSearch] = {}
         self.reads_body = False

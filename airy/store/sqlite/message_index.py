@@ -10,7 +10,7 @@ yields the first; it also holds words of messages that were edited or deleted si
 
 # ruff: noqa: S608 - only names and numbers of our own are put into SQL; values are bound
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import apsw
 from msgspec import Struct
@@ -37,7 +37,6 @@ LISTED_WITH_PREFIX_MAX = 200_000  # the same of all words with one prefix, becau
 COUNTED_MAX = 10_000  # messages of a frequent word, whose conversations are counted
 PREFIX_WORDS_MAX = 200  # that begin with one prefix
 ALTERNATIVES_MAX = 16  # words that FTS5 searches for as alternatives
-FREQUENT_WORDS_MAX = 10_000  # remembered
 
 PUT = "INSERT OR REPLACE INTO unindexed_messages VALUES(?, ?, ?)"
 COUNT = "SELECT count(*) FROM unindexed_messages"
@@ -96,24 +95,6 @@ class UnindexedMessages:
         self._known |= words
 
 
-class FrequentWords:
-    """Words that were found to be frequent, so that the next search does not count them again.
-
-    A word that became rare since is still searched correctly, as a frequent one.
-    """
-
-    def __init__(self) -> None:
-        self._words: set[str] = set()
-
-    def __contains__(self, word: str) -> bool:
-        return word in self._words
-
-    def add(self, word: str) -> None:
-        if len(self._words) >= FREQUENT_WORDS_MAX:
-            self._words.clear()
-        self._words.add(word)
-
-
 class MessageSearch(Struct, frozen=True):
     """`query` in the syntax of FTS5. `found`: the conversations; None: there are too many to list them."""
 
@@ -125,21 +106,20 @@ class MessageSearch(Struct, frozen=True):
 class Searcher:
     """Searches for one query of the store."""
 
-    def __init__(self, connection: apsw.Connection, lists: CandidateLists, frequent: FrequentWords) -> None:
+    def __init__(self, connection: apsw.Connection, lists: CandidateLists) -> None:
         self._connection = connection
         self._lists = lists
-        self._frequent = frequent
 
     def search(self, wanted: Phrase) -> MessageSearch:
         """Raises `Refused` for a prefix of too many words."""
         *first, last = wanted.words
         endings = _with_prefix(self._connection, last) if wanted.prefix else [last]
         phrases = tuple(" ".join([*first, word]) for word in endings)
-        query = " OR ".join(f'"{phrase}"' for phrase in phrases)
+        query = _any(phrases)
         if not endings:
             return MessageSearch("", self._lists.empty(), ())
         if not first and len(endings) == 1:
-            return MessageSearch(query, self._one_word(endings[0]), phrases)
+            return MessageSearch(query, self._read(query, LISTED_MAX), phrases)  # reading it shows how frequent it is
         rare_end = self._is_rare(endings, LISTED_MAX if len(endings) == 1 else LISTED_WITH_PREFIX_MAX)
         if not (rare_end or any(self._is_rare([word], LISTED_MAX) for word in first)):
             return MessageSearch(query, None, phrases)
@@ -147,27 +127,19 @@ class Searcher:
         prefixed = rare_end and len(endings) > ALTERNATIVES_MAX
         return MessageSearch(query, self._read(f'"{" ".join(wanted.words)}" *' if prefixed else query), phrases)
 
-    def _one_word(self, word: str) -> Candidates | None:
-        if word in self._frequent:
-            return None
-        found = self._read(f'"{word}"', LISTED_MAX)
-        if found is None:
-            self._frequent.add(word)
-        return found
-
     def _read(self, query: str, rows_max: int | None = None) -> Candidates | None:
         return self._lists.read("message_words", query, shift=MESSAGE_BITS, rows_max=rows_max)
 
     def _is_rare(self, words: Sequence[str], occurrences_max: int) -> bool:
         """Whether `words` together occur at most that often."""
-        name = " ".join(words)
-        if name in self._frequent:
+        query = _any(words)
+        if query in self._lists.frequent:
             return False
         left = occurrences_max
         for word in words:
             left -= self._connection.execute(_OCCURRENCES, (f'"{word}"', left + 1)).get
             if left < 0:
-                self._frequent.add(name)
+                self._lists.frequent.add(query)
                 return False
         return True
 
@@ -180,6 +152,10 @@ class Searcher:
         rows_max = max(1, COUNTED_MAX // len(search.phrases))
         number: int = self._connection.execute(_CONVERSATIONS, (search.query, last_row, rows_max)).get
         return number
+
+
+def _any(phrases: Iterable[str]) -> str:
+    return " OR ".join(f'"{phrase}"' for phrase in phrases)
 
 
 def _with_prefix(connection: apsw.Connection, prefix: str) -> list[str]:

@@ -37,9 +37,9 @@ from airy.store.sqlite import (
     queries,
     table_digest,
 )
+from airy.store.sqlite.candidates import FrequentQueries
 from airy.store.sqlite.error_translation import DAMAGED, ErrorTranslation
 from airy.store.sqlite.filter_sql import CompiledFilter, compile_filters
-from airy.store.sqlite.message_index import FrequentWords
 from airy.store.sqlite.projection import Projection
 from airy.store.sqlite.store_file import StoreFile
 
@@ -58,7 +58,7 @@ class SqliteStore:
         self._file = StoreFile(None if str(path) == IN_MEMORY else Path(path))
         self._errors = ErrorTranslation()
         self._projection: Projection | None = None
-        self._frequent = FrequentWords()
+        self._frequent = FrequentQueries()
         self._write_lock = anyio.Lock(fast_acquire=True)
         self._snapshot_lock = anyio.Lock(fast_acquire=True)  # one long query at a time
         self._checkpoint_lock = anyio.Lock(fast_acquire=True)
