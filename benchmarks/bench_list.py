@@ -346,9 +346,8 @@ def main() -> None:
             f"built in {each['built_s']} s, {each['file_mb']:,} MB"
         )
     print("one page of 20; small against large")
-    print(
-        f"{'':<34}{'small ms':>10}{'large ms':>10}{'p99':>8}{'cpu ms':>8}{'cpu p99':>9}{'ratio':>7}{'total':>12}{'items':>7}"
-    )
+    heads = (("small ms", 10), ("large ms", 10), ("p99", 8), ("cpu ms", 8), ("cpu p99", 9), ("ratio", 7))
+    print(" " * 34 + "".join(f"{head:>{width}}" for head, width in (*heads, ("total", 12), ("items", 7))))
     for name, at in large["queries"].items():
         before, more = small["queries"][name]["us"], "" if at["complete"] else "+"
         print(
