@@ -15,10 +15,7 @@ from airy.sources.viber.error_codes import OTHER, RATE, meaning_of
 from airy.sources.viber.spec import ConnectViber, ViberSection
 
 RATE_S = 10.0
-EVENTS = (  # left out, `seen` and `delivered` would not come
-    *("message", "conversation_started", "subscribed", "unsubscribed"),
-    *("delivered", "seen", "failed", "client_status"),
-)
+EVENTS = ("message", "conversation_started", "subscribed", "unsubscribed", "delivered", "seen", "failed")
 
 
 async def connect(
