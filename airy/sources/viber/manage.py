@@ -1,13 +1,14 @@
 """Bots: identified by their token, told where their events go, and left."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient
 from airy.model import ids
 from airy.secret import Secret
 from airy.sources import payload, provider_answer
-from airy.sources.api import Connected, Installation, Target
+from airy.sources.api import Checked, Connected, Installation, Target
 from airy.sources.calling import call
 from airy.sources.retry_after import retry_after_s
 from airy.sources.viber import bot_api, interpret
@@ -34,14 +35,7 @@ async def connect(
     bot_id = payload.text(bot.get("id"))
     if bot_id is None:
         raise Unavailable("viber named no account")
-    url = f"{installation.public_url}/viber/{ids.channel_id('', bot_id)}"
-    await _result(
-        client,
-        section,
-        token,
-        "set_webhook",
-        {"url": url, "event_types": EVENTS, "send_name": True, "send_photo": True},
-    )
+    await _set_webhook(client, section, token, _address(installation.public_url, bot_id))
     known = {"uri": payload.text(bot.get("uri")), "welcome_message": form.welcome_message}
     return Connected(
         account=bot_id,
@@ -50,6 +44,27 @@ async def connect(
         metadata={name: text for name, text in known.items() if text is not None},
         credentials={"token": token} if given else {},
     )
+
+
+async def check(client: HttpClient, section: ViberSection, public_url: str, target: Target) -> Checked:
+    """Whether the bot posts its events here; a webhook that was removed is set again. Raises `Unavailable`."""
+    token, account = bot_api.token_of(section, target), target.channel.source_channel_id
+    if token is None:
+        return Checked(problem="the channel has no token: connect it again")
+    try:
+        bot = await _result(client, section, token, "get_account_info", {})
+        if bot.get("id") != account:
+            return Checked(problem="the token is another bot's: connect the channel again")
+        here, given = _address(public_url, account), bot.get("webhook")
+        if not public_url or not isinstance(given, str) or given in {here, f"{public_url}/viber"}:
+            return Checked()
+        if given:
+            other = urlsplit(given).hostname or "another address"
+            return Checked(problem=f"{other} has the bot's webhook now: connect the channel again to have it here")
+        await _set_webhook(client, section, token, here)
+    except Refused as error:
+        return Checked(problem=f"{error}; connect the channel again")
+    return Checked(repaired="the bot's webhook was removed at Viber: messages may be missing")
 
 
 async def disconnect(client: HttpClient, section: ViberSection, target: Target) -> str | None:
@@ -61,6 +76,15 @@ async def disconnect(client: HttpClient, section: ViberSection, target: Target) 
     except (Refused, Unavailable) as error:
         return str(error)
     return None
+
+
+def _address(public_url: str, bot_id: str) -> str:
+    return f"{public_url}/viber/{ids.channel_id('', bot_id)}"
+
+
+async def _set_webhook(client: HttpClient, section: ViberSection, token: Secret, url: str) -> None:
+    wanted = {"url": url, "event_types": EVENTS, "send_name": True, "send_photo": True}
+    await _result(client, section, token, "set_webhook", wanted)
 
 
 async def _result(

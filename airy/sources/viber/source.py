@@ -11,6 +11,7 @@ from airy.sources.api import (
     Accounts,
     Call,
     Channels,
+    Checked,
     Connected,
     Failed,
     Installation,
@@ -30,8 +31,9 @@ from airy.sources.viber.spec import SPEC, ConnectViber, ViberSection
 class Viber:
     spec = SPEC
 
-    def __init__(self, section: SourceSection, public_url: str = "") -> None:  # noqa: ARG002 - given again to connect
+    def __init__(self, section: SourceSection, public_url: str = "") -> None:
         self._section = narrow(section, ViberSection)
+        self._public_url = public_url
 
     def verify(self, request: WebhookRequest, accounts: Accounts) -> Verdict:
         return verify.verify(self._section, request, accounts)
@@ -56,6 +58,9 @@ class Viber:
         installation: Installation,
     ) -> Connected:
         return await manage.connect(client, self._section, narrow(form, ConnectViber), installation)
+
+    async def check(self, client: HttpClient, target: Target, now_ms: int) -> Checked:  # noqa: ARG002 - tokens do not expire
+        return await manage.check(client, self._section, self._public_url, target)
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:  # noqa: ARG002
         return await manage.disconnect(client, self._section, target)

@@ -12,6 +12,8 @@ from airy.secret import Secret
 from airy.sources.canonical import MEDIA
 from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec, Url
 
+CHECK_EVERY_S = 3_600.0
+
 
 class ViberSection(SourceSection, frozen=True, kw_only=True):
     """`auth_token`: newest first; a second is accepted for webhooks while one is rotated out."""
@@ -58,6 +60,7 @@ SPEC = SourceSpec(
             ),
             credentials=("token",),
             channel_namespace="",
+            check_every_s=CHECK_EVERY_S,
         ),
     ),
     section=ViberSection,

@@ -9,7 +9,7 @@ from airy.model.delivery_state import DeliveryState
 from airy.secret import Secret
 from airy.sources.spec import ChannelForm
 from airy.sources.viber.spec import SPEC, ConnectViber, ViberSection
-from tests.kit.providers.base import Headers, Request, Taken, Webhook, Wire, answer
+from tests.kit.providers.base import PUBLIC_URL, Headers, Request, Taken, Webhook, Wire, answer
 
 BOT, CONTACT = "pa:1234567890", "u1Ab=="
 TOKEN = "445da6az1s345z78-dazcczb2542zv51a-e0vc5fva17480im9"
@@ -27,6 +27,9 @@ class ViberWire(Wire):
     participant = CONTACT
     addresses = ("api_url",)
     text: ClassVar = {"type": "text", "text": "Yes, from Thursday on."}
+
+    def __init__(self) -> None:
+        self.webhook = f"{PUBLIC_URL}/viber/{CHANNEL}"  # of the bot
 
     def credentials(self, kind: str) -> dict[str, Secret]:
         return {"token": Secret(TOKEN)}
@@ -103,7 +106,9 @@ class ViberWire(Wire):
         match request.path.rpartition("/")[2]:
             case "get_account_info":
                 bot = {"id": BOT, "name": "Bakery", "uri": "bakery", "icon": "https://img.example.org/bakery.png"}
+                bot["webhook"] = self.webhook
                 return answer(200, {**done, **bot, "subscribers_count": 7})
             case "set_webhook":
+                self.webhook = str(request.fields["url"])
                 return answer(200, {**done, "event_types": request.fields.get("event_types", [])})
         return answer(404, {})

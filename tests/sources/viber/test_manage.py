@@ -9,7 +9,7 @@ from airy.clock import LoopClock
 from airy.errors import Refused, Unavailable
 from airy.http_client import Response
 from airy.secret import Secret
-from airy.sources.api import Connected, Installation, Target
+from airy.sources.api import Checked, Connected, Installation, Target
 from airy.sources.viber.manage import EVENTS
 from airy.sources.viber.spec import ConnectViber, ViberSection
 from tests.kit import api as harness
@@ -94,6 +94,34 @@ async def test_what_viber_answers_decides_who_has_to_act(body: bytes, wanted: ty
 
     with pytest.raises(wanted, match=said):
         await connect(answers, auth_token=Secret(TOKEN))
+
+
+@pytest.mark.parametrize("url", [f"{PUBLIC_URL}/viber/{CHANNEL}", f"{PUBLIC_URL}/viber", None])
+async def test_a_bot_that_posts_here_works(url: str | None) -> None:
+    wire = type(WIRE)()
+    wire.webhook = url
+    assert await source().check(ScriptedProvider(wire, LoopClock()), TARGET, 0) == Checked()
+
+
+async def test_a_webhook_that_was_removed_is_set_again() -> None:
+    wire = type(WIRE)()
+    wire.webhook = ""
+    checked = await source().check(ScriptedProvider(wire, LoopClock()), TARGET, 0)
+    assert "was removed" in checked.repaired
+    assert wire.webhook == f"{PUBLIC_URL}/viber/{CHANNEL}"
+
+
+async def test_a_webhook_of_another_program_is_left_to_the_operator() -> None:
+    wire = type(WIRE)()
+    wire.webhook = "https://other.example.org/hook?secret=s"
+    checked = await source().check(ScriptedProvider(wire, LoopClock()), TARGET, 0)
+    assert checked.problem.startswith("other.example.org has the bot's webhook now")
+    assert wire.webhook.startswith("https://other")
+
+
+async def test_a_token_of_another_bot_is_a_problem() -> None:
+    other = replace(TARGET, channel=WIRE.channel("pa:2"))
+    assert "another bot's" in (await source().check(provider(), other, 0)).problem
 
 
 async def test_leaving_removes_the_webhook() -> None:
