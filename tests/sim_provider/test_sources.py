@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from airy.sim.graph import DEMO_INSTAGRAM, DEMO_NUMBER, DEMO_PAGE, GraphOptions, GraphProvider
-from airy.sim.provider import Behaviour, SendFault, SimulatedProvider
+from airy.sim.provider import Behaviour, SendFault, SimAccount, SimulatedProvider
 from airy.sim.provider.acts import PersonAct, Presses, SendsMedia
 from airy.sim.telegram import TelegramOptions, TelegramProvider
 from airy.sim.twilio import DEMO_SENDER, DEMO_SMS_NUMBER, TwilioOptions, TwilioProvider
@@ -106,6 +106,22 @@ def state_of(message: dict[str, Any]) -> str:
 
 def last_receipt(kind: str) -> str:
     return next((str(name) for name in reversed(KINDS[kind].capabilities.receipts)), "sent")
+
+
+async def test_an_instagram_account_without_a_page_is_driven_by_its_own_token() -> None:
+    here = Conversation("instagram")
+    account = SimAccount("17841400009911002", "rye.lab", "IGAATokenOfAnHour01", kind="instagram")
+    here.sim = GraphProvider(GraphOptions(accounts=(account,), behaviour=PROMPT))
+    here.airy = InProcessAiry(sim=here.sim)
+    async with here.airy.open():
+        await here.open()
+        (channel,) = (await here.airy.asked("/channels.list"))["data"]
+        assert channel["metadata"]["auth"] == "instagram_login"
+        assert channel["metadata"]["credentials_expire_at"]
+        await here.until_state(await here.answer(CANONICAL), "read")
+
+        assert here.shown() == [(True, "Is the rye bread back?"), (False, "Yes, three left.")]
+        assert here.sim.journal.violations() == []
 
 
 @every_kind

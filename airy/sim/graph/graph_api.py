@@ -14,6 +14,8 @@ from airy.sim.provider.api import ApiReply, SimFile, json_reply
 from airy.sim.provider.state import AccountState, Person, SimState
 
 LISTED_MAX = 25  # accounts per page of a listing
+LOGIN_GRANTS = {"/access_token": "ig_exchange_token", "/refresh_access_token": "ig_refresh_token"}
+LASTING = "IGAALong"  # how tokens of 60 days begin
 TOKEN_TYPES = {FACEBOOK: "PAGE", INSTAGRAM: "PAGE", WHATSAPP: "SYSTEM_USER"}
 
 
@@ -38,6 +40,8 @@ class GraphApi:
         """The caller, or the reply that refuses the call. A token exchange has no caller yet."""
         if request.path == "/oauth/access_token":
             return self._exchange(request)
+        if request.path in LOGIN_GRANTS:
+            return self._login_token(request)
         if request.token is None:
             return errors.NO_TOKEN
         if request.token not in self._tokens:
@@ -140,6 +144,20 @@ class GraphApi:
         long_lived = token if token.startswith("EAALong") else f"EAALong{digest}"
         self._tokens[long_lived] = self._tokens[token]
         return json_reply({"access_token": long_lived, "token_type": "bearer", "expires_in": 5_183_944})
+
+    def _login_token(self, request: GraphRequest) -> ApiReply:
+        """Of an account of Instagram Login: 60 days for an hour's token, or 60 more for one of 60 days."""
+        options, token = self._options, request.token or ""
+        exchanges = request.path == "/access_token"
+        if exchanges and request.text("client_secret") != options.app_secret:
+            return errors.error("Error validating client secret.", 1)
+        lasts = token.startswith(LASTING)
+        if request.text("grant_type") != LOGIN_GRANTS[request.path] or token not in self._tokens or lasts is exchanges:
+            return errors.error("Session key invalid: the token is unknown, or too old or new", 452)
+        digest = hashlib.blake2b(f"{options.seed}:{token}".encode(), digest_size=16).hexdigest()
+        issued = f"{LASTING}{digest}"
+        self._tokens[issued] = self._tokens[token]
+        return json_reply({"access_token": issued, "token_type": "bearer", "expires_in": 5_184_000})
 
     def _accounts(self, request: GraphRequest) -> ApiReply:
         pages = [each for each in self._state.accounts.values() if kind_of(each.account) == FACEBOOK]

@@ -23,7 +23,7 @@ DEMO_NUMBER = SimAccount(
 
 
 class GraphOptions(SimOptions, frozen=True, kw_only=True):
-    """A page or account without a kind is a Facebook page."""
+    """Without a kind, an account is a Facebook page; an Instagram account without an owner has Instagram Login."""
 
     accounts: tuple[SimAccount, ...] = (DEMO_PAGE,)
     app_id: str = "990011"

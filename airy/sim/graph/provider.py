@@ -54,7 +54,8 @@ class GraphProvider(SimulatedProvider[GraphOptions]):
             "graphUrl": address,
         }
         kinds = {kind_of(account) for account in options.accounts}
-        return Setup(dict.fromkeys(sorted(kinds), keys), [_connect(account) for account in options.accounts])
+        sections = {kind: keys | ({"instagramUrl": address} if kind == INSTAGRAM else {}) for kind in sorted(kinds)}
+        return Setup(sections, [_connect(account) for account in options.accounts])
 
     # --- calls
 
@@ -229,6 +230,8 @@ def _connect(account: SimAccount) -> Connect:
     match kind_of(account):
         case "whatsapp":
             body = {"phone_number_id": account.id, "user_token": account.token, "name": account.name}
+        case "instagram" if not account.owner_id:
+            body = {"auth": "instagram_login", "token": account.token}
         case "instagram":
             body = {"page_id": account.owner_id, "account_id": account.id, "page_token": account.token}
         case _:
