@@ -14,6 +14,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from airy import topics
+from airy.actors.channel_directory import ChannelDirectory
+from airy.actors.fold_progress import wait_until_current
+from airy.actors.projector import Projector
 from airy.bus.record import Record
 from airy.model import ids, metadata
 from airy.model.fact import Fact, MessageReceived
@@ -23,6 +26,7 @@ from airy.sources.api import Channels, Routed
 from airy.sources.facebook.source import Facebook
 from airy.sources.facebook.spec import FacebookSection
 from airy.sources.identity import resolve
+from airy.store.sqlite import SqliteStore
 from tests.kit.harness import Harness
 
 RAW = topics.source_events("facebook")
@@ -154,15 +158,7 @@ async def test_the_next_router_knows_what_the_last_one_appended_and_did_not_comm
 async def test_a_webhook_that_is_routed_again_leads_to_the_same_conversations(seed: int) -> None:
     """From any point on, by a reader that knows nothing but the store, which has folded everything."""
     random, harness = Random(seed), harness_of_names()
-    bodies = []
-    for number in range(12):
-        names = random.sample(["+49", "+50", "DE.1", "DE.2"], random.randint(1, 2))
-        more = {"replaced": random.choice(["+49", "DE.1"])} if random.random() < 0.2 else {}
-        bodies.append(said(f"m{number}", *[name for name in names if name not in more.values()] or ["x"], **more))
-    records = [
-        Record(RAW.name, 0, offset, harness.channel.source_channel_id.encode(), body, (), START_MS + offset)
-        for offset, body in enumerate(bodies)
-    ]
+    records = records_of(random)
     async with harness.open():
         await harness.connect()
         first = await routed(harness, records)
@@ -170,6 +166,50 @@ async def test_a_webhook_that_is_routed_again_leads_to_the_same_conversations(se
         assert (await harness.store.counts())["messages"] == len(records)
 
     assert again == {name: conversation for name, conversation in first.items() if name in again}
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_two_processes_that_take_turns_route_like_one(seed: int) -> None:
+    """Each with its own store, which lags; batches go to one or the other, as after a rebalance."""
+    random, one, two = Random(seed), harness_of_names(), harness_of_names()
+    records = records_of(random)
+    async with one.open():
+        await one.connect()
+        alone = await routed(one, records)
+    store, found = SqliteStore(":memory:"), dict[str, str]()
+    projector = Projector(two.bus, store)
+    await store.open()
+    async with two.open(projector=lambda: projector):
+        await two.connect()
+        await wait_until_current(two.bus, projector, [topics.CHANNELS], 60)
+        processes = [
+            ChannelDirectory(two.bus, two.store, two.projector),
+            ChannelDirectory(two.bus, store, projector),
+        ]
+        readers = [(each, each.identities()) for each in processes]
+        for record in records:
+            channels, directory = random.choice(readers)
+            lookup = await directory.prepare(two.source, [record], await channels.refresh())
+            facts = two.source.route(record, lookup).facts
+            directory.learn(facts)
+            found |= {fact.message_id: fact.conversation_id for fact in facts if isinstance(fact, MessageReceived)}
+            await two.bus.publish([topics.EVENTS.record(fact.conversation_id, fact) for fact in facts])
+        for each in (two.projector, projector):
+            assert await wait_until_current(two.bus, each, topics.FOLDED, 60)
+        assert await store.digest() == await two.store.digest()
+    await store.close()
+    assert found == {ids.message_id(two.channel.id, name): conversation for name, conversation in alone.items()}
+
+
+def records_of(random: Random) -> list[Record]:
+    """Webhooks of contacts whose names overlap and are replaced."""
+    account = Harness().channel.source_channel_id.encode()
+    bodies = []
+    for number in range(12):
+        names = random.sample(["+49", "+50", "DE.1", "DE.2"], random.randint(1, 2))
+        more = {"replaced": random.choice(["+49", "DE.1"])} if random.random() < 0.2 else {}
+        bodies.append(said(f"m{number}", *[name for name in names if name not in more.values()] or ["x"], **more))
+    return [Record(RAW.name, 0, offset, account, body, (), START_MS + offset) for offset, body in enumerate(bodies)]
 
 
 async def routed(harness: Harness, records: Sequence[Record]) -> dict[str, str]:
