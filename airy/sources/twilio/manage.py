@@ -1,13 +1,14 @@
 """Numbers and senders: checked with Twilio's API when they are connected, and told where their webhooks go."""
 
 import re
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient, Response
 from airy.secret import Secret
 from airy.sources import payload, provider_answer
-from airy.sources.api import Call, Connected, Installation, Setting, Target
+from airy.sources.api import Call, Checked, Connected, Installation, Setting, Target
 from airy.sources.calling import call
 from airy.sources.retry_after import retry_after_s
 from airy.sources.twilio import account, interpret
@@ -39,8 +40,10 @@ async def connect(
         raise Refused("give account_sid and auth_token, or configure the Twilio account", field="account_sid")
     if not installation.public_url:
         raise Refused("the public address of this installation is not configured: Twilio could not reach it")
-    webhook = f"{installation.public_url}/twilio{RETRIES}"
-    done = await _set_webhook(client, section, owner, number, webhook) if kind == "twilio.sms" else False
+    webhook = _address(installation.public_url)
+    hosted = await _hosted(client, section, owner, number) if kind == "twilio.sms" else None
+    if hosted is not None:
+        await _set_webhook(client, section, owner, hosted, webhook)
     if kind == "twilio.whatsapp":
         await _object(client, owner.call("GET", _account_url(section, owner)))
     named = {"messaging_service_sid": form.messaging_service_sid} if form.messaging_service_sid else {}
@@ -50,18 +53,56 @@ async def connect(
         image_url=form.image_url,
         metadata={"phone_number": number, **named},
         credentials={"account_sid": Secret(owner.sid), "auth_token": owner.token} if own else {},
-        instructions="" if done else f"At Twilio, let {number} post its messages to this address with HTTP POST.",
-        settings=() if done else (Setting("webhook_url", Secret(webhook)),),
+        instructions="" if hosted else f"At Twilio, let {number} post its messages to this address with HTTP POST.",
+        settings=() if hosted else (Setting("webhook_url", Secret(webhook)),),
     )
 
 
-async def disconnect(client: HttpClient, section: TwilioSection, target: Target) -> str | None:
-    """A number of the account posts its messages nowhere from now on; other senders are left to the operator."""
+async def check(client: HttpClient, section: TwilioSection, public_url: str, target: Target) -> Checked:
+    """Whether the account is active and, of a number of its own, whether its messages are posted here.
+
+    Raises `Unavailable`.
+    """
+    owner = account.of(section, target)
+    if owner is None:
+        return Checked(problem="the channel has no Twilio account: connect it again")
+    try:
+        status = payload.text((await _object(client, owner.call("GET", _account_url(section, owner)))).get("status"))
+        if status not in {None, "active"}:
+            return Checked(problem=f"the Twilio account is {status}")
+        is_number = target.channel.source == "twilio.sms"
+        return await _check_number(client, section, owner, public_url, target) if is_number else Checked()
+    except Refused as error:
+        return Checked(problem=f"{error}; connect the channel again")
+
+
+async def _check_number(
+    client: HttpClient, section: TwilioSection, owner: TwilioAccount, public_url: str, target: Target
+) -> Checked:
+    """An address that was removed is set again; another one is left alone, because that may be another installation's.
+
+    Raises `Refused`, `Unavailable`.
+    """
+    hosted = await _hosted(client, section, owner, target.channel.source_channel_id)
+    if hosted is None or hosted.webhook == _address(public_url):
+        return Checked()
+    if hosted.webhook and not _is_ours(hosted.webhook, public_url):
+        return Checked(problem="the number's messages are posted to another address: connect it again")
+    await _set_webhook(client, section, owner, hosted, _address(public_url))
+    return Checked(repaired="the address of the number's messages was removed, or asked for no retries")
+
+
+async def disconnect(client: HttpClient, section: TwilioSection, public_url: str, target: Target) -> str | None:
+    """A number of the account that posts its messages here posts them nowhere from now on; other senders are left to
+    the operator.
+    """
     owner = account.of(section, target)
     if owner is None or target.channel.source != "twilio.sms":
         return None
     try:
-        await _set_webhook(client, section, owner, target.channel.source_channel_id, "")
+        hosted = await _hosted(client, section, owner, target.channel.source_channel_id)
+        if hosted is not None and _is_ours(hosted.webhook, public_url):
+            await _set_webhook(client, section, owner, hosted, "")
     except (Refused, Unavailable) as error:
         return str(error)
     return None
@@ -77,19 +118,40 @@ async def media(section: TwilioSection, target: Target, url: str) -> Call:
     return owner.call("GET", url)
 
 
-async def _set_webhook(client: HttpClient, section: TwilioSection, owner: TwilioAccount, number: str, url: str) -> bool:
-    """Whether the account has the number. Raises `Refused`, `Unavailable`."""
+class HostedNumber(NamedTuple):
+    """A number of the account, and where it posts its messages."""
+
+    sid: str
+    webhook: str
+
+
+def _address(public_url: str) -> str:
+    return f"{public_url}/twilio{RETRIES}"
+
+
+def _is_ours(webhook: str, public_url: str) -> bool:
+    return webhook.partition("#")[0] == f"{public_url}/twilio"
+
+
+async def _hosted(client: HttpClient, section: TwilioSection, owner: TwilioAccount, number: str) -> HostedNumber | None:
+    """None: the account does not have the number. Raises `Refused`, `Unavailable`."""
     listing = account.resource(section, owner, "IncomingPhoneNumbers.json")
     query = urlencode({"PhoneNumber": number})
     found = (await _object(client, owner.call("GET", f"{listing}?{query}"))).get("incoming_phone_numbers")
     numbers = [payload.record(each) for each in found] if isinstance(found, list) else []
-    sids = [payload.text(each.get("sid")) for each in numbers if each.get("phone_number") == number]
-    if not sids or sids[0] is None:
-        return False
+    for each in numbers:
+        if each.get("phone_number") == number and (sid := payload.text(each.get("sid"))) is not None:
+            return HostedNumber(sid, payload.text(each.get("sms_url")) or "")
+    return None
+
+
+async def _set_webhook(
+    client: HttpClient, section: TwilioSection, owner: TwilioAccount, hosted: HostedNumber, url: str
+) -> None:
+    """Raises `Refused`, `Unavailable`."""
     body = urlencode({"SmsUrl": url, "SmsMethod": "POST"}).encode()
-    one = account.resource(section, owner, f"IncomingPhoneNumbers/{sids[0]}.json")
+    one = account.resource(section, owner, f"IncomingPhoneNumbers/{hosted.sid}.json")
     await _object(client, owner.call("POST", one, body, FORM))
-    return True
 
 
 def _account_url(section: TwilioSection, owner: TwilioAccount) -> str:

@@ -11,6 +11,7 @@ from airy.sources.api import (
     Accounts,
     Call,
     Channels,
+    Checked,
     Connected,
     Failed,
     Installation,
@@ -56,7 +57,10 @@ class Twilio:
         return await manage.connect(client, self._section, kind, narrow(form, ConnectNumber), installation)
 
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:  # noqa: ARG002
-        return await manage.disconnect(client, self._section, target)
+        return await manage.disconnect(client, self._section, self._public_url, target)
+
+    async def check(self, client: HttpClient, target: Target, now_ms: int) -> Checked:  # noqa: ARG002 - tokens do not expire
+        return await manage.check(client, self._section, self._public_url, target)
 
     async def media(self, client: HttpClient, target: Target, reference: str) -> Call:  # noqa: ARG002 - the address is known
         return await manage.media(self._section, target, reference)

@@ -66,6 +66,7 @@ SPEC = SourceSpec(
                 starts=True,
             ),
             credentials=CREDENTIALS,
+            check_every_s=3_600.0,
         ),
         Kind(
             name="twilio.whatsapp",
@@ -89,6 +90,7 @@ SPEC = SourceSpec(
                 starts=True,
             ),
             credentials=CREDENTIALS,
+            check_every_s=3_600.0,
         ),
     ),
     section=TwilioSection,

@@ -9,13 +9,14 @@ from airy.http_client import Response
 from airy.model.delivery_state import DeliveryState
 from airy.secret import Secret
 from airy.sources.spec import ChannelForm
-from airy.sources.twilio.spec import SPEC, ConnectNumber, TwilioSection
-from tests.kit.providers.base import Headers, Request, Taken, Webhook, Wire, answer
+from airy.sources.twilio.spec import RETRIES, SPEC, ConnectNumber, TwilioSection
+from tests.kit.providers.base import PUBLIC_URL, Headers, Request, Taken, Webhook, Wire, answer
 
 AUTH_TOKEN = "twilio-token"
 ACCOUNT_SID = "AC00000000000000000000000000000001"
 NUMBER, CONTACT = "+4930901820", "+4915112345678"
 FORM = "application/x-www-form-urlencoded"
+WEBHOOK = f"{PUBLIC_URL}/twilio{RETRIES}"
 
 
 def signature(secret: str, url: str, body: bytes, algorithm: str = "sha1") -> bytes:
@@ -42,6 +43,7 @@ class TwilioWire(Wire):
     accounts: ClassVar = {"twilio.sms": NUMBER, "twilio.whatsapp": f"whatsapp:{NUMBER}"}
     participant = CONTACT
     addresses = ("api_url", "messaging_url")
+    webhook, status = WEBHOOK, "active"  # of the number, and of the account
     text: ClassVar = {"Body": "Yes, from Thursday on."}
 
     def kind_of(self, account: str) -> str:
@@ -127,8 +129,9 @@ class TwilioWire(Wire):
 
     def managed(self, request: Request) -> Response:
         if request.path.endswith("/IncomingPhoneNumbers.json"):
-            numbers = [{"sid": "PN1", "phone_number": NUMBER}] if request.fields["PhoneNumber"] == NUMBER else []
+            number = {"sid": "PN1", "phone_number": NUMBER, "sms_url": self.webhook}
+            numbers = [number] if request.fields["PhoneNumber"] == NUMBER else []
             return answer(200, {"incoming_phone_numbers": numbers})
         if request.path.endswith("/Typing.json"):
             return answer(200, {"success": True})
-        return answer(200, {"sid": ACCOUNT_SID, "status": "active"})
+        return answer(200, {"sid": ACCOUNT_SID, "status": self.status})

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from airy.clock import LoopClock
 from airy.errors import Refused
 from airy.secret import Secret
-from airy.sources.api import Connected, Installation, Target
+from airy.sources.api import Checked, Connected, Installation, Target
 from airy.sources.twilio.source import Twilio
 from airy.sources.twilio.spec import RETRIES, ConnectNumber, TwilioSection
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL
-from tests.kit.providers.twilio import ACCOUNT_SID, NUMBER
+from tests.kit.providers.twilio import ACCOUNT_SID, NUMBER, WEBHOOK, TwilioWire
 from tests.kit.scripted_provider import ScriptedProvider
 
 WIRE = WIRES["twilio"]
@@ -21,8 +21,11 @@ SOURCE: Any = WIRE.source()
 HERE = Installation(new_secret=lambda: Secret("unused"), public_url=PUBLIC_URL)
 
 
-def provider() -> ScriptedProvider:
-    return ScriptedProvider(WIRE, LoopClock())
+def provider(**state: str) -> ScriptedProvider:
+    wire = TwilioWire()
+    for name, value in state.items():
+        setattr(wire, name, value)
+    return ScriptedProvider(wire, LoopClock())
 
 
 async def connect(
@@ -95,6 +98,42 @@ async def test_leaving_clears_the_numbers_webhook() -> None:
     client = provider()
     assert await SOURCE.disconnect(client, Target(channel=WIRE.channel(NUMBER)), ()) is None
     assert client.requests[-1].fields == {"SmsUrl": "", "SmsMethod": "POST"}
+
+
+async def test_leaving_keeps_the_address_of_another_installation() -> None:
+    client = provider(webhook="https://other.example.org/twilio")
+    assert await SOURCE.disconnect(client, Target(channel=WIRE.channel(NUMBER)), ()) is None
+    assert [request.method for request in client.requests] == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("webhook", "outcome"),
+    [
+        (WEBHOOK, "fine"),
+        ("", "repaired"),
+        (f"{PUBLIC_URL}/twilio", "repaired"),
+        (f"{PUBLIC_URL}/twilio#rc=1", "repaired"),
+        ("https://other.example.org/twilio", "posted to another address"),
+        (f"{PUBLIC_URL}/twilio/other", "posted to another address"),
+    ],
+)
+async def test_an_address_that_was_removed_is_set_again_and_one_of_another_installation_is_left_alone(
+    webhook: str, outcome: str
+) -> None:
+    client = provider(webhook=webhook)
+    checked = await SOURCE.check(client, Target(channel=WIRE.channel(NUMBER)), 0)
+    assert bool(checked.repaired) is (outcome == "repaired")
+    assert checked.problem == "" if outcome in {"fine", "repaired"} else outcome in checked.problem
+    set_again = [request.fields for request in client.requests if request.method == "POST"]
+    assert set_again == ([{"SmsUrl": WEBHOOK, "SmsMethod": "POST"}] if outcome == "repaired" else [])
+
+
+@pytest.mark.parametrize("account", [NUMBER, f"whatsapp:{NUMBER}", "+15550001"])
+async def test_an_account_that_is_not_active_is_told(account: str) -> None:
+    target = Target(channel=WIRE.channel(account))
+    assert await SOURCE.check(provider(), target, 0) == Checked()
+    assert "suspended" in (await SOURCE.check(provider(status="suspended"), target, 0)).problem
+    assert (await Twilio(TwilioSection(), PUBLIC_URL).check(provider(), target, 0)).problem
 
 
 async def test_credentials_go_to_twilios_own_media_addresses_alone() -> None:
