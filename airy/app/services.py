@@ -6,13 +6,16 @@ configuration, so both run the same code.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
+from hashlib import sha256
+from hmac import digest
 from pathlib import Path
 
 import anyio
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
-from airy import topics
+from airy import base64url, topics
 from airy.actors.bug_report import BugCounts
 from airy.actors.change_feed import ChangeFeed
 from airy.actors.channel_directory import ChannelDirectory
@@ -50,6 +53,7 @@ from airy.store.guarded_queries import GuardedQueries
 VISITS_CURRENT_S = 5.0  # a visit that is resumed waits so long for the store
 INGESTED = (topics.EVENTS, topics.CHANNELS, topics.CUSTOM_SOURCES)  # what a batch of a custom source refers to
 INGEST_CURRENT_S = 5.0  # a batch that refers to what the store lacks waits so long for it
+SECRETS_PURPOSE = "secrets for providers"  # the keys are derived for it
 VISITORS_MAX = 100_000  # whose limits are kept
 
 
@@ -120,7 +124,9 @@ def build_services(config: Config, ports: Ports) -> Services:
             sources.of_kind,
             ports.provider_http,
             Installation(
-                public_url=public_url(config), new_secret=lambda: new_secret(ports.ids), now_ms=ports.clock.now_ms
+                public_url=public_url(config),
+                derived_secret=partial(derived_secret, ports.sealer),
+                now_ms=ports.clock.now_ms,
             ),
             message_ttl_s=config.section(CommunicationSection).message_ttl_s,
             egress_policy=webhook_egress_policy(config),
@@ -208,9 +214,9 @@ def media_sources(services: Services) -> MediaSources:
     )
 
 
-def new_secret(ids: Ids) -> Secret:
-    """244 random bits, from the system's source unless the process is simulated."""
-    return Secret(f"{ids.new()}{ids.new()}".replace("-", ""))
+def derived_secret(sealer: Sealer, text: str) -> Secret:
+    """Of letters, digits, `_` and `-`. Another one after the sealing key is replaced."""
+    return Secret(base64url.encode(digest(sealer.signing_keys(SECRETS_PURPOSE)[0], text.encode(), sha256)))
 
 
 def webhook_egress_policy(config: Config) -> EgressPolicy:

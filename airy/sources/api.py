@@ -266,7 +266,7 @@ def _without_a_clock() -> int:
 class Installation(Struct, frozen=True, kw_only=True):
     """What connecting needs to know about this installation."""
 
-    new_secret: Callable[[], Secret]
+    derived_secret: Callable[[str], Secret]  # the same for the same text, and known to this installation alone
     public_url: str = ""  # https://host, without a slash at the end; empty: not configured
     now_ms: Callable[[], int] = _without_a_clock  # for a token exchange
 

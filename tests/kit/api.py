@@ -257,7 +257,7 @@ async def api_harness(
             sealer,
             sources.get,
             client or no_network,
-            Installation(new_secret=lambda: Secret("a fresh secret"), public_url=PUBLIC_URL),
+            Installation(derived_secret=lambda _: Secret("a fresh secret"), public_url=PUBLIC_URL),
             visitors=visitors,
             egress_policy=egress_policy,
         ),

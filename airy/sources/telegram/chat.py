@@ -22,6 +22,24 @@ def conversation(message: Mapping[str, object]) -> str | None:
     return ":".join(part for part in (connection, chat, thread) if part is not None)
 
 
+def names(node: Mapping[str, object]) -> tuple[str, ...]:
+    """Of the conversation of an object with `chat`, or with a message that has one; the present name first. Two where a
+    group says that it became a supergroup, which has another number.
+    """
+    node = node if "chat" in node else payload.record(node.get("message"))
+    here = conversation(node)
+    if here is None:
+        return ()
+    moved_to = payload.identifier(node.get("migrate_to_chat_id"))
+    moved_from = payload.identifier(node.get("migrate_from_chat_id"))
+    return tuple(each for each in (moved_to, here, moved_from) if each is not None)
+
+
+def may_move(name: str) -> bool:
+    """Whether it is a group as a whole: no private chat, no topic, and none of a business account."""
+    return name.startswith("-") and ":" not in name
+
+
 def message(node: Mapping[str, object], message_id: object = None) -> str | None:
     """The provider id of a message; None for one that cannot be named again."""
     chat = payload.identifier(payload.record(node.get("chat")).get("id"))

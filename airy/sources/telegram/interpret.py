@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec import Raw
 
 from airy.http_client import Response
+from airy.model.fact import ErrorKind
 from airy.sources import payload, provider_answer
 from airy.sources.api import Failed, Lost, Outcome, Sent
 from airy.sources.retry_after import retry_after_s
@@ -17,8 +18,27 @@ from airy.sources.telegram.bot_api import BotError
 
 BUSY_S = 1.0
 RATE_S = 5.0
-NOT_FOUND = ("chat not found", "thread not found", "replied not found", "user not found")
-BLOCKED = ("bot was blocked", "user is deactivated", "bot was kicked", "bot is not a member", "rights to send")
+NOT_FOUND = (
+    "chat not found",
+    "chat_id is empty",
+    "peer_id_invalid",
+    "replied not found",
+    "thread not found",
+    "topic_closed",
+    "topic_deleted",
+    "user not found",
+)
+BLOCKED = (
+    "bot is not a member",
+    "bot was blocked",
+    "bot was kicked",
+    "business_connection_invalid",  # the account's owner has ended it
+    "business_peer_invalid",
+    "rights to send",
+    "user is deactivated",
+    "voice_messages_forbidden",
+)
+WINDOW = ("business_peer_usage_missing",)  # the contact did not write to the account within a day
 DETAIL_BYTES_MAX = 8_192
 
 
@@ -63,11 +83,16 @@ def _refused(answer: Response, error: BotError) -> Failed:
     if error.migrated_to is not None:
         moved = f"{said}: the group is chat {error.migrated_to} now; send to that recipient"
         return Failed(kind="not_found", error=moved, code=code, detail=detail)
-    sentence = said.lower()
-    if number == 403 or any(words in sentence for words in BLOCKED):
-        return Failed(kind="blocked", error=said, code=code, detail=detail)
-    missing = any(words in sentence for words in NOT_FOUND)
-    return Failed(kind="not_found" if missing else "invalid", error=said, code=code, detail=detail)
+    return Failed(kind=_kind(said.lower(), forbidden=number == 403), error=said, code=code, detail=detail)
+
+
+def _kind(sentence: str, *, forbidden: bool) -> ErrorKind:
+    """Of a refusal that Telegram describes in words alone."""
+    if any(words in sentence for words in WINDOW):
+        return "window"
+    if forbidden or any(words in sentence for words in BLOCKED):
+        return "blocked"
+    return "not_found" if any(words in sentence for words in NOT_FOUND) else "invalid"
 
 
 def _rate_s(answer: Response) -> float:

@@ -35,7 +35,11 @@ _PATH = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_. -]*/)*[A-Za-z0-9_-][A-Za-z0-9_
 async def connect(
     client: HttpClient, section: TelegramSection, form: ConnectBot, installation: Installation
 ) -> Connected:
-    """Reads who the bot is, and has its updates posted here with a new secret. Raises `Refused`, `Unavailable`."""
+    """Reads who the bot is, and has its updates posted here with a secret. Raises `Refused`, `Unavailable`.
+
+    The secret derives from the token: of two connects at once, Telegram keeps what one of them set and the log what the
+    other one stored.
+    """
     token = Secret(form.bot_token.reveal().strip())
     match = _TOKEN.fullmatch(token.reveal())
     if match is None:
@@ -48,7 +52,7 @@ async def connect(
     if bot_id is None or bot_id != match[1]:
         raise Refused("telegram knows this token under another bot id", field="bot_token")
     channel_id = ids.channel_id("telegram", bot_id)
-    secret = installation.new_secret()
+    secret = installation.derived_secret(f"telegram webhook {token.reveal()}")
     await _set_webhook(client, section, token, _address(installation.public_url, channel_id), secret)
     username = payload.text(bot.get("username"))
     return Connected(

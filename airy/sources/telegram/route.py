@@ -4,7 +4,7 @@ Ids are pure functions of what happened: a message is its chat and number, a tap
 inside the update as Telegram wrote it. The update does not name the bot: the record's key does.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Raw, Struct
 
@@ -22,10 +22,12 @@ from airy.model.fact import (
     ProfileResolved,
     ReactionChanged,
 )
+from airy.model.identity import IdentityKey
 from airy.model.raw import NULL
 from airy.sources import canonical, payload
 from airy.sources.api import AccountKey, Channels, Routed, Uneventful
 from airy.sources.fact_origin import FactOrigin, cause_of, fact_origin
+from airy.sources.identity import ResolvedIdentity, resolve
 from airy.sources.provider_time import EventTime, event_time, time_ms
 from airy.sources.telegram import chat, content
 
@@ -46,13 +48,21 @@ class Part(Struct, frozen=True):
     cause: str
     repaired: bool
     update_id: str
+    channels: Channels
 
     def time(self, name: str = "date") -> EventTime:
         """As the update says, else when it arrived."""
         return event_time(self.received_ms, self.node.get(name))
 
     def about(self, conversation: str, at_ms: int) -> FactOrigin:
-        return fact_origin(self.channel, conversation, at_ms, self.cause)
+        if not chat.may_move(conversation):
+            return fact_origin(self.channel, conversation, at_ms, self.cause)
+        return self.identity(conversation).about(at_ms, self.cause)
+
+    def identity(self, conversation: str) -> ResolvedIdentity:
+        """Of a group."""
+        names = chat.names(self.node)
+        return resolve(self.channel, names if conversation in names else (conversation,), self.channels)
 
     def derived(self, kind: str, *parts: object) -> str:
         return ids.derive(self.channel.id, f"{kind}:{payload.canonical(parts)}")
@@ -63,6 +73,19 @@ class Part(Struct, frozen=True):
     def marked(self, headers: dict[str, str], time: EventTime | None = None) -> dict[str, str]:
         repaired = {"content.repaired": "true"} if self.repaired else {}
         return headers | repaired | (time.headers if time else {})
+
+
+def identities(record: Record, channels: Channels) -> Collection[IdentityKey]:
+    """Of groups alone: no other chat gets another number."""
+    channel = channels.by_account("telegram", record.key.decode("utf-8", "replace"))
+    if channel is None:
+        return ()
+    try:
+        update = payload.members(payload.read(record.value or b"", element_level=UPDATE_LEVEL).body)
+        nodes = [payload.record(payload.value(update[name])) for name in update if name != "update_id"]
+    except Undecodable:
+        return ()
+    return [IdentityKey(channel.id, name) for node in nodes for name in chat.names(node) if chat.may_move(name)]
 
 
 def route(record: Record, channels: Channels) -> Routed:
@@ -93,6 +116,7 @@ def route(record: Record, channels: Channels) -> Routed:
                 cause,
                 received.repaired(raw),
                 bytes(update.get("update_id", NULL)).decode(),
+                channels,
             )
             facts += READERS.get(name, _other)(part)
         except Uneventful as reason:
@@ -114,12 +138,13 @@ def _message(part: Part) -> list[Fact]:
     provider_id = chat.message(part.node)
     message_id = ids.message_id(part.channel.id, provider_id or payload.canonical(part.node))
     business = part.node.get("business_connection_id") is not None
+    names = part.identity(conversation).names if chat.may_move(conversation) else (conversation,)
     facts: list[Fact] = [
         MessageReceived(
             id=message_id,
             message_id=message_id,
             provider_id=provider_id,
-            participant_id=conversation,
+            participant_id=names[0],
             content=part.raw,
             canonical=part.canonical(),
             sender_id=_sender(part.node, conversation),
@@ -130,6 +155,7 @@ def _message(part: Part) -> list[Fact]:
             **about,
         ),
         *_profile(part, about),
+        *(part.identity(conversation).facts(time.at_ms, part.cause) if chat.may_move(conversation) else ()),
     ]
     word, _, start = (payload.text(part.node.get("text")) or "").partition(" ")
     if word == "/start" and start.strip():

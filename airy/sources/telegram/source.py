@@ -6,6 +6,7 @@ from airy.bus.record import Record
 from airy.http_client import HttpClient, Response
 from airy.model.conversation import Message
 from airy.model.entity import Channel
+from airy.model.identity import IdentityKey
 from airy.sources import payload
 from airy.sources.api import (
     Accounts,
@@ -40,6 +41,9 @@ class Telegram:
 
     def route(self, record: Record, channels: Channels) -> Routed:
         return route.route(record, channels)
+
+    def identities(self, record: Record, channels: Channels) -> Collection[IdentityKey]:
+        return route.identities(record, channels)
 
     def canonical(self, content: object) -> Contents:
         return contents.canonical_of(payload.record(content))

@@ -48,5 +48,6 @@ SPEC = SourceSpec(
     webhooks=("/telegram/{channel_id}",),
     build="airy.sources.telegram.source:Telegram",
     channel_secrets=True,
+    identities=True,
     public_url=True,
 )

@@ -633,7 +633,9 @@ class SourceContract:
     @staticmethod
     def installation() -> Installation:
         return Installation(
-            new_secret=lambda: Secret("fresh-secret-0123456789"), public_url=PUBLIC_URL, now_ms=lambda: RECEIVED_MS
+            derived_secret=lambda _: Secret("fresh-secret-0123456789"),
+            public_url=PUBLIC_URL,
+            now_ms=lambda: RECEIVED_MS,
         )
 
     async def test_connecting_says_what_to_store(self, kind: str) -> None:

@@ -21,7 +21,7 @@ from tests.kit.scripted_provider import ScriptedProvider
 
 WIRE = WIRES["google"]
 NOW_MS = 1_735_689_600_000
-HERE = Installation(new_secret=lambda: Secret("unused"), public_url=PUBLIC_URL, now_ms=lambda: NOW_MS)
+HERE = Installation(derived_secret=lambda _: Secret("unused"), public_url=PUBLIC_URL, now_ms=lambda: NOW_MS)
 
 
 def provider() -> ScriptedProvider:

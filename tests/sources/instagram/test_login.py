@@ -33,7 +33,7 @@ from tests.kit.providers.meta import (
 from tests.kit.scripted_provider import ScriptedProvider
 
 DAY_MS = 86_400_000
-HERE = Installation(new_secret=lambda: Secret("unused"), public_url=PUBLIC_URL)
+HERE = Installation(derived_secret=lambda _: Secret("unused"), public_url=PUBLIC_URL)
 RENEWED = Checked(credentials={"token": Secret(RENEWED_TOKEN)}, credentials_valid_s=60 * 86_400)
 
 

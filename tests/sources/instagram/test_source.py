@@ -19,7 +19,7 @@ from tests.kit.scripted_provider import ScriptedProvider
 
 WIRE, MESSENGER = WIRES["instagram"], WIRES["facebook"]
 SOURCE: Any = WIRE.source()
-HERE = Installation(new_secret=lambda: Secret("unused"), public_url=PUBLIC_URL)
+HERE = Installation(derived_secret=lambda _: Secret("unused"), public_url=PUBLIC_URL)
 
 
 def encode(content: object) -> Call | Failed:

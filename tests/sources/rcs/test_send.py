@@ -27,7 +27,7 @@ TARGET = Target(
     credentials=WIRE.credentials("rcs"),
 )
 BASE = f"https://europe-rcsbusinessmessaging.googleapis.com/v1/phones/{PHONE}"
-HERE = Installation(new_secret=lambda: Secret("unused"), public_url=PUBLIC_URL, now_ms=lambda: 1_735_689_600_000)
+HERE = Installation(derived_secret=lambda _: Secret("unused"), public_url=PUBLIC_URL, now_ms=lambda: 1_735_689_600_000)
 
 
 def encode(content: object) -> Call | Failed:

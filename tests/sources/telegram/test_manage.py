@@ -19,7 +19,7 @@ from tests.kit.scripted_provider import ScriptedProvider
 
 WIRE = WIRES["telegram"]
 SOURCE: Any = WIRE.source()
-HERE = Installation(new_secret=lambda: Secret("fresh_secret"), public_url=PUBLIC_URL)
+HERE = Installation(derived_secret=lambda _: Secret("fresh_secret"), public_url=PUBLIC_URL)
 TARGET = Target(channel=WIRE.channel(BOT), credentials={"token": Secret(TOKEN)})
 
 

@@ -18,7 +18,7 @@ from tests.kit.scripted_provider import ScriptedProvider
 
 WIRE = WIRES["twilio"]
 SOURCE: Any = WIRE.source()
-HERE = Installation(new_secret=lambda: Secret("unused"), public_url=PUBLIC_URL)
+HERE = Installation(derived_secret=lambda _: Secret("unused"), public_url=PUBLIC_URL)
 
 
 def provider(**state: str) -> ScriptedProvider:

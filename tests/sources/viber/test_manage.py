@@ -19,7 +19,7 @@ from tests.kit.providers.viber import BOT, CHANNEL, TOKEN
 from tests.kit.scripted_provider import ScriptedProvider
 
 WIRE = WIRES["viber"]
-HERE = Installation(new_secret=lambda: Secret("unused"), public_url=PUBLIC_URL)
+HERE = Installation(derived_secret=lambda _: Secret("unused"), public_url=PUBLIC_URL)
 TARGET = Target(channel=WIRE.channel(BOT), credentials={"token": Secret(TOKEN)})
 
 

@@ -18,7 +18,7 @@ from tests.kit.providers.whatsapp import APP_ID, NUMBER_ID, TOKEN, WABA, WhatsAp
 from tests.kit.scripted_provider import Act, ScriptedProvider
 
 SOURCE: Any = WIRES["whatsapp"].source()
-HERE = Installation(new_secret=lambda: Secret("unused"), public_url=PUBLIC_URL)
+HERE = Installation(derived_secret=lambda _: Secret("unused"), public_url=PUBLIC_URL)
 
 
 class Answers(WhatsAppWire):
