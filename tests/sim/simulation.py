@@ -99,7 +99,7 @@ class Simulation:
     With Messenger and its simulated provider; `SourceSimulation` replaces them by any source of the catalogue.
     """
 
-    source = "facebook"
+    sources: tuple[str, ...] = ("facebook",)
 
     def __init__(self, seed: int, size: SimulationSize, *, ingress: type[Ingress] = Ingress) -> None:
         self.seed = seed
@@ -108,7 +108,7 @@ class Simulation:
         self.clock = LoopClock()  # of the world outside
         self.machine_clock = SkewedClock(self.clock)
         self.config = self.make_config()
-        self.running = SHARED_COMPONENTS | {f"sources-{self.source}"}
+        self.running = SHARED_COMPONENTS | {f"sources-{name}" for name in self.sources}
         self.faults = Faults(Random(f"faults {seed}"), rates=size.rates)  # type: ignore[arg-type]
         self.bus = MemoryBus(topics.ALL, clock=self.machine_clock, faults=self.faults)
         self.endpoint = make_endpoint(seed, size)
@@ -265,11 +265,12 @@ class Simulation:
         ends = await self.bus.end_offsets(topics.FOLDED)
         if any(process.services.projector.positions()[tp] < end for tp, end in ends.items()):
             return False
-        source = topics.source_events(self.source)
-        done = await self.bus.committed(f"sources.{self.source}.router", [source])
-        came = await self.bus.end_offsets([source])
-        if any(done.get(tp, 0) < end for tp, end in came.items() if end):
-            return False
+        for name in self.sources:
+            source = topics.source_events(name)
+            done = await self.bus.committed(f"sources.{name}.router", [source])
+            came = await self.bus.end_offsets([source])
+            if any(done.get(tp, 0) < end for tp, end in came.items() if end):
+                return False
         stats, counts = await self.queue.stats(), await self.store.counts()
         return not (stats.waiting or stats.leased or counts["send_pending"] or await self._unpublished(ends))
 
@@ -291,16 +292,19 @@ class ProcessRun:
         self.services = services
         self.stop = anyio.Event()
         self.failed = False
-        self.ingress = simulation.ingress_type(
-            services.sources[simulation.source],
-            services.ports.bus,
-            clock=simulation.machine_clock,
-            ids=simulation.ids,
-            admission=AdmissionControl(),
-            reader=BodyReader(),
-            accounts=services.channel_directory.refresh,
-            public_url=services.config.http.public_url or "",
-        )
+        self.ingresses = {
+            name: simulation.ingress_type(
+                services.sources[name],
+                services.ports.bus,
+                clock=simulation.machine_clock,
+                ids=simulation.ids,
+                admission=AdmissionControl(),
+                reader=BodyReader(),
+                accounts=services.channel_directory.refresh,
+                public_url=services.config.http.public_url or "",
+            )
+            for name in simulation.sources
+        }
         self._tasks: TaskGroup | None = None
 
     def begin(self, tasks: TaskGroup) -> None:
@@ -365,7 +369,8 @@ class ProcessRun:
             "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }
-        await self.call(lambda: self.ingress(scope, receive, send))  # type: ignore[arg-type]
+        ingress = self.ingresses[path.split("/")[1]]
+        await self.call(lambda: ingress(scope, receive, send))  # type: ignore[arg-type]
         return statuses[0] if statuses else None
 
 

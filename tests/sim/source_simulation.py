@@ -54,7 +54,7 @@ class SourceSimulation(Simulation):
     def __init__(self, wire: Wire, kind: str, seed: int, size: SimulationSize) -> None:
         self.wire = wire
         self.kind = kind
-        self.source = wire.spec.name
+        self.sources = (wire.spec.name,)
         super().__init__(seed, size)
         self.traffic: SourceTraffic = SourceTraffic(self)
 

@@ -7,33 +7,18 @@ import anyio
 import msgspec
 import pytest
 
-from airy.sim.graph import DEMO_INSTAGRAM, DEMO_NUMBER, DEMO_PAGE, GraphOptions, GraphProvider
-from airy.sim.provider import Behaviour, SendFault, SimAccount, SimulatedProvider
+from airy.sim.graph import GraphOptions, GraphProvider
+from airy.sim.provider import Behaviour, SendFault, SimAccount
 from airy.sim.provider.acts import PersonAct, Presses, SendsMedia
-from airy.sim.telegram import TelegramOptions, TelegramProvider
-from airy.sim.twilio import DEMO_SENDER, DEMO_SMS_NUMBER, TwilioOptions, TwilioProvider
-from airy.sim.viber import ViberOptions, ViberProvider
+from airy.sim.telegram import TelegramProvider
 from airy.sources.catalogue import SOURCES
 from tests.kit.event_loops import asyncio_backend
 from tests.kit.in_process import InProcessAiry
-from tests.kit.providers.base import PUBLIC_URL
+from tests.kit.simulated import PROVIDERS
 
 PROMPT = Behaviour(latency_ms=(5, 5), event_ms=(10, 10), read=1.0)
 KINDS = {kind.name: kind for spec in SOURCES for kind in spec.kinds}
 
-SIMS: dict[str, Callable[[], SimulatedProvider[Any]]] = {
-    "facebook": lambda: GraphProvider(GraphOptions(accounts=(DEMO_PAGE,), behaviour=PROMPT)),
-    "instagram": lambda: GraphProvider(GraphOptions(accounts=(DEMO_INSTAGRAM, DEMO_PAGE), behaviour=PROMPT)),
-    "whatsapp": lambda: GraphProvider(GraphOptions(accounts=(DEMO_NUMBER,), behaviour=PROMPT)),
-    "twilio.sms": lambda: TwilioProvider(
-        TwilioOptions(accounts=(DEMO_SMS_NUMBER,), behaviour=PROMPT, public_url=PUBLIC_URL)
-    ),
-    "twilio.whatsapp": lambda: TwilioProvider(
-        TwilioOptions(accounts=(DEMO_SENDER,), behaviour=PROMPT, public_url=PUBLIC_URL)
-    ),
-    "viber": lambda: ViberProvider(ViberOptions(behaviour=PROMPT)),
-    "telegram": lambda: TelegramProvider(TelegramOptions(behaviour=PROMPT)),
-}
 PAYLOADS: dict[str, dict[str, object]] = {
     "facebook": {"text": "And butter."},
     "instagram": {"text": "And butter."},
@@ -46,7 +31,7 @@ PAYLOADS: dict[str, dict[str, object]] = {
 CANONICAL = {"canonical": {"type": "text", "text": "Yes, three left."}}
 
 pytestmark = pytest.mark.parametrize("anyio_backend", [asyncio_backend()])
-every_kind = pytest.mark.parametrize("kind", [kind for kind in SIMS if kind in KINDS])
+every_kind = pytest.mark.parametrize("kind", list(PROVIDERS))
 
 
 class Conversation:
@@ -54,7 +39,7 @@ class Conversation:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.sim = SIMS[kind]()
+        self.sim = PROVIDERS[kind](PROMPT)
         self.airy = InProcessAiry(sim=self.sim)
 
     async def open(self) -> None:
@@ -181,9 +166,7 @@ async def test_a_lost_answer_is_never_followed_by_a_second_call(kind: str, fault
         assert here.sim.journal.violations() == []
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in ("whatsapp", "twilio.sms", "twilio.whatsapp", "viber") if kind in KINDS]
-)
+@pytest.mark.parametrize("kind", ["whatsapp", "twilio.sms", "twilio.whatsapp", "viber"])
 async def test_a_failure_that_is_reported_later_fails_the_message(kind: str) -> None:
     here = Conversation(kind)
     async with here.airy.open():
@@ -203,8 +186,6 @@ async def test_a_failure_that_is_reported_later_fails_the_message(kind: str) -> 
     ],
 )
 async def test_a_tap_arrives_as_a_postback(kind: str, act: PersonAct) -> None:
-    if kind not in KINDS:
-        pytest.skip("the source is not in the catalogue")
     here = Conversation(kind)
     async with here.airy.open():
         await here.open()

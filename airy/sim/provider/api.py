@@ -44,6 +44,7 @@ class PendingWebhook(Struct, frozen=True):
     headers: dict[str, str]
     events: tuple[Event, ...]
     first_ms: int
+    encoded_ms: int
     attempt: int = 1
     duplicate: bool = False
 

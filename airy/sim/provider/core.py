@@ -188,12 +188,15 @@ class SimulatedProvider(ABC, Generic[O]):
         account = self.state.account(account_id).account
         return self.state.add_person(account.id, self.person_id(account, len(self.state.people)), name).id
 
-    def acts(self, person_id: str, act: PersonAct, now_ms: int) -> str:
-        """A person does something. Returns the id of their message, or an id without meaning."""
+    def acts(self, person_id: str, act: PersonAct, now_ms: int, *, ahead_ms: int = 0) -> str:
+        """A person does something. Returns the id of their message, or an id without meaning.
+
+        `ahead_ms`: of the provider's clock, whose time the event has.
+        """
         person = self.state.known(person_id)
         account = self.state.account(person.account_id).account
         message_id = self.message_id(account, person_id, person.acts + 1)
-        event = self.event_of(person, act, message_id, now_ms)
+        event = self.event_of(person, act, message_id, now_ms + ahead_ms)
         person.acts += 1
         if isinstance(act, WRITING):
             person.wrote_at_ms = now_ms

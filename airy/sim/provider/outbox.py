@@ -21,6 +21,7 @@ from airy.sim.provider.state import SimState
 RETRY_AFTER_MAX_S = 3_600.0
 HELD_BACK_MS = 3_000  # by the fault `reorder`
 UNPOSTED_MS = 500  # between two looks whether a webhook has an address now
+ALWAYS_RETRY_MS_MAX = 60_000  # of a provider that redelivers always
 COPY_MS = 300  # after which the fault `duplicate` posts again
 
 
@@ -95,8 +96,7 @@ class WebhookOutbox:
         """Whether the receiver took it. One that it did not take is posted again, or given up."""
         self._in_flight -= 1
         if not answer.posted:
-            again = self._encoded(list(post.events), now_ms, first_ms=now_ms, duplicate=post.duplicate)
-            self._posts.add(now_ms + UNPOSTED_MS, replace(again, id=post.id))
+            self._posts.add(now_ms + UNPOSTED_MS, replace(self._again(post), first_ms=now_ms))
             self.changed()
             return False
         kinds = tuple(event.kind for event in post.events)
@@ -106,7 +106,7 @@ class WebhookOutbox:
         )
         wait_ms = None if answer.taken else self._wait_ms(post, answer, now_ms)
         if wait_ms is not None:
-            self._posts.add(now_ms + wait_ms, replace(post, attempt=post.attempt + 1))
+            self._posts.add(now_ms + wait_ms, replace(self._again(post), attempt=post.attempt + 1))
         else:
             self._state.journal.given_up += not answer.taken
             self._next_in_order(post, now_ms)
@@ -125,7 +125,7 @@ class WebhookOutbox:
         rules, index = self._redelivery, post.attempt - 1
         wait_ms = rules.retry_ms[min(index, len(rules.retry_ms) - 1)]
         if self._state.options.behaviour.redelivers_always:
-            return wait_ms
+            return min(wait_ms, ALWAYS_RETRY_MS_MAX)
         lives_ms = min([rules.give_up_ms, *(event.lives_ms for event in post.events if event.lives_ms is not None)])
         attempts_max = rules.attempts_max
         spent = now_ms - post.first_ms > lives_ms or (attempts_max is not None and post.attempt >= attempts_max)
@@ -169,8 +169,14 @@ class WebhookOutbox:
             headers=request.headers,
             events=tuple(batch),
             first_ms=first_ms,
+            encoded_ms=at_ms,
             duplicate=duplicate,
         )
+
+    def _again(self, post: PendingWebhook) -> PendingWebhook:
+        """The same body, to the address and with the secret of now."""
+        request = self._envelope(post.events, post.encoded_ms)
+        return replace(post, url=request.url, body=request.body, headers=request.headers)
 
     def _schedule(self, post: PendingWebhook, due_ms: int) -> None:
         order = post.events[0].order

@@ -99,7 +99,7 @@ class ViberProvider(SimulatedProvider[ViberOptions]):
         element = {"event": "webhook", "timestamp": now_ms, "message_token": token, "chat_hostname": "SN-CHAT-1"}
         event = Event(account.account.id, "webhook", element)
         request = self.webhook([event], now_ms)
-        check = PendingWebhook(0, request.url, request.body, request.headers, (event,), now_ms)
+        check = PendingWebhook(0, request.url, request.body, request.headers, (event,), now_ms, now_ms)
         accepted = bot_api.answer(0, chat_hostname="SN-CHAT-1", event_types=event_types)
         return msgspec.structs.replace(accepted, check=check, otherwise=bot_api.answer(1))
 
