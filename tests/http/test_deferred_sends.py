@@ -19,6 +19,7 @@ from airy.http.response_schemas import MessageSchema
 from airy.model import ids
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
+from airy.sources.catalogue import kind_of
 from tests.kit.api import ApiHarness, api_harness
 from tests.kit.builders import Chat, channel
 from tests.kit.response_schemas import validated
@@ -217,6 +218,8 @@ async def test_subscribers_learn_of_it_when_it_begins_or_fails() -> None:
         ("twilio.whatsapp", "+49 151 12345678", "whatsapp:+4915112345678"),
         ("twilio.whatsapp", "whatsapp:DE.1A2B3C", "whatsapp:DE.1A2B3C"),
         ("telegram", "-1001", "-1001"),
+        ("viber", "u1Ab==", "u1Ab=="),
+        ("rcs", "+49 (151) 123-45678", "+4915112345678"),
         ("facebook", "6120000000000001", "6120000000000001"),
         ("instagram", "17841400000000001", "17841400000000001"),
         ("a.custom.source", "customer 88", "customer 88"),
@@ -230,7 +233,8 @@ async def test_a_recipient_is_named_as_its_own_messages_name_it(kind: str, given
         sent = await api.call("/messages.send", {"channel_id": channel_id, "source_recipient_id": given, "message": HI})
         message = await api.store.message(sent["id"])
         assert message is not None
-        assert (message.recipient_id, message.conversation_id) == (name, ids.conversation_id(channel_id, name))
+        owner = kind if kind_of(kind).open else channel_id  # custom sources have a rule of their own
+        assert (message.recipient_id, message.conversation_id) == (name, ids.conversation_id(owner, name))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +242,9 @@ async def test_a_recipient_is_named_as_its_own_messages_name_it(kind: str, given
     [
         ("twilio.sms", "0151 12345678", "country code"),
         ("twilio.whatsapp", "whatsapp:0151", "country code"),
+        ("viber", "Ines Kuhn", "who wrote or subscribed"),
+        ("rcs", "0151 12345678", "country code"),
+        ("google", "conv-55", "a contact begins the conversation"),
         ("telegram", "@ines", "number of a chat"),
         ("facebook", "Ines Kuhn", "number"),
         ("chatplugin", "a visitor", "visitor begins"),

@@ -606,6 +606,7 @@ class SourceContract:
                         [
                             *("error", "code", "message", "message_id", "error_subcode", "sid", "ok", "error_code"),
                             *("result", "chat", "id", "description", "parameters", "retry_after"),
+                            *("status", "status_message", "message_token", "name", "messageId"),
                         ]
                     ),
                     inner,
