@@ -46,18 +46,25 @@ class LoopClock:
 
 
 class Ids(Protocol):
-    """New ids, for objects without a cause to derive an id from."""
+    """New ids and secrets, for objects without a cause to derive them from."""
 
     def new(self) -> str:
         """A canonical lower-case version 4 UUID."""
         ...
 
+    def random_bytes(self, count: int) -> bytes:
+        """For a secret."""
+        ...
+
 
 class RandomIds:
-    """Version 4 UUIDs from a random source; by default the system's."""
+    """From a random source; by default the system's."""
 
     def __init__(self, source: random.Random | None = None) -> None:
         self._source = source or random.SystemRandom()
 
     def new(self) -> str:
         return str(uuid.UUID(int=self._source.getrandbits(128), version=4))
+
+    def random_bytes(self, count: int) -> bytes:
+        return self._source.randbytes(count)

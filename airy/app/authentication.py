@@ -10,7 +10,8 @@ from airy.app.services import Services, public_url
 from airy.config import Config, OidcConfig
 from airy.email_patterns import EmailPatterns
 from airy.http.api_tokens import ApiTokenDirectory
-from airy.http.auth import Authenticator, ConfiguredTokens, OpenAccess, TokenAuthenticator, TokenDirectory
+from airy.http.auth import Authenticator, OpenAccess, TokenAuthenticator, TokenDirectory
+from airy.http.configured_tokens import ConfiguredTokens
 from airy.http.custom_source_directory import CustomSourceDirectory
 from airy.http.login.provider import IdentityProvider, RegisteredClient
 from airy.http.login.routes import LoginRoutes, LoginSettings
@@ -50,7 +51,13 @@ def build_authentication(services: Services) -> Authentication:
         secure=secure,
     )
     login = LoginRoutes(
-        services.commands.users, services.commands.audit, sessions, _identity_provider(services), role_of, settings
+        services.commands.users,
+        services.commands.audit,
+        sessions,
+        _identity_provider(services),
+        role_of,
+        settings,
+        services.ports.ids,
     )
     visitors = VisitorDirectory(services.commands.visitors, caught_up)
     sources = CustomSourceDirectory(services.commands.custom_sources, services.queries, caught_up, refresh)

@@ -3,8 +3,6 @@
 from collections.abc import Callable, ItemsView, Mapping
 from typing import Generic, TypeVar
 
-import anyio
-
 from airy.bus.api import Bus, OffsetOutOfRange
 from airy.bus.draining_fetch import draining_fetch
 from airy.bus.record import Record, TopicPartition
@@ -18,8 +16,8 @@ V = TypeVar("V")
 class Table(Generic[V]):
     """May be read at any time, also across restarts of `run`.
 
-    A listener gets key and value (None: deleted) in log order, before `wait_until` returns for that record. A value
-    that cannot be decoded leaves the previous value in place, and a reason in `undecodable`.
+    A listener gets key and value (None: deleted) in log order. A value that cannot be decoded leaves the previous value
+    in place, and a reason in `undecodable`.
     """
 
     def __init__(
@@ -38,7 +36,6 @@ class Table(Generic[V]):
         self._fetch_wait_s = fetch_wait_s
         self._values: dict[str, V] = {}
         self._positions: dict[TopicPartition, int] = {}
-        self._advanced = anyio.Event()
         self.undecodable: dict[str, str] = {}
 
     def get(self, key: str) -> V | None:
@@ -54,10 +51,10 @@ class Table(Generic[V]):
         """Runs until draining. Ready once it has read up to the end offsets it found at the start."""
         topics = [self._topic]
         starts, behind = await bus.beginning_offsets(topics), await bus.end_offsets(topics)
-        self._advance({tp: self._positions.get(tp, start) for tp, start in starts.items()})
+        self._positions = {tp: self._positions.get(tp, start) for tp, start in starts.items()}
         async with bus.tail(self._positions) as tail, draining_fetch(lifecycle) as fetcher:
             while not lifecycle.draining.is_set():
-                if behind and self._applied(behind):
+                if behind and self.has_applied(behind):
                     lifecycle.ready()
                     behind = {}
                 try:
@@ -69,16 +66,11 @@ class Table(Generic[V]):
                     raise
                 for record in records:
                     self._apply(record)
-                self._advance({tp: tail.position(tp) for tp in self._positions})
+                self._positions = {tp: tail.position(tp) for tp in self._positions}
                 lifecycle.progress()
 
-    async def wait_until(self, ends: Mapping[TopicPartition, int]) -> None:
-        """Return once every record below these offsets is applied; partitions of other topics are ignored."""
-        own = {tp: end for tp, end in ends.items() if tp.topic == self._topic.name}
-        while not self._applied(own):
-            await self._advanced.wait()
-
-    def _applied(self, ends: Mapping[TopicPartition, int]) -> bool:
+    def has_applied(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether every record below these offsets is in the table."""
         return all(self._positions.get(tp, -1) >= end for tp, end in ends.items())
 
     def _apply(self, record: Record) -> None:
@@ -95,12 +87,6 @@ class Table(Generic[V]):
             self._values[key] = value
         if self._listener is not None:
             self._listener(key, value)
-
-    def _advance(self, positions: dict[TopicPartition, int]) -> None:
-        if positions != self._positions:
-            self._positions = positions
-            self._advanced.set()
-            self._advanced = anyio.Event()
 
     def _clear(self) -> None:
         if self._listener is not None:

@@ -1,8 +1,7 @@
 """API tokens: created, listed and revoked. The token leaves this module once, in the result of its creation."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
-from secrets import token_bytes
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,13 +36,10 @@ class TokenWithText(Struct, frozen=True):
 
 
 class ApiTokenCommands:
-    def __init__(
-        self, writer: Writer, store: EntityReader, *, random_bytes: Callable[[int], bytes] = token_bytes
-    ) -> None:
+    def __init__(self, writer: Writer, store: EntityReader) -> None:
         self._writer = writer
         self._store = store
         self._entities = EntityWriter(writer, store)
-        self._random_bytes = random_bytes
 
     async def create(
         self, grant: TokenGrant, held: Collection[Permission], context: RequestContext
@@ -55,7 +51,7 @@ class ApiTokenCommands:
         if reason := outside_role(grant.role, grant.permissions):
             raise Refused(reason, field="permissions")
         token_id = self._writer.id_for(context, "api-token")
-        text = token_text(token_id, self._random_bytes(SECRET_BYTES))
+        text = token_text(token_id, self._writer.random_bytes(SECRET_BYTES))
         created = self._created(token_id, text, grant, context)
         lacking = permissions_of(created) - frozenset(held)
         if lacking:

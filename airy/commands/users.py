@@ -1,8 +1,6 @@
 """Users: created by their first login or write, and their sessions."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from secrets import token_bytes
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -35,13 +33,10 @@ class UserWithToken(Struct, frozen=True):
 
 
 class UserCommands:
-    def __init__(
-        self, writer: Writer, store: UserReader, *, random_bytes: Callable[[int], bytes] = token_bytes
-    ) -> None:
+    def __init__(self, writer: Writer, store: UserReader) -> None:
         self._writer = writer
         self._store = store
         self._entities = EntityWriter(writer, store)
-        self._random_bytes = random_bytes
         self._seen_at_ms: OrderedDict[str, int] = OrderedDict()  # when this process noted it last, by user id
 
     async def log_in(self, profile: UserProfile, *, login_id: str, valid_s: int) -> Written[UserWithToken]:
@@ -49,7 +44,7 @@ class UserCommands:
         and raises `Conflict`.
         """
         user_id, now_ms = profile.id.lower(), self._writer.now_ms()
-        token = session_token(user_id, self._random_bytes(SECRET_BYTES))
+        token = session_token(user_id, self._writer.random_bytes(SECRET_BYTES))
         session = UserSession(
             id=login_id,
             sha256=session_sha256(token.encode()),

@@ -27,6 +27,7 @@ from airy.model.raw import same_json
 from airy.sources import canonical
 from airy.sources.chatplugin import widget
 from airy.sources.chatplugin.content import canonical_of
+from airy.sources.chatplugin.message import UNDELIVERED
 from airy.sources.chatplugin.spec import KIND
 from airy.store.api import StoreQueries
 
@@ -35,7 +36,6 @@ HISTORY_PAGES_MAX = 5
 OVERLAP_MS = 30_000  # a replaced token still begins a visit: two tabs at once, an answer that was lost
 USES_MAX = 3  # of a token that another request replaces at the same time
 
-UNDELIVERED = frozenset({DeliveryState.SENT, DeliveryState.UNKNOWN})
 SHOWN = UNDELIVERED | {DeliveryState.DELIVERED, DeliveryState.READ}
 
 log = structlog.get_logger("airy.chatplugin")

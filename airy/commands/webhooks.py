@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from secrets import token_bytes
 
 import msgspec
 from msgspec import Struct
@@ -52,14 +51,12 @@ class WebhookCommands:
         sealer: Sealer,
         *,
         egress_policy: EgressPolicy = UNRESTRICTED,
-        random_bytes: Callable[[int], bytes] = token_bytes,
     ) -> None:
         self._egress_policy = egress_policy
         self._writer = writer
         self._store = store
         self._entities = EntityWriter(writer, store)
         self._sealer = sealer
-        self._random_bytes = random_bytes
 
     async def subscribe(
         self, given: WebhookChanges, context: RequestContext, webhook_id: str | None = None
@@ -160,7 +157,7 @@ class WebhookCommands:
         return replace(webhook, **changes)
 
     def _new_secret(self) -> str:
-        return secret_text(self._random_bytes(SECRET_BYTES))
+        return secret_text(self._writer.random_bytes(SECRET_BYTES))
 
     def _seal(self, webhook_id: str, field: str, text: str) -> str:
         return self._sealer.seal(text, seal_context(topics.WEBHOOKS.name, webhook_id, field))

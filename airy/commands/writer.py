@@ -69,6 +69,10 @@ class Writer:
     def new_id(self) -> str:
         return self._ids.new()
 
+    def random_bytes(self, count: int) -> bytes:
+        """For a secret."""
+        return self._ids.random_bytes(count)
+
     def id_for(self, context: RequestContext, *scope: str) -> str:
         """The same id for repetitions with one idempotency key by one caller; a new id without a key."""
         return self._ids.new() if context.key is None else ids.derive("|".join((*scope, context.caller, context.key)))

@@ -6,9 +6,6 @@ Deny by default: a route that declares no permission answers 403 to every caller
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
-from hashlib import sha256
-from hmac import compare_digest
-from types import MappingProxyType
 from typing import Protocol, cast
 
 from litestar.connection import ASGIConnection
@@ -16,13 +13,12 @@ from litestar.handlers.base import BaseRouteHandler
 from msgspec import Struct
 
 from airy.commands import TooManyRequests
-from airy.errors import Refused, Unavailable
+from airy.errors import Unavailable
 from airy.http.asgi import RawHeaders, Scope
 from airy.http.client_address import ClientLimiter
 from airy.http.problems import Problem, problem_of
 from airy.permissions import PERMISSIONS, Permission, Role
 from airy.rate_limit import RateLimiter
-from airy.secret import TOKEN_CHARS_MIN, Secret
 
 __all__ = ["Permission"]  # routes declare it; the other names are this module's own
 
@@ -105,41 +101,6 @@ class TokenAuthenticator:
         return None
 
 
-class ConfiguredTokens:
-    """The API tokens of the configuration, by name. `roles`: those that are not `admin`.
-
-    Only hashes are kept, and every one is compared in constant time: neither memory nor timing reveals a token.
-    """
-
-    def __init__(self, tokens: Mapping[str, Secret], roles: Mapping[str, Role] = MappingProxyType({})) -> None:
-        if not tokens:
-            raise Refused("no API token is configured: set security.systemToken, or security.open to run without one")
-        for name, token in tokens.items():
-            if len(token.reveal()) < TOKEN_CHARS_MIN:
-                raise Refused(f"the API token {name!r} is too short: it needs at least {TOKEN_CHARS_MIN} characters")
-        self._callers = [
-            (_caller(name, roles.get(name, Role.ADMIN)), _hash(token.reveal().encode()))
-            for name, token in tokens.items()
-        ]
-
-    async def find(self, token: bytes, /) -> Caller | None:
-        token_sha256, found = _hash(token), None
-        for caller, known_sha256 in self._callers:
-            if compare_digest(token_sha256, known_sha256):
-                found = caller
-        return found
-
-
-def _caller(name: str, role: Role) -> Caller:
-    kind = CallerKind.SOURCE if role is Role.SOURCE else CallerKind.TOKEN
-    return Caller(caller_id(name), PERMISSIONS[role], name, kind)
-
-
-def caller_id(token_name: str) -> str:
-    """The id of a token's caller. The original Airy uses the token's first four characters instead of its name."""
-    return f"system-token-{token_name}"
-
-
 class Guard:
     """Authenticates and authorises. Litestar calls it before each handler; the caller is the request's `user`."""
 
@@ -216,7 +177,3 @@ def check_same_origin(headers: RawHeaders) -> None:
 def forbidden() -> Problem:
     """403, never 401: clients of the original Airy open the login page on 403. The reason is not given."""
     return Problem(403, "forbidden")
-
-
-def _hash(token: bytes) -> bytes:
-    return sha256(token).digest()

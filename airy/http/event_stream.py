@@ -16,12 +16,12 @@ from airy.errors import Unavailable
 from airy.http.asgi import RawHeaders, Receive, Send
 from airy.http.auth import AUTHORISE_S, PERMISSION, Guard, Permission, is_authorised
 from airy.http.event_frames import KEEP_ALIVE, server_sent_text
-from airy.http.event_query import EventQuery, parse
+from airy.http.event_query import PARAMETERS, EventQuery, parse
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, unavailable
+from airy.http.resource import StreamRoute
 from airy.task_group import task_group
 
-PATH = "/events"
 MEDIA_TYPE = b"text/event-stream"
 HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
 STREAMS_MAX = 500  # at once in this process: each holds a connection of the HTTP server, whose number is limited
@@ -41,9 +41,8 @@ class EventStreams:
 def route(api: ApiContext, guard: Guard) -> HTTPRouteHandler:
     streams = EventStreams(api, guard)
 
-    @get(PATH, opt={PERMISSION: Permission.READ})
+    @get(ROUTE.path, opt={PERMISSION: ROUTE.permission})
     async def events(request: Request[Any, Any, Any]) -> ASGIResponse:
-        """All events, or those of a scope, as server-sent events; continues at a position."""
         headers = cast("RawHeaders", request.scope["headers"])
         accepted = b",".join(value for name, value in headers if name == b"accept")
         if MEDIA_TYPE not in accepted:
@@ -117,7 +116,7 @@ class _Stream:
         guard = self._streams.guard
         while True:
             await anyio.sleep(AUTHORISE_S)
-            if not await is_authorised(lambda: guard.authorised(self._headers, Permission.READ)):
+            if not await is_authorised(lambda: guard.authorised(self._headers, ROUTE.permission)):
                 scope.cancel()
 
     async def _keep_alive(self) -> None:
@@ -127,3 +126,14 @@ class _Stream:
             if self._started and not self._sent:
                 await self._send_text(KEEP_ALIVE)
             self._sent = False
+
+
+ROUTE = StreamRoute(
+    path="/events",
+    permission=Permission.READ,
+    media_type=MEDIA_TYPE.decode(),
+    summary="All events, or those of a scope, as server-sent events; continues at a position.",
+    query=PARAMETERS,
+    problems=(406,),
+    make=route,
+)

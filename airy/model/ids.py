@@ -45,10 +45,6 @@ def change_id(conversation: str, fact_id: str, nth: int) -> str:
     return derive(conversation, f":{fact_id}:{nth}")
 
 
-def is_uuid(text: str) -> bool:
-    return canonical_uuid(text) is not None
-
-
 def canonical_uuid(text: str) -> str | None:
     """`text` as a canonical lower-case UUID, or None if it is not one."""
     if len(text) != 36:

@@ -13,6 +13,7 @@ import luqum.tree as lucene
 from luqum.thread import parse as parse_lucene
 
 from airy.errors import Refused
+from airy.store.filter_fields import METADATA, WRITTEN
 
 EXCERPT_CHARS_MAX = 40
 DEPTH_MAX = 32
@@ -24,7 +25,7 @@ _SEARCH_BOX_LOOSE = re.compile(r"\bdisplay_name:\*(.*?)\*(?= AND |\s*$)", re.DOT
 _NOT_WORD, _ESCAPED = re.compile(r"(\W)"), r"\\\1"
 _FILTER_SYNTAX = re.compile(  # text written in the filter language rather than typed into the search box
     r"[\\*]|(?:^|\s)(?:AND|OR|NOT|&&|\|\|)(?:\s|$)"
-    r"|\b(?:id|channel_id|source|display_name|tag_ids|created_at|unread_count|last_message_at|message|metadata\.[^\s:]+):"
+    rf"|\b(?:{'|'.join(sorted(WRITTEN))}|{re.escape(METADATA)}[^\s:]+):"
 )
 _POSITION = re.compile(r" at position (\d+)")
 _AT_THE_END = "unexpected end of expression"

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from airy.errors import Refused
 from airy.store import filter_text, search_words
+from airy.store.filter_fields import ALIASES, DISPLAY_NAME, KNOWN, MESSAGE, METADATA, NUMBERS, WRITTEN
 from airy.store.filter_text import DEPTH_MAX, InvalidFilter
 from airy.store.search_text import Pattern, escape, parse_pattern
 
@@ -24,13 +25,6 @@ TEXT_CHARS_MAX = 65_536
 CLAUSES_MAX = 1024
 MESSAGE_TERMS_MAX = 32
 INT64 = 1 << 63
-
-KEYWORDS = frozenset({"id", "channel_id", "source", "tag_ids", "state"})
-NUMBERS = frozenset({"unread_count", "created_at", "last_message_at"})
-DISPLAY_NAME = "display_name"
-METADATA = "metadata."
-MESSAGE = "message"
-_ALIASES = {"*": "id", "metadata.state": "state", "metadata.unread_count": "unread_count"}
 
 
 class Term(Struct, frozen=True):
@@ -184,12 +178,12 @@ def _signed(node: lucene.Item) -> tuple[str, lucene.Item]:
 
 def _field(node: lucene.SearchField) -> str:
     name = _unescaped(node.name)
-    name = _ALIASES.get(name, name)
-    if name in KEYWORDS or name in NUMBERS or name in {DISPLAY_NAME, MESSAGE}:
+    name = ALIASES.get(name, name)
+    if name in KNOWN:
         return name
     if name.startswith(METADATA) and name != METADATA:
         return name
-    known = ", ".join(sorted({*KEYWORDS, *NUMBERS, DISPLAY_NAME, MESSAGE} - {"state"}))
+    known = ", ".join(sorted(WRITTEN))
     raise InvalidFilter(
         f"unknown field {name[:64]!r} in filters; known fields are {known} and metadata.<key>", node.pos
     )

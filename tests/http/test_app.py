@@ -9,17 +9,9 @@ from structlog.testing import capture_logs
 
 from airy.errors import Refused
 from airy.http.asgi import RawHeaders
-from airy.http.auth import (
-    ANONYMOUS,
-    PERMISSION,
-    Caller,
-    ConfiguredTokens,
-    Guard,
-    OpenAccess,
-    Permission,
-    TokenAuthenticator,
-)
+from airy.http.auth import ANONYMOUS, PERMISSION, Caller, Guard, OpenAccess, Permission, TokenAuthenticator
 from airy.http.catalogue import ACTIONS
+from airy.http.configured_tokens import ConfiguredTokens
 from airy.http.problems import Problem
 from airy.permissions import PERMISSIONS, Role
 from airy.secret import Secret

@@ -17,6 +17,7 @@ from airy import topics
 from airy.actors.runtime import Context
 from airy.clock import SystemClock
 from airy.egress import UNRESTRICTED
+from airy.http.login import openid
 from airy.http.login.attempt import LoginAttempt
 from airy.http.login.github import GithubProvider
 from airy.http.login.openid import OpenIdProvider
@@ -66,7 +67,7 @@ class Installation:
 
 
 @asynccontextmanager
-async def installation(name: str = "acme", *, keys_again_s: float = 30.0) -> AsyncIterator[Installation]:
+async def installation(name: str = "acme") -> AsyncIterator[Installation]:
     with Port() as port:
         url = f"http://{port}"
         simulated = SimulatedIdentityProvider(redirect_url=f"{url}/login/oauth2/code/{name}")
@@ -75,9 +76,7 @@ async def installation(name: str = "acme", *, keys_again_s: float = 30.0) -> Asy
             provider = (
                 GithubProvider(http, url=issuer, api_url=issuer, client=client)
                 if name == "github"
-                else OpenIdProvider(
-                    http, SystemClock(), name=name, issuer=issuer, client=client, keys_again_s=keys_again_s
-                )
+                else OpenIdProvider(http, SystemClock(), name=name, issuer=issuer, client=client)
             )
             async with api_harness(provider=provider) as api, anyio.create_task_group() as tasks:
                 ready = anyio.Event()
@@ -230,8 +229,9 @@ async def test_an_address_that_only_the_user_info_has_counts_for_the_same_accoun
 # --- ID tokens
 
 
-async def test_keys_of_the_provider_may_rotate() -> None:
-    async with installation(keys_again_s=0) as here, here.browser() as browser:
+async def test_keys_of_the_provider_may_rotate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openid, "KEYS_AGAIN_S", 0.0)
+    async with installation() as here, here.browser() as browser:
         for _ in range(2):
             assert (await here.log_in(browser)).status_code == 302
         assert here.provider.requests.count("/jwks") == 1

@@ -3,8 +3,9 @@
 import pytest
 
 from airy.http.action import Action
-from airy.http.auth import ConfiguredTokens, TokenAuthenticator
+from airy.http.auth import TokenAuthenticator
 from airy.http.catalogue import ACTIONS
+from airy.http.configured_tokens import ConfiguredTokens
 from airy.permissions import PERMISSIONS, Permission, Role
 from airy.secret import Secret
 from tests.kit.api import api_harness

@@ -30,10 +30,11 @@ from airy.errors import Refused, Unavailable
 from airy.http.admission import AdmissionControl, AdmissionLimits, ApiAdmission
 from airy.http.api_tokens import ApiTokenDirectory
 from airy.http.app import RootAsgiApp, litestar_app
-from airy.http.auth import Authenticator, ConfiguredTokens, Guard, TokenAuthenticator
+from airy.http.auth import Authenticator, Guard, TokenAuthenticator
 from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, any_origin, served
 from airy.http.client_address import ClientLimiter
+from airy.http.configured_tokens import ConfiguredTokens
 from airy.http.cors import CorsPolicy
 from airy.http.custom_source_directory import CustomSourceDirectory
 from airy.http.ingress import Ingress
@@ -289,7 +290,7 @@ async def api_harness(
     clients = ClientLimiter(RateLimiter(anonymous_limits), trusted_proxies)
     guard = Guard([tokens, by_cookie] if authenticators is None else authenticators, RateLimiter(rate_limits), clients)
     settings = LoginSettings(session_s=3_600, success_url="/inbox", logout_url="/", secure=secure)
-    login = LoginRoutes(api.commands.users, api.commands.audit, sessions, provider, LOGINS.get, settings)
+    login = LoginRoutes(api.commands.users, api.commands.audit, sessions, provider, LOGINS.get, settings, ids)
     webhooks = AdmissionControl(webhook_limits)
     ingress = Ingress(SigningSource(), bus, clock=clock, ids=ids, admission=webhooks, reader=reader)
 

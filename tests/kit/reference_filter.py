@@ -8,7 +8,8 @@ from airy.model.message_text import message_text
 from airy.model.metadata import text
 from airy.model.render import default_contact_name
 from airy.store import search_words
-from airy.store.filters import METADATA, Clauses, Condition, MessagePhrase, NumberRange, Term
+from airy.store.filter_fields import METADATA
+from airy.store.filters import Clauses, Condition, MessagePhrase, NumberRange, Term
 from airy.store.search_text import Pattern, literal_text, matches, normalized_keyword, normalized_words
 
 NAME_KEY = "contact.display_name"

@@ -78,4 +78,4 @@ def test_change_ids_differ_by_conversation_fact_and_index() -> None:
     "text", ["", "6f973ffe", "6f973ffe278a5633ab33c1b7e8e83f1d", "g" * 36, "{" + CHANNEL[:34] + "}"]
 )
 def test_text_that_is_not_a_uuid_is_refused(text: str) -> None:
-    assert not ids.is_uuid(text)
+    assert ids.canonical_uuid(text) is None

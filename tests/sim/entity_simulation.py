@@ -10,7 +10,7 @@ import msgspec
 
 from airy import topics
 from airy.app.services import Services
-from airy.http.auth import caller_id
+from airy.http.configured_tokens import caller_id
 from airy.http_client import Response
 from airy.model import ids
 from airy.model.contact import KEY as CONTACTS_KEY

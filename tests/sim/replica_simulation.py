@@ -23,9 +23,10 @@ from airy.bus.memory import Faults, GroupTimeouts, MemoryBus
 from airy.bus.record import Position, ProducerRecord
 from airy.clock import LoopClock, RandomIds
 from airy.http.app import RootAsgiApp, litestar_app
-from airy.http.auth import ConfiguredTokens, Guard, TokenAuthenticator
+from airy.http.auth import Guard, TokenAuthenticator
 from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, served
+from airy.http.configured_tokens import ConfiguredTokens
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext

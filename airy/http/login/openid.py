@@ -24,6 +24,7 @@ ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "E
 PUBLIC_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})  # a shared secret is no key of a provider
 DISCOVERY_S = 3_600.0
 KEYS_S = 3_600.0
+KEYS_AGAIN_S = 30.0  # an unknown key has the provider's keys fetched again at most so often
 CLOCK_SKEW_S = 60
 
 
@@ -38,8 +39,6 @@ class Discovery(Struct, frozen=True):
 
 
 class OpenIdProvider:
-    """`keys_again_s`: an unknown key fetches the provider's keys again at most so often."""
-
     def __init__(
         self,
         http: HttpClient,
@@ -48,9 +47,7 @@ class OpenIdProvider:
         name: str,
         issuer: str,
         client: RegisteredClient,
-        keys_again_s: float = 30.0,
     ) -> None:
-        self._keys_again_s = keys_again_s
         self.name = name
         self.issuer: str | None = issuer
         self._issuer = issuer
@@ -138,7 +135,7 @@ class OpenIdProvider:
             raise Unavailable("the discovery document of the identity provider has addresses without https")
 
     async def _key_set(self, found: Discovery, *, renew: bool = False) -> KeySet:
-        now, lifetime_s = anyio.current_time(), self._keys_again_s if renew else KEYS_S
+        now, lifetime_s = anyio.current_time(), KEYS_AGAIN_S if renew else KEYS_S
         if self._keys is None or now - self._keys[0] >= lifetime_s:
             fetched = await exchange.fetch(self._http, found.jwks_uri, dict[str, Any])
             self._keys = now, _public_keys(fetched)

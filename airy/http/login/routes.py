@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from secrets import token_bytes
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -14,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from airy.clock import Ids
 from airy.commands import AuditTrail, Forbidden, NotFound, UserProfile
 from airy.commands.users import UserCommands
 from airy.errors import AiryError
@@ -63,8 +63,7 @@ class LoginRoutes:
         provider: IdentityProvider | None,
         role_of: RoleOf,
         settings: LoginSettings,
-        *,
-        random_bytes: Callable[[int], bytes] = token_bytes,
+        ids: Ids,
     ) -> None:
         self._users = users
         self._trail = trail
@@ -72,7 +71,7 @@ class LoginRoutes:
         self._provider = provider
         self._role_of = role_of
         self._settings = settings
-        self._random_bytes = random_bytes
+        self._ids = ids
         limits = AdmissionLimits(in_flight_max=LOGINS_IN_FLIGHT_MAX, queue_max=LOGINS_IN_FLIGHT_MAX, queue_s=5.0)
         self._admission = AdmissionControl(limits)
 
@@ -95,7 +94,7 @@ class LoginRoutes:
         """Begin a login at the identity provider."""
         provider = self._known_provider(request.path_params["provider"])
         return_to = path_of_this_origin(_query(request).get("return_to", ""))
-        attempt = LoginAttempt(self._random_bytes(SECRET_BYTES), provider.name, return_to)
+        attempt = LoginAttempt(self._ids.random_bytes(SECRET_BYTES), provider.name, return_to)
         async with self._admitted():
             url = await provider.authorization_url(attempt)
         return _redirect(url, self._cookie(ATTEMPT_COOKIE, attempt.cookie_value(), max_age_s=ATTEMPT_S))

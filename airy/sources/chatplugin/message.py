@@ -6,10 +6,10 @@ from msgspec import Raw, Struct
 from airy.model import render
 from airy.model.change import Change, ChangeKind
 from airy.model.conversation import Message
-from airy.model.delivery_state import API_STATE
+from airy.model.delivery_state import API_STATE, DeliveryState
 from airy.sources.chatplugin.content import widget_content
 
-UNDELIVERED = frozenset({"sent", "unknown"})  # states in which no browser was handed the message
+UNDELIVERED = frozenset({DeliveryState.SENT, DeliveryState.UNKNOWN})  # no browser was handed the message
 
 
 class _ChangedSource(Struct, frozen=True):

@@ -12,7 +12,8 @@ import apsw
 import msgspec
 from msgspec import Raw, Struct
 
-from airy.store.filters import DISPLAY_NAME, METADATA, Term
+from airy.store.filter_fields import DISPLAY_NAME, METADATA
+from airy.store.filters import Term
 from airy.store.search_text import literal_text, normalized_words, plain_substring
 from airy.store.sqlite.candidates import CandidateLists, Candidates
 

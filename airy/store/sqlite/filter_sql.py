@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from airy.errors import Refused
-from airy.store.filters import DISPLAY_NAME, METADATA, Clauses, Condition, MessagePhrase, NumberRange, Term
+from airy.store.filter_fields import DISPLAY_NAME, METADATA
+from airy.store.filters import Clauses, Condition, MessagePhrase, NumberRange, Term
 from airy.store.search_text import (
     any_word_matches,
     literal_text,
