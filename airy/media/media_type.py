@@ -28,6 +28,7 @@ _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"
 _BRANDS = {b"M4A ": "audio/mp4", b"qt  ": "video/quicktime", b"heic": "image/heic", b"heix": "image/heic"}
 _BRANDS |= {b"avif": "image/avif", b"3gp4": "video/3gpp", b"3gp5": "video/3gpp"}
 _ACTIVE_TEXT = re.compile(rb"(?:\xef\xbb\xbf)?[\s\x00]*<(?:!--|!doctype|\?xml|/?[a-z])", re.IGNORECASE)
+_XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml\s", re.IGNORECASE)
 _SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 _OPEN = "application/vnd.oasis.opendocument."
@@ -56,7 +57,9 @@ _INLINE = re.compile(r"(image|audio|video)/(?!svg)")
 
 def media_type(head: bytes, extension: str) -> str:
     """`head`: the first `HEAD_BYTES`."""
-    return _by_signature(head) or _by_container(head) or _by_text(head) or _BY_EXTENSION.get(extension.lower(), UNKNOWN)
+    extension = extension.lower()
+    found = _by_signature(head) or _by_container(head) or _by_text(head, extension)
+    return found or _BY_EXTENSION.get(extension, UNKNOWN)
 
 
 def _by_signature(head: bytes) -> str | None:
@@ -71,10 +74,12 @@ def _by_container(head: bytes) -> str | None:
     return _BRANDS.get(head[8:12], "video/mp4") if head[4:8] == b"ftyp" else None
 
 
-def _by_text(head: bytes) -> str | None:
+def _by_text(head: bytes, extension: str) -> str | None:
     if not _ACTIVE_TEXT.match(head):
         return None
-    return "image/svg+xml" if _SVG.search(head) else "text/html"
+    if _SVG.search(head):
+        return "image/svg+xml"
+    return "application/xml" if _XML.match(head) or extension == ".xml" else "text/html"
 
 
 def is_inline(kind: str) -> bool:

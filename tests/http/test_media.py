@@ -8,7 +8,8 @@ import pytest
 
 from airy.errors import Unavailable
 from airy.http import byte_range
-from airy.http.auth import ConfiguredTokens, TokenAuthenticator
+from airy.http.auth import TokenAuthenticator
+from airy.http.configured_tokens import ConfiguredTokens
 from airy.media import file_name
 from airy.media.library import MediaLimits
 from airy.media.media_type import is_inline, media_type
@@ -260,6 +261,9 @@ def test_nothing_but_a_plain_extension_of_a_file_name_is_used(client_name: str, 
         (b"no image at all", ".png", "application/octet-stream"),
         (b"a,b\n1,2\n", ".csv", "text/csv"),
         (b"alert(1)", ".js", "application/octet-stream"),
+        (b'<?xml version="1.0" encoding="UTF-8"?><invoice/>', ".bin", "application/xml"),
+        (b"<invoice/>", ".XML", "application/xml"),
+        (b"<invoice/>", ".txt", "text/html"),
         (b"x", ".html", "application/octet-stream"),
         (b"x", ".xhtml", "application/octet-stream"),
         (b"x", ".svg", "image/svg+xml"),
@@ -284,6 +288,7 @@ def test_the_type_of_a_file_comes_from_its_bytes_and_then_from_its_name(
         (b"<script>alert(1)</script>", "image.png"),
         (b"alert(1)", "code.js"),
         (b"%PDF-1.7", "document.pdf"),
+        (b'<?xml version="1.0"?><a xmlns="http://www.w3.org/1999/xhtml"/>', "invoice.xml"),
     ],
 )
 async def test_what_a_browser_could_run_is_downloaded_and_may_run_nothing(content: bytes, filename: str) -> None:

@@ -320,12 +320,10 @@ async def test_messages_are_newest_first_and_paged() -> None:
         rest = await listed(api, chat, page_size=3, cursor=first.pagination_data.next_cursor)
         assert [message.id for message in rest.data] == names[2:]
         assert rest.pagination_data.next_cursor is None
-        problem = await api.call(
-            "/messages.list",
-            {"conversation_id": chat.conversation_id, "cursor": "nonsense", "page_size": 2},
-            status=400,
-        )
-        assert [error["field"] for error in problem["fields"]] == ["cursor"]
+        for size in (2, 100):  # also where one page has all
+            body = {"conversation_id": chat.conversation_id, "cursor": "nonsense", "page_size": size}
+            problem = await api.call("/messages.list", body, status=400)
+            assert [error["field"] for error in problem["fields"]] == ["cursor"]
 
 
 async def test_the_content_of_a_message_is_returned_unchanged() -> None:

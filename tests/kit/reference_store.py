@@ -387,11 +387,11 @@ class ReferenceStore:
         state = self._states.get(conversation_id.lower())
         every = [] if state is None else state.messages()
         there = [one for one in reversed(every) if not one.deleted]
-        if len(there) <= size or not name:
-            return Page(there[:size], None, there[size].id if len(there) > size else None, len(there))
         start = next((message for message in every if message.id == name), None)
-        if start is None:
+        if name and start is None and every:
             raise Refused(f"cursor {name[:64]!r} is not a message of this conversation", field="cursor")
+        if len(there) <= size or start is None:
+            return Page(there[:size], None, there[size].id if len(there) > size else None, len(there))
         first = sum(message.sequence > start.sequence for message in there)
         previous = there[first - size].id if first >= size else None
         following = there[first + size].id if first + size < len(there) else None

@@ -90,20 +90,26 @@ def message(connection: apsw.Connection, message_id: str) -> Message | None:
 
 
 def messages(connection: apsw.Connection, conversation_id: str, cursor: str | None, size: int) -> Page[Message]:
-    """A cursor is the id of the first message of a page. If all messages fit on one page, the cursor is ignored."""
+    """A cursor is the id of the first message of a page. If all messages fit on one page, the page has all.
+
+    Raises `Refused` for a cursor that is no message of the conversation.
+    """
     row = connection.execute(
         "SELECT n, messages FROM conversations WHERE id = ?", (encode_client_id(conversation_id),)
     ).get
     if row is None:
         return Page([], None, None, 0)
     n, total = row
-    if total <= size or not (cursor or "").strip():
-        rows: list[Any] = connection.execute(_NEWEST, (n, size + 1)).fetchall()
+    sequence = None
+    if first := (cursor or "").strip():
+        key = (encode_client_id(first), n)
+        sequence = connection.execute("SELECT sequence FROM messages WHERE id = ? AND conversation = ?", key).get
+        if sequence is None:
+            raise Refused(f"cursor {first[:64]!r} is not a message of this conversation", field="cursor")
+    rows: list[Any]
+    if sequence is None or total <= size:
+        rows = connection.execute(_NEWEST, (n, size + 1)).fetchall()
         return _page(rows, size, None, total)
-    first = encode_client_id((cursor or "").strip())
-    sequence = connection.execute("SELECT sequence FROM messages WHERE id = ? AND conversation = ?", (first, n)).get
-    if sequence is None:
-        raise Refused(f"cursor {str(cursor)[:64]!r} is not a message of this conversation", field="cursor")
     rows = connection.execute(_FROM, (n, sequence, size + 1)).fetchall()
     previous = connection.execute(_BEFORE, (n, sequence, size - 1)).get
     return _page(rows, size, previous, total)
