@@ -217,6 +217,8 @@ async def test_subscribers_learn_of_it_when_it_begins_or_fails() -> None:
         ("twilio.sms", "32665", "32665"),
         ("twilio.whatsapp", "+49 151 12345678", "whatsapp:+4915112345678"),
         ("twilio.whatsapp", "whatsapp:DE.1A2B3C", "whatsapp:DE.1A2B3C"),
+        ("whatsapp", "+49 151 12345678", "4915112345678"),
+        ("whatsapp", "DE.9k2f0000000001", "DE.9k2f0000000001"),
         ("telegram", "-1001", "-1001"),
         ("viber", "u1Ab==", "u1Ab=="),
         ("rcs", "+49 (151) 123-45678", "+4915112345678"),
@@ -235,6 +237,25 @@ async def test_a_recipient_is_named_as_its_own_messages_name_it(kind: str, given
         assert message is not None
         owner = kind if kind_of(kind).open else channel_id  # custom sources have a rule of their own
         assert (message.recipient_id, message.conversation_id) == (name, ids.conversation_id(owner, name))
+
+
+@pytest.mark.parametrize("name", ["DE.9k2f0000000001", "+49 15199999999", "4915100000000"])
+async def test_a_recipient_by_any_name_is_answered_in_their_conversation_under_the_current_one(name: str) -> None:
+    """By an alias, by the new number and by the former one, which the conversation's id derives from."""
+    number = channel("whatsapp", "108811223344556")
+    chat = Chat(source="whatsapp", source_channel_id="108811223344556")
+    chat.participant_id = "4915100000000"
+    chat.conversation_id = ids.conversation_id(chat.channel_id, chat.participant_id)
+    async with api_harness() as api:
+        await api.append(
+            number,
+            chat.received("a"),
+            chat.identified("DE.9k2f0000000001", "4915199999999", participant_id="4915199999999"),
+        )
+        body = {"channel_id": number.id, "source_recipient_id": name, "message": HI}
+        message = await api.store.message((await api.call("/messages.send", body))["id"])
+        assert message is not None
+        assert (message.conversation_id, message.recipient_id) == (chat.conversation_id, "4915199999999")
 
 
 @pytest.mark.parametrize(

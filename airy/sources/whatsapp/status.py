@@ -64,9 +64,8 @@ def facts_of(context: ChangeContext, raw: Raw, status: Fields) -> list[Fact]:
         raise Uneventful("a status names no message or no recipient")
     at_ms = event_time(context.arrived_at_ms, status.get("timestamp")).at_ms
     in_group = status.get("recipient_type") == "group"
-    if not names:
-        names = (context.channel.source_channel_id,)  # the conversation is known without a name
-    who = context.resolved(names, conversation_id=ours.conversation_id)
+    # without a name the conversation is known by what the message carried
+    who = context.resolved(names or (context.channel.source_channel_id,), conversation_id=ours.conversation_id)
     about = who.about(at_ms, context.cause)
     state = STATES.get(word)
     if state is None:
@@ -89,7 +88,7 @@ def facts_of(context: ChangeContext, raw: Raw, status: Fields) -> list[Fact]:
         facts.append(context.noted("pricing", raw, about, provider_id, word))
     if error.code == error_codes.MARKETING_STOPPED:
         facts.append(context.noted("subscription.marketing_messages.stop", raw, about, provider_id))
-    if not in_group and names != (context.channel.source_channel_id,):
+    if names and not in_group:
         facts += who.facts(at_ms, context.cause)
     return facts
 
