@@ -76,7 +76,7 @@ async def test_a_message_in_and_the_reply_back_with_its_receipts(tmp_path: Path)
     async with installed(tmp_path) as here:
 
         async def subscribed() -> bool:
-            return await here.sim.handshake() == f"{here.airy.url}/facebook is subscribed"
+            return await here.sim.handshakes() == [f"{here.airy.url}/facebook is subscribed"]
 
         await eventually(subscribed)
         hook = {"url": here.subscriber.url, "events": ["message.created"], "signature_key": "content-key"}
