@@ -73,11 +73,16 @@ def whatsapp(**given: Any) -> int:
 @sim.command()
 @_common
 @click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="auth token that signs webhooks")
-@click.option("--public-url", metavar="URL", help="publicUrl of the installation; default: http://127.0.0.1:8080")
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="publicUrl of the installation; default: that of --target, or http://127.0.0.1:8080",
+)
 def twilio(**given: Any) -> int:
     """Run a simulated Twilio: SMS and WhatsApp."""
     from airy.sim.twilio import TwilioOptions, TwilioProvider
 
+    given["public_url"] = given["public_url"] or given["target"]
     return _run(TwilioProvider, TwilioOptions, given)
 
 

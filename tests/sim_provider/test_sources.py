@@ -113,6 +113,7 @@ async def test_an_instagram_account_without_a_page_is_driven_by_its_own_token() 
 async def test_a_person_is_answered_in_both_shapes_and_receipts_arrive(kind: str) -> None:
     here = Conversation(kind)
     async with here.airy.open():
+        await here.airy.subscribe("message.created")
         await here.open()
         for content in (CANONICAL, PAYLOADS[kind]):
             message_id = await here.answer(content)
@@ -122,6 +123,9 @@ async def test_a_person_is_answered_in_both_shapes_and_receipts_arrive(kind: str
         assert here.shown() == [(True, "Is the rye bread back?"), (False, "Yes, three left."), (False, "And butter.")]
         assert here.sim.journal.violations() == []
         assert here.sim.pending == 0
+        await here.airy.until(lambda: len(here.airy.endpoint.accepted) == 3)
+        events = [msgspec.json.decode(each.body)["payload"]["message"] for each in here.airy.endpoint.accepted]
+        assert [event["from_contact"] for event in events] == [True, False, False]
 
 
 @every_kind

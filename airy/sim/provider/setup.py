@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct, field
+from msgspec import Struct
+
+HEADERS = "-H 'Content-Type: application/json' -H \"Authorization: Bearer $TOKEN\""
 
 
 class Connect(Struct, frozen=True):
@@ -19,7 +21,7 @@ class Setup(Struct, frozen=True):
     sections: Mapping[str, Mapping[str, str]]
     connects: Sequence[Connect]
     needs_public_url: bool = False
-    notes: Sequence[str] = field(default_factory=list)
+    public_url: str | None = None  # that the provider was told; None: any
 
 
 def yaml(*setups: Setup, public_url: str) -> str:
@@ -40,18 +42,17 @@ def lines(title: str, address: str, setup: Setup, target_url: str | None) -> lis
         "",
         "airy.yaml:",
         "",
-        *yaml(setup, public_url=airy).split("\n"),
+        *yaml(setup, public_url=setup.public_url or airy).split("\n"),
         "",
         "connect:",
         "",
     ]
     for connect in setup.connects:
         body = json.dumps(connect.body)
-        told.append(f"curl {airy}/channels.{connect.kind}.connect -H 'authorization: Bearer '$TOKEN -d '{body}'")
+        told.append(f"curl {airy}/channels.{connect.kind}.connect {HEADERS} -d '{body}'")
     say = json.dumps({"text": "Is the rye bread back?"})
     told += [
         "",
-        *setup.notes,
         "control API, for example a person who writes:",
         "",
         f"curl {address}/sim/say -d '{say}'",

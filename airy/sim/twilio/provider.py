@@ -49,7 +49,7 @@ class TwilioProvider(SimulatedProvider[TwilioOptions]):
             Connect(account.kind, {"phone_number": account.id.removeprefix("whatsapp:"), "name": account.name})
             for account in options.accounts
         ]
-        return Setup({"twilio": keys}, connects, needs_public_url=True)
+        return Setup({"twilio": keys}, connects, needs_public_url=True, public_url=options.public_url)
 
     # --- calls
 
