@@ -144,6 +144,27 @@ async def test_a_file_damaged_while_open_is_rebuilt(path: Path) -> None:
         assert await store.digest(changes=True) == await clean.digest(changes=True)
 
 
+@pytest.mark.parametrize("row", ["conversations", "messages"])
+async def test_a_row_that_cannot_be_read_during_a_fold_is_damage_of_the_store(path: Path, row: str) -> None:
+    """The record whose fold needs the row is folded after the rebuild, and is no dead letter."""
+    log, chat = Log(), Chat()
+    log.append(channel(), chat.received("a"))
+    async with opened(path) as store:
+        await store.apply(log.records)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE {row} SET body = ?", (b'{"id": 7}',))
+    connection.close()
+    async with opened(path) as store, opened() as clean:
+        with pytest.raises(Unavailable, match="rebuilt"), capture_logs() as logged:
+            await store.apply(log.append(chat.edited("a", "corrected")))
+        assert [line["event"] for line in logged] == ["store.damaged"]
+        assert store.damaged
+        await store.recover()
+        assert (await store.apply(log.records)).unprocessable == []
+        await clean.apply(log.records)
+        assert await store.digest(changes=True) == await clean.digest(changes=True)
+
+
 @pytest.mark.parametrize("foreign", ["database", "text"])
 async def test_a_file_of_another_application_is_refused_and_kept(path: Path, foreign: str) -> None:
     path.parent.mkdir()

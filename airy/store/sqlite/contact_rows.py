@@ -21,14 +21,15 @@ from airy.model.contact_view import ContactView, contact_view, has_own_contact
 from airy.model.conversation import Conversation
 from airy.model.fold_contacts import accepts, version_after
 from airy.store.cursors import contact_key
+from airy.store.sqlite.error_translation import row_decoder
 from airy.store.sqlite.id_encoding import StoredId, decode_id, encode_id
 from airy.store.sqlite.schema import TOPIC_INDEX
 
 COUNTER = "contacts"
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Contact).decode
-_decode_conversation = msgspec.json.Decoder(Conversation).decode
+_decode = row_decoder(Contact)
+_decode_conversation = row_decoder(Conversation)
 
 _TOPIC = TOPIC_INDEX[topics.CONTACTS.name]
 _ROW = "SELECT version, body, conversation, listed, unnamed, name FROM contacts WHERE id = ?"

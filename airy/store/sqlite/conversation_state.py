@@ -20,6 +20,7 @@ from airy.store.search_text import normalized_keyword, normalized_words
 from airy.store.sqlite import alias_rows, conversation_index
 from airy.store.sqlite.batch_rows import BatchRows, Row
 from airy.store.sqlite.conversation_counts import Group, group
+from airy.store.sqlite.error_translation import row_decoder
 from airy.store.sqlite.id_encoding import StoredId, encode_id
 from airy.store.sqlite.message_index import unindexed_row
 from airy.store.sqlite.message_slot import TO_SEND_STATES, MessageSlot, needs_sending
@@ -29,8 +30,8 @@ NAME_KEY = "contact.display_name"
 FETCH_STATE_KEY = "contact.fetch_state"
 
 _encode = msgspec.json.Encoder().encode
-_decode_conversation = msgspec.json.Decoder(Conversation).decode
-_decode_message = msgspec.json.Decoder(Message).decode
+_decode_conversation = row_decoder(Conversation)
+_decode_message = row_decoder(Message)
 
 LOAD = """
 SELECT n, messages, contacted, has_contact, visible, has_unread, state, name, channel, body

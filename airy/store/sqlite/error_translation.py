@@ -4,13 +4,35 @@ A row that cannot be read is damage as well: it was written from a value that co
 it, because pages have no checksums.
 """
 
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 import apsw
 import msgspec
 import structlog
 
 from airy.errors import DiskFull, Unavailable
+
+T = TypeVar("T")
+
+
+class UnreadableRow(msgspec.MsgspecError):
+    """A row that is needed to fold a record does not decode. The record is not to blame."""
+
+
+def row_decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """For rows that are read during a fold, where an error of msgspec may be the record's as well."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def decode_row(body: bytes) -> T:
+        try:
+            return decode(body)
+        except msgspec.MsgspecError as error:
+            raise UnreadableRow(f"{kind.__name__}: {error}") from error
+
+    return decode_row
+
 
 TRANSIENT = (
     apsw.BusyError,
@@ -29,8 +51,9 @@ ENGINE = (
     apsw.ThreadingViolationError,
     apsw.ConnectionClosedError,
     apsw.InternalError,
+    UnreadableRow,
 )
-"""Errors of the engine, not of the record that was being folded."""
+"""Errors of the database, not of the record that was being folded."""
 
 _log = structlog.get_logger("airy.store")
 
