@@ -60,6 +60,18 @@ def typing(section: TelegramSection, target: Target) -> Sequence[Call]:
     return [_call(section, token, "sendChatAction", recipient_id, {"action": "typing"})]
 
 
+def mark_read(section: TelegramSection, target: Target, provider_id: str) -> Sequence[Call]:
+    """In business chats alone: a bot's own chats have no such signal."""
+    token = target.credentials.get("token")
+    recipient_id = target.conversation.participant_id if target.conversation else None
+    number = provider_id.rpartition(":")[2]
+    if token is None or recipient_id is None or not (number.isascii() and number.isdigit()):
+        return []
+    if "business_connection_id" not in chat.fields(recipient_id):
+        return []
+    return [_call(section, token, "readBusinessMessage", recipient_id, {"message_id": int(number)})]
+
+
 def _call(section: TelegramSection, token: Secret, method: str, recipient: str, fields: Mapping[str, object]) -> Call:
     return bot_api.call(section.api_url, token, method, {**chat.fields(recipient), **fields})
 

@@ -72,8 +72,8 @@ class Telegram:
     async def media(self, client: HttpClient, target: Target, reference: str) -> Call:
         return await manage.media(client, self._section, target, reference)
 
-    def mark_read(self, target: Target, provider_id: str) -> Sequence[Call]:  # noqa: ARG002
-        return ()  # the Bot API has no such signal
+    def mark_read(self, target: Target, provider_id: str) -> Sequence[Call]:
+        return encode.mark_read(self._section, target, provider_id)
 
     def typing(self, target: Target, provider_id: str | None) -> Sequence[Call]:  # noqa: ARG002
         return encode.typing(self._section, target)

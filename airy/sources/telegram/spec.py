@@ -4,6 +4,10 @@ The token is part of every address that is called, so an address is a secret her
 nor reading: a sent message stays `sent`. A bot cannot write first.
 """
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from airy.secret import Secret
 from airy.sources.canonical import MEDIA
 from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec, Url
@@ -13,6 +17,9 @@ TELEGRAM = "https://api.telegram.org"
 
 class TelegramSection(SourceSection, frozen=True):
     api_url: Url = TELEGRAM
+    mark_read: Annotated[
+        bool, Meta(description="false: contacts of business accounts do not see that their messages were read")
+    ] = True
 
 
 class ConnectBot(ChannelForm, frozen=True, kw_only=True):
@@ -33,10 +40,22 @@ SPEC = SourceSpec(
             ),
             limits=SendLimits(per_s=30.0, parallel_max=16, conversation_per_s=1.0),
             capabilities=Capabilities(
-                receives=("text", "image", "video", "voice", "file", "sticker", "location", "contacts", "postback"),
+                receives=(
+                    "text",
+                    "image",
+                    "video",
+                    "audio",
+                    "voice",
+                    "file",
+                    "sticker",
+                    "location",
+                    "contacts",
+                    "postback",
+                ),
                 sends=("text", *MEDIA, "location", "contacts", "card", "choice"),
                 updates=("edit", "deletion", "reaction"),
                 profile="webhook",
+                mark_read=True,
                 typing=True,
                 media="provider",
             ),

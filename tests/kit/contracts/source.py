@@ -674,13 +674,17 @@ class SourceContract:
         said = await self.source.disconnect(self.provider(kind, act), self.target(kind), ())
         assert [secret for secret in self.wire.secrets if secret in (said or "")] == []
 
+    def read(self, kind: str) -> tuple[Target, str]:
+        """A message of a contact that is told of its being read."""
+        return self.target(kind), "m-1"
+
     async def test_what_a_kind_declares_its_source_has(self, kind: str) -> None:
         source: Any = self.source
         declared = next(each for each in self.wire.spec.kinds if each.name == kind)
         capable = declared.capabilities
         assert hasattr(source, "explore") or not capable.explore
         assert (declared.explore is not None) is capable.explore
-        assert bool(source.mark_read(self.target(kind), "m-1")) is capable.mark_read
+        assert bool(source.mark_read(*self.read(kind))) is capable.mark_read
         assert bool(source.typing(self.target(kind), "m-1")) is capable.typing
         if capable.profile == "provider":
             profile = await source.profile(self.provider(kind), self.target(kind))
