@@ -4,6 +4,7 @@ Keys are text everywhere. The partition of a key is CRC-32 modulo the partition 
 `consistent` partitioner, so any Kafka tool can find a key; it is computed here for every backend alike.
 """
 
+from functools import cached_property
 from typing import Generic, Literal, TypeVar
 from zlib import crc32
 
@@ -59,7 +60,7 @@ class Topic(Generic[V]):
     def partition(self, key: str) -> int:
         return partition_of(key.encode(), self.partitions)
 
-    @property
+    @cached_property  # asked for at every wake-up of every reader
     def topic_partitions(self) -> tuple[TopicPartition, ...]:
         return tuple(TopicPartition(self.name, number) for number in range(self.partitions))
 
