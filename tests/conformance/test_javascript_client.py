@@ -267,10 +267,10 @@ CONNECTED_AT_THE_PROVIDER = {
     "channels.whatsapp.connect": {"phone_number_id": "108811223344556", "user_token": PAGE_TOKEN, "name": "Bakery"},
     "channels.twilio.sms.connect": {"phone_number": "+49 30 1", "name": "Hotline"},
     "channels.twilio.whatsapp.connect": {"phone_number": "+49 30 1", "name": "Hotline"},
+    "channels.viber.connect": {"name": "Bakery"},
+    "channels.google.connect": {"gbm_id": "an agent", "name": "Bakery"},
 }
 NOT_SERVED = {
-    "channels.viber.connect": "Viber is not among the sources",
-    "channels.google.connect": "Google's Business Messages is not among the sources",
     **dict.fromkeys(
         ("components.get", "components.list", "components.update", "components.install", "components.uninstall"),
         "components are configured in airy.yaml",
