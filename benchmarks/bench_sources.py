@@ -23,6 +23,7 @@ from airy.sources import catalogue
 from airy.sources.facebook.source import Facebook
 from airy.sources.facebook.spec import FacebookSection
 from airy.sources.spec import SourceSpec
+from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 
 BATCH = 50
@@ -48,7 +49,8 @@ def copies(count: int) -> tuple[SourceSpec, ...]:
 
 
 def enable(specs: tuple[SourceSpec, ...]) -> None:
-    """Before anything derives from the catalogue."""
+    """Before anything derives from the catalogue. The others stay in it, because services read their sections."""
+    specs = (*specs, *(spec for spec in catalogue.SOURCES if spec.name != Facebook.spec.name))
     catalogue.SOURCES = specs
     catalogue.BY_NAME = {spec.name: spec for spec in specs}
     catalogue.BY_KIND = {kind.name: spec for spec in specs for kind in spec.kinds}
@@ -102,6 +104,8 @@ async def measure(specs: tuple[SourceSpec, ...], facts: int) -> dict[str, float]
             media=MemoryStorage(),
             provider_http=nowhere,
             webhook_http=nowhere,
+            provider_files=WholeBodies(nowhere),
+            attachment_files=WholeBodies(nowhere),
             wait_for_arrival=queue.wait_for_arrival,
         ),
     )
