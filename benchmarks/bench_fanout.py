@@ -213,6 +213,7 @@ async def serve_airy() -> None:
     from airy import topics
     from airy.actors.runtime import Child, run_tree
     from airy.app.edge import build_edge
+    from airy.app.garbage_collection import rare_collections
     from airy.app.services import Ports, build_services
     from airy.app.tree import build_tree
     from airy.app.tree_status import TreeStatus
@@ -227,6 +228,7 @@ async def serve_airy() -> None:
     from airy.secret import Secret
     from airy.store.sqlite import SqliteStore
     from tests.kit.builders import Chat, channel
+    from tests.kit.downloads import WholeBodies
     from tests.kit.media import MemoryStorage
 
     async def nowhere(method: str, url: str, **_: object) -> Response:
@@ -253,6 +255,8 @@ async def serve_airy() -> None:
         media=MemoryStorage(),
         provider_http=nowhere,
         webhook_http=nowhere,
+        provider_files=WholeBodies(nowhere),
+        attachment_files=WholeBodies(nowhere),
         wait_for_arrival=queue.wait_for_arrival,
     )
     services = build_services(config, ports)
@@ -280,7 +284,8 @@ async def serve_airy() -> None:
     tree = build_tree(
         services, running, http_server=lambda: server, extra_children=[Child(name="control", start=Control)]
     )
-    await run_tree(tree, clock=clock, seed=1, stop=anyio.Event(), log=log)
+    with rare_collections():
+        await run_tree(tree, clock=clock, seed=1, stop=anyio.Event(), log=log)
 
 
 async def run_server(server: Any, change: Callable[[str], Awaitable[None]]) -> None:

@@ -10,6 +10,7 @@ import structlog
 from airy.actors.runtime import Context, run_tree
 from airy.app.demo import start_demo
 from airy.app.edge import build_edge
+from airy.app.garbage_collection import rare_collections
 from airy.app.metrics_source import MetricsSource
 from airy.app.open_services import open_services
 from airy.app.status_reporter import StatusReporter
@@ -77,7 +78,8 @@ async def up(
             extra_children=simulation.children(services, lambda: _local_url(server)) if simulation else (),
         )
         log = structlog.get_logger("airy")
-        await run_tree(tree, clock=clock, stop=stop, drain_s=DRAIN_S, log=log, on_start=status.started)
+        with rare_collections():
+            await run_tree(tree, clock=clock, stop=stop, drain_s=DRAIN_S, log=log, on_start=status.started)
     return STOPPED
 
 
