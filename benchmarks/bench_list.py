@@ -240,7 +240,7 @@ async def plans_of(store: SqliteStore, query: Query) -> list[str]:
         connection.exec_trace = None
     found = []
     for sql, bindings in statements.items():
-        if sql.lstrip().startswith(("SELECT", "WITH")):
+        if sql.lstrip().startswith(("SELECT", "WITH", "INSERT")):
             rows = store._file.read.execute(f"EXPLAIN QUERY PLAN {sql}", bindings).fetchall()
             found.append("; ".join(row[3] for row in rows))
     return found
