@@ -23,18 +23,15 @@ TYPED = [name for name, wire in WIRES.items() if wire.capabilities(wire.kind).ty
 
 
 def is_read_mark(request: Request) -> bool:
-    return request.fields.get("sender_action") == "mark_seen" or (
-        request.fields.get("status") == "read" and "typing_indicator" not in request.fields
-    )
+    fields = request.fields
+    read = fields.get("status") == "read" and "typing_indicator" not in fields
+    return read or fields.get("sender_action") == "mark_seen" or fields.get("eventType") == "READ"
 
 
 def is_typing(request: Request) -> bool:
-    named = ("typing_on", "typing")
-    return (
-        request.fields.get("sender_action") in named
-        or "sendChatAction" in request.url
-        or bool(request.fields.get("typing_indicator"))
-    )
+    fields = request.fields
+    named = "typing_on" in fields.values() or "IS_TYPING" in fields.values()
+    return named or "sendChatAction" in request.url or "typing_indicator" in fields
 
 
 class Conversation:

@@ -26,6 +26,9 @@ class RcsSection(SourceSection, frozen=True, kw_only=True):
         "https://europe-rcsbusinessmessaging.googleapis.com"
     )
     oauth_url: Url = "https://oauth2.googleapis.com/token"
+    mark_read: Annotated[
+        bool, Meta(description="false: contacts do not see that conversations.mark-read marked their messages")
+    ] = True
 
 
 class ConnectRcsAgent(ChannelForm, frozen=True, kw_only=True):
