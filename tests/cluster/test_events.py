@@ -34,6 +34,7 @@ from airy.store.sqlite import SqliteStore
 from tests.kit.api import no_network
 from tests.kit.builders import Chat, channel
 from tests.kit.bus import running
+from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 from tests.kit.servers.shared import SharedKafka
 from tests.sim.event_history import EventHistory, Received
@@ -42,8 +43,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("anyio_backend", ["as
 
 RUNS = 5
 CONVERSATIONS = 4
-WRITES = 30  # over HTTP, for each conversation
-MESSAGES = 60  # of each contact
+WRITES = 20  # over HTTP, for each conversation
+MESSAGES = 40  # of each contact
 COMPONENTS = frozenset({"http", "api-communication", "api-admin", "api-websocket"})
 TOKEN = "a-token-of-thirty-two-characters"
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
@@ -70,6 +71,8 @@ async def replica(config: Config, number: int) -> AsyncIterator[Replica]:
             sealer=Sealer({"k1": bytes(32)}),
             media=MemoryStorage(),
             provider_http=no_network,
+            provider_files=WholeBodies(no_network),
+            attachment_files=WholeBodies(no_network),
             webhook_http=no_network,
         )
         services = build_services(config, ports)

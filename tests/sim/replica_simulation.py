@@ -123,7 +123,7 @@ _shared_apis: dict[frozenset[str], deque[_SharedApi]] = {}  # building one costs
 class ReplicaSimulation:
     """`run` fills it; `history` is for the checker."""
 
-    source = "facebook"
+    sources = ("facebook",)
 
     def __init__(self, seed: int, size: ReplicaSize) -> None:
         self.seed = seed
