@@ -27,6 +27,7 @@ from airy.model.conversation import Conversation, Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.delivery_state import DeliveryState
 from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
+from airy.model.fact import ConversationRead
 from airy.model.fold import fold
 from airy.model.fold_contacts import accepts, version_after
 from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity, read_base
@@ -117,6 +118,7 @@ class ReferenceStore:
                 raise ValueError(message)
         facts = made = 0
         self._touched: set[WorkKey] = set()
+        self._read: list[str] = []
         unprocessable: list[tuple[Record, str]] = []
         for record in records:
             tp = record.topic_partition
@@ -136,7 +138,8 @@ class ReferenceStore:
             self._changes.setdefault(tp, []).extend(
                 StoredChange(record.position, nth, change, trace) for nth, change in enumerate(changes)
             )
-        return Applied(facts, made, unprocessable, self._holds.current(), frozenset(self._touched))
+        touched, read = frozenset(self._touched), tuple(self._read)
+        return Applied(facts, made, unprocessable, self._holds.current(), touched, read)
 
     def _folded(self, record: Record) -> tuple[int, Sequence[Change]]:
         """Whether it is an accepted fact, and its changes."""
@@ -163,6 +166,8 @@ class ReferenceStore:
         self._touched |= {WorkKey("send", kind_name((waits.get(name) or waiting[name]).source)) for name in changed}
         if _wants_profile(before) != _wants_profile(state):
             self._touched.add(WorkKey("profile", kind_name(fact.source)))
+        if folded.accepted and isinstance(fact, ConversationRead):
+            self._read.append(fact.conversation_id)
         return int(folded.accepted), folded.changes
 
     def _entity(self, record: Record) -> Sequence[Change]:
