@@ -29,7 +29,7 @@ from airy.egress import UNRESTRICTED, EgressPolicy
 from airy.errors import Refused, Unavailable
 from airy.http.admission import AdmissionControl, AdmissionLimits, ApiAdmission
 from airy.http.api_tokens import ApiTokenDirectory
-from airy.http.app import RootAsgiApp, litestar_app
+from airy.http.app import RootAsgiApp
 from airy.http.auth import Authenticator, Guard, TokenAuthenticator
 from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, any_origin, served
@@ -40,7 +40,6 @@ from airy.http.custom_source_directory import CustomSourceDirectory
 from airy.http.ingress import Ingress
 from airy.http.login.provider import IdentityProvider
 from airy.http.login.routes import LoginRoutes, LoginSettings
-from airy.http.metrics import route as metrics_route
 from airy.http.ports import ApiContext
 from airy.http.resource import Resource
 from airy.http.sessions import COOKIE, HOST_COOKIE, CookieAuthenticator, SessionDirectory
@@ -69,6 +68,7 @@ from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
 from tests.kit.builders import START_MS
 from tests.kit.clock import SkewedClock
+from tests.kit.litestar_pool import AppParts, leased_app
 from tests.kit.media import MemoryStorage, media_library
 from tests.kit.signing import SigningSource
 
@@ -298,26 +298,27 @@ async def api_harness(
         return {"responses_total": dict(root.responses), "send_pending": 3}
 
     running_resources = served(resources, running)
-    app = litestar_app(api, reader, guard, running_resources, [metrics_route(samples), *login.handlers()])
     websockets = WebsocketRouter(
         api, guard, [route for each in running_resources for route in each.websockets], websocket_limits
     )
-    root = RootAsgiApp(
-        app,
-        [ingress],
-        cors=CorsPolicy([ORIGIN], PUBLIC_URL),
-        ids=ids,
-        websockets=websockets,
-        admission=ApiAdmission(api_limits, webhooks),
-        limiters=(guard.limiter, guard.clients.limiter, *api.commands.visitors.settings.limiters),
-        any_origin=any_origin(running_resources),
-    )
-    async with anyio.create_task_group() as tasks:
-        if projecting:
-            tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
-        tasks.start_soon(changes.broadcaster().run, Context("broadcaster", clock=clock, random=Random(seed)))
-        yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages, changes, storage, clock)
-        tasks.cancel_scope.cancel()
+    parts = AppParts(api=api, reader=reader, guard=guard, login=login, samples=samples)
+    with leased_app(running_resources, parts) as app:
+        root = RootAsgiApp(
+            app,
+            [ingress],
+            cors=CorsPolicy([ORIGIN], PUBLIC_URL),
+            ids=ids,
+            websockets=websockets,
+            admission=ApiAdmission(api_limits, webhooks),
+            limiters=(guard.limiter, guard.clients.limiter, *api.commands.visitors.settings.limiters),
+            any_origin=any_origin(running_resources),
+        )
+        async with anyio.create_task_group() as tasks:
+            if projecting:
+                tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
+            tasks.start_soon(changes.broadcaster().run, Context("broadcaster", clock=clock, random=Random(seed)))
+            yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages, changes, storage, clock)
+            tasks.cancel_scope.cancel()
     await queue.close()
     await store.close()
 
