@@ -31,8 +31,8 @@ run: $(VENV)/.run ## Airy with a simulated Messenger and a bot, and a live view 
 test: lint ## everything: lint, types, import contracts, all tests
 	$(BIN)/python -m pytest -n auto --maxschedchunk=2 $(ARGS)
 
-check: lint ## lint and the fast tests
-	$(BIN)/python -m pytest -n auto -m "$(FAST)" $(ARGS)
+check: lint ## lint and the fast tests, on one event loop and with few examples
+	EVENT_LOOPS=asyncio HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto -m "$(FAST)" $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ all tasks wait. A test that needs the real world says which part of it:
 - `@pytest.mark.parametrize("anyio_backend", [asyncio_backend()])`: asyncio alone, virtual time.
 
 For a whole module assign any of these to `pytestmark`. `AIRY_SEED` chooses the seed, `HYPOTHESIS_PROFILE`
-among the profiles below.
+among the profiles below, `EVENT_LOOPS` the event loops: `make check` runs these tests on asyncio only.
 """
 
 import gc
@@ -26,11 +26,15 @@ from tests.kit.servers.fixtures import kafka, kafka_cluster_factory, redis_serve
 __all__ = ["kafka", "kafka_cluster_factory", "redis_server"]  # defined beside their servers
 
 _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+settings.register_profile("fast", _COMMON, max_examples=15)  # `make check`
 settings.register_profile("dev", _COMMON, max_examples=50)
 settings.register_profile("ci", _COMMON, max_examples=100, derandomize=True)
 settings.register_profile("thorough", _COMMON, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
+EVENT_LOOPS = os.environ.get("EVENT_LOOPS", "asyncio,trio").split(",")
+if not {"asyncio", "trio"}.issuperset(EVENT_LOOPS):
+    raise pytest.UsageError(f"EVENT_LOOPS names asyncio, trio or both with a comma between, not {EVENT_LOOPS}")
 
 # A crash is logged with its traceback; the renderer's choice, every local variable of every frame, takes seconds.
 structlog.configure(
@@ -105,7 +109,7 @@ def real_time() -> None:
     """Ask for it to get the machine's clock."""
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+@pytest.fixture(params=EVENT_LOOPS)
 def anyio_backend(request: pytest.FixtureRequest, seed: int) -> Backend:
     if "real_time" in request.fixturenames:
         return request.param, {}
