@@ -1,5 +1,6 @@
 """The application: opens views by key, takes the events of each frame to the shown view, and holds the theme."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 
+from airy.tui.console.event_feed import ShownEvent
 from airy.tui.console.help_screen import Help
 from airy.tui.console.navigation import BY_NAME, VIEWS
 from airy.tui.console.palette import PaletteCommands
@@ -15,6 +17,7 @@ from airy.tui.console.session import Session
 from airy.tui.console.themes import THEMES
 from airy.tui.console.view import ConsoleView
 
+RECENT_MAX = 5_000
 FRAME_S = 0.1  # events are shown at most ten times a second
 
 
@@ -44,6 +47,7 @@ class ConsoleApp(App[None]):
         self._first = first
         self._theme_name = theme
         self._resyncs = 0
+        self.recent: deque[ShownEvent] = deque(maxlen=RECENT_MAX)  # events, whichever view was shown
 
     def on_mount(self) -> None:
         for theme in THEMES:
@@ -63,6 +67,7 @@ class ConsoleApp(App[None]):
         """One frame."""
         feed = self.session.feed
         events, view = feed.take(), self.shown_view()
+        self.recent.extend(events)
         if view is None:
             return
         if feed.resyncs > self._resyncs:

@@ -37,5 +37,6 @@ VIEWS: tuple[Entry, ...] = (
         "a live list, threads with delivery states, answers",
         "airy.tui.console.conversations.screen:Conversations",
     ),
+    Entry("tail", "3", "Tail", "changes as they happen, with their JSON", "airy.tui.console.tail.screen:Tail"),
 )
 BY_NAME = {entry.name: entry for entry in VIEWS}

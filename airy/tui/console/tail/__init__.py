@@ -1,0 +1,1 @@
+"""Tail: every change as it happens."""

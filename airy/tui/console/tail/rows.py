@@ -1,0 +1,71 @@
+"""The lines of the tail, from events. Pure."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from airy.tui.console.event_feed import ShownEvent
+from airy.tui.view_model import clean, message_row
+
+KINDS: dict[str, tuple[str, str]] = {  # by the part of the type before the dot: symbol and style
+    "message": ("✉", "$primary"),
+    "conversation": ("☰", "$secondary"),
+    "metadata": ("≡", "$foreground-muted"),
+    "channel": ("⇄", "$accent"),
+    "tag": ("#", "$accent"),
+}
+OTHER_KIND = ("·", "$foreground-muted")
+
+
+class TailLine(Struct, frozen=True):
+    """An event. `subject`: the id of what changed; `said`: what a person wants to know of it."""
+
+    event: ShownEvent
+    at: str
+    symbol: str
+    style: str
+    subject: str
+    said: str
+
+    def matches(self, wanted: str) -> bool:
+        """Every word of `wanted` is somewhere in the event; one that begins with `-` is nowhere."""
+        text = f"{self.event.type} {self.subject} {self.said} {self.event.body.decode('utf-8', 'replace')}".lower()
+        return all(
+            word[1:] not in text if word.startswith("-") and len(word) > 1 else word in text
+            for word in wanted.lower().split()
+        )
+
+
+def tail_line(event: ShownEvent) -> TailLine:
+    kind = event.type.partition(".")[0]
+    symbol, style = KINDS.get(kind, OTHER_KIND)
+    payload = msgspec.json.decode(event.payload)
+    subject, said = told(kind, payload if isinstance(payload, dict) else {})
+    at = datetime.fromtimestamp(event.timestamp / 1000, UTC).astimezone().strftime("%H:%M:%S")
+    return TailLine(event, at, symbol, style, clean(subject, 36), said)
+
+
+def told(kind: str, payload: dict[str, Any]) -> tuple[str, str]:
+    """Subject and words of a payload."""
+    if kind == "message":
+        message = payload.get("message")
+        row = message_row(msgspec.Raw(msgspec.json.encode(message))) if isinstance(message, dict) else None
+        said = (
+            "" if row is None else f"{'→' if row.inbound else '←'} {row.text}{f'  [{row.state}]' if row.state else ''}"
+        )
+        return str(payload.get("conversation_id", "")), said
+    metadata = payload.get("metadata")
+    known = metadata if isinstance(metadata, dict) else {}
+    contact = known.get("contact")
+    name = str(contact.get("display_name", "")) if isinstance(contact, dict) else ""
+    if kind == "conversation":
+        words = [name, str(known.get("state", "")), f"{known.get('unread_count', 0)} unread"]
+        return str(payload.get("id", "")), clean(" · ".join(word for word in words if word))
+    if kind == "metadata":
+        return str(payload.get("identifier", "")), clean(f"{payload.get('subject', '')} {name}".strip())
+    if kind == "channel":
+        state = "connected" if payload.get("connected") else "disconnected"
+        return str(payload.get("id", "")), clean(f"{payload.get('source', '')} {known.get('name', '')} {state}")
+    return str(payload.get("id", "")), clean(str(payload.get("name", "")))

@@ -1,0 +1,131 @@
+"""Tail: changes as they happen, with a filter, a pause and the JSON of each."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Static
+
+from airy.tui.console.event_feed import ShownEvent
+from airy.tui.console.inspect_screen import Inspect, curl
+from airy.tui.console.line_list import LINES_MAX, LineList
+from airy.tui.console.tail import rows
+from airy.tui.console.view import ConsoleView
+
+
+class Tail(ConsoleView):
+    NAME = "tail"
+    FILTER = "words that are in the event, -word for one that is not: message.created -delivered"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "pause", "pause and go on"),
+        Binding("x", "clear", "clear"),
+        Binding("c", "copy", "copy as curl"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: deque[rows.TailLine] = deque(maxlen=LINES_MAX)
+        self._paused = False
+        self._cleared_at: ShownEvent | None = None  # the last event before the view was cleared
+        self._waiting = 0  # lines that arrived during the pause
+
+    def body(self) -> ComposeResult:
+        yield Static(id="tail-state", markup=False)
+        yield LineList(line_content, id="lines")
+
+    def on_screen_resume(self) -> None:
+        """What happened while another view was shown is shown too."""
+        super().on_screen_resume()
+        if not self._paused:
+            recent = list(self.console_app.recent)
+            self._kept = deque(map(rows.tail_line, recent[self._cleared(recent) :]), maxlen=LINES_MAX)
+            self._refill()
+
+    def _cleared(self, recent: Sequence[ShownEvent]) -> int:
+        """How many of the recent events were there when the view was cleared."""
+        return next((number for number, event in enumerate(recent, 1) if event is self._cleared_at), 0)
+
+    async def load(self) -> None:
+        self._show_state()
+
+    def on_events(self, events: Sequence[ShownEvent]) -> None:
+        new = [rows.tail_line(event) for event in events]
+        self._kept.extend(new)
+        matching = [line for line in new if line.matches(self.filter_text)]
+        if self._paused:
+            self._waiting += len(matching)
+        else:
+            self._lines.append(matching)
+        self._show_state()
+
+    @property
+    def _lines(self) -> LineList[rows.TailLine]:
+        return self.query_one("#lines", LineList)
+
+    def apply_filter(self, text: str) -> None:
+        self.filter_text = text
+        self._refill()
+
+    def action_pause(self) -> None:
+        self._paused = not self._paused
+        if not self._paused:
+            self._refill()
+        self._show_state()
+
+    def action_clear(self) -> None:
+        self._cleared_at = self._kept[-1].event if self._kept else self._cleared_at
+        self._kept.clear()
+        self._refill()
+        self._show_state()
+
+    def _refill(self) -> None:
+        self._waiting = 0
+        self._lines.replace(line for line in self._kept if line.matches(self.filter_text))
+
+    def focus_main(self) -> None:
+        self._lines.focus()
+
+    async def on_line_list_chosen(self, _event: LineList.Chosen) -> None:
+        line = self._lines.selected
+        if line is not None:
+            await self.app.push_screen(Inspect(f"{line.event.type} {line.at}", line.event.body, self._command(line)))
+
+    def action_copy(self) -> None:
+        line = self._lines.selected
+        if line is not None:
+            self.app.copy_to_clipboard(self._command(line))
+            self.notify("the command, without the token, is on the clipboard of the terminal")
+
+    def _command(self, line: rows.TailLine) -> str:
+        """Reads what the event is about."""
+        if line.event.type.startswith("message"):
+            return curl(self.session.url, "/messages.list", {"conversation_id": line.subject})
+        if line.event.type.startswith("channel"):
+            return curl(self.session.url, "/channels.info", {"channel_id": line.subject})
+        if line.event.type.startswith("tag"):
+            return curl(self.session.url, "/tags.list", {})
+        return curl(self.session.url, "/conversations.info", {"conversation_id": line.subject})
+
+    def _show_state(self) -> None:
+        self.query_one("#tail-state", Static).update(
+            tail_state(len(self._kept), paused=self._paused, waiting=self._waiting)
+        )
+
+
+def tail_state(kept: int, *, paused: bool, waiting: int) -> Content:
+    if paused:
+        return Content.styled(f" ⏸ paused, {waiting:,} more: Space goes on ", "bold $background on $warning")
+    full = f", the last {LINES_MAX:,} are kept" if kept == LINES_MAX else ""
+    return Content.styled(f" {kept:,} events{full} · Space pauses, Enter shows the JSON ", "$foreground-muted")
+
+
+def line_content(line: rows.TailLine) -> Content:
+    return Content.assemble(
+        Content.styled(f" {line.at} ", "$foreground-muted"),
+        Content.styled(f"{line.symbol} {line.event.type:<21}", line.style),
+        Content.styled(f"{line.subject[:8]:<9}", "$foreground-muted"),
+        line.said,
+    )
