@@ -1,4 +1,4 @@
-"""Runs a process of Airy from start to exit code: logging, signals, the live view, errors.
+"""Runs a process of Airy from start to exit code: logging, signals, the console, errors.
 
 What runs is in `airy.app`, arguments are in `airy.cli`. The type of an error decides the exit code.
 """
@@ -7,14 +7,13 @@ import errno
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import structlog
-from anyio.from_thread import start_blocking_portal
 from msgspec.structs import replace
 
 from airy import log
@@ -53,7 +52,7 @@ DEMO_DIRECTORY = "demo"
 R = TypeVar("R")
 Started = Callable[[Stoppable], None]
 Up = Callable[[Started], Awaitable[int]]
-View = Callable[[Stoppable], AbstractContextManager[None]]
+View = Callable[[Stoppable], Awaitable[None]]
 
 
 def run(
@@ -75,7 +74,7 @@ def run(
         async def up(started: Started) -> int:
             return await app.up(config, components=components, ephemeral=ephemeral, demo=demo, on_started=started)
 
-        view = partial(_view, log_file=log_file) if console else None
+        view = partial(_view, log_file=log_file, writes=demo) if console else None
 
         def task() -> int:
             configure_log(config, log_file)
@@ -117,28 +116,33 @@ def exit_code_of(task: Callable[[], int]) -> int:
 
 
 async def _main(up: Up, view: View | None, log_file: Path | None) -> int:
-    with ExitStack() as views:
+    viewing = anyio.CancelScope()
 
-        def draining() -> None:
-            views.close()  # it would show an instance that shuts down
-            if view is not None:
-                sys.stderr.write("airy: stopping; Ctrl-C again leaves at once\n")
+    def draining() -> None:
+        viewing.cancel()  # it would show an instance that shuts down
+        if view is not None:
+            sys.stderr.write("airy: stopping; Ctrl-C again leaves at once\n")
 
-        shutdown = Shutdown(on_drain=draining)
+    shutdown = Shutdown(on_drain=draining)
+
+    async def show(running: Stoppable, view: View) -> None:
+        with viewing:
+            await view(running)
+
+    async with anyio.create_task_group() as tasks:
 
         def started(running: Stoppable) -> None:
             shutdown.running = running
             structlog.get_logger("airy").info("process.started", url=running.url)
             if view is not None:
-                views.enter_context(view(running))
+                tasks.start_soon(show, running, view)
 
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(shutdown.handle_signals)
-            tasks.start_soon(_report_slow_start, shutdown, log_file)
-            code = OK
-            with shutdown.scope:
-                code = await up(started)
-            tasks.cancel_scope.cancel()
+        await tasks.start(shutdown.handle_signals)
+        tasks.start_soon(_report_slow_start, shutdown, log_file)
+        code = OK
+        with shutdown.scope:
+            code = await up(started)
+        tasks.cancel_scope.cancel()
     return code
 
 
@@ -149,17 +153,17 @@ async def _report_slow_start(shutdown: Shutdown, log_file: Path | None) -> None:
         sys.stderr.write(f"airy: still starting after {HINT_S:g} s; {log_file} says why\n")
 
 
-@contextmanager
-def _view(running: Stoppable, log_file: Path | None) -> Iterator[None]:
-    """The live view, on its own event loop: drawing takes milliseconds that would delay messages."""
-    from airy.tui import live  # noqa: PLC0415 - only when the view is shown
+async def _view(running: Stoppable, log_file: Path | None, *, writes: bool) -> None:
+    """The console, whose end stops the system; outside a terminal plain lines."""
+    if sys.stdout.isatty():
+        from airy.tui.console.child import show_console  # noqa: PLC0415 - only when it is shown
 
-    with start_blocking_portal("asyncio", {"use_uvloop": True}) as portal:
-        watching = portal.start_task_soon(live.watch, running.url, running.token, log_file)
-        try:
-            yield
-        finally:
-            watching.cancel()
+        await show_console(running.url, running.token, writes=writes)
+        running.stop()
+    else:
+        from airy.tui import live  # noqa: PLC0415 - only when it is shown
+
+        await live.watch(running.url, running.token, log_file)
 
 
 def _with_directory(config: Config, directory: str) -> Config:

@@ -15,7 +15,9 @@ from airy.cli.options import cluster_options, config_options, load_config, resol
 @click.option("--ephemeral", is_flag=True, help="keep all data in memory; it is lost at the end")
 @click.option("--demo", is_flag=True, help="run with a simulated provider and a bot, on separate data")
 @click.option(
-    "--console/--no-console", default=None, help="show the live view; default: only when stdout is a terminal"
+    "--console/--no-console",
+    default=None,
+    help="open the console; default: on a terminal. Outside a terminal: plain lines",
 )
 def up(
     file: Path | None,

@@ -12,20 +12,14 @@ from airy.cli.options import config_options, instance_options, json_option, load
 @config_options
 @instance_options
 @json_option
-@click.option("--watch", is_flag=True, help="show the live view")
-def status(
-    file: Path | None, data: Path | None, urls: Sequence[str], token: str | None, as_json: bool, watch: bool
-) -> int:
+def status(file: Path | None, data: Path | None, urls: Sequence[str], token: str | None, as_json: bool) -> int:
     """Show the status of an installation: processes, components, lag, queue.
 
     A process with the API reports all processes; with several `--url`, each is queried. Exit code 75: the queried
     process is not ready, or a component has no ready process.
     """
     from airy import process
-    from airy.tui import live
     from airy.tui import status as view
 
     instances = view.instances(load_config(file, data), urls, token)
-    if watch:
-        return process.exit_code_of(lambda: process.run_async(live.watch_until_stopped, *instances[0]))
     return process.exit_code_of(lambda: process.run_async(view.show, instances, as_json))

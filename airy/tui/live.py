@@ -1,28 +1,22 @@
-"""The live view of `make run` and `airy status --watch`: a client of the HTTP API.
+"""Plain lines for pipes, files and logs: one for each message and each change of its state, from the HTTP API.
 
-On a terminal it redraws in place when something changed; elsewhere it appends a plain line for each message and each
-change of its state. Example commands are printed once, above, in whole lines.
+Example commands are printed once, in whole lines.
 """
 
-import shutil
-import signal
+import json
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol, Self, TextIO
+from typing import Protocol, TextIO
 
 import anyio
-from anyio import CancelScope
-from anyio.abc import TaskStatus
 
 from airy.api_client import ApiClient
 from airy.egress import EgressPolicy
 from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
 from airy.tui.poll import Poller, first_conversation
-from airy.tui.screen import curl_examples, draw, state_words
-from airy.tui.view_model import ViewModel, changed_messages
+from airy.tui.view_model import ViewModel, changed_messages, state_words
 
 BUSY_S = 0.25  # between polls while the model changes
 IDLE_S = 2.0  # at most, while it does not
@@ -42,26 +36,12 @@ class View(Protocol):
 
 
 async def watch(url: str, token: Secret | None, log_file: Path | None = None, out: TextIO | None = None) -> None:
-    """Show the instance until cancelled."""
-    out = out or sys.stdout
+    """Write lines about the instance until cancelled."""
     async with AiohttpClient(UNRESTRICTED) as http:
-        client = ApiClient(http, url, token)
-        with ExitStack() as held:
-            if out.isatty():
-                surface: View = held.enter_context(Screen(out, footer_text(url, log_file)))
-                poller = Poller(client)
-            else:
-                surface, poller = Plain(out), Poller(client, messages_max=PLAIN_MESSAGES_MAX)
-                surface.write_line(f"# {footer_text(url, log_file)}")
-            await follow(poller, surface, lambda conversation: curl_examples(url, token, conversation))
-
-
-async def watch_until_stopped(url: str, token: Secret | None) -> int:
-    """`watch` as a program: SIGINT and SIGTERM end it with exit code 0."""
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(_cancel_on_signal, tasks.cancel_scope)
-        await watch(url, token)
-    return 0
+        surface = Plain(out or sys.stdout)
+        surface.write_line(f"# {footer_text(url, log_file)}")
+        poller = Poller(ApiClient(http, url, token), messages_max=PLAIN_MESSAGES_MAX)
+        await follow(poller, surface, lambda conversation: curl_examples(url, token, conversation))
 
 
 async def follow(poller: Poller, surface: View, paste: Callable[[str], list[tuple[str, str]]]) -> None:
@@ -124,36 +104,22 @@ class Plain:
         self._out.flush()
 
 
-class Screen:
-    """Redraws in place with rich; one instance owns the terminal while it is open."""
+def curl_examples(url: str, token: Secret | None, conversation_id: str) -> list[tuple[str, str]]:
+    """Example commands for another terminal, as label and one line."""
+    secret = f" -H 'Authorization: Bearer {token.reveal()}'" if token else ""
 
-    def __init__(self, out: TextIO, foot: str = "") -> None:
-        from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-        from rich.live import Live  # noqa: PLC0415
+    def curl(path: str, body: dict[str, object]) -> str:
+        data = json.dumps(body, ensure_ascii=False)
+        return f"curl -sS {url}{path}{secret} -H 'Content-Type: application/json' -d '{data}'"
 
-        self._console = Console(file=out, highlight=False, soft_wrap=True)
-        self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
-        self._foot = foot
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
-
-    def write_line(self, line: str) -> None:
-        from rich.text import Text  # noqa: PLC0415
-
-        self._console.print(Text(line), soft_wrap=True)
-
-    def show(self, model: ViewModel) -> None:
-        width, height = shutil.get_terminal_size()
-        self._live.update(draw(model, width=width, height=height - 1, foot=self._foot), refresh=True)
-
-
-async def _cancel_on_signal(scope: CancelScope, *, task_status: TaskStatus[None]) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            scope.cancel()
+    return [
+        ("list conversations", curl("/conversations.list", {})),
+        ("list its messages", curl("/messages.list", {"conversation_id": conversation_id})),
+        (
+            "send a reply",
+            curl(
+                "/messages.send",
+                {"conversation_id": conversation_id, "message": {"text": "Hello from the terminal"}},
+            ),
+        ),
+    ]

@@ -13,6 +13,14 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+STATES: dict[str, tuple[str, str]] = {  # word: symbol and style
+    "pending": ("…", "yellow"),
+    "unknown": ("?", "magenta"),
+    "sent": ("✓", "cyan"),
+    "delivered": ("✓✓", "green"),
+    "read": ("●", "bold green"),
+    "failed": ("✗", "bold red"),
+}
 CONVERSATIONS_MAX = 8
 MESSAGES_MAX = 4  # of each conversation
 TEXT_CHARS_MAX = 400
@@ -31,7 +39,7 @@ class MessageRow(Struct, frozen=True):
     id: str
     inbound: bool
     text: str
-    state: str  # one of `screen.STATES`; "" for inbound messages
+    state: str  # one of `STATES`; "" for inbound messages
     at: str  # HH:MM:SS, local
     error: str = ""  # of the last attempt
     attempts: int = 0  # that failed, of a message that waits for another one
@@ -100,7 +108,8 @@ def message_row(raw: Raw) -> MessageRow:
     at_source = _section(metadata, "source")
     fine = at_source.get("delivery_state")
     state = "" if item.from_contact else str(fine or item.delivery_state)
-    row = MessageRow(item.id, item.from_contact, summary(item.content), state, clock(item.sent_at))
+    text = canonical_summary(item.canonical) or summary(item.content)
+    row = MessageRow(item.id, item.from_contact, text, state, clock(item.sent_at))
     waits = str(at_source.get("next_attempt_at") or "")
     if state == "failed" or waits:
         row = replace(row, error=clean(str(metadata.get("error") or "")))
@@ -132,6 +141,8 @@ def summary(content: Raw) -> str:
         return clean(value)
     if not isinstance(value, dict):
         return clean(str(value))
+    if value.get("canonical"):
+        return canonical_summary(_as_list(value["canonical"]))
     inner = _section(value, "message") or value
     text = inner.get("text") or _section(value, "postback").get("title")
     if isinstance(text, str) and text:
@@ -139,6 +150,26 @@ def summary(content: Raw) -> str:
     attached = inner.get("attachments") or inner.get("attachment")
     kinds = [each.get("type", "file") for each in _as_list(attached) if isinstance(each, dict)]
     return clean(f"[{', '.join(map(str, kinds))}]" if kinds else "[" + ", ".join(islice(map(str, inner), 3)) + "]")
+
+
+def canonical_summary(contents: Sequence[object]) -> str:
+    """One line of text for canonical content; empty if it is only `raw`."""
+    return clean(" ".join(filter(None, map(_canonical_words, contents))))
+
+
+def _canonical_words(content: object) -> str:
+    known = content if isinstance(content, dict) else {}
+    kind = str(known.get("type", ""))
+    words = [known.get(name) for name in ("text", "caption", "title", "name", "description", "filename", "payload")]
+    said = next((str(word) for word in words if word), "")
+    if kind in {"text", "raw", "system"}:
+        return said
+    if kind == "contacts":
+        said = ", ".join(str(each.get("name")) for each in known.get("contacts", ()) if isinstance(each, dict))
+    if kind == "choice":
+        options = [str(each.get("title")) for each in known.get("options", ()) if isinstance(each, dict)]
+        return f"{said} [{' | '.join(options)}]"
+    return f"[{known.get('kind') if kind == 'media' else kind}] {said}".strip()
 
 
 def clean(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
@@ -162,6 +193,7 @@ class _Channel(Struct, frozen=True):
 class _Message(Struct, frozen=True):
     id: str
     content: Raw
+    canonical: list[Any] = []
     sent_at: str = ""
     delivery_state: str = ""
     from_contact: bool = False
@@ -191,3 +223,11 @@ def _as_list(value: object) -> list[object]:
 def _printable(char: str) -> bool:
     """Spaces are kept; control, format (bidirectional marks), surrogate and private characters are removed."""
     return char.isspace() or unicodedata.category(char)[0] != "C" or char == "\u200d"  # joins emoji
+
+
+def state_words(line: MessageRow) -> str:
+    """Symbol and word of an outbound message, the error of its last attempt, and when the next one is due."""
+    words = f"{STATES.get(line.state, ('·', ''))[0]} {line.state}"
+    if line.next_at:
+        words += f", attempt {line.attempts + 1} at {line.next_at}"
+    return f"{words}: {line.error}" if line.error else words

@@ -42,6 +42,12 @@ class OpenConsole:
         strips = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
 
+    @property
+    def shown_view(self) -> str:
+        """The name of the view."""
+        view = self.app.shown_view()
+        return view.NAME if view else ""
+
     def line(self, part: str) -> str:
         """The first line on the screen that contains `part`."""
         return next((line for line in self.text.splitlines() if part in line), "")

@@ -1,17 +1,16 @@
 """The live view: redraws only changes, polls less when idle, and appends plain lines outside a terminal."""
 
 import io
-import sys
-from pathlib import Path
+import json
+import shlex
 
 import anyio
-import pytest
 
 from airy.api_client import ApiClient
+from airy.secret import Secret
 from airy.tui import live
-from airy.tui.live import IDLE_S, SHOWN_STATES_MAX, Plain, Screen, follow, footer_text
+from airy.tui.live import IDLE_S, SHOWN_STATES_MAX, Plain, curl_examples, follow
 from airy.tui.poll import Poller
-from airy.tui.screen import curl_examples
 from airy.tui.view_model import ConversationRow, MessageRow, ViewModel, clock
 from tests.kit.fake_instance import FakeInstance
 
@@ -126,33 +125,13 @@ def test_a_pipe_gets_each_state_once_and_the_memory_of_it_is_bounded() -> None:
     assert len(surface._shown_states) == SHOWN_STATES_MAX
 
 
-def test_the_terminal_is_restored_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cursor is restored however the view ends."""
-    out = io.StringIO()
-    monkeypatch.setattr(out, "isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+def test_example_commands_are_whole_lines_with_the_token() -> None:
+    listed = dict(curl_examples(URL, Secret("t0ken"), "c-1"))
 
-    with pytest.raises(ValueError, match="ended"), Screen(out, footer_text(URL, Path("airy.jsonl"))) as screen:
-        screen.write_line("# list conversations\ncurl " + "x" * 300)
-        screen.show(ViewModel(conversations=3))
-        raise ValueError("ended")
-
-    text = out.getvalue()
-    assert "\x1b[?25l" in text
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
-    assert "curl " + "x" * 300 in text  # one line: hard wraps would break pasting
-    assert f"Ctrl-C stops · API {URL}/schema · more: airy status · log airy.jsonl" in text
-    assert sys.stdout is not out
-
-
-def test_a_view_model_is_drawn_only_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No timer redraws an unchanged screen."""
-    out = io.StringIO()
-    monkeypatch.setattr(out, "isatty", lambda: True)
-
-    with Screen(out) as screen:
-        screen.show(ViewModel(conversations=3))
-        size = len(out.getvalue())
-        assert screen._live.auto_refresh is False
-        assert len(out.getvalue()) == size
+    words = shlex.split(listed["send a reply"])
+    assert words[:3] == ["curl", "-sS", f"{URL}/messages.send"]
+    assert "Authorization: Bearer t0ken" in words
+    assert json.loads(words[-1]) == {"conversation_id": "c-1", "message": {"text": "Hello from the terminal"}}
+    assert list(listed) == ["list conversations", "list its messages", "send a reply"]
+    assert not any("\n" in line for line in listed.values())
+    assert "Authorization" not in "".join(dict(curl_examples(URL, None, "c")).values())

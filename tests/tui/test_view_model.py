@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from airy.tui.view_model import ConversationRow, MessageRow, ViewModel, changed_messages, clean, summary
+from airy.tui.view_model import ConversationRow, MessageRow, ViewModel, changed_messages, clean, message_row, summary
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,24 @@ def test_changed_messages_are_new_ones_and_new_states_in_reading_order() -> None
     found = changed_messages({"m1": "sent", "m3": "sent"}, ViewModel((conversation,)))
 
     assert [each.id for _, each in found] == ["m2", "m1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"type": "text", "text": "Yes"}, "Yes"),
+        ({"type": "media", "kind": "image", "caption": "the cake"}, "[image] the cake"),
+        ({"type": "media", "kind": "voice"}, "[voice]"),
+        ({"type": "location", "latitude": 1, "longitude": 2, "name": "Bakery"}, "[location] Bakery"),
+        ({"type": "choice", "text": "When?", "options": [{"title": "Now"}, {"title": "Later"}]}, "When? [Now | Later]"),
+        ({"type": "contacts", "contacts": [{"name": "Ines Kuhn"}]}, "[contacts] Ines Kuhn"),
+        ({"type": "postback", "title": "Order", "payload": "ORDER"}, "[postback] Order"),
+        ({"type": "template", "name": "order_ready"}, "[template] order_ready"),
+    ],
+)
+def test_canonical_content_has_words_inbound_and_outbound(content: dict[str, object], words: str) -> None:
+    inbound = {"id": "m", "content": {"odd": 1}, "canonical": [content], "from_contact": True}
+    outbound = {"id": "m", "content": {"canonical": content}, "from_contact": False}
+
+    assert message_row(Raw(msgspec.json.encode(inbound))).text == words
+    assert message_row(Raw(msgspec.json.encode(outbound))).text == words

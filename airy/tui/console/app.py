@@ -25,10 +25,11 @@ class ConsoleApp(App[None]):
     TITLE = "airy"
     CSS_PATH = "console.tcss"
     COMMANDS = {PaletteCommands}  # noqa: RUF012 - Textual's own declaration
-    COMMAND_PALETTE_BINDING = "colon"
+    COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(entry.key, f"open_view('{entry.name}')", entry.title, show=False) for entry in VIEWS),
+        Binding("colon", "command_palette", "commands", show=False),  # not in a field, where it is a letter
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "quit", "quit"),
     ]

@@ -28,15 +28,15 @@ VIEWS: tuple[Entry, ...] = (
         "1",
         "Overview",
         "processes, components and actors, rates and lag",
-        "airy.tui.console.overview.screen:Overview",
+        "airy.tui.console.overview.screen:OverviewView",
     ),
     Entry(
         "conversations",
         "2",
         "Conversations",
         "a live list, threads with delivery states, answers",
-        "airy.tui.console.conversations.screen:Conversations",
+        "airy.tui.console.conversations.screen:ConversationsView",
     ),
-    Entry("tail", "3", "Tail", "changes as they happen, with their JSON", "airy.tui.console.tail.screen:Tail"),
+    Entry("tail", "3", "Tail", "changes as they happen, with their JSON", "airy.tui.console.tail.screen:TailView"),
 )
 BY_NAME = {entry.name: entry for entry in VIEWS}

@@ -1,5 +1,7 @@
 """Runs the console on this terminal."""
 
+import signal
+
 import anyio
 
 from airy.api_client import ApiClient
@@ -21,7 +23,17 @@ def run_console(url: str, token: Secret | None, *, writes: bool, theme: str, fir
         async with AiohttpClient(UNRESTRICTED) as http:
             session = Session(ApiClient(http, url, token), EventFeed(WebsocketSource(url, token)), writes=writes)
             app = ConsoleApp(session, first=first, theme=theme)
-            await app.run_async()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_leave_on_signal, app)
+                await app.run_async()
+                tasks.cancel_scope.cancel()
             return app.return_code or 0
 
     return anyio.run(run, backend="asyncio")
+
+
+async def _leave_on_signal(app: ConsoleApp) -> None:
+    """The terminal is restored before the process ends."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        async for _ in signals:
+            app.exit()

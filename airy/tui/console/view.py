@@ -79,7 +79,7 @@ class ConsoleView(Screen[None]):
         yield Tabs(self.NAME)
         yield from self.body()
         if self.FILTER:
-            yield Input(placeholder=f"filter: {self.FILTER}", id="filter", classes="hidden")
+            yield self.hidden(Input(placeholder=f"filter: {self.FILTER}", id="filter"))
         yield StatusLine()
 
     def on_screen_resume(self) -> None:
@@ -132,9 +132,17 @@ class ConsoleView(Screen[None]):
         self.reload()
 
     def action_filter(self) -> None:
-        entry = self.query_one("#filter", Input)
-        entry.remove_class("hidden")
-        entry.focus()
+        self.open_entry(self.query_one("#filter", Input))
+
+    @staticmethod
+    def hidden(entry: Input) -> Input:
+        entry.display = False
+        return entry
+
+    def open_entry(self, entry: Input) -> None:
+        """Show and focus it at once: keys that were pressed already are the first letters of what is written."""
+        entry.display = True
+        self.set_focus(entry)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.input.id == "filter":
@@ -144,21 +152,18 @@ class ConsoleView(Screen[None]):
     def key_escape(self) -> None:
         if self.FILTER:
             entry = self.query_one("#filter", Input)
-            if self.filter_text or not entry.has_class("hidden"):
+            if self.filter_text or entry.display:
                 entry.value = ""
                 self._close_filter(entry, keep=False)
                 self.apply_filter("")
 
     def _close_filter(self, entry: Input, *, keep: bool) -> None:
-        entry.set_class(not keep, "hidden")
+        entry.display = keep
         self.focus_main()
 
     def focus_main(self) -> None:
         """Focus the table, in which the arrow keys move."""
-        for grid in self.query(Grid):
-            grid.focus()
-            return
-        self.set_focus(None)
+        self.set_focus(next(iter(self.query(Grid)), None))
 
     @work(group="write")
     async def write(self, question: str, done: str, change: Callable[[], Coroutine[Any, Any, object]]) -> None:

@@ -124,7 +124,7 @@ async def test_a_filter_is_the_filter_language_with_completion(instance: FakeIns
     async with console(instance, view="conversations") as shown:
         await shown.press("slash", *"displ")
         await shown.press("right")
-        await shown.press(*"ada", "enter")
+        await shown.press("backspace", "colon", *"ada", "enter")
         assert table(shown.app) == ["c-ada"]
         assert "filter: display_name:ada" in shown.text
         await shown.press("escape")

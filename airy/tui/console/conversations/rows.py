@@ -7,8 +7,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from airy.tui.console import format as shown
-from airy.tui.screen import STATES, state_words
-from airy.tui.view_model import MessageRow, clean, message_row
+from airy.tui.view_model import STATES, MessageRow, clean, message_row, state_words
 
 OPEN = "OPEN"
 FIELDS = (  # of the filter language, for completion

@@ -44,7 +44,7 @@ class FieldSuggester(Suggester):
         return rows.completions(value)
 
 
-class Conversations(ConsoleView):
+class ConversationsView(ConsoleView):
     NAME = "conversations"
     RELOAD_S = 10.0
     FILTER = "display_name:ada AND unread_count:[1 TO *]"
@@ -72,7 +72,7 @@ class Conversations(ConsoleView):
                 yield Static(id="thread-title", markup=False)
                 with VerticalScroll(id="thread", can_focus=True):
                     yield Static(id="messages", markup=False)
-                yield Input(placeholder="answer: Enter sends, Esc leaves", id="answer", classes="hidden")
+                yield self.hidden(Input(placeholder="answer: Enter sends, Esc leaves", id="answer"))
             yield Static(id="contact", classes="panel hidden", markup=False)
 
     def on_mount(self) -> None:
@@ -132,9 +132,7 @@ class Conversations(ConsoleView):
         if not self.session.writes:
             self.refuse_write()
         elif self._open is not None:
-            answer = self.query_one("#answer", Input)
-            answer.remove_class("hidden")
-            answer.focus()
+            self.open_entry(self.query_one("#answer", Input))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.input.id != "answer":
@@ -149,8 +147,8 @@ class Conversations(ConsoleView):
 
     def key_escape(self) -> None:
         answer = self.query_one("#answer", Input)
-        if not answer.has_class("hidden"):
-            answer.add_class("hidden")
+        if answer.display:
+            answer.display = False
             self.focus_main()
         else:
             super().key_escape()

@@ -35,7 +35,7 @@ class ProcessList(Struct, frozen=True):
     data: list[rows.Process]
 
 
-class Overview(ConsoleView):
+class OverviewView(ConsoleView):
     NAME = "overview"
     RELOAD_S = 1.0
     FILTER = "part of an actor's path, state or error"

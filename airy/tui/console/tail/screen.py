@@ -16,7 +16,7 @@ from airy.tui.console.tail import rows
 from airy.tui.console.view import ConsoleView
 
 
-class Tail(ConsoleView):
+class TailView(ConsoleView):
     NAME = "tail"
     FILTER = "words that are in the event, -word for one that is not: message.created -delivered"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -86,7 +86,7 @@ class Tail(ConsoleView):
         self._lines.replace(line for line in self._kept if line.matches(self.filter_text))
 
     def focus_main(self) -> None:
-        self._lines.focus()
+        self.set_focus(self._lines)
 
     async def on_line_list_chosen(self, _event: LineList.Chosen) -> None:
         line = self._lines.selected

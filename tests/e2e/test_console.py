@@ -1,0 +1,52 @@
+"""The console as a person uses it: in a terminal, on the demonstration, with keys alone."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.servers.fixtures import needed
+from tests.kit.servers.missing import program
+from tests.kit.servers.ports import Port
+from tests.kit.tmux import Terminal
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(360)]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """`airy up --demo` in a terminal."""
+    with needed():
+        program("tmux", "tmux")
+    with Port() as port:
+        number = port.number
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
+    environment = {**kept, "AIRY_PORT": str(number), "LANG": "C.UTF-8", "TERM": "screen-256color"}
+    command = [sys.executable, "-m", "airy", "up", "--demo", "--data", str(tmp_path / "data")]
+    with Terminal(command, tmp_path, environment) as terminal:
+        yield terminal
+
+
+def test_a_conversation_is_found_answered_and_seen_delivered_and_leaving_stops_the_system(terminal: Terminal) -> None:
+    terminal.until("● live")
+    terminal.until("store", "/s")
+    terminal.press("2")
+    terminal.until("Ines Kuhn")
+    terminal.press("/")
+    terminal.write("display_name:ines")
+    terminal.press("Enter")
+    terminal.until("Ines Kuhn facebook OPEN")
+
+    terminal.press("i")
+    terminal.write("From the terminal")
+    terminal.press("Enter")
+    terminal.until("← From the terminal", "read")
+
+    terminal.press("Escape")
+    terminal.until_gone("answer: Enter sends")  # a key directly behind Escape would be one with Alt
+    terminal.press("3")
+    terminal.until("message.created")
+    terminal.press("q")
+    terminal.until("exit code 0")

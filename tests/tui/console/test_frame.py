@@ -1,0 +1,70 @@
+"""What every view has: keys for the others, help made from the bindings, the palette, themes, a status line."""
+
+import pytest
+
+from airy.tui.console.navigation import VIEWS
+from airy.tui.console.themes import NAMES
+from tests.kit.console import console
+from tests.kit.event_loops import asyncio_backend
+from tests.kit.fake_instance import FakeInstance
+
+pytestmark = pytest.mark.parametrize("anyio_backend", [asyncio_backend()])
+
+
+@pytest.fixture
+def instance() -> FakeInstance:
+    instance = FakeInstance()
+    instance.fleet = {"data": [], "components": {}}
+    instance.documents["/processes.actors"] = {"data": []}
+    return instance
+
+
+async def test_each_view_opens_by_its_key(instance: FakeInstance) -> None:
+    async with console(instance) as shown:
+        for entry in reversed(VIEWS):
+            await shown.press(entry.key)
+            assert shown.shown_view == entry.name
+
+
+async def test_help_lists_the_keys_of_the_view_and_escape_closes_it(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations") as shown:
+        await shown.press("question_mark")
+        assert "Keys: Conversations" in shown.text
+        assert shown.line("open or close").strip(" │").startswith("o ")
+        assert "Focus Next" not in shown.text
+        await shown.press("escape")
+        assert "Keys: Conversations" not in shown.text
+
+
+async def test_the_palette_opens_views_and_changes_the_theme(instance: FakeInstance) -> None:
+    async with console(instance) as shown:
+        await shown.press("colon", *"open tail")
+        await shown.settle(1.0)
+        await shown.press("enter")
+        await shown.settle(1.0)
+        assert shown.shown_view == "tail"
+        await shown.press("colon", *"theme contrast")
+        await shown.settle(1.0)
+        await shown.press("enter")
+        await shown.settle(1.0)
+        assert shown.app.theme == "airy-contrast"
+
+
+@pytest.mark.parametrize("theme", NAMES)
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_every_view_fits_at_every_size_in_every_theme(
+    instance: FakeInstance, theme: str, size: tuple[int, int]
+) -> None:
+    async with console(instance, theme=theme, size=size) as shown:
+        for entry in VIEWS:
+            await shown.press(entry.key)
+            lines = shown.text.splitlines()
+            assert len(lines) == size[1]
+            assert max(map(len, lines)) <= size[0]
+            assert "live" in lines[-1]
+
+
+async def test_q_leaves(instance: FakeInstance) -> None:
+    async with console(instance) as shown:
+        await shown.press("q")
+        assert shown.app.return_code == 0
