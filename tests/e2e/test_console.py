@@ -42,7 +42,7 @@ def test_a_conversation_is_found_answered_and_seen_delivered_and_leaving_stops_t
     terminal.press("i")
     terminal.write("From the terminal")
     terminal.press("Enter")
-    terminal.until("← From the terminal", "read")
+    terminal.until("← From the terminal", ("delivered", "read"))
 
     terminal.press("Escape")
     terminal.until_gone("answer: Enter sends")  # a key directly behind Escape would be one with Alt

@@ -11,6 +11,7 @@ from typing import Self
 
 WITHIN_S = 120.0  # generous: a guard against hanging, never a measurement
 LOOK_S = 0.1
+LOOKS_GONE = 5
 _numbers = itertools.count()
 
 
@@ -62,18 +63,22 @@ class Terminal:
     def write(self, text: str) -> None:
         self._tmux("send-keys", "-l", text)
 
-    def until(self, *parts: str) -> str:
-        """The screen, once all parts are on one of its lines. Fails with the screen."""
+    def until(self, *parts: str | tuple[str, ...]) -> str:
+        """The screen, once all parts (of a tuple: one of them) are on one of its lines. Fails with the screen."""
+        wanted = [(part,) if isinstance(part, str) else part for part in parts]
         for _ in range(round(WITHIN_S / LOOK_S)):
             screen = self.screen()
-            if any(all(part in line for part in parts) for line in screen.splitlines()):
+            if any(all(any(word in line for word in words) for words in wanted) for line in screen.splitlines()):
                 return screen
             time.sleep(LOOK_S)
         raise AssertionError(f"{parts} did not appear on\n{self.screen()}")
 
     def until_gone(self, part: str) -> None:
+        """Once `part` is on none of several looks: one alone may see a screen that is being drawn."""
+        looks = 0
         for _ in range(round(WITHIN_S / LOOK_S)):
-            if part not in self.screen():
+            looks = 0 if part in self.screen() else looks + 1
+            if looks == LOOKS_GONE:
                 return
             time.sleep(LOOK_S)
         raise AssertionError(f"{part} is still on\n{self.screen()}")
