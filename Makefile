@@ -20,7 +20,7 @@ ROUNDS ?= 1
 FAULTS ?= all
 FAST := not slow and not e2e and not cluster
 
-.PHONY: help run test check lint bench sim schema entities events visitors kill cluster faults kafka pages lock clean
+.PHONY: help run test check lint bench sim schema fuzz sources entities events visitors kill cluster faults kafka pages lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -51,6 +51,12 @@ entities: $(VENV)/.dev ## concurrent writes of entities at two API replicas, wit
 
 schema: $(VENV)/.dev ## valid and invalid requests from the OpenAPI document, EXAMPLES=50 of each to each operation
 	SCHEMA_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto tests/http/test_schemathesis.py $(ARGS)
+
+fuzz: $(VENV)/.dev ## mutated webhooks and requests to every source, EXAMPLES=50 of each kind
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto tests/sources/test_fuzz.py $(ARGS)
+
+sources: $(VENV)/.dev ## all sources in one process at their simulated providers, with SEEDS=200 seeds
+	SOURCE_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_sources.py --timeout 0 -k together $(ARGS)
 
 events: $(VENV)/.dev ## clients of events that reconnect through two API replicas, with SEEDS=200 seeds
 	EVENT_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/sim/test_event_history.py $(ARGS)
