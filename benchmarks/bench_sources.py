@@ -1,7 +1,7 @@
 """What does an enabled source cost that has nothing to do?
 
 The whole tree of a process over the in-memory log and an in-memory store folds messages of one source, with one source
-enabled and with ten (copies of it under other names). Measured: tasks of the idle process, and processor time per
+enabled and with all of the catalogue. Measured: tasks of the idle process, and processor time per
 folded fact. Each run is a process of its own, the arms alternate, and the ratio is the median over the rounds: two runs
 of one round share the load of the machine.
 """
@@ -17,55 +17,39 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from msgspec.structs import replace
-
+from airy.config import Config, HttpConfig, enabled_components
 from airy.sources import catalogue
-from airy.sources.facebook.source import Facebook
-from airy.sources.facebook.spec import FacebookSection
-from airy.sources.spec import SourceSpec
+from airy.sources.chatplugin.spec import ChatPluginSection
+from airy.sources.custom.spec import CustomSection
 from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
+from tests.kit.providers import WIRES
+from tests.kit.providers.base import PUBLIC_URL
 
 BATCH = 50
 CONVERSATIONS = 500
 SETTLE_S = 3.0
-RATIO_MAX = 1.10
+RATIO_MAX = 1.05
 TASKS_MAX = 30
 
 
-def copies(count: int) -> tuple[SourceSpec, ...]:
-    """`count` sources; the first is the original. Each copy has a class of its own, because a source knows its spec."""
-    original = Facebook.spec
-    specs = [original]
-    for number in range(1, count):
-        name = f"copy{number}"
-        kinds = (replace(original.kinds[0], name=name),)
-        section = type(FacebookSection)(f"Section{number}", (FacebookSection,), {}, frozen=True)
-        build = f"__main__:Copy{number}"
-        spec = replace(original, name=name, kinds=kinds, webhooks=(f"/{name}",), section=section, build=build)
-        globals()[f"Copy{number}"] = type(f"Copy{number}", (Facebook,), {"spec": spec})
-        specs.append(spec)
-    return tuple(specs)
-
-
-def enable(specs: tuple[SourceSpec, ...]) -> None:
-    """Before anything derives from the catalogue. The others stay in it, because services read their sections."""
-    specs = (*specs, *(spec for spec in catalogue.SOURCES if spec.name != Facebook.spec.name))
-    catalogue.SOURCES = specs
-    catalogue.BY_NAME = {spec.name: spec for spec in specs}
-    catalogue.BY_KIND = {kind.name: spec for spec in specs for kind in spec.kinds}
-    catalogue.KINDS = {kind.name: kind for spec in specs for kind in spec.kinds}
+def enabled(count: int) -> Config:
+    """The first `count` sources of the catalogue, connected to nothing."""
+    sections = {name: wire.section for name, wire in WIRES.items()} | {
+        "chatplugin": ChatPluginSection(enabled=True),
+        "custom": CustomSection(enabled=True),
+    }
+    config = Config(http=HttpConfig(public_url=PUBLIC_URL))
+    return config.with_sections(*(sections[spec.name] for spec in catalogue.SOURCES[:count]))
 
 
 def run_arm(sources: int, facts: int) -> dict[str, float]:
-    specs = copies(sources)
-    enable(specs)
     import anyio
 
-    return anyio.run(measure, specs, facts, backend_options={"use_uvloop": True})
+    return anyio.run(measure, enabled(sources), facts, backend_options={"use_uvloop": True})
 
 
-async def measure(specs: tuple[SourceSpec, ...], facts: int) -> dict[str, float]:
+async def measure(config: Config, facts: int) -> dict[str, float]:
     from random import Random
 
     import anyio
@@ -77,7 +61,6 @@ async def measure(specs: tuple[SourceSpec, ...], facts: int) -> dict[str, float]
     from airy.app.tree import build_tree
     from airy.bus.memory import MemoryBus
     from airy.clock import RandomIds, SystemClock
-    from airy.config import Config
     from airy.http_client import ConnectFailed, Response
     from airy.queue.sqlite.queue import SqliteQueue
     from airy.seal import Sealer
@@ -93,7 +76,7 @@ async def measure(specs: tuple[SourceSpec, ...], facts: int) -> dict[str, float]
     await store.open()
     await queue.open()
     services = build_services(
-        Config(),
+        config,
         Ports(
             clock=clock,
             ids=ids,
@@ -103,13 +86,13 @@ async def measure(specs: tuple[SourceSpec, ...], facts: int) -> dict[str, float]
             sealer=Sealer({"k1": bytes(32)}),
             media=MemoryStorage(),
             provider_http=nowhere,
-            webhook_http=nowhere,
             provider_files=WholeBodies(nowhere),
             attachment_files=WholeBodies(nowhere),
+            webhook_http=nowhere,
             wait_for_arrival=queue.wait_for_arrival,
         ),
     )
-    running = frozenset({"http", "api-communication", "api-admin", *(f"sources-{spec.name}" for spec in specs)})
+    running = frozenset(enabled_components(config))
     stop = anyio.Event()
     log = structlog.wrap_logger(None, processors=[], wrapper_class=structlog.make_filtering_bound_logger(50))
     async with anyio.create_task_group() as tasks:
@@ -156,7 +139,7 @@ def child(sources: int, facts: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sources", type=int, default=10)
+    parser.add_argument("--sources", type=int, default=len(catalogue.SOURCES))
     parser.add_argument("--facts", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--json", action="store_true")
