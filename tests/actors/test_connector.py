@@ -199,6 +199,7 @@ async def test_other_conversations_do_not_wait_for_one_that_is_retried() -> None
 
 
 async def test_a_lost_answer_becomes_unknown_and_is_never_repeated() -> None:
+    """X-3."""
     harness = Harness()
     async with harness.open(connector=lambda: connector(harness)):
         await harness.connect()
@@ -213,6 +214,7 @@ async def test_a_lost_answer_becomes_unknown_and_is_never_repeated() -> None:
 
 
 async def test_an_attempt_whose_worker_is_gone_becomes_unknown_without_a_call() -> None:
+    """X-3."""
     harness = Harness()
     async with harness.open(connector=lambda: connector(harness)):
         psid, _ = await written(harness)
@@ -278,6 +280,7 @@ async def test_a_message_not_sent_in_time_fails_as_expired() -> None:
 
 
 async def test_a_disconnected_channel_fails_its_messages_with_a_reason() -> None:
+    """X-5."""
     harness = Harness()
     async with harness.open(connector=lambda: connector(harness)):
         await harness.connect()
@@ -463,7 +466,7 @@ async def test_a_retry_that_was_planned_by_a_clock_an_hour_ahead_is_made_after_a
 
 
 async def test_a_limited_channel_does_not_hide_the_others() -> None:
-    """More conversations of one channel wait than one round reads, and the channel is paused."""
+    """X-6. More conversations of one channel wait than one round reads, and the channel is paused."""
     harness = Harness()
     async with harness.open():
         await harness.connect()

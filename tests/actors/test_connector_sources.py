@@ -97,6 +97,7 @@ async def test_a_recorded_transient_failure_is_retried_until_it_is_sent(source: 
 @pytest.mark.parametrize(("source", "kind"), KINDS)
 @pytest.mark.parametrize("act", [Act.TOKEN_REFUSED, Act.UNREACHABLE, Act.HANG])
 async def test_no_fact_and_no_log_line_holds_a_secret(source: str, kind: str, act: Act) -> None:
+    """X-10."""
     harness = scripted(source, kind, act)
     async with harness.open(connector=lambda: connector(harness)):
         await sent(harness)

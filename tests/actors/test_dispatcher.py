@@ -227,6 +227,7 @@ async def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
 
 
 async def test_gone_disables_the_webhook_at_once_and_drops_its_jobs() -> None:
+    """X-8."""
     async with running() as here:
         here.endpoints.behave("a", answers(410))
         await here.outbox.subscribes("a")
@@ -424,6 +425,7 @@ async def test_a_dead_endpoint_does_not_slow_fifty_healthy_ones() -> None:
 
 
 async def test_the_backlog_of_a_dead_endpoint_does_not_delay_others() -> None:
+    """X-8."""
     async with running(publishing=False, dispatching=False) as here:
         here.endpoints.behave("dead", refuses())
         for name in ("dead", "a"):
@@ -436,6 +438,7 @@ async def test_the_backlog_of_a_dead_endpoint_does_not_delay_others() -> None:
 
 
 async def test_a_dead_endpoint_that_comes_back_gets_everything_in_order() -> None:
+    """X-8."""
     async with running() as here:
         here.endpoints.behave("a", refuses())
         await here.outbox.subscribes("a")

@@ -104,6 +104,7 @@ async def test_a_limit_of_the_app_that_a_look_up_meets_holds_back_sends_too() ->
 
 
 async def test_a_rate_limited_send_pauses_its_channel() -> None:
+    """X-6."""
     harness = Harness()
     meta = Meta(harness, None, error(613, retry_after="300"))
     async with harness.running(meta):

@@ -100,6 +100,7 @@ async def test_parked_webhooks_of_other_pages_stay_parked() -> None:
 
 
 async def test_undecodable_webhooks_are_dead_lettered_and_the_rest_is_routed() -> None:
+    """X-4."""
     harness = Harness()
     async with harness.open(router=harness.router):
         await harness.connect()

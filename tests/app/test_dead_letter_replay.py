@@ -23,6 +23,7 @@ async def texts(here: InProcessAiry) -> list[str]:
 async def test_a_poison_webhook_becomes_its_message_once_it_is_replayed_after_the_fix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """X-4."""
     here = InProcessAiry()
     source = here.services.sources["facebook"]
     route = source.route

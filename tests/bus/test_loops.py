@@ -277,6 +277,7 @@ def make_supply(bus: MemoryBus) -> Callable[[], Any]:
 
 @pytest.mark.parametrize("number", range(5))
 async def test_nothing_is_lost_through_crashes_and_rebalances(seed: int, number: int) -> None:
+    """X-12."""
     assert await survivors(route(records_max=5), seed + number) == numbers(60)
 
 

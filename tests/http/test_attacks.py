@@ -255,7 +255,7 @@ async def test_a_foreign_page_cannot_open_a_websocket_with_the_session_of_its_vi
 
 
 async def test_secrets_appear_in_no_answer_no_log_line_no_topic_and_no_metric() -> None:
-    """Also where things fail. The only answers with a secret are the one that creates a token, and the cookie."""
+    """X-10. Also where things fail. The only answers with a secret are the one that creates a token, and the cookie."""
     with capture_logs() as logged:
         async with api_harness() as api:
             answers: list[AsgiResponse] = []

@@ -155,6 +155,7 @@ async def test_what_a_visitor_was_handed_is_delivered_and_what_is_not_sent_stays
 
 
 async def test_a_message_that_is_sent_twice_is_one_message() -> None:
+    """X-1."""
     async with api_harness() as api:
         visit = await begun(api, await connected(api))
         message = {"text": "Hello", "postbackData": "p"}

@@ -49,6 +49,7 @@ from airy.sources.meta.signature import signature
 from airy.sources.spec import SourceSection
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
+from tests.kit.clock import SkewedClock
 from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 from tests.kit.providers import WIRES
@@ -65,7 +66,8 @@ FACEBOOK = WIRES["facebook"]
 
 class InProcessAiry:
     """With Messenger and its simulated provider, with the source of `wire` and a scripted provider, or with the sources
-    of `sim`, which posts its webhooks by itself.
+    of `sim`, which posts its webhooks by itself. A process `beside` another one shares its log, queue, clock,
+    provider and endpoint.
     """
 
     def __init__(
@@ -75,21 +77,27 @@ class InProcessAiry:
         running: frozenset[str] | None = None,
         wire: Wire | None = None,
         sim: SimulatedProvider[Any] | None = None,
+        beside: "InProcessAiry | None" = None,
     ) -> None:
-        self.clock = LoopClock()
+        self.clock: SkewedClock = SkewedClock(LoopClock()) if beside is None else beside.clock
+        self._beside = beside
         self.sim = sim
         self.config = _config(_facebook() if wire is None else wire.section) if sim is None else _simulated_config(sim)
         self.running = running or enabled_components(self.config)
         self.ids = RandomIds(Random(seed))
-        self.bus = MemoryBus(topics.ALL, clock=self.clock)
+        self.bus: MemoryBus = MemoryBus(topics.ALL, clock=self.clock) if beside is None else beside.bus
         self.store = SqliteStore(":memory:")
-        self.queue = SqliteQueue(":memory:", ids=self.ids)
-        self.endpoint = SimulatedEndpoint(Random(seed), failure_rate=0.0)
+        self.queue: SqliteQueue = SqliteQueue(":memory:", ids=self.ids) if beside is None else beside.queue
+        self.endpoint: SimulatedEndpoint = (
+            SimulatedEndpoint(Random(seed), failure_rate=0.0) if beside is None else beside.endpoint
+        )
         options = GraphOptions(app_secret=SECRET, seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
         self.messenger = GraphProvider(options, now_ms=self.clock.now_ms())
         self.person = self.messenger.person()
         self._graph = SimHttpClient(self.messenger, self.clock, url=GRAPH)
         self.provider = ScriptedProvider(wire or FACEBOOK, self.clock, post=self.deliver)
+        if beside is not None:
+            self.provider = beside.provider
         self._http: HttpClient = self._graph if wire is None else self.provider
         if sim is not None:
             self._http = SimHttpClient(sim, self.clock, post=self._post_webhook)
@@ -123,7 +131,8 @@ class InProcessAiry:
     async def open(self) -> AsyncIterator["InProcessAiry"]:
         """Run the tree; stop it in order on leaving."""
         await self.store.open()
-        await self.queue.open()
+        if self._beside is None:
+            await self.queue.open()
         stop = anyio.Event()
         log = structlog.wrap_logger(
             None,
@@ -148,7 +157,8 @@ class InProcessAiry:
                 yield self
                 webhooks.cancel_scope.cancel()
             stop.set()
-        await self.queue.close()
+        if self._beside is None:
+            await self.queue.close()
         await self.store.close()
 
     async def until(self, wanted: Callable[[], Any], *, within_s: float = 120.0) -> Any:

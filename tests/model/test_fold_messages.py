@@ -233,6 +233,7 @@ def test_a_message_that_was_sent_twice_is_two_messages() -> None:
 
 
 def test_edits_only_go_forward() -> None:
+    """X-2."""
     chat = Chat()
     facts: list[Fact] = [chat.received("a"), chat.edited("a", "second", 2), chat.edited("a", "first", 1)]
     reference, conversation, messages = after(chat, *facts)

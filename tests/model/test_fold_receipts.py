@@ -28,6 +28,7 @@ def state_of(reference: ReferenceFold, chat: Chat, name: str = "x") -> DeliveryS
 @pytest.mark.parametrize("first", STATES)
 @pytest.mark.parametrize("second", STATES)
 def test_the_stronger_of_two_reports_wins(first: DeliveryState, second: DeliveryState) -> None:
+    """X-2."""
     chat = Chat()
     reference = fold_all([*sent(chat), chat.receipt(first, "x"), chat.receipt(second, "x")])
     assert state_of(reference, chat) is STATES[max(STATES.index(first), STATES.index(second))]

@@ -40,6 +40,7 @@ def simulate(seed: int, size: ClusterSize) -> tuple[list[str], str]:
 
 @pytest.mark.parametrize("block", range(-(-SEEDS // BLOCK)))
 def test_every_cluster_keeps_every_guarantee(block: int) -> None:
+    """X-12."""
     first = FIRST + block * BLOCK
     for seed in range(first, min(first + BLOCK, FIRST + SEEDS)):
         wrong, _ = simulate(seed, ClusterSize())

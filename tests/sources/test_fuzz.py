@@ -27,7 +27,7 @@ from airy.http.body_reader import BodyReader
 from airy.http.ingress import Ingress
 from airy.model.fact import Fact, MessageEchoed, MessageEdited, MessageReceived
 from airy.sources import canonical
-from airy.sources.api import Accepted, Denied, Routed, WebhookReply
+from airy.sources.api import Accepted, Accounts, Denied, Routed, WebhookReply
 from tests.kit.asgi import call
 from tests.kit.contracts.source import Fixture, load, raw_record
 from tests.kit.event_loops import run_seeded
@@ -181,7 +181,7 @@ def test_any_request_has_a_verdict(source: str, data: st.DataObject) -> None:
 async def _post_all(wire: Wire, requests: Sequence[tuple[str, Webhook, Headers]]) -> None:
     bus = MemoryBus([topics.source_events(wire.spec.name)], clock=LoopClock())
 
-    async def accounts() -> object:
+    async def accounts() -> Accounts:
         return wire.connected(*wire.accounts.values())
 
     app = Ingress(
@@ -191,7 +191,7 @@ async def _post_all(wire: Wire, requests: Sequence[tuple[str, Webhook, Headers]]
         ids=RandomIds(),
         admission=AdmissionControl(),
         reader=BodyReader(),
-        accounts=accounts,  # type: ignore[arg-type]
+        accounts=accounts,
         public_url=PUBLIC_URL,
     )
     with capture_logs() as logged:

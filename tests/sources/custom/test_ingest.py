@@ -117,6 +117,7 @@ def taken(folded: ReferenceFold, batch: Batch, request: str) -> bool:
 def test_every_batch_is_taken_whole_or_refused_with_its_field_and_repeating_it_changes_nothing(
     batches: list[Batch],
 ) -> None:
+    """X-1."""
     folded = ReferenceFold()
     for number, batch in enumerate(batches):
         at_once = [known(folded, batch)] * 2  # two requests that read the store before either wrote
