@@ -278,6 +278,7 @@ async def test_dead_letters_of_one_moment_are_published_in_batches(monkeypatch: 
         assert max(sizes) <= dead_deliveries.BATCH_MAX
 
 
+@pytest.mark.slow
 async def test_a_dead_letter_too_large_for_the_log_is_logged_and_its_lane_continues(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -346,6 +347,7 @@ async def test_a_replay_that_waits_in_the_queue_is_not_queued_again() -> None:
             assert len(waits) == 2
 
 
+@pytest.mark.slow
 async def test_a_replay_that_fails_is_a_dead_delivery_again() -> None:
     async with running() as here:
         (name,) = await here.put_worn()

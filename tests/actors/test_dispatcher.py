@@ -316,6 +316,7 @@ async def test_five_days_of_failures_disable_a_webhook() -> None:
         assert await here.empty()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["a success", "a change"])
 async def test_a_success_or_a_change_of_the_webhook_restarts_the_five_days(how: str) -> None:
     async with running() as here:

@@ -101,13 +101,20 @@ OTHERS: dict[str, tuple[int, Behaviour]] = {
 }
 
 
-@pytest.mark.parametrize("which", OTHERS)
+@pytest.mark.parametrize(
+    "which",
+    [
+        name if name == "twelve that answer 200 after 13 s" else pytest.param(name, marks=pytest.mark.slow)
+        for name in OTHERS
+    ],
+)
 async def test_the_p99_of_an_endpoint_is_the_same_whatever_the_others_do(which: str) -> None:
     count, behaviour = OTHERS[which]
     undisturbed_s = await p99_s({})
     assert await p99_s({f"slow-{number}": behaviour for number in range(count)}) <= undisturbed_s * 1.1
 
 
+@pytest.mark.slow
 async def test_the_same_with_two_dispatchers_on_one_queue() -> None:
     others = {f"slow-{number}": answers(200, after_s=13) for number in range(24)}
     assert await p99_s(others, dispatchers=2) <= await p99_s({}, dispatchers=2) * 1.1
@@ -160,6 +167,7 @@ async def taken_per_s(behaviour: Behaviour) -> float:
 RATES = {0.01: 0.95, 0.05: 0.85, 0.2: 0.6, 0.5: 0.3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", [unavailable, reset])
 async def test_throughput_falls_in_proportion_to_random_failures(failure: Callable[[], Response]) -> None:
     undisturbed = await taken_per_s(fails_at_first(0.0, failure))

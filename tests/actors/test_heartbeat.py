@@ -280,7 +280,7 @@ async def test_a_process_without_an_address_gets_a_unique_name() -> None:
     assert reports[0]().instance == reports[0]().instance != reports[1]().instance
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_heartbeats_break_no_guarantee_in_a_simulation_with_faults(seed: int) -> None:
     """Heartbeats do not affect the rest of a run with a failing log and a killed process."""
     structlog.configure(processors=[DROP])

@@ -130,6 +130,7 @@ def test_every_change_reaches_the_endpoint_in_order_through_failures_and_crashes
     assert run_seeded(seed, _history, seed, 0.0) == 0
 
 
+@pytest.mark.slow
 def test_every_change_is_delivered_despite_crashes() -> None:
     assert sum(run_seeded(seed, _history, seed, 0.1) for seed in range(4)) > 0
 
