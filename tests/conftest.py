@@ -65,6 +65,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [each for item in long for each in (item, *(rest.pop() for _ in rest[:1]))] + rest
 
 
+def pytest_runtest_setup() -> None:
+    """Keep the collected tests, half a million objects, out of garbage collections. An Airy that ends in this process
+    unfreezes them.
+    """
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
+
+
 def _may_take_s(item: pytest.Item) -> float:
     limit = item.get_closest_marker("timeout")
     return float(limit.args[0]) if limit else 0.0
