@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import apsw
 
@@ -11,17 +11,22 @@ from airy.store.api import WorkKey
 from airy.store.sqlite.conversation_counts import Group
 from airy.store.sqlite.id_encoding import StoredId
 
-if TYPE_CHECKING:
-    from airy.store.sqlite.conversation_state import ConversationState
-
 Row = tuple[object, ...]
+
+
+class ChangedState(Protocol):
+    """The state of a conversation that the batch changed."""
+
+    def write(self) -> None:
+        """Adds its rows to the batch."""
+        ...
 
 
 class BatchRows(Protocol):
     connection: apsw.Connection
     look_up: Callable[[str, Row], apsw.Cursor]
     counts: dict[str, int]
-    changed: list["ConversationState"]
+    changed: list[ChangedState]
     seen: list[Row]
     provider_ids: list[Row]
     message_inserts: list[Row]

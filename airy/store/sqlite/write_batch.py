@@ -15,6 +15,7 @@ from airy import topics
 from airy.model.conversation import Conversation
 from airy.store.api import WorkKey
 from airy.store.sqlite import conversation_counts, conversation_index, message_index
+from airy.store.sqlite.batch_rows import ChangedState
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.conversation_state import LOAD, ConversationState
 from airy.store.sqlite.id_encoding import StoredId, encode_id
@@ -84,7 +85,7 @@ class WriteBatch:
         self.look_up: Callable[[str, Row], apsw.Cursor] = connection.cursor().execute
         self.counts = counters.counts
         self.trace = ""  # `traceparent` of the record being folded
-        self.changed: list[ConversationState] = []
+        self.changed: list[ChangedState] = []
         self.seen: list[Row] = []
         self.provider_ids: list[Row] = []
         self.message_inserts: list[Row] = []

@@ -99,6 +99,11 @@ class ConsoleApp(App[None]):
             if view.check_action(binding.action, ()):
                 yield self.get_key_display(binding), binding.description, binding.action
 
+    async def act(self, action: str) -> None:
+        view = self.shown_view()
+        if view is not None:
+            await view.run_action(action)
+
     async def action_help(self) -> None:
         view = self.shown_view()
         title = BY_NAME[view.NAME].title if view else "Console"

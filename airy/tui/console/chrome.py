@@ -1,17 +1,14 @@
 """The first and the last line of every view."""
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from textual.content import Content
 from textual.events import Click
 from textual.widgets import Static
 
 from airy.tui.console.event_feed import FeedState
+from airy.tui.console.host import ConsoleHost
 from airy.tui.console.navigation import VIEWS
-
-if TYPE_CHECKING:
-    from airy.tui.console.app import ConsoleApp
-    from airy.tui.console.view import ConsoleView
 
 NARROW_COLUMNS = 100  # below it tabs have no titles but the current one
 
@@ -32,7 +29,7 @@ class Tabs(Static):
     async def on_click(self, event: Click) -> None:
         name = event.style.meta.get("view")
         if isinstance(name, str):
-            await cast("ConsoleApp", self.app).open_view(name)
+            await cast("ConsoleHost", self.app).open_view(name)
 
 
 def tabs(current: str, columns: int) -> Content:
@@ -50,17 +47,24 @@ class StatusLine(Static):
 
     def __init__(self) -> None:
         super().__init__(markup=False)
+        self._problem = ""
+        self._filter = ""
 
     def on_mount(self) -> None:
-        self.show()
-        self.set_interval(1.0, self.show)
+        self._show()
+        self.set_interval(1.0, self._show)
 
-    def show(self) -> None:
-        app, view = cast("ConsoleApp", self.app), cast("ConsoleView", self.screen)
-        now_s = app.now_s()
-        mode = "" if app.session.writes else "read-only"
-        filtered = f"filter: {view.filter_text}" if view.filter_text else ""
-        self.update(status_line(app.session.feed.state, now_s, view.problem, (app.session.url, mode, filtered)))
+    def say(self, problem: str, filter_text: str) -> None:
+        """What the view has to say: why it could not be read, and its filter."""
+        self._problem, self._filter = problem, filter_text
+        self._show()
+
+    def _show(self) -> None:
+        host = cast("ConsoleHost", self.app)
+        mode = "" if host.session.writes else "read-only"
+        filtered = f"filter: {self._filter}" if self._filter else ""
+        facts = (host.session.url, mode, filtered)
+        self.update(status_line(host.session.feed.state, host.now_s(), self._problem, facts))
 
 
 def status_line(feed: FeedState, now_s: float, problem: str, facts: tuple[str, ...]) -> Content:

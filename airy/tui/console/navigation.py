@@ -1,10 +1,9 @@
 """The views of the console, in the order of their keys."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from airy.tui.console.view import ConsoleView
+from textual.screen import Screen
 
 
 class Entry(NamedTuple):
@@ -16,9 +15,9 @@ class Entry(NamedTuple):
     summary: str
     screen: str
 
-    def open(self) -> "ConsoleView":
+    def open(self) -> Screen[None]:
         module, _, name = self.screen.partition(":")
-        view: ConsoleView = getattr(import_module(module), name)()
+        view: Screen[None] = getattr(import_module(module), name)()
         return view
 
 

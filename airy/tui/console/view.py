@@ -4,7 +4,7 @@ A view that is not shown reads nothing. Shown again, after a `resync` or a recon
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 from textual import work
@@ -19,11 +19,8 @@ from airy.tui.console.chrome import StatusLine, Tabs
 from airy.tui.console.dialogs import Confirm
 from airy.tui.console.event_feed import ShownEvent
 from airy.tui.console.grid import Grid
+from airy.tui.console.host import ConsoleHost
 from airy.tui.console.session import Session
-
-if TYPE_CHECKING:
-    from airy.tui.console.app import ConsoleApp
-
 
 RELOAD_SOON_S = 0.5
 
@@ -68,12 +65,12 @@ class ConsoleView(Screen[None]):
     # --- what all have
 
     @property
-    def console_app(self) -> "ConsoleApp":
-        return cast("ConsoleApp", self.app)
+    def host(self) -> ConsoleHost:
+        return cast("ConsoleHost", self.app)
 
     @property
     def session(self) -> Session:
-        return self.console_app.session
+        return self.host.session
 
     def compose(self) -> ComposeResult:
         yield Tabs(self.NAME)
@@ -106,7 +103,7 @@ class ConsoleView(Screen[None]):
             self.problem = f"an answer that this version cannot read: {error}"
         else:
             self.problem = ""
-        self.query_one(StatusLine).show()
+        self.query_one(StatusLine).say(self.problem, self.filter_text)
 
     @classmethod
     def key_bindings(cls) -> list[Binding]:

@@ -77,6 +77,7 @@ class OverviewView(ConsoleView):
     def apply_filter(self, text: str) -> None:
         self.filter_text = text
         self._show_tree()
+        self.reload()
 
     def action_unwell(self) -> None:
         self._only_unwell = not self._only_unwell

@@ -40,7 +40,7 @@ class TailView(ConsoleView):
         """What happened while another view was shown is shown too."""
         super().on_screen_resume()
         if not self._paused:
-            recent = list(self.console_app.recent)
+            recent = list(self.host.recent)
             self._kept = deque(map(rows.tail_line, recent[self._cleared(recent) :]), maxlen=LINES_MAX)
             self._refill()
 
@@ -68,6 +68,7 @@ class TailView(ConsoleView):
     def apply_filter(self, text: str) -> None:
         self.filter_text = text
         self._refill()
+        self.reload()
 
     def action_pause(self) -> None:
         self._paused = not self._paused
