@@ -265,7 +265,10 @@ def test_sources_are_listed_and_described(capsys: pytest.CaptureFixture[str]) ->
     assert [line.split()[0] for line in lines[1:]] == [spec.name for spec in SOURCES]
     for spec in SOURCES:
         assert main(["sources", "info", spec.name]) == 0
-        assert all(path in capsys.readouterr().out for path in spec.webhooks[:1])
+        shown = capsys.readouterr().out
+        assert all(path in shown for path in spec.webhooks)
+        assert all(f"{kind.name}: {kind.title}" in shown for kind in spec.kinds)
+        assert "None" not in shown
     assert main(["sources", "info", "telegran"]) == 64
     assert "did you mean telegram?" in capsys.readouterr().err
 

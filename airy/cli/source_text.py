@@ -79,7 +79,8 @@ def page(spec: SourceSpec) -> str:
     lines += [f"topics    {', '.join(known['topics']) or 'none'}", f"groups    {', '.join(known['groups'])}", ""]
     for kind in known["kinds"]:
         receipts = ", ".join(kind["receipts"]) or "none"
-        lines += [f"{kind['name']}: {kind['title']} ({kind['account']}), connected with {kind['connect']}"]
+        connected = f", connected with {kind['connect']}" if kind["connect"] else ""
+        lines += [f"{kind['name']}: {kind['title']} ({kind['account']}){connected}"]
         lines += [f"  {name}: {', '.join(kind[name]) or 'none'}" for name in ("receives", "updates", "sends")]
         lines += [f"  receipts: {receipts}; profile: {kind['profile']}; media: {kind['media']}"]
     block = section_block(components.source_component(spec), indent=4)

@@ -16,7 +16,7 @@ from airy.sources.catalogue import BY_KIND, KINDS, SOURCES, find_webhook, match
 from airy.sources.spec import ChannelForm, SourceSection, SourceSpec
 from tests.kit.contracts.source import load
 from tests.kit.providers import WIRES
-from tests.kit.source_pages import pages
+from tests.kit.source_pages import DOCS, pages
 
 FOLDER = Path(airy.sources.__file__).parent
 PARTS = ("spec", "verify", "route", "encode", "interpret", "manage", "source")
@@ -155,3 +155,10 @@ def test_a_template_matches_whole_segments() -> None:
 @pytest.mark.parametrize(("path", "blocks"), list(pages()), ids=lambda part: getattr(part, "stem", ""))
 def test_the_tables_in_the_pages_are_what_the_catalogue_says(path: Path, blocks: dict[str, str]) -> None:
     assert path.read_text() == source_pages.filled(path.read_text(), blocks), "run `make pages`"
+
+
+@pytest.mark.parametrize("spec", SOURCES, ids=lambda spec: spec.name)
+def test_the_page_of_a_source_has_the_common_headings(spec: SourceSpec) -> None:
+    page = (DOCS / "sources" / f"{spec.name}.md").read_text()
+    headings = [line for line in page.splitlines() if line.startswith("## ")]
+    assert headings == ["## Connect", "## Supported", "## Limits", "## Configuration", "## Troubleshooting"]
