@@ -236,8 +236,8 @@ class DeliveryExecutor:
                 # In this order: while its records exist, a round may put a replay into the queue again.
                 await self._dead_deliveries.resolve(ctx, job.id)
                 await self._report(ctx, job, lambda: self._queue.complete(job))
-            case Retry(due_ms, reason):
-                await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
+            case Retry(now_ms, due_ms, reason):
+                await self._report_retry(ctx, job, now_ms, due_ms, reason)
                 await self._disable_if_failing(ctx, webhook)
             case DeadLetter(reason):
                 await self._dead_letter(ctx, job, reason)
@@ -265,8 +265,11 @@ class DeliveryExecutor:
             await self._dead_deliveries.delete(ctx, [dead.id])  # another worker has the lease and may yet deliver it
 
     async def _retry_in(self, ctx: Context, job: Job, delay_s: float, reason: str) -> None:
-        due_ms = self._queue.now_ms(ctx.clock.now_ms()) + round(delay_s * 1000)
-        await self._report(ctx, job, lambda: self._queue.retry(job, due_ms=due_ms, reason=reason))
+        now_ms = self._queue.now_ms(ctx.clock.now_ms())
+        await self._report_retry(ctx, job, now_ms, now_ms + round(delay_s * 1000), reason)
+
+    async def _report_retry(self, ctx: Context, job: Job, now_ms: int, due_ms: int, reason: str) -> None:
+        await self._report(ctx, job, lambda: self._queue.retry(job, now_ms=now_ms, due_ms=due_ms, reason=reason))
 
     async def _report(self, ctx: Context, job: Job, report: Callable[[], Awaitable[bool]]) -> bool | None:
         """Report an outcome to the queue, again and again until its lease has expired; then another worker repeats the

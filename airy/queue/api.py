@@ -25,7 +25,6 @@ from airy.queue.fair_shares import Divide
 
 EntryId = tuple[int, int]  # (offset, nth)
 NO_ENTRY: EntryId = (-1, -1)
-DELAY_MS_MAX = 103_680_000  # the longest delay of a retry: a day and the jitter of 20 %
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -140,12 +139,16 @@ class WebhookQueue(Protocol):
         `webhook_limits` has another limit, 0 to leave it out.
 
         The first claim of a process, and one whose `now_ms` is before that of the last, first bring back what lies
-        further ahead than it can: leases beyond `lease_ms`, retries beyond their delay, and new deliveries.
+        further ahead than it can: leases beyond `lease_ms`, retries beyond their delay, and new deliveries. A job whose
+        lease was released or has expired is due.
         """
         ...
 
     async def complete(self, job: Job) -> bool: ...
-    async def retry(self, job: Job, *, due_ms: int, reason: str) -> bool: ...
+    async def retry(self, job: Job, *, now_ms: int, due_ms: int, reason: str) -> bool:
+        """Ends the lease. The job is due again at `due_ms`, at most `due_ms - now_ms` after any claim."""
+        ...
+
     async def release(self, job: Job) -> bool:
         """Ends the lease of a job that was not attempted: due as before, and the attempt is not counted."""
         ...

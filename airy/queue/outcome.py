@@ -11,4 +11,5 @@ class JobOutcome(Struct, frozen=True, gc=False):
     job: Job
     verb: Literal["complete", "retry", "release", "dead_letter"]
     at_ms: int = 0  # retry: when the job is due again; dead_letter: now
+    delay_ms: int = 0  # retry: from now until it is due
     reason: str = ""

@@ -41,6 +41,7 @@ class Delivered(Struct, frozen=True, tag=True):
 
 
 class Retry(Struct, frozen=True, tag=True):
+    now_ms: int  # when it was decided
     due_ms: int
     reason: str
 
@@ -68,7 +69,7 @@ def decide(attempt: int, outcome: AttemptOutcome, first_at_ms: int, now_ms: int,
     if outcome.retry_after_s is not None:
         asked_ms = now_ms + round(min(outcome.retry_after_s, RETRY_AFTER_S_MAX) * 1000)
         due_ms = max(due_ms, min(asked_ms, first_at_ms + POSTPONED_S_MAX * 1000))
-    return Retry(due_ms, outcome.reason)
+    return Retry(now_ms, due_ms, outcome.reason)
 
 
 def disable_if_failing(failing_since_ms: int, attempts: int, now_ms: int) -> DisableWebhook | None:

@@ -632,9 +632,9 @@ class Unsettling(SqliteQueue):
         self._meet(job)
         return await super().complete(job)
 
-    async def retry(self, job: Job, *, due_ms: int, reason: str) -> bool:
+    async def retry(self, job: Job, *, now_ms: int, due_ms: int, reason: str) -> bool:
         self._meet(job)
-        return await super().retry(job, due_ms=due_ms, reason=reason)
+        return await super().retry(job, now_ms=now_ms, due_ms=due_ms, reason=reason)
 
 
 class Failing(SqliteQueue):

@@ -214,7 +214,7 @@ class History:
         if how == 0:
             return await self._queue.complete(job)
         if how == 1:
-            return await self._queue.retry(job, due_ms=due_ms, reason="no")
+            return await self._queue.retry(job, now_ms=self._now_ms, due_ms=due_ms, reason="no")
         if how == 2:
             return await self._queue.release(job)
         return await self._queue.dead_letter(job, now_ms=self._now_ms)

@@ -11,7 +11,6 @@ from airy.batcher import Batcher
 from airy.clock import Ids, RandomIds
 from airy.errors import Refused, Unavailable
 from airy.queue.api import (
-    DELAY_MS_MAX,
     NO_ENTRY,
     NO_LIMITS,
     EntryId,
@@ -172,7 +171,7 @@ class RedisQueue:
         resume: dict[str, Sequence[bytes | int]] = dict.fromkeys(await self._bases(), (b"", 0))
         complete = True
         while resume:
-            calls = [script(scripts.CLAMP, base, now_ms, lease_ms, DELAY_MS_MAX, *at) for base, at in resume.items()]
+            calls = [script(scripts.CLAMP, base, now_ms, lease_ms, *at) for base, at in resume.items()]
             replies = dict(zip(resume, await self._connection.try_execute(calls), strict=True))
             complete = complete and not any(isinstance(reply, Unavailable) for reply in replies.values())
             resume = {base: at for base, at in replies.items() if at and not isinstance(at, Unavailable)}
@@ -243,9 +242,9 @@ class RedisQueue:
     async def complete(self, job: Job) -> bool:
         return await self._outcomes.add(JobOutcome(job, "complete"))
 
-    async def retry(self, job: Job, *, due_ms: int, reason: str) -> bool:
+    async def retry(self, job: Job, *, now_ms: int, due_ms: int, reason: str) -> bool:
         del reason  # not kept by this backend
-        return await self._outcomes.add(JobOutcome(job, "retry", due_ms))
+        return await self._outcomes.add(JobOutcome(job, "retry", due_ms, max(0, due_ms - now_ms)))
 
     async def release(self, job: Job) -> bool:
         return await self._outcomes.add(JobOutcome(job, "release"))
@@ -372,4 +371,4 @@ def _job(token: LeaseToken, webhook_id: str, attempt: int, first_at_ms: int, con
 
 
 def _settle_arguments(outcome: JobOutcome, token: LeaseToken) -> tuple[str | int | bytes, ...]:
-    return outcome.verb, outcome.job.webhook_id, token.seq, token.lease, outcome.at_ms
+    return outcome.verb, outcome.job.webhook_id, token.seq, token.lease, outcome.at_ms, outcome.delay_ms

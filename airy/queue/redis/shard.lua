@@ -51,8 +51,12 @@ local function first_in_lane(hook, lane)
   return redis.call('ZRANGEBYLEX', of('wait', hook), '[' .. lane .. '\0', '(' .. lane .. '\1', 'LIMIT', 0, 1)[1]
 end
 
+local function earlier(time, now)
+  return tonumber(time) > tonumber(now) and now or time
+end
+
 local function due_since(fields, now)
-  return tonumber(fields[4]) > tonumber(now) and now or fields[4]
+  return earlier(fields[4], now)
 end
 
 -- Makes the first job of a lane its head, unless it is the head already, leased or not; returns whether it did
@@ -160,7 +164,7 @@ local function expire(hook, now)
     local fields = entry_of(seq)
     if fields and redis.call('ZSCORE', of('wait', hook), member(fields, seq)) then
       local try = redis.call('HGET', of('tries', hook), seq)
-      local due = try and string.match(try, '^%S+ %S+ (%S+)') or due_since(fields, now)
+      local due = try and earlier(string.match(try, '^%S+ %S+ (%S+)'), now) or due_since(fields, now)
       redis.call('ZADD', of('heads', hook), due, seq)
       redis.call('ZREM', of('leases', hook), seq)
     else

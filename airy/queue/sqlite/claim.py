@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from airy.queue.api import DELAY_MS_MAX, Job, QueueEntry
+from airy.queue.api import Job, QueueEntry
 from airy.queue.fair_shares import Divide
 from airy.queue.sqlite import sql
 from airy.queue.sqlite.json_list import json_list
@@ -17,7 +17,7 @@ def clamp(database: apsw.Connection, *, now_ms: int, lease_ms: int) -> None:
     """Brings leases and due times back that lie further ahead than they can: the clock was set back."""
     database.execute(sql.CLAMP_LEASES, (now_ms + lease_ms,))
     for (number,) in database.execute(sql.WEBHOOKS_WITH_HEADS).fetchall():
-        database.execute(sql.CLAMP_HEADS, (number, now_ms, DELAY_MS_MAX))
+        database.execute(sql.CLAMP_HEADS, (number, now_ms))
 
 
 def due_jobs(

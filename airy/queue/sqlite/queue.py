@@ -186,8 +186,8 @@ class SqliteQueue:
     async def complete(self, job: Job) -> bool:
         return await self._settlement.add(JobOutcome(job, "complete"))
 
-    async def retry(self, job: Job, *, due_ms: int, reason: str) -> bool:
-        return await self._settlement.add(JobOutcome(job, "retry", due_ms, reason))
+    async def retry(self, job: Job, *, now_ms: int, due_ms: int, reason: str) -> bool:
+        return await self._settlement.add(JobOutcome(job, "retry", due_ms, max(0, due_ms - now_ms), reason))
 
     async def release(self, job: Job) -> bool:
         return await self._settlement.add(JobOutcome(job, "release"))

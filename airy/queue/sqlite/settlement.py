@@ -80,10 +80,9 @@ def _settle(database: apsw.Connection, outcomes: Sequence[JobOutcome], claimed_a
 
 def _not_completed(database: apsw.Connection, outcome: JobOutcome, row: _JobRow, claimed_at_ms: int) -> None:
     if outcome.verb == "release":
-        database.execute(sql.END_LEASE, (None, 1, None, None, row.seq))
+        database.execute(sql.RELEASE, (claimed_at_ms, row.seq))
     elif outcome.verb == "retry":
-        delay_ms = max(0, outcome.at_ms - claimed_at_ms)
-        database.execute(sql.END_LEASE, (outcome.at_ms, 0, outcome.reason, delay_ms, row.seq))
+        database.execute(sql.RETRY, (outcome.at_ms, outcome.reason, outcome.delay_ms, row.seq))
         database.execute(sql.COUNT_FAILURE, (claimed_at_ms, row.webhook))
     else:
         database.execute(sql.COUNT_FAILURE, (outcome.at_ms, row.webhook))

@@ -3,6 +3,7 @@
 A job is the head of its lane or waits behind it. Only heads that are not leased are in the index `heads`, by webhook
 and time. So a claim reads as many rows as it leases, plus one per webhook with waiting jobs, however many wait behind
 them.
+`delay_ms` is how long a retry waits in all; NULL for a job that is due: never leased, released, or lease expired.
 `entries.shard` is NULL for a replayed delivery, which the low-water mark has passed already.
 """
 
@@ -40,7 +41,9 @@ MIGRATIONS = {  # from each earlier version to the next
 ALTER TABLE entries ADD COLUMN trace TEXT NOT NULL DEFAULT '';
 ALTER TABLE dead ADD COLUMN trace TEXT NOT NULL DEFAULT ''""",
     2: "CREATE INDEX replayed ON entries (event_id) WHERE shard IS NULL",
-    3: "ALTER TABLE jobs ADD COLUMN delay_ms INTEGER",
+    3: """
+ALTER TABLE jobs ADD COLUMN delay_ms INTEGER;
+UPDATE jobs SET delay_ms = max(0, due_ms - 1000 * unixepoch()) WHERE attempt > 0 AND leased_until_ms IS NULL""",
 }
 
 PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
@@ -75,12 +78,14 @@ ADD_TO_JOB_COUNT = "UPDATE counts SET jobs = jobs + ?"
 
 # --- claims
 
-END_EXPIRED_LEASES = "UPDATE jobs INDEXED BY leases SET leased_until_ms = NULL, token = NULL WHERE leased_until_ms <= ?"
+END_EXPIRED_LEASES = """
+UPDATE jobs INDEXED BY leases SET leased_until_ms = NULL, token = NULL, due_ms = min(due_ms, ?1)
+WHERE leased_until_ms <= ?1"""
 CLAMP_LEASES = "UPDATE jobs INDEXED BY leases SET leased_until_ms = ?1 WHERE leased_until_ms > ?1"
 CLAMP_HEADS = """
-UPDATE jobs SET due_ms = ?2 + iif(attempt = 0, 0, coalesce(delay_ms, ?3))
+UPDATE jobs SET due_ms = ?2 + coalesce(delay_ms, 0)
 WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ?1 AND due_ms > ?2
-    AND due_ms > ?2 + iif(attempt = 0, 0, coalesce(delay_ms, ?3))"""
+    AND due_ms > ?2 + coalesce(delay_ms, 0)"""
 LEASES_PER_WEBHOOK = """
 SELECT webhook, count(*) FROM jobs INDEXED BY leases WHERE leased_until_ms IS NOT NULL GROUP BY webhook"""
 WEBHOOKS_WITH_HEADS = """
@@ -95,7 +100,8 @@ DUE_HEADS = """
 SELECT due_ms, seq FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ? AND due_ms <= ?
 ORDER BY due_ms, seq LIMIT ?"""
 LEASE = """
-UPDATE jobs SET leased_until_ms = ?, token = ?, attempt = attempt + 1, first_at_ms = coalesce(first_at_ms, ?)
+UPDATE jobs SET leased_until_ms = ?, token = ?, attempt = attempt + 1, first_at_ms = coalesce(first_at_ms, ?),
+    delay_ms = NULL
 WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, webhook, entry, attempt, first_at_ms"""
 ENTRIES = """
 SELECT entry, log_offset, nth, lane, event_id, kind, body, at_ms, position, trace FROM entries
@@ -107,10 +113,9 @@ NEXT_EXPIRY = "SELECT min(leased_until_ms) FROM jobs WHERE leased_until_ms IS NO
 
 # --- outcomes
 
-END_LEASE = """
-UPDATE jobs SET leased_until_ms = NULL, token = NULL, due_ms = coalesce(?, due_ms), attempt = attempt - ?,
-    reason = coalesce(?, reason), delay_ms = coalesce(?, delay_ms)
-WHERE seq = ?"""
+RETRY = "UPDATE jobs SET leased_until_ms = NULL, token = NULL, due_ms = ?, reason = ?, delay_ms = ? WHERE seq = ?"
+RELEASE = """
+UPDATE jobs SET leased_until_ms = NULL, token = NULL, due_ms = min(due_ms, ?), attempt = attempt - 1 WHERE seq = ?"""
 JOBS_BY_SEQ = """
 SELECT seq, webhook, jobs.lane, entry, pending, token FROM jobs JOIN entries USING (entry)
 WHERE seq IN (SELECT value FROM json_each(?))"""

@@ -159,7 +159,7 @@ class QueueContract(ABC):
             (late,) = await claim(rig.queue)
             (job,) = await claim(rig.queue, LEASE_MS)
             assert not await rig.queue.complete(late)
-            assert not await rig.queue.retry(late, due_ms=0, reason="late")
+            assert not await rig.queue.retry(late, now_ms=0, due_ms=0, reason="late")
             assert not await rig.queue.release(late)
             assert not await rig.queue.dead_letter(late, now_ms=0)
             assert await rig.queue.stats() == QueueStats(0, 1, 1_003)
@@ -199,7 +199,7 @@ class QueueContract(ABC):
                 rig.queue, entry(0, "a", "b", lane="one"), entry(1, "a", "b", lane="one"), entry(2, "a", lane="two")
             )
             first, other, elsewhere = sorted(await claim(rig.queue), key=lambda job: (job.entry.lane, job.webhook_id))
-            assert await rig.queue.retry(first, due_ms=5_000, reason="no")
+            assert await rig.queue.retry(first, now_ms=0, due_ms=5_000, reason="no")
             assert await rig.queue.complete(other)
             assert await rig.queue.complete(elsewhere)
             (projector,) = await claim(rig.queue, 4_999)
@@ -258,7 +258,7 @@ class QueueContract(ABC):
         async with self.opened() as rig:
             await put(rig.queue, entry(0, "a"), entry(1, "a"))
             for job in await claim(rig.queue, 100):
-                await rig.queue.retry(job, due_ms=300 if job.entry.id == (0, 0) else 200, reason="no")
+                await rig.queue.retry(job, now_ms=0, due_ms=300 if job.entry.id == (0, 0) else 200, reason="no")
             await claim(rig.queue, 250, jobs_max=0)
             await put(rig.queue, entry(2, "a"), after=(1, 0))
             assert offsets(await claim(rig.queue, 400)) == [1, 2, 0]
@@ -289,7 +289,7 @@ class QueueContract(ABC):
             assert due_ms <= 0
             one, other = await claim(rig.queue, 10)
             assert await rig.queue.next_due_ms() == 10 + LEASE_MS
-            await rig.queue.retry(one, due_ms=90_000, reason="no")
+            await rig.queue.retry(one, now_ms=0, due_ms=90_000, reason="no")
             assert await rig.queue.next_due_ms() == 10 + LEASE_MS
             await rig.queue.complete(other)
             assert await rig.queue.next_due_ms() == 90_000
@@ -301,7 +301,7 @@ class QueueContract(ABC):
             await put(rig.queue, entry(1, "a"), entry(2, "b"))
             _, retried = await claim(rig.queue, hour_ms)
             await put(rig.queue, entry(3, "c", lane="one"), entry(4, "c", lane="one"), after=(2, 0))
-            assert await rig.queue.retry(retried, due_ms=hour_ms + 5_000, reason="no")
+            assert await rig.queue.retry(retried, now_ms=hour_ms, due_ms=hour_ms + 5_000, reason="no")
             if restarted:
                 await rig.reopen()
 
@@ -312,6 +312,39 @@ class QueueContract(ABC):
             assert await rig.queue.next_due_ms() == begin_ms + min(5_000, LEASE_MS)
             assert offsets(await claim(rig.queue, begin_ms + 5_000)) == [2]
             assert 1 in offsets(await claim(rig.queue, begin_ms + LEASE_MS))
+
+    @pytest.mark.parametrize("retried_before", [False, True])
+    @pytest.mark.parametrize("lease_ends", ["released", "expired"])
+    @pytest.mark.parametrize("set_back", ["before", "after"])
+    async def test_a_job_whose_lease_ended_is_due_whenever_the_clock_is_set_back(
+        self, set_back: str, lease_ends: str, retried_before: bool
+    ) -> None:
+        hour_ms, begin_ms = 3_600_000, 10_000
+        leased_ms = 2 * hour_ms if retried_before else hour_ms
+        async with self.opened() as rig:
+            await claim(rig.queue, hour_ms)
+            await put(rig.queue, replace(entry(1, "a"), at_ms=hour_ms))
+            (job,) = await claim(rig.queue, hour_ms)
+            if retried_before:
+                await rig.queue.retry(job, now_ms=hour_ms, due_ms=leased_ms, reason="no")
+                (job,) = await claim(rig.queue, leased_ms)
+            if set_back == "before":
+                await claim(rig.queue, begin_ms)
+            if lease_ends == "released":
+                assert await rig.queue.release(job)
+            elif set_back == "after":
+                assert offsets(await claim(rig.queue, leased_ms + LEASE_MS, per_webhook_max=0)) == []
+            wait_ms = LEASE_MS if (set_back, lease_ends) == ("before", "expired") else 0
+            assert offsets(await claim(rig.queue, begin_ms + wait_ms)) == [1]
+
+    async def test_the_delay_of_a_retry_is_counted_from_its_report_not_from_the_last_claim(self) -> None:
+        hour_ms, begin_ms = 3_600_000, 10_000
+        async with self.opened() as rig:
+            await put(rig.queue, entry(1, "a"))
+            (job,) = await claim(rig.queue, begin_ms)
+            assert await rig.queue.retry(job, now_ms=hour_ms, due_ms=hour_ms + 5_000, reason="no")
+            assert await claim(rig.queue, begin_ms - 1) == []
+            assert await rig.queue.next_due_ms() == begin_ms - 1 + 5_000
 
     async def test_a_release_does_not_count_as_an_attempt(self) -> None:
         async with self.opened() as rig:
@@ -351,7 +384,7 @@ class QueueContract(ABC):
             await put(rig.queue, entry(3, "a"), entry(4, "a"))
             one, _ = await claim(rig.queue)
             assert await rig.queue.low_water(HERE) == (3, 0)
-            await rig.queue.retry(one, due_ms=9_000, reason="no")
+            await rig.queue.retry(one, now_ms=0, due_ms=9_000, reason="no")
             assert await rig.queue.low_water(HERE) == (3, 0)
 
     async def test_q4_a_wiped_queue_is_like_a_new_one(self) -> None:
@@ -370,7 +403,7 @@ class QueueContract(ABC):
             await put(rig.queue, entry(2, "a"), entry(3, "a"), entry(4, "b", lane="one"), entry(5, "b", lane="one"))
             jobs = await claim(rig.queue, 10)
             await rig.queue.dead_letter(jobs[0], now_ms=20)
-            await rig.queue.retry(jobs[1], due_ms=500, reason="no")
+            await rig.queue.retry(jobs[1], now_ms=0, due_ms=500, reason="no")
             before = await rig.queue.stats(), await rig.queue.failure_streak("a")
             await rig.reopen()
             assert (await rig.queue.stats(), await rig.queue.failure_streak("a")) == before
@@ -443,7 +476,7 @@ class QueueContract(ABC):
             await put(rig.queue, *(entry(number, "a") for number in range(3)))
             one, two, three = await claim(rig.queue, 1_000)
             assert await rig.queue.failure_streak("a") is None
-            await rig.queue.retry(one, due_ms=2_000, reason="no")
+            await rig.queue.retry(one, now_ms=0, due_ms=2_000, reason="no")
             await rig.queue.dead_letter(two, now_ms=5_000)
             failing = await rig.queue.failure_streak("a")
             assert failing == FailureStreak(since_ms=1_000, attempts=2)
@@ -477,7 +510,7 @@ class QueueContract(ABC):
             assert not await rig.queue.replay(HERE, mine, now_ms=2)
             (leased, _) = sorted(await claim(rig.queue, 2), key=lambda job: job.webhook_id)
             assert not await rig.queue.replay(HERE, mine, now_ms=3)
-            await rig.queue.retry(leased, due_ms=3, reason="no")
+            await rig.queue.retry(leased, now_ms=0, due_ms=3, reason="no")
             assert not await rig.queue.replay(HERE, mine, now_ms=3)
             await rig.queue.complete((await claim(rig.queue, 3))[0])
             assert await rig.queue.replay(HERE, mine, now_ms=4)

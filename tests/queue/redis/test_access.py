@@ -138,7 +138,7 @@ async def everything(queue: RedisQueue) -> None:
             for job in await claim(queue, now_ms):
                 match job.attempt, job.webhook_id:
                     case 1, _:
-                        await queue.retry(job, due_ms=now_ms + 1, reason="no")
+                        await queue.retry(job, now_ms=now_ms, due_ms=now_ms + 1, reason="no")
                     case 2, "a":
                         await queue.dead_letter(job, now_ms=now_ms)
                         await queue.replay(HERE, replace(job.entry, webhook_ids=("a",)), now_ms=now_ms)

@@ -62,7 +62,9 @@ class Path:
                 self.claims[job.id] += 1
                 self.calls[job.id] += 1
                 if self.calls[job.id] == 1:
-                    await self._reported(lambda job=job: self.queue.retry(job, due_ms=self.now_ms + 10, reason="no"))
+                    await self._reported(
+                        lambda job=job: self.queue.retry(job, now_ms=self.now_ms, due_ms=self.now_ms + 10, reason="no")
+                    )
                 else:
                     await self._reported(lambda job=job: self.queue.complete(job))
             self.now_ms += 10 if jobs else LEASE_MS

@@ -78,7 +78,7 @@ async def test_a_publisher_and_two_dispatchers_share_a_queue(server: RedisServer
         assert await rig.queue.complete(one), "a token is valid in any process"
         await put(rig.queue, entry(5, "c"), after=(4, 0))
         assert await rig.queue.low_water(HERE) == (4, 0)
-        assert await other.retry(two, due_ms=10, reason="no")
+        assert await other.retry(two, now_ms=0, due_ms=10, reason="no")
         assert offsets(await claim(other, 10)) == [5, 4]
         await other.close()
 

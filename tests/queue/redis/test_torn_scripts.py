@@ -81,7 +81,7 @@ class Driver:
         job = self.random.choice(self.handed[-6:])
         how = self.random.randrange(5)
         if how == 0:
-            await self.queue.retry(job, due_ms=self.now_ms + 500, reason="no")
+            await self.queue.retry(job, now_ms=self.now_ms, due_ms=self.now_ms + 500, reason="no")
         elif how == 1:
             if await self.queue.dead_letter(job, now_ms=self.now_ms):
                 self.dead.append(job.entry)

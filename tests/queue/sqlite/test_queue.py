@@ -163,7 +163,7 @@ async def test_two_processes_can_share_a_file(tmp_path: Path) -> None:
         assert await dispatcher.queue.complete(one)
         await put(publisher.queue, entry(5, "c"), after=(4, 0))
         assert await publisher.queue.low_water(HERE) == (4, 0)
-        assert await dispatcher.queue.retry(other, due_ms=10, reason="no")
+        assert await dispatcher.queue.retry(other, now_ms=0, due_ms=10, reason="no")
         assert offsets(await claim(dispatcher.queue, 10)) == [5, 4]
 
 
@@ -227,7 +227,7 @@ async def test_concurrent_outcomes_are_one_transaction_with_an_answer_each() -> 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(say, "done", rig.queue.complete(done))
             tasks.start_soon(say, "gone", rig.queue.complete(gone))
-            tasks.start_soon(say, "again", rig.queue.retry(again, due_ms=9, reason="no"))
+            tasks.start_soon(say, "again", rig.queue.retry(again, now_ms=0, due_ms=9, reason="no"))
             tasks.start_soon(say, "dead", rig.queue.dead_letter(dead, now_ms=0))
         assert said == {"done": True, "gone": False, "again": True, "dead": True}
         assert commits < 4
