@@ -154,16 +154,15 @@ def _received(
         arrived_at_ms=part.received_ms,
         **part.about(),
     )
-    return [message, *_profile(part)]
+    return [message, *_profile(part, message_id)]
 
 
-def _profile(part: EventPart) -> list[Fact]:
+def _profile(part: EventPart, message_id: str) -> list[Fact]:
     person = payload.record(payload.record(part.event.get("context")).get("userInfo"))
     name = (payload.text(person.get("displayName")) or "").strip()
     if not name:
         return []
-    named = part.derived("profile", part.conversation, name)
-    return [ProfileResolved(id=named, found=True, display_name=name, **part.about())]
+    return [ProfileResolved(id=ids.derive(message_id, ":profile"), found=True, display_name=name, **part.about())]
 
 
 # --- everything else

@@ -154,7 +154,7 @@ def _message(part: Part) -> list[Fact]:
             arrived_at_ms=part.received_ms,
             **about,
         ),
-        *_profile(part, about),
+        *_profile(part, about, message_id),
         *(part.identity(conversation).facts(time.at_ms, part.cause) if chat.may_move(conversation) else ()),
     ]
     word, _, start = (payload.text(part.node.get("text")) or "").partition(" ")
@@ -294,18 +294,14 @@ def _noted(part: Part, kind: str, about: FactOrigin, *, referral: str | None = N
     )
 
 
-def _profile(part: Part, about: FactOrigin) -> list[Fact]:
+def _profile(part: Part, about: FactOrigin, message_id: str) -> list[Fact]:
     """The name of the contact, or of the group."""
     node = payload.record(part.node.get("chat"))
     names = (payload.text(node.get("first_name")), payload.text(node.get("last_name")))
     name = payload.text(node.get("title")) or " ".join(each.strip() for each in names if each).strip()
     if not name:
         return []
-    return [
-        ProfileResolved(
-            id=part.derived("profile", about["conversation_id"], name), found=True, display_name=name, **about
-        )
-    ]
+    return [ProfileResolved(id=ids.derive(message_id, ":profile"), found=True, display_name=name, **about)]
 
 
 def _sender(node: Mapping[str, object], conversation: str) -> str | None:

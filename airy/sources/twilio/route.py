@@ -102,7 +102,7 @@ def _inbound(
     if name := (payload.text(fields.get("ProfileName")) or "").strip():
         facts.append(
             ProfileResolved(
-                id=ids.derive(channel.id, f"profile:{participant}:{name}"), found=True, display_name=name, **about
+                id=ids.derive(channel.id, f"profile:{participant}:{sid}"), found=True, display_name=name, **about
             )
         )
     if opted := payload.text(fields.get("OptOutType")):

@@ -137,7 +137,7 @@ def _profile(callback: Callback, conversation: str) -> list[Fact]:
         return []
     return [
         ProfileResolved(
-            id=callback.derived("profile", conversation, name, avatar),
+            id=callback.derived("profile", conversation, callback.named()),
             found=True,
             display_name=name,
             avatar_url=avatar,

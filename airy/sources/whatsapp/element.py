@@ -59,10 +59,11 @@ class ChangeContext(Struct, frozen=True):
         """An event without a contact is kept under the number itself."""
         return self.noted(kind, raw, self.about(self.channel.source_channel_id, self.arrived_at_ms))
 
-    def profile(self, name: str | None, about: FactOrigin) -> list[Fact]:
+    def profile(self, name: str | None, about: FactOrigin, event: object) -> list[Fact]:
+        """`event`: what tells the event that shows the name from others, so that a former name can come back."""
         if name is None:
             return []
-        fact_id = self.derived("profile", about["conversation_id"], name)
+        fact_id = self.derived("profile", about["conversation_id"], event)
         return [ProfileResolved(id=fact_id, found=True, display_name=name, **about)]
 
 

@@ -64,7 +64,7 @@ def _and_names(
     if "group_id" in element.fields:  # its writers' names are not its own
         return facts
     name = participant.display_name(element.context.contact_of(writer(element)))
-    return facts + element.context.profile(name, _about(element, who))
+    return facts + element.context.profile(name, _about(element, who), element.fields.get("id"))
 
 
 # --- messages

@@ -195,7 +195,7 @@ def _address_book(context: ChangeContext, raw: Raw, _: Payload) -> list[Fact]:
     if node.get("action") == "remove":
         return [context.noted("contact.removed", raw, about)]
     name = payload.text(contact.get("full_name")) or payload.text(contact.get("first_name"))
-    return context.profile((name or "").strip() or None, about)
+    return context.profile((name or "").strip() or None, about, node)
 
 
 def _history(context: ChangeContext, raw: Raw, received: Payload) -> list[Fact]:

@@ -34,6 +34,7 @@ from airy.model.fact import (
     MessageEchoed,
     MessageEdited,
     MessageReceived,
+    ProfileResolved,
     ReactionChanged,
     ReceiptReported,
 )
@@ -338,6 +339,18 @@ class SourceContract:
                 assert 0 < stored.at_ms < 253_402_300_800_000
                 if isinstance(fact, MessageReceived | MessageEchoed | MessageEdited):
                     assert msgspec.json.decode(fact.canonical, type=canonical.Contents)
+
+    def test_a_name_that_comes_back_is_a_fact_of_its_own(self) -> None:
+        """Otherwise a contact who is called A, then B, then A again, stays B."""
+        shown_by: dict[str, set[str]] = {}
+        for fixture in load(self.folder).values():
+            if fixture.undecodable is None:
+                message_id = ""
+                for fact in self.routed(fixture).facts:
+                    message_id = fact.id if isinstance(fact, MessageReceived) else message_id
+                    if isinstance(fact, ProfileResolved):
+                        shown_by.setdefault(fact.id, set()).add(message_id)
+        assert all(len(message_ids) == 1 for message_ids in shown_by.values())
 
     # --- verification
 

@@ -77,6 +77,14 @@ async def test_without_a_public_https_address_nothing_is_connected(url: str) -> 
         await connect(provider(), replace(HERE, public_url=url), auth_token=Secret(TOKEN))
 
 
+async def test_a_simulated_viber_takes_an_address_of_http() -> None:
+    viber = source(api_url="https://chatapi.viber.com:443/pa")  # not the address of Viber itself
+    done = await viber.connect(
+        provider(), "viber", ConnectViber(auth_token=Secret(TOKEN)), replace(HERE, public_url="http://127.0.0.1:8080")
+    )
+    assert done.account == BOT
+
+
 @pytest.mark.parametrize(
     ("body", "wanted", "said"),
     [

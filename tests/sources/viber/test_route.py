@@ -2,10 +2,14 @@
 
 import msgspec
 
+from airy.model import metadata
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact, MessageReceived, ProfileResolved, ReceiptReported
+from airy.model.fold import fold
+from airy.model.fold_conversation import NAME
 from airy.sources.accounts import ConnectedChannels
 from tests.kit.contracts.source import RECEIVED_MS, raw_record
+from tests.kit.fold import DictState
 from tests.kit.providers import WIRES
 from tests.kit.providers.viber import BOT, CONTACT
 
@@ -45,6 +49,23 @@ def test_vi_2_f11_four_callbacks_are_two_messages_their_profiles_and_two_receipt
         (DeliveryState.READ, (str(SENT),)),
     ]
     assert len({fact.conversation_id for fact in found}) == 1
+
+
+def test_a_contact_who_takes_a_former_name_has_it() -> None:
+    state = DictState()
+    for number, name in enumerate(("Ines", "Mina", "Ines")):
+        event = {
+            "event": "message",
+            "timestamp": RECEIVED_MS,
+            "message_token": number + 1,
+            "sender": {"id": CONTACT, "name": name},
+            "message": {"type": "text", "text": "Hallo"},
+        }
+        for fact in facts(event) * 2:  # every callback comes twice
+            fold(state, fact)
+        conversation = state.conversation()
+        assert conversation is not None
+        assert metadata.text(conversation.metadata, NAME) == name
 
 
 def test_neighbouring_tokens_above_53_bits_are_two_messages() -> None:
