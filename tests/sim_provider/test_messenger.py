@@ -236,6 +236,20 @@ def test_sends_outside_the_messaging_window_are_refused(
     assert reply.status == 200 if taken else code(reply) == refused
 
 
+def test_an_approved_template_is_sent_at_any_time() -> None:
+    sim = core()
+    template = {"template": {"name": "order", "language": {"code": "en"}}, "text": None}
+    assert send(sim, sim.person(), message=template, messaging_type="UTILITY").status == 200
+    assert code(send(sim, sim.person(), message={"template": {"name": "order"}, "text": None})) == (400, 100, None)
+
+
+def test_a_reaction_needs_a_message() -> None:
+    sim = core()
+    with pytest.raises(Refused, match="sent nothing yet"):
+        sim.reacts(sim.person(), None, "❤️", START_MS)
+    assert drain(sim) == []
+
+
 def test_the_send_api_refuses_like_graph() -> None:
     sim = core()
     person = sim.person()

@@ -76,6 +76,8 @@ def element_of(account: SimAccount, person: Person, act: PersonAct, mid: str, no
     """Raises `Refused` for what the app cannot do."""
     instagram = kind_of(account) == INSTAGRAM
     match act:
+        case Reads() if instagram and person.last_message_id is None:
+            raise Refused("the account has sent nothing yet that could be read", field="act")
         case Reads():
             node: Element = {"read": {"mid": person.last_message_id} if instagram else {"watermark": now_ms}}
         case Reacts(emoji, message_id):

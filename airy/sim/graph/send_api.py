@@ -76,6 +76,8 @@ def refusal(
 def _out_of_window(
     content: Mapping[str, Any], person: Person, now_ms: int, *, instagram: bool, human_agent: bool
 ) -> ApiReply | None:
+    if record(content.get("message")).get("template") and content.get("messaging_type") == "UTILITY":
+        return None  # an approved template
     silence_ms = None if person.wrote_at_ms is None else now_ms - person.wrote_at_ms
     tagged = content.get("messaging_type") == "MESSAGE_TAG"
     if tagged and content.get("tag") != "HUMAN_AGENT":
@@ -89,7 +91,10 @@ def _out_of_window(
 def _malformed(message: Mapping[str, Any], *, instagram: bool) -> ApiReply | None:
     text, attachment, replies = message.get("text"), message.get("attachment"), message.get("quick_replies")
     attachments = records(message.get("attachments"))
-    if text is None and attachment is None and not attachments and "sticker_id" not in message:
+    template = record(message.get("template")) if not instagram else {}
+    if template and not (template.get("name") and record(template.get("language")).get("code")):
+        return errors.error("(#100) Param message[template] must have a name and a language", 100)
+    if text is None and attachment is None and not attachments and not template and "sticker_id" not in message:
         said = "(#100) Message cannot be empty, must provide valid attachment or text"
         return errors.error(said, 100, subcode=2018089)
     if text is not None and (not isinstance(text, str) or not text or _too_long(text, instagram=instagram)):

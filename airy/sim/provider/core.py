@@ -194,6 +194,8 @@ class SimulatedProvider(ABC, Generic[O]):
         `ahead_ms`: of the provider's clock, whose time the event has.
         """
         person = self.state.known(person_id)
+        if isinstance(act, Reacts) and act.message_id is None and person.last_message_id is None:
+            raise Refused("the account has sent nothing yet: name a message_id", field="message_id")
         account = self.state.account(person.account_id).account
         message_id = self.message_id(account, person_id, person.acts + 1)
         event = self.event_of(person, act, message_id, now_ms + ahead_ms)

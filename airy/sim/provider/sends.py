@@ -2,8 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
 from airy.sim.provider.acts import PersonAct
@@ -39,7 +41,11 @@ class SimMessage(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        return self.our_id or f"{self.recipient_id}: {self.text or ''}"
+        return self.our_id or f"{self.recipient_id}: {self.text or self._digest()}"
+
+    def _digest(self) -> str:
+        """Tells messages without text apart."""
+        return sha256(msgspec.json.encode(self.content, order="sorted")).hexdigest()[:12]
 
 
 class ExpectedFault(Struct):

@@ -36,13 +36,13 @@ def yaml(*setups: Setup, public_url: str) -> str:
 
 
 def lines(title: str, address: str, setup: Setup, target_url: str | None) -> list[str]:
-    airy = target_url or "http://127.0.0.1:8080"
+    airy = setup.public_url or target_url or "http://127.0.0.1:8080"
     told = [
         f"simulated {title} on {address}",
         "",
         "airy.yaml:",
         "",
-        *yaml(setup, public_url=setup.public_url or airy).split("\n"),
+        *yaml(setup, public_url=airy).split("\n"),
         "",
         "connect:",
         "",

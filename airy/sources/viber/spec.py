@@ -13,6 +13,7 @@ from airy.sources.canonical import MEDIA
 from airy.sources.spec import Capabilities, ChannelForm, Kind, Recipients, SendLimits, SourceSection, SourceSpec, Url
 
 CHECK_EVERY_S = 3_600.0
+VIBER = "https://chatapi.viber.com/pa"
 
 
 class ViberSection(SourceSection, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class ViberSection(SourceSection, frozen=True, kw_only=True):
     welcome_message: Annotated[
         str, Meta(description="answers a contact who opens the chat: text, or the JSON of a message")
     ] = ""
-    api_url: Url = "https://chatapi.viber.com/pa"
+    api_url: Url = VIBER
 
 
 class ConnectViber(ChannelForm, frozen=True, kw_only=True):
