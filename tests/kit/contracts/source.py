@@ -631,7 +631,7 @@ class SourceContract:
         headers=st.dictionaries(st.sampled_from(["retry-after", "x-app-usage"]), st.text(max_size=6)),
     )
     # every source runs the examples on its own: none depends on another
-    @settings(max_examples=200, suppress_health_check=[HealthCheck.differing_executors])
+    @settings(max_examples=2 * settings().max_examples, suppress_health_check=[HealthCheck.differing_executors])
     def test_every_answer_has_a_meaning(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         outcome = self.source.interpret([Response(status, headers, body)], RECEIVED_MS)
         assert isinstance(outcome, Sent | Failed | Lost)
