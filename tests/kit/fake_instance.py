@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from airy.http_client import ConnectFailed, Response
+from tests.kit.fake_operations import FakeOperations
 
 
 class FakeInstance:
@@ -31,6 +32,7 @@ class FakeInstance:
         self.documents: dict[str, object] = {}  # answers by path, of what needs no more than one
         self.written: list[tuple[str, dict[str, Any]]] = []  # writes it accepted
         self.asked: dict[str, int] = {}
+        self.operations = FakeOperations()
         self._conversations: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[dict[str, Any]]] = {}
 
@@ -96,6 +98,9 @@ class FakeInstance:
         if path in self.documents:
             return _json(self.documents[path])
         given = msgspec.json.decode(body) if body else {}
+        operated = self.operations.answer(path, given)
+        if operated is not None:
+            return _json(operated)
         if path in WRITES:
             WRITES[path](self, given)
             self.written.append((path, given))

@@ -63,6 +63,12 @@ def time_of_day(text: str) -> str:
     return moment.astimezone().strftime("%H:%M:%S") if moment else "-"
 
 
+def date_and_time(text: str) -> str:
+    """A time of the API as `11-30 14:03:07`, in the local time zone."""
+    moment = instant(text)
+    return moment.astimezone().strftime("%m-%d %H:%M:%S") if moment else "-"
+
+
 def sparkline(values: list[float], columns: int) -> str:
     """The latest `columns` values as bars, relative to the largest of them."""
     shown = values[-columns:]

@@ -37,5 +37,26 @@ VIEWS: tuple[Entry, ...] = (
         "airy.tui.console.conversations.screen:ConversationsView",
     ),
     Entry("tail", "3", "Tail", "changes as they happen, with their JSON", "airy.tui.console.tail.screen:TailView"),
+    Entry(
+        "dead-letters",
+        "4",
+        "Dead letters",
+        "records that could not be processed, with their bytes; replay, discard",
+        "airy.tui.console.dead_letters.screen:DeadLettersView",
+    ),
+    Entry(
+        "webhooks",
+        "5",
+        "Webhooks",
+        "subscriptions and their dead deliveries; replay",
+        "airy.tui.console.webhooks.screen:WebhooksView",
+    ),
+    Entry(
+        "channels",
+        "6",
+        "Channels",
+        "connected accounts, their health, connect and disconnect",
+        "airy.tui.console.channels.screen:ChannelsView",
+    ),
 )
 BY_NAME = {entry.name: entry for entry in VIEWS}

@@ -1,0 +1,1 @@
+"""Channels: connected accounts, their health, and a form that connects others."""

@@ -1,0 +1,1 @@
+"""Dead letters: records of the log that could not be processed."""

@@ -1,0 +1,174 @@
+"""What a fake Airy instance stores for its operator: dead letters, webhooks with dead deliveries, channels."""
+
+from collections.abc import Callable
+from typing import Any
+
+Document = dict[str, Any]
+
+CONNECT_TELEGRAM: Document = {
+    "type": "object",
+    "properties": {
+        "name": {"anyOf": [{"type": "string", "maxLength": 1024}, {"type": "null"}], "default": None},
+        "mode": {"enum": ["bot", "business"], "default": "bot"},
+        "bot_token": {"type": "string", "format": "password"},
+    },
+    "required": ["bot_token"],
+}
+
+
+class FakeOperations:
+    """`answer` gives what a path answers, None if it is none of these; `written` are the accepted writes."""
+
+    def __init__(self) -> None:
+        self.letters: dict[str, Document] = {}
+        self.webhooks: dict[str, Document] = {}
+        self.deliveries: dict[str, Document] = {}
+        self.channels: dict[str, Document] = {}
+        self.written: list[tuple[str, Document]] = []
+
+    def letter(self, letter_id: str, reason: str, body: str, *, encoding: str = "text") -> None:
+        self.letters[letter_id] = {
+            "id": letter_id,
+            "topic": "source.facebook.events",
+            "key": "page-1",
+            "reason": reason,
+            "attempts": 3,
+            "first_seen_at": "2026-01-01T00:00:00.000Z",
+            "state": "open",
+            "body_encoding": encoding,
+            "body": body,
+        }
+
+    def webhook(self, webhook_id: str, name: str, *dead: str) -> None:
+        """`dead`: the reasons of its dead deliveries."""
+        url, events = f"https://{webhook_id}.example.net/hook", ["message.created"]
+        self.webhooks[webhook_id] = {
+            "id": webhook_id,
+            "name": name,
+            "status": "Subscribed",
+            "url": url,
+            "headers": {},
+            "events": events,
+        }
+        for number, reason in enumerate(dead):
+            self.deliveries[f"{webhook_id}-{number}"] = {
+                "delivery_id": f"{webhook_id}-{number}",
+                "webhook_id": webhook_id,
+                "event": "message.created",
+                "attempts": 8,
+                "reason": reason,
+                "died_at": "2026-01-01T00:00:00.000Z",
+                "body": {"text": f"body {number}"},
+            }
+
+    def channel(self, channel_id: str, source: str, name: str, **health: str) -> None:
+        metadata = {"name": name, **({"health": health} if health else {})}
+        self.channels[channel_id] = {
+            "id": channel_id,
+            "source": source,
+            "source_channel_id": f"account-{channel_id}",
+            "connected": True,
+            "metadata": metadata,
+        }
+
+    def answer(self, path: str, body: Document) -> object | None:
+        if path in READS:
+            return READS[path](self, body)
+        if path not in WRITES:
+            return None
+        self.written.append((path, body))
+        return WRITES[path](self, body)
+
+    # --- reads
+
+    def _letters(self, body: Document) -> Document:
+        return _page([each for each in self.letters.values() if body["state"] in ("all", each["state"])], body)
+
+    def _letter(self, body: Document) -> Document:
+        return self.letters[body["id"]]
+
+    def _webhooks(self, _body: Document) -> Document:
+        return {"data": list(self.webhooks.values())}
+
+    def _deliveries(self, body: Document) -> Document:
+        return _page([each for each in self.deliveries.values() if each["webhook_id"] == body["id"]], body)
+
+    def _channels(self, _body: Document) -> Document:
+        return {"data": list(self.channels.values())}
+
+    def _openapi(self, _body: Document) -> Document:
+        """As much of the document as describes how a channel is connected."""
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/ConnectTelegram"}}}
+        summary = "Connect a channel: Telegram bot. Its credentials are sealed, and no response contains them."
+        return {
+            "paths": {
+                "/channels.telegram.connect": {"post": {"summary": summary, "requestBody": {"content": content}}},
+                "/channels.telegram.disconnect": {"post": {}},
+            },
+            "components": {"schemas": {"ConnectTelegram": CONNECT_TELEGRAM}},
+        }
+
+    # --- writes
+
+    def _replay_letters(self, body: Document) -> Document:
+        return {"data": [self._resolve(each, "replayed") for each in body["ids"]]}
+
+    def _discard_letters(self, body: Document) -> Document:
+        return {"data": [self._resolve(each, "discarded") for each in body["ids"]]}
+
+    def _resolve(self, letter_id: str, result: str) -> Document:
+        before = self.letters[letter_id]["state"]
+        if before != "open":
+            return {"id": letter_id, "result": f"already_{before}"}
+        self.letters[letter_id]["state"] = result
+        return {"id": letter_id, "result": result}
+
+    def _replay_deliveries(self, body: Document) -> Document:
+        key, wanted = ("delivery_id", body["delivery_id"]) if "delivery_id" in body else ("webhook_id", body["id"])
+        gone = [name for name, each in self.deliveries.items() if each[key] == wanted]
+        for name in gone:
+            del self.deliveries[name]
+        return {"replayed": len(gone)}
+
+    def _unsubscribe(self, body: Document) -> Document:
+        return self._set_status(body["id"], "Unsubscribed")
+
+    def _update(self, body: Document) -> Document:
+        return self._set_status(body["id"], body["status"])
+
+    def _connect(self, body: Document) -> Document:
+        self.channel("new", "telegram", body.get("name", "bot"))
+        settings = {"webhook_url": "https://airy.example.net/telegram"}
+        return {**self.channels["new"], "instructions": "Paste this address", "settings": settings}
+
+    def _disconnect(self, body: Document) -> Document:
+        del self.channels[body["channel_id"]]
+        return {}
+
+    def _set_status(self, webhook_id: str, status: str) -> Document:
+        self.webhooks[webhook_id]["status"] = status
+        return self.webhooks[webhook_id]
+
+
+def _page(items: list[Document], body: Document) -> Document:
+    return {"data": items[: body["page_size"]], "pagination_data": {"total": len(items), "next_cursor": None}}
+
+
+Operation = Callable[[FakeOperations, Document], object]
+READS: dict[str, Operation] = {
+    "/dead-letters.list": FakeOperations._letters,
+    "/dead-letters.info": FakeOperations._letter,
+    "/webhooks.list": FakeOperations._webhooks,
+    "/webhooks.dead-letters": FakeOperations._deliveries,
+    "/channels.list": FakeOperations._channels,
+    "/schema/openapi.json": FakeOperations._openapi,
+}
+WRITES: dict[str, Operation] = {
+    "/dead-letters.replay": FakeOperations._replay_letters,
+    "/dead-letters.discard": FakeOperations._discard_letters,
+    "/webhooks.replay": FakeOperations._replay_deliveries,
+    "/webhooks.unsubscribe": FakeOperations._unsubscribe,
+    "/webhooks.update": FakeOperations._update,
+    "/channels.telegram.connect": FakeOperations._connect,
+    "/channels.telegram.disconnect": FakeOperations._disconnect,
+}

@@ -1,0 +1,77 @@
+"""Channels: listed with their health, connected by a form made from the API's description, disconnected."""
+
+import pytest
+from textual.widgets import Input
+
+from tests.kit.console import console
+from tests.kit.event_loops import asyncio_backend
+from tests.kit.fake_instance import FakeInstance
+
+pytestmark = pytest.mark.parametrize("anyio_backend", [asyncio_backend()])
+
+
+@pytest.fixture
+def instance() -> FakeInstance:
+    instance = FakeInstance()
+    instance.operations.channel("c-1", "telegram", "Bakery bot")
+    known = {"state": "failing", "since": "2026-01-01T00:00:00.000Z", "reason": "the token was revoked"}
+    instance.operations.channel("c-2", "facebook", "Bakery page", **known)
+    return instance
+
+
+async def test_a_failing_channel_says_why(instance: FakeInstance) -> None:
+    async with console(instance, view="channels") as shown:
+        assert "▲ failing" in shown.line("Bakery page")
+        assert "the token was revoked" in shown.line("Bakery page")
+        assert "● connected" in shown.line("Bakery bot")
+        await shown.press("enter")
+        assert '"reason": "the token was revoked"' in shown.text
+
+
+async def test_a_channel_that_is_connected_elsewhere_appears(instance: FakeInstance) -> None:
+    async with console(instance, view="channels") as shown:
+        instance.operations.channel("c-3", "viber", "Bakery viber")
+        shown.events.append("channel.updated")
+        await shown.settle(1.0)
+        assert "● connected" in shown.line("Bakery viber")
+
+
+async def test_the_form_has_the_fields_of_the_api_and_hides_secrets(instance: FakeInstance) -> None:
+    async with console(instance, view="channels", writes=True) as shown:
+        await shown.press("n")
+        assert "Telegram bot" in shown.text
+        await shown.press("enter")
+        assert "bot_token *" in shown.text
+        assert shown.text.index("bot_token") < shown.text.index("mode")
+        await shown.press("enter")
+        assert "required: bot_token" in shown.text
+        assert isinstance(shown.app.focused, Input)
+
+        await shown.press(*"42:secret", "tab", *"Shop")
+        assert "42:secret" not in shown.text
+        await shown.press("enter")
+        await shown.settle(0.5)
+        given = {"bot_token": "42:secret", "mode": "bot", "name": "Shop"}
+        assert instance.operations.written == [("/channels.telegram.connect", given)]
+        assert "Paste this address" in shown.text
+        assert "https://airy.example.net/telegram" in shown.text
+        await shown.press("escape")
+        assert "● connected" in shown.line("Shop")
+
+
+async def test_a_disconnect_is_confirmed_and_names_the_channel(instance: FakeInstance) -> None:
+    async with console(instance, view="channels", writes=True) as shown:
+        await shown.press("down", "D")
+        assert "Disconnect telegram Bakery bot?" in shown.text
+        await shown.press("y")
+        await shown.settle(0.5)
+        assert instance.operations.written == [("/channels.telegram.disconnect", {"channel_id": "c-1"})]
+        assert shown.line("● connected") == ""
+
+
+@pytest.mark.parametrize("key", ["n", "D"])
+async def test_a_read_only_console_changes_no_channel(instance: FakeInstance, key: str) -> None:
+    async with console(instance, view="channels") as shown:
+        await shown.press(key)
+        assert "read-only" in shown.text
+        assert instance.operations.written == []
