@@ -74,7 +74,7 @@ async def _console(
     events = EventScript()
     session = Session(ApiClient(instance, URL, None), EventFeed(events), writes=writes)
     app = ConsoleApp(session, first=view, theme=theme)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         opened = OpenConsole(app, pilot, instance, events)
         await opened.settle(0.5)
         yield opened

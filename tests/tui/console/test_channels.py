@@ -73,5 +73,5 @@ async def test_a_disconnect_is_confirmed_and_names_the_channel(instance: FakeIns
 async def test_a_read_only_console_changes_no_channel(instance: FakeInstance, key: str) -> None:
     async with console(instance, view="channels") as shown:
         await shown.press(key)
-        assert "read-only" in shown.text
+        assert "start it with --write" in shown.text
         assert instance.operations.written == []

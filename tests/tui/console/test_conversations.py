@@ -116,7 +116,7 @@ async def test_marking_as_read_and_sending_again(instance: FakeInstance) -> None
 async def test_a_read_only_console_changes_nothing(instance: FakeInstance, key: str) -> None:
     async with console(instance, view="conversations") as shown:
         await shown.press(key)
-        assert "read-only" in shown.text
+        assert "start it with --write" in shown.text
         assert instance.written == []
 
 

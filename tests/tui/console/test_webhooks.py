@@ -72,5 +72,5 @@ async def test_o_unsubscribes_and_subscribes_again(instance: FakeInstance) -> No
 async def test_a_read_only_console_changes_no_webhook(instance: FakeInstance, key: str) -> None:
     async with console(instance, view="webhooks") as shown:
         await shown.press("down", key)
-        assert "read-only" in shown.text
+        assert "start it with --write" in shown.text
         assert instance.operations.written == []

@@ -10,7 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import DataTable
 
-from airy.tui.console import format as shown
 from airy.tui.console.channels import rows
 from airy.tui.console.channels.form import ConnectForm
 from airy.tui.console.dialogs import Choose
@@ -25,7 +24,6 @@ LIST = (
     Column("source", 16, keep=7),
     Column("name", 22, keep=6),
     Column("account", 20, keep=4),
-    Column("since", 14, keep=3),
     Column("problem", keep=8),
 )
 
@@ -132,13 +130,11 @@ class ChannelsView(ConsoleView):
 
 def cells(channel: rows.ListedChannel) -> Sequence[Content | str]:
     symbol, style, word = channel.state
-    since = str(channel.health.get("since") or "")
     return (
         Content.styled(f"{symbol} {word}", style),
         Content.styled(clean(channel.source), "$secondary"),
         Content.styled(channel.name, "bold"),
         Content.styled(clean(channel.source_channel_id), "$foreground-muted"),
-        shown.date_and_time(since) if since else "",
         Content.styled(channel.said, style if word == rows.FAILING else "$foreground-muted"),
     )
 

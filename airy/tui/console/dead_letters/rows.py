@@ -11,7 +11,7 @@ from airy.tui.view_model import clean
 State = Literal["open", "replayed", "discarded", "all"]
 STATES: tuple[State, ...] = ("open", "replayed", "discarded", "all")
 STATE_STYLES = {"open": ("▲", "$error"), "replayed": ("↻", "$success"), "discarded": ("✗", "$foreground-muted")}
-HEX_BYTES = 16  # in a line of a dump
+HEX_BYTES = 8  # in a line of a dump
 DUMP_BYTES_MAX = 16_384
 
 
@@ -50,7 +50,7 @@ def detail(letter: dict[str, Any]) -> dict[str, Any]:
 
 
 def dump(value: bytes) -> list[str]:
-    """Offset, bytes in hexadecimal and printable ASCII, sixteen bytes a line."""
+    """Offset, bytes in hexadecimal and printable ASCII, eight bytes a line."""
     lines = []
     for start in range(0, min(len(value), DUMP_BYTES_MAX), HEX_BYTES):
         part = value[start : start + HEX_BYTES]

@@ -22,8 +22,8 @@ LETTERS_MAX = 200
 LIST = (
     Column("state", 11, keep=6),
     Column("reason"),
-    Column("topic", 28, keep=5),
-    Column("key", 20, keep=3),
+    Column("topic", 24, keep=5),
+    Column("key", 16, keep=3),
     Column("tries", 5, "right", keep=4),
     Column("first seen", 14, keep=7),
 )
