@@ -6,7 +6,6 @@ reports all invalid fields at once.
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -19,6 +18,7 @@ from msgspec import Raw, Struct
 from airy.entered_text import invisible, trimmed
 from airy.http.asgi import RawHeaders
 from airy.http.entered_time import entered_time_ms
+from airy.http.number_range import NumberOutOfRange, finite_float, int64, number_problem
 from airy.http.problems import FieldError, Problem
 from airy.model.ids import canonical_uuid
 from airy.secret import Secret
@@ -154,15 +154,19 @@ def parse(body: bytes) -> object:
     if nested_deeper(body, DEPTH_MAX):
         raise Problem(400, f"the body nests deeper than {DEPTH_MAX} levels")
     try:
-        value = json.loads(
-            body.decode(),
-            object_pairs_hook=_unique_keys,
-            parse_constant=_reject_constant,
-            parse_float=_finite_float,
-            parse_int=_int64,
-        )
+        text = body.decode()
     except UnicodeDecodeError as error:
         raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from error
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_reject_constant,
+            parse_float=finite_float,
+            parse_int=int64,
+        )
+    except NumberOutOfRange as error:
+        raise number_problem(text, error) from error
     except json.JSONDecodeError as error:
         reason = error.msg[:1].lower() + error.msg[1:]
         raise Problem(400, f"the body is not JSON: {reason} at line {error.lineno}, column {error.colno}") from error
@@ -190,19 +194,6 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _reject_constant(text: str) -> object:
     raise Problem(400, f"the body is not JSON: {text} is not a JSON number")
-
-
-def _finite_float(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise Problem(400, f"the number {text[:32]} is out of range")
-    return number
-
-
-def _int64(text: str) -> int:
-    if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**63:
-        raise Problem(400, f"the number {text[:32]} is out of range: whole numbers have at most 64 bits")
-    return number
 
 
 def _reject_surrogates(value: object, path: str) -> None:

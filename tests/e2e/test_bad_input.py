@@ -246,13 +246,13 @@ AT_FIELDS = [
         {"page_id": "is required", "page_token": "must be text, not an object"},
     ),
     ("/tags.list", b'{"position": "here"}', {"position": None}),
+    ("/messages.send", b'{"message": {"a": [0, 1e999]}}', {"message.a[1]": "the number 1e999 is out of range"}),
+    ("/conversations.list", b'{"page_size": %s}' % (b"9" * 5_000), {"page_size": None}),
 ]
 AS_A_WHOLE = [
     (b'{"message": %s}' % _deep(5_000).encode(), "the body nests deeper than 64 levels"),
     (b'{"message": NaN}', "the body is not JSON: NaN is not a JSON number"),
     (b'{"message": -Infinity}', "the body is not JSON: -Infinity is not a JSON number"),
-    (b'{"message": 1e999}', "the number 1e999 is out of range"),
-    (b'{"message": %s}' % (b"9" * 5_000), f"the number {'9' * 32} is out of range: whole numbers have at most 64 bits"),
     (b'{"message": "\xff"}', "the body is not UTF-8 at byte 13"),
     (b'{"message": "\0"}', "the body is not JSON: invalid control character at at line 1, column 14"),
     (b'{"message"', "the body is not JSON: expecting ':' delimiter at line 1, column 11"),

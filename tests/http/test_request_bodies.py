@@ -92,6 +92,22 @@ def test_no_body_counts_as_an_empty_object(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"a":1e999}', "a"),
+        (b'{"a":1,"b":{"c":[{},{"d":-9223372036854775809}]}}', "b.c[1].d"),
+        (b'{"a":"1e999","b":9223372036854775808}', "b"),
+        (b'{"a":1e999', None),
+        (b"1e999", None),
+    ],
+)
+def test_a_number_that_is_out_of_range_is_named_by_its_field(body: bytes, field: str | None) -> None:
+    problem = refusal(body)
+    assert "out of range" in problem.message
+    assert [error.field for error in problem.fields] == ([field] if field else [])
+
+
+@pytest.mark.parametrize(
     ("body", "says"),
     [
         (b"[1]", "must be a JSON object, not an array"),
