@@ -12,6 +12,7 @@ from airy.sim.provider import Behaviour, SendFault, SimAccount
 from airy.sim.provider.acts import PersonAct, Presses, SendsMedia
 from airy.sim.telegram import TelegramProvider
 from airy.sources.catalogue import SOURCES
+from tests.kit.contracts.source import SAMPLES
 from tests.kit.event_loops import asyncio_backend
 from tests.kit.in_process import InProcessAiry
 from tests.kit.simulated import PROVIDERS
@@ -126,6 +127,25 @@ async def test_a_person_is_answered_in_both_shapes_and_receipts_arrive(kind: str
         await here.airy.until(lambda: len(here.airy.endpoint.accepted) == 3)
         events = [msgspec.json.decode(each.body)["payload"]["message"] for each in here.airy.endpoint.accepted]
         assert [event["from_contact"] for event in events] == [True, False, False]
+
+
+@every_kind
+async def test_each_canonical_content_is_shown_and_receipted_or_fails_by_name(kind: str) -> None:
+    here = Conversation(kind)
+    sends = KINDS[kind].capabilities.sends
+    async with here.airy.open():
+        await here.open()
+        for name, sample in SAMPLES.items():
+            before = len(here.shown())
+            message_id = await here.answer({"canonical": sample})
+            if name in sends:
+                ended = await here.until_state(message_id, last_receipt(kind), "failed")
+                assert state_of(ended) == last_receipt(kind), (name, ended["metadata"])
+                assert len(here.shown()) > before, name
+            else:
+                failed = await here.until_state(message_id, "failed")
+                assert failed["metadata"]["source"]["error_kind"] == "invalid", name
+                assert len(here.shown()) == before, name
 
 
 @every_kind
