@@ -4,6 +4,7 @@ Generated from `event_schemas` and from the table of query parameters, so it agr
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -129,11 +130,15 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def route(version: str) -> HTTPRouteHandler:
-    document = asyncapi_document(version)
+    """The route of the document, which the first request makes."""
+
+    @cache
+    def document() -> Document:
+        return asyncapi_document(version)
 
     @get("/schema/asyncapi.json", opt={PERMISSION: Permission.OPEN})
     async def schema() -> ASGIResponse:
         """The events of websockets, streams and webhooks."""
-        return json_response(document)
+        return json_response(document())
 
     return schema
