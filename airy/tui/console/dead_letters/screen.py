@@ -22,7 +22,7 @@ LETTERS_MAX = 200
 LIST = (
     Column("state", 11, keep=6),
     Column("reason"),
-    Column("topic", 24, keep=5),
+    Column("topic", 24, keep=2),
     Column("key", 16, keep=3),
     Column("tries", 5, "right", keep=4),
     Column("first seen", 14, keep=7),
