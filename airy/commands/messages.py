@@ -233,7 +233,10 @@ def _canonical_content(content: Raw) -> Raw:
     """The canonical content of a message written in common terms, else null. Raises `Refused` if it is not valid."""
     if b'"canonical"' not in bytes(content):
         return NULL
-    wanted = canonical.outbound(msgspec.json.decode(content))
+    try:
+        wanted = canonical.outbound(msgspec.json.decode(content))
+    except Refused as error:
+        raise Refused(str(error), field=f"message.{error.field}") from error
     return NULL if wanted is None else canonical.encode((wanted,))
 
 

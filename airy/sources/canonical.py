@@ -176,16 +176,23 @@ def outbound(given: object) -> Content | None:
     """
     if not isinstance(given, Mapping) or given.get("canonical") is None:
         return None
-    wanted = given["canonical"]
+    wanted, field = given["canonical"], "canonical"
     if isinstance(wanted, Sequence) and not isinstance(wanted, str) and len(wanted) == 1:
-        wanted = wanted[0]
+        wanted, field = wanted[0], "canonical[0]"
     try:
         content: Content = msgspec.convert(wanted, Content)
     except msgspec.ValidationError as error:
-        raise Refused(f"canonical: {error}", field="canonical") from error
+        raise refused(error, field) from error
     if isinstance(content, RawContent | StoryContent | PostbackContent | SystemContent):
         raise Refused(f"canonical content of type {content.__struct_config__.tag} cannot be sent", field="canonical")
     return content
+
+
+def refused(error: msgspec.ValidationError, field: str) -> Refused:
+    """The error for what is not canonical content; its field is the path to the part that is not."""
+    message, _, path_below = str(error).partition(" - at `$")
+    path = field + path_below.rstrip("`")
+    return Refused(f"{path}: {message[:1].lower()}{message[1:]}", field=path)
 
 
 def unsupported(content: Content, kind: str) -> Refused:

@@ -358,7 +358,7 @@ async def test_a_message_in_common_terms_is_validated_and_shows_them() -> None:
         problem = await api.call(
             "/messages.send", {"conversation_id": chat, "message": {"canonical": {"type": "hologram"}}}, status=400
         )
-        assert [error["field"] for error in problem["fields"]] == ["canonical"]
+        assert [error["field"] for error in problem["fields"]] == ["message.canonical.type"]
 
 
 async def test_a_message_in_the_providers_terms_has_no_canonical_content() -> None:

@@ -20,20 +20,24 @@ def test_one_content_alone_or_in_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "said", "path"),
     [
-        ([], "canonical: "),
-        ({"text": "x"}, "missing required field `type`"),
-        ({"type": "hologram"}, "Invalid value 'hologram'"),
-        ({"type": "choice", "text": "x", "options": [{"payload": "X"}]}, "missing required field `title`"),
-        ({"type": "raw"}, "type raw cannot be sent"),
-        ({"type": "postback", "payload": "X"}, "type postback cannot be sent"),
+        ([], "canonical: ", ""),
+        ({"text": "x"}, "missing required field `type`", ""),
+        ({"type": "hologram"}, "invalid value 'hologram'", ".type"),
+        (
+            {"type": "choice", "text": "x", "options": [{"payload": "X"}]},
+            "missing required field `title`",
+            ".options[0]",
+        ),
+        ({"type": "raw"}, "type raw cannot be sent", ""),
+        ({"type": "postback", "payload": "X"}, "type postback cannot be sent", ""),
     ],
 )
-def test_what_cannot_be_sent_is_refused_with_the_reason(given: object, said: str) -> None:
+def test_what_cannot_be_sent_is_refused_with_the_reason(given: object, said: str, path: str) -> None:
     with pytest.raises(Refused, match=said) as refused:
         canonical.outbound({"canonical": given})
-    assert refused.value.field == "canonical"
+    assert refused.value.field == f"canonical{path}"
 
 
 def test_contents_survive_being_written() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from airy.errors import Refused
 from airy.sources import canonical, payload
 from airy.sources.canonical import Content, Contents, MediaContent, RawContent, TextContent
 
@@ -52,13 +51,13 @@ def check(content: object, field: str) -> None:
     try:
         _written(wanted)
     except msgspec.ValidationError as error:
-        raise Refused(f"is not canonical content: {error}", field=f"{field}.canonical") from error
+        raise canonical.refused(error, f"{field}.canonical") from error
 
 
 def _written(wanted: object) -> Contents:
     """Raises `msgspec.ValidationError`."""
     several = isinstance(wanted, Sequence) and not isinstance(wanted, str)
-    contents = msgspec.convert(wanted if several else [wanted], Contents)
+    contents: Contents = msgspec.convert(wanted, Contents) if several else (msgspec.convert(wanted, Content),)
     if not 0 < len(contents) <= CONTENTS_MAX:
         raise msgspec.ValidationError(f"expected 1 to {CONTENTS_MAX} contents, got {len(contents)}")
     return contents

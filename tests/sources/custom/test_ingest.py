@@ -24,7 +24,7 @@ from tests.kit.fold import ReferenceFold
 
 SOURCE = "crm"
 NOW_MS = 1_767_225_600_000
-FIELD = re.compile(r"(messages|metadata|receipts|reactions|deletions)\[\d+\]\.[a-z_.]+")
+FIELD = re.compile(r"(messages|metadata|receipts|reactions|deletions)\[\d+\]\.[a-z_.\[\]\d]+")
 CHANNELS = {
     name: Channel(id=ids.channel_id(SOURCE, name), source=SOURCE, source_channel_id=name, connected=True)
     for name in ("desk", "shop")
