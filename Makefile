@@ -20,7 +20,7 @@ ROUNDS ?= 1
 FAULTS ?= all
 FAST := not slow and not e2e and not cluster
 
-.PHONY: help run test check lint bench sim schema fuzz sources entities events visitors kill cluster faults kafka pages lock clean
+.PHONY: help run test check lint bench sim schema fuzz sources entities events visitors kill cluster faults kafka pages pictures lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
@@ -78,6 +78,9 @@ faults: $(VENV)/.dev ## inject faults into a real cluster under load; FAULTS=zom
 
 pages: $(VENV)/.dev ## write the tables of docs/sources from the catalogue
 	$(BIN)/python -m tests.kit.source_pages
+
+pictures: $(VENV)/.dev ## draw the pictures of the console in docs/pictures
+	$(BIN)/python -m tests.kit.pictures
 
 lock: $(VENV)/.dev ## resolve the lock files again, after a change to pyproject.toml
 	$(PIP) install --quiet uv
