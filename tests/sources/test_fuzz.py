@@ -6,10 +6,11 @@ Recorded webhooks are mutated: the values of their JSON or form, their bytes, an
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -34,7 +35,7 @@ from tests.kit.event_loops import run_seeded
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL, Headers, Webhook, Wire
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
 BATCH = 10  # requests to one application
 FOLDER = Path(__file__).parent
 
@@ -56,18 +57,33 @@ def recorded(source: str) -> Sequence[Fixture]:
     return list(load(FOLDER / source / "fixtures").values())
 
 
-def replaced(draw: st.DrawFn, value: object) -> object:
-    """`value` with one of its parts, however deep, replaced, doubled or left out."""
-    if isinstance(value, dict) and value and draw(st.booleans() | st.just(True)):
-        name = draw(st.sampled_from(sorted(value)))
-        if draw(st.integers(0, 9)) == 0:
-            return {key: part for key, part in value.items() if key != name}
-        return {**value, name: replaced(draw, value[name])}
-    if isinstance(value, list) and value and draw(st.integers(0, 4)):
-        place = draw(st.integers(0, len(value) - 1))
-        parts = [replaced(draw, part) if number == place else part for number, part in enumerate(value)]
-        return [*parts, value[place]] if draw(st.booleans()) else parts
-    return draw(values)
+def places(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every part of a document, its own left out."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield (*at, name)
+        yield from places(part, (*at, name))
+
+
+def mutated(draw: st.DrawFn, document: dict[str, object]) -> dict[str, object]:
+    """A copy with one part, however deep, replaced, left out or, in a list, doubled."""
+    copied: Any = json.loads(json.dumps(document))
+    found = list(places(copied))
+    if not found:
+        return {"x": draw(values)}
+    *way, last = draw(st.sampled_from(found))
+    owner = copied
+    for step in way:
+        owner = owner[step]
+    how = draw(st.sampled_from(["replaced", "replaced", "replaced", "left out", "doubled"]))
+    if how == "left out":
+        del owner[last]
+    elif how == "doubled" and isinstance(owner, list):
+        owner.append(owner[last])
+    else:
+        owner[last] = draw(values)
+    changed: dict[str, object] = copied
+    return changed
 
 
 def encoded(document: object) -> bytes:
@@ -81,9 +97,9 @@ def bodies(draw: st.DrawFn, source: str) -> bytes:
     fixture = draw(st.sampled_from(recorded(source)))
     body = fixture.bytes
     if fixture.payload is not None and draw(st.integers(0, 3)):
-        document: object = fixture.payload
+        document = fixture.payload
         for _ in range(draw(st.integers(1, 3))):
-            document = replaced(draw, document)
+            document = mutated(draw, document)
         return encoded(document)
     if fixture.form is not None and draw(st.integers(0, 3)):
         pairs = parse_qsl(body.decode(), keep_blank_values=True)
