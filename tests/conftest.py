@@ -47,9 +47,9 @@ structlog.configure(
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are processors: many tests wait, for another process or for a time to pass."""
+    """Twice as many as there are processors: many tests wait, for another process or for a time to pass."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return processors * 3 // 2
+    return processors * 2
 
 
 LONG_S = 600.0

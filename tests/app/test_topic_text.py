@@ -58,7 +58,7 @@ def test_colours_are_used_on_a_terminal_without_no_color(monkeypatch: pytest.Mon
     assert piped.getvalue() == plain.getvalue() == "+  new\n"
 
 
-SOURCES = [f"sources-{spec.name}" for spec in catalogue.SOURCES]
+WRITERS = ["api-communication", "api-admin", "media-resolver", *(f"sources-{spec.name}" for spec in catalogue.SOURCES)]
 
 
 def test_the_list_has_a_line_for_every_topic() -> None:
@@ -71,10 +71,10 @@ def test_the_list_has_a_line_for_every_topic() -> None:
         "key": "conversation id",
         "partitions": 16,
         "retention": "for ever",
-        "writers": ["api-communication", "api-admin", *SOURCES],
+        "writers": WRITERS,
         "readers": list(acls.ACTORS),
     }
-    assert ", ".join(["api-communication", "api-admin", *SOURCES]) in lines[1]
+    assert ", ".join(WRITERS) in lines[1]
     assert lines[1].endswith("  every component")
 
 

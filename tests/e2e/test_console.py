@@ -37,6 +37,7 @@ def test_a_conversation_is_found_answered_and_seen_delivered_and_leaving_stops_t
     terminal.press("/")
     terminal.write("display_name:ines")
     terminal.press("Enter")
+    terminal.until("filter: display_name:ines")
     terminal.until("Ines Kuhn facebook OPEN")
 
     terminal.press("i")

@@ -1,4 +1,4 @@
-"""Every kind of channel whose provider posts webhooks, from connect to receipt, over real HTTP against its scripted provider."""
+"""Every kind whose provider posts webhooks, from connect to receipt, over real HTTP against its scripted provider."""
 
 import pytest
 

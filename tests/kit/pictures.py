@@ -5,6 +5,7 @@ import re
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 
@@ -103,6 +104,12 @@ def step(instance: FakeInstance, second: int) -> None:
 async def picture(entry: Entry, *, theme: str = "night", size: tuple[int, int] = SIZE) -> str:
     """The SVG of a view after a while."""
     instance = bakery()
+    with patch.dict(os.environ):
+        os.environ.pop("NO_COLOR", None)  # Textual draws without colours then, as a terminal in CI asks for
+        return await _picture(instance, entry, theme, size)
+
+
+async def _picture(instance: FakeInstance, entry: Entry, theme: str, size: tuple[int, int]) -> str:
     async with console(instance, view=entry.name, theme=theme, size=size, writes=True) as shown:
         for second in range(1, 20):
             step(instance, second)

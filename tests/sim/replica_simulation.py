@@ -26,6 +26,7 @@ from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Guard, TokenAuthenticator
 from airy.http.body_reader import BodyReader
 from airy.http.catalogue import RESOURCES, served
+from airy.http.client_address import ClientLimiter
 from airy.http.configured_tokens import ConfiguredTokens
 from airy.http.cors import CorsPolicy
 from airy.http.ingress import Ingress
@@ -100,6 +101,7 @@ class _SharedApi:
         if services is not self.services:
             self.services = services
             self._guard.limiter = RateLimiter()  # the time of this process may be earlier than that of the one before
+            self._guard.clients = ClientLimiter()
 
     async def _wait_for_position(self, position: Any, within_s: float) -> bool:
         assert self.services is not None
