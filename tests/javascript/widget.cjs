@@ -23,9 +23,11 @@ async function visit() {
     heartbeatOutgoing: 4000,
   });
   client.onStompError = (frame) => print({ error: frame.headers.message });
-  client.onConnect = async () => {
-    client.subscribe("/user/queue/message", (frame) => print(JSON.parse(frame.body)));
-    await call("/chatplugin.send", { message: { text: "Is the rye bread back?" } }, token);
+  client.onConnect = () => {
+    client.watchForReceipt("subscribed", () =>
+      call("/chatplugin.send", { message: { text: "Is the rye bread back?" } }, token),
+    );
+    client.subscribe("/user/queue/message", (frame) => print(JSON.parse(frame.body)), { receipt: "subscribed" });
   };
   client.activate();
   process.stdin.once("data", async () => {
