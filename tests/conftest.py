@@ -15,6 +15,7 @@ import gc
 import os
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -32,6 +33,7 @@ settings.register_profile("ci", _COMMON, max_examples=100, derandomize=True)
 settings.register_profile("thorough", _COMMON, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
+TESTS = Path(__file__).parent
 EVENT_LOOPS = os.environ.get("EVENT_LOOPS", "asyncio,trio").split(",")
 if not {"asyncio", "trio"}.issuperset(EVENT_LOOPS):
     raise pytest.UsageError(f"EVENT_LOOPS names asyncio, trio or both with a comma between, not {EVENT_LOOPS}")
@@ -56,8 +58,19 @@ LONG_S = 600.0
 """A test that may take longer has a short one behind it: tests are handed out two at a time, and the second waits."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+EDGES = ("app", "commands", "conformance", "http", "sim_provider", "sources", "tui")
+"""Tests of what runs on asyncio only, outside of tests, and leaves concurrency to the actors beneath. The task order of
+trio is for actors, bus, queue, store and simulations; `EVENT_LOOPS=asyncio,trio` runs these on both as well.
+"""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the tests with the longest time-out first: a long test that starts last leaves the other workers idle."""
+    if "EVENT_LOOPS" not in os.environ:
+        twice = [item for item in items if _is_of_edge(item) and _loop(item) == "trio"]
+        config.hook.pytest_deselected(items=twice)
+        left_out = set(twice)
+        items[:] = [item for item in items if item not in left_out]
     kinds = ("e2e", "cluster", "slow")
     items.sort(key=lambda item: (-_may_take_s(item), [item.get_closest_marker(kind) is None for kind in kinds]))
     long = [item for item in items if _may_take_s(item) > LONG_S]
@@ -72,6 +85,14 @@ def pytest_runtest_setup() -> None:
     if gc.get_freeze_count() == 0:
         gc.collect()
         gc.freeze()
+
+
+def _is_of_edge(item: pytest.Item) -> bool:
+    return item.path.relative_to(TESTS).parts[0] in EDGES
+
+
+def _loop(item: pytest.Item) -> object:
+    return item.callspec.params.get("anyio_backend") if hasattr(item, "callspec") else None
 
 
 def _may_take_s(item: pytest.Item) -> float:

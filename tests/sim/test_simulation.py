@@ -1,6 +1,6 @@
 """The whole tree under seeded faults: each simulation must become quiescent with every guarantee kept.
 
-`SEEDS` is the number of seeds (CI: 200), `AIRY_SEED` the first. A failing seed prints the command that replays it.
+`SEEDS` is the number of seeds (CI: 100), `AIRY_SEED` the first. A failing seed prints the command that replays it.
 """
 
 import os
@@ -11,7 +11,7 @@ from tests.kit.event_loops import run_seeded
 from tests.sim.checkers import problems, trace
 from tests.sim.simulation import FAULT_FREE, Simulation, SimulationSize
 
-SEEDS = int(os.environ.get("SEEDS", "200" if os.environ.get("CI") else "60"))
+SEEDS = int(os.environ.get("SEEDS", "100" if os.environ.get("CI") else "60"))
 FIRST = int(os.environ.get("AIRY_SEED", "0"))
 BLOCK = 20  # seeds per test, so that tests spread over processes
 
