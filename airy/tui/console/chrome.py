@@ -10,8 +10,6 @@ from airy.tui.console.event_feed import FeedState
 from airy.tui.console.host import ConsoleHost
 from airy.tui.console.navigation import VIEWS
 
-NARROW_COLUMNS = 100  # below it tabs have no titles but the current one
-
 
 class Tabs(Static):
     """The views with their keys; the current one is marked. A click opens a view."""
@@ -33,12 +31,18 @@ class Tabs(Static):
 
 
 def tabs(current: str, columns: int) -> Content:
-    parts: list[Content] = [Content.styled(" airy ", "bold $primary")]
+    """One line: the widest form that fits; in the narrowest one only the current view has a title."""
+    forms = (_tabs(current, titles=True, space=" "), _tabs(current, titles=True, space=""))
+    return next((form for form in forms if form.cell_length <= columns), _tabs(current, titles=False, space=" "))
+
+
+def _tabs(current: str, *, titles: bool, space: str) -> Content:
+    parts: list[Content] = [Content.styled(f"{space}airy ", "bold $primary")]
     for entry in VIEWS:
         shown = entry.name == current
-        title = f" {entry.title}" if shown or columns >= NARROW_COLUMNS else ""
+        title = f" {entry.title}" if shown or titles else ""
         style = "bold $background on $primary" if shown else "$foreground-muted"
-        parts.append(Content.styled(f" {entry.key}{title} ", f"{style} @click=app.open_view('{entry.name}')"))
+        parts.append(Content.styled(f" {entry.key}{title}{space}", f"{style} @click=app.open_view('{entry.name}')"))
     return Content.assemble(*parts)
 
 

@@ -38,13 +38,6 @@ VIEWS: tuple[Entry, ...] = (
     ),
     Entry("tail", "3", "Tail", "changes as they happen, with their JSON", "airy.tui.console.tail.screen:TailView"),
     Entry(
-        "dead-letters",
-        "4",
-        "Dead letters",
-        "records that could not be processed, with their bytes; replay, discard",
-        "airy.tui.console.dead_letters.screen:DeadLettersView",
-    ),
-    Entry(
         "webhooks",
         "5",
         "Webhooks",
@@ -52,8 +45,15 @@ VIEWS: tuple[Entry, ...] = (
         "airy.tui.console.webhooks.screen:WebhooksView",
     ),
     Entry(
-        "channels",
+        "dead-letters",
         "6",
+        "Dead letters",
+        "records that could not be processed, with their bytes; replay, discard",
+        "airy.tui.console.dead_letters.screen:DeadLettersView",
+    ),
+    Entry(
+        "channels",
+        "7",
         "Channels",
         "connected accounts, their health, connect and disconnect",
         "airy.tui.console.channels.screen:ChannelsView",
