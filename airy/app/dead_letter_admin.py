@@ -24,6 +24,8 @@ from airy.tui.status import instance
 
 OK = 0
 PAGE_SIZE = 500
+ACTOR = "airy-dlq"  # without an API there is no caller
+REASON_CHARS_MAX = documents.Reason.chars_max
 
 Document = dict[str, Any]
 State = Literal["open", "replayed", "discarded"]
@@ -52,7 +54,7 @@ class _Outcomes(Struct, frozen=True):
 class DeadLetterAdmin(Protocol):
     async def find_all(self, topic: str | None, state: State | None) -> DeadLetters: ...
     async def get(self, letter_id: str) -> Document: ...
-    async def resolve(self, verb: Verb, letter_ids: Sequence[str]) -> list[Document]: ...
+    async def resolve(self, verb: Verb, letter_ids: Sequence[str], reason: str) -> list[Document]: ...
 
 
 class _ApiAdmin:
@@ -72,8 +74,9 @@ class _ApiAdmin:
     async def get(self, letter_id: str) -> Document:
         return await self._client.call("/dead-letters.info", {"id": letter_id}, Document)
 
-    async def resolve(self, verb: Verb, letter_ids: Sequence[str]) -> list[Document]:
-        return (await self._client.call(f"/dead-letters.{verb}", {"ids": letter_ids}, _Outcomes)).data
+    async def resolve(self, verb: Verb, letter_ids: Sequence[str], reason: str) -> list[Document]:
+        body = {"ids": letter_ids, **({"reason": reason} if reason else {})}
+        return (await self._client.call(f"/dead-letters.{verb}", body, _Outcomes)).data
 
 
 class _LogAdmin:
@@ -87,9 +90,11 @@ class _LogAdmin:
     async def get(self, letter_id: str) -> Document:
         return documents.render_detail(*await self._commands.get(letter_id))
 
-    async def resolve(self, verb: Verb, letter_ids: Sequence[str]) -> list[Document]:
-        commands = self._commands
-        outcomes = await (commands.replay(letter_ids) if verb == "replay" else commands.discard(letter_ids))
+    async def resolve(self, verb: Verb, letter_ids: Sequence[str], reason: str) -> list[Document]:
+        if verb == "replay":
+            outcomes = await self._commands.replay(letter_ids, actor=ACTOR)
+        else:
+            outcomes = await self._commands.discard(letter_ids, actor=ACTOR, reason=reason[:REASON_CHARS_MAX])
         return [documents.render_outcome(outcome) for outcome in outcomes]
 
 
@@ -144,6 +149,7 @@ async def resolve(
     everything: bool,
     confirm: Callable[[str], bool],
     as_json: bool,
+    reason: str = "",
 ) -> int:
     """Replay or discard these dead letters, or all open ones (of the topic `all_of`) that `confirm` agrees to."""
     async with open_admin(config, url, token) as admin:
@@ -155,7 +161,7 @@ async def resolve(
                 return OK
         outcomes: list[Document] = []
         for start in range(0, len(wanted), AT_ONCE_MAX):
-            outcomes += await admin.resolve(verb, wanted[start : start + AT_ONCE_MAX])
+            outcomes += await admin.resolve(verb, wanted[start : start + AT_ONCE_MAX], reason)
     _print({"data": outcomes} if as_json else text.outcome_lines(outcomes))
     return OK
 

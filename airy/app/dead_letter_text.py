@@ -9,6 +9,19 @@ Document = Mapping[str, Any]
 
 REASON_CHARS_MAX = 60
 KEY_CHARS_MAX = 40
+FIELDS = (
+    "id",
+    "state",
+    "reason",
+    "attempts",
+    "first_seen_at",
+    "dead_lettered_at",
+    "resolved_at",
+    "resolved_by",
+    "resolution_reason",
+    "key",
+    "trace_id",
+)
 HEADINGS = ("ID", "STATE", "ATTEMPTS", "FIRST SEEN", "BYTES", "KEY", "REASON")
 
 
@@ -34,8 +47,7 @@ def list_lines(letters: Sequence[Document], *, complete: bool) -> list[str]:
 
 def detail_lines(letter: Document) -> list[str]:
     """Every field, the headers and the body."""
-    names = ("id", "state", "reason", "attempts", "first_seen_at", "dead_lettered_at", "resolved_at", "key", "trace_id")
-    fields = [(name, EMPTY if letter[name] in (None, "") else printable(str(letter[name]))) for name in names]
+    fields = [(name, EMPTY if letter.get(name) in (None, "") else printable(str(letter[name]))) for name in FIELDS]
     headers = [(printable(header["name"]), printable(header["value"])) for header in letter["headers"]]
     body = printable(letter["body"], lines=True) or EMPTY
     encoding = " (base64)" if letter["body_encoding"] == "base64" else ""

@@ -3,7 +3,8 @@
 Key, value and headers are those of the original record. Headers with the prefix `dlq-` say where it was, why it could
 not be processed, how often that was tried, and since when it fails. A replay appends the original record again with
 `dlq-` headers of its own, so a dead letter of the replay continues the count. A resolution is a record with the same
-key that says what became of a dead letter: replayed or discarded.
+key that says what became of a dead letter, by which caller and, if it was discarded, for what reason; earlier versions
+wrote neither.
 
 Records that fail in several processes, or again after a crash, become several dead letters with one id. Letters of
 versions before 0.2 have headers without the prefix, or only some of them; they decode all the same.
@@ -45,6 +46,8 @@ class Resolution(Struct, frozen=True, kw_only=True):
     id: str
     outcome: Outcome
     at_ms: int
+    actor: str = ""  # id of the caller
+    reason: str = ""  # of a discard
 
 
 def make_dead_letter(topic: Topic[bytes], record: Record, reason: str, attempts: int) -> ProducerRecord:
@@ -78,9 +81,16 @@ def replay_record(letter: StoredDeadLetter, topic: Topic[Any], now_ms: int) -> P
     )
 
 
-def resolution_record(letter: StoredDeadLetter, outcome: Outcome) -> ProducerRecord:
+def resolution_record(
+    letter: StoredDeadLetter, outcome: Outcome, *, actor: str = "", reason: str = ""
+) -> ProducerRecord:
     """Goes to the partition of the dead letter, behind it."""
-    headers = (("dlq-resolves", letter.id.encode()), ("dlq-outcome", outcome.encode()))
+    given = (("dlq-resolved-by", actor), ("dlq-resolution-reason", reason))
+    headers = (
+        ("dlq-resolves", letter.id.encode()),
+        ("dlq-outcome", outcome.encode()),
+        *((name, _cut(value)) for name, value in given if value),
+    )
     at = letter.stored_at
     return ProducerRecord(at.topic, at.partition, letter.key, b"", headers)
 
@@ -90,7 +100,13 @@ def decode(record: Record) -> StoredDeadLetter | Resolution:
     found = _prefixed(record.headers)
     outcome = _OUTCOMES.get(found.get("outcome", b""))
     if "resolves" in found and outcome is not None:
-        return Resolution(id=found["resolves"].decode("utf-8", "replace"), outcome=outcome, at_ms=record.timestamp_ms)
+        return Resolution(
+            id=found["resolves"].decode("utf-8", "replace"),
+            outcome=outcome,
+            at_ms=record.timestamp_ms,
+            actor=found.get("resolved-by", b"").decode("utf-8", "replace"),
+            reason=found.get("resolution-reason", b"").decode("utf-8", "replace"),
+        )
     own = _own(record.headers)
     if "topic" not in found:
         found = {name: value for name, value in record.headers if name in _UNPREFIXED}

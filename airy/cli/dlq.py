@@ -89,6 +89,7 @@ def replay_letters(**options: Any) -> int:
 
 @dlq.command("discard")
 @letter_options
+@click.option("--reason", default="", help="why they are of no use, kept with them; at most 256 characters")
 def discard_letters(**options: Any) -> int:
     """Mark dead letters as discarded; they are no longer listed as open."""
     return _resolve("discard", **options)
@@ -107,6 +108,7 @@ def _resolve(
     everything: bool,
     yes: bool,
     as_json: bool,
+    reason: str = "",
 ) -> int:
     from airy.app import dead_letter_admin as admin
 
@@ -127,5 +129,6 @@ def _resolve(
             everything=everything,
             confirm=lambda question: yes or click.confirm(question),
             as_json=as_json,
+            reason=reason,
         ),
     )

@@ -50,6 +50,8 @@ class DeadLetterSummary(Struct, frozen=True, kw_only=True):
     stored_at: Position
     state: State = "open"
     resolved_at_ms: int | None = None
+    resolved_by: str = ""  # id of the caller; empty: unknown
+    resolution_reason: str = ""
 
     @property
     def sort_key(self) -> tuple[int, str]:
@@ -95,29 +97,33 @@ class DeadLetterCommands:
         [summary] = await self._summaries([letter_id])
         return summary, (await self._load([summary]))[summary.id]
 
-    async def replay(self, letter_ids: Sequence[str]) -> Sequence[DeadLetterOutcome]:
-        """Replay up to `AT_ONCE_MAX` dead letters, in the order of the original records.
+    async def replay(self, letter_ids: Sequence[str], *, actor: str) -> Sequence[DeadLetterOutcome]:
+        """Replay up to `AT_ONCE_MAX` dead letters, in the order of the original records. `actor`: id of the caller.
 
         Raises `NotFound` before anything is appended.
         """
-        return await self._resolve(letter_ids, "replayed")
+        return await self._resolve(letter_ids, "replayed", actor, "")
 
-    async def discard(self, letter_ids: Sequence[str]) -> Sequence[DeadLetterOutcome]:
+    async def discard(self, letter_ids: Sequence[str], *, actor: str, reason: str = "") -> Sequence[DeadLetterOutcome]:
         """Mark up to `AT_ONCE_MAX` dead letters as discarded. Raises `NotFound` before anything is appended."""
-        return await self._resolve(letter_ids, "discarded")
+        return await self._resolve(letter_ids, "discarded", actor, reason)
 
-    async def _resolve(self, letter_ids: Sequence[str], outcome: Outcome) -> Sequence[DeadLetterOutcome]:
+    async def _resolve(
+        self, letter_ids: Sequence[str], outcome: Outcome, actor: str, reason: str
+    ) -> Sequence[DeadLetterOutcome]:
         summaries = await self._summaries(letter_ids)
         unresolved = [summary for summary in summaries if summary.state == "open"]
         loaded = await self._load(sorted(unresolved, key=lambda summary: summary.position))
         positions = await self._replay(list(loaded.values())) if outcome == "replayed" else {}
         if loaded:
-            await self._bus.publish([resolution_record(letter, outcome) for letter in loaded.values()])
+            await self._bus.publish(
+                [resolution_record(letter, outcome, actor=actor, reason=reason) for letter in loaded.values()]
+            )
         for letter in loaded.values():
             if outcome == "replayed":
-                log.info("dead_letter.replayed", id=letter.id, reason=letter.reason)
+                log.info("dead_letter.replayed", id=letter.id, reason=letter.reason, actor=actor)
             else:
-                log.info("dead_letter.discarded", id=letter.id, reason=letter.reason)
+                log.info("dead_letter.discarded", id=letter.id, reason=letter.reason, actor=actor, because=reason)
         return [_outcome(summary, outcome, positions.get(summary.id)) for summary in summaries]
 
     async def _replay(self, letters: Sequence[StoredDeadLetter]) -> Mapping[str, Position]:
@@ -226,7 +232,13 @@ def _summary(letter: StoredDeadLetter) -> DeadLetterSummary:
 def _resolved(letter: DeadLetterSummary, resolution: Resolution | None) -> DeadLetterSummary:
     if resolution is None:
         return letter
-    return replace(letter, state=resolution.outcome, resolved_at_ms=resolution.at_ms)
+    return replace(
+        letter,
+        state=resolution.outcome,
+        resolved_at_ms=resolution.at_ms,
+        resolved_by=resolution.actor,
+        resolution_reason=resolution.reason,
+    )
 
 
 def _outcome(summary: DeadLetterSummary, outcome: Outcome, position: Position | None) -> DeadLetterOutcome:

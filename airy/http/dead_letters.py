@@ -13,7 +13,7 @@ from airy.errors import Refused
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
-from airy.http.request_bodies import FilledText, Text
+from airy.http.request_bodies import FilledText, Line, Text
 from airy.http.resource import Resource
 from airy.http.response_schemas import (
     DeadLetterDetailSchema,
@@ -28,6 +28,13 @@ from airy.store import cursors
 Document = dict[str, object]
 
 
+class Reason(Line):
+    """Annotation: why something is done, a line that fits into a header of the log."""
+
+    __slots__ = ()
+    chars_max = 256
+
+
 class ListDeadLetters(Struct, frozen=True):
     topic: FilledText | None = None  # of the original record; None: every topic
     state: Literal["open", "replayed", "discarded", "all"] = "open"
@@ -39,8 +46,16 @@ class DeadLetterReference(Struct, frozen=True):
     id: Text
 
 
+Ids = Annotated[list[Text], Meta(min_length=1, max_length=AT_ONCE_MAX)]
+
+
 class DeadLetterReferences(Struct, frozen=True):
-    ids: Annotated[list[Text], Meta(min_length=1, max_length=AT_ONCE_MAX)]
+    ids: Ids
+
+
+class DiscardDeadLetters(Struct, frozen=True):
+    ids: Ids
+    reason: Reason | None = None
 
 
 @action("/dead-letters.list", permission=Permission.MANAGE, body=ListDeadLetters, returns=PageSchema[DeadLetterSchema])
@@ -66,18 +81,19 @@ async def info(api: ApiContext, request: ActionRequest[DeadLetterReference]) -> 
 )
 async def replay(api: ApiContext, request: ActionRequest[DeadLetterReferences]) -> Reply:
     """Append the original records to their topics again. A dead letter that was replayed before is left alone."""
-    return _outcomes(await api.dead_letters.replay(request.body.ids))
+    return _outcomes(await api.dead_letters.replay(request.body.ids, actor=request.caller.id))
 
 
 @action(
     "/dead-letters.discard",
     permission=Permission.MANAGE,
-    body=DeadLetterReferences,
+    body=DiscardDeadLetters,
     returns=ListSchema[DeadLetterOutcomeSchema],
 )
-async def discard(api: ApiContext, request: ActionRequest[DeadLetterReferences]) -> Reply:
-    """Mark dead letters as discarded. They stay in the log until retention deletes them."""
-    return _outcomes(await api.dead_letters.discard(request.body.ids))
+async def discard(api: ApiContext, request: ActionRequest[DiscardDeadLetters]) -> Reply:
+    """Mark dead letters as discarded, with a reason. They stay in the log until retention deletes them."""
+    body = request.body
+    return _outcomes(await api.dead_letters.discard(body.ids, actor=request.caller.id, reason=body.reason or ""))
 
 
 RESOURCE = Resource(
@@ -120,6 +136,8 @@ def render(letter: DeadLetterSummary) -> Document:
         "size_bytes": letter.size_bytes,
         "state": letter.state,
         "resolved_at": None if letter.resolved_at_ms is None else timestamp(letter.resolved_at_ms),
+        "resolved_by": letter.resolved_by or None,
+        "resolution_reason": letter.resolution_reason or None,
     }
 
 

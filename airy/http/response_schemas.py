@@ -227,6 +227,8 @@ class DeadLetterSchema(Struct, forbid_unknown_fields=True):
     size_bytes: int
     state: Literal["open", "replayed", "discarded"]
     resolved_at: str | None
+    resolved_by: str | None
+    resolution_reason: str | None
 
 
 class RecordHeaderSchema(Struct, forbid_unknown_fields=True):

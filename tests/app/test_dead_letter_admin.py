@@ -98,8 +98,12 @@ async def test_on_the_journal_of_a_stopped_installation(tmp_path: Path, capsys: 
     await admin.resolve(config, None, None, "replay", [FIRST], **options)
     await admin.resolve(config, None, None, "replay", [FIRST], **options)
     assert lines(capsys) == [f"replayed  {FIRST}", f"already replayed  {FIRST}"]
-    await admin.resolve(config, None, None, "discard", [], **{**options, "everything": True})
+    await admin.resolve(config, None, None, "discard", [], **{**options, "everything": True}, reason="a test")
     assert lines(capsys) == [f"discarded  {SECOND}"]
+    await admin.show_letter(config, None, None, SECOND, as_json=False)
+    shown = lines(capsys)
+    assert ["resolution_reason", "a", "test"] in [line.split() for line in shown]
+    assert ["resolved_by", "airy-dlq"] in [line.split() for line in shown]
     await admin.resolve(config, None, None, "discard", [], **{**options, "everything": True})
     assert lines(capsys) == ["no dead letters"]
     async with open_log(config) as bus:

@@ -94,6 +94,15 @@ def test_a_resolution_names_its_dead_letter_and_lies_behind_it(outcome: str) -> 
     assert decode(stored(record, 18)) == Resolution(id="raw/5/9", outcome=outcome, at_ms=5_000)  # type: ignore[arg-type]
 
 
+def test_a_resolution_has_its_actor_and_a_reason_cut_to_a_header_and_earlier_ones_have_neither() -> None:
+    letter = letter_of(Record("raw", 5, 9, b"key", b"value", (), 0))
+    found = decode(stored(resolution_record(letter, "discarded", actor="op", reason="ü" * 2_000), 18))
+    assert isinstance(found, Resolution)
+    assert (found.actor, found.reason) == ("op", "ü" * 512)
+    earlier = Record("dlq.raw", 1, 17, b"key", b"", (("dlq-resolves", b"raw/5/9"), ("dlq-outcome", b"discarded")), 5)
+    assert decode(earlier) == Resolution(id="raw/5/9", outcome="discarded", at_ms=5)
+
+
 def test_dead_letters_of_earlier_versions_decode() -> None:
     where: Headers = (("topic", b"raw"), ("partition", b"5"), ("offset", b"9"), ("reason", b"no"), ("attempts", b"3"))
     for own in ((), (("request-id", b"r"), ("traceparent", b"t"))):

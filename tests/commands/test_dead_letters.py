@@ -86,14 +86,14 @@ async def test_a_dead_letter_is_read_whole() -> None:
 async def test_a_replay_appends_the_original_record_once() -> None:
     log = Log()
     letter_ids = await log.dead_letter(count=3, copies=2)
-    [outcome] = await log.commands.replay([letter_ids[0]])
+    [outcome] = await log.commands.replay([letter_ids[0]], actor="op")
     assert (outcome.id, outcome.result) == (letter_ids[0], "replayed")
     *_, replayed = sorted(await log.records(RAW), key=lambda record: record.header("dlq-id") or "")
     assert (replayed.position, replayed.value, replayed.key) == (outcome.position, b"\xffbytes", b"key-0")
     assert replayed.header("dlq-id") == letter_ids[0]
     assert replayed.topic_partition == Position(*_position(letter_ids[0])).topic_partition
 
-    assert results(await log.commands.replay(letter_ids)) == [
+    assert results(await log.commands.replay(letter_ids, actor="op")) == [
         (letter_ids[0], "already_replayed"),
         (letter_ids[1], "replayed"),
         (letter_ids[2], "replayed"),
@@ -101,22 +101,30 @@ async def test_a_replay_appends_the_original_record_once() -> None:
     assert len(await log.records(RAW)) == 6
     assert await log.ids(state="open") == []
     assert sorted(await log.ids(state="replayed")) == sorted(letter_ids)
-    assert results(await log.commands.discard(letter_ids[:1])) == [(letter_ids[0], "already_replayed")]
+    assert results(await log.commands.discard(letter_ids[:1], actor="op")) == [(letter_ids[0], "already_replayed")]
 
 
 async def test_a_discarded_dead_letter_is_not_replayed() -> None:
     log = Log()
     [letter_id] = await log.dead_letter()
-    assert results(await log.commands.discard([letter_id, letter_id])) == [(letter_id, "discarded")]
-    assert results(await log.commands.replay([letter_id])) == [(letter_id, "already_discarded")]
+    assert results(await log.commands.discard([letter_id, letter_id], actor="op")) == [(letter_id, "discarded")]
+    assert results(await log.commands.replay([letter_id], actor="op")) == [(letter_id, "already_discarded")]
     assert len(await log.records(RAW)) == 1
     assert await log.ids(state="discarded") == [letter_id]
+
+
+async def test_a_discard_keeps_its_reason_and_the_caller_with_the_dead_letter() -> None:
+    log = Log()
+    [letter_id] = await log.dead_letter()
+    await log.commands.discard([letter_id], actor="op", reason="sent by a test")
+    summary, _ = await log.commands.get(letter_id)
+    assert (summary.resolved_by, summary.resolution_reason) == ("op", "sent by a test")
 
 
 async def test_a_resolved_dead_letter_stays_resolved_when_another_process_writes_it_again() -> None:
     log = Log()
     [letter_id] = await log.dead_letter(topics.EVENTS)
-    await log.commands.discard([letter_id])
+    await log.commands.discard([letter_id], actor="op")
     _, letter = await log.commands.get(letter_id)
     original = Record(*letter.position, letter.key, letter.value, letter.headers, 0)
     dead_letters = topics.dead_letters_of(topics.EVENTS.name)
@@ -129,7 +137,7 @@ async def test_an_unknown_id_rejects_the_whole_call() -> None:
     log = Log()
     [letter_id] = await log.dead_letter()
     with pytest.raises(NotFound, match=r"facebook\.events/0/99"):
-        await log.commands.replay([letter_id, f"{RAW.name}/0/99"])
+        await log.commands.replay([letter_id, f"{RAW.name}/0/99"], actor="op")
     assert len(await log.records(RAW)) == 1
 
 

@@ -82,14 +82,15 @@ async def test_replaying_twice_says_so() -> None:
             await api.call("/dead-letters.replay", body, status=400)
 
 
-async def test_discarding_leaves_the_record_alone() -> None:
+async def test_discarding_leaves_the_record_alone_and_keeps_the_caller_and_the_reason() -> None:
     async with api_harness() as api:
         [name] = await append(api, 1)
-        assert (await api.call("/dead-letters.discard", {"ids": [name]}))["data"] == [
-            {"id": name, "result": "discarded"}
-        ]
+        await api.call("/dead-letters.discard", {"ids": [name], "reason": "x" * 257}, status=400)
+        discarded = await api.call("/dead-letters.discard", {"ids": [name], "reason": " a test "})
+        assert discarded["data"] == [{"id": name, "result": "discarded"}]
         [letter] = (await api.call("/dead-letters.list", {"state": "all"}))["data"]
         assert (letter["state"], letter["resolved_at"] is None) == ("discarded", False)
+        assert (letter["resolved_by"], letter["resolution_reason"]) == ("system-token-tests", "a test")
         assert await api.records(RAW) == []
 
 

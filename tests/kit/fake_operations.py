@@ -114,7 +114,11 @@ class FakeOperations:
         return {"data": [self._resolve(each, "replayed") for each in body["ids"]]}
 
     def _discard_letters(self, body: Document) -> Document:
-        return {"data": [self._resolve(each, "discarded") for each in body["ids"]]}
+        outcomes = [self._resolve(each, "discarded") for each in body["ids"]]
+        for outcome in outcomes:
+            if outcome["result"] == "discarded":
+                self.letters[outcome["id"]] |= {"resolved_by": "op", "resolution_reason": body["reason"]}
+        return {"data": outcomes}
 
     def _resolve(self, letter_id: str, result: str) -> Document:
         before = self.letters[letter_id]["state"]

@@ -48,20 +48,25 @@ class Ask(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel")]
 
-    def __init__(self, question: str, *, value: str = "", required: bool = True, password: bool = False) -> None:
+    def __init__(
+        self, question: str, details: str = "", *, value: str = "", required: bool = True, password: bool = False
+    ) -> None:
         super().__init__()
         self._question = question
+        self._details = details
         self._value = value
         self._required = required
         self._password = password
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog ask"):
             yield from self._content()
 
     def _content(self) -> Iterator[Static | Input]:
         yield Static(self._question, classes="dialog-title", markup=False)
         yield Input(self._value, password=self._password)
+        if self._details:
+            yield Static(self._details, classes="muted", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.value.strip() or not self._required:

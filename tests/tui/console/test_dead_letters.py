@@ -56,10 +56,25 @@ async def test_a_replay_is_confirmed_and_moves_the_letter_to_the_replayed_ones(i
 async def test_a_letter_that_was_resolved_elsewhere_is_said(instance: FakeInstance) -> None:
     async with console(instance, view="dead-letters", writes=True) as shown:
         instance.operations.letters["d-1"]["state"] = "replayed"
-        await shown.press("d", "y")
+        await shown.press("d")
+        await shown.press("x", "enter")
         await shown.settle(0.5)
         assert "nothing changed: the dead letter" in shown.text
         assert "is already replayed" in shown.text
+
+
+async def test_a_discard_asks_for_a_reason_which_is_listed_with_the_letter(instance: FakeInstance) -> None:
+    async with console(instance, view="dead-letters", writes=True) as shown:
+        await shown.press("d")
+        assert "Why is the record of source.facebook.events with the key page-1" in shown.text
+        await shown.press("enter")
+        assert "Enter discards it" in shown.text
+        assert instance.operations.written == []
+        await shown.press(*"spam", "enter")
+        await shown.settle(0.5)
+        assert instance.operations.written == [("/dead-letters.discard", {"ids": ["d-1"], "reason": "spam"})]
+        await shown.press("s", "s")
+        assert "spam, by op" in shown.line("✗ discarded")
 
 
 async def test_a_filter_takes_words_of_reason_topic_and_key(instance: FakeInstance) -> None:

@@ -25,11 +25,19 @@ class ListedLetter(Struct, frozen=True):
     reason: str = ""
     attempts: int = 0
     first_seen_at: str = ""
+    resolved_by: str | None = None
+    resolution_reason: str | None = None
 
     @property
     def words(self) -> str:
         """What a filter is compared with."""
-        return f"{self.topic} {self.key} {self.reason} {self.id}".lower()
+        return f"{self.topic} {self.key} {self.reason} {self.resolution_reason} {self.resolved_by} {self.id}".lower()
+
+    @property
+    def resolution(self) -> str:
+        """Why it was discarded, and by which caller; empty while it is open."""
+        by = f"by {clean(self.resolved_by)}" if self.resolved_by else ""
+        return ", ".join(part for part in (clean(self.resolution_reason or ""), by) if part)
 
 
 def following(state: State) -> State:

@@ -13,6 +13,7 @@ from textual.widgets import DataTable, Static
 from airy.errors import Refused
 from airy.tui.console import format as shown
 from airy.tui.console.dead_letters import rows
+from airy.tui.console.dialogs import Ask
 from airy.tui.console.grid import Column, Grid
 from airy.tui.console.inspect_screen import Inspect, curl
 from airy.tui.console.view import ConsoleView
@@ -50,12 +51,12 @@ class LetterOutcomes(Struct, frozen=True):
 class DeadLettersView(ConsoleView):
     NAME = "dead-letters"
     RELOAD_S = 10.0
-    FILTER = "words of the reason, the topic or the key"
+    FILTER = "words of the reason, the topic, the key or the resolution"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "inspect", "show the whole letter"),
         Binding("s", "state", "show the next state"),
         Binding("p", "replay", "replay"),
-        Binding("d", "discard", "discard"),
+        Binding("d", "discard", "discard with a reason"),
         Binding("c", "copy", "copy as curl"),
     ]
 
@@ -122,15 +123,22 @@ class DeadLettersView(ConsoleView):
             question = f"Append {rows.summary(letter)} to its topic again? It is processed as if it had just arrived."
             self._resolve(letter, "replay", question, "replayed")
 
-    def action_discard(self) -> None:
+    @work(group="dialog")
+    async def action_discard(self) -> None:
         letter = self._selected()
-        if letter is not None:
-            question = f"Discard {rows.summary(letter)}? It is not processed; the log keeps it until retention ends."
-            self._resolve(letter, "discard", question, "discarded")
+        if not self.session.writes:
+            self.refuse_write()
+        elif letter is not None:
+            question = f"Why is {rows.summary(letter)} discarded?"
+            details = "Enter discards it: it is not processed, and kept until retention ends. Esc leaves it."
+            reason = await self.app.push_screen_wait(Ask(question, details))
+            if reason is not None:
+                self._resolve(letter, "discard", "", "discarded", reason=reason.strip())
 
-    def _resolve(self, letter: rows.ListedLetter, verb: str, question: str, done: str) -> None:
+    def _resolve(self, letter: rows.ListedLetter, verb: str, question: str, done: str, **more: str) -> None:
         async def change() -> None:
-            outcomes = await self.session.call(f"/dead-letters.{verb}", {"ids": [letter.id]}, LetterOutcomes)
+            body = {"ids": [letter.id], **more}
+            outcomes = await self.session.call(f"/dead-letters.{verb}", body, LetterOutcomes)
             results = [each.result for each in outcomes.data]
             if results != [done]:
                 raise Refused(f"nothing changed: the dead letter is {', '.join(results).replace('_', ' ')}")
@@ -140,9 +148,10 @@ class DeadLettersView(ConsoleView):
 
 def cells(letter: rows.ListedLetter) -> Sequence[Content | str]:
     symbol, style = rows.STATE_STYLES.get(letter.state, ("?", ""))
+    muted = "$foreground-muted" if letter.resolution else ""
     return (
         Content.styled(f"{symbol} {letter.state}", style),
-        clean(letter.reason),
+        Content.assemble(*((letter.resolution, " · ") if letter.resolution else ()), (clean(letter.reason), muted)),
         Content.styled(letter.topic, "$foreground-muted"),
         clean(letter.key),
         shown.count(letter.attempts),
