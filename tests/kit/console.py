@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import anyio
 from textual import _time
+from textual.events import Key
 from textual.pilot import Pilot
 
 from airy.api_client import ApiClient
@@ -34,6 +35,12 @@ class OpenConsole:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
+        await self.settle()
+
+    async def press_at_once(self, *keys: str) -> None:
+        """Keys that arrive together, as from a fast typist over a slow connection."""
+        for key in keys:
+            self.app.post_message(Key(key, key if len(key) == 1 else None))
         await self.settle()
 
     @property

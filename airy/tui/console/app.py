@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import anyio
 from textual import work
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from airy.tui.console.event_feed import ShownEvent
 from airy.tui.console.help_screen import Help
+from airy.tui.console.key_order import KeyOrder
 from airy.tui.console.navigation import BY_NAME, VIEWS
 from airy.tui.console.palette import PaletteCommands
 from airy.tui.console.session import Session
@@ -21,7 +21,7 @@ RECENT_MAX = 5_000
 FRAME_S = 0.1  # events are shown at most ten times a second
 
 
-class ConsoleApp(App[None]):
+class ConsoleApp(KeyOrder):
     TITLE = "airy"
     CSS_PATH = "console.tcss"
     COMMANDS = {PaletteCommands}  # noqa: RUF012 - Textual's own declaration

@@ -50,6 +50,20 @@ async def test_the_palette_opens_views_and_changes_the_theme(instance: FakeInsta
         assert shown.app.theme == "airy-contrast"
 
 
+async def test_keys_that_arrive_together_act_in_their_order(instance: FakeInstance) -> None:
+    instance.conversation("c-ada", "Ada Lovelace")
+    instance.message("c-ada", "m1", {"text": "Hello?"})
+    async with console(instance, view="conversations", writes=True) as shown:
+        await shown.press_at_once("slash", *"name:ada", "enter", "i", *"Hi3", "enter", "escape", "3")
+        assert shown.shown_view == "tail"
+        await shown.press_at_once("colon", *"webhooks", "enter", "question_mark")
+        await shown.settle(1.0)
+        assert "Keys: Webhooks" in shown.text
+        await shown.press("escape", "2")
+        assert "filter: name:ada" in shown.text
+        assert "Hi3" in shown.line("← Hi3")
+
+
 @pytest.mark.parametrize("theme", NAMES)
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
 async def test_every_view_fits_at_every_size_in_every_theme(
