@@ -25,6 +25,8 @@ from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, Us
 from airy.model.identity import IdentityKey
 
 T = TypeVar("T")
+
+NAMED_MAX = 100  # messages with one provider id
 WorkKind = Literal["send", "profile"]
 
 
@@ -60,6 +62,15 @@ class StoredChange(Struct, frozen=True, gc=False):
     nth: int
     change: Change
     trace: str = ""
+
+
+class FoldedMessage(Struct, frozen=True):
+    """A message, and the offsets of the accepted records of EVENTS that changed it: oldest first, the first one created
+    it. They are in the partition of its conversation. Of a message with very many changes, the latest are left out.
+    """
+
+    message: Message
+    offsets: tuple[int, ...]
 
 
 class WorkKey(NamedTuple):
@@ -196,6 +207,18 @@ class ConversationReader(Protocol):
         ...
 
 
+class FoldedMessageReader(Protocol):
+    async def folded_messages(self, message_ids: Collection[str]) -> list[FoldedMessage]:
+        """An id may name one message in each of several conversations. Unknown ids are left out."""
+        ...
+
+    async def named_by_provider(self, provider_id: str) -> list[str]:
+        """The ids of messages with this provider id, of any conversation, at most `NAMED_MAX`: those whose id does not
+        derive from it (`ids.message_id`), and perhaps others that have had it.
+        """
+        ...
+
+
 class EntityReader(Protocol):
     async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]: ...
     async def channel(self, channel_id: str) -> Channel | None: ...
@@ -270,7 +293,14 @@ class DeadDeliveryReader(Protocol):
 
 
 class StoreQueries(
-    ConversationReader, ContactReader, EntityReader, IdentityReader, UserReader, DeadDeliveryReader, Protocol
+    ConversationReader,
+    FoldedMessageReader,
+    ContactReader,
+    EntityReader,
+    IdentityReader,
+    UserReader,
+    DeadDeliveryReader,
+    Protocol,
 ):
     """What the API reads."""
 

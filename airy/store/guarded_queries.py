@@ -12,7 +12,7 @@ from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.identity import IdentityKey
-from airy.store.api import ConversationView, Page, StoreQueries
+from airy.store.api import ConversationView, FoldedMessage, Page, StoreQueries
 from airy.store.holds import check_not_held
 
 
@@ -58,6 +58,18 @@ class GuardedQueries:
         message = await self._store.message(message_id)
         check_not_held(self._held, topics.EVENTS, message.conversation_id if message else None)
         return message
+
+    async def folded_messages(self, message_ids: Collection[str]) -> list[FoldedMessage]:
+        found = await self._store.folded_messages(message_ids)
+        if not found:
+            check_not_held(self._held, topics.EVENTS)
+        for each in found:
+            check_not_held(self._held, topics.EVENTS, each.message.conversation_id)
+        return found
+
+    async def named_by_provider(self, provider_id: str) -> list[str]:
+        check_not_held(self._held, topics.EVENTS)
+        return await self._store.named_by_provider(provider_id)
 
     async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
         check_not_held(self._held, topics.EVENTS, conversation_id)

@@ -32,6 +32,7 @@ class DictState:
         self._conversation: bytes | None = None
         self._messages: dict[str, bytes] = {}
         self.seen_facts: dict[str, bool] = {}
+        self.put_ids: list[str] = []  # messages, since this state was made or copied
 
     def conversation(self) -> Conversation | None:
         encoded = self._conversation
@@ -62,6 +63,7 @@ class DictState:
         holder = self.message_by_provider_id(message.provider_id) if message.provider_id is not None else None
         assert holder is None or holder.id == message.id, f"{message.id} and {holder.id} share {message.provider_id}"
         self._messages[message.id] = msgspec.json.encode(message)
+        self.put_ids.append(message.id)
 
     def seen(self, fact_id: str) -> bool:
         return fact_id in self.seen_facts

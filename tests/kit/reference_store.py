@@ -34,7 +34,7 @@ from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity
 from airy.model.identity import IdentityKey
 from airy.sources.catalogue import kind_name
 from airy.store import cursors
-from airy.store.api import Applied, ConversationView, LastApplied, Page, StoredChange, Work, WorkKey, WorkKind
+from airy.store.api import Applied, ConversationView, FoldedMessage, LastApplied, Page, StoredChange, Work, WorkKey, WorkKind
 from airy.store.filters import parse
 from airy.store.holds import PartitionHolds
 from airy.trace import HEADER
@@ -85,6 +85,7 @@ class ReferenceStore:
         self._contact_versions: dict[str, int] = {}
         self._covered: dict[str, int] = {}  # conversation → messages that a deletion of its contact covers
         self._changes: dict[TopicPartition, list[StoredChange]] = {}
+        self._offsets: dict[tuple[str, str], list[int]] = {}  # conversation and message → of records that changed it
         self._traces: dict[tuple[str, str], str] = {}  # conversation and message → `traceparent` of its request
 
     async def open(self) -> None:
@@ -159,6 +160,8 @@ class ReferenceStore:
         folded = fold(LoadedState(state, fact), fact)
         _check_storable(state)
         self._states[fact.conversation_id] = state
+        for name in state.put_ids:
+            self._offsets.setdefault((fact.conversation_id, name), []).append(record.offset)
         waiting, waits = _waiting(before), _waiting(state)
         for name in waits.keys() - waiting.keys():
             self._traces[fact.conversation_id, name] = _trace(record)
@@ -386,6 +389,22 @@ class ReferenceStore:
     async def message(self, message_id: str) -> Message | None:
         found = (state.message(message_id.lower()) for state in self._states.values())
         return next((message for message in found if message is not None), None)
+
+    async def folded_messages(self, message_ids: Collection[str]) -> list[FoldedMessage]:
+        return [
+            FoldedMessage(message, tuple(self._offsets[name, message.id]))
+            for message_id in message_ids
+            for name, state in self._states.items()
+            if (message := state.message(message_id.lower())) is not None
+        ]
+
+    async def named_by_provider(self, provider_id: str) -> list[str]:
+        found = [message for state in self._states.values() for message in state.messages()]
+        return [
+            message.id
+            for message in found
+            if message.provider_id == provider_id and message.id != ids.message_id(message.channel_id, provider_id)
+        ]
 
     async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
         size, name = cursors.page_size(page_size), (cursor or "").strip().lower()

@@ -43,6 +43,7 @@ class BatchRows(Protocol):
     removed_tags: list[Row]
     sends: dict[tuple[int, int], Row | None]
     trace: str
+    offset: int  # of the record being folded
     reordered: set[int]
     profiles: list[Row]
     removed_profiles: list[Row]

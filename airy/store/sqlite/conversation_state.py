@@ -147,6 +147,7 @@ class ConversationState:
         if to_send and not slot.to_send:
             slot.trace = self._rows.trace
         slot.to_send = to_send
+        slot.offsets += f",{self._rows.offset}"
         if not slot.dirty:
             slot.dirty = True
             self._put.append(slot)
@@ -234,12 +235,12 @@ class ConversationState:
             open_at = message.dispatched_at_ms if is_open else None
             fields = (message.sequence, message.deleted, open_at, body)
             if slot.n:
-                rows.message_updates.append((*fields, slot.n))
+                rows.message_updates.append((*fields, slot.offsets, slot.n))
                 if slot.has_other_text(message):
                     rows.unindexed.append(unindexed_row(self._n, slot.n, message, stored=True))
             else:
                 slot.n = rows.next_message()
-                rows.message_inserts.append((slot.n, slot.stored_id, self._n, *fields))
+                rows.message_inserts.append((slot.n, slot.stored_id, self._n, *fields, slot.offsets))
                 rows.unindexed.append(unindexed_row(self._n, slot.n, message, stored=False))
             listed = slot.deleted - message.deleted
             self._messages += listed
@@ -248,7 +249,7 @@ class ConversationState:
                 self._contacted = True
             else:
                 self._write_send(message, slot)
-            slot.dirty = False
+            slot.dirty, slot.offsets = False, ""
             slot.set_stored(message)
         self._put.clear()
 

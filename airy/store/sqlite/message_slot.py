@@ -21,6 +21,7 @@ class MessageSlot:
         "dirty",
         "message",
         "n",
+        "offsets",
         "provider_id",
         "stored_id",
         "to_send",
@@ -30,6 +31,7 @@ class MessageSlot:
     def __init__(self, stored_id: StoredId) -> None:
         self.stored_id = stored_id
         self.n = 0  # row number; 0: no row yet
+        self.offsets = ""  # of records that changed the message and are not stored yet, each behind a comma
         self.message: Message | None = None
         self.dirty = False
         self.deleted = True

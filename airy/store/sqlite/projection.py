@@ -81,7 +81,7 @@ class _BatchFold:
         self.read: list[str] = []
 
     def add(self, record: Record) -> None:
-        self.batch.trace = _trace(record)
+        self.batch.trace, self.batch.offset = _trace(record), record.offset
         if record.topic != _EVENTS:
             self._entity(record)
             return

@@ -4,6 +4,7 @@ A conversation and a message are one row each: a JSON body, and the columns that
 referenced by integers inside the file and by ids outside. Every message pays for every index, so there are few.
 `conversations_activity` covers the filterable columns: a scan, newest first, never reads the rows themselves. Lists
 follow the log: messages their `sequence`, conversations the arrival of their newest message (`activity_at`).
+`messages.offsets` lists the records that changed a message, for message traces: decimal offsets, each behind a comma.
 
 The file is a cache of the log: a change of schema, fold or topics rebuilds it, and nothing is migrated.
 """
@@ -60,13 +61,14 @@ CREATE TABLE messages(
   sequence INTEGER NOT NULL,
   deleted INTEGER NOT NULL,
   open_at INTEGER,
+  offsets TEXT NOT NULL,
   body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX messages_id ON messages(id, conversation);
 CREATE INDEX messages_recent ON messages(conversation, sequence DESC) WHERE deleted = 0;
 CREATE INDEX messages_open ON messages(conversation, open_at) WHERE open_at IS NOT NULL;
 CREATE TABLE provider_ids(
-  conversation INTEGER NOT NULL, provider_id TEXT NOT NULL, message NOT NULL, PRIMARY KEY(conversation, provider_id)
+  provider_id TEXT NOT NULL, conversation INTEGER NOT NULL, message NOT NULL, PRIMARY KEY(provider_id, conversation)
 ) WITHOUT ROWID;
 
 CREATE TABLE aliases(

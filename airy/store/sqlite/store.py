@@ -25,7 +25,17 @@ from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.identity import IdentityKey
 from airy.store import cursors
-from airy.store.api import Applied, Checkpoints, ConversationView, LastApplied, Page, StoredChange, Work, WorkKind
+from airy.store.api import (
+    Applied,
+    Checkpoints,
+    ConversationView,
+    FoldedMessage,
+    LastApplied,
+    Page,
+    StoredChange,
+    Work,
+    WorkKind,
+)
 from airy.store.filters import parse, searches_texts
 from airy.store.sqlite import (
     alias_rows,
@@ -33,6 +43,7 @@ from airy.store.sqlite import (
     conversation_list,
     dead_deliveries,
     entities,
+    folded_messages,
     outbox,
     queries,
     table_digest,
@@ -240,6 +251,12 @@ class SqliteStore:
 
     async def messages(self, conversation_id: str, *, cursor: str | None, page_size: int | None) -> Page[Message]:
         return self._query(queries.messages, conversation_id, cursor, cursors.page_size(page_size))
+
+    async def folded_messages(self, message_ids: Collection[str]) -> list[FoldedMessage]:
+        return self._query(folded_messages.of_ids, message_ids)
+
+    async def named_by_provider(self, provider_id: str) -> list[str]:
+        return self._query(folded_messages.named_by_provider, provider_id)
 
     async def conversations_of(self, keys: Collection[IdentityKey]) -> dict[IdentityKey, tuple[str, ...]]:
         return self._query(alias_rows.conversations_of, keys)

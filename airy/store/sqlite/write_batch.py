@@ -26,6 +26,7 @@ Row = tuple[object, ...]
 _CHANNELS = TOPIC_INDEX[topics.CHANNELS.name]
 
 _CHANNEL = f"SELECT connected FROM entities WHERE topic = {_CHANNELS} AND id = ?"
+OFFSETS_CHARS_MAX = 1_000  # of a message; beyond that, later records are not listed
 _INSERT_CONVERSATION = """
 INSERT INTO conversations(n, id, channel, created_at, last_message_at, activity_at, visible, has_unread, unread_count,
   messages, contacted, state, name, body) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -36,9 +37,11 @@ UPDATE conversations SET channel = ?, created_at = ?, last_message_at = ?, activ
 _UPDATE_ACTIVITY = """
 UPDATE conversations SET last_message_at = ?, activity_at = ?, unread_count = ?, messages = ?, body = ? WHERE n = ?"""
 _INSERT_MESSAGE = """
-INSERT INTO messages(n, id, conversation, sequence, deleted, open_at, body) VALUES(?, ?, ?, ?, ?, ?, ?)"""
-_UPDATE_MESSAGE = "UPDATE messages SET sequence = ?, deleted = ?, open_at = ?, body = ? WHERE n = ?"
-_PUT_PROVIDER_ID = "INSERT OR REPLACE INTO provider_ids VALUES(?, ?, ?)"
+INSERT INTO messages(n, id, conversation, sequence, deleted, open_at, body, offsets) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"""
+_UPDATE_MESSAGE = f"""
+UPDATE messages SET sequence = ?, deleted = ?, open_at = ?, body = ?,
+  offsets = CASE WHEN length(offsets) < {OFFSETS_CHARS_MAX} THEN offsets || ? ELSE offsets END WHERE n = ?"""
+_PUT_PROVIDER_ID = "INSERT OR REPLACE INTO provider_ids(conversation, provider_id, message) VALUES(?, ?, ?)"
 _PUT_SEEN = "INSERT OR IGNORE INTO seen VALUES(?, ?, ?)"
 _PUT_ALIAS = "INSERT OR REPLACE INTO aliases VALUES(?, ?, ?, ?)"
 _DELETE_ALIAS = "DELETE FROM aliases WHERE channel = ? AND name = ? AND conversation = ?"
@@ -85,6 +88,7 @@ class WriteBatch:
         self.look_up: Callable[[str, Row], apsw.Cursor] = connection.cursor().execute
         self.counts = counters.counts
         self.trace = ""  # `traceparent` of the record being folded
+        self.offset = 0  # of the record being folded
         self.changed: list[ChangedState] = []
         self.seen: list[Row] = []
         self.provider_ids: list[Row] = []

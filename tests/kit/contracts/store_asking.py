@@ -9,10 +9,19 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.errors import Refused
+from airy.model.delivery_state import DeliveryState
+from airy.model.fact import (
+    MessageQueued,
+    MessageReceived,
+    ReactionChanged,
+    ReceiptReported,
+    SendStarted,
+    SendSucceeded,
+)
 from airy.store.api import Page
 from tests.kit.builders import START_MS, Chat, channel, tag, template, webhook
 from tests.kit.contracts.store_basics import StoreBasics
-from tests.kit.log import Log
+from tests.kit.log import Log, cut
 from tests.kit.store import (
     FAR_MS,
     all_changes,
@@ -211,6 +220,26 @@ class AskingContract(StoreBasics):
                 with pytest.raises(Refused) as refused:
                     await store.messages(chat.conversation_id, cursor=cursor, page_size=3)
                 assert refused.value.field == "cursor"
+
+    async def test_a_message_is_found_with_the_records_that_changed_it(self) -> None:
+        chat, other, log = Chat(1), Chat(2), Log()
+        log.append(channel(), chat.received("in"), chat.queued("out"), other.received("else"))
+        log.append(chat.started("out"), chat.succeeded("out", provider="wamid"), chat.started("out"))
+        log.append(chat.reacted("in"), chat.receipt(DeliveryState.READ, "wamid"))
+        of = {record.offset: topics.EVENTS.decode(record) for record in log.records if record.topic == topics.EVENTS.name}
+        async with self.opened() as store:
+            for batch in cut(log.records, Random(1), longest=3):
+                await store.apply(batch)
+            found = await store.folded_messages([chat.outbound_id("out"), chat.inbound_id("in").upper(), "unknown"])
+            named = await store.named_by_provider(chat.provider_id("wamid"))
+            derived = await store.named_by_provider(chat.provider_id("in"))
+
+        assert [each.message.id for each in found] == [chat.outbound_id("out"), chat.inbound_id("in")]
+        assert [[type(of[offset]) for offset in each.offsets] for each in found] == [
+            [MessageQueued, SendStarted, SendSucceeded, ReceiptReported],
+            [MessageReceived, ReactionChanged],
+        ]
+        assert (named, derived) == ([chat.outbound_id("out")], [])
 
     async def test_an_unknown_conversation_has_no_messages(self) -> None:
         async with self.opened() as store:
