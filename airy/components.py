@@ -178,7 +178,7 @@ ALL: tuple[Component, ...] = (
         summary="channels, tags, templates, users, API tokens, webhooks and the configuration of clients",
         apps=("core",),
         mandatory=True,
-        actors=("commands", "process-registry", "dead-letters"),
+        actors=("commands", "process-registry", "dead-letters", "message-traces"),
         routes=(
             "/channels.",
             "/tags.",
@@ -193,6 +193,7 @@ ALL: tuple[Component, ...] = (
             "/oauth2/",
             "/processes.",
             "/dead-letters.",
+            "/messages.trace",
         ),
         services=("api-admin",),
         early_children=("airy.app.children:process_registry",),

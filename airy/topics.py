@@ -40,7 +40,7 @@ EVENTS: Topic[Fact] = Topic(
         *(f"sources-{spec.name}/commands" for spec in SOURCES if not spec.webhooks),
         "dead-letters",
     ),
-    readers=("store", "connector", "publisher", "broadcaster", "media-fetcher"),
+    readers=("store", "connector", "publisher", "broadcaster", "media-fetcher", "message-traces"),
     schema=RecordSchema(fact.KINDS),
 )
 
@@ -138,7 +138,7 @@ def source_events(source: str) -> Topic[bytes]:
         retention="time",
         retention_ms=14 * DAY_MS,
         writers=(f"sources-{source}/ingress", *_routers_that_hand_over(source), "dead-letters"),
-        readers=(f"sources-{source}/router",),
+        readers=(f"sources-{source}/router", "message-traces"),
     )
 
 

@@ -20,9 +20,11 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.commands import DeadLetterCommands, TokenGrant, UserProfile
+from airy.commands.message_traces import TraceReference, MessageTracer
 from airy.http_client import Response
 from airy.model import ids
 from airy.model.contact_edit import ContactEdit
+from airy.model.fleet import FleetStatus
 from airy.model.process_status import ProcessStatus
 from airy.permissions import PERMISSIONS, Role
 from airy.sim.graph import DEMO_PAGE
@@ -62,6 +64,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.commands.users": "commands",
     "airy.commands.audit": "commands",
     "airy.commands.dead_letters": "dead-letters",
+    "airy.commands.message_traces.tracer": "message-traces",
 }
 PREFIXES = re.compile(r"^(sources-facebook|webhook-publisher|media-resolver)/")
 Seen = tuple[str, str, str]  # actor, operation, topic or group
@@ -172,6 +175,8 @@ class Everything(Traffic):
         with anyio.move_on_after(1.0):
             await process.services.changes.follow(FeedScope(), None, _ignored)
         await self._replay_dead_letters()
+        tracer = MessageTracer(self._simulation.bus, process.services.queries, FleetStatus)
+        await tracer.trace(TraceReference(conversation_id=self._conversation()))
         return True
 
     async def _replay_dead_letters(self) -> None:

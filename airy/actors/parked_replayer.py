@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.identity_directory import IdentityDirectory
-from airy.actors.router import ORIGIN, dead_letter, outputs_of
+from airy.actors.router import dead_letter, outputs_of
 from airy.actors.runtime import Context
 from airy.bus.api import Bus, Fenced
 from airy.bus.draining_fetch import draining_fetch
 from airy.bus.loops import apply_step
+from airy.bus.origin import HEADER as ORIGIN_HEADER
+from airy.bus.origin import origin_in
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.errors import Unavailable
 from airy.model.entity import Channel
@@ -114,13 +116,13 @@ class ParkedReplayer:
 
     def _as_received(self, parked: Record) -> Record:
         """The webhook that `parked` is a copy of, so that its dead letter is that of the router, id included."""
-        partition, offset = (parked.header(ORIGIN) or "").split("/")[1:] or (parked.partition, parked.offset)
+        origin = origin_in(parked.headers) or parked.position
         return replace(
             parked,
             topic=topics.source_events(self._source.spec.name).name,
-            partition=int(partition),
-            offset=int(offset),
-            headers=tuple(header for header in parked.headers if header[0] != ORIGIN),
+            partition=origin.partition,
+            offset=origin.offset,
+            headers=tuple(header for header in parked.headers if header[0] != ORIGIN_HEADER),
         )
 
     async def _parked_ranges(self, account: str) -> dict[TopicPartition, tuple[int, int]]:

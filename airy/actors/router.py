@@ -16,23 +16,23 @@ from airy.actors.runtime import Context
 from airy.bus.api import Bus
 from airy.bus.dead_letter import make_dead_letter
 from airy.bus.loops import MakeDeadLetter, apply_step, transform
+from airy.bus.origin import origin_header
 from airy.bus.record import ProducerRecord, Record
 from airy.sources.api import AccountKey, Channels, Routed, WebhookSource
 from airy.sources.catalogue import BY_KIND
 from airy.trace import trace_id_of
 
 REASON_CHARS_MAX = 200
-ORIGIN = "origin"
-"""The header of a parked record: topic, partition and offset of the webhook it is a copy of, joined by slashes."""
 HANDED_OVER = "handed-over-by"
 """The header of a record that another source's router appended; its value is that source."""
 
 
 def facts_of(routed: Routed, record: Record) -> list[ProducerRecord]:
-    """The facts of one raw webhook, as records keyed by conversation."""
-    trace = tuple((name, value) for name, value in record.headers if name in {"traceparent", "request-id"})
+    """The facts of one raw webhook, as records keyed by conversation, with the position of the webhook."""
+    kept = tuple((name, value) for name, value in record.headers if name in {"traceparent", "request-id"})
+    origin = origin_header(record)
     return [
-        topics.EVENTS.record(fact.conversation_id, fact, headers=(("id", fact.id.encode()), *trace))
+        topics.EVENTS.record(fact.conversation_id, fact, headers=(("id", fact.id.encode()), *kept, origin))
         for fact in routed.facts
     ]
 
@@ -96,7 +96,7 @@ class Router:
         if parked:
             self._parked_in_batch.append(record)
             self._counts["parked"] += 1
-            headers = (*record.headers, (ORIGIN, f"{record.topic}/{record.partition}/{record.offset}".encode()))
+            headers = (*record.headers, origin_header(record))
             outputs += [
                 self._parked.record(account, record.value, headers=headers, timestamp_ms=record.timestamp_ms)
                 for account in parked

@@ -8,6 +8,7 @@ from airy.app.authentication import REFRESH_S, Authentication, build_authenticat
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands
+from airy.commands.message_traces import MessageTracer
 from airy.components import WebsocketSection
 from airy.config import Config
 from airy.http import metrics
@@ -42,6 +43,7 @@ def build_edge(
         store=services.queries,
         queue=ports.queue,
         dead_letters=DeadLetterCommands(ports.bus, ports.clock),
+        message_traces=MessageTracer(ports.bus, services.queries, status.fleet),
         wait_for_position=services.projector.wait_for_position,
         changes=services.changes,
         media=services.media,

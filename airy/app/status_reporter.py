@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from airy import __version__, acls
+from airy import __version__, acls, topics
 from airy.app.metrics_source import RebalanceCounter
 from airy.app.services import Services
 from airy.app.tree_status import TreeStatus, resident_bytes
@@ -47,6 +47,7 @@ class StatusReporter:
             memory_bytes=resident_bytes() or 0,
             fold_lag=monitor.fold_lag,
             fold_age_ms=round(monitor.fold_age_s * 1000),
+            folded=tuple(self._services.projector.positions().get(tp, 0) for tp in topics.EVENTS.topic_partitions),
             caught_up=self._services.projector.caught_up,
             loop_delay_ms=round(monitor.loop_delay_s * 1000),
         )

@@ -86,6 +86,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "ResumeTokenRequest": ("channel_id", "conversation_id"),
     "SendMessage": ("conversation_id",),
     "SubscribeWebhook": ("name", "events"),
+    "TraceMessage": ("message_id",),
     "UpdateChannel": ("name",),
     "UpdateContactFields": ("display_name", "address"),
     "UpdateTag": ("name",),

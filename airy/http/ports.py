@@ -11,6 +11,7 @@ from airy.actors.change_feed import ChangeFeed
 from airy.actors.runtime import Snapshot
 from airy.clock import Clock, Ids
 from airy.commands import Commands, DeadLetterCommands, WaitForPosition
+from airy.commands.message_traces import MessageTracer
 from airy.components import Service
 from airy.lifecycle import Lifecycle
 from airy.media.library import MediaLibrary
@@ -60,6 +61,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     store: StoreQueries
     queue: WebhookQueue
     dead_letters: DeadLetterCommands
+    message_traces: MessageTracer
     wait_for_position: WaitForPosition
     changes: ChangeFeed
     media: MediaLibrary

@@ -247,6 +247,26 @@ class DeadLetterOutcomeSchema(Struct, forbid_unknown_fields=True):
     result: Literal["replayed", "discarded", "already_replayed", "already_discarded"]
 
 
+class HopSchema(Struct, forbid_unknown_fields=True):
+    kind: str
+    outcome: str
+    at: str | None
+    since_previous_ms: int | None
+    took_ms: int | None
+    topic: str | None
+    partition: int | None
+    offset: int | None
+    detail: Document
+
+
+class MessageTraceSchema(Struct, forbid_unknown_fields=True):
+    message: MessageSchema
+    conversation_id: str
+    channel_id: str
+    complete: bool
+    hops: list[HopSchema]
+
+
 class ApiTokenSchema(Struct, forbid_unknown_fields=True):
     id: str
     name: str

@@ -33,5 +33,6 @@ class ProcessStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_bytes: int = 0
     fold_lag: int = 0
     fold_age_ms: int = 0
+    folded: tuple[int, ...] = ()  # the next offset to fold of each partition of EVENTS
     caught_up: bool = False
     loop_delay_ms: int = 0

@@ -63,6 +63,7 @@ def test_every_administrative_action_that_writes_is_audited() -> None:
         "/channels.facebook.explore",
         "/dead-letters.info",
         "/dead-letters.list",
+        "/messages.trace",
         "/sources.info",
         "/sources.list",
         "/tokens.list",

@@ -27,6 +27,7 @@ READING = {  # need more than READ, and write nothing
     "/processes.list",
     "/dead-letters.list",
     "/dead-letters.info",
+    "/messages.trace",
     "/channels.facebook.explore",
     "/chatplugin.config",
     "/chatplugin.resumeToken",

@@ -24,6 +24,7 @@ from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
 from airy.commands import Commands, DeadLetterCommands, VisitorSettings, Writer
 from airy.commands.channels import ChannelSource
+from airy.commands.message_traces import MessageTracer
 from airy.components import Service
 from airy.egress import UNRESTRICTED, EgressPolicy
 from airy.errors import Refused, Unavailable
@@ -265,6 +266,7 @@ async def api_harness(
         store=queries,
         queue=queue,
         dead_letters=DeadLetterCommands(bus, clock),
+        message_traces=MessageTracer(bus, queries, health.fleet),
         wait_for_position=projector.wait_for_position,
         changes=changes,
         media=media_library(storage, clock, limits=media_limits, valid_s=media_valid_s),

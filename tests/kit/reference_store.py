@@ -34,7 +34,17 @@ from airy.model.fold_entity import ABSENT, BASE_HEADER, EntityWrite, fold_entity
 from airy.model.identity import IdentityKey
 from airy.sources.catalogue import kind_name
 from airy.store import cursors
-from airy.store.api import Applied, ConversationView, FoldedMessage, LastApplied, Page, StoredChange, Work, WorkKey, WorkKind
+from airy.store.api import (
+    Applied,
+    ConversationView,
+    FoldedMessage,
+    LastApplied,
+    Page,
+    StoredChange,
+    Work,
+    WorkKey,
+    WorkKind,
+)
 from airy.store.filters import parse
 from airy.store.holds import PartitionHolds
 from airy.trace import HEADER
