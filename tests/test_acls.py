@@ -20,7 +20,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.commands import DeadLetterCommands, TokenGrant, UserProfile
-from airy.commands.message_traces import TraceReference, MessageTracer
+from airy.commands.message_traces import MessageTracer, TraceReference
 from airy.http_client import Response
 from airy.model import ids
 from airy.model.contact_edit import ContactEdit

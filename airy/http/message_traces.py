@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from airy.commands.message_traces import AmbiguousMessage, Hop, TraceReference, MessageTrace
+from airy.commands.message_traces import AmbiguousMessage, Hop, MessageTrace, TraceReference
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
@@ -78,6 +78,5 @@ def _render(hop: Hop, since_ms: int | None) -> dict[str, object]:
 
 
 def _candidate(message: Message) -> str:
-    return (
-        f"{message.id} in conversation {message.conversation_id} of the {message.source} channel {message.channel_id}"
-    )
+    where = f"conversation {message.conversation_id} of the {message.source} channel {message.channel_id}"
+    return f"{message.id} in {where}"

@@ -9,4 +9,4 @@ from airy.commands.message_traces.hop import Hop, HopKind, MessageTrace
 from airy.commands.message_traces.message_finder import AmbiguousMessage, TraceReference
 from airy.commands.message_traces.tracer import MessageTracer
 
-__all__ = ["AmbiguousMessage", "Hop", "HopKind", "TraceReference", "MessageTrace", "MessageTracer"]
+__all__ = ["AmbiguousMessage", "Hop", "HopKind", "MessageTrace", "MessageTracer", "TraceReference"]

@@ -1,7 +1,8 @@
 """Reads single records of the log by position."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import anyio
 from msgspec import Struct
@@ -34,7 +35,7 @@ async def read_records(bus: Bus, positions: Iterable[Position]) -> ReadRecords:
             wanted[position.topic_partition].append(position.offset)
     if not wanted:
         return ReadRecords({}, frozenset())
-    read: Collection[Topic[object]] = [BY_NAME[name] for name in {tp.topic for tp in wanted}]
+    read: list[Topic[Any]] = [BY_NAME[name] for name in {tp.topic for tp in wanted}]
     begins, ends = await bus.beginning_offsets(read), await bus.end_offsets(read)
     expired = {Position(*tp, offset) for tp, offsets in wanted.items() for offset in offsets if offset < begins[tp]}
     left = {

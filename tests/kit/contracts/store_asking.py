@@ -226,9 +226,8 @@ class AskingContract(StoreBasics):
         log.append(channel(), chat.received("in"), chat.queued("out"), other.received("else"))
         log.append(chat.started("out"), chat.succeeded("out", provider="wamid"), chat.started("out"))
         log.append(chat.reacted("in"), chat.receipt(DeliveryState.READ, "wamid"))
-        of = {
-            record.offset: topics.EVENTS.decode(record) for record in log.records if record.topic == topics.EVENTS.name
-        }
+        facts = [record for record in log.records if record.topic == topics.EVENTS.name]
+        of = {record.offset: topics.EVENTS.decode(record) for record in facts}
         async with self.opened() as store:
             for batch in cut(log.records, Random(1), longest=3):
                 await store.apply(batch)
