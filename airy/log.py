@@ -111,6 +111,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "webhook.disabled": "a webhook was unsubscribed, because all of its deliveries failed",
     "webhook.disable_failed": "a failing webhook could not be unsubscribed; it is retried",
     "attempts.delayed": "attempt records could not be written; they are buffered, and above a bound dropped",
+    "attempts.not_kept": "the webhook queue did not take recent attempts; they are in the log",
     "attempts.refused": "the log refused attempt records, which are lost; deliveries are not affected",
     # the Redis queue
     "queue.created": "Redis held no queue of this installation; a new one was created",

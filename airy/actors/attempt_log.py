@@ -1,49 +1,33 @@
 """The record of delivery attempts, published in batches: what was sent when, and its result.
 
 It serves operators, not correctness: while the log is unavailable, records are dropped, oldest first, and deliveries go
-on.
+on. The queue keeps the newest attempts of each webhook.
 """
 
 from collections import deque
-from typing import Literal
 
 import anyio
 import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.runtime import Context
 from airy.bus.api import Bus
 from airy.errors import Refused, Unavailable
+from airy.model.delivery_attempt import DeliveryAttempt
+from airy.queue.api import WebhookQueue
 
 WAITING_MAX = 10_000
 BATCH_MAX = 500
 LINGER_S = 0.2
 RETRY_S = 1.0
-
-Result = Literal["delivered", "again", "buried", "disabled"]  # values of published records; they cannot change
-
-
-class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Value of ops.webhooks.attempts; its key is the delivery's id."""
-
-    id: str
-    webhook_id: str
-    event_id: str
-    kind: str
-    attempt: int
-    at_ms: int
-    took_ms: int
-    result: Result
-    status: int | None = None
-    error: str = ""
-    again_at_ms: int | None = None  # when a retry is due
-    response: str = ""  # the beginning of the body
+KEPT_CHARS_MAX = 256  # of a response, in the queue
 
 
 class AttemptLog:
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, queue: WebhookQueue) -> None:
         self._bus = bus
+        self._queue = queue
         self._waiting: deque[DeliveryAttempt] = deque(maxlen=WAITING_MAX)
         self._added = anyio.Event()
         self._encoder = msgspec.json.Encoder()
@@ -75,10 +59,18 @@ class AttemptLog:
                 ctx.log.warning("attempts.delayed", error=str(error), waiting=len(self._waiting), lost=self.lost)
                 self._put_back(batch)
                 await anyio.sleep(RETRY_S)
+                continue
             except Refused as error:
                 self.lost += len(batch)
                 ctx.log.error("attempts.refused", error=str(error), lost=self.lost)  # noqa: TRY400 - not a bug
+            await self._keep(ctx, batch)
         self._added = anyio.Event()
+
+    async def _keep(self, ctx: Context, batch: list[DeliveryAttempt]) -> None:
+        try:
+            await self._queue.keep_attempts([replace(one, response=one.response[:KEPT_CHARS_MAX]) for one in batch])
+        except Unavailable as error:
+            ctx.log.info("attempts.not_kept", error=str(error), attempts=len(batch))
 
     def _put_back(self, batch: list[DeliveryAttempt]) -> None:
         capacity = WAITING_MAX - len(self._waiting)

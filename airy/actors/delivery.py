@@ -12,7 +12,7 @@ from typing import assert_never
 import anyio
 from msgspec import Struct, field
 
-from airy.actors.attempt_log import AttemptLog, DeliveryAttempt, Result
+from airy.actors.attempt_log import AttemptLog
 from airy.actors.bug_report import BUG_REASON, BUGS, BugCounts
 from airy.actors.dead_deliveries import DeadDeliveries
 from airy.actors.runtime import Context
@@ -21,6 +21,7 @@ from airy.bug_fields import bug_fields
 from airy.errors import Refused, Unavailable
 from airy.histogram import LONG_S, Histogram
 from airy.http_client import HttpClient, Response, ResponseLost
+from airy.model.delivery_attempt import AttemptResult, DeliveryAttempt
 from airy.model.entity import Webhook
 from airy.queue.api import Job, WebhookQueue
 from airy.seal import Sealer
@@ -54,7 +55,7 @@ DEAD_LETTER_RETRY_S = 60.0
 DisableCallback = Callable[[str, str], Awaitable[None]]
 """Writes a webhook's record as unsubscribed. Arguments: webhook id, reason."""
 
-RESULTS: dict[type[Decision], Result] = {
+RESULTS: dict[type[Decision], AttemptResult] = {
     Delivered: "delivered",
     Retry: "again",
     DeadLetter: "buried",
@@ -122,6 +123,7 @@ class DeliveryExecutor:
         self._metrics.attempts["delivered" if outcome.succeeded else "failed"] += 1
         if outcome.succeeded:
             self._metrics.latency.add(max(0, now_ms - job.entry.at_ms) / 1000)
+        available_at_s = endpoint.available_at_s(now_s)
         self._attempts.add(
             DeliveryAttempt(
                 id=job.id,
@@ -136,6 +138,7 @@ class DeliveryExecutor:
                 error=outcome.error,
                 response=response,
                 again_at_ms=decision.due_ms if isinstance(decision, Retry) else None,
+                paused_until_ms=None if available_at_s is None else now_ms + round((available_at_s - now_s) * 1000),
             )
         )
         if not outcome.succeeded:

@@ -81,7 +81,7 @@ class Dispatcher:
         self._request_s = timeouts.total_s
         self._lease_ms = round((timeouts.total_s + LEASE_SPARE_S) * 1000)
         self._subscribers = Subscribers(bus, store, progress)
-        self._attempts = AttemptLog(bus)
+        self._attempts = AttemptLog(bus, queue)
         self._dead_deliveries = DeadDeliveries(bus, store, progress, queue)
         self._executor = DeliveryExecutor(
             queue,

@@ -21,11 +21,14 @@ from msgspec import Struct
 
 from airy.errors import AiryError, Unavailable
 from airy.model.dead_delivery import DeadDelivery
+from airy.model.delivery_attempt import DeliveryAttempt
 from airy.queue.fair_shares import Divide
 
 EntryId = tuple[int, int]  # (offset, nth)
 NO_ENTRY: EntryId = (-1, -1)
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
+ATTEMPTS_MAX = 50  # kept of each webhook
+OLDEST_HEADS_MAX = 200  # heads of a webhook that are read from either end to find the oldest job
 
 
 class Shard(Struct, frozen=True):
@@ -64,6 +67,16 @@ class FailureStreak(Struct, frozen=True):
 
     since_ms: int  # the first failure after the last success
     attempts: int  # failed attempts since then
+
+
+class WebhookBacklog(Struct, frozen=True):
+    """What waits for one webhook."""
+
+    waiting: int
+    leased: int
+    oldest_at_ms: int | None  # `at_ms` of the oldest job; where over twice `OLDEST_HEADS_MAX` lanes wait, of those read
+    retry_at_ms: int | None  # when the next job that failed is due again
+    failing: FailureStreak | None
 
 
 class QueuePosition(Struct, frozen=True, gc=False):
@@ -189,3 +202,29 @@ class WebhookQueue(Protocol):
         ...
 
     async def stats(self) -> QueueStats: ...
+
+    # --- for operators
+
+    async def backlogs(self, webhook_ids: Sequence[str], *, now_ms: int) -> list[WebhookBacklog]:
+        """Of each webhook, in order. `now_ms`: by the queue's clock."""
+        ...
+
+    async def keep_attempts(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        """Keeps the newest `ATTEMPTS_MAX` of each webhook, in the order they were given."""
+        ...
+
+    async def attempts(self, webhook_ids: Sequence[str], *, attempts_max: int) -> list[list[DeliveryAttempt]]:
+        """Of each webhook, in order: the kept attempts, newest first. Those of a lost queue are lost with it."""
+        ...
+
+    async def forget_attempts(self, webhook_id: str) -> None:
+        """Of a webhook that was deleted."""
+        ...
+
+
+def newest_attempts(attempts: Sequence[DeliveryAttempt], kept_max: int) -> dict[str, list[DeliveryAttempt]]:
+    """The last `kept_max` of each webhook, by webhook, in order."""
+    found: dict[str, list[DeliveryAttempt]] = {}
+    for one in attempts:
+        found.setdefault(one.webhook_id, []).append(one)
+    return {webhook_id: several[-kept_max:] for webhook_id, several in found.items()}

@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 
 from airy import topics
-from airy.actors.attempt_log import DeliveryAttempt
 from airy.actors.change_sink import ReaderLimits
 from airy.actors.delivery import LEASES_MAX, DeliveryMetrics
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
@@ -22,6 +21,7 @@ from airy.errors import Misconfigured, Unavailable
 from airy.http_client import AddressBlocked, Response, ResponseLost
 from airy.model.change import ChangeKind
 from airy.model.dead_delivery import DeadDelivery
+from airy.model.delivery_attempt import DeliveryAttempt
 from airy.queue.api import NO_ENTRY, EntryId, Job, QueueStats, Shard
 from airy.queue.sqlite import SqliteQueue
 from airy.webhooks import signing

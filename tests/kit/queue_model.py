@@ -4,6 +4,7 @@ The model does not choose what a claim leases: it checks that the queue's choice
 it. Whether an expired lease that was not claimed again still counts is left to the queue.
 """
 
+from collections import Counter
 from typing import Protocol
 
 from msgspec import Struct
@@ -263,6 +264,9 @@ class History:
             assert (await self._queue.last(shard), await self._queue.low_water(shard)) == (last, low)
         stats = await self._queue.stats()
         assert stats.waiting + stats.leased == len(self._jobs)
+        backlogs = await self._queue.backlogs(WEBHOOKS, now_ms=self._now_ms)
+        per_webhook = Counter(job.webhook_id for job in self._jobs)
+        assert [one.waiting + one.leased for one in backlogs] == [per_webhook[name] for name in WEBHOOKS]
         await self._compare_due()
 
     async def _compare_due(self) -> None:

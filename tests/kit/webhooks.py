@@ -12,7 +12,6 @@ import structlog
 from msgspec import Struct
 
 from airy import topics
-from airy.actors.attempt_log import DeliveryAttempt
 from airy.actors.runtime import Actor, Context
 from airy.bus.api import Bus
 from airy.bus.memory import MemoryBus
@@ -24,6 +23,7 @@ from airy.http_client import ConnectFailed, Response, ResponseLost
 from airy.model import ids
 from airy.model.change import Change, ChangeKind
 from airy.model.dead_delivery import DeadDelivery
+from airy.model.delivery_attempt import DeliveryAttempt
 from airy.model.entity import Webhook
 from airy.queue.api import Job, WebhookQueue
 from airy.seal import Sealer

@@ -27,6 +27,9 @@ class KeyNames:
     def failure_streak(self, webhook_id: str) -> str:
         return f"{{{self._root}:webhook:{webhook_id}}}:failing"
 
+    def attempts(self, webhook_id: str) -> str:
+        return f"{{{self._root}:webhook:{webhook_id}}}:attempts"
+
 
 def shard_name(shard: Shard) -> str:
     return f"{shard.topic}/{shard.partition}"

@@ -23,6 +23,8 @@ CLIENT = (
     "SMEMBERS",
     "SUBSCRIBE",
     "TIME",
+    "XADD",
+    "XREVRANGE",
 )
 CLUSTER = ("CLUSTER|SLOTS", "COMMAND")
 """Commands of a cluster client: the slot map, and the positions of keys in a command."""

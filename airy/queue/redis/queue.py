@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from airy.batcher import Batcher
 from airy.clock import Ids, RandomIds
 from airy.errors import Refused, Unavailable
+from airy.model.delivery_attempt import DeliveryAttempt
 from airy.queue.api import (
+    ATTEMPTS_MAX,
     NO_ENTRY,
     NO_LIMITS,
     EntryId,
@@ -20,12 +22,15 @@ from airy.queue.api import (
     QueuePosition,
     QueueStats,
     Shard,
+    WebhookBacklog,
 )
 from airy.queue.fair_shares import Divide, evenly
 from airy.queue.outcome import JobOutcome
 from airy.queue.redis import permissions, scripts
 from airy.queue.redis.allocation import ShardAllocation, WebhookLoad, allocate
 from airy.queue.redis.arrival_listener import ArrivalListener
+from airy.queue.redis.attempts import AttemptStreams
+from airy.queue.redis.backlog import read_backlogs
 from airy.queue.redis.connection import RedisCommand, RedisConnection, command, script
 from airy.queue.redis.enqueue import Enqueuer
 from airy.queue.redis.errors import AccessDenied
@@ -74,6 +79,7 @@ class RedisQueue:
         self._ids = ids or RandomIds()
         self._registry = ShardRegistry(self._connection, self._names, self._ids)
         self._enqueuer = Enqueuer(self._connection, self._names, self._registry, jobs_max=jobs_max)
+        self._attempts = AttemptStreams(self._connection, self._names)
         self._arrivals = ArrivalListener(self._connection, self._names.arrivals)
         self._outcomes = Batcher(self._settle, items_max=OUTCOMES_MAX, gather_turns=GATHER_TURNS)
         self._opening = ""  # part of every token, so that a token from before a restart matches nothing
@@ -332,6 +338,23 @@ class RedisQueue:
         replies = await self._connection.execute(commands)
         jobs, leased = (sum(reply[column] for reply in replies) for column in range(2))
         return QueueStats(jobs - leased, leased, min((int(float(at)) for *_, at in replies if at), default=None))
+
+    # --- for operators
+
+    async def backlogs(self, webhook_ids: Sequence[str], *, now_ms: int) -> list[WebhookBacklog]:
+        bases, before_ms = await self._bases(), self._before_ms
+        return await read_backlogs(
+            self._connection, self._names, bases, webhook_ids, now_ms=now_ms, before_ms=before_ms
+        )
+
+    async def keep_attempts(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        await self._attempts.keep(attempts, ATTEMPTS_MAX)
+
+    async def attempts(self, webhook_ids: Sequence[str], *, attempts_max: int) -> list[list[DeliveryAttempt]]:
+        return await self._attempts.of(webhook_ids, attempts_max)
+
+    async def forget_attempts(self, webhook_id: str) -> None:
+        await self._attempts.forget(webhook_id)
 
     # --- internals
 

@@ -33,6 +33,7 @@ DROP_WEBHOOK = _script("drop_webhook", "flags=allow-oom", "last_id", "shard")
 POSITION = _script("position", "flags=allow-oom", "last_id", "shard")
 NEXT_DUE = _script("next_due", "flags=allow-oom", "last_id", "shard")
 STATS = _script("stats", "flags=allow-oom", "last_id", "shard")
+BACKLOG = _script("backlog", "flags=no-writes", "last_id", "shard")
 COUNT_FAILURE = _script("count_failure", "flags=allow-oom")
 REPLAY = _script("replay", "flags=allow-oom", "last_id", "shard")
 DENIED_COMMANDS = _script("denied_commands", "flags=no-writes")
@@ -50,6 +51,7 @@ ALL = (
     POSITION,
     NEXT_DUE,
     STATS,
+    BACKLOG,
     COUNT_FAILURE,
     REPLAY,
     DENIED_COMMANDS,

@@ -2,6 +2,7 @@
 loop.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,9 @@ from anyio.lowlevel import checkpoint
 
 from airy.clock import Ids, RandomIds
 from airy.errors import Unavailable
+from airy.model.delivery_attempt import DeliveryAttempt
 from airy.queue.api import (
+    ATTEMPTS_MAX,
     NO_ENTRY,
     NO_LIMITS,
     EntryId,
@@ -24,14 +27,17 @@ from airy.queue.api import (
     QueuePosition,
     QueueStats,
     Shard,
+    WebhookBacklog,
 )
 from airy.queue.fair_shares import Divide, evenly
 from airy.queue.outcome import JobOutcome
 from airy.queue.sqlite import sql
+from airy.queue.sqlite.attempts import AttemptTable
+from airy.queue.sqlite.backlog import read_backlog
 from airy.queue.sqlite.claim import clamp, due_jobs, lease_jobs
 from airy.queue.sqlite.file import QueueFile
 from airy.queue.sqlite.migration import LegacyDeadLetterTable
-from airy.queue.sqlite.settlement import Settlement, delete_jobs_of
+from airy.queue.sqlite.settlement import Settlement, count_jobs, delete_jobs_of
 from airy.queue.sqlite.webhook_numbers import WebhookNumbers
 
 LEASES_END_MS = 2**62  # later than any
@@ -46,6 +52,7 @@ class SqliteQueue:
         self._file = QueueFile(path, self._webhooks.clear)
         self.claim_interval_s = 0.0
         self.legacy_dead_letters: LegacyDeadLetterTable = LegacyDeadLetterTable(self._file)
+        self._attempts = AttemptTable(self._file, self._webhooks)
         self._settlement = Settlement(self._file, lambda: self._claimed_at_ms)
         self._jobs_max = jobs_max
         self._ids = ids or RandomIds()
@@ -102,24 +109,25 @@ class SqliteQueue:
         """Puts as many of the entries as fit; returns how many."""
         if number is None:
             number = database.execute(sql.PUT_SHARD, (shard.topic, shard.partition, *NO_ENTRY)).get
-        before = jobs = database.execute(sql.JOB_COUNT).get
-        put = 0
+        jobs = database.execute(sql.JOB_COUNT).get
+        put, added = 0, Counter[int]()
         for entry in entries:
             webhooks = dict.fromkeys(entry.webhook_ids)
             if jobs and jobs + len(webhooks) > self._jobs_max:
                 break
             if webhooks:
-                self._put_entry(database, number, entry, webhooks)
+                added.update(self._put_entry(database, number, entry, webhooks))
             jobs += len(webhooks)
             put += 1
         if put:
             database.execute(sql.SET_LAST, (*entries[put - 1].id, number))
-            database.execute(sql.ADD_TO_JOB_COUNT, (jobs - before,))
+            count_jobs(database, added)
         return put
 
     def _put_entry(
         self, database: apsw.Connection, shard: int | None, entry: QueueEntry, webhooks: Iterable[str]
-    ) -> None:
+    ) -> list[int]:
+        """The numbers of the webhooks, each of which has one job more."""
         numbers = [self._webhooks.number(database, webhook_id) for webhook_id in webhooks]
         database.execute(
             sql.PUT_ENTRY,
@@ -140,6 +148,7 @@ class SqliteQueue:
         for number in numbers:
             # A new job is due since the last claim, which keeps its order among retries.
             database.execute(sql.PUT_JOB, (number, entry.lane, row, self._claimed_at_ms))
+        return numbers
 
     async def low_water(self, shard: Shard) -> EntryId:
         with self._file.reading() as database:
@@ -233,8 +242,7 @@ class SqliteQueue:
             number = self._webhooks.number(database, webhook_id)
             if database.execute(sql.IS_REPLAYED, (entry.event_id, number)).get:
                 return False
-            self._put_entry(database, None, entry, entry.webhook_ids)
-            database.execute(sql.ADD_TO_JOB_COUNT, (1,))
+            count_jobs(database, Counter(self._put_entry(database, None, entry, entry.webhook_ids)))
         self._announce()
         return True
 
@@ -242,6 +250,31 @@ class SqliteQueue:
         with self._file.reading() as database:
             jobs, leased, oldest_at_ms = database.execute(sql.STATS).get
         return QueueStats(jobs - leased, leased, oldest_at_ms)
+
+    # --- for operators
+
+    async def backlogs(self, webhook_ids: Sequence[str], *, now_ms: int) -> list[WebhookBacklog]:
+        found: list[WebhookBacklog] = []
+        for webhook_id in webhook_ids:
+            await checkpoint()
+            with self._file.reading() as database:
+                found.append(read_backlog(database, webhook_id, now_ms))
+        return found
+
+    async def keep_attempts(self, attempts: Sequence[DeliveryAttempt]) -> None:
+        self._attempts.keep(attempts, ATTEMPTS_MAX)
+        await checkpoint()
+
+    async def attempts(self, webhook_ids: Sequence[str], *, attempts_max: int) -> list[list[DeliveryAttempt]]:
+        found: list[list[DeliveryAttempt]] = []
+        for webhook_id in webhook_ids:
+            await checkpoint()
+            found.append(self._attempts.of(webhook_id, attempts_max))
+        return found
+
+    async def forget_attempts(self, webhook_id: str) -> None:
+        self._attempts.forget(webhook_id)
+        await checkpoint()
 
     def _announce(self) -> None:
         self._arrival.set()

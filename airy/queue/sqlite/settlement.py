@@ -1,6 +1,7 @@
 """Applies the outcomes that workers report; those reported within a few turns of the event loop share a transaction."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -102,7 +103,13 @@ def _delete(database: apsw.Connection, rows: Sequence[_JobRow], claimed_at_ms: i
     for entry, pending in pending_of.items():
         if pending:
             database.execute(sql.SET_PENDING, (pending, entry))
-    database.execute(sql.ADD_TO_JOB_COUNT, (-len(rows),))
+    count_jobs(database, {webhook: -count for webhook, count in Counter(row.webhook for row in rows).items()})
+
+
+def count_jobs(database: apsw.Connection, added: Mapping[int, int]) -> None:
+    """`added`: how many jobs each webhook has more, by its number."""
+    database.execute(sql.ADD_TO_JOB_COUNT, (sum(added.values()),))
+    database.executemany(sql.ADD_TO_JOBS_OF_WEBHOOK, [(count, number) for number, count in added.items()])
 
 
 def _seq(job: Job) -> int:

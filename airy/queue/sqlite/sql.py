@@ -4,10 +4,11 @@ A job is the head of its lane or waits behind it. Only heads that are not leased
 and time. So a claim reads as many rows as it leases, plus one per webhook with waiting jobs, however many wait behind
 them.
 `delay_ms` is how long a retry waits in all; NULL for a job that is due: never leased, released, or lease expired.
-`entries.shard` is NULL for a replayed delivery, which the low-water mark has passed already.
+`entries.shard` is NULL for a replayed delivery, which the low-water mark has passed already. `webhooks.jobs` counts the
+jobs of a webhook.
 """
 
-VERSION = 4
+VERSION = 5
 
 SET_VERSION = f"PRAGMA user_version = {VERSION}"
 
@@ -17,7 +18,7 @@ CREATE TABLE shards (
     last_offset INTEGER NOT NULL, last_nth INTEGER NOT NULL, UNIQUE (topic, partition));
 CREATE TABLE webhooks (
     webhook INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-    failing_since_ms INTEGER, failures INTEGER NOT NULL DEFAULT 0);
+    failing_since_ms INTEGER, failures INTEGER NOT NULL DEFAULT 0, jobs INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX failing ON webhooks (webhook) WHERE failures > 0;
 CREATE TABLE entries (
     entry INTEGER PRIMARY KEY, shard INTEGER, log_offset INTEGER NOT NULL, nth INTEGER NOT NULL,
@@ -34,6 +35,8 @@ CREATE INDEX heads ON jobs (webhook, due_ms, seq) WHERE head = 1 AND leased_unti
 CREATE INDEX leases ON jobs (webhook, leased_until_ms) WHERE leased_until_ms IS NOT NULL;
 CREATE TABLE counts (jobs INTEGER NOT NULL);
 INSERT INTO counts VALUES (0);
+CREATE TABLE attempts (attempt INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, content BLOB NOT NULL);
+CREATE INDEX newest ON attempts (webhook, attempt);
 """
 
 MIGRATIONS = {  # from each earlier version to the next
@@ -44,11 +47,16 @@ ALTER TABLE dead ADD COLUMN trace TEXT NOT NULL DEFAULT ''""",
     3: """
 ALTER TABLE jobs ADD COLUMN delay_ms INTEGER;
 UPDATE jobs SET delay_ms = max(0, due_ms - 1000 * unixepoch()) WHERE attempt > 0 AND leased_until_ms IS NULL""",
+    4: """
+ALTER TABLE webhooks ADD COLUMN jobs INTEGER NOT NULL DEFAULT 0;
+UPDATE webhooks SET jobs = (SELECT count(*) FROM jobs WHERE jobs.webhook = webhooks.webhook);
+CREATE TABLE attempts (attempt INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, content BLOB NOT NULL);
+CREATE INDEX newest ON attempts (webhook, attempt)""",
 }
 
 PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
 WIPE = """
-DELETE FROM shards; DELETE FROM webhooks; DELETE FROM entries; DELETE FROM jobs;
+DELETE FROM shards; DELETE FROM webhooks; DELETE FROM entries; DELETE FROM jobs; DELETE FROM attempts;
 UPDATE counts SET jobs = 0"""
 
 # --- positions
@@ -75,6 +83,7 @@ SELECT EXISTS (
     WHERE shard IS NULL AND event_id = ? AND webhook = ?)"""
 JOB_COUNT = "SELECT jobs FROM counts"
 ADD_TO_JOB_COUNT = "UPDATE counts SET jobs = jobs + ?"
+ADD_TO_JOBS_OF_WEBHOOK = "UPDATE webhooks SET jobs = jobs + ? WHERE webhook = ?"
 
 # --- claims
 
@@ -144,3 +153,32 @@ STATS = """
 SELECT jobs, (SELECT count(*) FROM jobs WHERE leased_until_ms IS NOT NULL),
     (SELECT at_ms FROM entries ORDER BY entry LIMIT 1)
 FROM counts"""
+
+BACKLOG = """
+SELECT webhook, jobs, (
+    SELECT count(*) FROM jobs AS job INDEXED BY leases
+    WHERE job.webhook = webhooks.webhook AND leased_until_ms IS NOT NULL), failing_since_ms, failures
+FROM webhooks WHERE id = ?"""
+OLDEST_OF_WEBHOOK = """
+SELECT min(at_ms) FROM entries WHERE entry IN (
+    SELECT * FROM (
+        SELECT entry FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ?1
+        ORDER BY due_ms, seq LIMIT ?2)
+    UNION ALL SELECT * FROM (
+        SELECT entry FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ?1
+        ORDER BY due_ms DESC, seq DESC LIMIT ?2)
+    UNION ALL SELECT * FROM (
+        SELECT entry FROM jobs INDEXED BY leases WHERE webhook = ?1 AND leased_until_ms IS NOT NULL LIMIT ?2))"""
+NEXT_RETRY = """
+SELECT min(due_ms) FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ? AND due_ms > ?"""
+
+# --- attempts
+
+KEEP_ATTEMPT = "INSERT INTO attempts (webhook, content) VALUES (?, ?)"
+FORGET_OLDER_ATTEMPTS = """
+DELETE FROM attempts WHERE webhook = ?1 AND attempt <= (
+    SELECT attempt FROM attempts WHERE webhook = ?1 ORDER BY attempt DESC LIMIT 1 OFFSET ?2)"""
+ATTEMPTS = """
+SELECT content FROM attempts WHERE webhook = (SELECT webhook FROM webhooks WHERE id = ?)
+ORDER BY attempt DESC LIMIT ?"""
+FORGET_ATTEMPTS = "DELETE FROM attempts WHERE webhook = (SELECT webhook FROM webhooks WHERE id = ?)"

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from airy.model.delivery_attempt import DeliveryAttempt
 from airy.queue.api import (
+    ATTEMPTS_MAX,
     NO_ENTRY,
     NO_LIMITS,
     EntryId,
@@ -26,6 +28,7 @@ from airy.queue.api import (
     QueuePosition,
     QueueStats,
     Shard,
+    WebhookBacklog,
     WebhookQueue,
 )
 from airy.queue.fair_shares import Divide
@@ -67,6 +70,22 @@ async def claim(
         per_webhook_max=per_webhook_max,
         webhook_limits=webhook_limits,
         divide=divide,
+    )
+
+
+def attempt(webhook_id: str, number: int) -> DeliveryAttempt:
+    return DeliveryAttempt(
+        id=f"event {number}:{webhook_id}",
+        webhook_id=webhook_id,
+        event_id=f"event {number}",
+        kind="message.created",
+        attempt=1,
+        at_ms=number,
+        took_ms=7,
+        result="again",
+        status=500,
+        again_at_ms=number + 5_000,
+        response="sorry ü",
     )
 
 
@@ -549,6 +568,49 @@ class QueueContract(ABC):
             jobs = await claim(rig.queue, jobs_max=2)
             await rig.queue.dead_letter(jobs[0], now_ms=0)
             assert await rig.queue.stats() == QueueStats(1, 1, 1_005)
+
+    async def test_the_backlog_of_a_webhook_has_its_jobs_its_next_retry_and_its_failures(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, *(entry(number, "a", lane=f"lane {number % 3}") for number in range(5, 10)))
+            await put(rig.queue, entry(4, "a", "b"), shard=THERE)
+            failed, *_ = jobs = await claim(rig.queue, 1_000, webhook_limits={"b": 0})
+            assert len(jobs) == 4
+            await rig.queue.retry(failed, now_ms=1_000, due_ms=6_000, reason="no")
+            of_a, of_b, unknown = await rig.queue.backlogs(["a", "b", "c"], now_ms=1_000)
+            assert of_a == WebhookBacklog(3, 3, 1_004, 6_000, FailureStreak(1_000, 1))
+            assert of_b == WebhookBacklog(1, 0, 1_004, None, None)
+            assert unknown == WebhookBacklog(0, 0, None, None, None)
+            (of_a,) = await rig.queue.backlogs(["a"], now_ms=6_000)
+            assert of_a.retry_at_ms is None, "it is due now"
+            await rig.queue.drop_webhook("a")
+            assert await rig.queue.backlogs(["a", "b"], now_ms=6_000) == [unknown, of_b]
+
+    async def test_a_replay_is_as_old_as_its_change(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, entry(0, "a"), entry(1, "a"))
+            (job, _) = await claim(rig.queue)
+            await rig.queue.dead_letter(job, now_ms=0)
+            assert (await rig.queue.backlogs(["a"], now_ms=0))[0].oldest_at_ms == 1_001
+            await rig.queue.replay(HERE, job.entry, now_ms=50)
+            (backlog,) = await rig.queue.backlogs(["a"], now_ms=0)
+            assert (backlog.waiting, backlog.leased, backlog.oldest_at_ms) == (1, 1, 1_000)
+
+    async def test_the_newest_attempts_of_each_webhook_are_kept(self) -> None:
+        async with self.opened() as rig:
+            await rig.queue.keep_attempts([attempt("b", 0)])
+            for start in range(0, 2 * ATTEMPTS_MAX, 20):
+                await rig.queue.keep_attempts([attempt("a", number) for number in range(start, start + 20)])
+            await rig.queue.keep_attempts([attempt("c", number) for number in range(2 * ATTEMPTS_MAX)])
+            await rig.reopen()
+            of_a, of_b, of_c, of_d = await rig.queue.attempts(["a", "b", "c", "d"], attempts_max=2 * ATTEMPTS_MAX)
+            newest = range(2 * ATTEMPTS_MAX - 1, ATTEMPTS_MAX - 1, -1)
+            assert of_a == [attempt("a", number) for number in newest]
+            assert ([one.at_ms for one in of_c], of_d) == ([*newest], [])
+            assert of_b == [attempt("b", 0)]
+            await rig.queue.keep_attempts([attempt("a", 1_000), attempt("a", 1_001)])
+            assert await rig.queue.attempts(["a"], attempts_max=1) == [[attempt("a", 1_001)]]
+            await rig.queue.forget_attempts("a")
+            assert await rig.queue.attempts(["a"], attempts_max=1) == [[]]
 
     @settings(suppress_health_check=[*HealthCheck])
     @given(actions=st.lists(st.from_type(Action), max_size=60))

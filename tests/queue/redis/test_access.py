@@ -19,7 +19,7 @@ from airy.queue.redis.connection import RedisCommand, command
 from airy.queue.redis.errors import DENIED, AccessDenied
 from airy.queue.redis.keys import KeyNames
 from airy.secret import Secret
-from tests.kit.contracts.queue import HERE, QueueContract, claim, entry, put
+from tests.kit.contracts.queue import HERE, QueueContract, attempt, claim, entry, put
 from tests.kit.queue_model import Rig
 from tests.kit.queue_redis import PATIENCE_S, opened, patient_queue
 from tests.kit.servers.certificates import Authority
@@ -147,6 +147,10 @@ async def everything(queue: RedisQueue) -> None:
             await queue.low_water(HERE)
         await queue.failure_streak("a")
         await queue.stats()
+        await queue.backlogs(["a", "b"], now_ms=0)
+        await queue.keep_attempts([attempt("a", 0)])
+        await queue.attempts(["a"], attempts_max=1)
+        await queue.forget_attempts("a")
         await put(queue, *(entry(number, "a", lane="x") for number in range(5, 9)), after=(4, 0))
         await queue.drop_webhook("a")
         await put(queue, entry(9, "a"), after=(8, 0))

@@ -87,6 +87,8 @@ INSERT INTO dead (
 VALUES
     ('e1:a', 'a', 10, 'answered 500', 900, 3, 0, 'lane', 'e1', 'message.created', 5, '0.7.3', x'7b7d'),
     ('e2:b', 'b', 20, 'answered 502', 901, 0, 0, 'tag', 'e2', 'tag.updated', 6, '2.1.0', x'5b5d');
+DROP TABLE attempts;
+ALTER TABLE webhooks DROP COLUMN jobs;
 DROP INDEX replayed;
 ALTER TABLE entries DROP COLUMN trace;
 ALTER TABLE jobs DROP COLUMN delay_ms;
@@ -95,7 +97,7 @@ PRAGMA user_version = 1;
 """What the first version of a file has and this one has not."""
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 async def test_an_older_file_keeps_its_jobs_and_hands_over_its_dead_deliveries(tmp_path: Path, version: int) -> None:
     path = str(tmp_path / "queue.db")
     async with opened(path) as rig:
@@ -108,6 +110,7 @@ async def test_an_older_file_keeps_its_jobs_and_hands_over_its_dead_deliveries(t
     connection.close()
     async with opened(path) as rig:
         assert sorted(offsets(await claim(rig.queue, 60_000))) == [3, 4]
+        assert (await rig.queue.backlogs(["a"], now_ms=0))[0].leased == 2
         ((number, first),) = await rig.queue.legacy_dead_letters.read_oldest(1)
         assert first == DeadDelivery(
             delivery_id="e1:a",

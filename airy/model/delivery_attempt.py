@@ -1,0 +1,31 @@
+"""One attempt to deliver a change to a webhook: what was sent when, and its result."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+TEST_KIND = "webhook.test"  # of an attempt that an operator asked for; it delivers no change
+
+AttemptResult = Literal["delivered", "again", "buried", "disabled"]  # values of published records; they cannot change
+
+
+class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Value of ops.webhooks.attempts; its key is the delivery's id. The webhook queue keeps the newest as well."""
+
+    id: str
+    webhook_id: str
+    event_id: str
+    kind: str
+    attempt: int
+    at_ms: int
+    took_ms: int
+    result: AttemptResult
+    status: int | None = None
+    error: str = ""
+    again_at_ms: int | None = None  # when a retry is due
+    paused_until_ms: int | None = None  # nothing is sent to the endpoint before
+    response: str = ""  # the beginning of the body
+
+    @property
+    def succeeded(self) -> bool:
+        return self.result == "delivered"
