@@ -76,8 +76,9 @@ cluster: $(VENV)/.dev ## Airy as a fleet: Kafka, Redis, two processes of every c
 faults: $(VENV)/.dev ## inject faults into a real cluster under load; FAULTS=zombie,kill-redis selects, ROUNDS=5 repeats
 	FAULTS=$(FAULTS) ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/e2e/test_cluster_faults.py $(ARGS)
 
-pages: $(VENV)/.dev ## write the tables of docs/sources from the catalogue
+pages: $(VENV)/.dev ## write what docs/ has from code: tables of sources, schemas of the command line
 	$(BIN)/python -m tests.kit.source_pages
+	$(BIN)/python -m tests.kit.view_schemas
 
 pictures: $(VENV)/.dev ## draw the pictures of the console in docs/pictures
 	$(BIN)/python -m tests.kit.pictures

@@ -1,7 +1,7 @@
 """A client of Airy's own HTTP API, for the terminal views, the demo and `airy status`.
 
 It maps statuses to errors and knows no endpoint: a response that permits a retry is `Unavailable`, any other error is
-`Refused`.
+`RequestRefused`.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,22 @@ CONNECT_S = 2.0
 T = TypeVar("T")
 
 
+class RequestRefused(Refused):
+    """A response with an error status that permits no retry."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _InvalidField(Struct, frozen=True):
+    field: str = ""
+    message: str = ""
+
+
 class _ErrorMessage(Struct, frozen=True):
     message: str = ""
+    fields: list[_InvalidField] = []
 
 
 class ApiClient:
@@ -34,7 +48,7 @@ class ApiClient:
             self._headers["authorization"] = f"Bearer {token.reveal()}"
 
     async def call(self, path: str, body: object, shape: type[T], *, headers: Mapping[str, str] | None = None) -> T:
-        """`POST path`; the response decoded as `shape`. Raises `Refused`, `Unavailable`."""
+        """`POST path`; the response decoded as `shape`. Raises `RequestRefused`, `Refused`, `Unavailable`."""
         response = await self._request("POST", path, headers or {}, msgspec.json.encode(body))
         self._check(path, response)
         return _decode(path, response, shape)
@@ -70,14 +84,17 @@ class ApiClient:
             raise Unavailable(reason, retry_after_s=response.retry_after_s())
         if response.status == 403 and "authorization" not in self._headers:
             reason += "; no token was sent: pass --token, or --data with the data directory of the instance"
-        raise Refused(reason)
+        raise RequestRefused(reason, status=response.status)
 
 
 def _message(response: Response) -> str:
+    """The message of an error response, and the invalid fields that it does not name."""
     try:
-        return msgspec.json.decode(response.body, type=_ErrorMessage).message
+        problem = msgspec.json.decode(response.body, type=_ErrorMessage)
     except msgspec.MsgspecError:
         return ""
+    unnamed = [f"{each.field}: {each.message}" for each in problem.fields if each.field not in problem.message]
+    return "; ".join([problem.message, *unnamed])
 
 
 def _decode(path: str, response: Response, shape: type[T]) -> T:

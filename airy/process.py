@@ -17,6 +17,7 @@ import structlog
 from msgspec.structs import replace
 
 from airy import log
+from airy.api_client import RequestRefused
 from airy.config import Config, data_directory
 from airy.config_secrets import secret_values
 from airy.errors import Refused, Unavailable
@@ -25,8 +26,13 @@ from airy.shutdown import FAILED, INTERRUPTED, Shutdown, Stoppable
 
 OK = 0
 USAGE = 64
+CONFLICT = 65
+NOT_FOUND = 66
 TEMPORARY_FAILURE = 75  # a dependency is unavailable: the same command may succeed later
+NO_PERMISSION = 77
 INVALID = 78
+BROKEN_PIPE = 141  # as of a program that SIGPIPE ends
+OF_STATUS = {401: NO_PERMISSION, 403: NO_PERMISSION, 404: NOT_FOUND, 409: CONFLICT}  # any other 4xx: USAGE
 UNUSABLE = frozenset(  # errors of a path that an operator has to correct
     {
         errno.EACCES,
@@ -41,7 +47,18 @@ UNUSABLE = frozenset(  # errors of a path that an operator has to correct
     }
 )
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-SEVERITY = (OK, TEMPORARY_FAILURE, INVALID, INTERRUPTED, FAILED)
+SEVERITY = (
+    OK,
+    TEMPORARY_FAILURE,
+    NOT_FOUND,
+    CONFLICT,
+    USAGE,
+    NO_PERMISSION,
+    INVALID,
+    BROKEN_PIPE,
+    INTERRUPTED,
+    FAILED,
+)
 
 LOG_FILE = "log/airy.jsonl"
 LOG_LINES_SHOWN_MAX = 20
@@ -182,20 +199,31 @@ def _code(error: BaseException) -> int:
     match error:
         case Unavailable() | InUse():
             return TEMPORARY_FAILURE
+        case RequestRefused():
+            return OF_STATUS.get(error.status, USAGE)
         case Refused():
             return INVALID
-        case OSError() if error.errno in NO_ROOM:
-            return TEMPORARY_FAILURE
-        case OSError() if error.filename is not None and error.errno in UNUSABLE:
-            return INVALID
+        case OSError():
+            return _code_of_system(error)
         case KeyboardInterrupt():
             return INTERRUPTED
         case _:
             return FAILED
 
 
+def _code_of_system(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    if error.errno in NO_ROOM:
+        return TEMPORARY_FAILURE
+    return INVALID if error.filename is not None and error.errno in UNUSABLE else FAILED
+
+
 def _report(error: BaseException) -> None:
-    if _code(error) == FAILED:
+    code = _code(error)
+    if code == BROKEN_PIPE:
+        return
+    if code == FAILED:
         structlog.get_logger().error("process.failed", exc_info=error)
     sys.stderr.write(f"airy: {_sentence(error)}\n")
 

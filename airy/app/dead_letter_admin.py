@@ -20,7 +20,7 @@ from airy.errors import Refused, Unavailable
 from airy.http import dead_letters as documents
 from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
-from airy.tui.status import instance
+from airy.tui.instance import instance
 
 OK = 0
 PAGE_SIZE = 500

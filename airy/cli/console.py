@@ -20,11 +20,11 @@ def console(
 ) -> int:
     """Open the console of a running instance."""
     from airy import process
-    from airy.tui import status
     from airy.tui.console.navigation import BY_NAME
     from airy.tui.console.program import run_console
+    from airy.tui.instance import instances
 
     if first not in BY_NAME:
         raise click.UsageError(f"--open: there is no view {first}; there are {', '.join(BY_NAME)}")
-    instance = status.instances(load_config(file, data), urls, token)[0]
+    instance = instances(load_config(file, data), urls, token)[0]
     return process.exit_code_of(lambda: run_console(*instance, writes=write, theme=theme, first=first))

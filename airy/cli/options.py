@@ -15,13 +15,21 @@ OK = 0
 Command = Callable[..., Any]
 
 
-def config_options(command: Command) -> Command:
-    """`--config` and `--data`."""
+def in_panel(command: Command, panel: str) -> Command:
+    """The help of `command` has `panel` behind its arguments and its own options."""
+    for name in (panel, "Options", "Arguments"):
+        command = click.option_panel(name)(command)
+    return command
+
+
+def config_options(command: Command, *, panel: str | None = None) -> Command:
+    """`--config` and `--data`, in a panel of the help."""
     path = click.Path(path_type=Path, dir_okay=False)
     config_help = "configuration file; default: airy.yaml in this directory, if it exists"
-    command = click.option("--config", "file", type=path, envvar="AIRY_CONFIG", help=config_help)(command)
+    command = click.option("--config", "file", type=path, envvar="AIRY_CONFIG", help=config_help, panel=panel)(command)
     directory = click.Path(path_type=Path, file_okay=False)
-    return click.option("--data", type=directory, help="data directory; overrides the configuration")(command)
+    data_help = "data directory; overrides the configuration"
+    return click.option("--data", type=directory, help=data_help, panel=panel)(command)
 
 
 def cluster_options(command: Command) -> Command:

@@ -20,6 +20,7 @@ def status(file: Path | None, data: Path | None, urls: Sequence[str], token: str
     """
     from airy import process
     from airy.tui import status as view
+    from airy.tui.instance import instances
 
-    instances = view.instances(load_config(file, data), urls, token)
-    return process.exit_code_of(lambda: process.run_async(view.show, instances, as_json))
+    asked = instances(load_config(file, data), urls, token)
+    return process.exit_code_of(lambda: process.run_async(view.show, asked, as_json))

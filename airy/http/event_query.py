@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from airy.actors.feed_position import PARTITIONS, FeedPosition, ResumeToken, decode
 from airy.actors.feed_subscriber import FeedScope
-from airy.http.problems import FieldError
+from airy.http.field_error import FieldError
 from airy.http.request_bodies import invalid
 from airy.model.change import ChangeKind
 from airy.model.ids import canonical_uuid

@@ -9,9 +9,10 @@ from airy.http import media_file
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission, forbidden
 from airy.http.body_reader import CLOSE
+from airy.http.field_error import FieldError
 from airy.http.multipart_form import FormFile, FormLimits, IncomingForm, MultipartForm
 from airy.http.ports import ApiContext
-from airy.http.problems import FieldError, Problem
+from airy.http.problems import Problem
 from airy.http.resource import Resource, StreamRoute
 from airy.http.response_schemas import UploadedMediaSchema
 from airy.http.visitor_directory import visit_of

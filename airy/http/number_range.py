@@ -3,7 +3,8 @@
 import json
 import math
 
-from airy.http.problems import FieldError, Problem
+from airy.http.field_error import FieldError
+from airy.http.problems import Problem
 
 
 class NumberOutOfRange(ValueError):

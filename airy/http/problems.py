@@ -17,6 +17,7 @@ from airy.bus.api import RecordTooLarge
 from airy.commands import Conflict, Forbidden, NotFound, TooManyRequests, Unauthenticated, WriteUnconfirmed
 from airy.errors import AiryError, Refused, Unavailable
 from airy.http.asgi import Send
+from airy.http.field_error import FieldError
 from airy.media.storage import NotStored
 
 RETRY_AFTER_S = 1.0
@@ -42,14 +43,6 @@ CODES = {
     500: "internal",
     503: "unavailable",
 }
-
-
-class FieldError(Struct, frozen=True, omit_defaults=True):
-    """An invalid field, as a dotted path into the body, the reason, and the offset in its text if that is known."""
-
-    field: str
-    message: str
-    offset: int | None = None
 
 
 class Problem(AiryError):

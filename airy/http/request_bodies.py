@@ -18,8 +18,9 @@ from msgspec import Raw, Struct
 from airy.entered_text import invisible, trimmed
 from airy.http.asgi import RawHeaders
 from airy.http.entered_time import entered_time_ms
+from airy.http.field_error import FieldError
 from airy.http.number_range import NumberOutOfRange, finite_float, int64, number_problem
-from airy.http.problems import FieldError, Problem
+from airy.http.problems import Problem
 from airy.model.ids import canonical_uuid
 from airy.secret import Secret
 

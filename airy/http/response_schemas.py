@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 
 from airy.components import Service
-from airy.http.problems import FieldError
+from airy.http.field_error import FieldError
 from airy.model.entity import Color, WebhookStatus
 from airy.permissions import GrantedPermission, GrantedRole
 

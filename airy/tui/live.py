@@ -12,7 +12,7 @@ from typing import Protocol, TextIO
 import anyio
 
 from airy.api_client import ApiClient
-from airy.egress import EgressPolicy
+from airy.egress import UNRESTRICTED
 from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
 from airy.tui.poll import Poller, first_conversation
@@ -23,10 +23,9 @@ IDLE_S = 2.0  # at most, while it does not
 PAUSE_GROWTH = 1.5
 PLAIN_MESSAGES_MAX = 20  # of a conversation between two polls; a terminal shows fewer
 SHOWN_STATES_MAX = 2_000
-UNRESTRICTED = EgressPolicy(ports=(), http=True, private=True)  # the operator chose the address
 
 
-class View(Protocol):
+class Surface(Protocol):
     """Where view models are shown."""
 
     def show(self, model: ViewModel) -> None: ...
@@ -44,7 +43,7 @@ async def watch(url: str, token: Secret | None, log_file: Path | None = None, ou
         await follow(poller, surface, lambda conversation: curl_examples(url, token, conversation))
 
 
-async def follow(poller: Poller, surface: View, paste: Callable[[str], list[tuple[str, str]]]) -> None:
+async def follow(poller: Poller, surface: Surface, paste: Callable[[str], list[tuple[str, str]]]) -> None:
     """Poll, faster while the model changes, and show each change."""
     shown: ViewModel | None = None
     pasted = False

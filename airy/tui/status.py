@@ -15,22 +15,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from airy.api_client import ApiClient
-from airy.config import Config, data_directory
+from airy.egress import UNRESTRICTED
 from airy.errors import Refused, Unavailable
 from airy.http_client_aiohttp import AiohttpClient
-from airy.secret import Secret
-from airy.token_file import TOKEN_FILE, entered_token, read_token
-from airy.tui.live import UNRESTRICTED
+from airy.tui.instance import UrlAndToken
 from airy.tui.poll import Readiness, parse_metrics
 
 OK = 0
 NOT_READY = 75
-DEMO = "demo"  # the data directory of `airy demo`, below the configured one
 MIB = 1_048_576
 HEADINGS = ("PROCESS", "COMPONENT", "STATE", "RESTARTS", "LAG", "REBALANCES", "MEMORY")
 TEXT_COLUMNS = 3  # the other columns are numbers, right-aligned
 
-Instance = tuple[str, Secret | None]
 Report = dict[str, Any]
 Numbers = Mapping[tuple[str, ...], float]
 
@@ -50,7 +46,7 @@ class FleetReport(Struct, frozen=True):
         return [name for name, count in self.components.items() if not count["ready"]]
 
 
-async def show(instances: Sequence[Instance], as_json: bool, out: TextIO | None = None) -> int:
+async def show(instances: Sequence[UrlAndToken], as_json: bool, out: TextIO | None = None) -> int:
     """Print the status. Returns the exit code: ready or not. A single instance that is down raises."""
     async with AiohttpClient(UNRESTRICTED) as http:
         clients = [ApiClient(http, url, token) for url, token in instances]
@@ -283,29 +279,3 @@ def _host(report: Report) -> str:
 
 def _json(report: Report) -> str:
     return json.dumps(report, indent=2, sort_keys=True)
-
-
-# --- instances
-
-
-def instances(config: Config, urls: Sequence[str], token: str | None) -> list[Instance]:
-    """These URLs, or the configured instance."""
-    return [instance(config, url, token) for url in urls] or [instance(config, None, token)]
-
-
-def instance(config: Config, url: str | None, token: str | None) -> Instance:
-    """Its URL and token. The configured token is never sent to another URL."""
-    given = entered_token(token, "the token") if token else None
-    if url:
-        return url, given
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.http.host, config.http.host)  # noqa: S104
-    local = f"http://{f'[{host}]' if ':' in host else host}:{config.http.port}"
-    return local, given or _known_token(config)
-
-
-def _known_token(config: Config) -> Secret | None:
-    if config.security.open or config.security.system_token:
-        return config.security.system_token
-    directory = data_directory(config)
-    files = (directory / TOKEN_FILE, directory / DEMO / TOKEN_FILE)
-    return next((read_token(file) for file in files if file.exists()), None)

@@ -30,6 +30,7 @@ class FakeInstance:
         self.services: dict[str, dict[str, object]] = {}
         self.fleet: dict[str, Any] | None = None  # None: a version without /processes.list
         self.documents: dict[str, object] = {}  # answers by path, of what needs no more than one
+        self.refusals: dict[str, Response] = {}  # by path
         self.written: list[tuple[str, dict[str, Any]]] = []  # writes it accepted
         self.asked: dict[str, int] = {}
         self.operations = FakeOperations()
@@ -75,6 +76,11 @@ class FakeInstance:
             if message["id"] == message_id:
                 message["metadata"] = {**message["metadata"], "source": {"delivery_state": state}}
 
+    def refuse(self, path: str, status: int, message: str, *, field: str | None = None) -> None:
+        """From here on requests to `path` are answered with an error."""
+        fields = [{"field": field, "message": "is wrong"}] if field else []
+        self.refusals[path] = _json({"message": message, "code": "x", "fields": fields}, status)
+
     async def __call__(
         self,
         method: str,
@@ -95,9 +101,13 @@ class FakeInstance:
             return _json({"ready": ready, "waiting_for": self.waiting_for}, 200 if ready else 503)
         if self.token is not None and headers.get("authorization") != f"Bearer {self.token}":
             return _json({"message": "forbidden", "code": "forbidden", "fields": []}, 403)
+        if path in self.refusals:
+            return self.refusals[path]
+        return self._authorized(path, msgspec.json.decode(body) if body else {})
+
+    def _authorized(self, path: str, given: dict[str, Any]) -> Response:
         if path in self.documents:
             return _json(self.documents[path])
-        given = msgspec.json.decode(body) if body else {}
         operated = self.operations.answer(path, given)
         if operated is not None:
             return _json(operated)

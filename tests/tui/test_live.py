@@ -29,7 +29,7 @@ class View:
         self.told.append(line)
 
 
-async def watched(instance: FakeInstance, surface: live.View, seconds: float) -> None:
+async def watched(instance: FakeInstance, surface: live.Surface, seconds: float) -> None:
     with anyio.move_on_after(seconds):
         await follow(
             Poller(ApiClient(instance, URL, None)), surface, lambda conversation: curl_examples(URL, None, conversation)

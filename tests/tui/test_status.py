@@ -12,7 +12,8 @@ from airy.errors import Refused, Unavailable
 from airy.http_client import Response
 from airy.secret import Secret
 from airy.token_file import system_token
-from airy.tui.status import format_processes, instance, instances, read_report, read_reports, read_status
+from airy.tui.instance import instance, instances
+from airy.tui.status import format_processes, read_report, read_reports, read_status
 from tests.kit.fake_instance import FakeInstance
 
 URL = "http://127.0.0.1:8080"

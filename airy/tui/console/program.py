@@ -5,15 +5,13 @@ import signal
 import anyio
 
 from airy.api_client import ApiClient
-from airy.egress import EgressPolicy
+from airy.egress import UNRESTRICTED
 from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
 from airy.tui.console.app import ConsoleApp
 from airy.tui.console.event_feed import EventFeed
 from airy.tui.console.session import Session
 from airy.tui.console.websocket_source import WebsocketSource
-
-UNRESTRICTED = EgressPolicy(ports=(), http=True, private=True)  # the operator chose the address
 
 
 def run_console(url: str, token: Secret | None, *, writes: bool, theme: str, first: str) -> int:

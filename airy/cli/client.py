@@ -1,0 +1,144 @@
+"""Commands as clients of the HTTP API: which instance, its pages, its errors as exit codes."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from airy.cli.options import OK, Command, config_options, in_panel, load_config, run_command
+from airy.cli.output import ALL, Output, note
+from airy.cli.view import Document, View
+
+if TYPE_CHECKING:
+    from airy.api_client import ApiClient
+    from airy.http_client import HttpClient
+
+PAGE_SIZE_MAX = 500
+PANEL = "Instance"  # of the help
+
+OpenHttp = Callable[[], "AbstractAsyncContextManager[HttpClient]"]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The instance that a command asks, as its options name it."""
+
+    file: Path | None
+    data: Path | None
+    url: str | None
+    token: str | None
+
+    def run(self, task: "Callable[[ApiClient], Awaitable[int]]") -> int:
+        """Runs `task` with a client of the instance. Returns the exit code, also that of its error."""
+        from airy.api_client import ApiClient
+        from airy.errors import Unavailable
+        from airy.http_client import ConnectFailed
+        from airy.tui.instance import instance
+
+        config = load_config(self.file, self.data)
+        context = click.get_current_context()
+        open_http: OpenHttp = (context and context.obj) or _open_http
+
+        async def connected() -> int:
+            address, token = instance(config, self.url, self.token)
+            async with open_http() as http:
+                try:
+                    return await task(ApiClient(http, address, token))
+                except ConnectFailed as error:
+                    raise Unavailable(f"no instance answers at {address} ({error})") from error
+
+        return run_command(config, connected)
+
+    # --- the usual tasks
+
+    def list(
+        self, output: Output, view: View, path: str, body: Document, *, limit: int = ALL, paged: bool = True
+    ) -> int:
+        """Print the rows of a list action, page by page; of an action without pages in the order of the view."""
+
+        async def task(client: "ApiClient") -> int:
+            if paged:
+                await _print_pages(client, output, view, path, body, limit)
+            else:
+                answer = await client.call(path, body, dict[str, Any])
+                output.rows(view, answer["data"])
+            return OK
+
+        return self.run(task)
+
+    def show(self, output: Output, view: View, path: str, body: Document) -> int:
+        """Print the object that an action answers."""
+
+        async def task(client: "ApiClient") -> int:
+            output.one(view, await client.call(path, body, dict[str, Any]))
+            return OK
+
+        return self.run(task)
+
+    def change(self, output: Output, result: str, path: str, bodies: Mapping[str, Document]) -> int:
+        """Call an action that answers nothing, once for each id in `bodies`, and print `result` for each."""
+        from airy.cli.views.outcomes import OUTCOMES
+
+        async def task(client: "ApiClient") -> int:
+            with output.writer(OUTCOMES) as writer:
+                for id_, body in bodies.items():
+                    await client.call(path, body, object)
+                    writer.write([{"id": id_, "result": result}])
+            return OK
+
+        return self.run(task)
+
+
+async def _print_pages(client: "ApiClient", output: Output, view: View, path: str, body: Document, limit: int) -> None:
+    printed, total = 0, 0
+    with output.writer(view) as writer:
+        async for rows, total in pages(client, path, body, limit=limit):  # noqa: B007 - the last one counts
+            writer.write(rows)
+            printed += len(rows)
+    if not printed:
+        note(f"no {view.what}")
+    elif printed < total:
+        note(f"{printed:,} of {total:,} {view.what}; --limit 0 prints all")
+
+
+async def pages(
+    client: "ApiClient", path: str, body: Document, *, limit: int = ALL
+) -> AsyncIterator[tuple[Sequence[Document], int]]:
+    """The rows of a list action and their total number, page by page, `limit` rows at most."""
+    cursor, left = None, limit
+    while True:
+        size = min(left, PAGE_SIZE_MAX) if limit else PAGE_SIZE_MAX
+        answer = await client.call(path, {**body, "cursor": cursor, "page_size": size}, dict[str, Any])
+        rows, pagination = answer["data"], answer["pagination_data"]
+        yield rows[:size], pagination["total"]
+        cursor, left = pagination["next_cursor"], left - len(rows)
+        if cursor is None or (limit and left <= 0):
+            return
+
+
+def _open_http() -> "AbstractAsyncContextManager[HttpClient]":
+    from airy.egress import UNRESTRICTED
+    from airy.http_client_aiohttp import AiohttpClient
+
+    return AiohttpClient(UNRESTRICTED)
+
+
+def client_options(command: Command) -> Command:
+    """`--url`, `--token`, `--config` and `--data`; the command gets `instance`."""
+
+    @wraps(command)
+    def with_instance(
+        *arguments: Any, file: Path | None, data: Path | None, url: str | None, token: str | None, **given: Any
+    ) -> Any:
+        return command(*arguments, instance=Instance(file, data, url, token), **given)
+
+    for name, variable, text in (
+        ("--token", "AIRY_TOKEN", "API token; default: the one of the configuration or of the data directory"),
+        ("--url", "AIRY_URL", "instance to ask, with --token; default: the configured one"),
+    ):
+        with_instance = click.option(name, envvar=variable, help=text, panel=PANEL)(with_instance)
+    return in_panel(config_options(with_instance, panel=PANEL), PANEL)

@@ -1,0 +1,36 @@
+"""Errors of the API: one line on stderr, nothing on stdout, and an exit code that says what to do."""
+
+import pytest
+
+from tests.kit.command_line import CommandLine, matches_golden
+
+
+def test_an_instance_that_cannot_be_reached(airy: CommandLine) -> None:
+    airy.instance.down = True
+
+    printed = airy("token", "list")
+
+    assert (printed.code, printed.out) == (75, "")
+    assert matches_golden("error-unreachable", printed.err)
+
+
+def test_a_token_that_the_instance_does_not_know(airy: CommandLine) -> None:
+    airy.instance.token = "right"
+
+    printed = airy("token", "list", "--token", "wrong")
+
+    assert (printed.code, printed.out) == (77, "")
+    assert matches_golden("error-bad-token", printed.err)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, 64), (401, 77), (403, 77), (404, 66), (409, 65), (413, 64), (429, 75), (503, 75)]
+)
+def test_the_status_of_an_answer_decides_the_exit_code(airy: CommandLine, status: int, code: int) -> None:
+    airy.instance.refuse("/tokens.list", status, "not this time", field="name")
+
+    printed = airy("token", "list", "-o", "json")
+
+    assert (printed.code, printed.out) == (code, "")
+    assert printed.err.startswith(f"airy: /tokens.list answered {status}: not this time; name: is wrong")
+    assert printed.err.count("\n") == 1

@@ -1,0 +1,29 @@
+"""Help: golden files, one for each command or group at the root, and examples that can be run."""
+
+import pytest
+
+from airy.cli.root import COMMANDS
+from tests.kit import command_tree
+from tests.kit.command_line import GOLDEN, REWRITING, CommandLine, matches_golden
+
+TREE = dict(command_tree.commands())
+EXAMPLES = [(path, example) for path, command in TREE.items() for example in command_tree.examples(command)]
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_help_is_the_golden_file(airy: CommandLine, name: str) -> None:
+    paths = [path for path in TREE if path[:1] == (name,)] or [()]
+
+    texts = [airy(*path, "--help").out for path in paths]
+
+    assert matches_golden(f"help-{name or 'airy'}", "".join(texts)), "set AIRY_REWRITE_GOLDEN to write it anew"
+
+
+@pytest.mark.skipif(REWRITING, reason="golden files are written")
+def test_every_golden_file_of_help_is_of_a_command() -> None:
+    assert {path.stem.removeprefix("help-") for path in GOLDEN.glob("help-*.txt")} == {"airy", *COMMANDS}
+
+
+@pytest.mark.parametrize(("path", "example"), EXAMPLES, ids=[" ".join(example) for _, example in EXAMPLES])
+def test_an_example_of_the_help_parses(path: command_tree.Path, example: list[str]) -> None:
+    command_tree.parse(TREE[path], path, example)
