@@ -13,7 +13,7 @@ import rich_click as click
 
 from airy.cli.options import Command, in_panel
 from airy.cli.view import Document, View
-from airy.cli.writers import Format, JsonWriter, NdjsonWriter, TableWriter, RowWriter, YamlWriter
+from airy.cli.writers import Format, JsonWriter, NdjsonWriter, RowWriter, TableWriter, YamlWriter
 
 ALL = 0  # of `--limit`
 LIMIT = 100

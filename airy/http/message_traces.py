@@ -5,8 +5,9 @@ from msgspec import Struct
 from airy.commands.message_traces import AmbiguousMessage, Hop, MessageTrace, TraceReference
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
+from airy.http.field_error import FieldError
 from airy.http.ports import ApiContext
-from airy.http.problems import FieldError, Problem
+from airy.http.problems import Problem
 from airy.http.request_bodies import FilledText, Id
 from airy.http.resource import Resource
 from airy.http.response_schemas import MessageTraceSchema
