@@ -80,8 +80,8 @@ pages: $(VENV)/.dev ## write what docs/ has from code: tables of sources, schema
 	$(BIN)/python -m tests.kit.source_pages
 	$(BIN)/python -m tests.kit.view_schemas
 
-pictures: $(VENV)/.dev ## draw the pictures of the console in docs/pictures
-	$(BIN)/python -m tests.kit.pictures
+pictures: $(VENV)/.dev ## draw the pictures of the console in docs/pictures, and the snapshots of its tests
+	$(BIN)/python -m tests.kit.console_pictures
 
 lock: $(VENV)/.dev ## resolve the lock files again, after a change to pyproject.toml
 	$(PIP) install --quiet uv

@@ -3,19 +3,19 @@
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import anyio
-
 from airy.tui.console.navigation import VIEWS, Entry
 from tests.kit.console import OpenConsole, console
-from tests.kit.event_loops import asyncio_backend
 from tests.kit.fake_instance import FakeInstance
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 SIZE = (110, 28)
+LIVE_S = 19
 TALK = (  # name, source, unread, and what was said: > by the contact, < by us
     ("Björn Nyström", "telegram", 0, (">Do you make birthday cakes?", "<We do: two days before, please.")),
     ("Maya Okafor", "twilio.sms", 1, (">Is the parking space behind the shop yours?",)),
@@ -101,22 +101,29 @@ def step(instance: FakeInstance, second: int) -> None:
     }
 
 
+@contextmanager
+def coloured() -> Iterator[None]:
+    """Textual draws without colours where NO_COLOR asks for it, as in CI."""
+    with patch.dict(os.environ):
+        os.environ.pop("NO_COLOR", None)
+        yield
+
+
 async def picture(entry: Entry, *, theme: str = "night", size: tuple[int, int] = SIZE) -> str:
     """The SVG of a view after a while."""
-    instance = bakery()
-    with patch.dict(os.environ):
-        os.environ.pop("NO_COLOR", None)  # Textual draws without colours then, as a terminal in CI asks for
-        return await _picture(instance, entry, theme, size)
+    with coloured():
+        async with console(bakery(), view=entry.name, theme=theme, size=size, writes=True) as shown:
+            await live(shown, LIVE_S)
+            return plain(shown.app.export_screenshot(title="airy console"))
 
 
-async def _picture(instance: FakeInstance, entry: Entry, theme: str, size: tuple[int, int]) -> str:
-    async with console(instance, view=entry.name, theme=theme, size=size, writes=True) as shown:
-        for second in range(1, 20):
-            step(instance, second)
-            if second % 3 == 0:
-                _event(shown, second // 3)
-            await shown.settle(1.0)
-        return plain(shown.app.export_screenshot(title="airy console"))
+async def live(shown: OpenConsole, seconds: int) -> None:
+    """Customers write and counters advance."""
+    for second in range(1, seconds + 1):
+        step(shown.instance, second)
+        if second % 3 == 0:
+            _event(shown, second // 3)
+        await shown.settle(1.0)
 
 
 def _event(shown: OpenConsole, number: int) -> None:
@@ -145,17 +152,7 @@ def use_utc() -> None:
     time.tzset()
 
 
-async def write_all() -> None:
+async def write_pictures() -> None:
     PICTURES.mkdir(exist_ok=True)
     for entry in VIEWS:
         (PICTURES / f"{entry.name}.svg").write_text(await picture(entry))
-
-
-def main() -> None:
-    use_utc()
-    name, options = asyncio_backend()
-    anyio.run(write_all, backend=name, backend_options=options)
-
-
-if __name__ == "__main__":
-    main()
