@@ -51,6 +51,13 @@ def groups(component: str) -> tuple[str, ...]:
     return tuple(GROUPS[name] for name in names if name in GROUPS)
 
 
+def described_groups(component: str) -> tuple[str, ...]:
+    """Groups of other components whose committed offsets this one asks for."""
+    if topics.BROWSER not in actors(component):
+        return ()
+    return tuple(sorted({*GROUPS.values()} - {*groups(component)}))
+
+
 def committing_groups(running: Collection[str]) -> Mapping[str, Sequence[Topic[Any]]]:
     """Consumer groups of these components that commit offsets, with their topics; a connector's group commits none."""
     return {
@@ -75,7 +82,8 @@ def required_acls(component: str, *, wire_name: Callable[[str], str], principal:
         for topic in used([component])
         for operation in _operations(reads(component, topic), writes(component, topic))
     ]
-    return lines + [Acl(principal, "group", wire_name(group), "Read") for group in groups(component)]
+    lines += [Acl(principal, "group", wire_name(group), "Read") for group in groups(component)]
+    return lines + [Acl(principal, "group", wire_name(group), "Describe") for group in described_groups(component)]
 
 
 def _operations(reading: bool, writing: bool) -> Iterable[Operation]:

@@ -178,7 +178,7 @@ ALL: tuple[Component, ...] = (
         summary="channels, tags, templates, users, API tokens, webhooks and the configuration of clients",
         apps=("core",),
         mandatory=True,
-        actors=("commands", "process-registry", "dead-letters", "message-traces"),
+        actors=("commands", "process-registry", "dead-letters", "message-traces", topics.BROWSER),
         routes=(
             "/channels.",
             "/tags.",
@@ -194,6 +194,7 @@ ALL: tuple[Component, ...] = (
             "/processes.",
             "/dead-letters.",
             "/messages.trace",
+            "/topics.",
         ),
         services=("api-admin",),
         early_children=("airy.app.children:process_registry",),

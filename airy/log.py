@@ -133,7 +133,7 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "bot.send_refused": "the API refused the demo bot's reply; the bot drops it",
 }
 
-_SECRET_FIELD = re.compile(
+SECRET_FIELD = re.compile(
     r"token|secret|passw|authorization|cookie|signature|credential|(api|private|signing)_?key", re.IGNORECASE
 )
 _QUIET = ("uvicorn.access", "aiohttp.access", "httpx", "asyncio")
@@ -184,7 +184,7 @@ def mask_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 
 def _clean(name: str, value: object, depth: int) -> object:
-    if name and _SECRET_FIELD.search(name) and not isinstance(value, bool | int | None):
+    if name and SECRET_FIELD.search(name) and not isinstance(value, bool | int | None):
         return MASK
     if isinstance(value, str):
         return value if len(value) <= TEXT_CHARS_MAX else value[:TEXT_CHARS_MAX] + "…"

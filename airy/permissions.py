@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 GrantedRole = Literal["admin", "agent", "analyst"]
-GrantedPermission = Literal["read", "write", "upload", "manage", "operate", "administer"]
+GrantedPermission = Literal["read", "write", "upload", "manage", "operate", "inspect", "administer"]
 """What operators give to tokens; the other roles and permissions belong to tokens that Airy itself issues."""
 
 
@@ -21,7 +21,8 @@ class Permission(StrEnum):
     WRITE = "write"  # take part in conversations
     UPLOAD = "upload"  # store a file for a message
     MANAGE = "manage"  # connect channels, subscribe webhooks
-    OPERATE = "operate"  # metrics and processes
+    OPERATE = "operate"  # metrics, processes, logs, topics and their lag
+    INSPECT = "inspect"  # the records of the log, and with them the contents of all messages
     ADMINISTER = "administer"  # API tokens and sessions
     INGEST = "ingest"  # bring in messages of the caller's own source
     VISIT = "visit"  # take part in the caller's own conversation of a chat plugin, or let a visitor in
@@ -43,6 +44,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.UPLOAD,
             Permission.MANAGE,
             Permission.OPERATE,
+            Permission.INSPECT,
             Permission.ADMINISTER,
             Permission.VISIT,
         }

@@ -23,6 +23,7 @@ VERSION = "s1"
 NONCE_BYTES = 12
 KEY_BYTES = 32
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+SEALED = re.compile(rf"{VERSION}\.{KEY_ID.pattern}\.[A-Za-z0-9_-]{{38,}}=*")  # nonce and tag alone have 38 characters
 
 
 def seal_context(topic: str, entity_id: str, field: str) -> str:

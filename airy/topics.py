@@ -20,6 +20,9 @@ from airy.model.fact import Fact
 from airy.model.process_status import ProcessStatus
 from airy.sources.catalogue import SOURCES
 
+BROWSER = "topic-browser"
+"""The actor that reads every topic, for operators; it asks for the offsets of every group."""
+
 DAY_MS = 86_400_000
 EVENT_PARTITIONS = 16
 ENTITY_PARTITIONS = 4
@@ -40,7 +43,7 @@ EVENTS: Topic[Fact] = Topic(
         *(f"sources-{spec.name}/commands" for spec in SOURCES if not spec.webhooks),
         "dead-letters",
     ),
-    readers=("store", "connector", "publisher", "broadcaster", "media-fetcher", "message-traces"),
+    readers=("store", "connector", "publisher", "broadcaster", "media-fetcher", "message-traces", BROWSER),
     schema=RecordSchema(fact.KINDS),
 )
 
@@ -66,7 +69,7 @@ def _entities(
         partitions=ENTITY_PARTITIONS,
         retention=retention,
         writers=(*writers, "dead-letters"),
-        readers=("store", *readers),
+        readers=("store", *readers, BROWSER),
         schema=RecordSchema({value_type: (kind, version)}),
     )
 
@@ -138,7 +141,7 @@ def source_events(source: str) -> Topic[bytes]:
         retention="time",
         retention_ms=14 * DAY_MS,
         writers=(f"sources-{source}/ingress", *_routers_that_hand_over(source), "dead-letters"),
-        readers=(f"sources-{source}/router", "message-traces"),
+        readers=(f"sources-{source}/router", "message-traces", BROWSER),
     )
 
 
@@ -161,6 +164,7 @@ def parked_events(source: str) -> Topic[bytes]:
         readers=(
             f"sources-{source}/parked-replayer",
             *(f"sources-{spec.name}/parked-replayer" for spec in SOURCES if source in spec.arrives_with),
+            BROWSER,
         ),
     )
 
@@ -175,7 +179,7 @@ def dead_letters(topic: str, *, writers: tuple[str, ...] = ()) -> Topic[bytes]:
         retention="time",
         retention_ms=90 * DAY_MS,
         writers=(*writers, "dead-letters"),
-        readers=("dead-letters",),
+        readers=("dead-letters", BROWSER),
     )
 
 
@@ -187,6 +191,7 @@ ATTEMPTS: Topic[bytes] = Topic(
     retention="time",
     retention_ms=30 * DAY_MS,
     writers=("dispatcher",),
+    readers=(BROWSER,),
 )
 
 COMPONENTS: Topic[ProcessStatus] = Topic(
@@ -197,7 +202,7 @@ COMPONENTS: Topic[ProcessStatus] = Topic(
     retention="compacted",
     versions_ms=10 * 60_000,
     writers=("heartbeat", "process-registry"),
-    readers=("process-registry",),
+    readers=("process-registry", BROWSER),
 )
 """Heartbeats of processes; not folded, because no message depends on them."""
 
@@ -209,6 +214,7 @@ AUDIT: Topic[AuditEntry] = Topic(
     retention="time",
     retention_ms=365 * DAY_MS,
     writers=("commands",),
+    readers=(BROWSER,),
 )
 """The audit trail of administrative writes; read by operators, with the tools of the log."""
 

@@ -21,6 +21,8 @@ from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.commands import DeadLetterCommands, TokenGrant, UserProfile
 from airy.commands.message_traces import MessageTracer, TraceReference
+from airy.commands import DeadLetterCommands, TokenGrant, TopicBrowser, UserProfile
+from airy.commands.topic_browser import BrowseRequest
 from airy.http_client import Response
 from airy.model import ids
 from airy.model.contact_edit import ContactEdit
@@ -65,6 +67,7 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.commands.audit": "commands",
     "airy.commands.dead_letters": "dead-letters",
     "airy.commands.message_traces.tracer": "message-traces",
+    "airy.commands.topic_browser": topics.BROWSER,
 }
 PREFIXES = re.compile(r"^(sources-facebook|webhook-publisher|media-resolver)/")
 Seen = tuple[str, str, str]  # actor, operation, topic or group
@@ -177,6 +180,8 @@ class Everything(Traffic):
         await self._replay_dead_letters()
         tracer = MessageTracer(self._simulation.bus, process.services.queries, FleetStatus)
         await tracer.trace(TraceReference(conversation_id=self._conversation()))
+        for topic in topics.ALL:
+            await TopicBrowser(self._simulation.bus, self._simulation.clock).browse(BrowseRequest(topic=topic.name))
         return True
 
     async def _replay_dead_letters(self) -> None:
@@ -269,7 +274,8 @@ def test_a_source_that_brings_anothers_events_may_hand_them_over_and_its_parked_
 
     writers = [name for name in acls.ACTORS if acls.writes(name, handed)]
     assert [name for name in writers if name.startswith("sources-")] == _sources("facebook", "instagram")
-    assert [name for name in acls.ACTORS if acls.reads(name, parked)] == _sources("facebook", "instagram")
+    readers = [name for name in acls.ACTORS if acls.reads(name, parked)]
+    assert readers == ["api-admin", *_sources("facebook", "instagram")]
 
 
 def _sources(*names: str) -> list[str]:

@@ -7,10 +7,11 @@ from airy import __version__, topics
 from airy.app.authentication import REFRESH_S, Authentication, build_authentication
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
-from airy.commands import DeadLetterCommands
+from airy.commands import DeadLetterCommands, TopicBrowser
 from airy.commands.message_traces import MessageTracer
 from airy.components import WebsocketSection
 from airy.config import Config
+from airy.config_secrets import secret_values
 from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits, ApiAdmission
 from airy.http.app import RootAsgiApp, litestar_app
@@ -23,6 +24,7 @@ from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.store_refresh import StoreRefresh
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
+from airy.log import masker
 from airy.rate_limit import RateLimiter, RateLimits
 
 API_QUEUE_MAX = 1_024
@@ -44,6 +46,7 @@ def build_edge(
         queue=ports.queue,
         dead_letters=DeadLetterCommands(ports.bus, ports.clock),
         message_traces=MessageTracer(ports.bus, services.queries, status.fleet),
+        topics=TopicBrowser(ports.bus, ports.clock, masker(secret_values(config))),
         wait_for_position=services.projector.wait_for_position,
         changes=services.changes,
         media=services.media,

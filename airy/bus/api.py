@@ -12,6 +12,7 @@ B-7  Fetches are bounded in records and bytes; in-flight publishes are bounded: 
 B-8  Compaction keeps at least the latest record of each key; a tombstone deletes its key.
 B-9  `seek`, `pause` and `resume` apply to the very next fetch. Reading outside the log raises `OffsetOutOfRange`.
 B-10 A tail has no group: it reads given partitions from given offsets and commits nothing.
+B-11 A time has an offset in each partition, from which reading misses no record that is as new.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,6 +109,16 @@ class Bus(Protocol):
 
     async def end_offsets(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         """The next offset to be written in each partition."""
+        ...
+
+    async def offsets_at(self, topics: Sequence[Topic[Any]], at_ms: int) -> dict[TopicPartition, int]:
+        """B-11. Where each partition continues with the records of this time: reading from there misses none that is
+        as new, and returns older ones only where times are out of order. The end offset, if there is none.
+        """
+        ...
+
+    async def record_counts(self, topics: Sequence[Topic[Any]]) -> dict[str, int]:
+        """At most how many records each topic holds. Exact for topics without compaction and transactions."""
         ...
 
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:

@@ -26,6 +26,7 @@ from airy.commands.messages import MessageCommands
 from airy.commands.metadata import MetadataCommands, Subject
 from airy.commands.provider_calls import ProviderCalls
 from airy.commands.signals import SignalCommands
+from airy.commands.topic_browser import TopicBrowser
 from airy.commands.users import UserCommands, UserProfile
 from airy.commands.visitor_settings import VisitorSettings
 from airy.commands.visitor_tokens import Visit, VisitorTokens
@@ -57,6 +58,7 @@ __all__ = [
     "TokenGrant",
     "TokenWithText",
     "TooManyRequests",
+    "TopicBrowser",
     "Unauthenticated",
     "UserProfile",
     "Visit",

@@ -20,6 +20,7 @@ from airy.http import (
     processes,
     tags,
     templates,
+    topics,
     users,
     webhooks,
 )
@@ -43,6 +44,7 @@ RESOURCES: tuple[Resource, ...] = (
     processes.RESOURCE,
     tags.RESOURCE,
     templates.RESOURCE,
+    topics.RESOURCE,
     users.RESOURCE,
     webhooks.RESOURCE,
 )

@@ -10,7 +10,7 @@ from msgspec import Struct
 from airy.actors.change_feed import ChangeFeed
 from airy.actors.runtime import Snapshot
 from airy.clock import Clock, Ids
-from airy.commands import Commands, DeadLetterCommands, WaitForPosition
+from airy.commands import Commands, DeadLetterCommands, TopicBrowser, WaitForPosition
 from airy.commands.message_traces import MessageTracer
 from airy.components import Service
 from airy.lifecycle import Lifecycle
@@ -62,6 +62,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     queue: WebhookQueue
     dead_letters: DeadLetterCommands
     message_traces: MessageTracer
+    topics: TopicBrowser
     wait_for_position: WaitForPosition
     changes: ChangeFeed
     media: MediaLibrary

@@ -28,6 +28,8 @@ READING = {  # need more than READ, and write nothing
     "/dead-letters.list",
     "/dead-letters.info",
     "/messages.trace",
+    "/topics.list",
+    "/topics.browse",
     "/channels.facebook.explore",
     "/chatplugin.config",
     "/chatplugin.resumeToken",

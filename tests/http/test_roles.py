@@ -30,7 +30,7 @@ async def test_a_role_may_call_exactly_the_routes_whose_permission_it_has(role: 
 
 
 def test_only_an_administrator_may_grant_and_no_other_role_reaches_what_is_administrative() -> None:
-    administrative = {Permission.MANAGE, Permission.OPERATE, Permission.ADMINISTER}
+    administrative = {Permission.MANAGE, Permission.OPERATE, Permission.INSPECT, Permission.ADMINISTER}
     assert [role for role in Role if PERMISSIONS[role] & administrative] == [Role.ADMIN]
 
 

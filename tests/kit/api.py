@@ -22,7 +22,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
-from airy.commands import Commands, DeadLetterCommands, VisitorSettings, Writer
+from airy.commands import Commands, DeadLetterCommands, TopicBrowser, VisitorSettings, Writer
 from airy.commands.channels import ChannelSource
 from airy.commands.message_traces import MessageTracer
 from airy.components import Service
@@ -49,6 +49,7 @@ from airy.http.store_refresh import StoreRefresh
 from airy.http.visitor_directory import VisitorDirectory
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.http_client import HttpClient, Response
+from airy.log import masker
 from airy.media.library import MediaLimits
 from airy.model.entity import Channel
 from airy.model.fact import Fact
@@ -78,6 +79,7 @@ DAY_MS = 86_400_000
 CREDENTIALS = (topics.API_TOKENS, topics.USERS, topics.CUSTOM_SOURCES)
 ORIGIN = "https://inbox.example.net"
 PUBLIC_URL = "https://api.example.net"
+CONFIGURED_SECRET = "a-secret-of-the-configuration"
 JWT_SECRET = "c2VjcmV0" * 16  # base64
 LOGINS = {"ada@example.org": Role.ADMIN, "bob@example.org": Role.AGENT}  # who may log in
 
@@ -267,6 +269,7 @@ async def api_harness(
         queue=queue,
         dead_letters=DeadLetterCommands(bus, clock),
         message_traces=MessageTracer(bus, queries, health.fleet),
+        topics=TopicBrowser(bus, clock, masker([CONFIGURED_SECRET])),
         wait_for_position=projector.wait_for_position,
         changes=changes,
         media=media_library(storage, clock, limits=media_limits, valid_s=media_valid_s),

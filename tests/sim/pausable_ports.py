@@ -190,6 +190,14 @@ class PausableBus:
         await self._switch.wait_while_paused()
         return ends
 
+    async def offsets_at(self, topics: Sequence[Topic[Any]], at_ms: int) -> dict[TopicPartition, int]:
+        await self._switch.wait_while_paused()
+        return await self._bus.offsets_at(topics, at_ms)
+
+    async def record_counts(self, topics: Sequence[Topic[Any]]) -> dict[str, int]:
+        await self._switch.wait_while_paused()
+        return await self._bus.record_counts(topics)
+
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         await self._switch.wait_while_paused()
         return await self._bus.committed(group, topics)

@@ -30,6 +30,16 @@ class OffsetQueries:
         """The next offset to be written in each partition."""
         return await self._offsets(partitions, lambda consumer, wire: consumer.end_offsets(wire), "end")
 
+    async def at(self, partitions: Iterable[TopicPartition], at_ms: int) -> dict[TopicPartition, int]:
+        """The first offset of each partition whose record is as new as `at_ms`; its end offset if none is."""
+
+        async def ask(consumer: AIOKafkaConsumer, wire: list[KafkaPartition]) -> Mapping[KafkaPartition, int]:
+            ends = await consumer.end_offsets(wire)  # first, or a record between the two questions would be missed
+            found = await consumer.offsets_for_times(dict.fromkeys(wire, at_ms))
+            return {tp: ends[tp] if found[tp] is None else found[tp].offset for tp in wire}
+
+        return await self._offsets(partitions, ask, "time's")
+
     async def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The next offset to read; partitions without one are left out."""
         wire = {self._to_wire(tp): tp for tp in partitions}

@@ -134,6 +134,19 @@ class MemoryBus:
     async def end_offsets(self, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         return {tp: declared_log(self._logs, *tp).ends[tp.partition] for tp in _partitions(topics)}
 
+    async def offsets_at(self, topics: Sequence[Topic[Any]], at_ms: int) -> dict[TopicPartition, int]:
+        found: dict[TopicPartition, int] = {}
+        for topic in topics:
+            log = declared_log(self._logs, topic.name)
+            offset = await self._storage.offset_at(topic.name, at_ms)
+            for tp in topic.topic_partitions:
+                end = log.ends[tp.partition]
+                found[tp] = end if offset is None else min(max(offset, log.starts[tp.partition]), end)
+        return found
+
+    async def record_counts(self, topics: Sequence[Topic[Any]]) -> dict[str, int]:
+        return {topic.name: declared_log(self._logs, topic.name).count_at_most for topic in topics}
+
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         committed = self._group(group).committed
         return {tp: committed[tp] for tp in _partitions(topics) if tp in committed}

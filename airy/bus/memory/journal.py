@@ -55,6 +55,7 @@ _OLDEST = "SELECT * FROM {} ORDER BY first LIMIT ?"
 _NEWEST = "SELECT * FROM {} WHERE first < ? ORDER BY first DESC LIMIT ?"
 _FROM = """SELECT * FROM {0} WHERE first >= coalesce((SELECT max(first) FROM {0} WHERE first <= ?), 0)
   ORDER BY first"""
+_AT = "SELECT * FROM {} WHERE newest_ms >= ? ORDER BY first LIMIT 1"
 _SAVE = "INSERT OR REPLACE INTO span SELECT number, ?, ?, ? FROM topic WHERE name = ?"
 _COMMIT = "INSERT OR REPLACE INTO committed VALUES {}"
 
@@ -205,6 +206,15 @@ class Journal:
                 if len(found) >= records_max or scanned >= SCAN_BYTES_MAX:
                     return ReadResult(found, max(start, batch.last + 1), size)
         return ReadResult(found, horizon, size)
+
+    def offset_at(self, topic: str, at_ms: int) -> int | None:
+        """The first offset whose record is as new as `at_ms`. Reads the times of all batches before it."""
+        sql = _AT.format(self._tables[topic])
+        with self._guarded():
+            for values in self._reader.execute(sql, (at_ms,)):
+                batch = self._decode(values)
+                return next(batch.first + past for past, *_, newest_ms in batch.rows if newest_ms >= at_ms)
+        return None
 
     def oldest(self, topic: str, batches_max: int) -> list[RecordBatch]:
         sql = _OLDEST.format(self._tables[topic])

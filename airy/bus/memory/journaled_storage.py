@@ -68,6 +68,9 @@ class JournaledStorage:
     async def read(self, topic: str, wanted: Mapping[int, int], records_max: int, bytes_max: int) -> ReadResult:
         return await self._reader(self._journal.read, topic, wanted, records_max, bytes_max)
 
+    async def offset_at(self, topic: str, at_ms: int) -> int | None:
+        return await self._reader(self._journal.offset_at, topic, at_ms)
+
     async def run_retention(self, now_ms: int) -> None:
         retention = self._retention
         for log in self.logs.values():

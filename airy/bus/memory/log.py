@@ -65,6 +65,12 @@ class Log:
         self._widest = 0  # the size of the largest record, so that few have to be measured
 
     @property
+    def count_at_most(self) -> int:
+        """Of the readable records, in memory or not: offsets count the records of all partitions together."""
+        starts = [start for start, end in zip(self.starts, self.ends, strict=True) if start < end]
+        return self.next - min(starts) if starts else 0
+
+    @property
     def records(self) -> Sequence[Record]:
         return self._records
 

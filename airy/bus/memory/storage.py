@@ -34,6 +34,10 @@ class Storage(Protocol):
         """Records that are not in memory: see `JournalRead`."""
         ...
 
+    async def offset_at(self, topic: str, at_ms: int) -> int | None:
+        """The first offset of the topic, in any partition, whose record is as new as `at_ms`; None: none is."""
+        ...
+
     async def run_retention(self, now_ms: int) -> None:
         """Remove records as the retention of their topics says."""
         ...
@@ -77,6 +81,10 @@ class MemoryStorage:
 
     async def read(self, topic: str, wanted: Mapping[int, int], records_max: int, bytes_max: int) -> ReadResult:
         raise AssertionError(f"all of {topic} is in memory: {wanted}, {records_max}, {bytes_max}")
+
+    async def offset_at(self, topic: str, at_ms: int) -> int | None:
+        await checkpoint()
+        return next((each.offset for each in self.logs[topic].records if each.timestamp_ms >= at_ms), None)
 
     async def run_retention(self, now_ms: int) -> None:
         retention = self._retention

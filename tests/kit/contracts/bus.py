@@ -1,4 +1,4 @@
-"""The contract of every bus, B-1 to B-10. A backend inherits the class and provides a running bus.
+"""The contract of every bus, B-1 to B-11. A backend inherits the class and provides a running bus.
 
 Uses the protocol only. Waits for an event that must happen end when it has; waits for one that must not happen last
 `quiet_s`. So the same tests run in virtual time and against a cluster.
@@ -706,6 +706,37 @@ class BusContract(ABC):
                 records = await self.read(tail, 3)
                 assert [record.value for record in records] == [b"5", b"7", b"9"]
                 await self.nothing(tail)
+
+    # --- B-11
+
+    async def test_reading_from_the_offsets_of_a_time_misses_no_record_that_is_as_new(self) -> None:
+        topic = self.topic(partitions=2)
+        zero, one = topic.topic_partitions
+        async with self.serving([topic]) as bus, self.tailing(bus, topic) as first:
+            await bus.publish([ProducerRecord(topic.name, 0, b"", b"0")])
+            (oldest,) = await self.read(first, 1)
+            times = [oldest.timestamp_ms + 100 * number for number in range(1, 7)]
+            written = [
+                ProducerRecord(topic.name, number % 2, b"", b"%d" % number, (), at_ms)
+                for number, at_ms in enumerate(times, start=1)
+            ]
+            for record in written:  # each in a batch of its own
+                await bus.publish([record])
+            await bus.publish([ProducerRecord(topic.name, 0, b"", b"7", (), times[-1] + 50)])
+
+            found = await bus.offsets_at([topic], times[3] - 20)
+            async with bus.tail(found) as tail:
+                assert sorted(record.value or b"" for record in await self.read(tail, 4)) == [b"4", b"5", b"6", b"7"]
+            assert (await bus.offsets_at([topic], 0)).keys() == {zero, one}
+            async with bus.tail(await bus.offsets_at([topic], 0)) as tail:
+                await self.read(tail, 8)
+            assert await bus.offsets_at([topic], times[-1] + 51) == await bus.end_offsets([topic])
+
+    async def test_the_records_of_a_topic_are_counted(self) -> None:
+        topic, empty = self.topic(), self.topic("empty")
+        async with self.serving([topic, empty]) as bus:
+            await bus.publish(numbered(topic, 9))
+            assert await bus.record_counts([topic, empty]) == {topic.name: 9, empty.name: 0}
 
 
 def numbered(topic: Topic[Any], count: int) -> list[ProducerRecord]:
