@@ -19,7 +19,6 @@ from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
-from airy.commands import DeadLetterCommands, TokenGrant, UserProfile
 from airy.commands.message_traces import MessageTracer, TraceReference
 from airy.commands import DeadLetterCommands, TokenGrant, TopicBrowser, UserProfile
 from airy.commands.topic_browser import BrowseRequest
