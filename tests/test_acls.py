@@ -19,8 +19,8 @@ from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
-from airy.commands.message_traces import MessageTracer, TraceReference
 from airy.commands import DeadLetterCommands, TokenGrant, TopicBrowser, UserProfile
+from airy.commands.message_traces import MessageTracer, TraceReference
 from airy.commands.topic_browser import BrowseRequest
 from airy.http_client import Response
 from airy.model import ids
@@ -191,7 +191,7 @@ class Everything(Traffic):
             assert target is not None
             record = Record(topic.name, 0, 1_000_000, b"key", b"no value", (), self._now_ms())
             await self._simulation.bus.publish([make_dead_letter(target, record, "no", 1)])
-            await dead_letters.replay([f"{topic.name}/0/1000000"])
+            await dead_letters.replay([f"{topic.name}/0/1000000"], actor="admin")
 
 
 async def _ignored(_item: FeedItem) -> None:
