@@ -39,7 +39,9 @@ SECRET_FIELDS: Mapping[str, frozenset[str]] = {
 }
 """Fields of entities that hold sealed text or the hash of a token."""
 
-_SECRET_IN_TEXT = re.compile(rf"""((?:{SECRET_FIELD.pattern})[\w-]{{0,32}}["']?[=:][ ]?["']?)[^&\s"',;]+""", re.IGNORECASE)
+_SECRET_IN_TEXT = re.compile(
+    rf"""((?:{SECRET_FIELD.pattern})[\w-]{{0,32}}["']?[=:][ ]?["']?)[^&\s"',;]+""", re.IGNORECASE
+)
 """`name=value` and `name: value` in text that is no JSON, such as a form."""
 
 _ANY_ENTITY = frozenset[str]().union(*SECRET_FIELDS.values())

@@ -139,9 +139,7 @@ class TopicBrowser:
             page = await read_page(self._bus, wanted)
         return self._browsed(page, read, begins, ends)
 
-    def _browsed(
-        self, page: RecordPage, read: Sequence[TopicPartition], begins: Offsets, ends: Offsets
-    ) -> BrowsedPage:
+    def _browsed(self, page: RecordPage, read: Sequence[TopicPartition], begins: Offsets, ends: Offsets) -> BrowsedPage:
         return BrowsedPage(
             records=[shown_record(record, self._mask) for record in page.records],
             older=None if page.older is None else _by_partition(page.older),

@@ -232,7 +232,8 @@ async def test_no_record_of_any_topic_shows_a_secret() -> None:
         await api.bus.publish([topics.USERS.record("github:ada", User(id="github:ada", sessions=(session,)))])
         body = msgspec.json.encode({"verify_token": "in-the-body", "deep": [{"app_secret": {"a": "nested"}}]})
         headers = (("authorization", b"Bearer in-a-header"), ("x-note", CONFIGURED_SECRET.encode()))
-        await api.bus.publish([RAW.record("page", body, headers=headers), RAW.record("page", b"id=1&verify_token=in-the-form")])
+        form = RAW.record("page", b"id=1&verify_token=in-the-form")
+        await api.bus.publish([RAW.record("page", body, headers=headers), form])
         secrets += ["in-a-header", "nested", "in-the-body", "in-the-form"]
         sealed = {
             text
