@@ -15,7 +15,8 @@ from airy.http.body_kinds import NoBody
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText, Text, Time
 from airy.http.resource import Resource
-from airy.http.response_schemas import ListSchema, RecordPageSchema, TopicSchema
+from airy.http.response_schemas import ListSchema
+from airy.http.topic_schemas import RecordPageSchema, TopicSchema
 from airy.model.render import timestamp
 
 PARTITIONS_MAX = 1_000  # named in one request

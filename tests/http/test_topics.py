@@ -10,7 +10,8 @@ from airy.bus.record import ProducerRecord
 from airy.bus.topic import Topic
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
-from airy.http.response_schemas import ListSchema, RecordPageSchema, TopicSchema
+from airy.http.response_schemas import ListSchema
+from airy.http.topic_schemas import RecordPageSchema, TopicSchema
 from airy.model.entity import User, UserSession
 from airy.seal import SEALED
 from tests.kit.api import CONFIGURED_SECRET, TOKEN, ApiHarness, api_harness
