@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ TREE = (  # path, phase, supervises, steps per second, restarts, error
     ("airy/webhook-consumer", "ready", 1, 0, 0, None),
     ("airy/webhook-consumer/dispatcher", "backing_off", 0, 0, 3, "redis 10.0.0.7:6379: connection refused"),
 )
-COMPONENTS = ("api-admin", "api-communication", "api-websocket", "sources-facebook", "webhook-publisher")
+COMPONENTS = ("api-admin", "api-communication", "api-websocket", "sources-facebook", "webhook-consumer")
 
 
 def bakery() -> FakeInstance:
@@ -73,7 +73,7 @@ def _process(name: str, *, ready: bool = True) -> dict[str, Any]:
         "instance": name,
         "ready": ready,
         "waiting_for": {} if ready else {"airy/webhook-consumer/dispatcher": "redis 10.0.0.7:6379: connection refused"},
-        "components": {each: {"ready": ready or each != "webhook-publisher", "restarts": 0} for each in COMPONENTS},
+        "components": {each: {"ready": ready or each != "webhook-consumer", "restarts": 0} for each in COMPONENTS},
         "memory_bytes": 125_829_120,
         "fold": {"lag": 0, "age_s": 0.04, "caught_up": True},
     }
@@ -113,13 +113,13 @@ async def picture(entry: Entry, *, theme: str = "night", size: tuple[int, int] =
     """The SVG of a view after a while."""
     with coloured():
         async with console(bakery(), view=entry.name, theme=theme, size=size, writes=True) as shown:
-            await live(shown, LIVE_S)
+            await live(shown, range(1, LIVE_S + 1))
             return plain(shown.app.export_screenshot(title="airy console"))
 
 
-async def live(shown: OpenConsole, seconds: int) -> None:
+async def live(shown: OpenConsole, seconds: Iterable[int]) -> None:
     """Customers write and counters advance."""
-    for second in range(1, seconds + 1):
+    for second in seconds:
         step(shown.instance, second)
         if second % 3 == 0:
             _event(shown, second // 3)

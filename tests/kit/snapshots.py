@@ -18,7 +18,7 @@ from tests.kit.pictures import bakery, coloured, live
 SNAPSHOTS = Path(__file__).parents[1] / "tui" / "console" / "snapshots"
 SIZES = ((80, 24), (120, 36), (200, 50))
 THEMES = ("night", "contrast")
-LIVE_S = 6
+LIVE_S = 4
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -30,13 +30,12 @@ async def snapshots(size: tuple[int, int], theme: str) -> dict[str, str]:
     """Of every view, opened by its key, by name."""
     with coloured():
         async with console(bakery(), theme=theme, size=size, writes=True) as shown:
-            await live(shown, LIVE_S)
-            return {entry.name: await _opened(shown, entry.key) for entry in VIEWS}
+            return {entry.name: await _opened(shown, entry.key, number) for number, entry in enumerate(VIEWS)}
 
 
-async def _opened(shown: OpenConsole, key: str) -> str:
+async def _opened(shown: OpenConsole, key: str, number: int) -> str:
     await shown.press(key)
-    await shown.settle(1.0)
+    await live(shown, range(number * LIVE_S + 1, (number + 1) * LIVE_S + 1))
     return drawn(shown.app.screen._compositor.render_strips())
 
 

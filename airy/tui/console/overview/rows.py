@@ -22,6 +22,7 @@ PHASES: Mapping[str, tuple[str, str]] = {  # phase of an actor: symbol and style
     "failed": ("✗", "$error"),
 }
 UNKNOWN_PHASE = ("?", "$warning")
+ROOT = "airy/"  # of the supervision tree
 
 
 class MailboxUse(Struct, frozen=True):
@@ -112,25 +113,37 @@ def process_state(process: Process) -> tuple[str, str, str]:
         return "✗", "$error", f"no heartbeat for {shown.duration(process.age_s)}"
     if process.ready:
         return "●", "$success", "ready"
-    waiting = "; ".join(f"{name}: {why}" for name, why in process.waiting_for.items())
+    waiting = "; ".join(f"{name.removeprefix(ROOT)}: {why}" for name, why in process.waiting_for.items())
     return "◌", "$warning", f"not ready: {waiting}" if waiting else "not ready"
 
 
 def component_states(processes: Sequence[Process]) -> list[tuple[str, str, str, str]]:
-    """Name, symbol, style and words of each component, over all processes."""
+    """Name, symbol, style and words of each component, over all processes; with the reason, where it is not ready."""
     ready: dict[str, int] = {}
     total: dict[str, int] = {}
+    reasons: dict[str, str] = {}
     for process in processes:
         for name, component in process.components.items():
+            fine = component.ready and not process.stale
             total[name] = total.get(name, 0) + 1
-            ready[name] = ready.get(name, 0) + (component.ready and not process.stale)
+            ready[name] = ready.get(name, 0) + fine
+            if not fine:
+                reasons.setdefault(name, _reason(process, name))
     states = []
     for name, number in sorted(total.items()):
-        fine = ready[name]
-        symbol, style = ("●", "$success") if fine == number else ("◐", "$warning") if fine else ("✗", "$error")
-        words = "ready" if fine == number == 1 else f"{fine} of {number} ready"
-        states.append((name, symbol, style, words))
+        count = ready[name]
+        symbol, style = ("●", "$success") if count == number else ("◐", "$warning") if count else ("✗", "$error")
+        words = "ready" if count == number == 1 else f"{count} of {number} ready"
+        states.append((name, symbol, style, f"{words}: {reasons[name]}" if reasons.get(name) else words))
     return states
+
+
+def _reason(process: Process, component: str) -> str:
+    """Why it is not ready there: what an actor below it waits for."""
+    if process.stale:
+        return f"no heartbeat of {process.instance}"
+    below = (why for path, why in process.waiting_for.items() if component in path.split("/"))
+    return next(below, "starting")
 
 
 class Samples:

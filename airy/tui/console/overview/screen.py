@@ -17,7 +17,7 @@ from airy.tui.console.view import ConsoleView
 from airy.tui.poll import parse_metrics
 
 TREE = (
-    Column("actor", 34),
+    Column("actor", 27),
     Column("state", 13),
     Column("rate", 8, "right"),
     Column("restarts", 8, "right", keep=5),
