@@ -20,7 +20,7 @@ from airy.actors.subscribers import Subscribers
 from airy.bug_fields import bug_fields
 from airy.errors import Refused, Unavailable
 from airy.histogram import LONG_S, Histogram
-from airy.http_client import HttpClient, Response, ResponseLost
+from airy.http_client import HttpClient
 from airy.model.delivery_attempt import AttemptResult, DeliveryAttempt
 from airy.model.entity import Webhook
 from airy.queue.api import Job, WebhookQueue
@@ -29,7 +29,7 @@ from airy.trace import trace_id_of
 from airy.webhooks.dead_letter import dead_delivery
 from airy.webhooks.endpoint_health import EndpointHealth
 from airy.webhooks.matching import wants
-from airy.webhooks.request import DeliveryTarget, open_target, request_headers
+from airy.webhooks.request import DeliveryTarget, open_target
 from airy.webhooks.retry import (
     ATTEMPTS_MAX,
     SCHEDULE_S,
@@ -41,12 +41,10 @@ from airy.webhooks.retry import (
     Retry,
     decide,
     disable_if_failing,
-    outcome_of,
 )
+from airy.webhooks.send import DeliveryTimeouts, send
 
-RESPONSE_BYTES_MAX = 16_384  # read, so that the connection can be reused
 RESPONSE_BODY_S = 2.0  # for its body after its head; the status is known by then
-RESPONSE_CHARS_MAX = 1_024  # recorded
 LEASES_MAX = 2 * ATTEMPTS_MAX  # including those without an outcome; beyond that the delivery probably crashes workers
 PAUSE_S = 1.0
 DISABLE_RETRY_S = 60.0
@@ -61,11 +59,6 @@ RESULTS: dict[type[Decision], AttemptResult] = {
     DeadLetter: "buried",
     DisableWebhook: "disabled",
 }
-
-
-class DeliveryTimeouts(Struct, frozen=True, kw_only=True):
-    connect_s: float = 5.0
-    total_s: float = 15.0
 
 
 class DeliveryMetrics(Struct, frozen=True, kw_only=True):
@@ -182,32 +175,12 @@ class DeliveryExecutor:
 
     async def _send(self, ctx: Context, job: Job, webhook: Webhook, now_ms: int) -> tuple[AttemptOutcome, str]:
         try:
-            target = self._target(webhook)
-            response = await self._post(target, job, now_ms)
-            text = target.redact(response.body.decode("utf-8", "replace")) if response.body else ""
-            return outcome_of(response, now_ms), text[:RESPONSE_CHARS_MAX]
-        except (Unavailable, Refused) as error:
+            return await send(self._http, self._target(webhook), job, now_ms, self._timeouts)
+        except Refused as error:
             return AttemptOutcome(None, str(error)), ""
         except Exception as error:  # noqa: BLE001 - with the URL, secrets, headers or answer of this subscriber
             self._count_bug(ctx, job, error)
             return AttemptOutcome(None, BUG_REASON), ""
-
-    async def _post(self, target: DeliveryTarget, job: Job, now_ms: int) -> Response:
-        """Without the rest of a body that is badly framed or too slow: once the head is complete the status decides."""
-        try:
-            return await self._http(
-                "POST",
-                target.url,
-                headers=request_headers(target, job, now_ms),
-                body=job.entry.body,
-                connect_s=self._timeouts.connect_s,
-                total_s=self._timeouts.total_s,
-                body_bytes_max=RESPONSE_BYTES_MAX,
-            )
-        except ResponseLost as error:
-            if error.received is None:
-                raise
-            return error.received
 
     async def end_after_bug(self, ctx: Context, job: Job, error: Exception) -> None:
         """Ends an attempt that raised outside of its request: it failed, and is repeated by the schedule. If not even

@@ -16,7 +16,7 @@ from msgspec import Struct
 from airy.actors.attempt_log import AttemptLog
 from airy.actors.bug_report import BUGS
 from airy.actors.dead_deliveries import DeadDeliveries, DeadDeliveryStore
-from airy.actors.delivery import DeliveryExecutor, DeliveryMetrics, DeliveryTimeouts, DisableCallback
+from airy.actors.delivery import DeliveryExecutor, DeliveryMetrics, DisableCallback
 from airy.actors.fold_progress import FoldProgress
 from airy.actors.runtime import Context
 from airy.actors.subscribers import Subscribers, WebhookStore
@@ -28,6 +28,7 @@ from airy.model.entity import Webhook
 from airy.queue.api import Job, WebhookQueue
 from airy.seal import Sealer
 from airy.webhooks.endpoint_health import EndpointHealth
+from airy.webhooks.send import DeliveryTimeouts
 from airy.webhooks.slot_division import divide_slots
 
 LEASE_SPARE_S = 30.0  # beyond the longest request; a slow answer of the queue uses some of it

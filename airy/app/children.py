@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from airy.actors.connector import Connector
 from airy.actors.deferred_sends import DeferredSends
-from airy.actors.delivery import DeliveryTimeouts
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
 from airy.actors.media_fetcher import MediaFetcher
 from airy.actors.media_monitor import MediaMonitor
@@ -20,6 +19,7 @@ from airy.app.services import Services, attachment_downloads, media_sources, sou
 from airy.components import CommunicationSection, Component, ConsumerSection
 from airy.sources.catalogue import BY_NAME
 from airy.sources.spec import marks_read
+from airy.webhooks.send import DeliveryTimeouts
 
 
 class _RegistryActor:

@@ -7,9 +7,9 @@ from airy import __version__, topics
 from airy.app.authentication import REFRESH_S, Authentication, build_authentication
 from airy.app.services import Services, public_url
 from airy.app.tree_status import TreeStatus
-from airy.commands import DeadLetterCommands, TopicBrowser
+from airy.commands import DeadLetterCommands, EndpointTests, TopicBrowser
 from airy.commands.message_traces import MessageTracer
-from airy.components import WebsocketSection
+from airy.components import ConsumerSection, WebsocketSection
 from airy.config import Config
 from airy.config_secrets import secret_values
 from airy.http import metrics
@@ -26,6 +26,7 @@ from airy.http.store_refresh import StoreRefresh
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.log import masker
 from airy.rate_limit import RateLimiter, RateLimits
+from airy.webhooks.send import DeliveryTimeouts
 
 API_QUEUE_MAX = 1_024
 
@@ -45,6 +46,14 @@ def build_edge(
         store=services.queries,
         queue=ports.queue,
         dead_letters=DeadLetterCommands(ports.bus, ports.clock),
+        endpoint_tests=EndpointTests(
+            ports.queue,
+            ports.webhook_http,
+            ports.sealer,
+            ports.clock,
+            ports.ids,
+            timeouts=DeliveryTimeouts(total_s=config.section(ConsumerSection).timeout_s),
+        ),
         message_traces=MessageTracer(ports.bus, services.queries, status.fleet),
         topics=TopicBrowser(ports.bus, ports.clock, masker(secret_values(config))),
         wait_for_position=services.projector.wait_for_position,

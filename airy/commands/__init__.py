@@ -13,6 +13,7 @@ from airy.commands.conversations import ConversationCommands
 from airy.commands.custom_sources import CustomSourceCommands, IngestCommands, Refresh, SourceChanges, no_refresh
 from airy.commands.dead_deliveries import DeadDeliveryCommands
 from airy.commands.dead_letters import DeadLetterCommands
+from airy.commands.endpoint_tests import EndpointTests
 from airy.commands.entities import TagCommands, TemplateCommands
 from airy.commands.errors import (
     Conflict,
@@ -49,6 +50,7 @@ __all__ = [
     "ConnectResult",
     "CustomSourceCommands",
     "DeadLetterCommands",
+    "EndpointTests",
     "Forbidden",
     "NotFound",
     "RequestContext",

@@ -10,7 +10,7 @@ from msgspec import Struct
 from airy.actors.change_feed import ChangeFeed
 from airy.actors.runtime import Snapshot
 from airy.clock import Clock, Ids
-from airy.commands import Commands, DeadLetterCommands, TopicBrowser, WaitForPosition
+from airy.commands import Commands, DeadLetterCommands, EndpointTests, TopicBrowser, WaitForPosition
 from airy.commands.message_traces import MessageTracer
 from airy.components import Service
 from airy.lifecycle import Lifecycle
@@ -61,6 +61,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     store: StoreQueries
     queue: WebhookQueue
     dead_letters: DeadLetterCommands
+    endpoint_tests: EndpointTests
     message_traces: MessageTracer
     topics: TopicBrowser
     wait_for_position: WaitForPosition

@@ -5,7 +5,7 @@ from typing import Annotated
 import structlog
 from msgspec import Meta, Struct
 
-from airy.commands import Conflict, NotFound, WebhookChanges
+from airy.commands import Conflict, WebhookChanges
 from airy.commands.dead_deliveries import AT_ONCE_MAX
 from airy.errors import Refused
 from airy.http.action import ActionRequest, Reply, action
@@ -23,6 +23,7 @@ from airy.http.response_schemas import (
     SignedWebhookSchema,
     WebhookSchema,
 )
+from airy.http.webhook_operations import WebhookReference, attempts, find_webhook, stats, test
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Webhook, WebhookStatus
 from airy.model.render import render_webhook, timestamp
@@ -56,10 +57,6 @@ class UpdateWebhook(Struct, frozen=True):
     headers: dict[str, LongText] | None = None
     signature_key: Secret | None = None
     status: WebhookStatus | None = None
-
-
-class WebhookReference(Struct, frozen=True):
-    id: Id
 
 
 class ListDeadDeliveries(Struct, frozen=True):
@@ -120,16 +117,17 @@ async def unsubscribe(api: ApiContext, request: ActionRequest[WebhookReference])
 
 @action("/webhooks.delete", permission=Permission.MANAGE, body=WebhookReference, status=204)
 async def delete(api: ApiContext, request: ActionRequest[WebhookReference]) -> Reply:
-    """Delete a webhook and its queued deliveries."""
+    """Delete a webhook, its queued deliveries and its recent attempts."""
     position = await api.commands.webhooks.delete(request.body.id)
     await api.queue.drop_webhook(request.body.id)
+    await api.queue.forget_attempts(request.body.id)
     return Reply(position=position)
 
 
 @action("/webhooks.info", permission=Permission.READ, body=WebhookReference, returns=WebhookSchema)
 async def info(api: ApiContext, request: ActionRequest[WebhookReference]) -> Reply:
     """One webhook."""
-    return Reply(_render(api, await _find_webhook(api, request.body.id)))
+    return Reply(_render(api, await find_webhook(api, request.body.id)))
 
 
 @action("/webhooks.list", permission=Permission.READ, body=NoBody, returns=ListSchema[WebhookSchema])
@@ -184,13 +182,6 @@ async def replay(api: ApiContext, request: ActionRequest[ReplayDeadDeliveries]) 
     return Reply({"replayed": replayed.deliveries}, more_positions=replayed.positions)
 
 
-async def _find_webhook(api: ApiContext, webhook_id: str) -> Webhook:
-    webhook = await api.store.webhook(webhook_id)
-    if webhook is None:
-        raise NotFound(f"there is no webhook {webhook_id}", field="id")
-    return webhook
-
-
 def _render(api: ApiContext, webhook: Webhook) -> dict[str, object]:
     try:
         headers = api.commands.webhooks.masked_headers(webhook)
@@ -217,7 +208,20 @@ def _render_dead(dead: DeadDelivery) -> dict[str, object]:
 RESOURCE = Resource(
     name="webhooks",
     component="api-admin",
-    actions=(subscribe, update, unsubscribe, delete, info, list_, rotate_secret, dead_deliveries, replay),
+    actions=(
+        subscribe,
+        update,
+        unsubscribe,
+        delete,
+        info,
+        list_,
+        stats,
+        attempts,
+        test,
+        rotate_secret,
+        dead_deliveries,
+        replay,
+    ),
 )
 
 

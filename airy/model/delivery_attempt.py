@@ -6,7 +6,8 @@ from msgspec import Struct
 
 TEST_KIND = "webhook.test"  # of an attempt that an operator asked for; it delivers no change
 
-AttemptResult = Literal["delivered", "again", "buried", "disabled"]  # values of published records; they cannot change
+AttemptResult = Literal["delivered", "again", "buried", "disabled", "failed"]
+"""Values of published records, which cannot change; `failed` is that of a test, which is not published."""
 
 
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

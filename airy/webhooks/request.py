@@ -104,8 +104,9 @@ def request_headers(target: DeliveryTarget, job: Job, now_ms: int) -> dict[str, 
         **target.headers,
         "webhook-id": entry.event_id,
         "webhook-timestamp": str(now_s),
-        "X-Airy-Position": entry.position,
     }
+    if entry.position:
+        headers["X-Airy-Position"] = entry.position
     traced = trace.parse(entry.trace) if entry.trace else None
     if traced is not None:
         headers[trace.HEADER] = traced.child(f"{job.id}:{job.attempt}").header

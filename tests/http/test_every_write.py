@@ -40,6 +40,7 @@ READING = {  # need more than READ, and write nothing
 WITHOUT_POSITION = {
     "/media.upload": "files are outside of the log",
     "/conversations.typing": "a signal is not in the log",
+    "/webhooks.test": "a test delivers no change",
     "/dead-letters.discard": "its readers read the log itself",
     "/dead-letters.replay": "likewise, and raw webhooks are not folded",
     "/chatplugin.authenticate": "a visit is not stored before its first message; resuming returns one",
@@ -281,6 +282,7 @@ async def writes(world: World) -> dict[str, object]:
         "/users.revoke-sessions": {"id": user.id},
         "/webhooks.update": {"id": hook, "name": "b"},
         "/webhooks.rotate-secret": {"id": hook},
+        "/webhooks.test": {"id": hook},
         "/webhooks.replay": {"delivery_id": delivery.delivery_id},
         "/webhooks.unsubscribe": {"id": hook},
         "/webhooks.delete": {"id": hook},

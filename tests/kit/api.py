@@ -22,7 +22,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
-from airy.commands import Commands, DeadLetterCommands, TopicBrowser, VisitorSettings, Writer
+from airy.commands import Commands, DeadLetterCommands, EndpointTests, TopicBrowser, VisitorSettings, Writer
 from airy.commands.channels import ChannelSource
 from airy.commands.message_traces import MessageTracer
 from airy.components import Service
@@ -48,7 +48,7 @@ from airy.http.signed_tokens import SignedTokenDirectory
 from airy.http.store_refresh import StoreRefresh
 from airy.http.visitor_directory import VisitorDirectory
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
-from airy.http_client import HttpClient, Response
+from airy.http_client import ConnectFailed, HttpClient, Response
 from airy.log import masker
 from airy.media.library import MediaLimits
 from airy.model.entity import Channel
@@ -172,6 +172,10 @@ async def no_network(*_: object, **__: object) -> Response:
     raise AssertionError("no provider is called")
 
 
+async def no_endpoint(*_: object, **__: object) -> Response:
+    raise ConnectFailed("no endpoint of a webhook answers")
+
+
 class ApiHarness(Struct):
     """A running process. With `projecting` false its store lags until the test runs `projector`."""
 
@@ -268,6 +272,7 @@ async def api_harness(
         store=queries,
         queue=queue,
         dead_letters=DeadLetterCommands(bus, clock),
+        endpoint_tests=EndpointTests(queue, client or no_endpoint, sealer, clock, ids),
         message_traces=MessageTracer(bus, queries, health.fleet),
         topics=TopicBrowser(bus, clock, masker([CONFIGURED_SECRET])),
         wait_for_position=projector.wait_for_position,

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from airy.actors.change_sink import ReaderLimits
-from airy.actors.delivery import DeliveryTimeouts
 from airy.actors.dispatcher import Dispatcher, DispatcherLimits
 from airy.actors.publisher import Publisher
 from airy.actors.runtime import Backoff
 from airy.queue.redis import RedisQueue
+from airy.webhooks.send import DeliveryTimeouts
 from tests.kit.webhooks import SEALER, Endpoints, Outbox, acting, lanes, logged, no_rebuild
 
 CHANGES = 60
