@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from airy.components import Service
 from airy.http.field_error import FieldError
-from airy.model.entity import Color, WebhookStatus
+from airy.model.entity import Color
 from airy.permissions import GrantedPermission, GrantedRole
 
 T = TypeVar("T")
@@ -176,75 +176,6 @@ class TemplateSchema(Struct, forbid_unknown_fields=True):
     name: str
     source: str
     content: Any
-
-
-class WebhookSchema(Struct, forbid_unknown_fields=True):
-    id: str
-    name: str | None
-    status: WebhookStatus
-    url: str
-    headers: dict[str, str]
-    events: list[str]
-
-
-class SignedWebhookSchema(Struct, forbid_unknown_fields=True):
-    id: str
-    name: str | None
-    status: WebhookStatus
-    url: str
-    headers: dict[str, str]
-    events: list[str]
-    signing_secret: str
-
-
-class DeliveryAttemptSchema(Struct, forbid_unknown_fields=True):
-    """`status` None: there was no answer, and `error` says why. `next_attempt_at`: of a `retry`."""
-
-    delivery_id: str
-    event_id: str
-    event: str
-    attempt: int
-    attempted_at: str
-    latency_ms: int
-    outcome: Literal["delivered", "retry", "dead", "disabled", "failed"]
-    status: int | None
-    error: str | None
-    response: str
-    next_attempt_at: str | None
-
-
-class WebhookStatsSchema(Struct, forbid_unknown_fields=True):
-    """`attempts`, `success_rate` and `last_attempt` are about the recent attempts, without tests."""
-
-    id: str
-    health: Literal["ok", "failing", "paused", "unsubscribed"]
-    disabled_reason: str | None
-    waiting: int
-    in_flight: int
-    oldest_at: str | None
-    retry_at: str | None
-    paused_until: str | None
-    failing_since: str | None
-    failures: int
-    attempts: int
-    success_rate: float | None
-    last_attempt: DeliveryAttemptSchema | None
-
-
-class DeadDeliverySchema(Struct, forbid_unknown_fields=True):
-    delivery_id: str
-    webhook_id: str
-    event_id: str
-    event: str
-    lane: str
-    attempts: int
-    reason: str
-    died_at: str
-    body: Document
-
-
-class ReplayResultSchema(Struct, forbid_unknown_fields=True):
-    replayed: int
 
 
 class DeadLetterSchema(Struct, forbid_unknown_fields=True):

@@ -9,7 +9,8 @@ from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id
-from airy.http.response_schemas import DeliveryAttemptSchema, ListSchema, WebhookStatsSchema
+from airy.http.response_schemas import ListSchema
+from airy.http.webhook_schemas import DeliveryAttemptSchema, WebhookStatsSchema
 from airy.model.delivery_attempt import AttemptResult, DeliveryAttempt
 from airy.model.entity import Webhook
 from airy.model.render import timestamp

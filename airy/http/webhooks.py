@@ -15,15 +15,9 @@ from airy.http.pagination import page_body
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText, Id, LongText, Text
 from airy.http.resource import Resource
-from airy.http.response_schemas import (
-    DeadDeliverySchema,
-    ListSchema,
-    PageSchema,
-    ReplayResultSchema,
-    SignedWebhookSchema,
-    WebhookSchema,
-)
+from airy.http.response_schemas import ListSchema, PageSchema
 from airy.http.webhook_operations import WebhookReference, attempts, find_webhook, stats, test
+from airy.http.webhook_schemas import DeadDeliverySchema, ReplayResultSchema, SignedWebhookSchema, WebhookSchema
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import Webhook, WebhookStatus
 from airy.model.render import render_webhook, timestamp

@@ -7,7 +7,8 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from airy.http.response_schemas import DeliveryAttemptSchema, ListSchema, WebhookStatsSchema
+from airy.http.response_schemas import ListSchema
+from airy.http.webhook_schemas import DeliveryAttemptSchema, WebhookStatsSchema
 from airy.http_client import AddressBlocked, ConnectFailed, Response
 from airy.model import ids
 from airy.model.delivery_attempt import DeliveryAttempt

@@ -8,7 +8,8 @@ from msgspec import Raw
 
 from airy import topics
 from airy.errors import Unavailable
-from airy.http.response_schemas import DeadDeliverySchema, ListSchema, PageSchema, SignedWebhookSchema, WebhookSchema
+from airy.http.response_schemas import ListSchema, PageSchema
+from airy.http.webhook_schemas import DeadDeliverySchema, SignedWebhookSchema, WebhookSchema
 from airy.model import ids
 from airy.model.dead_delivery import DeadDelivery
 from airy.seal import seal_context
