@@ -11,20 +11,13 @@ from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id
 from airy.http.response_schemas import ListSchema
 from airy.http.webhook_schemas import DeliveryAttemptSchema, WebhookStatsSchema
-from airy.model.delivery_attempt import AttemptResult, DeliveryAttempt
+from airy.model.delivery_attempt import DeliveryAttempt
 from airy.model.entity import Webhook
 from airy.model.render import timestamp
 from airy.queue.api import ATTEMPTS_MAX, WebhookBacklog
 from airy.webhooks.recent_attempts import health_state, recent_attempts
 
 STATS_MAX = 100  # webhooks of one call
-OUTCOMES: dict[AttemptResult, str] = {
-    "delivered": "delivered",
-    "again": "retry",
-    "buried": "dead",
-    "disabled": "disabled",
-    "failed": "failed",
-}
 
 
 class WebhookStatsQuery(Struct, frozen=True):
@@ -117,7 +110,7 @@ def render_attempt(attempt: DeliveryAttempt) -> dict[str, object]:
         "attempt": attempt.attempt,
         "attempted_at": timestamp(attempt.at_ms),
         "latency_ms": attempt.took_ms,
-        "outcome": OUTCOMES[attempt.result],
+        "outcome": attempt.outcome,
         "status": attempt.status,
         "error": attempt.error or None,
         "response": attempt.response,

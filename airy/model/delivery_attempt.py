@@ -10,6 +10,15 @@ AttemptResult = Literal["delivered", "again", "buried", "disabled", "failed"]
 """Values of published records, which cannot change; `failed` is that of a test, which is not published."""
 
 
+OUTCOMES: dict[AttemptResult, str] = {
+    "delivered": "delivered",
+    "again": "retry",
+    "buried": "dead",
+    "disabled": "disabled",
+    "failed": "failed",
+}
+
+
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Value of ops.webhooks.attempts; its key is the delivery's id. The webhook queue keeps the newest as well."""
 
@@ -30,3 +39,8 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     @property
     def succeeded(self) -> bool:
         return self.result == "delivered"
+
+    @property
+    def outcome(self) -> str:
+        """`delivered`, `retry`, `dead` and `disabled` (the webhook is), or `failed` of a test."""
+        return OUTCOMES[self.result]
