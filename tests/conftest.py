@@ -60,14 +60,15 @@ LONG_S = 600.0
 
 EDGES = ("app", "commands", "conformance", "http", "sim_provider", "sources", "tui")
 """Tests of what runs on asyncio only, outside of tests, and leaves concurrency to the actors beneath. The task order of
-trio is for actors, bus, queue, store and simulations; `EVENT_LOOPS=asyncio,trio` runs these on both as well.
+trio is for actors, bus, queue, store and simulations; `EVENT_LOOPS=asyncio,trio` runs these on both as well. So does it
+with slow tests: the actors in them have tests that are not slow, which run on both.
 """
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run the tests with the longest time-out first: a long test that starts last leaves the other workers idle."""
     if "EVENT_LOOPS" not in os.environ:
-        twice = [item for item in items if _is_of_edge(item) and _loop(item) == "trio"]
+        twice = [item for item in items if _loop(item) == "trio" and _runs_on_asyncio_only(item)]
         config.hook.pytest_deselected(items=twice)
         left_out = set(twice)
         items[:] = [item for item in items if item not in left_out]
@@ -87,8 +88,8 @@ def pytest_runtest_setup() -> None:
         gc.freeze()
 
 
-def _is_of_edge(item: pytest.Item) -> bool:
-    return item.path.relative_to(TESTS).parts[0] in EDGES
+def _runs_on_asyncio_only(item: pytest.Item) -> bool:
+    return item.path.relative_to(TESTS).parts[0] in EDGES or item.get_closest_marker("slow") is not None
 
 
 def _loop(item: pytest.Item) -> object:

@@ -34,12 +34,12 @@ def installed(tmp_path: Path) -> Path:
     pip = ("-m", "pip", "--disable-pip-version-check")
     alone = ("--no-build-isolation", "--no-deps", "--no-index")
     run(sys.executable, *pip, "wheel", *alone, "-w", directory, ROOT, cwd=directory)
-    run(sys.executable, "-m", "venv", directory / "env", cwd=directory)
-    python = directory / "env/bin/python"
+    run(sys.executable, "-m", "venv", "--without-pip", directory / "env", cwd=directory)
+    install = (sys.executable, *pip, "--python", directory / "env/bin/python", "install", "--quiet", "--no-compile")
     lock = ("--retries", "10", "--require-hashes", "--only-binary", ":all:", "-r", ROOT / "requirements.lock")
-    run(python, *pip, "install", "--quiet", *lock, cwd=directory)
+    run(*install, *lock, cwd=directory)
     (wheel,) = directory.glob("airy-*.whl")
-    run(python, *pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=directory)
+    run(*install, "--no-deps", "--no-index", wheel, cwd=directory)
     return directory
 
 

@@ -258,11 +258,8 @@ async def test_joining_a_group_is_retried_after_a_transient_failure() -> None:
 # --- interruptions
 
 
-@pytest.mark.parametrize(
-    "step", [pytest.param(1, marks=pytest.mark.slow, id="each"), pytest.param(12, id="each twelfth")]
-)
 @pytest.mark.parametrize("point", ["publish", "published"])
-async def test_an_import_interrupted_at_any_publish_can_be_resumed(point: str, step: int) -> None:
+async def test_an_import_interrupted_at_any_publish_can_be_resumed(point: str) -> None:
     async with running(memory()) as one:
         await fill(one, facts=12)
         archive, _ = await exported(one)
@@ -279,8 +276,8 @@ async def test_an_import_interrupted_at_any_publish_can_be_resumed(point: str, s
                     break
                 await imported(other, archive, resume=True)
                 assert (await exported(other))[0] == archive
-            fails += step
-        assert fails > 30
+            fails += 7  # of about 170 publishes, some per topic: every topic is met
+        assert fails > 150
 
 
 @pytest.mark.parametrize("point", ["commit", "committed"])

@@ -20,6 +20,7 @@ from airy.model.fold_context import FoldContext
 from airy.sources.api import EMPTY_REPLY, Failed, Lost, Outcome, WebhookReply
 from airy.webhooks.request import request_headers
 from tests.kit.event_loops import run_seeded
+from tests.sim import simulation
 from tests.sim.checkers import problems
 from tests.sim.simulation import Simulation, SimulationSize
 
@@ -99,7 +100,10 @@ def unawaited_publish(patch: pytest.MonkeyPatch) -> None:
 
 
 def body_decides(patch: pytest.MonkeyPatch) -> None:
-    """A 2xx whose body is badly framed counts as a failed delivery."""
+    """A 2xx whose body is badly framed counts as a failed delivery. An endpoint that never frames correctly then has
+    retries for days; without the bug these simulations are quiescent within the hour.
+    """
+    patch.setattr(simulation, "QUIESCENT_WITHIN_S", 3_600.0)
 
     async def strict(self: Any, target: Any, job: Any, now_ms: int) -> Response:
         response: Response = await self._http(
@@ -128,10 +132,10 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     PLANTED[name](monkeypatch)
 
     async def run(seed: int) -> list[str]:
-        simulation = Simulation(seed, SimulationSize())
+        world = Simulation(seed, SimulationSize())
         with anyio.fail_after(86_400):
-            await simulation.run()
-        return await problems(simulation)
+            await world.run()
+        return await problems(world)
 
     found: list[str] = []
     for seed in range(SEEDS_MAX):

@@ -31,7 +31,7 @@ from tests.sim.visitor_history import (
 )
 from tests.sim.visitor_simulation import VisitorSimulation
 
-HISTORIES = SeededHistories(VisitorSimulation, "VISITOR_SEEDS", __file__, seeds=200)
+HISTORIES = SeededHistories(VisitorSimulation, "VISITOR_SEEDS", __file__, seeds=100)
 FAST_SEEDS = 2
 PLANTED_SEEDS_MAX = 20
 
