@@ -16,6 +16,7 @@ from airy.cli.view import Document, View
 if TYPE_CHECKING:
     from airy.api_client import ApiClient
     from airy.http_client import HttpClient
+    from airy.tui.instance import UrlAndToken
 
 PAGE_SIZE_MAX = 500
 PANEL = "Instance"  # of the help
@@ -31,6 +32,12 @@ class Instance:
     data: Path | None
     url: str | None
     token: str | None
+
+    def address(self) -> "UrlAndToken":
+        """Its URL and token."""
+        from airy.tui.instance import instance
+
+        return instance(load_config(self.file, self.data), self.url, self.token)
 
     def run(self, task: "Callable[[ApiClient], Awaitable[int]]") -> int:
         """Runs `task` with a client of the instance. Returns the exit code, also that of its error."""

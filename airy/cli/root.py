@@ -1,9 +1,11 @@
 """The root command. Each command or group is in its own module, which is imported when it is needed."""
 
+import sys
 from importlib import import_module
 
 import rich_click as click
 
+USAGE = 64
 COMMANDS = {  # in the order of the help
     "up": "airy.cli.run:up",
     "run": "airy.cli.run:run",
@@ -33,11 +35,22 @@ class LazyGroup(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
+        return loaded(COMMANDS[cmd_name])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
-def airy() -> None:
-    """Airy: a self-hosted messaging platform."""
+def loaded(path: str) -> click.Command:
+    module, _, name = path.partition(":")
+    command: click.Command = getattr(import_module(module), name)
+    return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.pass_context
+def airy(context: click.Context) -> int:
+    """Airy: a self-hosted messaging platform. Without a command, `airy` opens the console on a terminal."""
+    if context.invoked_subcommand is not None:
+        return 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        click.echo(context.get_help(), err=True)
+        return USAGE
+    return int(context.invoke(loaded(COMMANDS["console"])))
