@@ -174,8 +174,15 @@ WRITES: dict[str, Write] = {
 
 
 def _page(items: list[dict[str, Any]], body: dict[str, Any]) -> Response:
-    shown = items[: body.get("page_size", 20)]
-    return _json({"data": shown, "pagination_data": {"total": len(items), "next_cursor": None}})
+    """A cursor is the id of the first item of a page."""
+    names, size = [each["id"] for each in items], body.get("page_size", 20)
+    start = names.index(body["cursor"]) if body.get("cursor") else 0
+    cursors = {
+        "previous_cursor": names[max(0, start - size)] if start else None,
+        "next_cursor": names[start + size] if start + size < len(names) else None,
+    }
+    shown: dict[str, object] = {"data": items[start : start + size], "pagination_data": {"total": len(items)} | cursors}
+    return _json(shown)
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -24,6 +24,7 @@ class FakeOperations:
         self.webhooks: dict[str, Document] = {}
         self.deliveries: dict[str, Document] = {}
         self.channels: dict[str, Document] = {}
+        self.traces: dict[str, Document] = {}  # by id of a message or a conversation
         self.written: list[tuple[str, Document]] = []
 
     def letter(self, letter_id: str, reason: str, body: str, *, encoding: str = "text") -> None:
@@ -96,6 +97,9 @@ class FakeOperations:
     def _channels(self, _body: Document) -> Document:
         return {"data": list(self.channels.values())}
 
+    def _trace(self, body: Document) -> Document | None:
+        return self.traces.get(next(iter(body.values())))
+
     def _openapi(self, _body: Document) -> Document:
         """As much of the document as describes how a channel is connected."""
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/ConnectTelegram"}}}
@@ -158,13 +162,14 @@ def _page(items: list[Document], body: Document) -> Document:
     return {"data": items[: body["page_size"]], "pagination_data": {"total": len(items), "next_cursor": None}}
 
 
-Operation = Callable[[FakeOperations, Document], object]
+Operation = Callable[[FakeOperations, Document], object | None]
 READS: dict[str, Operation] = {
     "/dead-letters.list": FakeOperations._letters,
     "/dead-letters.info": FakeOperations._letter,
     "/webhooks.list": FakeOperations._webhooks,
     "/webhooks.dead-letters": FakeOperations._deliveries,
     "/channels.list": FakeOperations._channels,
+    "/messages.trace": FakeOperations._trace,
     "/schema/openapi.json": FakeOperations._openapi,
 }
 WRITES: dict[str, Operation] = {

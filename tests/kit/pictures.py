@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from airy.tui.console.navigation import VIEWS, Entry
+from tests.kit import fake_traces
 from tests.kit.console import OpenConsole, console
 from tests.kit.fake_instance import FakeInstance
 
@@ -64,6 +65,7 @@ def bakery() -> FakeInstance:
     operations.channel("ch-3", "whatsapp", "Bakery WhatsApp", state="failing", reason="the token was revoked", since="")
     operations.letter("d-1", "not JSON: line 1 column 18", '{"object": "page", ')
     operations.letter("d-2", "a fact of version 9, this process knows 8", '{"kind": "message.received"}')
+    operations.traces = {"m-3-1": fake_traces.sent()}
     step(instance, 0)
     return instance
 
@@ -113,6 +115,8 @@ async def picture(entry: Entry, *, theme: str = "night", size: tuple[int, int] =
     """The SVG of a view after a while."""
     with coloured():
         async with console(bakery(), view=entry.name, theme=theme, size=size, writes=True) as shown:
+            if entry.name == "trace":
+                await shown.press("slash", *"m-3-1", "enter")
             await live(shown, range(1, LIVE_S + 1))
             return plain(shown.app.export_screenshot(title="airy console"))
 

@@ -48,6 +48,7 @@ class ConsoleApp(KeyOrder):
         self._first = first
         self._theme_name = theme
         self._resyncs = 0
+        self.traced: dict[str, str] = {}  # what the view of a trace shows when it is opened
         self.recent: deque[ShownEvent] = deque(maxlen=RECENT_MAX)  # events, whichever view was shown
 
     def on_mount(self) -> None:
@@ -83,6 +84,10 @@ class ConsoleApp(KeyOrder):
 
     async def open_view(self, name: str) -> None:
         await self.switch_mode(name)
+
+    async def trace(self, **wanted: str) -> None:
+        self.traced = wanted
+        await self.open_view("trace")
 
     async def action_open_view(self, name: str) -> None:
         await self.open_view(name)

@@ -63,6 +63,12 @@ def time_of_day(text: str) -> str:
     return moment.astimezone().strftime("%H:%M:%S") if moment else "-"
 
 
+def milliseconds_of_day(text: str) -> str:
+    """A time of the API as `14:03:07.042`, in the local time zone."""
+    moment = instant(text)
+    return moment.astimezone().isoformat(timespec="milliseconds")[11:23] if moment else "-"
+
+
 def date_and_time(text: str) -> str:
     """A time of the API as `11-30 14:03:07`, in the local time zone."""
     moment = instant(text)

@@ -38,6 +38,13 @@ VIEWS: tuple[Entry, ...] = (
     ),
     Entry("tail", "3", "Tail", "changes as they happen, with their JSON", "airy.tui.console.tail.screen:TailView"),
     Entry(
+        "trace",
+        "4",
+        "Trace",
+        "one message from the provider's webhook to its last delivery, with the time between",
+        "airy.tui.console.trace.screen:TraceView",
+    ),
+    Entry(
         "webhooks",
         "5",
         "Webhooks",

@@ -33,6 +33,7 @@ class ConsoleView(Screen[None]):
     NAME: ClassVar[str]
     RELOAD_S: ClassVar[float | None] = None  # how often `load` is called while the view is shown; None: by events only
     FILTER: ClassVar[str] = ""  # what the filter matches, in words; empty: the view has none
+    FILTER_LABEL: ClassVar[str] = "filter"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("r", "reload", "reload"),
@@ -76,7 +77,7 @@ class ConsoleView(Screen[None]):
         yield Tabs(self.NAME)
         yield from self.body()
         if self.FILTER:
-            yield self.hidden(Input(placeholder=f"filter: {self.FILTER}", id="filter"))
+            yield self.hidden(Input(placeholder=f"{self.FILTER_LABEL}: {self.FILTER}", id="filter"))
         yield StatusLine()
 
     def on_screen_resume(self) -> None:
@@ -107,10 +108,10 @@ class ConsoleView(Screen[None]):
 
     @classmethod
     def key_bindings(cls) -> list[Binding]:
-        """Its bindings and those that all views have, without Textual's own."""
+        """Its bindings and those that all views have, without Textual's own. Of one key, the view's own."""
         owners = [owner for owner in reversed(cls.__mro__) if issubclass(owner, ConsoleView)]
         given = [binding for owner in owners for binding in owner.__dict__.get("BINDINGS", ())]
-        return [binding for binding in given if isinstance(binding, Binding)]
+        return list({binding.key: binding for binding in given if isinstance(binding, Binding)}.values())
 
     def reload_soon(self) -> None:
         """`reload` within half a second, however often this is called."""

@@ -56,6 +56,7 @@ class ConversationsView(ConsoleView):
         Binding("m", "mark_read", "mark as read"),
         Binding("R", "resend", "send the failed message again", key_display="R"),
         Binding("c", "contact", "show the contact"),
+        Binding("x", "trace", "trace the last message"),
     ]
 
     def __init__(self) -> None:
@@ -167,6 +168,10 @@ class ConversationsView(ConsoleView):
         answer = await self.app.push_screen_wait(Choose("Answer with which template?", names))
         if answer is not None:
             self._send(templates[answer].get("content"))
+
+    async def action_trace(self) -> None:
+        if self._open is not None:
+            await self.host.trace(conversation_id=self._open)
 
     # --- changing
 

@@ -20,7 +20,9 @@ OTHER_KIND = ("·", "$foreground-muted")
 
 
 class TailLine(Struct, frozen=True):
-    """An event. `subject`: the id of what changed; `said`: what a person wants to know of it."""
+    """An event. `subject`: the id of what changed; `said`: what a person wants to know of it; `traced`: the body of a
+    request for the trace of its message, empty if it is about none.
+    """
 
     event: ShownEvent
     at: str
@@ -28,6 +30,7 @@ class TailLine(Struct, frozen=True):
     style: str
     subject: str
     said: str
+    traced: dict[str, str] = {}
 
     def matches(self, wanted: str) -> bool:
         """Every word of `wanted` is somewhere in the event; one that begins with `-` is nowhere."""
@@ -44,7 +47,19 @@ def tail_line(event: ShownEvent) -> TailLine:
     payload = msgspec.json.decode(event.payload)
     subject, said = told(kind, payload if isinstance(payload, dict) else {})
     at = datetime.fromtimestamp(event.timestamp / 1000, UTC).astimezone().strftime("%H:%M:%S")
-    return TailLine(event, at, symbol, style, clean(subject, 36), said)
+    return TailLine(event, at, symbol, style, clean(subject, 36), said, _traced(kind, payload))
+
+
+def _traced(kind: str, payload: object) -> dict[str, str]:
+    known = payload if isinstance(payload, dict) else {}
+    message = known.get("message")
+    if isinstance(message, dict):
+        return {"message_id": str(message.get("id", ""))}
+    if kind == "conversation":
+        return {"conversation_id": str(known.get("id", ""))}
+    if kind == "metadata" and known.get("subject") in ("message", "conversation"):
+        return {f"{known['subject']}_id": str(known.get("identifier", ""))}
+    return {"message_id": str(known["message_id"])} if "message_id" in known else {}
 
 
 def told(kind: str, payload: dict[str, Any]) -> tuple[str, str]:

@@ -22,6 +22,7 @@ class TailView(ConsoleView):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "pause and go on"),
         Binding("x", "clear", "clear"),
+        Binding("t", "trace", "trace the message"),
         Binding("c", "copy", "copy as curl"),
     ]
 
@@ -99,6 +100,13 @@ class TailView(ConsoleView):
         if line is not None:
             self.app.copy_to_clipboard(self._command(line))
             self.notify("the command, without the token, is on the clipboard of the terminal")
+
+    async def action_trace(self) -> None:
+        line = self._lines.selected
+        if line is not None and line.traced:
+            await self.host.trace(**line.traced)
+        elif line is not None:
+            self.notify("the event is about no message", severity="warning")
 
     def _command(self, line: rows.TailLine) -> str:
         """Reads what the event is about."""

@@ -1,0 +1,1 @@
+"""Trace: what happened to one message, hop by hop."""
