@@ -175,7 +175,7 @@ ALL: tuple[Component, ...] = (
     Component(
         type="api",
         name="admin",
-        summary="channels, tags, templates, users, API tokens, webhooks and the configuration of clients",
+        summary="channels, tags, templates, users, API tokens, webhooks and the configuration, of clients too",
         apps=("core",),
         mandatory=True,
         actors=("commands", "process-registry", "dead-letters", "message-traces", topics.BROWSER),
@@ -192,6 +192,7 @@ ALL: tuple[Component, ...] = (
             "/logout",
             "/oauth2/",
             "/processes.",
+            "/components.",
             "/dead-letters.",
             "/messages.trace",
             "/topics.",

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from airy import components
 from airy.components import Count, Section
 from airy.config_shape import attribute, components_type
+from airy.errors import Refused
 from airy.permissions import GrantedRole
 from airy.secret import Secret
 
@@ -239,6 +240,17 @@ def enabled_components(config: Config) -> frozenset[str]:
         or component.section is None
         or getattr(config.section(component.section), "enabled", True)
     )
+
+
+def components_to_run(config: Config, chosen: frozenset[str] | None) -> frozenset[str]:
+    """The enabled components, or those `chosen` for this process. Raises `Refused` if one of these is disabled."""
+    enabled = enabled_components(config)
+    if chosen is None:
+        return enabled
+    if disabled := chosen - enabled:
+        names = ", ".join(sorted(disabled))
+        raise Refused(f"not enabled in the configuration: {names}; give it its section under components", field=names)
+    return chosen | {"http"}
 
 
 def data_directory(config: Config) -> Path:

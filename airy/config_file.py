@@ -67,15 +67,18 @@ def load(path: Path | str | None, env: Mapping[str, str], *, warn: Callable[[str
     `warn` is called with a sentence for each deprecated spelling.
     """
     name = str(path) if path is not None else "(defaults)"
-    return _load(None if path is None else _text(Path(path)), name, env, warn)
+    return load_text(None if path is None else read_text(Path(path)), name, env, warn=warn)
 
 
 def config_of_text(text: str) -> Config:
     """The configuration that a YAML document holds. Raises `InvalidConfig`."""
-    return _load(text, "(text)", {}, lambda _: None)
+    return load_text(text, "(text)", {})
 
 
-def _load(text: str | None, name: str, env: Mapping[str, str], warn: Callable[[str], object]) -> Config:
+def load_text(
+    text: str | None, name: str, env: Mapping[str, str], *, warn: Callable[[str], object] = lambda _: None
+) -> Config:
+    """The same as `load` for the text of a file; `name` is its name in problems."""
     reader = ConfigReader(name, env, HINTS)
     node = parse(text, name) if text is not None else None
     for warning in nest_components(node, reader, components.ALL) if node is not None else ():
@@ -98,7 +101,15 @@ def find(directory: Path = Path()) -> Path | None:
     return path if path.is_file() else None
 
 
-def _text(path: Path) -> str:
+def overridden(env: Mapping[str, str]) -> dict[str, str]:
+    """The keys that the environment sets, with the variable; `--data`, `--kafka` and `--redis` set variables too."""
+    given = {variable: key for variable, key in OVERRIDES.items() if env.get(variable)}
+    implied = {IMPLIED[variable][0]: variable for variable in given if variable in IMPLIED}
+    return {key: variable for variable, key in given.items()} | implied
+
+
+def read_text(path: Path) -> str:
+    """Raises `InvalidConfig` if the file cannot be read or is no text."""
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)

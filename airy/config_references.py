@@ -39,6 +39,29 @@ def resolve(text: str, env: Mapping[str, str]) -> str | None:
     return _file_text(name) if scheme[1].lower() == "file" else _variable(name, None, env)
 
 
+def has_reference(text: str) -> bool:
+    rest = _REFERENCE.sub("", text)
+    return rest != text or _SCHEME.fullmatch(rest.strip()) is not None
+
+
+def concealed(text: str, mask: str) -> str:
+    """The references in the text of a secret; what else is in it, and their defaults, are replaced by `mask`."""
+    if _SCHEME.fullmatch(_REFERENCE.sub("", text).strip()):
+        return _REFERENCE.sub(lambda match: _without_default(match, mask), text)
+    parts = _REFERENCE.split(text)  # text, name, default, text, …
+    names = [_shown_name(name, default, mask) for name, default in zip(parts[1::3], parts[2::3], strict=True)]
+    around = [mask if part.strip() else "" for part in parts[::3]]
+    return "".join(f"{before}{name}" for before, name in zip(around, [*names, ""], strict=True))
+
+
+def _without_default(match: re.Match[str], mask: str) -> str:
+    return _shown_name(match[1], match[2], mask)
+
+
+def _shown_name(name: str, default: str | None, mask: str) -> str:
+    return f"${{{name}}}" if default is None else f"${{{name}:-{mask if default else ''}}}"
+
+
 def _variable(name: str, default: str | None, env: Mapping[str, str]) -> str:
     if env.get(name):
         return env[name]

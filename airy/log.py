@@ -41,6 +41,8 @@ EVENTS: dict[str, str] = {  # name to meaning; the runtime's are sentences, for 
     "event_loop.blocked": "a call blocked the event loop for too long",
     "process.started": "the process serves requests at `url`",
     "process.failed": "an unexpected error ended the process",
+    "config.reloading": "the process starts again with the changed configuration",
+    "config.reverted": "the changed configuration did not start, for the `reason`; the former one runs again",
     # HTTP
     "audit.outcome_not_recorded": "an administrative write ended, and the log did not take its outcome",
     "chatplugin.receipt_delayed": "the log is unavailable: messages a visitor was handed are handed over again",

@@ -4,6 +4,7 @@ What runs is in `airy.app`, arguments are in `airy.cli`. The type of an error de
 """
 
 import errno
+import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 from msgspec.structs import replace
 
 from airy import log
@@ -22,6 +24,11 @@ from airy.config import Config, data_directory
 from airy.config_secrets import secret_values
 from airy.errors import Refused, Unavailable
 from airy.file_lock import InUse
+from airy.http.listener_handover import ListenerHandover
+from airy.live_config.live_config import DEMO, IN_MEMORY, LiveConfig
+from airy.live_config.reloads import run_with_reloads
+from airy.live_config.source import ConfigSource
+from airy.secret import Secret
 from airy.shutdown import FAILED, INTERRUPTED, Shutdown, Stoppable
 
 OK = 0
@@ -68,8 +75,8 @@ DEMO_DIRECTORY = "demo"
 
 R = TypeVar("R")
 Started = Callable[[Stoppable], None]
-Up = Callable[[Started], Awaitable[int]]
-View = Callable[[Stoppable], Awaitable[None]]
+Up = Callable[[Config, Started, ListenerHandover], Awaitable[int]]
+View = Callable[[Stoppable, Callable[[], None]], Awaitable[None]]  # the system, and what stops it
 
 
 def run(
@@ -79,23 +86,38 @@ def run(
     ephemeral: bool = False,
     demo: bool = False,
     console: bool = False,
+    source: ConfigSource | None = None,
 ) -> int:
-    """Run the system until it ends. Returns the exit code."""
+    """Run the system until it ends. Returns the exit code. `source`: where `config` comes from."""
     from airy import app  # noqa: PLC0415 - it imports everything, which would slow `airy --help` down
 
     with ExitStack() as held:
         if ephemeral:
             config = _with_directory(config, held.enter_context(tempfile.TemporaryDirectory(prefix="airy-")))
         log_file = data_directory(config) / LOG_FILE if console else None
+        live = LiveConfig(
+            config,
+            source or ConfigSource(None, os.environ),
+            chosen=components,
+            fixed=IN_MEMORY if ephemeral else DEMO if demo else "",
+        )
 
-        async def up(started: Started) -> int:
-            return await app.up(config, components=components, ephemeral=ephemeral, demo=demo, on_started=started)
+        async def up(config: Config, started: Started, handover: ListenerHandover) -> int:
+            return await app.up(
+                config,
+                components=components,
+                ephemeral=ephemeral,
+                demo=demo,
+                on_started=started,
+                configuration=live,
+                handover=handover,
+            )
 
         view = partial(_view, log_file=log_file, writes=demo) if console else None
 
         def task() -> int:
             configure_log(config, log_file)
-            return run_async(_main, up, view, log_file)
+            return run_async(_main, up, view, log_file, live)
 
         code = exit_code_of(task)
         if code != OK and log_file is not None:
@@ -132,35 +154,65 @@ def exit_code_of(task: Callable[[], int]) -> int:
     return max((_code(error) for error in errors), key=SEVERITY.index)
 
 
-async def _main(up: Up, view: View | None, log_file: Path | None) -> int:
-    viewing = anyio.CancelScope()
+async def _main(up: Up, view: View | None, log_file: Path | None, live: LiveConfig) -> int:
+    viewing = _Viewing(view)
 
     def draining() -> None:
-        viewing.cancel()  # it would show an instance that shuts down
+        viewing.end()  # it would show an instance that shuts down
         if view is not None:
             sys.stderr.write("airy: stopping; Ctrl-C again leaves at once\n")
 
-    shutdown = Shutdown(on_drain=draining)
+    shutdown, handover = Shutdown(on_drain=draining), ListenerHandover()
+    handover.wanted = lambda: live.reloading and not shutdown.draining
 
-    async def show(running: Stoppable, view: View) -> None:
-        with viewing:
-            await view(running)
-
-    async with anyio.create_task_group() as tasks:
-
+    async def run_once(config: Config, note_started: Callable[[], None]) -> int:
         def started(running: Stoppable) -> None:
             shutdown.running = running
+            note_started()
             structlog.get_logger("airy").info("process.started", url=running.url)
-            if view is not None:
-                tasks.start_soon(show, running, view)
+            viewing.show(tasks, running, shutdown.stop_running)
 
+        shutdown.running = None
+        return await up(config, started, handover)
+
+    async with anyio.create_task_group() as tasks:
         await tasks.start(shutdown.handle_signals)
         tasks.start_soon(_report_slow_start, shutdown, log_file)
         code = OK
         with shutdown.scope:
-            code = await up(started)
+            code = await run_with_reloads(
+                run_once,
+                live,
+                stopping=lambda: shutdown.draining,
+                configure=lambda config: configure_log(config, log_file),
+                explain=_explained,
+            )
+        handover.close()
         tasks.cancel_scope.cancel()
     return code
+
+
+class _Viewing:
+    """Shows a system, and goes on while it reloads; a new address or token needs a new view."""
+
+    def __init__(self, view: View | None) -> None:
+        self._view = view
+        self._scope = anyio.CancelScope()
+        self._shown: tuple[str, Secret | None] | None = None
+
+    def show(self, tasks: TaskGroup, running: Stoppable, stop: Callable[[], None]) -> None:
+        if self._view is None or self._shown == (running.url, running.token):
+            return
+        self.end()
+        self._shown, self._scope = (running.url, running.token), anyio.CancelScope()
+        tasks.start_soon(self._show, self._view, running, stop, self._scope)
+
+    async def _show(self, view: View, running: Stoppable, stop: Callable[[], None], scope: anyio.CancelScope) -> None:
+        with scope:
+            await view(running, stop)
+
+    def end(self) -> None:
+        self._scope.cancel()
 
 
 async def _report_slow_start(shutdown: Shutdown, log_file: Path | None) -> None:
@@ -170,13 +222,13 @@ async def _report_slow_start(shutdown: Shutdown, log_file: Path | None) -> None:
         sys.stderr.write(f"airy: still starting after {HINT_S:g} s; {log_file} says why\n")
 
 
-async def _view(running: Stoppable, log_file: Path | None, *, writes: bool) -> None:
+async def _view(running: Stoppable, stop: Callable[[], None], log_file: Path | None, *, writes: bool) -> None:
     """The console, whose end stops the system; outside a terminal plain lines."""
     if sys.stdout.isatty():
         from airy.tui.console.child import show_console  # noqa: PLC0415 - only when it is shown
 
         await show_console(running.url, running.token, writes=writes)
-        running.stop()
+        stop()
     else:
         from airy.tui import live  # noqa: PLC0415 - only when it is shown
 
@@ -235,6 +287,11 @@ def _sentence(error: BaseException) -> str:
         advice = "free some space" if error.errno in NO_ROOM else "correct the path or its permissions"
         return f"{where}{reason}; {advice}"
     return str(error) or type(error).__name__
+
+
+def _explained(error: BaseException) -> str:
+    errors = list(_leaves(error)) if isinstance(error, BaseExceptionGroup) else [error]
+    return "; ".join(map(_sentence, errors))
 
 
 def _show_tail(path: Path) -> None:

@@ -63,15 +63,23 @@ class Shutdown:
             async for number in signals:
                 self.receive(number)
 
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def stop_running(self) -> None:
+        """Start to drain what runs; cancel what has not started yet."""
+        if self.running is not None:
+            self.running.stop()
+        else:
+            self.scope.cancel()
+
     def receive(self, number: signal.Signals) -> None:
         if not self._draining:
             self._draining = True
             self._start_guard()
             self._on_drain()
-            if self.running is not None:
-                self.running.stop()
-            else:
-                self.scope.cancel()
+            self.stop_running()
         elif number == signal.SIGINT:
             self._exit(INTERRUPTED)
 

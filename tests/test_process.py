@@ -25,7 +25,7 @@ class Running:
     def __init__(self): self.stopped = anyio.Event()
     def stop(self): self.stopped.set()
 
-async def up(config, *, components, ephemeral, demo, on_started):
+async def up(config, *, components, ephemeral, demo, on_started, configuration, handover):
     running = Running()
     print("starting", flush=True)
     if "slow-start" in sys.argv: await anyio.sleep_forever()

@@ -24,6 +24,7 @@ from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.store_refresh import StoreRefresh
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
+from airy.live_config.live_config import LiveConfig
 from airy.log import masker
 from airy.rate_limit import RateLimiter, RateLimits
 from airy.webhooks.send import DeliveryTimeouts
@@ -34,7 +35,11 @@ ReadSamples = Callable[[], Awaitable[metrics.Samples]]
 
 
 def build_edge(
-    services: Services, running: frozenset[str], status: TreeStatus, read_samples: ReadSamples
+    services: Services,
+    running: frozenset[str],
+    status: TreeStatus,
+    read_samples: ReadSamples,
+    configuration: LiveConfig,
 ) -> tuple[RootAsgiApp, list[Ingress]]:
     """The ASGI application, and the provider endpoints in it."""
     config, ports = services.config, services.ports
@@ -60,6 +65,7 @@ def build_edge(
         changes=services.changes,
         media=services.media,
         health=status,
+        configuration=configuration,
         clock=ports.clock,
         ids=ports.ids,
         version=__version__,

@@ -27,6 +27,11 @@ class StatusReporter:
         self._instance: str | None = None  # stays the same if the server restarts on another port
         self._started_at_ms: int | None = None
 
+    @property
+    def instance(self) -> str | None:
+        """The name of this process in the fleet; None before its first report."""
+        return self._instance
+
     def __call__(self) -> ProcessStatus:
         monitor, now_ms, url = self._services.lag_monitor, self._services.ports.clock.now_ms(), self._url()
         if self._started_at_ms is None:

@@ -17,9 +17,10 @@ from airy.app.status_reporter import StatusReporter
 from airy.app.tree import build_tree
 from airy.app.tree_status import TreeStatus
 from airy.clock import SystemClock
-from airy.config import Config, enabled_components
-from airy.errors import Refused
+from airy.config import Config, components_to_run
+from airy.http.listener_handover import ListenerHandover
 from airy.http.server import HttpServer
+from airy.live_config.live_config import LiveConfig
 from airy.secret import Secret
 from airy.token_file import system_token
 
@@ -49,18 +50,23 @@ async def up(
     ephemeral: bool,
     demo: bool,
     on_started: Callable[[RunningSystem], None],
+    configuration: LiveConfig,
+    handover: ListenerHandover,
 ) -> int:
-    """Returns 0 after a requested stop. Raises `TreeFailed` when bugs exceed the root's restart intensity."""
+    """Returns 0 after a requested stop, by a signal or by a change of the configuration.
+
+    Raises `TreeFailed` when bugs exceed the root's restart intensity.
+    """
     clock, stop = SystemClock(), anyio.Event()
     async with AsyncExitStack() as held:
         simulation = await held.enter_async_context(start_demo(config)) if demo else None
         config = simulation.config if simulation else config
-        running = _components_to_run(config, components)
+        running = components_to_run(config, components)
         services = await held.enter_async_context(open_services(config, running, clock, ephemeral=ephemeral))
         metrics = MetricsSource(services)
         status = TreeStatus(services, running, metrics.totals)
         metrics.counters = status.counters
-        app, ingresses = build_edge(services, running, status, metrics.read)
+        app, ingresses = build_edge(services, running, status, metrics.read, configuration)
         metrics.attach(app, ingresses)
         server = HttpServer(
             app,
@@ -68,12 +74,16 @@ async def up(
             port=config.http.port,
             websocket_bytes_max=app.websocket_bytes_max,
             is_webhook=app.is_webhook if ingresses else None,
+            handover=handover,
         )
+        reporter = StatusReporter(services, status, host=HOST, url=lambda: _public_url(server))
+        configuration.on_reload, configuration.running = stop.set, running
+        configuration.instance = lambda: reporter.instance
         tree = build_tree(
             services,
             running,
             http_server=lambda: _HttpActor(server),
-            read_status=StatusReporter(services, status, host=HOST, url=lambda: _public_url(server)),
+            read_status=reporter,
             on_folded=_Once(lambda: on_started(RunningSystem(_local_url(server), system_token(config), stop, status))),
             extra_children=simulation.children(services, lambda: _local_url(server)) if simulation else (),
         )
@@ -81,16 +91,6 @@ async def up(
         with rare_collections():
             await run_tree(tree, clock=clock, stop=stop, drain_s=DRAIN_S, log=log, on_start=status.started)
     return STOPPED
-
-
-def _components_to_run(config: Config, chosen: frozenset[str] | None) -> frozenset[str]:
-    enabled = enabled_components(config)
-    if chosen is None:
-        return enabled
-    if disabled := chosen - enabled:
-        names = ", ".join(sorted(disabled))
-        raise Refused(f"not enabled in the configuration: {names}; give it its section under components", field=names)
-    return chosen | {"http"}
 
 
 class _Once:

@@ -9,6 +9,7 @@ import rich_click as click
 
 if TYPE_CHECKING:
     from airy.config import Config
+    from airy.live_config.source import ConfigSource
 
 OK = 0
 
@@ -64,11 +65,20 @@ def load_config(
     file: Path | None, data: Path | None = None, kafka: str | None = None, redis: str | None = None
 ) -> "Config":
     """The configuration of a command line. Warnings go to stderr. Raises `InvalidConfig`."""
+    source = config_source(file, data, kafka, redis)
+    return source.config_of(source.read())
+
+
+def config_source(
+    file: Path | None, data: Path | None = None, kafka: str | None = None, redis: str | None = None
+) -> "ConfigSource":
+    """Where the configuration of a command line comes from."""
     from airy import config_file
+    from airy.live_config.source import ConfigSource
 
     overrides = {"AIRY_DATA": data and str(data), "AIRY_KAFKA": kafka, "AIRY_REDIS": redis}
     env = os.environ | {name: value for name, value in overrides.items() if value}
-    return config_file.load(file or config_file.find(), env, warn=warn)
+    return ConfigSource(file or config_file.find(), env, warn=warn)
 
 
 def warn(text: str) -> None:

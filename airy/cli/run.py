@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from airy.cli.options import cluster_options, config_options, load_config, resolve_components
+from airy.cli.options import cluster_options, config_options, config_source, resolve_components
 
 
 @click.command()
@@ -31,11 +31,12 @@ def up(
     """Run every enabled component in this process."""
     from airy import process
 
-    config = load_config(file, data, kafka, redis)
+    source = config_source(file, data, kafka, redis)
+    config = source.config_of(source.read())
     if demo and data is None:
         config = process.demo_config(config)
     shown = demo or sys.stdout.isatty() if console is None else console
-    return process.run(config, ephemeral=ephemeral, demo=demo, console=shown)
+    return process.run(config, ephemeral=ephemeral, demo=demo, console=shown, source=source)
 
 
 @click.command()
@@ -49,7 +50,8 @@ def run(
     """Run only these components, as a pod of a cluster does."""
     from airy import process
 
-    return process.run(load_config(file, data, kafka, redis), components=resolve_components(names), ephemeral=ephemeral)
+    source, components = config_source(file, data, kafka, redis), resolve_components(names)
+    return process.run(source.config_of(source.read()), components=components, ephemeral=ephemeral, source=source)
 
 
 @click.command()

@@ -14,6 +14,7 @@ from airy.commands import Commands, DeadLetterCommands, EndpointTests, TopicBrow
 from airy.commands.message_traces import MessageTracer
 from airy.components import Service
 from airy.lifecycle import Lifecycle
+from airy.live_config.live_config import LiveConfig
 from airy.media.library import MediaLibrary
 from airy.model.fleet import FleetStatus
 from airy.queue.api import WebhookQueue
@@ -68,6 +69,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     changes: ChangeFeed
     media: MediaLibrary
     health: ProcessHealth
+    configuration: LiveConfig
     clock: Clock
     ids: Ids
     version: str

@@ -18,6 +18,7 @@ from airy.commands import Conflict, Forbidden, NotFound, TooManyRequests, Unauth
 from airy.errors import AiryError, Refused, Unavailable
 from airy.http.asgi import Send
 from airy.http.field_error import FieldError
+from airy.live_config.live_config import FingerprintMismatch
 from airy.media.storage import NotStored
 
 RETRY_AFTER_S = 1.0
@@ -113,7 +114,7 @@ def _status_of(error: Refused) -> int:
             return 401
         case NotFound() | NotStored():
             return 404
-        case Conflict():
+        case Conflict() | FingerprintMismatch():
             return 409
         case Forbidden():
             return 403

@@ -13,6 +13,7 @@ import uvicorn
 from airy.errors import Misconfigured
 from airy.http.asgi import AsgiApp
 from airy.http.connection import ConnectionLimits, HttpConnection, IsWebhook, OpenConnections
+from airy.http.listener_handover import ListenerHandover
 from airy.http.ports import ServerLifecycle
 from airy.http.websocket_connection import WebsocketConnection
 
@@ -34,6 +35,7 @@ class HttpServer:
         is_webhook: IsWebhook | None = None,
         drain_s: float = 10.0,
         backlog: int = 2_048,
+        handover: ListenerHandover | None = None,
     ) -> None:
         self._app = app
         self._host = host
@@ -43,6 +45,7 @@ class HttpServer:
         self._is_webhook = is_webhook
         self._drain_s = drain_s
         self._backlog = backlog
+        self._handover = handover or ListenerHandover()
         self._server: _UvicornServer | None = None
         self.address: tuple[str, int] | None = None
 
@@ -61,6 +64,7 @@ class HttpServer:
                 ctx.ready()
                 with ctx.waiting():
                     await ctx.draining.wait()
+                    self._handover.keep((self._host, self._port), listener)
                     await server.shutdown([listener])
                 tasks.cancel_scope.cancel()
         finally:
@@ -69,14 +73,18 @@ class HttpServer:
                 await server.close(listener)
 
     def _listen(self) -> socket.socket:
+        if (kept := self._handover.take((self._host, self._port))) is not None:
+            return kept
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            return socket.create_server((self._host, self._port), family=family, backlog=self._backlog)
+            listener = socket.create_server((self._host, self._port), family=family, backlog=self._backlog)
         except OSError as error:
             reason = (error.strerror or str(error)).partition(" (while ")[0]  # which repeats the address
             raise Misconfigured(
                 f"cannot listen on {self._host}:{self._port}: {reason.lower()}; configure another one, or free it"
             ) from error
+        self._handover.close()
+        return listener
 
     def _config(self) -> uvicorn.Config:
         config = uvicorn.Config(

@@ -27,6 +27,7 @@ from airy.bus.record import TopicPartition
 from airy.clock import RandomIds, SystemClock
 from airy.config import BusConfig, Config, DataConfig, KafkaConfig, SecurityConfig
 from airy.http.server import HttpServer
+from airy.live_config.live_config import LiveConfig
 from airy.model.change import ChangeKind
 from airy.seal import Sealer
 from airy.secret import Secret
@@ -34,6 +35,7 @@ from airy.store.sqlite import SqliteStore
 from tests.kit.api import no_network
 from tests.kit.builders import Chat, channel
 from tests.kit.bus import running
+from tests.kit.config_source import MemoryConfigSource
 from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 from tests.kit.servers.shared import SharedKafka
@@ -76,7 +78,13 @@ async def replica(config: Config, number: int) -> AsyncIterator[Replica]:
             webhook_http=no_network,
         )
         services = build_services(config, ports)
-        app, _ = build_edge(services, COMPONENTS, TreeStatus(services, COMPONENTS, {}), dict)  # type: ignore[arg-type]
+        app, _ = build_edge(
+            services,
+            COMPONENTS,
+            TreeStatus(services, COMPONENTS, {}),
+            dict,
+            LiveConfig(services.config, MemoryConfigSource()),
+        )  # type: ignore[arg-type]
         served = anyio.Event()
         context = Context("http", clock=clock, random=Random(number), on_ready=served.set)
         server = HttpServer(app, drain_s=0.1, websocket_bytes_max=app.websocket_bytes_max)

@@ -272,8 +272,8 @@ CONNECTED_AT_THE_PROVIDER = {
 }
 NOT_SERVED = {
     **dict.fromkeys(
-        ("components.get", "components.list", "components.update", "components.install", "components.uninstall"),
-        "components are configured in airy.yaml",
+        ("components.install", "components.uninstall"),
+        "nothing is installed at run time",
     ),
     **dict.fromkeys(
         ("streams.list", "streams.info", "streams.create", "streams.delete", "kafka/topics/a"), "no stream processor"

@@ -61,6 +61,9 @@ def test_every_administrative_action_that_writes_is_audited() -> None:
     ]
     assert sorted(left_out) == [
         "/channels.facebook.explore",
+        "/components.get",
+        "/components.list",
+        "/components.plan",
         "/dead-letters.info",
         "/dead-letters.list",
         "/messages.trace",

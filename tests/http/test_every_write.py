@@ -23,6 +23,9 @@ from tests.kit.builders import Chat, channel, dead
 CREATING_VERBS = {"create", "import", "connect", "subscribe", "send", "upload"}
 READING = {  # need more than READ, and write nothing
     "/tokens.list",
+    "/components.get",
+    "/components.list",
+    "/components.plan",
     "/processes.actors",
     "/processes.list",
     "/dead-letters.list",
@@ -38,6 +41,7 @@ READING = {  # need more than READ, and write nothing
     "/sources.channels.list",
 }
 WITHOUT_POSITION = {
+    "/components.update": "the configuration is not in the log",
     "/media.upload": "files are outside of the log",
     "/conversations.typing": "a signal is not in the log",
     "/webhooks.test": "a test delivers no change",
@@ -236,6 +240,7 @@ async def writes(world: World) -> dict[str, object]:
     originals = [Record(raw_topic.name, 0, number, b"page", b"{}", (), 0) for number in (1, 2)]
     await api.bus.publish([make_dead_letter(letters, each, "no", 1) for each in originals])
     await api.writer.write([topics.USERS.record(user.id, user), topics.DEAD_DELIVERIES.record(delivery.id, delivery)])
+    planned = (await api.call("/components.plan"))["fingerprint"]
     suggestions = {"a": {"content": CONTENT}}
     metadata = {"subject": "conversation", "id": chat.conversation_id}
     bodies = {path: body for table in (CREATES, OVERWRITES, NAMED_BY_CONTENT) for path, (body, *_) in table.items()}
@@ -259,6 +264,7 @@ async def writes(world: World) -> dict[str, object]:
         "/tokens.revoke": {"id": token},
         "/channels.update": {"channel_id": chat.channel_id, "name": "b"},
         "/channels.chatplugin.configure": {"channel_id": widget, "config": {}},
+        "/components.update": {"fingerprint": planned},
         "/contacts.update": {"id": contacts[0], "title": "Dr"},
         "/contacts.merge": {"source_id": contacts[1], "destination_id": contacts[0]},
         "/contacts.delete": {"id": contacts[2]},

@@ -49,6 +49,8 @@ from airy.http.store_refresh import StoreRefresh
 from airy.http.visitor_directory import VisitorDirectory
 from airy.http.websocket import WebsocketLimits, WebsocketRouter
 from airy.http_client import ConnectFailed, HttpClient, Response
+from airy.live_config.live_config import LiveConfig
+from airy.live_config.source import ConfigSource
 from airy.log import masker
 from airy.media.library import MediaLimits
 from airy.model.entity import Channel
@@ -70,6 +72,7 @@ from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
 from tests.kit.builders import START_MS
 from tests.kit.clock import SkewedClock
+from tests.kit.config_source import MemoryConfigSource
 from tests.kit.litestar_pool import AppParts, leased_app
 from tests.kit.media import MemoryStorage, media_library
 from tests.kit.signing import SigningSource
@@ -191,6 +194,7 @@ class ApiHarness(Struct):
     changes: ChangeFeed
     storage: MemoryStorage
     clock: SkewedClock
+    configuration: LiveConfig
 
     async def post(self, path: str, body: object = None, /, **headers: str) -> AsgiResponse:
         """POST JSON with the token. Header names are given with underscores; None: no body."""
@@ -245,6 +249,7 @@ async def api_harness(
     connectable: Mapping[str, ChannelSource] | None = None,
     client: HttpClient | None = None,
     egress_policy: EgressPolicy = UNRESTRICTED,
+    config_source: ConfigSource | None = None,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = SkewedClock(LoopClock(START_MS + DAY_MS)), RandomIds(Random(seed))
     bus, store, queue = MemoryBus(topics.ALL, clock=clock), SqliteStore(":memory:"), SqliteQueue(ids=ids)
@@ -258,6 +263,8 @@ async def api_harness(
     changes = ChangeFeed(bus, store, projector, limits=feed_limits)
     sources: dict[str, ChannelSource] = {"facebook": pages, "chatplugin": ChatPlugin(ChatPluginSection())}
     sources.update(connectable or {})
+    source = config_source or MemoryConfigSource()
+    configuration = LiveConfig(source.config_of(source.read()), source)
     api = ApiContext(
         commands=Commands(
             writer,
@@ -279,6 +286,7 @@ async def api_harness(
         changes=changes,
         media=media_library(storage, clock, limits=media_limits, valid_s=media_valid_s),
         health=health,
+        configuration=configuration,
         clock=clock,
         ids=ids,
         version="1.2.3",
@@ -327,7 +335,21 @@ async def api_harness(
             if projecting:
                 tasks.start_soon(projector.run, Context("store", clock=clock, random=Random(seed)))
             tasks.start_soon(changes.broadcaster().run, Context("broadcaster", clock=clock, random=Random(seed)))
-            yield ApiHarness(bus, store, queue, projector, health, root, writer, sealer, pages, changes, storage, clock)
+            yield ApiHarness(
+                bus,
+                store,
+                queue,
+                projector,
+                health,
+                root,
+                writer,
+                sealer,
+                pages,
+                changes,
+                storage,
+                clock,
+                configuration,
+            )
             tasks.cancel_scope.cancel()
     await queue.close()
     await store.close()

@@ -29,6 +29,7 @@ from airy.clock import LoopClock, RandomIds
 from airy.config import Config, HttpConfig, SecurityConfig, enabled_components
 from airy.config_file import config_of_text
 from airy.http_client import HttpClient, Response
+from airy.live_config.live_config import LiveConfig
 from airy.log import add_trace
 from airy.queue.sqlite import SqliteQueue
 from airy.seal import Sealer
@@ -50,6 +51,7 @@ from airy.sources.spec import SourceSection
 from airy.store.sqlite import SqliteStore
 from tests.kit.asgi import AsgiResponse, call
 from tests.kit.clock import SkewedClock
+from tests.kit.config_source import MemoryConfigSource
 from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
 from tests.kit.providers import WIRES
@@ -123,7 +125,8 @@ class InProcessAiry:
         self.metrics = MetricsSource(self.services)
         self.status = TreeStatus(self.services, self.running, self.metrics.totals)
         self.metrics.counters = self.status.counters
-        self.app, ingresses = build_edge(self.services, self.running, self.status, self.metrics.read)
+        configuration = LiveConfig(self.config, MemoryConfigSource())
+        self.app, ingresses = build_edge(self.services, self.running, self.status, self.metrics.read, configuration)
         self.metrics.attach(self.app, ingresses)
         self.report = StatusReporter(self.services, self.status, host="here", url=lambda: "http://127.0.0.1:8080")
 

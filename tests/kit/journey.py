@@ -16,9 +16,12 @@ from structlog.testing import capture_logs
 from airy.app.up import RunningSystem, up
 from airy.clock import SystemClock
 from airy.config import Config, HttpConfig, SecurityConfig, WebhookEgressConfig
+from airy.http.listener_handover import ListenerHandover
+from airy.live_config.live_config import LiveConfig
 from airy.secret import Secret
 from airy.sources.spec import ChannelForm, SourceSection
 from tests.kit import provider_server
+from tests.kit.config_source import MemoryConfigSource
 from tests.kit.providers.base import PUBLIC_URL, Webhook, Wire
 from tests.kit.scripted_provider import ScriptedProvider, delivery_states
 
@@ -96,7 +99,18 @@ async def running(
         ready.set()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: up(config, components=None, ephemeral=True, demo=False, on_started=on_started))
+        live, handover = LiveConfig(config, MemoryConfigSource()), ListenerHandover()
+        tasks.start_soon(
+            lambda: up(
+                config,
+                components=None,
+                ephemeral=True,
+                demo=False,
+                on_started=on_started,
+                configuration=live,
+                handover=handover,
+            )
+        )
         with anyio.fail_after(PATIENCE_S):
             await ready.wait()
         yield started[0]

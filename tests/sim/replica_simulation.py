@@ -22,6 +22,7 @@ from airy.app.services import Ports, Services, build_services
 from airy.bus.memory import Faults, GroupTimeouts, MemoryBus
 from airy.bus.record import Position, ProducerRecord
 from airy.clock import LoopClock, RandomIds
+from airy.config import Config
 from airy.http.app import RootAsgiApp, litestar_app
 from airy.http.auth import Guard, TokenAuthenticator
 from airy.http.body_reader import BodyReader
@@ -33,6 +34,7 @@ from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.visitor_directory import VisitorDirectory
 from airy.http_client import ConnectFailed, Response
+from airy.live_config.live_config import LiveConfig
 from airy.rate_limit import RateLimiter
 from airy.seal import Sealer, seal_context
 from airy.secret import Secret
@@ -40,6 +42,7 @@ from tests.kit.api import FakeHealth
 from tests.kit.asgi import call
 from tests.kit.builders import Chat, channel
 from tests.kit.clock import SkewedClock
+from tests.kit.config_source import MemoryConfigSource
 from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage, media_library
 from tests.sim.api_clients import ApiClient, ApiResponse, Ask
@@ -87,6 +90,7 @@ class _SharedApi:
             changes=_LatePort(self, "changes"),  # type: ignore[arg-type]
             media=media_library(MemoryStorage(), LoopClock()),
             health=FakeHealth(),
+            configuration=LiveConfig(Config(), MemoryConfigSource()),
             clock=_LatePort(self, "ports.clock"),  # type: ignore[arg-type]
             ids=_LatePort(self, "ports.ids"),
             version="1",
