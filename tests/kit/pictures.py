@@ -42,6 +42,7 @@ TREE = (  # path, phase, supervises, steps per second, restarts, error
     ("airy/webhook-consumer", "ready", 1, 0, 0, None),
     ("airy/webhook-consumer/dispatcher", "backing_off", 0, 0, 3, "redis 10.0.0.7:6379: connection refused"),
 )
+FIRST_KEYS = {"trace": ("slash", *"m-3-1", "enter")}  # pressed in a view to have something to show
 COMPONENTS = ("api-admin", "api-communication", "api-websocket", "sources-facebook", "webhook-consumer")
 
 
@@ -115,8 +116,7 @@ async def picture(entry: Entry, *, theme: str = "night", size: tuple[int, int] =
     """The SVG of a view after a while."""
     with coloured():
         async with console(bakery(), view=entry.name, theme=theme, size=size, writes=True) as shown:
-            if entry.name == "trace":
-                await shown.press("slash", *"m-3-1", "enter")
+            await shown.press(*FIRST_KEYS.get(entry.name, ()))
             await live(shown, range(1, LIVE_S + 1))
             return plain(shown.app.export_screenshot(title="airy console"))
 

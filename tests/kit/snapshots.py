@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.style import Style
 from textual.strip import Strip
 
-from airy.tui.console.navigation import VIEWS
+from airy.tui.console.navigation import VIEWS, Entry
 from tests.kit.console import OpenConsole, console
-from tests.kit.pictures import bakery, coloured, live
+from tests.kit.pictures import FIRST_KEYS, bakery, coloured, live
 
 SNAPSHOTS = Path(__file__).parents[1] / "tui" / "console" / "snapshots"
 SIZES = ((80, 24), (120, 36), (200, 50))
@@ -30,11 +30,11 @@ async def snapshots(size: tuple[int, int], theme: str) -> dict[str, str]:
     """Of every view, opened by its key, by name."""
     with coloured():
         async with console(bakery(), theme=theme, size=size, writes=True) as shown:
-            return {entry.name: await _opened(shown, entry.key, number) for number, entry in enumerate(VIEWS)}
+            return {entry.name: await _opened(shown, entry, number) for number, entry in enumerate(VIEWS)}
 
 
-async def _opened(shown: OpenConsole, key: str, number: int) -> str:
-    await shown.press(key)
+async def _opened(shown: OpenConsole, entry: Entry, number: int) -> str:
+    await shown.press(entry.key, *FIRST_KEYS.get(entry.name, ()))
     await live(shown, range(number * LIVE_S + 1, (number + 1) * LIVE_S + 1))
     return drawn(shown.app.screen._compositor.render_strips())
 
