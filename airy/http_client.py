@@ -31,13 +31,13 @@ class Response(Struct, frozen=True):
         asked = self.headers.get("retry-after", "").strip()
         if asked.isascii() and asked.isdigit():
             return float(asked[:9])
-        until_s, sent_s = _date_s(asked), _date_s(self.headers.get("date", ""))
+        until_s, sent_s = date_s(asked), date_s(self.headers.get("date", ""))
         if sent_s is None and now_ms is not None:
             sent_s = now_ms / 1000
         return None if until_s is None or sent_s is None else max(0.0, until_s - sent_s)
 
 
-def _date_s(text: str) -> float | None:
+def date_s(text: str) -> float | None:
     """Seconds since 1970 of an HTTP date, in GMT unless it says otherwise."""
     try:
         date = parsedate_to_datetime(text)

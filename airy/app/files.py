@@ -66,9 +66,13 @@ def media_directory(config: Config) -> Path:
     return Path(configured).expanduser() if configured else data_directory(config) / "media"
 
 
+def sealing_key_path(config: Config) -> Path:
+    configured = config.security.key_file
+    return Path(configured).expanduser() if configured else data_directory(config) / "sealing.key"
+
+
 def sealer(config: Config) -> Sealer:
     """Loads the sealing key; creates it at the first start if the configuration names no key file."""
-    configured = config.security.key_file
-    path = Path(configured).expanduser() if configured else data_directory(config) / "sealing.key"
+    path = sealing_key_path(config)
     path.parent.mkdir(parents=True, exist_ok=True)
     return Sealer(load_or_create_key(path))

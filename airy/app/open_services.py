@@ -69,10 +69,14 @@ def _webhook_client(config: Config) -> AiohttpClient:
     )
 
 
-def _check_queue(config: Config) -> None:
+def lacks_shared_queue(config: Config) -> bool:
     """A rule over two sections that matters only to a running process."""
     webhooks = enabled_components(config) & frozenset(APPS["webhooks"])
-    if config.bus.kind == "kafka" and config.queue.kind == "embedded" and webhooks:
+    return config.bus.kind == "kafka" and config.queue.kind == "embedded" and bool(webhooks)
+
+
+def _check_queue(config: Config) -> None:
+    if lacks_shared_queue(config):
         raise Refused(
             "webhook deliveries of a cluster wait in Redis, where every process finds them: set queue.kind: redis "
             "and queue.redis.url, or --redis redis://host:port/0; or disable webhook-publisher and webhook-consumer",

@@ -76,9 +76,13 @@ def config_source(
     from airy import config_file
     from airy.live_config.source import ConfigSource
 
+    return ConfigSource(file or config_file.find(), environment(data, kafka, redis), warn=warn)
+
+
+def environment(data: Path | None, kafka: str | None = None, redis: str | None = None) -> dict[str, str]:
+    """The environment with these options in place of its variables."""
     overrides = {"AIRY_DATA": data and str(data), "AIRY_KAFKA": kafka, "AIRY_REDIS": redis}
-    env = os.environ | {name: value for name, value in overrides.items() if value}
-    return ConfigSource(file or config_file.find(), env, warn=warn)
+    return os.environ | {name: value for name, value in overrides.items() if value}
 
 
 def warn(text: str) -> None:

@@ -12,6 +12,7 @@ COMMANDS = {  # in the order of the help
     "demo": "airy.cli.run:demo",
     "console": "airy.cli.console:console",
     "status": "airy.cli.status:status",
+    "doctor": "airy.cli.doctor:doctor",
     "config": "airy.cli.config:config",
     "sources": "airy.cli.sources:sources",
     "topics": "airy.cli.topics:topics",

@@ -1,9 +1,12 @@
-"""Makes the store of a process. The one place outside an engine's package that names an engine."""
+"""Makes the store of a process, or looks at its file. No other place outside an engine's package names an engine."""
 
 from pathlib import Path
 
 from airy.store.api import Store
 from airy.store.sqlite import SqliteStore
+from airy.store.sqlite.inspection import StoreFacts, inspect_store
+
+__all__ = ["StoreFacts", "create_store", "inspect_store"]
 
 
 def create_store(path: Path | None) -> Store:

@@ -14,6 +14,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateAclsRequest, CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.metadata import MetadataRequest
+from msgspec import Struct
 
 from airy.bus.kafka import log_throttle
 from airy.bus.kafka.alter_configs import TOPIC, IncrementalAlterConfigs
@@ -24,6 +25,7 @@ from airy.bus.provision import ActualTopic, DesiredTopic
 from airy.errors import Refused, Unavailable
 
 OK = 0
+_NO_PARTITIONS = (OK, errors.UnknownTopicOrPartitionError.errno, errors.LeaderNotAvailableError.errno)
 POLL_S = 0.1  # between two checks for topics just created
 ACL_RESOURCES = {"topic": 2, "group": 3}
 ACL_OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8, "DescribeConfigs": 10}
@@ -39,6 +41,15 @@ _REFUSED = (
     errors.SecurityDisabled,
 )
 _FORBIDDEN = (errors.TopicAuthorizationFailedError, errors.ClusterAuthorizationFailedError)
+
+
+class TopicStanding(Struct, frozen=True, kw_only=True):
+    """How the partitions of a topic are, apart from its settings. `denied`: this user may not describe the topic."""
+
+    denied: bool = False
+    partitions: int = 0
+    leaderless: int = 0
+    in_sync_min: int = 0  # replicas in sync, of the partition with the fewest
 
 
 @asynccontextmanager
@@ -62,6 +73,20 @@ class Admin:
         """All topics this user may describe."""
         response = await self._send(MetadataRequest(None, allow_auto_topic_creation=False), "listing the topics")
         return [topic["topic"] for topic in response["topics"]]
+
+    @property
+    def broker_count(self) -> int:
+        return len(self._client.brokers())
+
+    async def standings(self, names: Iterable[str]) -> dict[str, TopicStanding]:
+        """Of the topics that exist or are denied."""
+        request = MetadataRequest(sorted(names), allow_auto_topic_creation=False)
+        response = await self._send(request, "describing the topics")
+        return {
+            topic["topic"]: _standing(topic)
+            for topic in response["topics"]
+            if topic["partitions"] or topic["error_code"] == errors.TopicAuthorizationFailedError.errno
+        }
 
     async def describe_topics(self, names: Collection[str], keys: Collection[str]) -> dict[str, ActualTopic]:
         """Those of these topics that exist, with these settings of each."""
@@ -127,9 +152,8 @@ class Admin:
     async def _topics(self, names: Iterable[str], broker: int | None = None) -> dict[str, dict[str, Any]]:
         request = MetadataRequest(sorted(names), allow_auto_topic_creation=False)
         response = await self._send(request, "describing the topics", broker)
-        expected = (OK, errors.UnknownTopicOrPartitionError.errno, errors.LeaderNotAvailableError.errno)
         for topic in response["topics"]:
-            if topic["error_code"] not in expected:
+            if topic["error_code"] not in _NO_PARTITIONS:
                 _raise_for(topic, f"describing {topic['topic']}")
         return {topic["topic"]: topic for topic in response["topics"]}
 
@@ -150,6 +174,16 @@ class Admin:
         response = await with_deadline(self._client.send(request, broker), self._settings.call_s, doing)
         fields: dict[str, Any] = response.to_object()
         return fields
+
+
+def _standing(topic: Mapping[str, Any]) -> TopicStanding:
+    partitions = topic["partitions"]
+    return TopicStanding(
+        denied=topic["error_code"] == errors.TopicAuthorizationFailedError.errno,
+        partitions=len(partitions),
+        leaderless=sum(each["leader"] < 0 for each in partitions),
+        in_sync_min=min((len(each["isr"]) for each in partitions), default=0),
+    )
 
 
 def _raise_for(entry: Mapping[str, Any], doing: str, *, needs: str = "") -> None:

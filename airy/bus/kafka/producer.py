@@ -15,7 +15,7 @@ from airy.bus.kafka.client import connection_options
 from airy.bus.kafka.errors import APPLY_TOPICS
 from airy.bus.kafka.inflight import InFlightLimit
 from airy.bus.kafka.partition_writer import BatchRefused, PartitionWriter, PendingWrite
-from airy.bus.kafka.settings import KafkaSettings
+from airy.bus.kafka.settings import Compression, KafkaSettings
 from airy.bus.kafka.shared_client import SharedClient
 from airy.bus.record import Position, ProducerRecord, TopicPartition
 from airy.bus.record_size import HEADERS_BYTES_MAX, check_size
@@ -148,10 +148,14 @@ def codec(settings: KafkaSettings) -> str | None:
     """The client's name for the compression. Raises `Refused` when its library is not installed."""
     if settings.compression == "none":
         return None
-    if not _INSTALLED[settings.compression]():
+    if missing_codec(settings.compression):
         text = f"{settings.compression} needs the Python package cramjam: install it, or say gzip"
         raise Refused(f"bus.kafka.compression: {text}", field="bus.kafka.compression")
     return settings.compression
+
+
+def missing_codec(compression: Compression) -> bool:
+    return compression != "none" and not _INSTALLED[compression]()
 
 
 _INSTALLED = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}

@@ -32,7 +32,7 @@ Row = tuple[int, int, bytes, bytes | None, Headers, int]
 Statement = tuple[str, tuple[object, ...]]
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Row])
+decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 
 _SCHEMA = """
 CREATE TABLE topic (  -- the last compaction: up to this offset, keeping this many records
@@ -294,7 +294,7 @@ class Journal:
     def _decode(self, values: Any) -> RecordBatch:
         first, last, newest_ms, blob = values
         try:
-            return RecordBatch(first, last, newest_ms, _DECODER.decode(blob), len(blob))
+            return RecordBatch(first, last, newest_ms, decode_rows(blob), len(blob))
         except msgspec.MsgspecError as error:
             self._failed = error
             raise JournalFailed(f"{self.path} is damaged: the batch at {first} is unreadable") from error

@@ -183,7 +183,7 @@ def _trace(record: Record) -> str:
     return ""
 
 
-def _last_applied(connection: apsw.Connection) -> LastApplied | None:
+def read_last_applied(connection: apsw.Connection) -> LastApplied | None:
     for partition, offset, fingerprint in connection.execute(
         'SELECT "partition", "offset", fingerprint FROM last_applied'
     ):
@@ -248,7 +248,7 @@ class Projection:
             TopicPartition(topics.FOLDED[topic].name, partition): offset
             for topic, partition, offset in connection.execute('SELECT topic, "partition", next FROM offsets')
         }
-        self._last_applied = _last_applied(connection)
+        self._last_applied = read_last_applied(connection)
         self._pruned_below = {
             TopicPartition(topics.FOLDED[topic].name, partition): offset
             for topic, partition, offset in connection.execute('SELECT topic, "partition", below FROM pruned_below')

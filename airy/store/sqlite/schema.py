@@ -9,6 +9,7 @@ follow the log: messages their `sequence`, conversations the arrival of their ne
 The file is a cache of the log: a change of schema, fold or topics rebuilds it, and nothing is migrated.
 """
 
+from typing import Literal
 from zlib import crc32
 
 import apsw
@@ -182,7 +183,10 @@ def create(connection: apsw.Connection) -> None:
         connection.pragma("user_version", VERSION)
 
 
-def state_of(connection: apsw.Connection) -> str:
+StoreFileState = Literal["empty", "current", "stale", "foreign"]
+
+
+def state_of(connection: apsw.Connection) -> StoreFileState:
     """empty, current, stale (a store of another version) or foreign."""
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get  # first: it fails on a damaged file
     if connection.pragma("application_id") == APPLICATION_ID:

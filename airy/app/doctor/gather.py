@@ -1,0 +1,147 @@
+"""Gathers the facts of all checks, in parallel, each kind within `GATHER_S`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import anyio
+import anyio.to_thread
+from msgspec import Struct
+from msgspec.structs import replace
+
+from airy.app import topic_admin
+from airy.app.doctor.check import NotGathered
+from airy.app.doctor.examination import Gathered
+from airy.app.doctor.facts import (
+    ConfigFacts,
+    DirectoryFacts,
+    LocalStoreFacts,
+    LogFacts,
+    MachineFacts,
+    PortFacts,
+    PublicUrlFacts,
+    SettingFacts,
+)
+from airy.app.doctor.gather_directory import gather_directory, gather_log, gather_stores
+from airy.app.doctor.gather_instance import gather_instance, gather_public_url, gather_webhook_urls
+from airy.app.doctor.gather_machine import gather_machine, gather_port
+from airy.app.doctor.instance_facts import InstanceFacts, WebhookUrlFacts
+from airy.app.kafka import kafka_settings
+from airy.app.redis import redis_server
+from airy.bus.kafka.inspection import KafkaFacts, inspect_kafka
+from airy.clock import Clock
+from airy.config import Config
+from airy.errors import AiryError, Refused
+from airy.http_client import HttpClient
+from airy.queue.redis.inspection import RedisFacts, inspect_redis
+from airy.queue.redis.keys import KeyNames
+from airy.secret import Secret
+from airy.tui.status import instance
+
+GATHER_S = 15.0
+CLOSED = "no instance answers at"
+
+Gather = Callable[[], Awaitable[Struct]]
+
+
+class Question(Struct, frozen=True):
+    """What the command line asks about."""
+
+    config: ConfigFacts
+    url: str | None = None  # None: the configured instance
+    token: str | None = None
+    env: Mapping[str, str] = {}
+
+
+async def gather(question: Question, http: HttpClient, clock: Clock) -> Gathered:
+    """Facts by their type. What cannot be gathered says why."""
+    facts: dict[type[Struct], Struct | NotGathered] = {
+        ConfigFacts: question.config,
+        MachineFacts: gather_machine(question.env),
+    }
+    config = question.config.config
+    if config is None and question.url is None:
+        return facts
+    kinds: dict[type[Struct], Gather] = {}
+    if config is not None:
+        facts[SettingFacts] = SettingFacts(config)
+        kinds |= _of_configuration(config, http, clock) if question.url is None else {}
+    kinds[InstanceFacts] = partial(_instance, question, config or Config(), http, clock)
+
+    async def run(kind: type[Struct], task: Gather) -> None:
+        facts[kind] = await _bounded(task)
+
+    async with anyio.create_task_group() as tasks:
+        for kind, task in kinds.items():
+            tasks.start_soon(run, kind, task)
+    return await _completed(facts, config, local=question.url is None)
+
+
+def _of_configuration(config: Config, http: HttpClient, clock: Clock) -> dict[type[Struct], Gather]:
+    in_thread = anyio.to_thread.run_sync
+    return {
+        DirectoryFacts: partial(in_thread, gather_directory, config, abandon_on_cancel=True),
+        LogFacts: partial(in_thread, gather_log, config, abandon_on_cancel=True),
+        LocalStoreFacts: partial(gather_stores, config),
+        PortFacts: partial(in_thread, gather_port, config, abandon_on_cancel=True),
+        PublicUrlFacts: partial(gather_public_url, http, config),
+        RedisFacts: partial(_redis, config, clock),
+        KafkaFacts: partial(_kafka, config),
+    }
+
+
+async def _bounded(task: Gather) -> Struct:
+    try:
+        with anyio.fail_after(GATHER_S):
+            return await task()
+    except TimeoutError:
+        return NotGathered(f"not within {GATHER_S:g} s")
+    except (AiryError, OSError) as error:
+        return NotGathered(str(error))
+
+
+async def _instance(question: Question, config: Config, http: HttpClient, clock: Clock) -> Struct:
+    asked, token_problem = question.url is not None, ""
+    token: Secret | None = None
+    try:
+        url, token = instance(config, question.url, question.token)
+    except Refused as error:  # of the token's file
+        url, _ = instance(config, question.url, "-" * 16)
+        token_problem = str(error)
+    found = await gather_instance(http, url, token, token_problem, clock.now_ms, asked=asked)
+    if found.failure and not asked:
+        return NotGathered(f"{CLOSED} {url}")
+    return found
+
+
+async def _redis(config: Config, clock: Clock) -> Struct:
+    if config.queue.kind != "redis":
+        return NotGathered(f"queue.kind is {config.queue.kind}")
+    return await inspect_redis(redis_server(config), KeyNames(config.queue.redis.namespace), clock.now_ms)
+
+
+async def _kafka(config: Config) -> Struct:
+    if config.bus.kind != "kafka":
+        return NotGathered(f"bus.kind is {config.bus.kind}")
+    desired = topic_admin.configured_cluster(config).desired()
+    return await inspect_kafka(kafka_settings(config), desired, min_in_sync=config.bus.kafka.min_in_sync)
+
+
+async def _completed(
+    facts: dict[type[Struct], Struct | NotGathered], config: Config | None, *, local: bool
+) -> Gathered:
+    """With the facts that follow from the instance's."""
+    found = facts[InstanceFacts]
+    answers = isinstance(found, InstanceFacts) and not found.failure
+    port, log = facts.get(PortFacts), facts.get(LogFacts)
+    if isinstance(port, PortFacts):
+        facts[PortFacts] = replace(port, airy=answers and local)
+    if isinstance(log, LogFacts):
+        facts[LogFacts] = replace(log, answering=answers)
+    if not answers:
+        reason = found.reason if isinstance(found, NotGathered) else f"{CLOSED} {getattr(found, 'url', '')}"
+        facts[PublicUrlFacts] = facts[WebhookUrlFacts] = NotGathered(reason)
+    elif config is None or not local or not isinstance(found, InstanceFacts):
+        facts[WebhookUrlFacts] = NotGathered("the configuration of that instance is not known here")
+    else:
+        facts[WebhookUrlFacts] = await gather_webhook_urls(config, found)
+    return facts

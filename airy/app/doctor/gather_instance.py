@@ -1,0 +1,248 @@
+"""Gathers facts from a running instance, through its API, and from the addresses others call it at or it calls."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+from msgspec import Struct
+
+from airy.app.doctor.check import NotGathered
+from airy.app.doctor.facts import PublicUrlFacts
+from airy.app.doctor.instance_facts import (
+    ChannelView,
+    ComponentView,
+    InstanceFacts,
+    ProcessView,
+    TokenState,
+    WebhookUrlFacts,
+    WebhookView,
+)
+from airy.app.services import webhook_egress_policy
+from airy.components import source_component
+from airy.config import Config, enabled_components
+from airy.egress import check_url
+from airy.errors import Refused, Unavailable
+from airy.http_client import HttpClient, Response, date_s
+from airy.secret import Secret
+from airy.sources.catalogue import SOURCES
+from airy.tui.poll import parse_metrics
+
+CONNECT_S = 2.0
+CALL_S = 5.0
+BODY_BYTES_MAX = 16_777_216
+WEBHOOKS_MAX = 20
+UNAUTHORISED = frozenset({401, 403})
+
+T = TypeVar("T")
+
+
+class _Alive(Struct, frozen=True):
+    alive: bool
+
+
+class _Waiting(Struct, frozen=True):
+    waiting_for: dict[str, str] = {}
+
+
+class _ClientConfig(Struct, frozen=True):
+    cluster_version: str = ""
+
+
+class _Processes(Struct, frozen=True):
+    data: tuple[ProcessView, ...]
+    components: dict[str, ComponentView] = {}
+
+
+class _Channels(Struct, frozen=True):
+    data: tuple[ChannelView, ...]
+
+
+class _Webhooks(Struct, frozen=True):
+    data: tuple[WebhookView, ...]
+
+
+class _Total(Struct, frozen=True):
+    total: int = 0
+
+
+class _DeadLetterPage(Struct, frozen=True):
+    pagination_data: _Total = _Total()
+
+
+class InstanceClient:
+    """Calls one instance. A call that fails has no answer."""
+
+    def __init__(self, http: HttpClient, url: str, token: Secret | None) -> None:
+        self.url = url.rstrip("/")
+        self._http = http
+        self._headers = {"content-type": "application/json"}
+        if token:
+            self._headers["authorization"] = f"Bearer {token.reveal()}"
+
+    async def get(self, path: str) -> Response:
+        """Raises `Unavailable`, `Refused`."""
+        return await self._call("GET", path, None)
+
+    async def post(self, path: str, body: object = {}) -> Response:
+        """Raises `Unavailable`, `Refused`."""
+        return await self._call("POST", path, msgspec.json.encode(body))
+
+    async def read(self, path: str, shape: type[T], body: object = {}) -> T | None:
+        try:
+            response = await self.post(path, body)
+        except (Unavailable, Refused):
+            return None
+        return decoded(response, shape) if response.status == 200 else None
+
+    async def _call(self, method: str, path: str, body: bytes | None) -> Response:
+        return await self._http(
+            method,
+            f"{self.url}{path}",
+            headers=self._headers,
+            body=body,
+            connect_s=CONNECT_S,
+            total_s=CALL_S,
+            body_bytes_max=BODY_BYTES_MAX,
+        )
+
+
+def decoded(response: Response, shape: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(response.body, type=shape, strict=False)
+    except msgspec.MsgspecError:
+        return None
+
+
+async def gather_instance(
+    http: HttpClient, url: str, token: Secret | None, token_problem: str, now_ms: Callable[[], int], *, asked: bool
+) -> InstanceFacts:
+    client = InstanceClient(http, url, token)
+    sent_ms = now_ms()
+    try:
+        alive = await client.get("/livez")
+    except (Unavailable, Refused) as error:
+        return InstanceFacts(url=url, now_ms=sent_ms, asked=asked, failure=str(error))
+    if decoded(alive, _Alive) is None:
+        return InstanceFacts(
+            url=url, now_ms=sent_ms, asked=asked, failure=f"/livez answered {alive.status} and nothing of Airy's"
+        )
+    skew_ms = _skew_ms(alive, (sent_ms + now_ms()) // 2)
+    ready = decoded(await client.get("/readyz"), _Waiting) or _Waiting()
+    known = InstanceFacts(
+        url=url,
+        now_ms=sent_ms,
+        asked=asked,
+        skew_ms=skew_ms,
+        waiting_for=ready.waiting_for,
+        token_problem=token_problem,
+    )
+    state, version = await _try_token(client, token, token_problem)
+    known = msgspec.structs.replace(known, token=state, version=version)
+    return known if state != "accepted" else await _with_reports(client, known)
+
+
+def _skew_ms(response: Response, now_ms: int) -> int | None:
+    """`Date` has whole seconds, cut off: half a second is added."""
+    at_s = date_s(response.headers.get("date", ""))
+    return None if at_s is None else round(at_s * 1000) + 500 - now_ms
+
+
+async def _try_token(client: InstanceClient, token: Secret | None, token_problem: str) -> tuple[TokenState, str]:
+    """A process without the API is asked for its metrics. 403 to a token that another path takes is a missing right."""
+    answers = [await client.post("/client.config"), await client.get("/metrics")]
+    if answers[0].status == 200:
+        config = decoded(answers[0], _ClientConfig)
+        return "accepted", config.cluster_version if config else ""
+    if any(each.status == 200 for each in answers):
+        return "accepted", ""
+    if any(each.status in UNAUTHORISED for each in answers):
+        return ("unreadable" if token_problem else "refused" if token else "missing"), ""
+    return "unknown", ""
+
+
+async def _with_reports(client: InstanceClient, known: InstanceFacts) -> InstanceFacts:
+    found: dict[str, Any] = {}
+
+    async def metrics() -> None:
+        response = await client.get("/metrics")
+        found["metrics"] = parse_metrics(response.body.decode("utf-8", "replace")) if response.status == 200 else None
+
+    async def read(name: str, path: str, shape: type[Any], body: object = {}) -> None:
+        found[name] = await client.read(path, shape, body)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(metrics)
+        tasks.start_soon(read, "processes", "/processes.list", _Processes)
+        tasks.start_soon(read, "channels", "/channels.list", _Channels)
+        tasks.start_soon(read, "webhooks", "/webhooks.list", _Webhooks)
+        tasks.start_soon(read, "dead_letters", "/dead-letters.list", _DeadLetterPage, {"page_size": 1})
+    processes, page = found["processes"], found["dead_letters"]
+    return msgspec.structs.replace(
+        known,
+        metrics=found["metrics"],
+        processes=processes and processes.data,
+        components=processes and processes.components,
+        channels=found["channels"] and found["channels"].data,
+        webhooks=found["webhooks"] and found["webhooks"].data,
+        dead_letters=page and page.pagination_data.total,
+    )
+
+
+# --- addresses
+
+
+async def gather_public_url(http: HttpClient, config: Config) -> PublicUrlFacts | NotGathered:
+    url = config.http.public_url
+    if not url:
+        return NotGathered("http.publicUrl is not set")
+    enabled = enabled_components(config)
+    sources = tuple(spec.name for spec in SOURCES if spec.webhooks and source_component(spec).id in enabled)
+    try:
+        response = await InstanceClient(http, url, None).get("/livez")
+    except (Unavailable, Refused) as error:
+        return PublicUrlFacts(url, sources, error=str(error))
+    return PublicUrlFacts(url, sources, status=response.status, airy=decoded(response, _Alive) is not None)
+
+
+async def gather_webhook_urls(config: Config, facts: InstanceFacts) -> WebhookUrlFacts | NotGathered:
+    """Connects to the host of each webhook, and sends nothing."""
+    if facts.webhooks is None:
+        return NotGathered("the instance did not list its webhooks")
+    webhooks = [webhook for webhook in facts.webhooks if webhook.status == "Subscribed"][:WEBHOOKS_MAX]
+    refused = {webhook.id: reason for webhook in webhooks if (reason := _refused(config, webhook.url))}
+    unreachable: dict[str, str] = {}
+
+    async def connect(webhook: WebhookView) -> None:
+        if reason := await _connect(webhook.url):
+            unreachable[webhook.id] = reason
+
+    async with anyio.create_task_group() as tasks:
+        for webhook in webhooks:
+            if webhook.id not in refused:
+                tasks.start_soon(connect, webhook)
+    return WebhookUrlFacts(tuple(webhooks), refused, unreachable)
+
+
+def _refused(config: Config, url: str) -> str:
+    try:
+        check_url(url, webhook_egress_policy(config))
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+async def _connect(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        with anyio.fail_after(CONNECT_S):
+            stream = await anyio.connect_tcp(
+                parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+            )
+    except TimeoutError:
+        return f"no connection within {CONNECT_S:g} s"
+    except OSError as error:
+        return error.strerror or "the host name cannot be resolved, or the connection is refused"
+    await stream.aclose()
+    return ""

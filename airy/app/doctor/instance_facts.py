@@ -1,0 +1,76 @@
+"""The facts of a running instance, as its API tells them. Values only; None is what the token may not read, or what
+this process does not serve.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+TokenState = Literal["accepted", "refused", "missing", "unreadable", "unknown"]
+
+
+class InstanceFacts(Struct, frozen=True, kw_only=True):
+    """`asked`: its address was given on the command line, so its data directory may be elsewhere."""
+
+    url: str
+    now_ms: int
+    asked: bool = False
+    failure: str = ""  # why nothing of Airy answers there; then nothing else is known
+    token: TokenState = "unknown"  # noqa: S105 - what became of one
+    token_problem: str = ""  # why the token cannot be read
+    skew_ms: int | None = None  # how far its clock is ahead of ours, to the second
+    waiting_for: Mapping[str, str] = {}
+    metrics: Mapping[str, float] | None = None  # by sample name with labels
+    version: str = ""
+    processes: tuple["ProcessView", ...] | None = None
+    components: Mapping[str, "ComponentView"] | None = None
+    channels: tuple["ChannelView", ...] | None = None
+    webhooks: tuple["WebhookView", ...] | None = None
+    dead_letters: int | None = None
+
+
+class ProcessView(Struct, frozen=True):
+    instance: str
+    version: str = ""
+    age_s: float = 0.0
+    stale: bool = False
+    ready: bool = True
+
+
+class ComponentView(Struct, frozen=True):
+    processes: int = 0
+    ready: int = 0
+
+
+class ChannelView(Struct, frozen=True):
+    id: str
+    source: str
+    source_channel_id: str = ""
+    metadata: dict[str, Any] = {}
+
+    @property
+    def title(self) -> str:
+        return f"{self.source} channel {self.metadata.get('name') or self.source_channel_id or self.id}"
+
+
+class WebhookView(Struct, frozen=True):
+    id: str
+    url: str
+    name: str | None = None
+    status: str = "Subscribed"
+
+    @property
+    def title(self) -> str:
+        return f"webhook {self.name or self.id}"
+
+
+class WebhookUrlFacts(Struct, frozen=True):
+    """Whether the hosts of subscribed webhooks can be connected to from this machine: the reason why not, by webhook.
+
+    `refused`: those whose address the configuration forbids.
+    """
+
+    webhooks: tuple[WebhookView, ...]
+    refused: Mapping[str, str] = {}
+    unreachable: Mapping[str, str] = {}

@@ -1,0 +1,114 @@
+"""Formats what the checks found: rows for programs, and an aligned list for people. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Literal
+
+from msgspec import Struct
+
+from airy.app.doctor.check import Finding, State
+from airy.app.doctor.examination import Examined
+
+GROUPS = {
+    "config": "Configuration",
+    "machine": "This machine",
+    "data": "Data directory",
+    "journal": "Journal",
+    "store": "Store",
+    "http": "HTTP",
+    "redis": "Redis",
+    "kafka": "Kafka",
+    "instance": "Instance",
+    "webhooks": "Webhooks",
+    "records": "Dead letters",
+    "channels": "Channels",
+}
+SYMBOLS: dict[State, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "·"}
+PLAIN_SYMBOLS: dict[State, str] = {"ok": "+", "warning": "!", "problem": "x", "skipped": "-"}
+COLOURS: dict[State, str] = {"ok": "32", "warning": "33", "problem": "1;31", "skipped": "2"}
+PLURALS: dict[State, str] = {"ok": "ok", "warning": "warnings", "problem": "problems", "skipped": "skipped"}
+STEP = "→"
+PLAIN_STEP = "->"
+
+
+class DoctorRow(Struct, frozen=True):
+    """One finding. `step` is empty unless something is to do."""
+
+    check: str
+    state: Literal["ok", "warning", "problem", "skipped"]
+    text: str
+    step: str
+
+
+def rows(results: Sequence[Examined]) -> list[DoctorRow]:
+    return [
+        DoctorRow(result.check.name, finding.state, finding.text, finding.step)
+        for result in results
+        for finding in result.findings
+    ]
+
+
+def lines(results: Sequence[Examined], *, unicode: bool, coloured: bool) -> list[str]:
+    """Groups of checks; skipped ones of a group for the same reason share a line. The last line counts the checks."""
+    style = _Style(unicode, coloured, max(len(_subject(result)) for result in results))
+    shown: list[str] = []
+    for group, members in groupby(results, key=lambda result: result.check.group):
+        shown += [GROUPS[group], *_group(list(members), style), ""]
+    return [*shown, _summary(results)]
+
+
+class _Style(Struct, frozen=True):
+    unicode: bool
+    coloured: bool
+    width: int  # of a subject
+
+    def line(self, state: State, subject: str, text: str) -> str:
+        symbol = (SYMBOLS if self.unicode else PLAIN_SYMBOLS)[state]
+        return f"  {self._colour(state, symbol)} {subject:<{self.width}}  {self._text(state, text)}"
+
+    def step(self, text: str) -> str:
+        return f"    {'':<{self.width}}  {STEP if self.unicode else PLAIN_STEP} {text}"
+
+    def _text(self, state: State, text: str) -> str:
+        return self._colour(state, text) if state == "skipped" else text
+
+    def _colour(self, state: State, text: str) -> str:
+        return f"\x1b[{COLOURS[state]}m{text}\x1b[0m" if self.coloured else text
+
+
+def _group(members: Sequence[Examined], style: _Style) -> list[str]:
+    shown: list[str] = []
+    for reason, some in groupby(members, key=_skip_reason):
+        same = list(some)
+        if reason is not None:
+            subject = _subject(same[0]) if len(same) == 1 else f"{len(same)} checks"
+            shown.append(style.line("skipped", subject, reason))
+            continue
+        for result in same:
+            subject = _subject(result)
+            for finding in result.findings:
+                shown.append(style.line(finding.state, subject, finding.text))
+                shown += [style.step(finding.step)] if finding.step else []
+                subject = ""
+    return shown
+
+
+def _skip_reason(result: Examined) -> str | None:
+    first: Finding = result.findings[0]
+    return first.text if first.state == "skipped" else None
+
+
+def _subject(result: Examined) -> str:
+    return result.check.name.partition(".")[2].replace("-", " ")
+
+
+def _summary(results: Sequence[Examined]) -> str:
+    counts: Counter[State] = Counter(_worst(result) for result in results)
+    parts = [f"{counts[state]} {PLURALS[state]}" for state in ("problem", "warning", "ok", "skipped") if counts[state]]
+    return f"{len(results)} checks: {', '.join(parts)}"
+
+
+def _worst(result: Examined) -> State:
+    states = {finding.state for finding in result.findings}
+    return next(state for state in ("problem", "warning", "skipped", "ok") if state in states)
