@@ -11,6 +11,10 @@ from airy.secret import Secret
 TOKEN_FILE = "system-token"  # noqa: S105 - a file's name
 
 
+class ReadableByOthers(Refused):
+    """A file with a secret whose mode lets others read it."""
+
+
 def system_token(config: Config) -> Secret | None:
     """The configured token, or the one generated in the data directory; None if authentication is off."""
     if config.security.open:
@@ -44,7 +48,7 @@ def _read_or_generate(path: Path) -> Secret:
 def read_token(path: Path) -> Secret:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
-        raise Refused(f"{path} can be read by others (mode {mode:o}): run `chmod 600 {path}`")
+        raise ReadableByOthers(f"{path} can be read by others (mode {mode:o}): run `chmod 600 {path}`")
     token = entered_token(path.read_text("utf-8", "replace"), str(path))
     if not token:
         raise Refused(f"{path} is empty: remove it to generate a new token")

@@ -2,56 +2,59 @@
 
 import os
 import sys
-from pathlib import Path
 
 import rich_click as click
 
-from airy.cli.options import OK, config_options, json_option
+from airy.cli.client import Instance, OpenHttp, client_options
+from airy.cli.options import OK, environment
+from airy.cli.output import Output, examples, output_options
 
 PROBLEMS = 78
 
 
-@click.command()
-@config_options
+@click.command(
+    epilog=examples(
+        "airy doctor",
+        "airy doctor --kafka kafka:9092 --redis redis://redis:6379/0",
+        "airy doctor --url https://airy.example.net --token airy_… --json",
+    )
+)
 @click.option("--kafka", envvar="AIRY_KAFKA", help="the Kafka cluster, host:port[,host:port]")
 @click.option("--redis", envvar="AIRY_REDIS", help="the Redis of the webhook queue, redis://host:port/0")
-@click.option("--url", envvar="AIRY_URL", help="an instance elsewhere: only it is examined, with --token")
-@click.option("--token", envvar="AIRY_TOKEN", help="token of the instance; default: the configured or generated one")
-@json_option
-def doctor(
-    file: Path | None,
-    data: Path | None,
-    kafka: str | None,
-    redis: str | None,
-    url: str | None,
-    token: str | None,
-    as_json: bool,
-) -> int:
+@client_options
+@output_options
+@click.pass_obj
+def doctor(open_http: OpenHttp | None, kafka: str | None, redis: str | None, instance: Instance, output: Output) -> int:
     """Find the cause of what is wrong with an installation, and the next step.
 
-    Examines the configuration, the data directory, Kafka, Redis and, if it runs, the instance. Exit code 0: nothing is
-    wrong, or warnings only; 78: there are problems.
+    Examines the configuration, this machine, the data directory, Kafka, Redis and, if it runs, the instance; with
+    --url that instance only. Nothing is changed. Exit code 78: there are problems; 0: there are none, warnings at most.
     """
-    import json
-
     import msgspec
 
     from airy import config_file, process
     from airy.app.doctor import report
     from airy.app.doctor.command import examine_installation
     from airy.app.doctor.examination import has_problem
-    from airy.cli.options import environment
+    from airy.cli.views.doctor import DOCTOR
 
-    env = environment(data, kafka, redis)
+    file = instance.file or config_file.find()
+    env = environment(instance.data, kafka, redis)
 
     def run() -> int:
-        results = process.run_async(examine_installation, file or config_file.find(), env, url, token)
-        if as_json:
-            click.echo(json.dumps(msgspec.to_builtins(report.rows(results)), indent=2, ensure_ascii=False))
+        results = process.run_async(examine_installation, file, env, instance.url, instance.token, open_http)
+        if output.format == "table":
+            click.echo("\n".join(report.lines(results, unicode=_unicode(), coloured=_coloured())))
         else:
-            unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-            coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            click.echo("\n".join(report.lines(results, unicode=unicode, coloured=coloured)))
+            output.rows(DOCTOR, msgspec.to_builtins(report.rows(results)))
         return PROBLEMS if has_problem(results) else OK
 
     return process.exit_code_of(run)
+
+
+def _unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _coloured() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ

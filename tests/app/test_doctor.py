@@ -272,7 +272,7 @@ async def test_a_healthy_installation_has_nothing_to_correct(
 def test_a_cause_suppresses_its_consequences_and_a_check_that_is_not_configured_suppresses_nothing() -> None:
     facts = MachineFacts((3, 11), (), 1, 1, "", "", terminal=False)
     checks = (
-        Check("a.cause", "", MachineFacts, lambda _: problem("broken", "mend it")),
+        Check("a.cause", "", MachineFacts, lambda _: problem("broken", "correct it")),
         Check("a.consequence", "", MachineFacts, lambda _: problem("lost", ""), ("a.cause",)),
         Check("a.further", "", MachineFacts, lambda _: problem("lost", ""), ("a.consequence",)),
         Check("b.absent", "", PortFacts, lambda _: problem("lost", "")),
@@ -292,7 +292,7 @@ def test_a_cause_suppresses_its_consequences_and_a_check_that_is_not_configured_
 
 
 def test_a_check_lists_five_findings_and_counts_the_rest() -> None:
-    findings = each((problem(f"cause {number}", "mend it") for number in range(8)), "right")
+    findings = each((problem(f"cause {number}", "correct it") for number in range(8)), "right")
 
     assert [finding.text for finding in findings][4:] == ["cause 4", "and 3 more of this kind"]
 

@@ -1,8 +1,10 @@
-"""`make pages` writes the tables of docs/sources.md and docs/sources/ that follow from the catalogue."""
+"""`make pages` writes the tables of docs that follow from the code: of sources, and of the checks of `airy doctor`."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from airy.app.doctor.catalogue import CHECKS
+from airy.app.doctor.report import table
 from airy.cli import source_pages
 from airy.sources.catalogue import SOURCES
 
@@ -12,6 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 def pages() -> Iterator[tuple[Path, dict[str, str]]]:
     """Each page and its blocks."""
     yield DOCS / "sources.md", {"sources": source_pages.overview(), "forms": source_pages.forms()}
+    yield DOCS / "doctor.md", {"checks": table(CHECKS)}
     for spec in SOURCES:
         yield DOCS / "sources" / f"{spec.name}.md", {"supported": source_pages.supported(spec)}
 

@@ -45,7 +45,9 @@ def token(facts: InstanceFacts) -> Findings:
                 "pass --token, or --data with the data directory of the instance",
             )
         case "unreadable":
-            return problem(facts.token_problem, "correct the file, or pass --token")
+            return problem(facts.token_problem, "correct it, or pass --token")
+        case "exposed":
+            return skipped("not read, because others can read its file: see data.secrets")
         case "refused":
             return problem(
                 f"{facts.url} refuses the token",

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airy.app import topic_admin
+from airy.app.doctor.catalogue import CHECKS
 from airy.app.doctor.check import NotGathered
 from airy.app.doctor.examination import Gathered
 from airy.app.doctor.facts import (
@@ -24,7 +25,7 @@ from airy.app.doctor.facts import (
 from airy.app.doctor.gather_directory import gather_directory, gather_log, gather_stores
 from airy.app.doctor.gather_instance import gather_instance, gather_public_url, gather_webhook_urls
 from airy.app.doctor.gather_machine import gather_machine, gather_port
-from airy.app.doctor.instance_facts import InstanceFacts, WebhookUrlFacts
+from airy.app.doctor.instance_facts import InstanceFacts, TokenState, WebhookUrlFacts
 from airy.app.kafka import kafka_settings
 from airy.app.redis import redis_server
 from airy.bus.kafka.inspection import KafkaFacts, inspect_kafka
@@ -35,9 +36,13 @@ from airy.http_client import HttpClient
 from airy.queue.redis.inspection import RedisFacts, inspect_redis
 from airy.queue.redis.keys import KeyNames
 from airy.secret import Secret
-from airy.tui.status import instance
+from airy.token_file import ReadableByOthers
+from airy.tui.instance import instance
 
 GATHER_S = 15.0
+PLACEHOLDER = "-"  # in place of a token, to learn the address only
+INVALID = "the configuration is invalid"
+ELSEWHERE = "--url names an instance elsewhere"
 CLOSED = "no instance answers at"
 
 Gather = Callable[[], Awaitable[Struct]]
@@ -54,17 +59,19 @@ class Question(Struct, frozen=True):
 
 async def gather(question: Question, http: HttpClient, clock: Clock) -> Gathered:
     """Facts by their type. What cannot be gathered says why."""
+    config = question.config.config
+    absent = NotGathered(INVALID if question.url is None else ELSEWHERE)
     facts: dict[type[Struct], Struct | NotGathered] = {
+        **dict.fromkeys({check.facts for check in CHECKS}, absent),
         ConfigFacts: question.config,
         MachineFacts: gather_machine(question.env),
     }
-    config = question.config.config
     if config is None and question.url is None:
         return facts
     kinds: dict[type[Struct], Gather] = {}
-    if config is not None:
+    if config is not None and question.url is None:
         facts[SettingFacts] = SettingFacts(config)
-        kinds |= _of_configuration(config, http, clock) if question.url is None else {}
+        kinds |= _of_configuration(config, http, clock)
     kinds[InstanceFacts] = partial(_instance, question, config or Config(), http, clock)
 
     async def run(kind: type[Struct], task: Gather) -> None:
@@ -100,17 +107,19 @@ async def _bounded(task: Gather) -> Struct:
 
 
 async def _instance(question: Question, config: Config, http: HttpClient, clock: Clock) -> Struct:
-    asked, token_problem = question.url is not None, ""
+    asked = question.url is not None
     token: Secret | None = None
+    without: TokenState = "missing"
+    problem = ""
     try:
         url, token = instance(config, question.url, question.token)
-    except Refused as error:  # of the token's file
-        url, _ = instance(config, question.url, "-" * 16)
-        token_problem = str(error)
-    found = await gather_instance(http, url, token, token_problem, clock.now_ms, asked=asked)
+    except Refused as error:
+        url, _ = instance(config, question.url, PLACEHOLDER)
+        without, problem = "exposed" if isinstance(error, ReadableByOthers) else "unreadable", str(error)
+    found = await gather_instance(http, url, token, without, clock.now_ms)
     if found.failure and not asked:
         return NotGathered(f"{CLOSED} {url}")
-    return found
+    return replace(found, asked=asked, token_problem=problem)
 
 
 async def _redis(config: Config, clock: Clock) -> Struct:
@@ -141,7 +150,7 @@ async def _completed(
         reason = found.reason if isinstance(found, NotGathered) else f"{CLOSED} {getattr(found, 'url', '')}"
         facts[PublicUrlFacts] = facts[WebhookUrlFacts] = NotGathered(reason)
     elif config is None or not local or not isinstance(found, InstanceFacts):
-        facts[WebhookUrlFacts] = NotGathered("the configuration of that instance is not known here")
+        facts[WebhookUrlFacts] = NotGathered(INVALID if local else ELSEWHERE)
     else:
         facts[WebhookUrlFacts] = await gather_webhook_urls(config, found)
     return facts

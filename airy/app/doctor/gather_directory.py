@@ -21,6 +21,7 @@ from airy.errors import Refused
 from airy.seal import load_or_create_key
 from airy.store.factory import StoreFacts, inspect_store
 from airy.token_file import TOKEN_FILE
+from airy.tui.instance import DEMO
 
 WRITTEN_BYTES = 262_144  # more than any buffer, less than any disk that is worth a check
 PROBE = ".airy-doctor-"
@@ -63,8 +64,10 @@ def _write_error(directory: Path) -> int:
 
 
 def _secret_files(config: Config) -> list[SecretFileFacts]:
+    directory = data_directory(config)
     candidates = (
-        data_directory(config) / TOKEN_FILE,
+        directory / TOKEN_FILE,
+        directory / DEMO / TOKEN_FILE,
         files.sealing_key_path(config),
         files.journal_path(config) / "journal.db",
     )

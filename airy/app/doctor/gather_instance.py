@@ -116,29 +116,21 @@ def decoded(response: Response, shape: type[T]) -> T | None:
 
 
 async def gather_instance(
-    http: HttpClient, url: str, token: Secret | None, token_problem: str, now_ms: Callable[[], int], *, asked: bool
+    http: HttpClient, url: str, token: Secret | None, without: TokenState, now_ms: Callable[[], int]
 ) -> InstanceFacts:
+    """`without`: why there is no token, where there is none."""
     client = InstanceClient(http, url, token)
     sent_ms = now_ms()
     try:
         alive = await client.get("/livez")
     except (Unavailable, Refused) as error:
-        return InstanceFacts(url=url, now_ms=sent_ms, asked=asked, failure=str(error))
+        return InstanceFacts(url=url, now_ms=sent_ms, failure=str(error))
     if decoded(alive, _Alive) is None:
-        return InstanceFacts(
-            url=url, now_ms=sent_ms, asked=asked, failure=f"/livez answered {alive.status} and nothing of Airy's"
-        )
+        return InstanceFacts(url=url, now_ms=sent_ms, failure=f"/livez answered {alive.status} and nothing of Airy's")
     skew_ms = _skew_ms(alive, (sent_ms + now_ms()) // 2)
     ready = decoded(await client.get("/readyz"), _Waiting) or _Waiting()
-    known = InstanceFacts(
-        url=url,
-        now_ms=sent_ms,
-        asked=asked,
-        skew_ms=skew_ms,
-        waiting_for=ready.waiting_for,
-        token_problem=token_problem,
-    )
-    state, version = await _try_token(client, token, token_problem)
+    known = InstanceFacts(url=url, now_ms=sent_ms, skew_ms=skew_ms, waiting_for=ready.waiting_for)
+    state, version = await _try_token(client, "refused" if token else without)
     known = msgspec.structs.replace(known, token=state, version=version)
     return known if state != "accepted" else await _with_reports(client, known)
 
@@ -149,7 +141,7 @@ def _skew_ms(response: Response, now_ms: int) -> int | None:
     return None if at_s is None else round(at_s * 1000) + 500 - now_ms
 
 
-async def _try_token(client: InstanceClient, token: Secret | None, token_problem: str) -> tuple[TokenState, str]:
+async def _try_token(client: InstanceClient, denied: TokenState) -> tuple[TokenState, str]:
     """A process without the API is asked for its metrics. 403 to a token that another path takes is a missing right."""
     answers = [await client.post("/client.config"), await client.get("/metrics")]
     if answers[0].status == 200:
@@ -158,7 +150,7 @@ async def _try_token(client: InstanceClient, token: Secret | None, token_problem
     if any(each.status == 200 for each in answers):
         return "accepted", ""
     if any(each.status in UNAUTHORISED for each in answers):
-        return ("unreadable" if token_problem else "refused" if token else "missing"), ""
+        return denied, ""
     return "unknown", ""
 
 

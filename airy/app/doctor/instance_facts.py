@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-TokenState = Literal["accepted", "refused", "missing", "unreadable", "unknown"]
+TokenState = Literal["accepted", "refused", "missing", "exposed", "unreadable", "unknown"]
 
 
 class InstanceFacts(Struct, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class InstanceFacts(Struct, frozen=True, kw_only=True):
     asked: bool = False
     failure: str = ""  # why nothing of Airy answers there; then nothing else is known
     token: TokenState = "unknown"  # noqa: S105 - what became of one
-    token_problem: str = ""  # why the token cannot be read
+    token_problem: str = ""  # why it was not read
     skew_ms: int | None = None  # how far its clock is ahead of ours, to the second
     waiting_for: Mapping[str, str] = {}
     metrics: Mapping[str, float] | None = None  # by sample name with labels

@@ -1,13 +1,12 @@
-"""Formats what the checks found: rows for programs, and an aligned list for people. Pure."""
+"""Formats what the checks found: rows for programs, an aligned list for people, and the page of all checks. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Literal
 
 from msgspec import Struct
 
-from airy.app.doctor.check import Finding, State
+from airy.app.doctor.check import Check, Finding, State
 from airy.app.doctor.examination import Examined
 
 GROUPS = {
@@ -27,34 +26,45 @@ GROUPS = {
 SYMBOLS: dict[State, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "·"}
 PLAIN_SYMBOLS: dict[State, str] = {"ok": "+", "warning": "!", "problem": "x", "skipped": "-"}
 COLOURS: dict[State, str] = {"ok": "32", "warning": "33", "problem": "1;31", "skipped": "2"}
-PLURALS: dict[State, str] = {"ok": "ok", "warning": "warnings", "problem": "problems", "skipped": "skipped"}
+SKIPPED = "Skipped"
+COUNTED = ("problem", "warning")
 STEP = "→"
 PLAIN_STEP = "->"
 
 
 class DoctorRow(Struct, frozen=True):
-    """One finding. `step` is empty unless something is to do."""
+    """One finding. `text` is a cause, or what is right, or why a check was skipped; `step` what to do next."""
 
     check: str
-    state: Literal["ok", "warning", "problem", "skipped"]
+    state: State
     text: str
-    step: str
+    step: str | None
 
 
 def rows(results: Sequence[Examined]) -> list[DoctorRow]:
     return [
-        DoctorRow(result.check.name, finding.state, finding.text, finding.step)
+        DoctorRow(result.check.name, finding.state, finding.text, finding.step or None)
         for result in results
         for finding in result.findings
     ]
 
 
 def lines(results: Sequence[Examined], *, unicode: bool, coloured: bool) -> list[str]:
-    """Groups of checks; skipped ones of a group for the same reason share a line. The last line counts the checks."""
+    """Groups of checks; skipped ones of a group for the same reason share a line. Groups that were skipped as a whole
+    are at the end, and the last line counts the checks.
+    """
     style = _Style(unicode, coloured, max(len(_subject(result)) for result in results))
     shown: list[str] = []
+    skipped: dict[str, list[str]] = {}  # groups by the reason
     for group, members in groupby(results, key=lambda result: result.check.group):
-        shown += [GROUPS[group], *_group(list(members), style), ""]
+        found = list(members)
+        reasons = {_skip_reason(result) for result in found}
+        if len(reasons) == 1 and (reason := reasons.pop()) is not None:
+            skipped.setdefault(reason, []).append(GROUPS[group])
+        else:
+            shown += [GROUPS[group], *_group(found, style), ""]
+    if skipped:
+        shown += [SKIPPED, *(f"  {', '.join(groups)}: {reason}" for reason, groups in skipped.items()), ""]
     return [*shown, _summary(results)]
 
 
@@ -105,10 +115,25 @@ def _subject(result: Examined) -> str:
 
 def _summary(results: Sequence[Examined]) -> str:
     counts: Counter[State] = Counter(_worst(result) for result in results)
-    parts = [f"{counts[state]} {PLURALS[state]}" for state in ("problem", "warning", "ok", "skipped") if counts[state]]
+    states: tuple[State, ...] = ("problem", "warning", "ok", "skipped")
+    parts = [
+        f"{counts[state]} {state}{'s' if state in COUNTED and counts[state] > 1 else ''}"
+        for state in states
+        if counts[state]
+    ]
     return f"{len(results)} checks: {', '.join(parts)}"
 
 
 def _worst(result: Examined) -> State:
     states = {finding.state for finding in result.findings}
     return next(state for state in ("problem", "warning", "skipped", "ok") if state in states)
+
+
+def table(checks: Sequence[Check]) -> str:
+    """All checks as a table of the documentation."""
+    rows_ = [f"| `{check.name}` | {check.finds} | {_after(check)} |" for check in checks]
+    return "\n".join(["| check | finds | not after a problem of |", "|---|---|---|", *rows_])
+
+
+def _after(check: Check) -> str:
+    return ", ".join(f"`{name}`" for name in check.after)
