@@ -87,6 +87,7 @@ def render_stats(
     recent, failing = recent_attempts(newest), backlog.failing
     return {
         "id": webhook.id,
+        "at": timestamp(now_ms),
         "health": health_state(webhook, backlog, recent, now_ms),
         "disabled_reason": webhook.disabled_reason,
         "waiting": backlog.waiting,

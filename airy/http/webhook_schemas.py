@@ -45,9 +45,10 @@ class DeliveryAttemptSchema(Struct, forbid_unknown_fields=True):
 
 
 class WebhookStatsSchema(Struct, forbid_unknown_fields=True):
-    """`attempts`, `success_rate` and `last_attempt` are about the recent attempts, without tests."""
+    """Read at the time `at`. `attempts`, `success_rate` and `last_attempt` are of recent attempts, without tests."""
 
     id: str
+    at: str
     health: Literal["ok", "failing", "paused", "unsubscribed"]
     disabled_reason: str | None
     waiting: int

@@ -23,6 +23,9 @@ class FakeOperations:
         self.letters: dict[str, Document] = {}
         self.webhooks: dict[str, Document] = {}
         self.deliveries: dict[str, Document] = {}
+        self.stats: dict[str, Document] = {}  # what differs from the figures of an idle webhook, by webhook
+        self.attempts: dict[str, list[Document]] = {}  # by webhook, newest first
+        self.test_answer: Document = {"status": 200, "outcome": "delivered", "response": "thanks"}
         self.channels: dict[str, Document] = {}
         self.traces: dict[str, Document] = {}  # by id of a message or a conversation
         self.written: list[tuple[str, Document]] = []
@@ -62,6 +65,25 @@ class FakeOperations:
                 "body": {"text": f"body {number}"},
             }
 
+    def attempt(self, webhook_id: str, number: int, **outcome: object) -> Document:
+        """Of the event `e-<number>`, made `number` seconds after 10:00."""
+        attempt = {
+            "delivery_id": f"e-{number}:{webhook_id}",
+            "event_id": f"e-{number}",
+            "event": "message.created",
+            "attempt": 1,
+            "attempted_at": f"2026-01-01T10:00:{number:02}.000Z",
+            "latency_ms": 40,
+            "outcome": "delivered",
+            "status": 200,
+            "error": None,
+            "response": "",
+            "next_attempt_at": None,
+            **outcome,
+        }
+        self.attempts.setdefault(webhook_id, []).insert(0, attempt)
+        return attempt
+
     def channel(self, channel_id: str, source: str, name: str, **health: str) -> None:
         metadata = {"name": name, **({"health": health} if health else {})}
         self.channels[channel_id] = {
@@ -90,6 +112,22 @@ class FakeOperations:
 
     def _webhooks(self, _body: Document) -> Document:
         return {"data": list(self.webhooks.values())}
+
+    def _stats(self, body: Document) -> Document:
+        idle = {"at": "2026-01-01T10:01:00.000Z", "waiting": 0, "in_flight": 0, "failures": 0, "attempts": 0}
+        known = [
+            {
+                "id": name,
+                "health": "ok" if self.webhooks[name]["status"] == "Subscribed" else "unsubscribed",
+                **idle,
+                **self.stats.get(name, {}),
+            }
+            for name in body["ids"]
+        ]
+        return {"data": known}
+
+    def _attempts(self, body: Document) -> Document:
+        return {"data": self.attempts.get(body["id"], [])[: body["page_size"]]}
 
     def _deliveries(self, body: Document) -> Document:
         return _page([each for each in self.deliveries.values() if each["webhook_id"] == body["id"]], body)
@@ -138,6 +176,9 @@ class FakeOperations:
             del self.deliveries[name]
         return {"replayed": len(gone)}
 
+    def _test(self, body: Document) -> Document:
+        return self.attempt(body["id"], 59, event="webhook.test", **self.test_answer)
+
     def _unsubscribe(self, body: Document) -> Document:
         return self._set_status(body["id"], "Unsubscribed")
 
@@ -168,6 +209,8 @@ READS: dict[str, Operation] = {
     "/dead-letters.info": FakeOperations._letter,
     "/webhooks.list": FakeOperations._webhooks,
     "/webhooks.dead-letters": FakeOperations._deliveries,
+    "/webhooks.stats": FakeOperations._stats,
+    "/webhooks.attempts": FakeOperations._attempts,
     "/channels.list": FakeOperations._channels,
     "/messages.trace": FakeOperations._trace,
     "/schema/openapi.json": FakeOperations._openapi,
@@ -176,6 +219,7 @@ WRITES: dict[str, Operation] = {
     "/dead-letters.replay": FakeOperations._replay_letters,
     "/dead-letters.discard": FakeOperations._discard_letters,
     "/webhooks.replay": FakeOperations._replay_deliveries,
+    "/webhooks.test": FakeOperations._test,
     "/webhooks.unsubscribe": FakeOperations._unsubscribe,
     "/webhooks.update": FakeOperations._update,
     "/channels.telegram.connect": FakeOperations._connect,

@@ -13,6 +13,7 @@ from airy.tui.console.navigation import VIEWS, Entry
 from tests.kit import fake_traces
 from tests.kit.console import OpenConsole, console
 from tests.kit.fake_instance import FakeInstance
+from tests.kit.fake_operations import FakeOperations
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 SIZE = (110, 28)
@@ -61,6 +62,7 @@ def bakery() -> FakeInstance:
     operations = instance.operations
     operations.webhook("w-shop", "shop")
     operations.webhook("w-crm", "crm", "answered 500", "timed out")
+    _health_of_webhooks(operations)
     operations.channel("ch-1", "facebook", "Corner Bakery")
     operations.channel("ch-2", "telegram", "Bakery bot")
     operations.channel("ch-3", "whatsapp", "Bakery WhatsApp", state="failing", reason="the token was revoked", since="")
@@ -69,6 +71,24 @@ def bakery() -> FakeInstance:
     operations.traces = {"m-3-1": fake_traces.sent()}
     step(instance, 0)
     return instance
+
+
+def _health_of_webhooks(operations: FakeOperations) -> None:
+    fine = operations.attempt("w-shop", 4, response="thanks")
+    operations.stats["w-shop"] = {"success_rate": 1.0, "in_flight": 1, "last_attempt": fine}
+    operations.attempt("w-crm", 1)
+    operations.attempt("w-crm", 2, outcome="retry", status=None, latency_ms=15_000, error="no answer within 15 s")
+    retry = {"attempt": 2, "outcome": "retry", "status": 503, "next_attempt_at": "2026-01-01T10:05:03.000Z"}
+    operations.stats["w-crm"] = {
+        "health": "failing",
+        "waiting": 41,
+        "oldest_at": "2026-01-01T09:12:00.000Z",
+        "retry_at": "2026-01-01T10:05:03.000Z",
+        "failing_since": "2026-01-01T09:12:30.000Z",
+        "failures": 26,
+        "success_rate": 0.48,
+        "last_attempt": operations.attempt("w-crm", 3, **retry, response="try again later"),
+    }
 
 
 def _process(name: str, *, ready: bool = True) -> dict[str, Any]:

@@ -1,41 +1,39 @@
-"""Webhooks: subscriptions above, the dead deliveries of the chosen one below, replay and subscription by key."""
+"""Webhooks: subscriptions with their health above, dead deliveries or attempts of the chosen one below; test, replay
+and subscription by key.
+"""
 
 from collections.abc import Sequence
 from typing import ClassVar
 
+import msgspec
 from msgspec import Struct
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from airy.tui.console import format as shown
-from airy.tui.console.grid import Column, Grid
+from airy.tui.console.event_feed import ShownEvent
+from airy.tui.console.grid import Grid
 from airy.tui.console.inspect_screen import Inspect, curl
 from airy.tui.console.view import ConsoleView
-from airy.tui.console.webhooks import rows
-from airy.tui.view_model import clean
+from airy.tui.console.webhooks import cells, rows
 
 DELIVERIES_MAX = 100  # shown, of a webhook
+ATTEMPTS_MAX = 50  # likewise
 COUNTED_MAX = 20  # webhooks whose dead deliveries are counted
-LIST = (
-    Column("status", 14),
-    Column("name", 20, keep=6),
-    Column("dead", 5, "right", keep=7),
-    Column("address", keep=8),
-    Column("events", 26, keep=3),
-)
-DEAD = (
-    Column("died", 14, keep=7),
-    Column("event", 22, keep=6),
-    Column("tries", 5, "right", keep=5),
-    Column("reason"),
-)
+STATS_MAX = 100  # webhooks whose figures are read
 
 
 class WebhookList(Struct, frozen=True):
     data: list[rows.ListedWebhook]
+
+
+class StatsList(Struct, frozen=True):
+    data: list[rows.WebhookStats]
+
+
+class AttemptList(Struct, frozen=True):
+    data: list[rows.ListedAttempt]
 
 
 class DeliveryPagination(Struct, frozen=True):
@@ -49,10 +47,12 @@ class DeliveryPage(Struct, frozen=True):
 
 class WebhooksView(ConsoleView):
     NAME = "webhooks"
-    RELOAD_S = 10.0
-    FILTER = "words of the name, the address, the status or the events"
+    RELOAD_S = 5.0
+    FILTER = "words of the name, the address, the health, the status or the events"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "inspect", "show the webhook or the dead delivery"),
+        Binding("enter", "inspect", "show the webhook, the dead delivery or the attempt"),
+        Binding("a", "attempts", "show attempts or dead deliveries"),
+        Binding("t", "test", "send a test event now"),
         Binding("p", "replay", "replay the dead delivery, or all of the webhook"),
         Binding("o", "status", "subscribe or unsubscribe"),
         Binding("c", "copy", "copy as curl"),
@@ -61,27 +61,40 @@ class WebhooksView(ConsoleView):
     def __init__(self) -> None:
         super().__init__()
         self._webhooks: dict[str, rows.ListedWebhook] = {}
+        self._stats: dict[str, rows.WebhookStats] = {}
         self._dead: dict[str, int] = {}  # dead deliveries by webhook
         self._deliveries: dict[str, rows.ListedDelivery] = {}
-        self._open: str | None = None  # the webhook whose dead deliveries are shown
+        self._attempts: dict[str, rows.ListedAttempt] = {}
+        self._shown: rows.Lower = "dead deliveries"
+        self._open: str | None = None  # the webhook whose dead deliveries or attempts are shown
 
     def body(self) -> ComposeResult:
-        yield Grid(LIST, empty="no webhook matches", id="webhooks")
+        yield Grid(cells.LIST, empty="no webhook matches", id="webhooks")
         yield Static(id="deliveries-title", classes="view-state", markup=False)
-        yield Grid(DEAD, empty="no dead deliveries", id="deliveries")
+        yield Grid(cells.DEAD, empty="no dead deliveries", id="deliveries")
+        attempts = Grid(cells.ATTEMPTS, empty="no attempts yet: t sends a test event", id="attempts")
+        attempts.display = False
+        yield attempts
 
     # --- reading
 
     async def load(self) -> None:
         found = (await self.session.call("/webhooks.list", {}, WebhookList)).data
         self._webhooks = {each.id: each for each in found}
-        self._dead = {each.id: (await self._page(each.id, 1)).pagination_data.total for each in found[:COUNTED_MAX]}
         self._show_webhooks()
-        await self._load_deliveries()
+        self._dead = {each.id: (await self._page(each.id, 1)).pagination_data.total for each in found[:COUNTED_MAX]}
+        body = {"ids": [each.id for each in found[:STATS_MAX]]}
+        self._stats = {each.id: each for each in (await self.session.call("/webhooks.stats", body, StatsList)).data}
+        self._show_webhooks()
+        await self._load_lower()
 
     async def _page(self, webhook_id: str, page_size: int) -> DeliveryPage:
         body = {"id": webhook_id, "page_size": page_size}
         return await self.session.call("/webhooks.dead-letters", body, DeliveryPage)
+
+    def on_events(self, events: Sequence[ShownEvent]) -> None:
+        if any(event.type.startswith("webhook.") for event in events):
+            self.reload_soon()
 
     def apply_filter(self, text: str) -> None:
         self.filter_text = text
@@ -89,18 +102,34 @@ class WebhooksView(ConsoleView):
 
     def _show_webhooks(self) -> None:
         wanted = self.filter_text.lower().split()
-        found = [each for each in self._webhooks.values() if all(word in each.words for word in wanted)]
-        self._list.show((each.id, webhook_cells(each, self._dead.get(each.id))) for each in found)
-
-    async def _load_deliveries(self) -> None:
-        self._open = self._list.cursor_key
-        page = DeliveryPage([]) if self._open is None else await self._page(self._open, DELIVERIES_MAX)
-        self._deliveries = {each.delivery_id: each for each in page.data}
-        self._lower.show((each.delivery_id, delivery_cells(each)) for each in page.data)
-        webhook = self._webhooks.get(self._open or "")
-        self.query_one("#deliveries-title", Static).update(
-            deliveries_title(webhook, len(page.data), page.pagination_data.total) if webhook else ""
+        found = [
+            each
+            for each in self._webhooks.values()
+            if all(word in each.words(rows.health_of(each, self._stats.get(each.id))) for word in wanted)
+        ]
+        self._list.show(
+            (each.id, cells.webhook_cells(each, self._dead.get(each.id), self._stats.get(each.id))) for each in found
         )
+
+    async def _load_lower(self) -> None:
+        self._open = webhook_id = self._list.cursor_key
+        webhook = self._webhooks.get(webhook_id or "")
+        if self._shown == "attempts":
+            found = [] if webhook is None else await self._read_attempts(webhook.id)
+            self._attempts = {each.key: each for each in found}
+            self._lower.show((each.key, cells.attempt_cells(each)) for each in found)
+            count = f"the last {len(found)}"
+        else:
+            page = DeliveryPage([]) if webhook is None else await self._page(webhook.id, DELIVERIES_MAX)
+            self._deliveries = {each.delivery_id: each for each in page.data}
+            self._lower.show((each.delivery_id, cells.delivery_cells(each)) for each in page.data)
+            count = cells.counted(len(page.data), page.pagination_data.total)
+        title = cells.lower_title(webhook, self._shown, count, self._stats.get(webhook.id)) if webhook else ""
+        self.query_one("#deliveries-title", Static).update(title)
+
+    async def _read_attempts(self, webhook_id: str) -> list[rows.ListedAttempt]:
+        body = {"id": webhook_id, "page_size": ATTEMPTS_MAX}
+        return (await self.session.call("/webhooks.attempts", body, AttemptList)).data
 
     @property
     def _list(self) -> Grid:
@@ -108,21 +137,39 @@ class WebhooksView(ConsoleView):
 
     @property
     def _lower(self) -> Grid:
-        return self.query_one("#deliveries", Grid)
+        return self.query_one("#attempts" if self._shown == "attempts" else "#deliveries", Grid)
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         if event.data_table is self._list and event.row_key.value and event.row_key.value != self._open:
-            self._open_deliveries()
+            self._open_lower()
 
     @work(exclusive=True, group="deliveries")
-    async def _open_deliveries(self) -> None:
-        await self.tried(self._load_deliveries())
+    async def _open_lower(self) -> None:
+        await self.tried(self._load_lower())
+
+    def action_attempts(self) -> None:
+        self._show_lower("dead deliveries" if self._shown == "attempts" else "attempts")
+
+    def _show_lower(self, lower: rows.Lower) -> None:
+        had_focus = self.focused is self._lower
+        self._lower.display = False
+        self._shown = lower
+        self._lower.display = True
+        if had_focus:
+            self.set_focus(self._lower)
+        self._open_lower()
 
     # --- the row of the focused table
 
     def _delivery(self) -> rows.ListedDelivery | None:
         """The dead delivery under the cursor, if its table has the focus."""
-        return self._deliveries.get(self._lower.cursor_key or "") if self.focused is self._lower else None
+        shown = self._shown == "dead deliveries" and self.focused is self._lower
+        return self._deliveries.get(self._lower.cursor_key or "") if shown else None
+
+    def _attempt(self) -> rows.ListedAttempt | None:
+        """The attempt under the cursor, if its table has the focus."""
+        shown = self._shown == "attempts" and self.focused is self._lower
+        return self._attempts.get(self._lower.cursor_key or "") if shown else None
 
     def _webhook(self) -> rows.ListedWebhook | None:
         return self._webhooks.get(self.selected_key() or "")
@@ -131,12 +178,17 @@ class WebhooksView(ConsoleView):
         await self.action_inspect()
 
     async def action_inspect(self) -> None:
-        delivery, webhook = self._delivery(), self._webhook()
+        delivery, attempt, webhook = self._delivery(), self._attempt(), self._webhook()
         if delivery is not None:
             title = f"{delivery.event} {delivery.delivery_id}"
             await self.app.push_screen(Inspect(title, delivery.body, self._command()))
+        elif attempt is not None:
+            title = f"attempt {attempt.attempt} of {attempt.event} {attempt.event_id}"
+            await self.app.push_screen(Inspect(title, msgspec.to_builtins(attempt), self._command()))
         elif webhook is not None and self.focused is self._list:
-            await self.app.push_screen(Inspect(f"webhook {webhook.title}", webhook_document(webhook), self._command()))
+            figures = self._stats.get(webhook.id)
+            shown = {**cells.document(webhook), **({"stats": msgspec.to_builtins(figures)} if figures else {})}
+            await self.app.push_screen(Inspect(f"webhook {webhook.title}", shown, self._command()))
 
     def action_copy(self) -> None:
         if self._webhook() is not None:
@@ -145,17 +197,32 @@ class WebhooksView(ConsoleView):
 
     def _command(self) -> str:
         """Reads what is under the cursor."""
-        if self.focused is self._lower:
-            return curl(self.session.url, "/webhooks.dead-letters", {"id": self._open, "page_size": DELIVERIES_MAX})
-        return curl(self.session.url, "/webhooks.info", {"id": self._list.cursor_key})
+        if self.focused is self._list:
+            return curl(self.session.url, "/webhooks.info", {"id": self._list.cursor_key})
+        if self._shown == "attempts":
+            return curl(self.session.url, "/webhooks.attempts", {"id": self._open, "page_size": ATTEMPTS_MAX})
+        return curl(self.session.url, "/webhooks.dead-letters", {"id": self._open, "page_size": DELIVERIES_MAX})
 
     # --- changing
+
+    @work(group="write")
+    async def action_test(self) -> None:
+        """Without a question: nothing here changes, and the endpoint gets one event that says that it is a test."""
+        webhook = self._webhook()
+        if not self.session.writes:
+            self.refuse_write()
+        elif webhook is not None:
+            found = await self.tried(self.session.call("/webhooks.test", {"id": webhook.id}, rows.ListedAttempt))
+            if found is not None:
+                said, good = rows.sentence_of_test(webhook.title, found), found.outcome == "delivered"
+                self.notify(said, severity="information" if good else "error", markup=False)
+                self._show_lower("attempts")
 
     def action_replay(self) -> None:
         delivery, webhook = self._delivery(), self._webhook()
         if webhook is None:
             return
-        if not self._deliveries:
+        if not self._dead.get(webhook.id, len(self._deliveries)):
             self.notify(f"{webhook.title} has no dead deliveries", severity="warning", markup=False)
             return
         if delivery is not None:
@@ -183,42 +250,3 @@ class WebhooksView(ConsoleView):
                 f"{webhook.title} is subscribed",
                 lambda: self.post("/webhooks.update", {"id": webhook.id, "status": rows.SUBSCRIBED}),
             )
-
-
-def webhook_cells(webhook: rows.ListedWebhook, dead: int | None) -> Sequence[Content | str]:
-    symbol, style = rows.STATUS_STYLES.get(webhook.status, ("?", ""))
-    return (
-        Content.styled(f"{symbol} {webhook.status}", style),
-        Content.styled(clean(webhook.name or ""), "bold"),
-        Content.styled(shown.count(dead), "bold $error" if dead else "$foreground-muted"),
-        clean(webhook.url),
-        Content.styled(webhook.said, "$foreground-muted"),
-    )
-
-
-def delivery_cells(delivery: rows.ListedDelivery) -> Sequence[Content | str]:
-    return (
-        shown.date_and_time(delivery.died_at),
-        Content.styled(clean(delivery.event), "$secondary"),
-        shown.count(delivery.attempts),
-        Content.styled(clean(delivery.reason), "$error"),
-    )
-
-
-def deliveries_title(webhook: rows.ListedWebhook, listed: int, total: int) -> Content:
-    count = f"{total:,}" if listed == total else f"{listed:,} of {total:,}"
-    return Content.assemble(
-        Content.styled(" dead deliveries of ", "$foreground-muted"),
-        Content.styled(webhook.title, "bold $primary"),
-        Content.styled(f" · {count} · Tab changes the table", "$foreground-muted"),
-    )
-
-
-def webhook_document(webhook: rows.ListedWebhook) -> dict[str, object]:
-    return {
-        "id": webhook.id,
-        "name": webhook.name,
-        "status": webhook.status,
-        "url": webhook.url,
-        "events": webhook.events,
-    }
