@@ -48,7 +48,7 @@ VIEWS: tuple[Entry, ...] = (
         "webhooks",
         "5",
         "Webhooks",
-        "subscriptions and their dead deliveries; replay",
+        "subscriptions, their health, attempts and dead deliveries; test, replay",
         "airy.tui.console.webhooks.screen:WebhooksView",
     ),
     Entry(

@@ -1,6 +1,6 @@
 """The cells and titles of the view of webhooks. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from textual.content import Content
 
@@ -83,18 +83,17 @@ def attempt_cells(attempt: rows.ListedAttempt) -> Sequence[Content | str]:
 
 
 def lower_title(webhook: rows.ListedWebhook, lower: rows.Lower, count: str, stats: rows.WebhookStats | None) -> Content:
-    """The tables to choose from, of which the current one is marked, and why the webhook does not deliver."""
-    tables: Mapping[rows.Lower, str] = {"dead deliveries": "dead deliveries", "attempts": "attempts"}
+    """The tables to choose from, of which the current one is marked; in a second line why it does not deliver."""
     parts = [
         Content.styled(f" {each} ", "bold $background on $primary" if each == lower else "$foreground-muted")
-        for each in tables.values()
+        for each in rows.LOWER
     ]
     sentence = stats.sentence if stats else ""
     return Content.assemble(
         *parts,
         Content.styled(f" {webhook.title}", "bold $primary"),
         Content.styled(f" · {count} · a changes the table", "$foreground-muted"),
-        Content.styled(f" · {sentence}" if sentence else "", "$warning"),
+        Content.styled(f"\n {sentence}" if sentence else "", "$warning"),
     )
 
 

@@ -9,6 +9,7 @@ from airy.tui.view_model import clean
 
 SUBSCRIBED = "Subscribed"
 Lower = Literal["dead deliveries", "attempts"]
+LOWER: tuple[Lower, ...] = ("dead deliveries", "attempts")
 HEALTH_STYLES = {
     "ok": ("●", "$success"),
     "failing": ("▲", "$error"),
