@@ -108,7 +108,7 @@ class TopicBrowser:
                 groups=[
                     _group_lag(group, owner, topic, committed[group], begins, ends, ages)
                     for owner, group, read in _groups()
-                    if topic in read
+                    if topic.name in {each.name for each in read}
                 ],
                 writers=[name for name in acls.ACTORS if acls.writes(name, topic)],
                 readers=[name for name in acls.ACTORS if acls.reads(name, topic)],

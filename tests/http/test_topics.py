@@ -75,6 +75,7 @@ async def test_every_topic_is_listed_with_offsets_retention_writers_readers_and_
     assert groups["webhook-publisher"]["age_s"] == pytest.approx(age_s, abs=5)
     fetcher = groups["media-fetcher"]
     assert (fetcher["component"], fetcher["lag"], fetcher["age_s"]) == ("media-resolver", None, None)
+    assert [group["group"] for group in by_name[RAW.name]["groups"]] == ["sources.facebook.router"]
     assert by_name[topics.COMPONENTS.name]["cleanup_policy"] == "compact"
     assert by_name[RAW.name]["retention_ms"] == 14 * 86_400_000
 

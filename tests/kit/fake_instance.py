@@ -10,6 +10,9 @@ import msgspec
 
 from airy.http_client import ConnectFailed, Response
 from tests.kit.fake_operations import FakeOperations
+from tests.kit.fake_topics import FakeTopics
+
+NOW_MS = 1_767_258_600_000  # 2026-01-01T09:10:00Z
 
 
 class FakeInstance:
@@ -34,6 +37,7 @@ class FakeInstance:
         self.written: list[tuple[str, dict[str, Any]]] = []  # writes it accepted
         self.asked: dict[str, int] = {}
         self.operations = FakeOperations()
+        self.topics = FakeTopics(NOW_MS)
         self._conversations: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[dict[str, Any]]] = {}
 
@@ -103,7 +107,8 @@ class FakeInstance:
             return _json({"message": "forbidden", "code": "forbidden", "fields": []}, 403)
         if path in self.refusals:
             return self.refusals[path]
-        return self._authorized(path, msgspec.json.decode(body) if body else {})
+        given = msgspec.json.decode(body) if body else {}
+        return await self.topics.answer(path, given) or self._authorized(path, given)
 
     def _authorized(self, path: str, given: dict[str, Any]) -> Response:
         if path in self.documents:

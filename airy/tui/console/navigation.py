@@ -65,5 +65,12 @@ VIEWS: tuple[Entry, ...] = (
         "connected accounts, their health, connect and disconnect",
         "airy.tui.console.channels.screen:ChannelsView",
     ),
+    Entry(
+        "topics",
+        "8",
+        "Topics",
+        "partitions, offsets and lag of the log; its records",
+        "airy.tui.console.topics.screen:TopicsView",
+    ),
 )
 BY_NAME = {entry.name: entry for entry in VIEWS}

@@ -1,0 +1,1 @@
+"""Topics: partitions, offsets and lag, and the records in them."""

@@ -1,0 +1,139 @@
+"""Topics: the list with offsets and lag; Enter opens the records of one."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from msgspec import Struct
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import DataTable, Static
+
+from airy.tui.console import format as shown
+from airy.tui.console.grid import Column, Grid
+from airy.tui.console.inspect_screen import curl
+from airy.tui.console.topics import rows
+from airy.tui.console.topics.records import RecordsView
+from airy.tui.console.view import ConsoleView
+
+LIST = (
+    Column("topic"),
+    Column("partitions", 10, "right", keep=3),
+    Column("records", 9, "right", keep=6),
+    Column("kept", 18, keep=2),
+    Column("lag", 9, "right", keep=8),
+    Column("age", 7, "right", keep=8),
+)
+LEVEL_STYLES = {"ok": "$success", "warn": "$warning", "bad": "bold $error"}
+
+
+class TopicList(Struct, frozen=True):
+    data: list[rows.ListedTopic]
+
+
+class TopicsView(ConsoleView):
+    NAME = "topics"
+    RELOAD_S = 5.0
+    FILTER = "words of the topic's name"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "browse", "browse the records"),
+        Binding("a", "all", "show empty topics too"),
+        Binding("c", "copy", "copy as curl"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._topics: list[rows.ListedTopic] = []
+        self._all = False
+
+    def body(self) -> ComposeResult:
+        yield Static(id="topics-state", classes="view-state", markup=False)
+        yield Grid(LIST, empty="no topic has records", id="topics")
+        yield Static(id="topic-detail", classes="panel", markup=False)
+
+    async def load(self) -> None:
+        self._topics = (await self.session.call("/topics.list", {}, TopicList)).data
+        self._show()
+
+    def apply_filter(self, text: str) -> None:
+        self.filter_text = text
+        self._show()
+
+    def action_all(self) -> None:
+        self._all = not self._all
+        self._show()
+
+    def _show(self) -> None:
+        words = self.filter_text.lower().split()
+        matching = [each for each in self._topics if all(word in each.name for word in words)]
+        found = matching if self._all or words else [each for each in matching if each.used]
+        self.query_one("#topics", Grid).show((each.name, cells(each)) for each in found)
+        self.query_one("#topics-state", Static).update(state_line(found, len(self._topics)))
+        self._show_detail()
+
+    def on_data_table_row_highlighted(self, _event: DataTable.RowHighlighted) -> None:
+        self._show_detail()
+
+    def _show_detail(self) -> None:
+        topic = self._at_cursor()
+        panel = self.query_one("#topic-detail", Static)
+        panel.display = topic is not None
+        if topic is not None:
+            panel.border_title = topic.name
+            panel.update(detail(topic))
+
+    def _at_cursor(self) -> rows.ListedTopic | None:
+        key = self.query_one("#topics", Grid).cursor_key
+        return next((each for each in self._topics if each.name == key), None)
+
+    def on_data_table_row_selected(self, _event: DataTable.RowSelected) -> None:
+        self.action_browse()
+
+    @work(group="dialog")
+    async def action_browse(self) -> None:
+        topic = self._at_cursor()
+        if topic is not None:
+            await self.app.push_screen(RecordsView(topic.name))
+
+    def action_copy(self) -> None:
+        self.app.copy_to_clipboard(curl(self.session.url, "/topics.list", {}))
+        self.notify("the command, without the token, is on the clipboard of the terminal")
+
+
+def cells(topic: rows.ListedTopic) -> Sequence[Content | str]:
+    behind = LEVEL_STYLES[rows.level(topic.age_s)] if topic.lag else "$foreground-muted"
+    return (
+        topic.name if topic.used else Content.styled(topic.name, "$foreground-muted"),
+        shown.count(len(topic.partitions)),
+        shown.count(topic.records),
+        Content.styled(topic.retention, "$foreground-muted"),
+        Content.styled(shown.count(topic.lag), behind),
+        Content.styled(shown.duration(topic.age_s) if topic.lag else "-", behind),
+    )
+
+
+def state_line(found: Sequence[rows.ListedTopic], total: int) -> Content:
+    behind = sum(bool(each.lag) for each in found)
+    words = f" {len(found)} of {total} topics" + (f", {behind} behind" if behind else "")
+    return Content.styled(f"{words} · Enter browses, a shows empty ones too ", "$foreground-muted")
+
+
+def detail(topic: rows.ListedTopic) -> Content:
+    """Groups with their lag, and who writes and reads."""
+    lines = []
+    for group in topic.groups:
+        if group.lag is None:
+            state = Content.styled("has committed nothing", "$foreground-muted")
+        else:
+            behind = f"{shown.count(group.lag)} behind" + (f", {shown.duration(group.age_s)}" if group.lag else "")
+            state = Content.styled(behind, LEVEL_STYLES[rows.level(group.age_s)])
+        lines.append(Content.assemble(f"{group.group:<32} ", state))
+    who = [("key", topic.key), ("written by", names(topic.writers)), ("read by", names(topic.readers))]
+    lines += [Content.assemble(Content.styled(f"{name}: ", "$foreground-muted"), words) for name, words in who]
+    return Content("\n").join(lines)
+
+
+def names(components: Sequence[str], shown_max: int = 4) -> str:
+    more = len(components) - shown_max
+    return (", ".join(components[:shown_max]) + (f" and {more} more" if more > 0 else "")) or "-"
