@@ -14,6 +14,7 @@ from tests.kit import fake_traces
 from tests.kit.console import OpenConsole, console
 from tests.kit.fake_instance import FakeInstance
 from tests.kit.fake_operations import FakeOperations
+from tests.kit.pictured_log import write_log
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 SIZE = (110, 28)
@@ -69,6 +70,7 @@ def bakery() -> FakeInstance:
     operations.letter("d-1", "not JSON: line 1 column 18", '{"object": "page", ')
     operations.letter("d-2", "a fact of version 9, this process knows 8", '{"kind": "message.received"}')
     operations.traces = {"m-3-1": fake_traces.sent()}
+    write_log(instance.topics)
     step(instance, 0)
     return instance
 
