@@ -117,8 +117,10 @@ class Bus(Protocol):
         """
         ...
 
-    async def record_counts(self, topics: Sequence[Topic[Any]]) -> dict[str, int]:
-        """At most how many records each topic holds. Exact for topics without compaction and transactions."""
+    async def counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[str, int]:
+        """At most how many records each topic has in these partitions, from these offsets on. Exact from the beginning
+        of all partitions of a topic without compaction.
+        """
         ...
 
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:

@@ -39,7 +39,7 @@ class OffsetSpan(Struct, frozen=True):
 
 
 class GroupLag(Struct, frozen=True, kw_only=True):
-    """How far a consumer group is behind in a topic. `lag`: offsets to commit, in which gaps count; None: the group has
+    """How far a consumer group is behind in a topic. `lag`: at most how many records it has to commit; None: it has
     committed nothing. `age_s`: of the oldest record it has not committed, 0 without one; None: not known.
     """
 
@@ -93,8 +93,9 @@ class TopicBrowser:
         """Every topic of the instance. Raises `Unavailable`."""
         begins = await self._bus.beginning_offsets(topics.ALL)
         ends = await self._bus.end_offsets(topics.ALL)
-        counts = await self._bus.record_counts(topics.ALL)
+        counts = await self._bus.counts_from(begins)
         committed = await self._committed()
+        lags = {group: await self._lags(offsets, begins, ends) for group, offsets in committed.items()}
         lagging = {
             (tp, offset) for offsets in committed.values() for tp, offset in offsets.items() if offset < ends[tp]
         }
@@ -106,7 +107,12 @@ class TopicBrowser:
                 records=counts[topic.name],
                 spans=[OffsetSpan(tp.partition, begins[tp], ends[tp]) for tp in topic.topic_partitions],
                 groups=[
-                    _group_lag(group, owner, topic, committed[group], begins, ends, ages)
+                    GroupLag(
+                        group=group,
+                        component=owner,
+                        lag=lags[group].get(topic.name),
+                        age_s=_age_s(topic, committed[group], begins, ends, ages),
+                    )
                     for owner, group, read in _groups()
                     if topic.name in {each.name for each in read}
                 ],
@@ -189,6 +195,12 @@ class TopicBrowser:
                 tasks.start_soon(ask, group, read)
         return found
 
+    async def _lags(self, committed: Offsets, begins: Offsets, ends: Offsets) -> Mapping[str, int]:
+        """By topic, of those in which the group has committed anything."""
+        behind = {tp: max(offset, begins[tp]) for tp, offset in committed.items() if offset < ends[tp]}
+        counts = await self._bus.counts_from(behind) if behind else {}
+        return {tp.topic: counts.get(tp.topic, 0) for tp in committed}
+
     async def _times_of(self, positions: Iterable[tuple[TopicPartition, int]]) -> dict[tuple[TopicPartition, int], int]:
         """The times of the first records at or behind these positions, which are in order. Those that the log does not
         return in `AGES_S` are left out.
@@ -254,26 +266,19 @@ def page_size_of(given: int) -> int:
     return given
 
 
-def _group_lag(
-    group: str,
-    component: str,
+def _age_s(
     topic: Topic[Any],
     committed: Offsets,
     begins: Offsets,
     ends: Offsets,
     ages: Mapping[tuple[TopicPartition, int], float],
-) -> GroupLag:
+) -> float | None:
+    """Of the oldest record that is not committed; 0 without one, None if nothing is committed or no age is known."""
     positions = {tp: max(committed[tp], begins[tp]) for tp in topic.topic_partitions if tp in committed}
-    if not positions:
-        return GroupLag(group=group, component=component, lag=None, age_s=None)
     behind = [(tp, offset) for tp, offset in positions.items() if offset < ends[tp]]
-    known = [ages[at] for at in behind if at in ages]
-    return GroupLag(
-        group=group,
-        component=component,
-        lag=sum(ends[tp] - offset for tp, offset in behind),
-        age_s=max(known, default=None) if behind else 0.0,
-    )
+    if positions and not behind:
+        return 0.0
+    return max((ages[at] for at in behind if at in ages), default=None)
 
 
 def _groups() -> Iterable[tuple[str, str, Sequence[Topic[Any]]]]:

@@ -16,7 +16,7 @@ class OffsetSpanSchema(Struct, forbid_unknown_fields=True):
 class GroupLagSchema(Struct, forbid_unknown_fields=True):
     group: str
     component: str
-    lag: int | None  # offsets to commit, in which gaps count; null: nothing is committed
+    lag: int | None  # at most so many records to commit; null: nothing is committed
     age_s: float | None  # of the oldest record that is not committed; null: not known
 
 

@@ -194,9 +194,9 @@ class PausableBus:
         await self._switch.wait_while_paused()
         return await self._bus.offsets_at(topics, at_ms)
 
-    async def record_counts(self, topics: Sequence[Topic[Any]]) -> dict[str, int]:
+    async def counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[str, int]:
         await self._switch.wait_while_paused()
-        return await self._bus.record_counts(topics)
+        return await self._bus.counts_from(starts)
 
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         await self._switch.wait_while_paused()

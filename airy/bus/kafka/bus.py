@@ -117,9 +117,13 @@ class KafkaBus:
     async def offsets_at(self, topics: Sequence[Topic[Any]], at_ms: int) -> dict[TopicPartition, int]:
         return await (await self._ready()).offsets.at(self._partitions(topics), at_ms)
 
-    async def record_counts(self, topics: Sequence[Topic[Any]]) -> dict[str, int]:
-        begins, ends = await self.beginning_offsets(topics), await self.end_offsets(topics)
-        return {topic.name: sum(ends[tp] - begins[tp] for tp in topic.topic_partitions) for topic in topics}
+    async def counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[str, int]:
+        for tp in starts:
+            self._check(*tp)
+        counts: Counter[str] = Counter()
+        for tp, end in (await (await self._ready()).offsets.end(starts)).items():
+            counts[tp.topic] += max(0, end - starts[tp])
+        return dict(counts)
 
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         return await (await self._ready()).offsets.committed(group, self._partitions(topics))

@@ -144,8 +144,11 @@ class MemoryBus:
                 found[tp] = end if offset is None else min(max(offset, log.starts[tp.partition]), end)
         return found
 
-    async def record_counts(self, topics: Sequence[Topic[Any]]) -> dict[str, int]:
-        return {topic.name: declared_log(self._logs, topic.name).count_at_most for topic in topics}
+    async def counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[str, int]:
+        by_topic: dict[str, dict[int, int]] = {}
+        for tp, start in starts.items():
+            by_topic.setdefault(tp.topic, {})[tp.partition] = start
+        return {topic: declared_log(self._logs, topic).count_from(wanted) for topic, wanted in by_topic.items()}
 
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         committed = self._group(group).committed

@@ -64,11 +64,18 @@ class Log:
         self._records: list[Record] = []
         self._widest = 0  # the size of the largest record, so that few have to be measured
 
-    @property
-    def count_at_most(self) -> int:
-        """Of the readable records, in memory or not: offsets count the records of all partitions together."""
-        starts = [start for start, end in zip(self.starts, self.ends, strict=True) if start < end]
-        return self.next - min(starts) if starts else 0
+    def count_from(self, wanted: Mapping[int, int]) -> int:
+        """At most how many records there are from a start offset per partition: counted if they are a few in memory,
+        else by their offsets, which count the records of all partitions together.
+        """
+        behind = {partition: start for partition, start in wanted.items() if start < self.ends[partition]}
+        if not behind:
+            return 0
+        first = min(behind.values())
+        index = self._index(first)
+        if first >= self.cached_from and len(self._records) - index <= SCAN_RECORDS_MAX:
+            return sum(each.offset >= behind.get(each.partition, self.next) for each in self._records[index:])
+        return min(self.next - first, sum(self.ends[each] - start for each, start in behind.items()))
 
     @property
     def records(self) -> Sequence[Record]:

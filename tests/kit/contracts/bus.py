@@ -732,11 +732,15 @@ class BusContract(ABC):
                 await self.read(tail, 8)
             assert await bus.offsets_at([topic], times[-1] + 51) == await bus.end_offsets([topic])
 
-    async def test_the_records_of_a_topic_are_counted(self) -> None:
+    async def test_records_are_counted_from_the_beginning_and_from_an_offset(self) -> None:
         topic, empty = self.topic(), self.topic("empty")
         async with self.serving([topic, empty]) as bus:
-            await bus.publish(numbered(topic, 9))
-            assert await bus.record_counts([topic, empty]) == {topic.name: 9, empty.name: 0}
+            positions = await bus.publish([ProducerRecord(topic.name, number % 4, b"", b"1") for number in range(9)])
+            begins = await bus.beginning_offsets([topic, empty])
+            assert await bus.counts_from(begins) == {topic.name: 9, empty.name: 0}
+            last = {position.topic_partition: position.offset for position in positions}
+            assert await bus.counts_from(last) == {topic.name: 4}
+            assert await bus.counts_from(await bus.end_offsets([topic])) == {topic.name: 0}
 
 
 def numbered(topic: Topic[Any], count: int) -> list[ProducerRecord]:

@@ -197,7 +197,7 @@ class RecordsView(ConsoleView):
         if self.filter_text or self.query_one("#filter").display:
             super().key_escape()
         else:
-            self.app.pop_screen()
+            _ = self.app.pop_screen()
 
     # --- one record
 

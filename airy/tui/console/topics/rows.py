@@ -28,7 +28,7 @@ class Span(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """A consumer group of a topic, with the offsets it has yet to commit."""
+    """A consumer group of a topic, with the records it has yet to commit."""
 
     group: str
     component: str = ""
