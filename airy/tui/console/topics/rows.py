@@ -19,7 +19,7 @@ _BACK = re.compile(r"-?(\d{1,6})\s*([smhd])")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
-class Span(Struct, frozen=True):
+class ListedSpan(Struct, frozen=True):
     """The offsets of a partition."""
 
     partition: int
@@ -27,7 +27,7 @@ class Span(Struct, frozen=True):
     end: int
 
 
-class Group(Struct, frozen=True):
+class ListedGroup(Struct, frozen=True):
     """A consumer group of a topic, with the records it has yet to commit."""
 
     group: str
@@ -43,8 +43,8 @@ class ListedTopic(Struct, frozen=True):
     records: int = 0
     key: str = ""
     retention: str = ""
-    partitions: list[Span] = []
-    groups: list[Group] = []
+    partitions: list[ListedSpan] = []
+    groups: list[ListedGroup] = []
     writers: list[str] = []
     readers: list[str] = []
 
@@ -98,7 +98,7 @@ class Neighbours(Struct, frozen=True):
 
 class RecordsPage(Struct, frozen=True):
     data: list[ListedRecord] = []
-    partitions: list[Span] = []
+    partitions: list[ListedSpan] = []
     pagination_data: Neighbours = Neighbours()
 
 
@@ -151,7 +151,7 @@ def merged(shown: Sequence[ListedRecord], more: Sequence[ListedRecord], records_
     return [*shown, *more][-records_max:]
 
 
-def held(spans: Sequence[Span], page: Mapping[str, int]) -> str:
+def held(spans: Sequence[ListedSpan], page: Mapping[str, int]) -> str:
     """Where the page is, of one partition: `120 of 0 to 1,204`; of several: how many there are."""
     if len(spans) != 1:
         return f"{len(spans)} partitions"
