@@ -1,5 +1,6 @@
 """`airy doctor`: a fault is planted in what an instance answers, and its cause and the next step are named."""
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from email.utils import formatdate
@@ -45,6 +46,14 @@ class SickInstance:
         self.component = {"processes": 1, "ready": 1}
         self.channels: list[dict[str, Any]] = []
         self.webhooks: list[dict[str, Any]] = []
+        self.endpoints: list[dict[str, Any]] = []
+        self.plan: dict[str, Any] = {"differences": []}
+        self.last_change: dict[str, Any] | None = None
+        self.settings = {
+            "security.webhooks.ports": [443],
+            "security.webhooks.allowHttp": False,
+            "security.webhooks.allowPrivateAddresses": False,
+        }
         self.dead_letters = 0
         self.version = __version__
         self.ahead_s = 0.0
@@ -61,6 +70,12 @@ class SickInstance:
             "/processes.list": {"data": [self.process], "components": {"api-admin": self.component}},
             "/channels.list": {"data": self.channels},
             "/webhooks.list": {"data": self.webhooks},
+            "/webhooks.stats": {"data": self.endpoints},
+            "/components.plan": self.plan,
+            "/components.list": {
+                "last_change": self.last_change,
+                "data": [{"settings": [{"path": path, "value": value} for path, value in self.settings.items()]}],
+            },
             "/dead-letters.list": {"data": [], "pagination_data": {"total": self.dead_letters}},
         }
         found = await self.airy(method, url, **given)
@@ -133,9 +148,24 @@ def webhook(url: str) -> Callable[[Patient], None]:
     return attribute("webhooks", [{"id": "w-1", "name": "crm", "status": "Subscribed", "url": url}])
 
 
+def local_webhook(patient: Patient, port: int) -> None:
+    anywhere = {"ports": [], "allowHttp": True, "allowPrivateAddresses": True}
+    attribute("settings", {f"security.webhooks.{name}": value for name, value in anywhere.items()})(patient)
+    webhook(f"http://127.0.0.1:{port}/hook")(patient)
+
+
 def unreachable_webhook(patient: Patient) -> None:
-    patient.settings = "security: {webhooks: {allowHttp: true, allowPrivateAddresses: true, ports: []}}"
-    webhook(f"http://127.0.0.1:{free_port()}/hook")(patient)
+    local_webhook(patient, free_port())
+
+
+def endpoint(**stats: object) -> Callable[[Patient], None]:
+    def plant(patient: Patient) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        patient.exits.callback(listener.close)
+        local_webhook(patient, listener.getsockname()[1])
+        attribute("endpoints", [{"id": "w-1", "attempts": 3, **stats}])(patient)
+
+    return plant
 
 
 UNREADY = {"airy/webhooks/publisher": "the disk is slow"}
@@ -202,6 +232,29 @@ FAULTS = (
         "waits for 900 s",
         "airy console",
         metric("webhooks_oldest_age_seconds", 900),
+        "warning",
+    ),
+    Planted(
+        "an endpoint that answers errors",
+        "webhooks.endpoints",
+        "webhook crm does not take deliveries since 2026-11-30T22:00:00Z: it answered 500",
+        "shows the attempts",
+        endpoint(health="failing", failing_since="2026-11-30T22:00:00Z", last_attempt={"status": 500}),
+    ),
+    Planted(
+        "a file that is not applied",
+        "instance.configuration",
+        "other settings than its file has: log.level",
+        "restart it",
+        attribute("plan", {"differences": [{"path": "log.level"}]}),
+        "warning",
+    ),
+    Planted(
+        "a change that was taken back",
+        "instance.configuration",
+        "was taken back: the port is taken",
+        "apply it again",
+        attribute("last_change", {"at": "2026-11-30", "state": "reverted", "problem": "the port is taken"}),
         "warning",
     ),
     Planted("dead deliveries", "webhooks.dead", "7 webhook", "replay them", metric("dead_deliveries", 7), "warning"),

@@ -20,6 +20,7 @@ def doctor(airy: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
         "/client.config": {"cluster_version": __version__},
         "/channels.list": {"data": [channel]},
         "/webhooks.list": {"data": []},
+        "/webhooks.stats": {"data": []},
         "/dead-letters.list": {"data": [], "pagination_data": {"total": 2}},
     }
     airy.instance.counts = {"airy_dead_deliveries": 0.0}

@@ -27,6 +27,7 @@ KAFKA = ("kafka.reachable", "kafka.security", "kafka.cluster")
 TOKEN = ("instance.reachable", "instance.token")
 DEPENDENCIES = ("data.space", *REDIS, "redis.role", "redis.writes", "redis.commands", *KAFKA, "kafka.access")
 READY = (*TOKEN, *DEPENDENCIES, "instance.ready")
+ENDPOINTS = (*READY, "webhooks.url", "webhooks.endpoints")
 
 CHECKS = (
     Check("config.valid", "unknown keys, wrong values, variables that are not set", ConfigFacts, machine.valid),
@@ -78,6 +79,7 @@ CHECKS = (
     Check("instance.token", "a wrong, unreadable or missing token", InstanceFacts, instance.token, TOKEN[:1]),
     Check("instance.clock", "a clock that differs", InstanceFacts, instance.clock, TOKEN[:1]),
     Check("instance.version", "versions that differ", InstanceFacts, instance.version, TOKEN),
+    Check("instance.configuration", "a file that is not applied", InstanceFacts, instance.configuration, TOKEN),
     Check("instance.ready", "components that wait, with the reason", InstanceFacts, instance.ready, READY[:-1]),
     Check("instance.components", "components without a ready process", InstanceFacts, instance.components, READY),
     Check("instance.processes", "processes without heartbeats", InstanceFacts, instance.processes, TOKEN),
@@ -89,8 +91,9 @@ CHECKS = (
     Check("instance.public-url", "a public address that leads elsewhere", PublicUrlFacts, instance.public_url_reached),
     Check("webhooks.queue", "a queue that is full or away", InstanceFacts, instance.queue, READY),
     Check("webhooks.url", "a forbidden, wrong or unreachable address", WebhookUrlFacts, instance.webhook_urls, TOKEN),
-    Check("webhooks.backlog", "an endpoint that fails or is slow", InstanceFacts, instance.backlog, READY),
-    Check("webhooks.dead", "deliveries that failed for good", InstanceFacts, instance.dead_deliveries, TOKEN),
+    Check("webhooks.endpoints", "an endpoint that fails", InstanceFacts, instance.endpoints, (*TOKEN, "webhooks.url")),
+    Check("webhooks.backlog", "an endpoint that is slow", InstanceFacts, instance.backlog, ENDPOINTS),
+    Check("webhooks.dead", "deliveries that failed for good", InstanceFacts, instance.dead_deliveries, ENDPOINTS),
     Check("records.dead-letters", "records that cannot be processed", InstanceFacts, instance.dead_letters, TOKEN),
     Check("channels.health", "channels that do not work", InstanceFacts, instance.channel_health, TOKEN),
     Check("channels.credentials", "provider tokens that expire", InstanceFacts, instance.credentials, TOKEN),

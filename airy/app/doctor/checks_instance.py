@@ -1,7 +1,7 @@
 """Checks of a running instance. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from airy import __version__
 from airy.app.doctor.check import Findings, each, ok, problem, skipped, warning
 from airy.app.doctor.facts import PublicUrlFacts, SettingFacts
-from airy.app.doctor.instance_facts import ChannelView, InstanceFacts, ProcessView, WebhookUrlFacts
+from airy.app.doctor.instance_facts import ChannelView, EndpointView, InstanceFacts, ProcessView, WebhookUrlFacts
 from airy.components import source_component
 from airy.config import enabled_components
 from airy.egress import EgressPolicy, check_url
@@ -24,6 +24,7 @@ FOLD_S_WANTED = 30.0
 LOOP_DELAY_S_WANTED = 1.0
 BACKLOG_S_WANTED = 300.0
 FULL_SHARE = 0.9
+NAMES_MAX = 3  # in one sentence
 EXPIRES_S_WANTED = 7 * 86_400.0
 _GROUP_AGE = re.compile(r'airy_consumer_age_seconds\{.*?group="([^"]+)"')
 NTP = "synchronise both clocks: timedatectl set-ntp true"
@@ -84,6 +85,23 @@ def skew(who: str, ahead_ms: int | None) -> Findings:
     if abs(ahead_s) > SKEW_S_MAX:
         return problem(words, NTP)
     return warning(words, NTP) if abs(ahead_s) > SKEW_S_WANTED else ok(f"within {SKEW_S_WANTED:g} s")
+
+
+def configuration(facts: InstanceFacts) -> Findings:
+    if facts.plan is None:
+        return _unread("settings")
+    change = facts.last_change
+    if change is not None and change.state == "reverted":
+        return warning(
+            f"the change of the configuration at {change.at} was taken back: {change.problem}",
+            "correct that value and apply it again",
+        )
+    if paths := [each_.path for each_ in facts.plan.differences]:
+        return warning(
+            f"the process runs with other settings than its file has: {names(paths)}",
+            "restart it, or apply the file: airy console --write --open config",
+        )
+    return ok("the process runs with the settings of its file")
 
 
 def ready(facts: InstanceFacts) -> Findings:
@@ -211,6 +229,24 @@ def queue(facts: InstanceFacts) -> Findings:
     return ok(f"{waiting or 0:,.0f} deliveries wait")
 
 
+def endpoints(facts: InstanceFacts) -> Findings:
+    if facts.endpoints is None:
+        return _unread("webhooks")
+    titles = {webhook.id: webhook.title for webhook in facts.webhooks or ()}
+    failing = [one for one in facts.endpoints.values() if one.health in ("failing", "paused")]
+    return each((_failing(one, titles.get(one.id, one.id)) for one in failing), "every endpoint answers")
+
+
+def _failing(endpoint: EndpointView, title: str) -> Findings:
+    last = endpoint.last_attempt
+    answer = (last.error or f"it answered {last.status}") if last else "no answer is known"
+    since = f" since {endpoint.failing_since}" if endpoint.failing_since else ""
+    return problem(
+        f"{title} does not take deliveries{since}: {answer}",
+        "correct the endpoint; deliveries wait and are repeated. `airy console --open webhooks` shows the attempts",
+    )
+
+
 def backlog(facts: InstanceFacts) -> Findings:
     age_s = _sum(facts, "airy_webhooks_oldest_age_seconds")
     if age_s is None:
@@ -263,7 +299,7 @@ def webhook_urls(facts: WebhookUrlFacts) -> Findings:
         )
         for one, reason in facts.unreachable.items()
     )
-    return each([*forbidden, *unreachable], f"{len(facts.webhooks)} can be connected to")
+    return each([*forbidden, *unreachable], "allowed, and reachable from here or in use")
 
 
 # --- channels
@@ -360,6 +396,12 @@ def public_url_reached(facts: PublicUrlFacts) -> Findings:
 
 
 # --- small
+
+
+def names(all_names: Sequence[str]) -> str:
+    """The first ones, and how many more."""
+    shown = ", ".join(all_names[:NAMES_MAX])
+    return shown if len(all_names) <= NAMES_MAX else f"{shown} and {len(all_names) - NAMES_MAX} more"
 
 
 def _live(facts: InstanceFacts) -> list[ProcessView]:

@@ -1,16 +1,13 @@
 """Checks of Redis and of Kafka. Pure."""
 
-from collections.abc import Sequence
-
 from airy.app.doctor.check import Findings, each, ok, problem, skipped, warning
-from airy.app.doctor.checks_instance import skew
+from airy.app.doctor.checks_instance import names, skew
 from airy.app.doctor.facts import SettingFacts
 from airy.bus.kafka.inspection import BrokerFacts, KafkaFacts
 from airy.bus.kafka.producer import missing_codec
 from airy.queue.redis.inspection import RedisFacts
 from airy.queue.redis.memory_guard import FULL_SHARE, WARN_SHARE, evicts
 
-NAMES_MAX = 3  # in one sentence
 UNREACHABLE = frozenset({"host", "refused", "timeout"})
 
 
@@ -80,7 +77,7 @@ def redis_writes(facts: RedisFacts) -> Findings:
 def redis_commands(facts: RedisFacts) -> Findings:
     if facts.denied:
         return problem(
-            f"user {facts.user} may not use {_names(facts.denied)}", "run what `airy queue acl` prints in redis-cli"
+            f"user {facts.user} may not use {names(facts.denied)}", "run what `airy queue acl` prints in redis-cli"
         )
     return ok("the user has every right that the queue needs")
 
@@ -191,7 +188,7 @@ def kafka_access(facts: KafkaFacts) -> Findings:
     denied = sorted(name for name, standing in facts.standings.items() if standing.denied)
     step = "run what `airy topics acls --format kafka-acls` prints as an operator of the cluster"
     if denied:
-        return problem(f"this user may not describe {_names(denied)}", step)
+        return problem(f"this user may not describe {names(denied)}", step)
     if facts.plan_denied:
         return problem(f"the settings of topics cannot be read: {facts.plan_denied}", step)
     return ok("the topics can be described")
@@ -205,9 +202,9 @@ def kafka_topics(facts: KafkaFacts) -> Findings:
     altered = sorted({change.name for change in plan.alter})
     findings: list[Findings] = [problem(f"{change.name}: {change.difference}", change.remedy) for change in plan.refuse]
     if missing:
-        findings.append(problem(f"{len(missing)} topics are missing: {_names(missing)}", "airy topics apply"))
+        findings.append(problem(f"{len(missing)} topics are missing: {names(missing)}", "airy topics apply"))
     if altered:
-        findings.append(problem(f"topics have other settings: {_names(altered)}", "airy topics plan, then apply"))
+        findings.append(problem(f"topics have other settings: {names(altered)}", "airy topics plan, then apply"))
     return each(findings, "")
 
 
@@ -222,14 +219,9 @@ def kafka_replicas(facts: KafkaFacts) -> Findings:
     step = "start the brokers that are down; kafka-topics.sh --describe --under-min-isr-partitions"
     findings = []
     if leaderless:
-        findings.append(problem(f"partitions have no leader: {_names(leaderless)}", step))
+        findings.append(problem(f"partitions have no leader: {names(leaderless)}", step))
     if under:
         findings.append(
-            problem(f"fewer than {min_in_sync} replicas are in sync, so nothing can be written: {_names(under)}", step)
+            problem(f"fewer than {min_in_sync} replicas are in sync, so nothing can be written: {names(under)}", step)
         )
     return each(findings, f"at least {min_in_sync} in sync")
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NAMES_MAX])
-    return shown if len(names) <= NAMES_MAX else f"{shown} and {len(names) - NAMES_MAX} more"

@@ -80,7 +80,7 @@ async def gather(question: Question, http: HttpClient, clock: Clock) -> Gathered
     async with anyio.create_task_group() as tasks:
         for kind, task in kinds.items():
             tasks.start_soon(run, kind, task)
-    return await _completed(facts, config, local=question.url is None)
+    return await _completed(facts, local=question.url is None)
 
 
 def _of_configuration(config: Config, http: HttpClient, clock: Clock) -> dict[type[Struct], Gather]:
@@ -135,9 +135,7 @@ async def _kafka(config: Config) -> Struct:
     return await inspect_kafka(kafka_settings(config), desired, min_in_sync=config.bus.kafka.min_in_sync)
 
 
-async def _completed(
-    facts: dict[type[Struct], Struct | NotGathered], config: Config | None, *, local: bool
-) -> Gathered:
+async def _completed(facts: dict[type[Struct], Struct | NotGathered], *, local: bool) -> Gathered:
     """With the facts that follow from the instance's."""
     found = facts[InstanceFacts]
     answers = isinstance(found, InstanceFacts) and not found.failure
@@ -149,8 +147,6 @@ async def _completed(
     if not answers:
         reason = found.reason if isinstance(found, NotGathered) else f"{CLOSED} {getattr(found, 'url', '')}"
         facts[PublicUrlFacts] = facts[WebhookUrlFacts] = NotGathered(reason)
-    elif config is None or not local or not isinstance(found, InstanceFacts):
-        facts[WebhookUrlFacts] = NotGathered(INVALID if local else ELSEWHERE)
-    else:
-        facts[WebhookUrlFacts] = await gather_webhook_urls(config, found)
+    elif isinstance(found, InstanceFacts):
+        facts[WebhookUrlFacts] = await gather_webhook_urls(found)
     return facts

@@ -1,6 +1,6 @@
 """Gathers facts from a running instance, through its API, and from the addresses others call it at or it calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,16 +13,19 @@ from airy.app.doctor.facts import PublicUrlFacts
 from airy.app.doctor.instance_facts import (
     ChannelView,
     ComponentView,
+    ConfigChangeView,
+    EndpointView,
     InstanceFacts,
+    PlanView,
     ProcessView,
     TokenState,
     WebhookUrlFacts,
     WebhookView,
 )
-from airy.app.services import webhook_egress_policy
 from airy.components import source_component
 from airy.config import Config, enabled_components
-from airy.egress import check_url
+from airy.egress import UNRESTRICTED as EVERYWHERE
+from airy.egress import EgressPolicy, check_url
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient, Response, date_s
 from airy.secret import Secret
@@ -61,6 +64,27 @@ class _Channels(Struct, frozen=True):
 
 class _Webhooks(Struct, frozen=True):
     data: tuple[WebhookView, ...]
+
+
+class _Endpoints(Struct, frozen=True):
+    data: tuple[EndpointView, ...]
+
+
+class _Setting(Struct, frozen=True):
+    path: str
+    value: Any = None
+
+
+class _Section(Struct, frozen=True):
+    settings: tuple[_Setting, ...] = ()
+
+
+class _Configuration(Struct, frozen=True):
+    data: tuple[_Section, ...]
+    last_change: ConfigChangeView | None = None
+
+    def values(self) -> dict[str, Any]:
+        return {setting.path: setting.value for section in self.data for setting in section.settings}
 
 
 class _Total(Struct, frozen=True):
@@ -169,8 +193,11 @@ async def _with_reports(client: InstanceClient, known: InstanceFacts) -> Instanc
         tasks.start_soon(read, "processes", "/processes.list", _Processes)
         tasks.start_soon(read, "channels", "/channels.list", _Channels)
         tasks.start_soon(read, "webhooks", "/webhooks.list", _Webhooks)
+        tasks.start_soon(read, "endpoints", "/webhooks.stats", _Endpoints)
+        tasks.start_soon(read, "configuration", "/components.list", _Configuration)
+        tasks.start_soon(read, "plan", "/components.plan", PlanView)
         tasks.start_soon(read, "dead_letters", "/dead-letters.list", _DeadLetterPage, {"page_size": 1})
-    processes, page = found["processes"], found["dead_letters"]
+    processes, page, configuration = found["processes"], found["dead_letters"], found["configuration"]
     return msgspec.structs.replace(
         known,
         metrics=found["metrics"],
@@ -178,6 +205,10 @@ async def _with_reports(client: InstanceClient, known: InstanceFacts) -> Instanc
         components=processes and processes.components,
         channels=found["channels"] and found["channels"].data,
         webhooks=found["webhooks"] and found["webhooks"].data,
+        endpoints=found["endpoints"] and {each.id: each for each in found["endpoints"].data},
+        settings=configuration and configuration.values(),
+        plan=found["plan"],
+        last_change=configuration and configuration.last_change,
         dead_letters=page and page.pagination_data.total,
     )
 
@@ -198,12 +229,14 @@ async def gather_public_url(http: HttpClient, config: Config) -> PublicUrlFacts 
     return PublicUrlFacts(url, sources, status=response.status, airy=decoded(response, _Alive) is not None)
 
 
-async def gather_webhook_urls(config: Config, facts: InstanceFacts) -> WebhookUrlFacts | NotGathered:
-    """Connects to the host of each webhook, and sends nothing."""
+async def gather_webhook_urls(facts: InstanceFacts) -> WebhookUrlFacts | NotGathered:
+    """Looks at the webhooks that have not answered the instance lately. Connects to their hosts, and sends nothing."""
     if facts.webhooks is None:
         return NotGathered("the instance did not list its webhooks")
-    webhooks = [webhook for webhook in facts.webhooks if webhook.status == "Subscribed"][:WEBHOOKS_MAX]
-    refused = {webhook.id: reason for webhook in webhooks if (reason := _refused(config, webhook.url))}
+    webhooks = [webhook for webhook in facts.webhooks if webhook.status == "Subscribed"]
+    silent = [webhook for webhook in webhooks if not _answers(facts, webhook)][:WEBHOOKS_MAX]
+    policy = _policy(facts.settings)
+    refused = {webhook.id: reason for webhook in silent if (reason := _refused(policy, webhook.url))}
     unreachable: dict[str, str] = {}
 
     async def connect(webhook: WebhookView) -> None:
@@ -211,15 +244,34 @@ async def gather_webhook_urls(config: Config, facts: InstanceFacts) -> WebhookUr
             unreachable[webhook.id] = reason
 
     async with anyio.create_task_group() as tasks:
-        for webhook in webhooks:
-            if webhook.id not in refused:
+        for webhook in silent:
+            if not facts.asked and webhook.id not in refused:
                 tasks.start_soon(connect, webhook)
     return WebhookUrlFacts(tuple(webhooks), refused, unreachable)
 
 
-def _refused(config: Config, url: str) -> str:
+def _answers(facts: InstanceFacts, webhook: WebhookView) -> bool:
+    known = (facts.endpoints or {}).get(webhook.id)
+    return known is not None and known.health == "ok" and known.attempts > 0
+
+
+def _policy(settings: Mapping[str, Any] | None) -> EgressPolicy | None:
+    """Of the running process; None if it does not show its settings."""
+    if settings is None:
+        return None
+    values = {
+        name: settings.get(f"security.webhooks.{name}") for name in ("ports", "allowHttp", "allowPrivateAddresses")
+    }
+    return EgressPolicy(
+        ports=tuple(values["ports"] or ()),
+        http=bool(values["allowHttp"]),
+        private=bool(values["allowPrivateAddresses"]),
+    )
+
+
+def _refused(policy: EgressPolicy | None, url: str) -> str:
     try:
-        check_url(url, webhook_egress_policy(config))
+        check_url(url, policy or EVERYWHERE)
     except Refused as error:
         return str(error)
     return ""

@@ -27,6 +27,10 @@ class InstanceFacts(Struct, frozen=True, kw_only=True):
     components: Mapping[str, "ComponentView"] | None = None
     channels: tuple["ChannelView", ...] | None = None
     webhooks: tuple["WebhookView", ...] | None = None
+    endpoints: Mapping[str, "EndpointView"] | None = None  # by webhook
+    settings: Mapping[str, Any] | None = None  # of this process, by path in the configuration; secrets are None
+    plan: "PlanView | None" = None
+    last_change: "ConfigChangeView | None" = None
     dead_letters: int | None = None
 
 
@@ -63,6 +67,40 @@ class WebhookView(Struct, frozen=True):
     @property
     def title(self) -> str:
         return f"webhook {self.name or self.id}"
+
+
+class AttemptView(Struct, frozen=True):
+    status: int | None = None
+    error: str | None = None
+
+
+class EndpointView(Struct, frozen=True):
+    """Of a webhook, as the queue has seen it."""
+
+    id: str
+    health: str = "ok"
+    failures: int = 0
+    attempts: int = 0  # recent ones
+    failing_since: str | None = None
+    last_attempt: AttemptView | None = None
+
+
+class DifferenceView(Struct, frozen=True):
+    path: str
+
+
+class PlanView(Struct, frozen=True):
+    """What a reload of the configuration's file would change, and what forbids it."""
+
+    differences: tuple[DifferenceView, ...] = ()
+
+
+class ConfigChangeView(Struct, frozen=True):
+    """The latest change of the configuration through the API."""
+
+    at: str = ""
+    state: str = ""
+    problem: str | None = None
 
 
 class WebhookUrlFacts(Struct, frozen=True):
