@@ -48,6 +48,8 @@ class Patient:
 
     async def examined(self) -> list[Examined]:
         public = f", publicUrl: '{self.public_url}'" if self.public_url else ""
+        if not self.file.exists():
+            self.file.touch(0o600)
         self.file.write_text(
             f"http: {{port: {self.port}{public}}}\ndata: {{directory: {self.data}}}\n{self.settings}\n"
         )

@@ -5,7 +5,9 @@ this one would find: it is skipped then.
 from airy.app.doctor import checks_directory as directory
 from airy.app.doctor import checks_instance as instance
 from airy.app.doctor import checks_machine as machine
+from airy.app.doctor import checks_public_url as public_url
 from airy.app.doctor import checks_servers as servers
+from airy.app.doctor import checks_work as work
 from airy.app.doctor.check import Check
 from airy.app.doctor.facts import (
     ConfigFacts,
@@ -35,7 +37,7 @@ CHECKS = (
     Check("config.secrets", "secrets in a file that others can read", ConfigFacts, machine.secrets_in_file),
     Check("config.authentication", "an open API that other machines reach", SettingFacts, machine.authentication),
     Check("config.queue", "a cluster whose processes share no webhook queue", SettingFacts, machine.shared_queue),
-    Check("config.public-url", "an address that no provider can call", SettingFacts, instance.public_url),
+    Check("config.public-url", "an address that no provider can call", SettingFacts, public_url.callable_by_providers),
     Check("machine.python", "a version of Python that is not supported", MachineFacts, machine.python),
     Check("machine.packages", "Python packages that are missing", MachineFacts, machine.packages),
     Check("machine.files", "a limit of open files that is too low", MachineFacts, machine.open_files),
@@ -88,13 +90,13 @@ CHECKS = (
     Check("instance.lag", "consumer groups that are behind", InstanceFacts, instance.lag, READY),
     Check("instance.event-loop", "a blocked event loop", InstanceFacts, instance.event_loop, TOKEN),
     Check("instance.bugs", "unexpected errors", InstanceFacts, instance.bugs, TOKEN),
-    Check("instance.public-url", "a public address that leads elsewhere", PublicUrlFacts, instance.public_url_reached),
-    Check("webhooks.queue", "a queue that is full or away", InstanceFacts, instance.queue, READY),
-    Check("webhooks.url", "a forbidden, wrong or unreachable address", WebhookUrlFacts, instance.webhook_urls, TOKEN),
-    Check("webhooks.endpoints", "an endpoint that fails", InstanceFacts, instance.endpoints, (*TOKEN, "webhooks.url")),
-    Check("webhooks.backlog", "an endpoint that is slow", InstanceFacts, instance.backlog, ENDPOINTS),
-    Check("webhooks.dead", "deliveries that failed for good", InstanceFacts, instance.dead_deliveries, ENDPOINTS),
-    Check("records.dead-letters", "records that cannot be processed", InstanceFacts, instance.dead_letters, TOKEN),
-    Check("channels.health", "channels that do not work", InstanceFacts, instance.channel_health, TOKEN),
-    Check("channels.credentials", "provider tokens that expire", InstanceFacts, instance.credentials, TOKEN),
+    Check("instance.public-url", "a public address that leads elsewhere", PublicUrlFacts, public_url.leads_here),
+    Check("webhooks.queue", "a queue that is full or away", InstanceFacts, work.queue, READY),
+    Check("webhooks.url", "a forbidden, wrong or unreachable address", WebhookUrlFacts, work.webhook_urls, TOKEN),
+    Check("webhooks.endpoints", "an endpoint that fails", InstanceFacts, work.endpoints, (*TOKEN, "webhooks.url")),
+    Check("webhooks.backlog", "an endpoint that is slow", InstanceFacts, work.backlog, ENDPOINTS),
+    Check("webhooks.dead", "deliveries that failed for good", InstanceFacts, work.dead_deliveries, ENDPOINTS),
+    Check("records.dead-letters", "records that cannot be processed", InstanceFacts, work.dead_letters, TOKEN),
+    Check("channels.health", "channels that do not work", InstanceFacts, work.channel_health, TOKEN),
+    Check("channels.credentials", "provider tokens that expire", InstanceFacts, work.credentials, TOKEN),
 )

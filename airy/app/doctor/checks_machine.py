@@ -39,7 +39,7 @@ def spelling(facts: ConfigFacts) -> Findings:
 def secrets_in_file(facts: ConfigFacts) -> Findings:
     if facts.secrets_in_file and facts.mode & READABLE_BY_OTHERS:
         return warning(
-            f"{facts.file} contains secrets ({facts.secrets_in_file}) and can be read by others (mode {facts.mode:o})",
+            f"{facts.file} contains secrets and can be read by others (mode {facts.mode:o})",
             f"chmod 600 {facts.file}, or write ${{NAME}} in place of each secret",
         )
     return ok("no secret in a file that others can read")

@@ -22,7 +22,7 @@ class ConfigFacts(Struct, frozen=True):
     problems: tuple[ConfigProblem, ...] = ()
     deprecated: tuple[str, ...] = ()  # sentences
     mode: int = 0  # of the file
-    secrets_in_file: int = 0  # that are written in the file itself
+    secrets_in_file: bool = False  # written in the file itself, not references
     config: Config | None = None
 
 

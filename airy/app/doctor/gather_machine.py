@@ -17,6 +17,7 @@ from airy.config_document import InvalidConfig
 from airy.config_secrets import secret_values
 
 PACKAGE = "airy"
+_ADDRESS = re.compile(r"[a-z]+://[^@]*")  # without user and password
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -27,7 +28,7 @@ def read_config(file: Path | None, env: Mapping[str, str]) -> ConfigFacts:
         config = config_file.load(file, env, warn=lambda sentence: deprecated.append(str(sentence)))
     except InvalidConfig as error:
         return ConfigFacts(file, problems=error.problems, deprecated=tuple(deprecated), mode=mode)
-    inline = sum(secret in text for secret in {*secret_values(config)})
+    inline = any(secret in text for secret in secret_values(config) if not _ADDRESS.fullmatch(secret))
     return ConfigFacts(file, deprecated=tuple(deprecated), mode=mode, secrets_in_file=inline, config=config)
 
 

@@ -19,6 +19,8 @@ from airy.queue.redis.settings import RedisSettings
 
 CALL_S = 3.0
 CLOSE_S = 1.0
+PLAIN_S = 1.0
+PORT = 6379
 
 RedisFailure = Literal[
     "", "files", "host", "refused", "timeout", "tls", "certificate", "password", "loading", "protocol"
@@ -56,7 +58,10 @@ async def inspect_redis(settings: RedisSettings, names: KeyNames, now_ms: Any) -
         with anyio.fail_after(2 * CALL_S):
             return await _inspect(facts, client, settings, names, now_ms)
     except Exception as error:  # noqa: BLE001 - the client raises many kinds; each becomes a cause
-        return _failed(facts, failure_of(error), error)
+        failure = failure_of(error)
+        if failure in ("timeout", "protocol") and settings.tls and await _speaks_plain(parts.hostname, parts.port):
+            failure = "tls"
+        return _failed(facts, failure, error)
     finally:
         with anyio.move_on_after(CLOSE_S, shield=True), suppress(errors.RedisError, OSError):
             await client.aclose()
@@ -80,6 +85,17 @@ async def _inspect(facts: RedisFacts, client: Any, settings: RedisSettings, name
         denied=tuple(await _denied(client, settings, names)),
         skew_ms=skew_ms,
     )
+
+
+async def _speaks_plain(host: str | None, port: int | None) -> bool:
+    """Whether a server answers there as Redis does without TLS. One that gets the beginning of TLS waits for more."""
+    try:
+        with anyio.fail_after(PLAIN_S):
+            async with await anyio.connect_tcp(host or "", port or PORT) as stream:
+                await stream.send(b"PING\r\n")
+                return (await stream.receive(64))[:1] in (b"+", b"-")
+    except (OSError, TimeoutError, anyio.EndOfStream, anyio.BrokenResourceError):
+        return False
 
 
 async def _infos(client: Any, settings: RedisSettings) -> list[dict[str, str]]:
