@@ -14,12 +14,13 @@ from airy.config import Config
 from airy.config_secrets import secret_values
 from airy.http import metrics
 from airy.http.admission import AdmissionControl, AdmissionLimits, ApiAdmission
-from airy.http.app import RootAsgiApp, litestar_app
+from airy.http.app import RootAsgiApp
 from airy.http.auth import Guard
 from airy.http.body_reader import BodyLimits, BodyReader
 from airy.http.catalogue import RESOURCES, any_origin, served
 from airy.http.client_address import ClientLimiter
 from airy.http.cors import CorsPolicy
+from airy.http.edge_litestar import BuildLitestar, LitestarParts, build_litestar
 from airy.http.ingress import Ingress
 from airy.http.ports import ApiContext
 from airy.http.store_refresh import StoreRefresh
@@ -40,6 +41,7 @@ def build_edge(
     status: TreeStatus,
     read_samples: ReadSamples,
     configuration: LiveConfig,
+    build: BuildLitestar = build_litestar,
 ) -> tuple[RootAsgiApp, list[Ingress]]:
     """The ASGI application, and the provider endpoints in it."""
     config, ports = services.config, services.ports
@@ -73,8 +75,8 @@ def build_edge(
     )
     authentication = build_authentication(services)
     guard, resources = _guard(config, authentication), served(RESOURCES, running)
-    login = authentication.login.handlers() if "api-admin" in running else ()
-    app = litestar_app(context, reader, guard, resources, [metrics.route(read_samples), *login])
+    login = authentication.login if "api-admin" in running else None
+    app = build(resources, LitestarParts(api=context, reader=reader, guard=guard, login=login, samples=read_samples))
     routes = [route for each in resources for route in each.websockets]
     limits = WebsocketLimits(sessions_max=config.section(WebsocketSection).sessions_max)
     websockets = WebsocketRouter(context, guard, routes, limits) if routes else None

@@ -38,6 +38,7 @@ from airy.http.client_address import ClientLimiter
 from airy.http.configured_tokens import ConfiguredTokens
 from airy.http.cors import CorsPolicy
 from airy.http.custom_source_directory import CustomSourceDirectory
+from airy.http.edge_litestar import LitestarParts
 from airy.http.ingress import Ingress
 from airy.http.login.provider import IdentityProvider
 from airy.http.login.routes import LoginRoutes, LoginSettings
@@ -73,7 +74,7 @@ from tests.kit.asgi import AsgiResponse, call
 from tests.kit.builders import START_MS
 from tests.kit.clock import SkewedClock
 from tests.kit.config_source import MemoryConfigSource
-from tests.kit.litestar_pool import AppParts, leased_app
+from tests.kit.litestar_pool import leased_app
 from tests.kit.media import MemoryStorage, media_library
 from tests.kit.signing import SigningSource
 
@@ -319,7 +320,7 @@ async def api_harness(
     websockets = WebsocketRouter(
         api, guard, [route for each in running_resources for route in each.websockets], websocket_limits
     )
-    parts = AppParts(api=api, reader=reader, guard=guard, login=login, samples=samples)
+    parts = LitestarParts(api=api, reader=reader, guard=guard, login=login, samples=samples)
     with leased_app(running_resources, parts) as app:
         root = RootAsgiApp(
             app,

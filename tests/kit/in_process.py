@@ -3,7 +3,7 @@ endpoint are simulated. Requests enter through the ASGI application.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,6 +53,7 @@ from tests.kit.asgi import AsgiResponse, call
 from tests.kit.clock import SkewedClock
 from tests.kit.config_source import MemoryConfigSource
 from tests.kit.downloads import WholeBodies
+from tests.kit.litestar_pool import leased_app
 from tests.kit.media import MemoryStorage
 from tests.kit.providers import WIRES
 from tests.kit.providers.base import PUBLIC_URL, Webhook, Wire
@@ -126,13 +127,21 @@ class InProcessAiry:
         self.status = TreeStatus(self.services, self.running, self.metrics.totals)
         self.metrics.counters = self.status.counters
         configuration = LiveConfig(self.config, MemoryConfigSource())
-        self.app, ingresses = build_edge(self.services, self.running, self.status, self.metrics.read, configuration)
+        self._lease = ExitStack()
+        self.app, ingresses = build_edge(
+            self.services,
+            self.running,
+            self.status,
+            self.metrics.read,
+            configuration,
+            lambda resources, parts: self._lease.enter_context(leased_app(resources, parts)),
+        )
         self.metrics.attach(self.app, ingresses)
         self.report = StatusReporter(self.services, self.status, host="here", url=lambda: "http://127.0.0.1:8080")
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["InProcessAiry"]:
-        """Run the tree; stop it in order on leaving."""
+        """Run the tree; stop it in order on leaving. Once: afterwards another process may have the application."""
         await self.store.open()
         if self._beside is None:
             await self.queue.open()
@@ -163,6 +172,7 @@ class InProcessAiry:
         if self._beside is None:
             await self.queue.close()
         await self.store.close()
+        self._lease.close()
 
     async def until(self, wanted: Callable[[], Any], *, within_s: float = 120.0) -> Any:
         """The first truthy result of `wanted`."""

@@ -4,32 +4,14 @@ A handler reaches the parts of a harness, such as the commands, through the appl
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from litestar import Litestar
-from msgspec import Struct
 
-from airy.http.app import litestar_app
-from airy.http.auth import Guard
-from airy.http.body_reader import BodyReader
-from airy.http.login.routes import LoginRoutes
-from airy.http.metrics import route as metrics_route
-from airy.http.ports import ApiContext
+from airy.http.edge_litestar import LitestarParts, build_litestar
 from airy.http.resource import Resource
-
-Samples = Mapping[str, float | Mapping[str, float]]
-
-
-class AppParts(Struct, frozen=True, kw_only=True):
-    """What the handlers of an application reach."""
-
-    api: ApiContext
-    reader: BodyReader
-    guard: Guard
-    login: LoginRoutes
-    samples: Callable[[], Awaitable[Samples]]
 
 
 class _LatePart:
@@ -48,7 +30,7 @@ class _LatePart:
 class _LeasedApp:
     """`resources` are kept: their identities are the key of the pool."""
 
-    def __init__(self, resources: Sequence[Resource], parts: AppParts) -> None:
+    def __init__(self, resources: Sequence[Resource], parts: LitestarParts) -> None:
         self.resources = resources
         self.parts = parts
         self._login = parts.login
@@ -57,20 +39,23 @@ class _LeasedApp:
         reader: Any = _LatePart(lambda: self.parts.reader)
         guard: Any = _LatePart(lambda: self.parts.guard)
         samples: Any = _LatePart(lambda: self.parts.samples)
-        self.litestar = litestar_app(api, reader, guard, resources, [metrics_route(samples), *self._login.handlers()])
+        self.litestar = build_litestar(
+            resources, LitestarParts(api=api, reader=reader, guard=guard, login=self._login, samples=samples)
+        )
 
-    def bind(self, parts: AppParts) -> None:
+    def bind(self, parts: LitestarParts) -> None:
         self.parts = parts
-        vars(self._login).update(vars(parts.login))  # its handlers are methods of this object
+        if self._login is not None:
+            vars(self._login).update(vars(parts.login))  # its handlers are methods of this object
 
 
-_free: dict[tuple[int, ...], deque[_LeasedApp]] = {}  # by the identities of the resources
+_free: dict[tuple[int, ...], deque[_LeasedApp]] = {}  # by whether logins are served, and the resources' ids
 
 
 @contextmanager
-def leased_app(resources: Sequence[Resource], parts: AppParts) -> Iterator[Litestar]:
+def leased_app(resources: Sequence[Resource], parts: LitestarParts) -> Iterator[Litestar]:
     """An application with these resources that no other harness uses. After an error it is not used again."""
-    free = _free.setdefault(tuple(map(id, resources)), deque())
+    free = _free.setdefault((parts.login is not None, *map(id, resources)), deque())
     if free:
         leased = free.pop()
         leased.bind(parts)
