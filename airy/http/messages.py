@@ -62,6 +62,17 @@ async def list_(api: ApiContext, request: ActionRequest[ListMessages]) -> Reply:
     return Reply(page_body(page, messages))
 
 
+@action("/messages.info", permission=Permission.READ, body=MessageReference, returns=MessageSchema)
+async def info(api: ApiContext, request: ActionRequest[MessageReference]) -> Reply:
+    """One message."""
+    message = await api.store.message(request.body.message_id)
+    if message is None:
+        raise NotFound(f"there is no message {request.body.message_id}", field="message_id")
+    view = await api.store.conversation(message.conversation_id)
+    (shown,) = await Senders(api).messages([message], read_sequence=view.conversation.read_sequence if view else 0)
+    return Reply(shown)
+
+
 @action("/messages.send", permission=Permission.WRITE, body=SendMessage, returns=MessageSchema, other_statuses=(202,))
 async def send(api: ApiContext, request: ActionRequest[SendMessage]) -> Reply:
     """Send a message in a conversation, or to a recipient of a channel. Delivery is asynchronous. 202: the
@@ -122,5 +133,5 @@ async def _rendered(api: ApiContext, message: Message) -> dict[str, object]:
 RESOURCE = Resource(
     name="messages",
     component="api-communication",
-    actions=(list_, send, resend, cancel, suggest_replies),
+    actions=(list_, info, send, resend, cancel, suggest_replies),
 )

@@ -225,6 +225,19 @@ async def test_only_outbound_messages_can_be_resent() -> None:
             assert [error["field"] for error in problem["fields"]] == ["message_id"]
 
 
+async def test_one_message_is_as_in_the_list() -> None:
+    async with api_harness() as api:
+        chat = await append_conversation(api)
+        await api.append(chat.queued("m"))
+        (listed_, *_) = (await listed(api, chat)).data
+
+        shown = validated(MessageSchema, await api.call("/messages.info", {"message_id": listed_.id}))
+
+        assert shown == listed_
+        problem = await api.call("/messages.info", {"message_id": chat.conversation_id}, status=404)
+        assert [error["field"] for error in problem["fields"]] == ["message_id"]
+
+
 # --- waiting for another attempt, and cancelling
 
 
