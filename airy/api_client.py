@@ -88,12 +88,12 @@ class ApiClient:
 
 
 def _message(response: Response) -> str:
-    """The message of an error response, and the invalid fields that it does not name."""
+    """The message of an error response, and what it does not say of the invalid fields."""
     try:
         problem = msgspec.json.decode(response.body, type=_ErrorMessage)
     except msgspec.MsgspecError:
         return ""
-    unnamed = [f"{each.field}: {each.message}" for each in problem.fields if each.field not in problem.message]
+    unnamed = [f"{each.field}: {each.message}" for each in problem.fields if each.message not in problem.message]
     return "; ".join([problem.message, *unnamed])
 
 

@@ -47,7 +47,7 @@ class App(ModuleType):
         self.directory_existed = False
         self.end: Callable[[], int] = lambda: 0
 
-    async def up(self, config: Config, *, on_started: Any, **rest: Any) -> int:
+    async def up(self, config: Config, *, on_started: Any, configuration: Any, handover: Any, **rest: Any) -> int:
         self.calls.append(Call(config, **rest))
         self.directory_existed = os.path.isdir(config.data.directory)  # noqa: PTH112 - once, in a test
         return self.end()

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from airy.cli.options import OK, USAGE
 from airy.cli.root import airy
 
 if TYPE_CHECKING:
     from airy.http_client import HttpClient
 
-OK = 0
-USAGE = 64
 INVALID = 78
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # as of a program that SIGPIPE ends

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from airy.cli.options import OK, Command, config_options, in_panel, load_config, run_command
+from airy.cli.options import OK, USAGE, Command, config_options, in_panel, load_config, run_command
 from airy.cli.output import ALL, Output, note
 from airy.cli.view import Document, View
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PAGE_SIZE_MAX = 500
 PANEL = "Instance"  # of the help
 
+Find = Callable[["ApiClient"], Awaitable[Document]]
 OpenHttp = Callable[[], "AbstractAsyncContextManager[HttpClient]"]
 
 
@@ -50,6 +51,8 @@ class Instance:
         context = click.get_current_context()
         open_http: OpenHttp = (context and context.obj) or _open_http
 
+        raised: list[Exception] = []  # of click, which decides on their exit codes
+
         async def connected() -> int:
             address, token = instance(config, self.url, self.token)
             async with open_http() as http:
@@ -57,8 +60,14 @@ class Instance:
                     return await task(ApiClient(http, address, token))
                 except ConnectFailed as error:
                     raise Unavailable(f"no instance answers at {address} ({error})") from error
+                except (click.ClickException, click.Abort) as error:
+                    raised.append(error)
+                    return USAGE
 
-        return run_command(config, connected)
+        code = run_command(config, connected)
+        if raised:
+            raise raised[0]
+        return code
 
     # --- the usual tasks
 
@@ -77,23 +86,28 @@ class Instance:
 
         return self.run(task)
 
-    def show(self, output: Output, view: View, path: str, body: Document) -> int:
+    def show(
+        self, output: Output, view: View, path: str, body: Document, *, headers: Mapping[str, str] | None = None
+    ) -> int:
         """Print the object that an action answers."""
 
         async def task(client: "ApiClient") -> int:
-            output.one(view, await client.call(path, body, dict[str, Any]))
+            output.one(view, await client.call(path, body, dict[str, Any], headers=headers))
             return OK
 
         return self.run(task)
 
-    def change(self, output: Output, result: str, path: str, bodies: Mapping[str, Document]) -> int:
-        """Call an action that answers nothing, once for each id in `bodies`, and print `result` for each."""
+    def change(
+        self, output: Output, result: str, path: str, bodies: Mapping[str, Document], *, common: "Find | None" = None
+    ) -> int:
+        """Call an action once for each id in `bodies`, and print `result` for each. `common`: finds further fields."""
         from airy.cli.views.outcomes import OUTCOMES
 
         async def task(client: "ApiClient") -> int:
+            fields = await common(client) if common else {}
             with output.writer(OUTCOMES) as writer:
                 for id_, body in bodies.items():
-                    await client.call(path, body, object)
+                    await client.call(path, {**body, **fields}, object)
                     writer.write([{"id": id_, "result": result}])
             return OK
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airy.live_config.source import ConfigSource
 
 OK = 0
+USAGE = 64
 
 Command = Callable[..., Any]
 

@@ -28,9 +28,16 @@ class Output:
 
     @contextmanager
     def writer(self, view: View) -> Iterator[RowWriter]:
-        """Writes rows of `view` to stdout, page by page."""
+        """Writes rows of `view` to stdout, page by page. After an error the rows written so far are a whole document,
+        and without any there is no output.
+        """
         writer = _writer(self.format, view)
-        yield writer
+        try:
+            yield writer
+        except BaseException:
+            if writer.written:
+                writer.close()
+            raise
         writer.close()
 
     def rows(self, view: View, rows: Sequence[Document]) -> None:

@@ -48,6 +48,16 @@ class View:
     order: Callable[[Document], Any] | None = None
 
 
+def seconds(path: str) -> Callable[[Document], object]:
+    """The time at a path, which the API gives in ms, in seconds: `2026-01-01T00:00:00Z`."""
+
+    def cut(row: Document) -> object:
+        value = at(row, path)
+        return f"{value[:19]}Z" if isinstance(value, str) and len(value) > 19 else value
+
+    return cut
+
+
 def at(row: Document, path: str) -> object:
     """The value at a dotted path; None if a part is absent."""
     value: object = row
@@ -58,9 +68,9 @@ def at(row: Document, path: str) -> object:
 
 def shown(value: object) -> str:
     """A value as a cell, on one line and with control characters escaped; `-` for nothing."""
+    if value is None or value in ("", [], (), {}):
+        return ABSENT
     match value:
-        case None | "" | [] | () | {}:
-            return ABSENT
         case bool():
             return "yes" if value else "no"
         case float():

@@ -17,6 +17,8 @@ UNPRINTABLE = re.compile(r"[\x7f-\x9f\u061c\u200b\u200c\u200e\u200f\u2028-\u202e
 
 
 class RowWriter(Protocol):
+    written: int  # rows
+
     def write(self, rows: Sequence[Document]) -> None:
         """Write a page of rows."""
         ...
@@ -35,10 +37,12 @@ class TableWriter:
         self._columns = columns
         self._coloured = coloured
         self._widths: list[int] = []
+        self.written = 0
 
     def write(self, rows: Sequence[Document]) -> None:
         if not rows:
             return
+        self.written += len(rows)
         fields = self._view.fields
         cells = [[field.cell(row) for field in fields] for row in rows]
         if self._view.one:
@@ -102,7 +106,7 @@ class JsonWriter:
     def __init__(self, view: View, out: TextIO) -> None:
         self._one = view.one
         self._out = out
-        self._rows = 0
+        self.written = 0
 
     def write(self, rows: Sequence[Document]) -> None:
         for row in rows:
@@ -110,19 +114,21 @@ class JsonWriter:
             if self._one:
                 self._out.write(text)
             else:
-                self._out.write(("[\n" if self._rows == 0 else ",\n") + re.sub("^", "  ", text, flags=re.MULTILINE))
-            self._rows += 1
+                self._out.write(("[\n" if self.written == 0 else ",\n") + re.sub("^", "  ", text, flags=re.MULTILINE))
+            self.written += 1
 
     def close(self) -> None:
-        self._out.write("\n" if self._one else ("\n]\n" if self._rows else "[]\n"))
+        self._out.write("\n" if self._one else ("\n]\n" if self.written else "[]\n"))
 
 
 class NdjsonWriter:
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self.written = 0
 
     def write(self, rows: Sequence[Document]) -> None:
         """The lines are visible at once, also in a pipe."""
+        self.written += len(rows)
         self._out.write("".join(f"{safe_json(row)}\n" for row in rows))
         self._out.flush()
 
@@ -134,7 +140,7 @@ class YamlWriter:
     def __init__(self, view: View, out: TextIO) -> None:
         self._one = view.one
         self._out = out
-        self._rows = 0
+        self.written = 0
 
     def write(self, rows: Sequence[Document]) -> None:
         import yaml
@@ -143,10 +149,10 @@ class YamlWriter:
             value = row if self._one else [row]
             readable = not UNPRINTABLE.search(json.dumps(row, ensure_ascii=False))
             yaml.safe_dump(value, self._out, sort_keys=False, allow_unicode=readable)
-            self._rows += 1
+            self.written += 1
 
     def close(self) -> None:
-        if not self._rows and not self._one:
+        if not self.written and not self._one:
             self._out.write("[]\n")
 
 

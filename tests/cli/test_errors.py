@@ -23,6 +23,22 @@ def test_a_token_that_the_instance_does_not_know(airy: CommandLine) -> None:
     assert matches_golden("error-bad-token", printed.err)
 
 
+def test_an_id_that_does_not_exist(airy: CommandLine) -> None:
+    printed = airy("conversations", "show", "c-1")
+
+    assert (printed.code, printed.out) == (66, "")
+    assert matches_golden("error-unknown-id", printed.err)
+
+
+def test_a_filter_with_a_mistake(airy: CommandLine) -> None:
+    airy.instance.refuse("/conversations.list", 400, "expected a value after [ at character 14", field="filters")
+
+    printed = airy("conversations", "list", "--filter", "unread_count:[")
+
+    assert (printed.code, printed.out) == (64, "")
+    assert matches_golden("error-bad-filter", printed.err)
+
+
 @pytest.mark.parametrize(
     ("status", "code"), [(400, 64), (401, 77), (403, 77), (404, 66), (409, 65), (413, 64), (429, 75), (503, 75)]
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.kit.command_line import CommandLine, matches_golden
 
-CRM = {
+CRM: dict[str, Any] = {
     "id": "11111111-1111-4111-8111-111111111111",
     "name": "crm\x1b[31m",
     "role": "admin",

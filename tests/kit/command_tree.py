@@ -31,12 +31,17 @@ def examples(command: click.Command) -> list[list[str]]:
     return [_until_pipe(shlex.split(line.removeprefix("$ "))) for line in lines]
 
 
-def parse(command: click.Command, path: Path, arguments: list[str]) -> None:
-    """Parse the arguments of `airy PATH…`. Raises `click.UsageError`."""
-    prefix = ["airy", *path]
-    if arguments[: len(prefix)] != prefix:
-        raise click.UsageError(f"the example is not one of {' '.join(prefix)}")
-    command.make_context(path[-1] if path else "airy", arguments[len(prefix) :])
+def parse(arguments: list[str]) -> None:
+    """Parse a whole command line, without running it. Raises `click.UsageError`."""
+    name, *rest = arguments
+    command: click.Command = airy
+    context = click.Context(airy, info_name=name)
+    while isinstance(command, click.Group) and rest:
+        inner = command.get_command(context, rest[0])
+        if inner is None:
+            raise click.UsageError(f"there is no command {rest[0]}")
+        command, rest = inner, rest[1:]
+    command.make_context(name, rest)
 
 
 def _until_pipe(words: list[str]) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from airy.http_client import ConnectFailed, Response
+from tests.kit.fake_answers import FakeRefusal, known, page
+from tests.kit.fake_directory import FakeDirectory
 from tests.kit.fake_operations import FakeOperations
 from tests.kit.fake_topics import FakeTopics
 
@@ -23,13 +25,7 @@ class FakeInstance:
         self.down = False
         self.waiting_for: dict[str, str] = {}
         self.counts: dict[str, float] = {}
-        self.pages = {  # paths it serves
-            "/metrics",
-            "/client.config",
-            "/processes.list",
-            "/conversations.list",
-            "/messages.list",
-        }
+        self.pages = {"/metrics", *READS}  # paths it serves
         self.services: dict[str, dict[str, object]] = {}
         self.fleet: dict[str, Any] | None = None  # None: a version without /processes.list
         self.documents: dict[str, object] = {}  # answers by path, of what needs no more than one
@@ -38,6 +34,7 @@ class FakeInstance:
         self.asked: dict[str, int] = {}
         self.operations = FakeOperations()
         self.topics = FakeTopics(NOW_MS)
+        self.directory = FakeDirectory()
         self._conversations: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[dict[str, Any]]] = {}
 
@@ -45,8 +42,15 @@ class FakeInstance:
         self._conversations[conversation_id] = {
             "id": conversation_id,
             "created_at": "2026-01-01T00:00:00.000Z",
-            "channel": {"id": "c", "source": source, "connected": True},
+            "channel": {
+                "id": "c",
+                "source": source,
+                "source_channel_id": "page",
+                "connected": True,
+                "metadata": {"name": "Page"},
+            },
             "metadata": {"contact": {"display_name": name}, "unread_count": unread},
+            "state_version": 0,
             "last_message": None,
         }
 
@@ -67,7 +71,9 @@ class FakeInstance:
             "sent_at": sent_at,
             "delivery_state": state,
             "from_contact": from_contact,
+            "source": self._conversations[conversation_id]["channel"]["source"],
             "metadata": metadata or {},
+            "sender": {"id": conversation_id if from_contact else "system", "name": None, "avatar_url": None},
         }
         messages = self._messages.setdefault(conversation_id, [])
         messages[:] = [message, *(each for each in messages if each["id"] != message_id)]
@@ -108,86 +114,112 @@ class FakeInstance:
         if path in self.refusals:
             return self.refusals[path]
         given = msgspec.json.decode(body) if body else {}
-        return await self.topics.answer(path, given) or self._authorized(path, given)
+        try:
+            return await self.topics.answer(path, given) or self._authorized(path, given)
+        except FakeRefusal as refusal:
+            return _json(refusal.document, refusal.status)
 
     def _authorized(self, path: str, given: dict[str, Any]) -> Response:
         if path in self.documents:
             return _json(self.documents[path])
         operated = self.operations.answer(path, given)
-        if operated is not None:
-            return _json(operated)
+        answered = self.directory.answer(path, given) if operated is None else operated
+        if answered is not None:
+            return _json(answered)
         if path in WRITES:
-            WRITES[path](self, given)
+            written = WRITES[path](self, given)
             self.written.append((path, given))
-            return _json({})
+            return _json(written or {})
         return self._answer(path, given)
 
     def _answer(self, path: str, body: dict[str, Any]) -> Response:
-        match path if path in self.pages else "":
-            case "/metrics":
-                lines = ["# HELP airy_store x", *(f"{name} {value}" for name, value in self.counts.items())]
-                return Response(200, {}, "\n".join(lines).encode())
-            case "/client.config":
-                return _json({"services": self.services, "cluster_version": "1.2.3"})
-            case "/processes.list" if self.fleet is not None:
-                return _json(self.fleet)
-            case "/conversations.list":
-                newest_first = list(reversed(self._conversations.values()))
-                wanted = body.get("filters", "").partition(":")[2]
-                return _page(
-                    [each for each in newest_first if wanted.lower() in str(each["metadata"]["contact"]).lower()], body
-                )
-            case "/messages.list":
-                return _page(self._messages.get(body["conversation_id"], []), body)
-        return _json({"message": f"no such path {path}"}, 404)
+        if path == "/metrics" and path in self.pages:
+            lines = ["# HELP airy_store x", *(f"{name} {value}" for name, value in self.counts.items())]
+            return Response(200, {}, "\n".join(lines).encode())
+        found = READS[path](self, body) if path in READS and path in self.pages else None
+        return _json({"message": f"no such path {path}"}, 404) if found is None else _json(found)
+
+    # --- reads
+
+    def _config(self, _body: dict[str, Any]) -> dict[str, Any]:
+        return {"services": self.services, "cluster_version": "1.2.3"}
+
+    def _fleet(self, _body: dict[str, Any]) -> dict[str, Any] | None:
+        return self.fleet
+
+    def _list_conversations(self, body: dict[str, Any]) -> dict[str, Any]:
+        newest_first = list(reversed(self._conversations.values()))
+        wanted = (body.get("filters") or "").partition(":")[2].lower()
+        return page([each for each in newest_first if wanted in str(each["metadata"]["contact"]).lower()], body)
+
+    def _list_messages(self, body: dict[str, Any]) -> dict[str, Any]:
+        return page(self._messages.get(body["conversation_id"], []), body)
+
+    def _info_of_conversation(self, body: dict[str, Any]) -> dict[str, Any]:
+        return self._conversation(body["conversation_id"])
+
+    def _info_of_message(self, body: dict[str, Any]) -> dict[str, Any]:
+        return self._message(body["message_id"])
+
+    def _conversation(self, conversation_id: str) -> dict[str, Any]:
+        return known(self._conversations, conversation_id, "conversation", "conversation_id")
+
+    def _message(self, message_id: str) -> dict[str, Any]:
+        messages = {each["id"]: each for messages in self._messages.values() for each in messages}
+        return known(messages, message_id, "message", "message_id")
 
     # --- writes
 
-    def _send(self, body: dict[str, Any]) -> None:
+    def _send(self, body: dict[str, Any]) -> dict[str, Any]:
         content = body["message"].get("canonical", body["message"])
         number = len(self._messages[body["conversation_id"]]) + 1
         self.message(body["conversation_id"], f"sent-{number}", content, from_contact=False, state="pending")
+        return self._message(f"sent-{number}")
 
     def _set_state(self, body: dict[str, Any]) -> None:
-        self._conversations[body["conversation_id"]]["metadata"]["state"] = body["state"]
+        self._conversation(body["conversation_id"])["metadata"]["state"] = body["state"]
+
+    def _remove_state(self, body: dict[str, Any]) -> None:
+        self._conversation(body["conversation_id"])["metadata"].pop("state", None)
 
     def _tag(self, body: dict[str, Any]) -> None:
-        self._conversations[body["conversation_id"]]["metadata"].setdefault("tags", {})[body["tag_id"]] = ""
+        self._conversation(body["conversation_id"])["metadata"].setdefault("tags", {})[body["tag_id"]] = ""
 
     def _untag(self, body: dict[str, Any]) -> None:
-        del self._conversations[body["conversation_id"]]["metadata"]["tags"][body["tag_id"]]
+        del self._conversation(body["conversation_id"])["metadata"]["tags"][body["tag_id"]]
 
     def _mark_read(self, body: dict[str, Any]) -> None:
-        self._conversations[body["conversation_id"]]["metadata"]["unread_count"] = 0
+        self._conversation(body["conversation_id"])["metadata"]["unread_count"] = 0
 
     def _resend(self, body: dict[str, Any]) -> None:
-        for messages in self._messages.values():
-            for message in messages:
-                if message["id"] == body["message_id"]:
-                    message["delivery_state"] = "pending"
+        self._message(body["message_id"])["delivery_state"] = "pending"
+
+    def _cancel(self, body: dict[str, Any]) -> dict[str, Any]:
+        message = self._message(body["message_id"])
+        message["delivery_state"] = "failed"
+        return message
 
 
-Write = Callable[[FakeInstance, dict[str, Any]], None]
+Read = Callable[[FakeInstance, dict[str, Any]], dict[str, Any] | None]
+READS: dict[str, Read] = {
+    "/client.config": FakeInstance._config,
+    "/processes.list": FakeInstance._fleet,
+    "/conversations.list": FakeInstance._list_conversations,
+    "/conversations.info": FakeInstance._info_of_conversation,
+    "/messages.list": FakeInstance._list_messages,
+    "/messages.info": FakeInstance._info_of_message,
+}
+Write = Callable[[FakeInstance, dict[str, Any]], dict[str, Any] | None]
 WRITES: dict[str, Write] = {
     "/messages.send": FakeInstance._send,
     "/messages.resend": FakeInstance._resend,
+    "/messages.cancel": FakeInstance._cancel,
+    "/conversations.remove-state": FakeInstance._remove_state,
     "/conversations.set-state": FakeInstance._set_state,
     "/conversations.tag": FakeInstance._tag,
     "/conversations.untag": FakeInstance._untag,
     "/conversations.mark-read": FakeInstance._mark_read,
 }
-
-
-def _page(items: list[dict[str, Any]], body: dict[str, Any]) -> Response:
-    """A cursor is the id of the first item of a page."""
-    names, size = [each["id"] for each in items], body.get("page_size", 20)
-    start = names.index(body["cursor"]) if body.get("cursor") else 0
-    cursors = {
-        "previous_cursor": names[max(0, start - size)] if start else None,
-        "next_cursor": names[start + size] if start + size < len(names) else None,
-    }
-    shown: dict[str, object] = {"data": items[start : start + size], "pagination_data": {"total": len(items)} | cursors}
-    return _json(shown)
 
 
 def _json(value: object, status: int = 200) -> Response:

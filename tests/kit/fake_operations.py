@@ -1,9 +1,8 @@
 """What a fake Airy instance stores for its operator: dead letters, webhooks with dead deliveries, channels."""
 
 from collections.abc import Callable
-from typing import Any
 
-Document = dict[str, Any]
+from tests.kit.fake_answers import Document, known, page
 
 CONNECT_TELEGRAM: Document = {
     "type": "object",
@@ -105,7 +104,7 @@ class FakeOperations:
     # --- reads
 
     def _letters(self, body: Document) -> Document:
-        return _page([each for each in self.letters.values() if body["state"] in ("all", each["state"])], body)
+        return page([each for each in self.letters.values() if body["state"] in ("all", each["state"])], body)
 
     def _letter(self, body: Document) -> Document:
         return self.letters[body["id"]]
@@ -130,13 +129,16 @@ class FakeOperations:
         return {"data": self.attempts.get(body["id"], [])[: body["page_size"]]}
 
     def _deliveries(self, body: Document) -> Document:
-        return _page([each for each in self.deliveries.values() if each["webhook_id"] == body["id"]], body)
+        return page([each for each in self.deliveries.values() if each["webhook_id"] == body["id"]], body)
 
     def _channels(self, _body: Document) -> Document:
         return {"data": list(self.channels.values())}
 
     def _trace(self, body: Document) -> Document | None:
         return self.traces.get(next(iter(body.values())))
+
+    def _channel(self, body: Document) -> Document:
+        return known(self.channels, body["channel_id"], "channel", "channel_id")
 
     def _openapi(self, _body: Document) -> Document:
         """As much of the document as describes how a channel is connected."""
@@ -190,6 +192,11 @@ class FakeOperations:
         settings = {"webhook_url": "https://airy.example.net/telegram"}
         return {**self.channels["new"], "instructions": "Paste this address", "settings": settings}
 
+    def _update_channel(self, body: Document) -> Document:
+        channel = self._channel(body)
+        channel["metadata"]["name"] = body["name"]
+        return channel
+
     def _disconnect(self, body: Document) -> Document:
         del self.channels[body["channel_id"]]
         return {}
@@ -197,10 +204,6 @@ class FakeOperations:
     def _set_status(self, webhook_id: str, status: str) -> Document:
         self.webhooks[webhook_id]["status"] = status
         return self.webhooks[webhook_id]
-
-
-def _page(items: list[Document], body: Document) -> Document:
-    return {"data": items[: body["page_size"]], "pagination_data": {"total": len(items), "next_cursor": None}}
 
 
 Operation = Callable[[FakeOperations, Document], object | None]
@@ -213,6 +216,7 @@ READS: dict[str, Operation] = {
     "/webhooks.attempts": FakeOperations._attempts,
     "/channels.list": FakeOperations._channels,
     "/messages.trace": FakeOperations._trace,
+    "/channels.info": FakeOperations._channel,
     "/schema/openapi.json": FakeOperations._openapi,
 }
 WRITES: dict[str, Operation] = {
@@ -222,6 +226,7 @@ WRITES: dict[str, Operation] = {
     "/webhooks.test": FakeOperations._test,
     "/webhooks.unsubscribe": FakeOperations._unsubscribe,
     "/webhooks.update": FakeOperations._update,
+    "/channels.update": FakeOperations._update_channel,
     "/channels.telegram.connect": FakeOperations._connect,
     "/channels.telegram.disconnect": FakeOperations._disconnect,
 }

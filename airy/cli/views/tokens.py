@@ -1,6 +1,6 @@
 """API tokens."""
 
-from airy.cli.view import Document, Field, View
+from airy.cli.view import Document, Field, View, seconds
 from airy.http.response_schemas import ApiTokenSchema, CreatedApiTokenSchema
 
 
@@ -14,7 +14,7 @@ FIELDS = (
     Field("NAME", "name", chars_max=40),
     Field("SCOPE", _scope),
     Field("STATE", lambda row: "revoked" if row["revoked_at"] else "valid", styles={"revoked": "red"}),
-    Field("EXPIRES", "expires_at"),
+    Field("EXPIRES", seconds("expires_at")),
     Field("CREATED BY", "created_by", chars_max=40),
 )
 TOKENS = View(name="tokens", row=ApiTokenSchema, fields=FIELDS, what="API tokens", order=lambda row: row["created_at"])

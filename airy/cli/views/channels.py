@@ -1,0 +1,62 @@
+"""Channels, and the kinds of channels that can be connected."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from airy.cli.view import Document, Field, View, at
+from airy.http.response_schemas import ChannelSchema, ConnectedChannelSchema
+
+
+class FormFieldRow(Struct, forbid_unknown_fields=True):
+    name: str
+    required: bool
+    secret: bool
+    choices: list[str]
+
+
+class ChannelKindRow(Struct, forbid_unknown_fields=True):
+    name: str
+    title: str
+    fields: list[FormFieldRow]
+
+
+def _state(channel: Document) -> str:
+    if not channel["connected"]:
+        return "disconnected"
+    return "failing" if at(channel, "metadata.health.state") == "failing" else "connected"
+
+
+def _names(kind: Document) -> list[str]:
+    fields: list[dict[str, Any]] = kind["fields"]
+    return [f"{each['name']}{'' if each['required'] else '?'}" for each in fields]
+
+
+FIELDS = (
+    Field("ID", "id"),
+    Field("SOURCE", "source"),
+    Field("ACCOUNT", "source_channel_id"),
+    Field("NAME", "metadata.name", chars_max=30),
+    Field("STATE", _state, styles={"connected": "green", "failing": "red"}),
+    Field("REASON", "metadata.health.reason", chars_max=60),
+)
+CHANNELS = View(
+    name="channels",
+    row=ChannelSchema,
+    fields=FIELDS,
+    what="connected channels",
+    order=lambda row: (row["source"], row["id"]),
+)
+CHANNEL = View(name="channel", row=ChannelSchema, fields=FIELDS, one=True)
+CONNECTED_CHANNEL = View(
+    name="connected-channel",
+    row=ConnectedChannelSchema,
+    fields=(*FIELDS, Field("INSTRUCTIONS", "instructions"), Field("SETTINGS", "settings")),
+    one=True,
+)
+CHANNEL_KINDS = View(
+    name="channel-kinds",
+    row=ChannelKindRow,
+    fields=(Field("KIND", "name"), Field("TITLE", "title"), Field("FIELDS", _names)),
+    what="kinds of channels that can be connected",
+)
