@@ -72,7 +72,13 @@ CHECKS = (
     Check("kafka.cluster", "advertised addresses that lead nowhere", KafkaFacts, servers.kafka_cluster, KAFKA[:2]),
     Check("kafka.access", "missing rights of the user", KafkaFacts, servers.kafka_access, KAFKA),
     Check("kafka.topics", "missing or different topics", KafkaFacts, servers.kafka_topics, (*KAFKA, "kafka.access")),
-    Check("kafka.replicas", "too few replicas in sync, no leader", KafkaFacts, servers.kafka_replicas, KAFKA),
+    Check(
+        "kafka.replicas",
+        "too few replicas in sync, no leader",
+        KafkaFacts,
+        servers.kafka_replicas,
+        (*KAFKA, "kafka.topics"),
+    ),
     Check("store.file", "a damaged or foreign store, or one of another version", LocalStoreFacts, directory.store),
     Check(
         "store.log", "a store of another log", LocalStoreFacts, directory.store_log, ("journal.file", "kafka.topics")

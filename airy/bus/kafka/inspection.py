@@ -12,6 +12,7 @@ from typing import Literal
 import anyio
 from aiokafka import errors
 from aiokafka.conn import create_conn
+from aiokafka.protocol.metadata import MetadataRequest
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -117,11 +118,24 @@ async def _inspect_broker(settings: KafkaSettings, address: str) -> BrokerFacts:
         connection = await create_conn(host, number, **options)
     except Exception as error:  # noqa: BLE001 - the client raises many kinds; each becomes a cause
         failure = failure_of(error)
-        if failure == "closed" and not settings.tls and await _speaks_tls(host, number):
-            failure = "tls_expected"
+        if failure == "closed":
+            failure = _closed(settings, speaks_tls=await _speaks_tls(host, number))
         return BrokerFacts(address, failure, str(error) or type(error).__name__)
-    connection.close()
+    try:
+        with anyio.fail_after(CONNECT_S):
+            await connection.send(MetadataRequest([]))
+    except (errors.KafkaError, OSError, TimeoutError) as error:
+        return BrokerFacts(address, "closed", str(error) or type(error).__name__)  # SASL is asked for after a request
+    finally:
+        connection.close()
     return BrokerFacts(address)
+
+
+def _closed(settings: KafkaSettings, *, speaks_tls: bool) -> BrokerFailure:
+    """Why a broker closes the connection before it answers. Pure."""
+    if speaks_tls != settings.tls:
+        return "tls_expected" if speaks_tls else "tls_unexpected"
+    return "client_certificate" if settings.tls and not settings.cert_file else "closed"
 
 
 async def _connect(host: str, port: int) -> tuple[BrokerFailure, str] | None:

@@ -17,7 +17,7 @@ from airy.queue.redis.keys import KeyNames
 from airy.queue.redis.memory_guard import MemoryUsage, fullest, parse_info
 from airy.queue.redis.settings import RedisSettings
 
-CALL_S = 3.0
+CALL_S = 2.0
 CLOSE_S = 1.0
 PLAIN_S = 1.0
 PORT = 6379
