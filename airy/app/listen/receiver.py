@@ -12,7 +12,7 @@ from msgspec import Struct
 from airy.app.listen.answer_plan import AnswerPlan
 from airy.app.listen.signature_check import ReceiverSecrets, Verdict, check
 from airy.clock import Clock
-from airy.http.asgi import AsgiMessage, Receive, Scope, Send
+from airy.http.asgi import AsgiMessage, RawHeaders, Receive, Scope, Send
 from airy.http.body_reader import BodyReader, ClientDisconnected
 from airy.http.problems import Problem
 from airy.model.render import timestamp
@@ -122,11 +122,11 @@ def _text(document: Any, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+async def _answer(send: Send, status: int, headers: RawHeaders = ()) -> None:
     start: AsgiMessage = {
         "type": "http.response.start",
         "status": status,
-        "headers": [*(headers or ()), (b"content-length", b"0")],
+        "headers": [*headers, (b"content-length", b"0")],
     }
     await send(start)
     await send({"type": "http.response.body", "body": b""})
