@@ -41,7 +41,7 @@ class SubscribeOptions(Struct, frozen=True, kw_only=True):
     public_url: str | None = None  # where the instance reaches the receiver; None: where it listens
 
 
-class _Subscription(Struct, frozen=True):
+class _SubscribedWebhook(Struct, frozen=True):
     id: str
     signing_secret: str
 
@@ -93,10 +93,10 @@ async def _serving(receiver: Receiver, options: ListenOptions) -> AsyncIterator[
 @asynccontextmanager
 async def _subscribed(
     client: ApiClient, options: SubscribeOptions, url: str, note: Callable[[str], None]
-) -> AsyncIterator[_Subscription]:
+) -> AsyncIterator[_SubscribedWebhook]:
     body = {"url": url, "name": NAME, "events": list(options.events)}
     try:
-        made = await client.call("/webhooks.subscribe", body, _Subscription)
+        made = await client.call("/webhooks.subscribe", body, _SubscribedWebhook)
     except RequestRefused as error:
         if "url: " in str(error) or "address" in str(error):
             raise Refused(f"{error}; {GUARD_ADVICE}") from error
