@@ -174,7 +174,9 @@ def _canonical_words(content: object) -> str:
 
 def clean(text: str, chars_max: int = TEXT_CHARS_MAX) -> str:
     """`text` on one line, without control characters and bidirectional marks."""
-    shown = "".join(" " if char.isspace() else char for char in text[:chars_max] if _printable(char))
+    shown = text[:chars_max]
+    if not shown.isprintable():
+        shown = "".join(" " if char.isspace() else char for char in shown if _printable(char))
     return " ".join(shown.split()) + ("…" if len(text) > chars_max else "")
 
 

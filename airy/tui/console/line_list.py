@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Generic, TypeVar
 
+from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Click
@@ -16,7 +17,6 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.style import Style
-from textual.visual import Visual
 
 LINES_MAX = 5_000
 
@@ -97,7 +97,9 @@ class LineList(ScrollView, Generic[T], can_focus=True):
         if at_cursor and self.has_focus:
             style += Style.from_styles(self.get_component_styles("line-list--cursor"))
         content = self._draw(self._items[number]).truncate(width, ellipsis=True)
-        return Visual.to_strips(self, content, width, 1, style, apply_selection=False, pad=True)[0]
+        parts = content.render(style, end="", parse_style=self._get_style)  # hundreds of lines/s: no wrapping, no links
+        strip = Strip(Segment(text, (style + part).rich_style) for text, part in parts)
+        return strip.extend_cell_length(width, style.rich_style)
 
     def action_move(self, lines: int) -> None:
         self._move_to((len(self._items) - 1 if self._cursor is None else self._cursor) + lines)

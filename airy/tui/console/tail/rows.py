@@ -20,11 +20,11 @@ OTHER_KIND = ("·", "$foreground-muted")
 
 
 class TailLine(Struct, frozen=True):
-    """An event. `subject`: the id of what changed; `said`: what a person wants to know of it; `traced`: the body of a
-    request for the trace of its message, empty if it is about none.
+    """How an event is shown. `subject`: the id of what changed; `said`: what a person wants to know of it; `traced`:
+    the body of a request for the trace of its message, empty if it is about none.
     """
 
-    event: ShownEvent
+    type: str
     at: str
     symbol: str
     style: str
@@ -32,13 +32,14 @@ class TailLine(Struct, frozen=True):
     said: str
     traced: dict[str, str] = {}
 
-    def matches(self, wanted: str) -> bool:
-        """Every word of `wanted` is somewhere in the event; one that begins with `-` is nowhere."""
-        text = f"{self.event.type} {self.subject} {self.said} {self.event.body.decode('utf-8', 'replace')}".lower()
-        return all(
-            word[1:] not in text if word.startswith("-") and len(word) > 1 else word in text
-            for word in wanted.lower().split()
-        )
+
+def matches(event: ShownEvent, wanted: str) -> bool:
+    """Every word of `wanted` is somewhere in the event's JSON; one that begins with `-` is nowhere."""
+    text = event.body.lower()
+    return all(
+        word[1:] not in text if word.startswith(b"-") and len(word) > 1 else word in text
+        for word in wanted.lower().encode().split()
+    )
 
 
 def tail_line(event: ShownEvent) -> TailLine:
@@ -47,7 +48,7 @@ def tail_line(event: ShownEvent) -> TailLine:
     payload = msgspec.json.decode(event.payload)
     subject, said = told(kind, payload if isinstance(payload, dict) else {})
     at = datetime.fromtimestamp(event.timestamp / 1000, UTC).astimezone().strftime("%H:%M:%S")
-    return TailLine(event, at, symbol, style, clean(subject, 36), said, _traced(kind, payload))
+    return TailLine(event.type, at, symbol, style, clean(subject, 36), said, _traced(kind, payload))
 
 
 def _traced(kind: str, payload: object) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Tail: changes as they happen, with a filter, a pause and the JSON of each."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -28,7 +28,7 @@ class TailView(ConsoleView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept: deque[rows.TailLine] = deque(maxlen=LINES_MAX)
+        self._kept: deque[ShownEvent] = deque(maxlen=LINES_MAX)
         self._paused = False
         self._cleared_at: ShownEvent | None = None  # the last event before the view was cleared
         self._waiting = 0  # lines that arrived during the pause
@@ -42,7 +42,7 @@ class TailView(ConsoleView):
         super().on_screen_resume()
         if not self._paused:
             recent = list(self.host.recent)
-            self._kept = deque(map(rows.tail_line, recent[self._cleared(recent) :]), maxlen=LINES_MAX)
+            self._kept = deque(recent[self._cleared(recent) :], maxlen=LINES_MAX)
             self._refill()
 
     def _cleared(self, recent: Sequence[ShownEvent]) -> int:
@@ -53,17 +53,19 @@ class TailView(ConsoleView):
         self._show_state()
 
     def on_events(self, events: Sequence[ShownEvent]) -> None:
-        new = [rows.tail_line(event) for event in events]
-        self._kept.extend(new)
-        matching = [line for line in new if line.matches(self.filter_text)]
+        self._kept.extend(events)
+        matching = self._matching(events)
         if self._paused:
             self._waiting += len(matching)
         else:
             self._lines.append(matching)
         self._show_state()
 
+    def _matching(self, events: Iterable[ShownEvent]) -> list[ShownEvent]:
+        return [event for event in events if not self.filter_text or rows.matches(event, self.filter_text)]
+
     @property
-    def _lines(self) -> LineList[rows.TailLine]:
+    def _lines(self) -> LineList[ShownEvent]:
         return self.query_one("#lines", LineList)
 
     def apply_filter(self, text: str) -> None:
@@ -78,50 +80,44 @@ class TailView(ConsoleView):
         self._show_state()
 
     def action_clear(self) -> None:
-        self._cleared_at = self._kept[-1].event if self._kept else self._cleared_at
+        self._cleared_at = self._kept[-1] if self._kept else self._cleared_at
         self._kept.clear()
         self._refill()
         self._show_state()
 
     def _refill(self) -> None:
         self._waiting = 0
-        self._lines.replace(line for line in self._kept if line.matches(self.filter_text))
+        self._lines.replace(self._matching(self._kept))
 
     def focus_main(self) -> None:
         self.set_focus(self._lines)
 
     async def on_line_list_chosen(self, _event: LineList.Chosen) -> None:
-        line = self._lines.selected
-        if line is not None:
-            await self.app.push_screen(Inspect(f"{line.event.type} {line.at}", line.event.body, self._command(line)))
+        event = self._lines.selected
+        if event is not None:
+            title = f"{event.type} {rows.tail_line(event).at}"
+            await self.app.push_screen(Inspect(title, event.body, self._command(event)))
 
     def action_copy(self) -> None:
-        line = self._lines.selected
-        if line is not None:
-            self.app.copy_to_clipboard(self._command(line))
+        event = self._lines.selected
+        if event is not None:
+            self.app.copy_to_clipboard(self._command(event))
             self.notify("the command, without the token, is on the clipboard of the terminal")
 
-    async def action_trace(self) -> None:
-        line = self._lines.selected
-        if line is not None and line.traced:
-            await self.host.trace(**line.traced)
-        elif line is not None:
-            self.notify("the event is about no message", severity="warning")
-
-    def _command(self, line: rows.TailLine) -> str:
+    def _command(self, event: ShownEvent) -> str:
         """Reads what the event is about."""
-        if line.event.type.startswith("message"):
-            return curl(self.session.url, "/messages.list", {"conversation_id": line.subject})
-        if line.event.type.startswith("channel"):
-            return curl(self.session.url, "/channels.info", {"channel_id": line.subject})
-        if line.event.type.startswith("tag"):
+        subject = rows.tail_line(event).subject
+        if event.type.startswith("message"):
+            return curl(self.session.url, "/messages.list", {"conversation_id": subject})
+        if event.type.startswith("channel"):
+            return curl(self.session.url, "/channels.info", {"channel_id": subject})
+        if event.type.startswith("tag"):
             return curl(self.session.url, "/tags.list", {})
-        return curl(self.session.url, "/conversations.info", {"conversation_id": line.subject})
+        return curl(self.session.url, "/conversations.info", {"conversation_id": subject})
 
     def _show_state(self) -> None:
-        self.query_one("#tail-state", Static).update(
-            tail_state(len(self._kept), paused=self._paused, waiting=self._waiting)
-        )
+        state = tail_state(len(self._kept), paused=self._paused, waiting=self._waiting)
+        self.query_one("#tail-state", Static).update(state, layout=False)
 
 
 def tail_state(kept: int, *, paused: bool, waiting: int) -> Content:
@@ -131,10 +127,11 @@ def tail_state(kept: int, *, paused: bool, waiting: int) -> Content:
     return Content.styled(f" {kept:,} events{full} · Space pauses, Enter shows the JSON ", "$foreground-muted")
 
 
-def line_content(line: rows.TailLine) -> Content:
+def line_content(event: ShownEvent) -> Content:
+    line = rows.tail_line(event)
     return Content.assemble(
         Content.styled(f" {line.at} ", "$foreground-muted"),
-        Content.styled(f"{line.symbol} {line.event.type:<21}", line.style),
+        Content.styled(f"{line.symbol} {line.type:<21}", line.style),
         Content.styled(f"{line.subject[:8]:<9}", "$foreground-muted"),
         line.said,
     )
