@@ -93,7 +93,7 @@ def actor_rows(actors: Iterable[ActorInfo], rates: Mapping[str, float]) -> list[
         rows.append(
             ActorRow(
                 path=each.path,
-                name=f"{'  ' * depth}{'' if leaf else '▾ '}{each.path.rpartition('/')[2]}",
+                name=f"{'  ' * depth}{'  ' if leaf else '▾ '}{each.path.rpartition('/')[2]}",
                 symbol=symbol,
                 style=style,
                 phase=each.phase.replace("_", " "),
