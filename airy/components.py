@@ -196,6 +196,7 @@ ALL: tuple[Component, ...] = (
             "/dead-letters.",
             "/messages.trace",
             "/topics.",
+            "/logs.",
         ),
         services=("api-admin",),
         early_children=("airy.app.children:process_registry",),

@@ -19,6 +19,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from airy import trace
+from airy.log_ring import RECENT, LogRing
 from airy.secret import MASK
 
 Format = Literal["auto", "json", "console"]
@@ -148,14 +149,18 @@ def configure(
     secrets: Sequence[str] = (),
     file: Path | None = None,
     stream: TextIO | None = None,
+    ring: LogRing = RECENT,
 ) -> None:
-    """Send every log line of this process to `file` (rotated, JSON), else to `stream` (stderr)."""
+    """Send every log line of this process to `file` (rotated, JSON), else to `stream` (stderr); and to `ring`, as the
+    same JSON.
+    """
     stream = stream or sys.stderr
     pretty = file is None and (format == "console" or (format == "auto" and stream.isatty()))
     handler = _file_handler(file) if file is not None else logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(pretty=pretty, colors=stream.isatty(), mask=masker(secrets)))
+    mask = masker(secrets)
+    handler.setFormatter(_pretty(colors=stream.isatty(), mask=mask) if pretty else _json_lines(mask, ring))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler, _RingHandler(_json_lines(mask, ring))] if pretty else [handler]
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
@@ -219,21 +224,45 @@ _SHARED: list[Processor] = [
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
-    def __init__(self, processors: Sequence[Processor], mask: Callable[[str], str]) -> None:
+    """`ring` gets each line that it makes."""
+
+    def __init__(
+        self, processors: Sequence[Processor], mask: Callable[[str], str], *, ring: LogRing | None = None
+    ) -> None:
         super().__init__(foreign_pre_chain=[structlog.stdlib.add_logger_name, *_SHARED], processors=processors)
         self._mask = mask
+        self._ring = ring
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._mask(super().format(record))
+        line = self._mask(super().format(record))
+        if self._ring is not None:
+            self._ring.append(line.encode("utf-8", "replace"))
+        return line
 
 
-def _formatter(*, pretty: bool, colors: bool, mask: Callable[[str], str]) -> logging.Formatter:
-    start = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    if pretty:  # plain tracebacks: rich ones print local variables, which hold secrets
-        plain = structlog.dev.plain_traceback
-        return _Formatter([start, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)], mask)
+class _RingHandler(logging.Handler):
+    """For a process whose own output is not JSON."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.format(record)
+
+
+def _pretty(*, colors: bool, mask: Callable[[str], str]) -> logging.Formatter:
+    """With plain tracebacks: rich ones print local variables, which hold secrets."""
+    plain = structlog.dev.plain_traceback
+    return _Formatter([_META, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)], mask)
+
+
+def _json_lines(mask: Callable[[str], str], ring: LogRing) -> logging.Formatter:
     errors = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-    return _Formatter([start, errors, structlog.processors.JSONRenderer(serializer=_json)], mask)
+    return _Formatter([_META, errors, structlog.processors.JSONRenderer(serializer=_json)], mask, ring=ring)
+
+
+_META = structlog.stdlib.ProcessorFormatter.remove_processors_meta
 
 
 def _json(event: EventDict, **_: object) -> str:

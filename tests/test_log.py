@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from airy import log, trace
+from airy.log_ring import LogRing
 from airy.secret import MASK, Secret
 
 KNOWN = 'hunter2-"quoted"-ü'
@@ -169,3 +170,20 @@ def test_a_line_names_the_trace_it_belongs_to_and_no_empty_one() -> None:
     assert (inside["trace_id"], inside["message_id"], inside["conversation_id"]) == (begun.trace_id, "m", "c")
     assert told["trace_id"] == "of another"
     assert outside.keys() == {"timestamp", "level", "event"}
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_the_ring_has_the_same_lines_as_json_with_the_same_masks(format_: str) -> None:
+    ring = LogRing(epoch="e")
+    stream = configured(format=format_, ring=ring)
+
+    error = ValueError(f"unexpected {KNOWN}")
+    structlog.get_logger().error("request.failed", exc_info=error, password="secret-word", port=8080)
+    logging.getLogger("some.library").warning("from a library")
+
+    first, second = (msgspec.json.decode(line) for line in ring.after(None).lines)
+    assert (first["event"], first["port"], first["password"]) == ("request.failed", 8080, MASK)
+    assert (second["event"], second["logger"]) == ("from a library", "some.library")
+    kept = b"".join(ring.after(None).lines).decode()
+    assert [secret for secret in ("hunter2", "secret-word") if secret in kept + stream.getvalue()] == []
+    assert stream.getvalue().count("from a library") == 1

@@ -62,6 +62,7 @@ def build_edge(
             timeouts=DeliveryTimeouts(total_s=config.section(ConsumerSection).timeout_s),
         ),
         message_traces=MessageTracer(ports.bus, services.queries, status.fleet),
+        logs=services.process_logs,
         topics=TopicBrowser(ports.bus, ports.clock, masker(secret_values(config))),
         wait_for_position=services.projector.wait_for_position,
         changes=services.changes,

@@ -23,6 +23,7 @@ from airy.actors.delivery import DeliveryMetrics
 from airy.actors.feed_subscriber import FeedLimits
 from airy.actors.lag_monitor import LagMonitor
 from airy.actors.media_fetcher import MediaSources
+from airy.actors.process_logs import ProcessLogs
 from airy.actors.process_registry import ProcessRegistry
 from airy.actors.projector import Projector
 from airy.app.source_registry import SourceRegistry
@@ -34,6 +35,7 @@ from airy.config import Config
 from airy.egress import EgressPolicy
 from airy.http.store_refresh import StoreRefresh
 from airy.http_client import Downloader, HttpClient
+from airy.log_ring import RECENT
 from airy.media.attachment_download import AttachmentDownloads, origin
 from airy.media.library import MediaLibrary, MediaLimits
 from airy.media.signed_url import PURPOSE, SignedUrls
@@ -90,6 +92,7 @@ class Services(Struct, kw_only=True):
     queries: StoreQueries  # for the API
     lag_monitor: LagMonitor
     process_registry: ProcessRegistry
+    process_logs: ProcessLogs
     sources: SourceRegistry
     channel_secrets: ChannelSecrets
     channel_directory: ChannelDirectory
@@ -114,6 +117,7 @@ def build_services(config: Config, ports: Ports) -> Services:
         queries=queries,
         lag_monitor=LagMonitor(ports.bus, projector),
         process_registry=ProcessRegistry(ports.bus, ports.clock),
+        process_logs=ProcessLogs(RECENT),
         sources=sources,
         channel_secrets=secrets,
         channel_directory=ChannelDirectory(ports.bus, ports.store, projector, unseal=secrets.unseal),

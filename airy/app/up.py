@@ -78,7 +78,7 @@ async def up(
         )
         reporter = StatusReporter(services, status, host=HOST, url=lambda: _public_url(server))
         configuration.on_reload, configuration.running = stop.set, running
-        configuration.instance = lambda: reporter.instance
+        configuration.instance = services.process_logs.instance = lambda: reporter.instance
         tree = build_tree(
             services,
             running,

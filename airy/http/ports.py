@@ -8,6 +8,7 @@ import anyio
 from msgspec import Struct
 
 from airy.actors.change_feed import ChangeFeed
+from airy.actors.process_logs import ProcessLogs
 from airy.actors.runtime import Snapshot
 from airy.clock import Clock, Ids
 from airy.commands import Commands, DeadLetterCommands, EndpointTests, TopicBrowser, WaitForPosition
@@ -65,6 +66,7 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     endpoint_tests: EndpointTests
     message_traces: MessageTracer
     topics: TopicBrowser
+    logs: ProcessLogs
     wait_for_position: WaitForPosition
     changes: ChangeFeed
     media: MediaLibrary

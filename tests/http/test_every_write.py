@@ -32,6 +32,7 @@ READING = {  # need more than READ, and write nothing
     "/dead-letters.info",
     "/messages.trace",
     "/topics.list",
+    "/logs.list",
     "/topics.browse",
     "/channels.facebook.explore",
     "/chatplugin.config",

@@ -16,6 +16,7 @@ from msgspec import Struct
 from airy import components, topics
 from airy.actors.change_feed import ChangeFeed
 from airy.actors.feed_subscriber import FeedLimits
+from airy.actors.process_logs import ProcessLogs
 from airy.actors.projector import Projector
 from airy.actors.runtime import Context, Snapshot
 from airy.bus.memory import MemoryBus
@@ -53,6 +54,7 @@ from airy.http_client import ConnectFailed, HttpClient, Response
 from airy.live_config.live_config import LiveConfig
 from airy.live_config.source import ConfigSource
 from airy.log import masker
+from airy.log_ring import LogRing
 from airy.media.library import MediaLimits
 from airy.model.entity import Channel
 from airy.model.fact import Fact
@@ -250,6 +252,7 @@ async def api_harness(
     connectable: Mapping[str, ChannelSource] | None = None,
     client: HttpClient | None = None,
     egress_policy: EgressPolicy = UNRESTRICTED,
+    logs: ProcessLogs | None = None,
     config_source: ConfigSource | None = None,
 ) -> AsyncIterator[ApiHarness]:
     clock, ids = SkewedClock(LoopClock(START_MS + DAY_MS)), RandomIds(Random(seed))
@@ -282,6 +285,7 @@ async def api_harness(
         dead_letters=DeadLetterCommands(bus, clock),
         endpoint_tests=EndpointTests(queue, client or no_endpoint, sealer, clock, ids),
         message_traces=MessageTracer(bus, queries, health.fleet),
+        logs=logs or ProcessLogs(LogRing(epoch="tests")),
         topics=TopicBrowser(bus, clock, masker([CONFIGURED_SECRET])),
         wait_for_position=projector.wait_for_position,
         changes=changes,

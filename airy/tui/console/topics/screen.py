@@ -18,10 +18,10 @@ from airy.tui.console.topics.records import RecordsView
 from airy.tui.console.view import ConsoleView
 
 LIST = (
-    Column("topic"),
+    Column("topic", 42),
     Column("partitions", 10, "right", keep=3),
     Column("records", 9, "right", keep=6),
-    Column("kept", 18, keep=2),
+    Column("kept", keep=2),
     Column("lag", 9, "right", keep=8),
     Column("age", 7, "right", keep=8),
 )
