@@ -48,7 +48,34 @@ def build_edge(
     reader = BodyReader(BodyLimits(bytes_max=config.http.body_bytes_max))
     admission = AdmissionControl(AdmissionLimits(in_flight_max=config.http.in_flight_max))
     ingresses = _ingresses(services, running, admission)
-    context = ApiContext(
+    context = _api_context(services, status, configuration)
+    authentication = build_authentication(services)
+    guard, resources = _guard(config, authentication), served(RESOURCES, running)
+    login = authentication.login if "api-admin" in running else None
+    app = build(resources, LitestarParts(api=context, reader=reader, guard=guard, login=login, samples=read_samples))
+    routes = [route for each in resources for route in each.websockets]
+    limits = WebsocketLimits(sessions_max=config.section(WebsocketSection).sessions_max)
+    websockets = WebsocketRouter(context, guard, routes, limits) if routes else None
+    cors = CorsPolicy(config.http.allowed_origins, public_url(config))
+    api_admission = ApiAdmission(
+        AdmissionLimits(in_flight_max=config.http.api_in_flight_max, queue_max=API_QUEUE_MAX), admission
+    )
+    root = RootAsgiApp(
+        app,
+        ingresses,
+        cors=cors,
+        ids=ports.ids,
+        websockets=websockets,
+        admission=api_admission,
+        limiters=(guard.limiter, guard.clients.limiter, *services.commands.visitors.settings.limiters),
+        any_origin=any_origin(resources),
+    )
+    return root, ingresses
+
+
+def _api_context(services: Services, status: TreeStatus, configuration: LiveConfig) -> ApiContext:
+    config, ports = services.config, services.ports
+    return ApiContext(
         commands=services.commands,
         store=services.queries,
         queue=ports.queue,
@@ -74,28 +101,6 @@ def build_edge(
         version=__version__,
         caught_up=lambda: services.projector.caught_up,
     )
-    authentication = build_authentication(services)
-    guard, resources = _guard(config, authentication), served(RESOURCES, running)
-    login = authentication.login if "api-admin" in running else None
-    app = build(resources, LitestarParts(api=context, reader=reader, guard=guard, login=login, samples=read_samples))
-    routes = [route for each in resources for route in each.websockets]
-    limits = WebsocketLimits(sessions_max=config.section(WebsocketSection).sessions_max)
-    websockets = WebsocketRouter(context, guard, routes, limits) if routes else None
-    cors = CorsPolicy(config.http.allowed_origins, public_url(config))
-    api_admission = ApiAdmission(
-        AdmissionLimits(in_flight_max=config.http.api_in_flight_max, queue_max=API_QUEUE_MAX), admission
-    )
-    root = RootAsgiApp(
-        app,
-        ingresses,
-        cors=cors,
-        ids=ports.ids,
-        websockets=websockets,
-        admission=api_admission,
-        limiters=(guard.limiter, guard.clients.limiter, *services.commands.visitors.settings.limiters),
-        any_origin=any_origin(resources),
-    )
-    return root, ingresses
 
 
 def _ingresses(services: Services, running: frozenset[str], admission: AdmissionControl) -> list[Ingress]:
