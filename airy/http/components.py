@@ -20,7 +20,7 @@ from airy.http.ports import ApiContext
 from airy.http.problems import Problem
 from airy.http.request_bodies import FilledText, Json
 from airy.http.resource import Resource
-from airy.live_config.entered import PlanProblem, SectionChange
+from airy.live_config.entered import PlanProblem, SectionChange, plain
 from airy.live_config.live_config import LastConfigChange, LiveConfig
 from airy.live_config.plan import Difference, Plan, shown
 from airy.live_config.settings import SECTIONS, ConfigSection, ConfigSetting
@@ -174,7 +174,7 @@ def _setting(
         "kind": setting.kind,
         "value": None if reference is not None or setting.kind == "secret" else _json(setting, value),
         "reference": None if reference is None else shown(setting, value, reference),
-        "is_set": bool(value) if setting.kind == "secret" else value != setting.default,
+        "is_set": bool(value) if setting.kind == "secret" else plain(value) != plain(setting.default),
         "default": None if setting.kind == "secret" else setting.default,
         "description": setting.description,
         "required": setting.required,

@@ -14,6 +14,7 @@ from msgspec import Struct
 from airy import components
 from airy.config import Config
 from airy.config_shape import attribute
+from airy.live_config.descriptions import DESCRIPTIONS
 
 SettingKind = Literal["switch", "number", "choice", "text", "secret", "list", "map"]
 
@@ -35,6 +36,16 @@ FIXED = {  # path: why a running installation cannot change it
 }
 MAP_FIXED = "its entries are changed in the file"
 
+_COMMON = {  # keys of components that mean the same in each
+    "enabled": "whether the component runs",
+    "apiUrl": "address of the provider's API",
+    "graphUrl": "address of the provider's API",
+    "graphVersion": "of the provider's API",
+    "instagramUrl": "address of the provider's API for Instagram Login",
+    "messagingUrl": "address of the provider's API for messaging services",
+    "oauthUrl": "address where access tokens are issued",
+    "appId": "of the app at the provider",
+}
 _UNITS = {"PerS": "per s", "S": "s", "[bB]ytesMax": "bytes"}  # by the end of a key, the first that fits
 
 
@@ -138,7 +149,7 @@ def _setting(field: shapes.Field, key: str, path: str, attributes: tuple[str, ..
         choices=tuple(map(str, shape.values)) if isinstance(shape, shapes.LiteralType) else (),
         unit=_unit(key) if number else "",
         required=bool(extra.get("required")),
-        description=str(schema.get("description", "")),
+        description=str(schema.get("description") or DESCRIPTIONS.get(path) or _COMMON.get(key, "")),
         fixed=FIXED.get(path, MAP_FIXED if kind == "map" else ""),
     )
 

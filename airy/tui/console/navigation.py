@@ -72,5 +72,12 @@ VIEWS: tuple[Entry, ...] = (
         "partitions, offsets and lag of the log; its records",
         "airy.tui.console.topics.screen:TopicsView",
     ),
+    Entry(
+        "config",
+        "9",
+        "Config",
+        "components and sections of the configuration; a form, a plan, apply",
+        "airy.tui.console.config.screen:ConfigView",
+    ),
 )
 BY_NAME = {entry.name: entry for entry in VIEWS}

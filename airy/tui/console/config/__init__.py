@@ -1,0 +1,1 @@
+"""Config: components and sections with their state, a form for each, a plan before anything is applied."""
