@@ -1,5 +1,5 @@
-"""What the settings of the process's own sections mean, as the help of a form. Sections of components describe theirs in
-their schema; airy.yaml says more.
+"""What the settings of the process's own sections mean, as the help of a form; airy.yaml says more. The schema of a
+component's section has its descriptions.
 """
 
 DESCRIPTIONS: dict[str, str] = {  # by path

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.kit.fake_answers import Document, known, page
+from tests.kit.fake_configuration import FakeConfiguration
 
 CONNECT_TELEGRAM: Document = {
     "type": "object",
@@ -20,6 +21,7 @@ class FakeOperations:
 
     def __init__(self) -> None:
         self.letters: dict[str, Document] = {}
+        self.configuration = FakeConfiguration()
         self.webhooks: dict[str, Document] = {}
         self.deliveries: dict[str, Document] = {}
         self.stats: dict[str, Document] = {}  # what differs from the figures of an idle webhook, by webhook
@@ -215,6 +217,8 @@ READS: dict[str, Operation] = {
     "/webhooks.stats": FakeOperations._stats,
     "/webhooks.attempts": FakeOperations._attempts,
     "/channels.list": FakeOperations._channels,
+    "/components.list": lambda fake, _body: fake.configuration.list(),
+    "/components.plan": lambda fake, body: fake.configuration.plan(body),
     "/messages.trace": FakeOperations._trace,
     "/channels.info": FakeOperations._channel,
     "/schema/openapi.json": FakeOperations._openapi,
@@ -223,6 +227,7 @@ WRITES: dict[str, Operation] = {
     "/dead-letters.replay": FakeOperations._replay_letters,
     "/dead-letters.discard": FakeOperations._discard_letters,
     "/webhooks.replay": FakeOperations._replay_deliveries,
+    "/components.update": lambda fake, body: fake.configuration.update(body),
     "/webhooks.test": FakeOperations._test,
     "/webhooks.unsubscribe": FakeOperations._unsubscribe,
     "/webhooks.update": FakeOperations._update,

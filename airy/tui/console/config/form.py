@@ -125,7 +125,8 @@ class ConfigForm(ModalScreen[bool]):
 def field(setting: rows.ListedSetting, name: str) -> Widget:
     """The widget of a setting. A locked one only says what it is, and why it stays so."""
     if setting.locked:
-        return Static(f"{setting.text or rows.as_text(setting.default) or 'not set'}  ({setting.locked})", id=name, classes="muted locked", markup=False)
+        value = setting.text or rows.as_text(setting.default) or "not set"
+        return Static(f"{value}  ({setting.locked})", id=name, classes="muted locked", markup=False)
     if setting.kind == "switch" and setting.reference is None:
         return Checkbox(YES if setting.value else NO, bool(setting.value), id=name, compact=True)
     if setting.kind == "choice" and setting.reference is None:

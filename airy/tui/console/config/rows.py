@@ -15,6 +15,7 @@ STATE_STYLES = {  # symbol, style and word
 }
 KINDS = {"number": "a number", "list": "several, with commas", "secret": "a secret"}
 MASK = "•••••"
+ADDRESS = ("http.host", "http.port")  # another one refuses what still calls the former
 
 
 class ListedSetting(Struct, frozen=True):
@@ -91,7 +92,7 @@ class ListedSection(Struct, frozen=True):
     @property
     def look(self) -> tuple[str, str, str]:
         """Symbol, style and word of its state."""
-        return STATE_STYLES.get(self.state or "", ("·", "$foreground-muted", "all"))
+        return STATE_STYLES.get(self.state or "", ("·", "$foreground-muted", "shared"))
 
     @property
     def words(self) -> str:
@@ -193,7 +194,9 @@ def restart_lines(plan: ShownPlan) -> list[str]:
     lines = []
     if plan.restarts:
         names = ", ".join(plan.restarts)
-        lines.append(f"The process reloads, with {names}. Connections wait meanwhile; nothing is lost.")
+        moved = any(each.path in ADDRESS for each in plan.differences)
+        waits = "Clients have to use the new address" if moved else "Connections wait meanwhile"
+        lines.append(f"The process reloads, with {names}. {waits}; nothing is lost.")
     lines += [_by_hand(each) for each in plan.restart_by_hand]
     return lines
 
