@@ -8,6 +8,9 @@ Document = dict[str, Any]
 
 STATES = {
     "api-communication": "ready",
+    "api-contacts": "ready",
+    "api-websocket": "ready",
+    "webhook-publisher": "ready",
     "sources-facebook": "ready",
     "sources-viber": "not_ready",
     "webhook-consumer": "ready",
