@@ -34,6 +34,7 @@ class FakeConfiguration:
         self.last_change: Document | None = None
         self.version = 1
         self.others: list[Document] = []
+        self.reverts = ""  # why a changed configuration does not start
 
     def list(self) -> Document:
         return {
@@ -76,11 +77,11 @@ class FakeConfiguration:
 
     def plan(self, body: Document) -> Document:
         settings = {(s.name, each.key): each for s in SECTIONS for each in s.settings}
-        changed = {
-            settings[change["name"], key]: value
+        changed = [
+            (settings[change["name"], key], value)
             for change in body.get("components", ())
-            for key, value in change["data"].items()
-        }
+            for key, value in {**change["data"], **_switch(change)}.items()
+        ]
         differences = [
             {
                 "component": setting.path,
@@ -89,14 +90,14 @@ class FakeConfiguration:
                 "after": _shown(setting, value),
                 "secret": setting.kind == "secret",
             }
-            for setting, value in changed.items()
+            for setting, value in changed
         ]
         return {
             "fingerprint": str(self.version),
             "differences": differences,
             "problems": [
                 {"path": each.path, "message": self.problems[each.path]}
-                for each in changed
+                for each, _ in changed
                 if each.path in self.problems
             ],
             "refused": self.refused,
@@ -109,11 +110,16 @@ class FakeConfiguration:
         self.version += 1
         for difference in self.plan(body)["differences"]:
             self.values[difference["path"]] = difference["after"]
-        self.last_change = {"at": "2026-01-01T00:00:00.000Z", "state": "applied", "problem": None}
+        state = "reverted" if self.reverts else "applied"
+        self.last_change = {"at": "2026-01-01T00:00:00.000Z", "state": state, "problem": self.reverts or None}
         return {"components": {}, "data": [], "reloading": True, "restarts": [], "restart_by_hand": []}
 
 
 def _shown(setting: Any, value: object) -> str | None:
-    if value in (None, "", []):
+    if not value and not isinstance(value, bool | int):
         return None
     return "*****" if setting.kind == "secret" else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _switch(change: Document) -> Document:
+    return {"enabled": change["enabled"]} if "enabled" in change else {}
