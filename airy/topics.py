@@ -191,7 +191,7 @@ ATTEMPTS: Topic[bytes] = Topic(
     retention="time",
     retention_ms=30 * DAY_MS,
     writers=("dispatcher",),
-    readers=(BROWSER,),
+    readers=("message-traces", BROWSER),
 )
 
 COMPONENTS: Topic[ProcessStatus] = Topic(

@@ -177,7 +177,13 @@ class Everything(Traffic):
         with anyio.move_on_after(1.0):
             await process.services.changes.follow(FeedScope(), None, _ignored)
         await self._replay_dead_letters()
-        tracer = MessageTracer(self._simulation.bus, process.services.queries, FleetStatus)
+        tracer = MessageTracer(
+            self._simulation.bus,
+            process.services.queries,
+            process.services.ports.store,
+            process.services.ports.queue,
+            FleetStatus,
+        )
         await tracer.trace(TraceReference(conversation_id=self._conversation()))
         for topic in topics.ALL:
             await TopicBrowser(self._simulation.bus, self._simulation.clock).browse(BrowseRequest(topic=topic.name))

@@ -75,6 +75,7 @@ def build_edge(
 
 def _api_context(services: Services, status: TreeStatus, configuration: LiveConfig) -> ApiContext:
     config, ports = services.config, services.ports
+    mask = masker(secret_values(config))
     return ApiContext(
         commands=services.commands,
         store=services.queries,
@@ -88,9 +89,9 @@ def _api_context(services: Services, status: TreeStatus, configuration: LiveConf
             ports.ids,
             timeouts=DeliveryTimeouts(total_s=config.section(ConsumerSection).timeout_s),
         ),
-        message_traces=MessageTracer(ports.bus, services.queries, status.fleet),
+        message_traces=MessageTracer(ports.bus, services.queries, ports.store, ports.queue, status.fleet, mask),
         logs=services.process_logs,
-        topics=TopicBrowser(ports.bus, ports.clock, masker(secret_values(config))),
+        topics=TopicBrowser(ports.bus, ports.clock, mask),
         wait_for_position=services.projector.wait_for_position,
         changes=services.changes,
         media=services.media,

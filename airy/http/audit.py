@@ -12,7 +12,7 @@ from airy.http.problems import problem_of
 from airy.permissions import Permission
 
 ADMINISTRATIVE = frozenset({Permission.MANAGE, Permission.ADMINISTER})
-READING_VERBS = frozenset({"list", "info", "explore", "trace", "get", "plan"})
+READING_VERBS = frozenset({"list", "info", "explore", "get", "plan"})
 ENTITY_ID_CHARS_MAX = 256
 
 

@@ -24,7 +24,7 @@ class TraceMessage(Struct, frozen=True):
     source: FilledText | None = None
 
 
-@action("/messages.trace", permission=Permission.MANAGE, body=TraceMessage, returns=MessageTraceSchema)
+@action("/messages.trace", permission=Permission.INSPECT, body=TraceMessage, returns=MessageTraceSchema)
 async def trace(api: ApiContext, request: ActionRequest[TraceMessage]) -> Reply:
     """One message from the provider's webhook to the last delivery, found by one of its ids."""
     body = request.body

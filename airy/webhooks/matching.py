@@ -9,7 +9,7 @@ subscribed.
 
 from collections.abc import Iterable, Mapping
 
-from airy.bus.record import TopicPartition
+from airy.bus.record import Position, TopicPartition
 from airy.errors import Refused
 from airy.model.change import ChangeKind
 from airy.model.entity import Webhook
@@ -56,8 +56,12 @@ class Matcher:
         self._kinds = {kind.value: [one for one in webhooks if wants(one, kind)] for kind in ChangeKind}
 
     def recipients(self, published: StoredChange) -> tuple[str, ...]:
-        tp, offset = published.position.topic_partition, published.position.offset
-        return tuple(webhook.id for webhook in self._kinds[published.change.kind] if offset >= _since(webhook, tp))
+        return self.receives(published.change.kind, published.position)
+
+    def receives(self, kind: ChangeKind, position: Position) -> tuple[str, ...]:
+        """The webhooks that receive a change of this kind, of the record at `position`."""
+        tp, offset = position.topic_partition, position.offset
+        return tuple(webhook.id for webhook in self._kinds[kind] if offset >= _since(webhook, tp))
 
 
 def _since(webhook: Webhook, tp: TopicPartition) -> int:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import anyio
+
 from airy import topics
 from airy.http.response_schemas import MessageTraceSchema
 from airy.model import ids
@@ -52,3 +54,37 @@ async def test_a_message_of_a_contact_is_traced_from_its_webhook_by_any_of_its_i
     assert received.detail["value"]["object"] == "page"
     assert fact.detail["value"]["message_id"] == message["id"]
     assert (received.outcome, fact.outcome, fold.outcome) == ("stored", "stored", "folded")
+
+
+async def test_a_message_of_ours_is_traced_through_attempts_answers_and_receipts() -> None:
+    async with InProcessAiry().open() as here:
+        await here.connect()
+        await here.says("one")
+        await here.until(lambda: here.services.projector.facts)
+        conversation = await conversation_of(here)
+        await here.subscribe("message.created", "message.updated")
+        here.endpoint.failure_rate = 1.0
+        sent = await here.asked("/messages.send", {"conversation_id": conversation["id"], "message": {"text": "hi"}})
+        await here.until(lambda: here.line("delivery.failed"))
+        here.endpoint.failure_rate = 0.0
+        await here.until(lambda: len(here.endpoint.answered) == 2)
+        await anyio.sleep(1.0)  # attempts are published in batches
+        trace = validated(MessageTraceSchema, await here.asked("/messages.trace", {"message_id": sent["id"]}))
+        [webhook] = (await here.asked("/webhooks.list"))["data"]
+
+    assert [hop.kind for hop in trace.hops if not hop.kind.startswith("delivery.")] == [
+        "message.queued",
+        "fold",
+        "webhooks.queued",
+        "send.started",
+        "send.succeeded",
+    ]
+    deliveries = [hop for hop in trace.hops if hop.kind == "delivery.attempt"]
+    assert [(hop.outcome, hop.detail["event"], hop.detail["attempt"]) for hop in deliveries] == [
+        ("retry", "message.created", 1),
+        ("delivered", "message.created", 2),
+        ("delivered", "message.updated", 1),
+    ]
+    assert {hop.detail["webhook_id"] for hop in deliveries} == {webhook["id"]}
+    assert all(hop.since_previous_ms is None or hop.since_previous_ms >= 0 for hop in trace.hops)
+    assert trace.complete

@@ -284,7 +284,7 @@ async def api_harness(
         queue=queue,
         dead_letters=DeadLetterCommands(bus, clock),
         endpoint_tests=EndpointTests(queue, client or no_endpoint, sealer, clock, ids),
-        message_traces=MessageTracer(bus, queries, health.fleet),
+        message_traces=MessageTracer(bus, queries, store, queue, health.fleet),
         logs=logs or ProcessLogs(LogRing(epoch="tests")),
         topics=TopicBrowser(bus, clock, masker([CONFIGURED_SECRET])),
         wait_for_position=projector.wait_for_position,

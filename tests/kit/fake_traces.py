@@ -24,6 +24,12 @@ def fact(kind: str, ms: int, since_ms: int | None, offset: int, **value: Any) ->
     return hop(kind, ms, since_ms, offset=offset, detail={"key": "c-3", "size_bytes": 300, "value": value})
 
 
+def attempt(ms: int, since_ms: int, outcome: str, status: int, number: int) -> dict[str, Any]:
+    place = {"topic": "ops.webhooks.attempts", "partition": 1, "offset": 407 + number}
+    detail = {"event": "message.created", "webhook": "crm", "status": status, "attempt": number}
+    return hop("delivery.attempt", ms, since_ms, outcome=outcome, took_ms=31, detail=detail, **place)
+
+
 def sent(message_id: str = "m-3-1", text: str = "Yes, from Thursday on.") -> dict[str, Any]:
     """A message that the provider refused once, took and delivered."""
     message = {
@@ -40,11 +46,14 @@ def sent(message_id: str = "m-3-1", text: str = "Yes, from Thursday on.") -> dic
     hops = [
         fact("message.queued", 100, None, 1204, sender_id="grace@example.net"),
         hop("fold", outcome="waiting", offset=1204, detail={"processes": processes}),
+        hop("webhooks.queued", outcome="queued", offset=1204, detail={"changes": [{}, {}]}),
         fact("send.started", 148, 48, 1205, attempt=1, worker="bakery-1"),
-        fact("send.failed", 690, 542, 1207, attempt=1, error_kind="rate", error="too many calls"),
+        attempt(160, 12, "retry", 503, 1),
+        fact("send.failed", 690, 530, 1207, attempt=1, error_kind="rate", error="too many calls"),
         fact("send.started", 1_702, 1_012, 1209, attempt=2, worker="bakery-1"),
         fact("send.succeeded", 1_951, 249, 1210, attempt=2, provider_id="m_71"),
-        hop("webhook.received", 2_460, 509, offset=881, **receipt),
+        attempt(2_210, 259, "delivered", 204, 2),
+        hop("webhook.received", 2_460, 250, offset=881, **receipt),
         fact("receipt.reported", 2_474, 14, 1214, state="delivered"),
     ]
     return {

@@ -19,6 +19,7 @@ def fold_hop(position: Position, record_ms: int | None, fleet: FleetStatus) -> H
         kind="fold",
         outcome="waiting" if any(folded is False for _, folded in processes) else "folded",
         position=position,
+        caused_by=position.offset,
         detail={
             "processes": [
                 {

@@ -1,39 +1,37 @@
 """The hops of the records that changed a message, and of the webhooks they were made from. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import msgspec
-from msgspec import Raw
+from msgspec.structs import replace
 
 from airy import topics
 from airy.bus.origin import origin_in
 from airy.bus.record import Position, Record
 from airy.commands.message_traces.hop import Hop
 from airy.commands.message_traces.record_reader import ReadRecords
+from airy.commands.record_redaction import Mask, shown_record
 from airy.errors import Refused
 from airy.model.fact import KINDS, Fact
 from airy.trace import HEADER, trace_id_of
 
-VALUE_BYTES_MAX = 65_536  # of a record's value in a hop
 REQUEST_ID = "request-id"
-
 WEBHOOK_RECEIVED = "webhook.received"
 
 
-def record_hops(read: ReadRecords, positions: Sequence[Position]) -> list[Hop]:
+def record_hops(read: ReadRecords, positions: Sequence[Position], mask: Mask) -> list[Hop]:
     """For each of the positions, in log order, the webhook that led to it, once, and the fact."""
     hops: list[Hop] = []
     shown: set[Position] = set()
     for position in positions:
         record = read.records.get(position)
         if record is None:
-            hops.append(_missing("fact", read, position))
+            hops.append(replace(_missing("fact", read, position), caused_by=position.offset))
             continue
         origin = origin_in(record.headers)
         if origin is not None and origin not in shown:
             shown.add(origin)
-            hops.append(_webhook(read, origin, record))
-        hops.append(_fact(record))
+            hops.append(_webhook(read, origin, record, mask))
+        hops.append(_fact(record, mask))
     return hops
 
 
@@ -45,15 +43,18 @@ def fact_of(record: Record) -> Fact | None:
         return None
 
 
-def _webhook(read: ReadRecords, origin: Position, caused: Record) -> Hop:
+def _webhook(read: ReadRecords, origin: Position, caused: Record, mask: Mask) -> Hop:
     record = read.records.get(origin)
     if record is None:
-        hop = _missing(WEBHOOK_RECEIVED, read, origin)
-        return msgspec.structs.replace(hop, at_ms=_arrived_at_ms(fact_of(caused)))
-    if record.header(REQUEST_ID) != caused.header(REQUEST_ID):  # of a log that was imported, offsets differ
+        return replace(_missing(WEBHOOK_RECEIVED, read, origin), at_ms=_arrived_at_ms(fact_of(caused)))
+    if record.header(REQUEST_ID) != caused.header(REQUEST_ID):  # of a log that was imported: offsets differ there
         return Hop(kind=WEBHOOK_RECEIVED, outcome="unreadable", at_ms=_arrived_at_ms(fact_of(caused)))
     return Hop(
-        kind=WEBHOOK_RECEIVED, outcome="stored", at_ms=record.timestamp_ms, position=origin, detail=_detail(record)
+        kind=WEBHOOK_RECEIVED,
+        outcome="stored",
+        at_ms=record.timestamp_ms,
+        position=origin,
+        detail=record_detail(record, mask),
     )
 
 
@@ -63,14 +64,15 @@ def _arrived_at_ms(fact: Fact | None) -> int | None:
     return arrived
 
 
-def _fact(record: Record) -> Hop:
+def _fact(record: Record, mask: Mask) -> Hop:
     fact = fact_of(record)
     return Hop(
         kind="fact" if fact is None else KINDS[type(fact)][0],
         outcome="unreadable" if fact is None else "stored",
         at_ms=record.timestamp_ms,
         position=record.position,
-        detail=_detail(record),
+        detail=record_detail(record, mask),
+        caused_by=record.offset,
     )
 
 
@@ -79,22 +81,15 @@ def _missing(kind: str, read: ReadRecords, position: Position) -> Hop:
     return Hop(kind=kind, outcome="beyond_retention" if expired else "unreadable", position=position)
 
 
-def _detail(record: Record) -> dict[str, object]:
-    headers: Mapping[str, str] = {name: value.decode("utf-8", "backslashreplace") for name, value in record.headers}
-    value = record.value or b""
+def record_detail(record: Record, mask: Mask) -> dict[str, object]:
+    shown = shown_record(record, mask)
     return {
-        "key": record.key.decode("utf-8", "backslashreplace"),
-        "headers": headers,
-        "trace_id": trace_id_of(headers.get(HEADER, "")) or None,
-        "size_bytes": len(value),
-        "value": _json(value) if len(value) <= VALUE_BYTES_MAX else None,
+        "key": shown.key,
+        "headers": [{"name": name, "value": value} for name, value in shown.headers],
+        "trace_id": trace_id_of(record.header(HEADER) or "") or None,
+        "size_bytes": shown.size_bytes,
+        "encoding": shown.encoding,
+        "value": shown.value,
+        "cut": shown.cut,
+        "masked": shown.masked,
     }
-
-
-def _json(value: bytes) -> object:
-    """As it is, if it is JSON; else as text."""
-    try:
-        msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return value.decode("utf-8", "backslashreplace")
-    return Raw(value)

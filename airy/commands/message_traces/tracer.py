@@ -1,4 +1,7 @@
-"""Traces one message: finds it, reads the records that changed it, and lists the hops."""
+"""Traces one message: finds it, reads the records that changed it, searches its deliveries, and lists the hops."""
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import anyio
 
@@ -6,21 +9,49 @@ from airy import topics
 from airy.bus.api import Bus
 from airy.bus.origin import origin_in
 from airy.bus.record import Position
+from airy.commands.message_traces.attempt_search import AttemptSearch, FoundAttempts
+from airy.commands.message_traces.delivery_hops import attempt_hops, dead_hops, queued_hop, unattempted, waiting_hops
+from airy.commands.message_traces.fact_changes import CHANGES_MAX, FactChanges, fact_changes
 from airy.commands.message_traces.fold_hop import ReadFleet, fold_hop
-from airy.commands.message_traces.hop import Hop, MessageTrace
+from airy.commands.message_traces.hop import Hop, MessageTrace, in_order
 from airy.commands.message_traces.message_finder import TraceReference, find_message
 from airy.commands.message_traces.record_hops import record_hops
 from airy.commands.message_traces.record_reader import ReadRecords, read_records
-from airy.store.api import FoldedMessage, StoreQueries
+from airy.commands.record_redaction import Mask
+from airy.errors import Unavailable
+from airy.model.dead_delivery import DeadDelivery
+from airy.model.entity import Webhook
+from airy.queue.api import QueuePosition, Shard, WebhookQueue
+from airy.store.api import ChangeReader, FoldedMessage, StoreQueries
 
 TRACES_AT_ONCE_MAX = 4  # bounds the readers of the log, however many callers ask
+DEAD_MAX = 100  # deliveries that are looked up
+
+
+class TracedQueue(Protocol):
+    """The part of the webhook queue that is used here."""
+
+    async def positions(self, shards: Sequence[Shard]) -> list[QueuePosition | Unavailable]: ...
 
 
 class MessageTracer:
-    def __init__(self, bus: Bus, store: StoreQueries, read_fleet: ReadFleet) -> None:
+    """`changes`: of the same store as `store`. `mask` hides the secrets of the configuration in text."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: StoreQueries,
+        changes: ChangeReader,
+        queue: WebhookQueue | TracedQueue,
+        read_fleet: ReadFleet,
+        mask: Mask = str,
+    ) -> None:
         self._bus = bus
         self._store = store
+        self._changes = changes
+        self._queue = queue
         self._read_fleet = read_fleet
+        self._mask = mask
         self._at_once = anyio.Semaphore(TRACES_AT_ONCE_MAX)
 
     async def trace(self, reference: TraceReference) -> MessageTrace:
@@ -33,16 +64,67 @@ class MessageTracer:
         partition = topics.EVENTS.partition(found.message.conversation_id)
         positions = [Position(topics.EVENTS.name, partition, offset) for offset in found.offsets]
         facts = await read_records(self._bus, positions)
+        read = await self._with_origins(facts)
+        webhooks = await self._store.webhooks()
+        changes = [await self._changes_of(facts, each, webhooks, created=each is positions[0]) for each in positions]
+        known = [each for each in changes if each is not None]
+        attempts = await AttemptSearch(self._bus, known).run()
+        queue = await self._queue_position(partition)
+        chain = record_hops(read, positions, self._mask)
+        if known and known[0].offset == positions[0].offset:
+            created_ms = known[0].at_ms
+            after = 1 + next(n for n, hop in enumerate(chain) if hop.caused_by == positions[0].offset)
+            chain[after:after] = [
+                fold_hop(positions[0], created_ms, self._read_fleet()),
+                queued_hop(positions[0], known[0], queue),
+            ]
+        deliveries = await self._deliveries(known, attempts, queue, {each.id: each for each in webhooks})
+        return MessageTrace(found.message, in_order(chain, deliveries), attempts.complete)
+
+    async def _with_origins(self, facts: ReadRecords) -> ReadRecords:
+        """With the webhooks that the facts were made from."""
         origins = [origin for record in facts.records.values() if (origin := origin_in(record.headers))]
         webhooks = await read_records(self._bus, origins)
-        read = ReadRecords({**facts.records, **webhooks.records}, facts.beyond_retention | webhooks.beyond_retention)
-        hops = record_hops(read, positions)
-        created = facts.records.get(positions[0])
-        created_ms = None if created is None else created.timestamp_ms
-        hops.insert(_after_first_fact(hops), fold_hop(positions[0], created_ms, self._read_fleet()))
-        return MessageTrace(found.message, tuple(hops))
+        return ReadRecords({**facts.records, **webhooks.records}, facts.beyond_retention | webhooks.beyond_retention)
+
+    async def _changes_of(
+        self, facts: ReadRecords, position: Position, webhooks: Sequence[Webhook], *, created: bool
+    ) -> FactChanges | None:
+        record = facts.records.get(position)
+        if record is None:
+            return None
+        found = await self._changes.changes(
+            position.topic_partition, after=(position.offset, -1), changes_max=CHANGES_MAX
+        )
+        stored = [each for each in found if each.position == position]
+        return fact_changes(record, stored, webhooks, created=created)
+
+    async def _queue_position(self, partition: int) -> QueuePosition | Unavailable:
+        try:
+            return (await self._queue.positions([Shard(topics.EVENTS.name, partition)]))[0]
+        except Unavailable as error:
+            return error
+
+    async def _deliveries(
+        self,
+        facts: Sequence[FactChanges],
+        attempts: FoundAttempts,
+        queue: QueuePosition | Unavailable,
+        webhooks: dict[str, Webhook],
+    ) -> list[Hop]:
+        hops = attempt_hops(attempts.attempts, webhooks)
+        dead: list[tuple[int, DeadDelivery]] = []
+        for delivery_id, offset in _dead_candidates(facts, attempts):
+            dead += [(offset, one) for one in await self._store.dead_deliveries_of(delivery_id)]
+        hops += dead_hops(dead, webhooks)
+        settled = {one.delivery_id for _, one in dead}
+        waiting = unattempted(facts, [each.attempt for each in attempts.attempts], queue)
+        return hops + waiting_hops([each for each in waiting if each.id not in settled], webhooks)
 
 
-def _after_first_fact(hops: list[Hop]) -> int:
-    events = topics.EVENTS.name
-    return next((n for n, hop in enumerate(hops, 1) if hop.position and hop.position.topic == events), len(hops))
+def _dead_candidates(facts: Sequence[FactChanges], attempts: FoundAttempts) -> list[tuple[str, int]]:
+    """Deliveries that may be dead: those that were expected, and those whose attempt ended them."""
+    found = {one.id: one.offset for each in facts for one in each.expected}
+    found |= {each.attempt.id: each.offset for each in attempts.attempts if each.attempt.outcome == "dead"}
+    delivered = {each.attempt.id for each in attempts.attempts if each.attempt.succeeded}
+    return [(delivery_id, offset) for delivery_id, offset in found.items() if delivery_id not in delivered][:DEAD_MAX]

@@ -18,6 +18,10 @@ SYMBOLS: dict[str, tuple[str, str]] = {  # by kind, or its part before the dot: 
     "send": ("↑", "$secondary"),
     "receipt": ("✓", "$success"),
     "fold": ("≡", "$foreground-muted"),
+    "webhooks": ("⇉", "$foreground-muted"),
+    "delivery": ("⇢", "$success"),
+    "delivery.waiting": ("…", "$warning"),
+    "delivery.dead": ("✗", "$error"),
     "send.failed": ("✗", "$error"),
     "send.unknown": ("?", "$warning"),
 }
@@ -25,7 +29,15 @@ OTHER = ("·", "$foreground-muted")
 OUTCOME_STYLES = {
     "stored": "$foreground-muted",
     "folded": "$success",
+    "queued": "$success",
+    "delivered": "$success",
     "waiting": "$warning",
+    "unknown": "$warning",
+    "retry": "$warning",
+    "replayed": "$warning",
+    "dead": "$error",
+    "disabled": "$error",
+    "failed": "$error",
     "beyond_retention": "$warning",
     "unreadable": "$error",
 }
@@ -96,6 +108,7 @@ def _rail(number: int, last: int) -> str:
 
 def _row(hop: TracedHop, rail: str, longest_ms: int) -> HopRow:
     symbol, style = SYMBOLS.get(hop.kind) or SYMBOLS.get(hop.kind.partition(".")[0], OTHER)
+    style = OUTCOME_STYLES[hop.outcome] if hop.kind == "delivery.attempt" and hop.outcome in OUTCOME_STYLES else style
     since_ms = hop.since_previous_ms
     return HopRow(
         rail=f"{rail}{symbol}",
@@ -136,17 +149,14 @@ def said(hop: TracedHop) -> str:
     return clean(words({**hop.detail, **(value if isinstance(value, dict) else {})}))
 
 
-WORDS: dict[str, Callable[[dict[str, Any]], str]] = {  # by kind, of a detail with the fact in it
-    "fold": lambda known: _processes(known.get("processes")),
-    "webhook.received": lambda known: f"account {known.get('key')}, {shown.size(known.get('size_bytes') or 0)}",
-    "message.queued": lambda known: f"by {known.get('sender_id')}",
-    "message.deferred": lambda known: f"by {known.get('sender_id')}",
-    "send.started": lambda known: f"attempt {known.get('attempt')} by {known.get('worker')}",
-    "send.succeeded": lambda known: f"attempt {known.get('attempt')}: {known.get('provider_id')}",
-    "send.failed": lambda known: f"attempt {known.get('attempt')}, {known.get('error_kind')}: {known.get('error')}",
-    "send.unknown": lambda known: f"attempt {known.get('attempt')}: {known.get('reason')}",
-    "receipt.reported": lambda known: str(known.get("state")),
-}
+def _attempt(known: dict[str, Any]) -> str:
+    answer = known.get("status") or known.get("error") or "no answer"
+    webhook = known.get("webhook") or known.get("webhook_id")
+    return f"{answer} {webhook}, {known.get('event')}, attempt {known.get('attempt')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""
 
 
 def _processes(processes: object) -> str:
@@ -156,6 +166,23 @@ def _processes(processes: object) -> str:
     if behind:
         return clean(f"for {', '.join(behind)}")
     return f"by {len(known)} processes" if len(known) > 1 else ""
+
+
+WORDS: dict[str, Callable[[dict[str, Any]], str]] = {  # by kind, of a detail with the fact in it
+    "fold": lambda known: _processes(known.get("processes")),
+    "webhook.received": lambda known: f"account {known.get('key')}, {shown.size(known.get('size_bytes') or 0)}",
+    "message.queued": lambda known: f"by {known.get('sender_id')}",
+    "message.deferred": lambda known: f"by {known.get('sender_id')}",
+    "send.started": lambda known: f"attempt {known.get('attempt')} by {known.get('worker')}",
+    "send.succeeded": lambda known: f"attempt {known.get('attempt')}: {known.get('provider_id')}",
+    "send.failed": lambda known: f"attempt {known.get('attempt')}, {known.get('error_kind')}: {known.get('error')}",
+    "send.unknown": lambda known: f"attempt {known.get('attempt')}: {known.get('reason')}",
+    "webhooks.queued": lambda known: _count(len(known.get("changes") or ()), "change"),
+    "delivery.attempt": _attempt,
+    "delivery.waiting": lambda known: f"{known.get('event')} for {known.get('webhook') or known.get('webhook_id')}",
+    "delivery.dead": lambda known: f"{known.get('webhook') or known.get('webhook_id')}: {known.get('reason')}",
+    "receipt.reported": lambda known: str(known.get("state")),
+}
 
 
 def title(trace: TracedMessage) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from airy.tui.view_model import ListPage
 
 PATH = "/messages.trace"
 TIMELINE = (
-    Column("hop", 24),
+    Column("hop", 21),
     Column("at", 12, keep=7),
     Column("after", 7, "right", keep=6),
     Column("", rows.BAR_CELLS, keep=4),

@@ -1,0 +1,116 @@
+"""Searches the log for the delivery attempts of a message's changes.
+
+Attempts have no index: they are searched forward from the time of the change, and an attempt that was followed by
+another one names the time of that. The number of records and the time of a search are bounded.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+
+import anyio
+import msgspec
+from msgspec import Struct
+
+from airy import topics
+from airy.bus.api import Bus, OffsetOutOfRange, Tail
+from airy.bus.record import Position, Record, TopicPartition
+from airy.commands.message_traces.fact_changes import FactChanges
+from airy.model.delivery_attempt import DeliveryAttempt
+
+RECORDS_MAX = 12_000  # of one trace
+SEARCH_S = 0.6
+QUIET_RECORDS = 500  # read behind the last attempt that was found, where it is not known how many there are
+CLOCKS_MS = 2_000  # by which the clocks of two processes may differ
+FETCH_RECORDS = 500
+FETCH_S = 0.2
+
+_decode = msgspec.json.Decoder(DeliveryAttempt).decode
+
+
+class FoundAttempt(Struct, frozen=True):
+    """`offset`: of the fact that caused the change."""
+
+    attempt: DeliveryAttempt
+    position: Position
+    offset: int
+
+
+class FoundAttempts(Struct, frozen=True):
+    """By time. Not `complete`: the search ended at a limit."""
+
+    attempts: Sequence[FoundAttempt]
+    complete: bool
+
+
+class AttemptSearch:
+    """The search for one trace."""
+
+    def __init__(self, bus: Bus, facts: Iterable[FactChanges]) -> None:
+        self._bus = bus
+        facts = list(facts)
+        self._offsets = {event_id: each.offset for each in facts for event_id in each.event_ids}
+        self._times = [(each.at_ms, "") for each in facts]  # to search from, and the delivery that is due then; a heap
+        heapq.heapify(self._times)
+        self._open = {one.id: each.at_ms for each in facts for one in each.expected}  # without an attempt since
+        self._ends: dict[TopicPartition, int] = {}
+        self._seen_ms = 0  # time of the newest record that was read
+        self._found: dict[Position, FoundAttempt] = {}
+        self._left = RECORDS_MAX
+
+    async def run(self) -> FoundAttempts:
+        scope = anyio.move_on_after(SEARCH_S)
+        with scope:
+            self._ends = await self._bus.end_offsets([topics.ATTEMPTS])
+            async with self._bus.tail(self._ends) as tail:
+                while self._times and self._left > 0:
+                    await self._search_from(tail, *heapq.heappop(self._times))
+        found = sorted(self._found.values(), key=lambda each: (each.attempt.at_ms, each.attempt.attempt))
+        return FoundAttempts(found, complete=not (scope.cancelled_caught or self._times or self._left <= 0))
+
+    async def _search_from(self, tail: Tail, at_ms: int, delivery_id: str) -> None:
+        """Read on from a time, or from where the last search ended if that is later."""
+        if delivery_id:
+            self._open[delivery_id] = at_ms
+        starts = await self._bus.offsets_at([topics.ATTEMPTS], at_ms - CLOCKS_MS)
+        reading = {tp for tp, start in starts.items() if max(start, self._position(tail, tp)) < self._ends[tp]}
+        for tp in reading:
+            tail.seek(tp, max(starts[tp], self._position(tail, tp)))
+        tail.resume(reading)
+        try:
+            await self._scan(tail, reading)
+        except OffsetOutOfRange:
+            return  # retention deleted the records just now
+
+    def _position(self, tail: Tail, tp: TopicPartition) -> int:
+        """Up to where a partition was read; 0 before it was."""
+        return tail.position(tp) if self._seen_ms else 0
+
+    async def _scan(self, tail: Tail, reading: set[TopicPartition]) -> None:
+        quiet = 0
+        while reading and self._left > 0:
+            records = await tail.fetch(records_max=FETCH_RECORDS, wait_s=FETCH_S)
+            self._left -= len(records)
+            for record in records:
+                self._seen_ms = max(self._seen_ms, record.timestamp_ms)
+                quiet = 0 if self._take(record) else quiet + 1
+            for tp in [tp for tp in reading if tail.position(tp) >= self._ends[tp]]:
+                reading.remove(tp)
+                tail.pause([tp])
+            if quiet >= QUIET_RECORDS and all(at_ms > self._seen_ms for at_ms in self._open.values()):
+                tail.pause(reading)
+                return
+
+    def _take(self, record: Record) -> bool:
+        """Whether it is an attempt of the message."""
+        event_id = record.key.partition(b":")[0].decode("utf-8", "replace")
+        if event_id not in self._offsets or record.value is None or record.position in self._found:
+            return False
+        try:
+            attempt = _decode(record.value)
+        except msgspec.MsgspecError:
+            return False
+        self._found[record.position] = FoundAttempt(attempt, record.position, self._offsets[event_id])
+        self._open.pop(attempt.id, None)
+        if attempt.again_at_ms is not None:
+            heapq.heappush(self._times, (attempt.again_at_ms, attempt.id))
+        return True
