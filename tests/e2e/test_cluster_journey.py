@@ -88,9 +88,10 @@ async def test_a_message_and_its_reply_pass_through_eight_processes(
 async def test_replicas_see_each_others_writes_and_the_status_of_every_process(
     tmp_path: Path, kafka: KafkaCluster, redis_server: RedisServer
 ) -> None:
-    """Two scenarios in one installation, because the start is expensive."""
+    """Three scenarios in one installation, because the start is expensive."""
     async with installed(tmp_path, kafka, redis_server) as (cluster, session, _, _):
         await a_write_at_one_replica_is_read_at_the_other(cluster, session)
+        await the_doctor_finds_no_problem(cluster)
         await one_api_process_tells_of_all_eight_and_of_those_that_were_killed(cluster, session)
 
 
@@ -101,6 +102,12 @@ async def a_write_at_one_replica_is_read_at_the_other(cluster: Cluster, session:
         body = msgspec.json.encode({"name": f"tag {number}", "color": "tag-red"})
         headers["x-airy-position"] = await position_of(session, f"{writer}/tags.create", body, headers)
         assert len(await list_when_caught_up(session, f"{reader}/tags.list", headers)) == number + 1
+
+
+async def the_doctor_finds_no_problem(cluster: Cluster) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cluster.airy, "doctor")
+        tasks.start_soon(cluster.airy, "doctor", "--url", cluster.urls("api")[0], "--token", TOKEN)
 
 
 async def one_api_process_tells_of_all_eight_and_of_those_that_were_killed(

@@ -60,9 +60,12 @@ CHECKS = (
     Check("http.port", "a port that is taken, reserved or not local", PortFacts, machine.port, ("journal.lock",)),
     Check("redis.reachable", "a wrong address, a server that is down", RedisFacts, servers.redis_reachable),
     Check("redis.security", "a wrong password, TLS on one side only", RedisFacts, servers.redis_security, REDIS[:1]),
+    Check("redis.version", "a version that is too old", RedisFacts, servers.redis_version, REDIS),
     Check("redis.role", "a read-only replica", RedisFacts, servers.redis_role, REDIS),
     Check("redis.writes", "a server that cannot persist", RedisFacts, servers.redis_writes, REDIS),
-    Check("redis.commands", "missing rights of the user", RedisFacts, servers.redis_commands, REDIS),
+    Check(
+        "redis.commands", "missing rights of the user", RedisFacts, servers.redis_commands, (*REDIS, "redis.version")
+    ),
     Check("redis.eviction", "a policy that evicts deliveries", RedisFacts, servers.redis_eviction, REDIS),
     Check("redis.memory", "memory that is nearly full or unbounded", RedisFacts, servers.redis_memory, REDIS),
     Check("redis.clock", "a clock that differs", RedisFacts, servers.redis_clock, REDIS),

@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from airy.app.doctor.check import Findings, ok, problem, warning
 from airy.app.doctor.facts import PublicUrlFacts, SettingFacts
 from airy.components import source_component
@@ -15,20 +17,20 @@ def callable_by_providers(facts: SettingFacts) -> Findings:
     """Providers post webhooks to https addresses of the internet only."""
     config = facts.config
     enabled = enabled_components(config)
-    calling = [spec.name for spec in SOURCES if spec.webhooks and source_component(spec).id in enabled]
+    specs = [spec for spec in SOURCES if spec.webhooks and source_component(spec).id in enabled]
     url = config.http.public_url
-    if not calling:
+    if not specs:
         return ok("no enabled source is called by a provider")
-    names = ", ".join(calling)
+    names = ", ".join(spec.name for spec in specs)
+    if all(_simulated(config.section(spec.section)) for spec in specs):
+        return ok(f"the providers of {names} are simulated")
     if not url:
-        return ok(f"not set; {names} work without it, if the address at the provider is right")
+        return ok(f"not set, and not needed by {names}")
     parts = urlsplit(url)
-    try:
-        check_url(f"https://{parts.netloc}", EgressPolicy(ports=()))
-    except Refused:
+    if not _is_public(url):
         return warning(
             f"http.publicUrl is {url}, which only machines of this network reach: no provider posts webhooks there",
-            "set http.publicUrl: https://HOST, the address of your proxy; simulated providers may keep it",
+            "set http.publicUrl: https://HOST, the address of your proxy",
         )
     if parts.scheme != "https":
         return problem(
@@ -36,6 +38,21 @@ def callable_by_providers(facts: SettingFacts) -> Findings:
             f"set http.publicUrl: https://{parts.netloc}, with TLS in front",
         )
     return ok(url)
+
+
+def _simulated(section: Struct) -> bool:
+    """Whether a source calls its provider at an address of this machine or network."""
+    names = [name for name in section.__struct_fields__ if name.endswith("_url")]
+    return any(not _is_public(getattr(section, name)) for name in names)
+
+
+def _is_public(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        check_url(f"https://{parts.netloc}", EgressPolicy(ports=()))
+    except Refused:
+        return False
+    return True
 
 
 def leads_here(facts: PublicUrlFacts) -> Findings:

@@ -8,6 +8,7 @@ from airy.bus.kafka.producer import missing_codec
 from airy.queue.redis.inspection import RedisFacts
 from airy.queue.redis.memory_guard import FULL_SHARE, WARN_SHARE, evicts
 
+REDIS_MIN = 7
 UNREACHABLE = frozenset({"host", "refused", "timeout"})
 
 
@@ -55,6 +56,16 @@ def redis_security(facts: RedisFacts) -> Findings:
             other = "redis:// in place of rediss://" if facts.tls else "rediss:// in place of redis://, if it wants TLS"
             return problem(f"{facts.address} does not answer as Redis: {facts.detail}", f"try {other}; check the port")
     return ok(f"user {facts.user}{', TLS' if facts.tls else ''}")
+
+
+def redis_version(facts: RedisFacts) -> Findings:
+    found = facts.version.partition(".")[0]
+    if found.isdigit() and int(found) < REDIS_MIN:
+        return problem(
+            f"{facts.address} runs Redis {facts.version}; the queue's scripts need {REDIS_MIN} or later",
+            f"upgrade Redis to {REDIS_MIN} or later",
+        )
+    return ok(facts.version or "unknown: INFO is denied")
 
 
 def redis_role(facts: RedisFacts) -> Findings:

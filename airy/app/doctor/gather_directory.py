@@ -18,6 +18,7 @@ from airy.bus.memory.journal_inspection import fingerprint_at, inspect_journal, 
 from airy.bus.record import Position
 from airy.config import Config, data_directory
 from airy.errors import Refused
+from airy.live_config.source import SECRETS_DIRECTORY
 from airy.seal import load_or_create_key
 from airy.store.factory import StoreFacts, inspect_store
 from airy.token_file import TOKEN_FILE
@@ -70,6 +71,7 @@ def _secret_files(config: Config) -> list[SecretFileFacts]:
         directory / DEMO / TOKEN_FILE,
         files.sealing_key_path(config),
         files.journal_path(config) / "journal.db",
+        *(directory / SECRETS_DIRECTORY).glob("*"),
     )
     return [SecretFileFacts(path, path.stat().st_mode & 0o777) for path in candidates if path.is_file()]
 
