@@ -58,7 +58,7 @@ LONG_S = 600.0
 """A test that may take longer has a short one behind it: tests are handed out two at a time, and the second waits."""
 
 
-EDGES = ("app", "commands", "conformance", "http", "sim_provider", "sources", "tui")
+EDGES = ("app", "cli", "commands", "conformance", "http", "sim_provider", "sources", "tui")
 """Tests of what runs on asyncio only, outside of tests, and leaves concurrency to the actors beneath. The task order of
 trio is for actors, bus, queue, store and simulations; `EVENT_LOOPS=asyncio,trio` runs these on both as well. So does it
 with slow tests: the actors in them have tests that are not slow, which run on both.

@@ -1,7 +1,6 @@
 """Commands as clients of the HTTP API: which instance, its pages, its errors as exit codes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -9,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from airy.cli.options import OK, USAGE, Command, config_options, in_panel, load_config, run_command
+from airy.cli.connection import connect
+from airy.cli.options import OK, Command, config_options, in_panel, load_config
 from airy.cli.output import ALL, Output, note
 from airy.cli.view import Document, View
 
 if TYPE_CHECKING:
     from airy.api_client import ApiClient
-    from airy.http_client import HttpClient
     from airy.tui.instance import UrlAndToken
 
 PAGE_SIZE_MAX = 500
 PANEL = "Instance"  # of the help
 
 Find = Callable[["ApiClient"], Awaitable[Document]]
-OpenHttp = Callable[[], "AbstractAsyncContextManager[HttpClient]"]
 
 
 @dataclass(frozen=True)
@@ -42,32 +40,11 @@ class Instance:
 
     def run(self, task: "Callable[[ApiClient], Awaitable[int]]") -> int:
         """Runs `task` with a client of the instance. Returns the exit code, also that of its error."""
-        from airy.api_client import ApiClient
-        from airy.errors import Unavailable
-        from airy.http_client import ConnectFailed
-        from airy.tui.instance import instance
 
-        config = load_config(self.file, self.data)
-        context = click.get_current_context()
-        open_http: OpenHttp = (context and context.obj) or _open_http
+        async def with_one(clients: "Sequence[ApiClient]") -> int:
+            return await task(clients[0])
 
-        raised: list[Exception] = []  # of click, which decides on their exit codes
-
-        async def connected() -> int:
-            address, token = instance(config, self.url, self.token)
-            async with open_http() as http:
-                try:
-                    return await task(ApiClient(http, address, token))
-                except ConnectFailed as error:
-                    raise Unavailable(f"no instance answers at {address} ({error})") from error
-                except (click.ClickException, click.Abort) as error:
-                    raised.append(error)
-                    return USAGE
-
-        code = run_command(config, connected)
-        if raised:
-            raise raised[0]
-        return code
+        return connect(self.file, self.data, [self.url] if self.url else [], self.token, with_one)
 
     # --- the usual tasks
 
@@ -141,11 +118,7 @@ async def pages(
             return
 
 
-def _open_http() -> "AbstractAsyncContextManager[HttpClient]":
-    from airy.egress import UNRESTRICTED
-    from airy.http_client_aiohttp import AiohttpClient
-
-    return AiohttpClient(UNRESTRICTED)
+URL_HELP = "instance to ask, with --token; default: the configured one"
 
 
 def client_options(command: Command) -> Command:
@@ -157,9 +130,16 @@ def client_options(command: Command) -> Command:
     ) -> Any:
         return command(*arguments, instance=Instance(file, data, url, token), **given)
 
-    for name, variable, text in (
-        ("--token", "AIRY_TOKEN", "API token; default: the one of the configuration or of the data directory"),
-        ("--url", "AIRY_URL", "instance to ask, with --token; default: the configured one"),
-    ):
-        with_instance = click.option(name, envvar=variable, help=text, panel=PANEL)(with_instance)
-    return in_panel(config_options(with_instance, panel=PANEL), PANEL)
+    return _with_panel(click.option("--url", envvar="AIRY_URL", help=URL_HELP, panel=PANEL)(with_instance))
+
+
+def instances_options(command: Command) -> Command:
+    """The same, for a command that asks several instances; it gets each option, and `urls`."""
+    text = f"{URL_HELP}; repeat it for several processes"
+    return _with_panel(click.option("--url", "urls", multiple=True, envvar="AIRY_URL", help=text, panel=PANEL)(command))
+
+
+def _with_panel(command: Command) -> Command:
+    text = "API token; default: the one of the configuration or of the data directory"
+    with_token = click.option("--token", envvar="AIRY_TOKEN", help=text, panel=PANEL)(command)
+    return in_panel(config_options(with_token, panel=PANEL), PANEL)

@@ -5,7 +5,8 @@ import sys
 
 import rich_click as click
 
-from airy.cli.client import Instance, OpenHttp, client_options
+from airy.cli.client import Instance, client_options
+from airy.cli.connection import OpenHttp
 from airy.cli.options import OK, environment
 from airy.cli.output import Output, examples, output_options
 

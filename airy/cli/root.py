@@ -13,6 +13,7 @@ COMMANDS = {  # in the order of the help
     "console": "airy.cli.console:console",
     "status": "airy.cli.status:status",
     "doctor": "airy.cli.doctor:doctor",
+    "tail": "airy.cli.tail:tail",
     "conversations": "airy.cli.conversations:conversations",
     "messages": "airy.cli.messages:messages",
     "contacts": "airy.cli.contacts:contacts",

@@ -54,6 +54,7 @@ class TableWriter:
         self._widths = [max(wide, *(cell_len(line[number]) for line in headed)) for number, wide in enumerate(before)]
         for line in headed:
             self._out.write(self._line(line, header=line is titles) + "\n")
+        self._out.flush()
 
     def close(self) -> None:
         pass

@@ -1,13 +1,11 @@
-"""`airy status`: the status of an installation, as text or JSON.
+"""The status of an installation, as a document and as text.
 
 Queries one process, which reports all processes from the registry if it runs the API; or queries several processes
 directly, which needs no log and shows all of their metrics.
 """
 
-import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import anyio
 from msgspec import Struct
@@ -15,14 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from airy.api_client import ApiClient
-from airy.egress import UNRESTRICTED
 from airy.errors import Refused, Unavailable
-from airy.http_client_aiohttp import AiohttpClient
-from airy.tui.instance import UrlAndToken
 from airy.tui.poll import Readiness, parse_metrics
 
-OK = 0
-NOT_READY = 75
 MIB = 1_048_576
 HEADINGS = ("PROCESS", "COMPONENT", "STATE", "RESTARTS", "LAG", "REBALANCES", "MEMORY")
 TEXT_COLUMNS = 3  # the other columns are numbers, right-aligned
@@ -46,29 +39,26 @@ class FleetReport(Struct, frozen=True):
         return [name for name, count in self.components.items() if not count["ready"]]
 
 
-async def show(instances: Sequence[UrlAndToken], as_json: bool, out: TextIO | None = None) -> int:
-    """Print the status. Returns the exit code: ready or not. A single instance that is down raises."""
-    async with AiohttpClient(UNRESTRICTED) as http:
-        clients = [ApiClient(http, url, token) for url, token in instances]
-        text, ready = await read_status(clients, as_json)
-    (out or sys.stdout).write(text + "\n")
-    return OK if ready else NOT_READY
+class Status(Struct, frozen=True):
+    """`ready`: the queried processes, and at least one process of every component."""
+
+    document: Report
+    text: str
+    ready: bool
 
 
-async def read_status(clients: Sequence[ApiClient], as_json: bool) -> tuple[str, bool]:
-    """The output, and whether all is ready: the queried processes, and at least one process of every component."""
+async def read_status(clients: Sequence[ApiClient]) -> Status:
+    """A single instance that is down raises."""
     if len(clients) > 1:
         reports = await read_reports(clients)
         ready = all(report["ready"] for report in reports)
-        return _json({"ready": ready, "processes": reports}) if as_json else format_processes(reports), ready
+        return Status({"ready": ready, "processes": reports}, format_processes(reports), ready)
     report, fleet = await read_report(clients[0]), await read_fleet(clients[0])
     if fleet is None:
-        return _json(report) if as_json else format_processes([report]), report["ready"]
+        return Status(report, format_processes([report]), report["ready"])
     ready = report["ready"] and not fleet.not_ready
-    if as_json:
-        whole = {"ready": ready, "processes": fleet.data, "component_processes": fleet.components}
-        return _json(report | whole), ready
-    return format_fleet(report, fleet), ready
+    whole = {"ready": ready, "processes": fleet.data, "component_processes": fleet.components}
+    return Status(report | whole, format_fleet(report, fleet), ready)
 
 
 async def read_fleet(client: ApiClient) -> FleetReport | None:
@@ -275,7 +265,3 @@ def _queue(queue: Report) -> str:
 
 def _host(report: Report) -> str:
     return str(report.get("instance") or str(report["url"]).partition("://")[2].rstrip("/"))
-
-
-def _json(report: Report) -> str:
-    return json.dumps(report, indent=2, sort_keys=True)

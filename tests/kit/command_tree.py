@@ -45,5 +45,5 @@ def parse(arguments: list[str]) -> None:
 
 
 def _until_pipe(words: list[str]) -> list[str]:
-    stops = [number for number, word in enumerate(words) if word in {"|", ">"}]
+    stops = [number for number, word in enumerate(words) if word in {"|", ">", ">>"}]
     return words[: stops[0]] if stops else words

@@ -157,7 +157,8 @@ def fleet() -> FakeInstance:
 
 
 async def test_an_api_process_reports_all_processes_and_the_age_of_stale_ones() -> None:
-    text, ready = await read_status([ApiClient(fleet(), URL, Secret(TOKEN))], as_json=False)
+    status = await read_status([ApiClient(fleet(), URL, Secret(TOKEN))])
+    text, ready = status.text, status.ready
 
     assert not ready, "a component that no ready process runs"
     assert text.splitlines() == [
@@ -179,13 +180,13 @@ async def test_an_api_process_reports_all_processes_and_the_age_of_stale_ones() 
 
 async def test_json_output_has_every_process_and_the_queried_ones_report() -> None:
     api = fleet()
-    text, ready = await read_status([ApiClient(api, URL, Secret(TOKEN))], as_json=True)
-    told = json.loads(text)
+    status = await read_status([ApiClient(api, URL, Secret(TOKEN))])
+    told = status.document
 
     assert api.fleet is not None
     assert told["processes"] == api.fleet["data"]
     assert told["component_processes"] == api.fleet["components"]
-    assert (told["ready"], ready) == (False, False)
+    assert (told["ready"], status.ready) == (False, False)
     assert told["counts"] == FIGURES
 
 
@@ -193,7 +194,8 @@ async def test_one_stale_process_of_two_does_not_make_the_installation_unready()
     api = fleet()
     assert api.fleet is not None
     api.fleet["components"]["webhook-consumer"] = {"processes": 2, "ready": 1}
-    text, ready = await read_status([ApiClient(api, URL, Secret(TOKEN))], as_json=False)
+    status = await read_status([ApiClient(api, URL, Secret(TOKEN))])
+    text, ready = status.text, status.ready
 
     assert ready
     assert text.startswith("Airy 1.2.3: ready")
@@ -207,7 +209,8 @@ async def test_a_queried_process_that_is_not_ready_determines_the_result() -> No
     api.fleet["components"] = {"api-admin": {"processes": 2, "ready": 1}}
     api.fleet["data"] = [said(8080, "api-admin")]
     api.waiting_for = {"store": "it is 31 s behind the log"}
-    text, ready = await read_status([ApiClient(api, URL, Secret(TOKEN))], as_json=False)
+    status = await read_status([ApiClient(api, URL, Secret(TOKEN))])
+    text, ready = status.text, status.ready
 
     assert not ready
     assert "127.0.0.1:8080 waits for store: it is 31 s behind the log" in text
@@ -216,23 +219,24 @@ async def test_a_queried_process_that_is_not_ready_determines_the_result() -> No
 async def test_a_process_without_a_registry_is_shown_alone() -> None:
     """Without the API, or of an older version."""
     old = there()
-    text, ready = await read_status([ApiClient(old, URL, Secret(TOKEN))], as_json=False)
+    status = await read_status([ApiClient(old, URL, Secret(TOKEN))])
+    text, ready = status.text, status.ready
 
     assert old.asked["/processes.list"] == 1
     assert text == format_processes([await read_report(ApiClient(old, URL, Secret(TOKEN)))])
     assert ready
-    assert "processes" not in json.loads((await read_status([ApiClient(old, URL, Secret(TOKEN))], as_json=True))[0])
+    assert "processes" not in status.document
 
 
 async def test_several_urls_are_queried_directly() -> None:
     one, two = fleet(), fleet()
-    text, _ = await read_status(
+    status = await read_status(
         [
             ApiClient(one, "http://127.0.0.1:8081", Secret(TOKEN)),
             ApiClient(two, "http://127.0.0.1:8082", Secret(TOKEN)),
         ],
-        as_json=False,
     )
+    text = status.text
 
     assert "host:8080" not in text
     assert "/processes.list" not in one.asked

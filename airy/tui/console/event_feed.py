@@ -58,16 +58,21 @@ class EventSource(Protocol):
 
 
 class EventFeed:
-    """`run` it in a task; `take` what arrived. `resyncs` counts how often the state has to be read anew."""
+    """`run` it in a task; `take` what arrived. `resyncs` counts how often the state has to be read anew.
 
-    def __init__(self, source: EventSource, *, events_max: int = EVENTS_MAX) -> None:
+    `resume`: where to begin; None: from now on.
+    """
+
+    def __init__(self, source: EventSource, *, events_max: int = EVENTS_MAX, resume: str | None = None) -> None:
         self.resyncs = 0
+        self.refusal: Refused | None = None
         self.received = 0
         self._source = source
         self._events_max = events_max
         self._events: list[ShownEvent] = []
         self._taken = anyio.Event()
-        self._resume: str | None = None
+        self._changed = anyio.Event()
+        self._resume = resume
         self._state: FeedState | None = None
 
     @property
@@ -83,6 +88,11 @@ class EventFeed:
         self._taken = anyio.Event()
         return events
 
+    async def wait(self) -> None:
+        """Until an event arrives that was not taken, or the state changes."""
+        if not self._events:
+            await self._changed.wait()
+
     async def run(self) -> None:
         """Never returns before it is cancelled, unless the instance refuses the token."""
         failures = 0
@@ -92,6 +102,7 @@ class EventFeed:
                 await self._follow()
                 self._enter("broken", "the instance closed the connection")
             except Refused as error:
+                self.refusal = error
                 self._enter("refused", str(error))
                 return
             except Unavailable as error:
@@ -115,6 +126,7 @@ class EventFeed:
             while len(self._events) >= self._events_max:
                 await self._taken.wait()
             self._events.append(ShownEvent(given.id, given.type, given.resume, given.timestamp, given.payload, text))
+            self._notify()
         self.received += 1
         self._resume = given.resume
         if self.state.phase != "live":
@@ -124,3 +136,8 @@ class EventFeed:
         before = self.state
         since_s = before.since_s if before.phase == phase else anyio.current_time()
         self._state = FeedState(phase, since_s, reason)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -1,11 +1,12 @@
 """Events of an instance over its websocket."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
 
-from airy.errors import Refused, Unavailable
+from airy.api_client import RequestRefused
+from airy.errors import Unavailable
 from airy.secret import Secret
 
 OPEN_S = 10.0
@@ -15,7 +16,10 @@ REFUSALS = frozenset({400, 401, 403, 404})
 
 
 class WebsocketSource:
-    def __init__(self, url: str, token: Secret | None) -> None:
+    """`scope`: parameters of `/events` by name, such as `kind`; empty: all events."""
+
+    def __init__(self, url: str, token: Secret | None, scope: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._scope = [(name, value) for name, values in (scope or {}).items() for value in values]
         self._url = f"{url.rstrip('/')}/events"
         self._headers = {"authorization": f"Bearer {token.reveal()}"} if token else {}
 
@@ -24,7 +28,7 @@ class WebsocketSource:
         timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_S)
         try:
             async with aiohttp.ClientSession(timeout=timeout) as http:
-                parameters = {"resume": resume} if resume else {}
+                parameters = [*self._scope, *([("resume", resume)] if resume else [])]
                 async with http.ws_connect(
                     self._url,
                     params=parameters,
@@ -35,7 +39,9 @@ class WebsocketSource:
                     yield _texts(socket)
         except aiohttp.WSServerHandshakeError as error:
             reason = f"/events answered {error.status}"
-            raise (Refused(reason) if error.status in REFUSALS else Unavailable(reason)) from error
+            if error.status in REFUSALS:
+                raise RequestRefused(reason, status=error.status) from error
+            raise Unavailable(reason) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"/events: {str(error) or type(error).__name__}") from error
 
