@@ -44,6 +44,10 @@ def main(
         return INVALID
     except BrokenPipeError:
         code = BROKEN_PIPE
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):  # which click ends with 1
+            raise
+        code = BROKEN_PIPE
     if code == BROKEN_PIPE:
         _discard_stdout()
     return code if isinstance(code, int) else OK

@@ -32,6 +32,7 @@ COMMANDS = {  # in the order of the help
     "user": "airy.cli.user:user",
     "verify": "airy.cli.verify:verify",
     "sim": "airy.sim.commands:sim",
+    "completion": "airy.cli.completion:completion",
     "version": "airy.cli.version:version",
 }
 

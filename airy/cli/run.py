@@ -6,6 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from airy.cli.completion import complete_components
 from airy.cli.options import cluster_options, config_options, config_source, resolve_components
 
 
@@ -40,7 +41,7 @@ def up(
 
 
 @click.command()
-@click.argument("names", metavar="COMPONENT…", nargs=-1, required=True)
+@click.argument("names", metavar="COMPONENT…", nargs=-1, required=True, shell_complete=complete_components)
 @config_options
 @cluster_options
 @click.option("--ephemeral", is_flag=True, help="keep all data in memory; it is lost at the end")

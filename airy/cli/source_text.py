@@ -1,6 +1,5 @@
 """Formats the output of `airy sources …` from the catalogue. Pure."""
 
-import json
 from typing import Any
 
 from airy import components, topics
@@ -24,17 +23,6 @@ def _row(spec: SourceSpec) -> dict[str, Any]:
         "webhooks": list(spec.webhooks),
         "needs_public_url": spec.public_url,
     }
-
-
-def table() -> str:
-    lines = [("SOURCE", "KINDS", "WEBHOOKS", "TITLE")]
-    lines += [(row["name"], ", ".join(row["kinds"]), ", ".join(row["webhooks"]), row["title"]) for row in rows()]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(_padded(line, widths) for line in lines)
-
-
-def _padded(line: tuple[str, ...], widths: list[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
 def find(name: str) -> SourceSpec:
@@ -85,7 +73,3 @@ def page(spec: SourceSpec) -> str:
         lines += [f"  receipts: {receipts}; profile: {kind['profile']}; media: {kind['media']}"]
     block = section_block(components.source_component(spec), indent=4)
     return "\n".join([*lines, "", "components:", "  sources:", *block])
-
-
-def as_json(value: object) -> str:
-    return json.dumps(value, indent=2)
