@@ -11,7 +11,7 @@ from airy.cli.output import note
 from airy.cli.writers import RowWriter
 from airy.errors import Unavailable
 from airy.tui.console.event_feed import EventFeed, ShownEvent
-from airy.tui.console.tail.rows import tail_line
+from airy.tui.console.tail.rows import matches
 
 RESYNC = "some events are no longer kept: read the state anew; events follow from here on"
 
@@ -42,7 +42,7 @@ async def follow(feed: EventFeed, writer: RowWriter, request: TailRequest) -> No
 def _print(events: list[ShownEvent], writer: RowWriter, request: TailRequest) -> None:
     if not events:
         return
-    found = [event for event in events if tail_line(event).matches(request.words)]
+    found = [event for event in events if matches(event, request.words)]
     left = request.events_max - writer.written if request.events_max else len(found)
     writer.write([row(event) for event in found[:left]])
     if request.save:
