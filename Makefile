@@ -29,7 +29,7 @@ run: $(VENV)/.run ## Airy with a simulated Messenger and a bot, and the console
 	@$(BIN)/airy up --demo $(ARGS)
 
 test: lint ## everything: lint, types, import contracts, all tests
-	$(BIN)/python -m pytest -n auto --maxschedchunk=2 $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: lint ## lint and the fast tests, on one event loop and with few examples
 	EVENT_LOOPS=asyncio HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto -m "$(FAST)" $(ARGS)

@@ -14,8 +14,10 @@ among the profiles below, `EVENT_LOOPS` the event loops: `make check` runs these
 import gc
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -29,7 +31,7 @@ __all__ = ["kafka", "kafka_cluster_factory", "redis_server"]  # defined beside t
 _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 settings.register_profile("fast", _COMMON, max_examples=15)  # `make check`
 settings.register_profile("dev", _COMMON, max_examples=50)
-settings.register_profile("ci", _COMMON, max_examples=100, derandomize=True)
+settings.register_profile("ci", _COMMON, max_examples=50, derandomize=True)
 settings.register_profile("thorough", _COMMON, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
@@ -54,8 +56,16 @@ def pytest_xdist_auto_num_workers() -> int:
     return processors * 2
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Distribute modules where pytest-xdist would distribute single tests."""
+    from tests.kit.scheduling import ModuleScheduling
+
+    return ModuleScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
 LONG_S = 600.0
-"""A test that may take longer has a short one behind it: tests are handed out two at a time, and the second waits."""
+"""A test that may take longer has a small module behind it: a worker holds the next tests already, and they wait."""
 
 
 EDGES = ("app", "cli", "commands", "conformance", "http", "sim_provider", "sources", "tui")
@@ -66,14 +76,23 @@ with slow tests: the actors in them have tests that are not slow, which run on b
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run the tests with the longest time-out first: a long test that starts last leaves the other workers idle."""
+    """Run the tests with the longest time-out first, and small modules last: a long test or a large module that starts
+    last leaves the other workers idle.
+    """
     if "EVENT_LOOPS" not in os.environ:
         twice = [item for item in items if _loop(item) == "trio" and _runs_on_asyncio_only(item)]
         config.hook.pytest_deselected(items=twice)
         left_out = set(twice)
         items[:] = [item for item in items if item not in left_out]
     kinds = ("e2e", "cluster", "slow")
-    items.sort(key=lambda item: (-_may_take_s(item), [item.get_closest_marker(kind) is None for kind in kinds]))
+    sizes = Counter(item.path for item in items) if hasattr(config, "workerinput") else Counter()
+    items.sort(
+        key=lambda item: (
+            -_may_take_s(item),
+            [item.get_closest_marker(kind) is None for kind in kinds],
+            -sizes[item.path],
+        )
+    )
     long = [item for item in items if _may_take_s(item) > LONG_S]
     rest = items[len(long) :]
     items[:] = [each for item in long for each in (item, *(rest.pop() for _ in rest[:1]))] + rest
@@ -123,6 +142,7 @@ def left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     try:
         yield
         gc.collect()
+        gc.freeze()  # the modules that this test imported: each collection would visit them again
     finally:
         gc.callbacks.remove(collecting)
 

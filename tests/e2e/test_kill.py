@@ -16,7 +16,7 @@ from airy.clock import SystemClock
 from tests.kit.load import LoadGenerator, add_people, assert_intact, wait_until_delivered
 from tests.kit.process import AiryProcess, Subscriber, call_retrying, connect, http_session, messenger
 
-CYCLES = int(os.environ.get("CYCLES", "100" if os.environ.get("CI") else "10"))
+CYCLES = int(os.environ.get("CYCLES", "40" if os.environ.get("CI") else "10"))
 SETTLE_S = 600.0  # the third attempt of a delivery is five minutes after the second
 
 pytestmark = [
