@@ -1,6 +1,7 @@
 """`airy doctor`: finds what is wrong with an installation."""
 
 import os
+import shutil
 import sys
 
 import rich_click as click
@@ -45,7 +46,9 @@ def doctor(open_http: OpenHttp | None, kafka: str | None, redis: str | None, ins
     def run() -> int:
         results = process.run_async(examine_installation, file, env, instance.url, instance.token, open_http)
         if output.format == "table":
-            click.echo("\n".join(report.lines(results, unicode=_unicode(), coloured=_coloured())))
+            columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            lines = report.lines(results, unicode=_unicode(), coloured=_coloured(), columns=columns)
+            click.echo("\n".join(lines))
         else:
             output.rows(DOCTOR, msgspec.to_builtins(report.rows(results)))
         return PROBLEMS if has_problem(results) else OK

@@ -15,7 +15,7 @@ from airy.app.doctor.catalogue import CHECKS
 from airy.app.doctor.check import Check, each, ok, problem
 from airy.app.doctor.examination import examine, has_problem
 from airy.app.doctor.facts import MachineFacts, PortFacts
-from airy.app.doctor.report import GROUPS
+from airy.app.doctor.report import GROUPS, lines
 from airy.bus.memory import open_journal
 from airy.seal import load_or_create_key
 from airy.store.sqlite import schema
@@ -295,6 +295,26 @@ def test_a_check_lists_five_findings_and_counts_the_rest() -> None:
     findings = each((problem(f"cause {number}", "correct it") for number in range(8)), "right")
 
     assert [finding.text for finding in findings][4:] == ["cause 4", "and 3 more of this kind"]
+
+
+def test_text_is_wrapped_below_itself_and_a_plain_terminal_gets_plain_symbols() -> None:
+    facts = MachineFacts((3, 11), (), 1, 1, "", "", terminal=False)
+    cause = Check("data.cause", "", MachineFacts, lambda _: problem("the disk of /srv is full", "free some space"))
+    absent = Check("redis.absent", "", PortFacts, lambda _: ok(""))
+
+    shown = lines(examine((cause, absent), {MachineFacts: facts}), unicode=False, coloured=False, columns=32)
+
+    assert shown == [
+        "Data directory",
+        "  x cause   the disk of /srv is",
+        "            full",
+        "            -> free some space",
+        "",
+        "Skipped",
+        "  Redis: nothing is known",
+        "",
+        "2 checks: 1 problem, 1 skipped",
+    ]
 
 
 def test_every_check_is_after_checks_before_it_and_in_a_named_group() -> None:

@@ -21,9 +21,25 @@ def doctor(airy: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
         "/channels.list": {"data": [channel]},
         "/webhooks.list": {"data": []},
         "/webhooks.stats": {"data": []},
+        "/components.list": {"data": [], "last_change": None},
+        "/components.plan": {"differences": []},
+        "/processes.list": {
+            "data": [{"instance": "inbox-1", "version": __version__}],
+            "components": {"api-admin": {"processes": 1, "ready": 1}},
+        },
         "/dead-letters.list": {"data": [], "pagination_data": {"total": 2}},
     }
-    airy.instance.counts = {"airy_dead_deliveries": 0.0}
+    airy.instance.counts = {
+        "airy_bugs_total": 0.0,
+        "airy_dead_deliveries": 0.0,
+        "airy_event_loop_delay_seconds": 0.02,
+        "airy_fold_age_seconds": 0.0,
+        "airy_fold_lag": 0.0,
+        "airy_partitions_held": 0.0,
+        "airy_webhook_queue_up": 1.0,
+        "airy_webhooks_oldest_age_seconds": 0.0,
+        "airy_webhooks_waiting": 0.0,
+    }
     return airy
 
 

@@ -26,7 +26,7 @@ def examine(checks: Sequence[Check], facts: Gathered) -> list[Examined]:
     causes: dict[str, str] = {}  # check: the check with the problem that explains it, or itself
     for check in checks:
         cause = next((causes[name] for name in check.after if name in causes), None)
-        findings = skipped(f"explained by {cause}") if cause else _decide(check, facts.get(check.facts))
+        findings = _decide(check, facts.get(check.facts), cause)
         examined = Examined(check, tuple(findings))
         if cause or examined.failed:
             causes[check.name] = cause or check.name
@@ -34,10 +34,10 @@ def examine(checks: Sequence[Check], facts: Gathered) -> list[Examined]:
     return results
 
 
-def _decide(check: Check, facts: Any) -> Findings:
-    if facts is None:
-        return skipped("nothing is known")
-    return skipped(facts.reason) if isinstance(facts, NotGathered) else check.decide(facts)
+def _decide(check: Check, facts: Any, cause: str | None) -> Findings:
+    if facts is None or isinstance(facts, NotGathered):
+        return skipped(facts.reason if facts else "nothing is known")
+    return skipped(f"explained by {cause}") if cause else check.decide(facts)
 
 
 def has_problem(results: Iterable[Examined]) -> bool:

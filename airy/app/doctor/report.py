@@ -1,5 +1,6 @@
 """Formats what the checks found: rows for programs, an aligned list for people, and the page of all checks. Pure."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -26,7 +27,9 @@ GROUPS = {
 SYMBOLS: dict[State, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "·"}
 PLAIN_SYMBOLS: dict[State, str] = {"ok": "+", "warning": "!", "problem": "x", "skipped": "-"}
 COLOURS: dict[State, str] = {"ok": "32", "warning": "33", "problem": "1;31", "skipped": "2"}
+TITLE = "1"
 SKIPPED = "Skipped"
+CHARS_MIN = 20  # of text in a line, however narrow the terminal is
 COUNTED = ("problem", "warning")
 STEP = "→"
 PLAIN_STEP = "->"
@@ -49,11 +52,11 @@ def rows(results: Sequence[Examined]) -> list[DoctorRow]:
     ]
 
 
-def lines(results: Sequence[Examined], *, unicode: bool, coloured: bool) -> list[str]:
+def lines(results: Sequence[Examined], *, unicode: bool, coloured: bool, columns: int | None = None) -> list[str]:
     """Groups of checks; skipped ones of a group for the same reason share a line. Groups that were skipped as a whole
-    are at the end, and the last line counts the checks.
+    are at the end, and the last line counts the checks. `columns`: where text is wrapped.
     """
-    style = _Style(unicode, coloured, max(len(_subject(result)) for result in results))
+    style = _Style(unicode, coloured, max(len(_subject(result)) for result in results), columns)
     shown: list[str] = []
     skipped: dict[str, list[str]] = {}  # groups by the reason
     for group, members in groupby(results, key=lambda result: result.check.group):
@@ -62,9 +65,12 @@ def lines(results: Sequence[Examined], *, unicode: bool, coloured: bool) -> list
         if len(reasons) == 1 and (reason := reasons.pop()) is not None:
             skipped.setdefault(reason, []).append(GROUPS[group])
         else:
-            shown += [GROUPS[group], *_group(found, style), ""]
+            shown += [style.title(GROUPS[group]), *_group(found, style), ""]
     if skipped:
-        shown += [SKIPPED, *(f"  {', '.join(groups)}: {reason}" for reason, groups in skipped.items()), ""]
+        shown.append(style.title(SKIPPED))
+        for reason, groups in skipped.items():
+            shown += style.wrapped(f"{', '.join(groups)}: {reason}", "  ")
+        shown.append("")
     return [*shown, _summary(results)]
 
 
@@ -72,19 +78,32 @@ class _Style(Struct, frozen=True):
     unicode: bool
     coloured: bool
     width: int  # of a subject
+    columns: int | None
 
-    def line(self, state: State, subject: str, text: str) -> str:
+    def title(self, text: str) -> str:
+        return self._colour(TITLE, text)
+
+    def line(self, state: State, subject: str, text: str) -> list[str]:
         symbol = (SYMBOLS if self.unicode else PLAIN_SYMBOLS)[state]
-        return f"  {self._colour(state, symbol)} {subject:<{self.width}}  {self._text(state, text)}"
+        first, *rest = self.wrapped(text, " " * (self.width + 6))
+        first = f"  {self._colour(COLOURS[state], symbol)} {subject:<{self.width}}  {first.lstrip()}"
+        return [first, *rest]
 
-    def step(self, text: str) -> str:
-        return f"    {'':<{self.width}}  {STEP if self.unicode else PLAIN_STEP} {text}"
+    def step(self, text: str) -> list[str]:
+        arrow = STEP if self.unicode else PLAIN_STEP
+        first, *rest = self.wrapped(text, " " * (self.width + 7 + len(arrow)))
+        return [f"{'':<{self.width + 6}}{self._colour(TITLE, arrow)} {first.lstrip()}", *rest]
 
-    def _text(self, state: State, text: str) -> str:
-        return self._colour(state, text) if state == "skipped" else text
+    def wrapped(self, text: str, indent: str) -> list[str]:
+        if self.columns is None:
+            return [indent + text]
+        width = max(self.columns, len(indent) + CHARS_MIN)
+        return textwrap.wrap(
+            text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        )
 
-    def _colour(self, state: State, text: str) -> str:
-        return f"\x1b[{COLOURS[state]}m{text}\x1b[0m" if self.coloured else text
+    def _colour(self, colour: str, text: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.coloured else text
 
 
 def _group(members: Sequence[Examined], style: _Style) -> list[str]:
@@ -93,13 +112,13 @@ def _group(members: Sequence[Examined], style: _Style) -> list[str]:
         same = list(some)
         if reason is not None:
             subject = _subject(same[0]) if len(same) == 1 else f"{len(same)} checks"
-            shown.append(style.line("skipped", subject, reason))
+            shown += style.line("skipped", subject, reason)
             continue
         for result in same:
             subject = _subject(result)
             for finding in result.findings:
-                shown.append(style.line(finding.state, subject, finding.text))
-                shown += [style.step(finding.step)] if finding.step else []
+                shown += style.line(finding.state, subject, finding.text)
+                shown += style.step(finding.step) if finding.step else []
                 subject = ""
     return shown
 
