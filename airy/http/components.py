@@ -147,6 +147,7 @@ def is_enabled(section: ConfigSection, live: LiveConfig) -> bool:
 def state_of(section: ConfigSection, live: LiveConfig, count: ComponentCount | None) -> Document:
     """The state in the installation. A section of the process has none: every process uses it."""
     processes, ready = (count.processes, count.ready) if count else (0, 0)
+    processes = max(processes, int(section.component in live.running))  # this one, before its first heartbeat
     if not section.component:
         state = None
     elif not is_enabled(section, live):
