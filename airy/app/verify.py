@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -12,6 +13,7 @@ from airy.actors.projector import Projector
 from airy.actors.runtime import Child, Supervision, run_tree
 from airy.app import files
 from airy.app.log_transfer.open_log import open_log
+from airy.app.progress import OnProgress, report_progress
 from airy.bus.api import Bus
 from airy.bus.record import Position, TopicPartition
 from airy.clock import SystemClock
@@ -23,6 +25,8 @@ from airy.store.factory import create_store
 SAME = 0
 DIFFERENT = 70
 FOLD_S = 86_400.0
+WATCH_S = 0.25
+FOLDING = "folding the log"
 
 
 async def verify(config: Config) -> int:
@@ -50,7 +54,7 @@ async def _verify_store(bus: Bus, path: Path, expected: str) -> tuple[str, bool]
         with files.locked(path):
             store = create_store(path)
             await store.open()
-            await fold_all(bus, store)
+            await fold_all(bus, store, f"folding the rest into {path.name}")
             found = await store.digest()
             await store.close()
     except InUse:
@@ -63,9 +67,9 @@ async def _verify_store(bus: Bus, path: Path, expected: str) -> tuple[str, bool]
     )
 
 
-async def fold_all(bus: Bus, store: FoldingStore) -> None:
+async def fold_all(bus: Bus, store: FoldingStore, doing: str = FOLDING) -> None:
     """Fold into `store` everything the log holds now."""
-    ends = await bus.end_offsets(topics.FOLDED)
+    starts, ends = await bus.beginning_offsets(topics.FOLDED), await bus.end_offsets(topics.FOLDED)
     projector = Projector(bus, store, records_max=1_000)
     stop = anyio.Event()
     plan = Supervision(
@@ -75,12 +79,24 @@ async def fold_all(bus: Bus, store: FoldingStore) -> None:
         tasks.start_soon(
             lambda: run_tree(plan, clock=SystemClock(), stop=stop, log=structlog.get_logger("airy.verify"))
         )
-        for tp, end in ends.items():
-            if end > (await _start(bus, tp)):
-                await projector.wait_for_position(Position(tp.topic, tp.partition, end - 1), FOLD_S)
+        with report_progress(doing, sum(end - starts[tp] for tp, end in ends.items())) as on_progress:
+            watching = anyio.CancelScope()
+            tasks.start_soon(_watch, projector, starts, on_progress, watching)
+            for tp, end in ends.items():
+                if end > starts[tp]:
+                    await projector.wait_for_position(Position(tp.topic, tp.partition, end - 1), FOLD_S)
+            watching.cancel()
         stop.set()
 
 
-async def _start(bus: Bus, tp: TopicPartition) -> int:
-    topic = next(topic for topic in topics.FOLDED if topic.name == tp.topic)
-    return (await bus.beginning_offsets([topic]))[tp]
+async def _watch(
+    projector: Projector, starts: Mapping[TopicPartition, int], on_progress: OnProgress, scope: anyio.CancelScope
+) -> None:
+    """Reports how far the projector is, until cancelled."""
+    done = 0
+    with scope:
+        while True:
+            await anyio.sleep(WATCH_S)
+            folded = sum(max(0, offset - starts.get(tp, 0)) for tp, offset in projector.positions().items())
+            on_progress("", folded - done)
+            done = folded

@@ -31,6 +31,7 @@ COMMANDS = {  # in the order of the help
     "token": "airy.cli.token:token",
     "user": "airy.cli.user:user",
     "verify": "airy.cli.verify:verify",
+    "rebuild": "airy.cli.rebuild:rebuild",
     "sim": "airy.sim.commands:sim",
     "completion": "airy.cli.completion:completion",
     "version": "airy.cli.version:version",

@@ -161,3 +161,17 @@ def test_an_import_removes_caches_of_the_previous_log(filled: str, capsys: pytes
     assert not list(Path("other").glob("store.db*"))
     assert not list(Path("other").glob("queue.db*"))
     assert Path("other/queue-of-another-log.db").exists()
+
+
+def test_rebuild_replaces_a_damaged_store_by_the_fold_of_the_log(
+    filled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Path(filled) / "store.db").write_bytes(b"not a database")
+    assert main(["rebuild", "--data", filled]) == 64, "without a terminal it needs --yes"
+    assert main(["rebuild", "--data", filled, "--yes"]) == 0
+    assert main(["verify", "--data", filled]) == 0
+
+    rebuilt, folded, verified = capsys.readouterr().out.splitlines()
+    assert rebuilt.startswith("store.db: rebuilt, ")
+    assert rebuilt.rpartition(" ")[2] == folded.rpartition(" ")[2]
+    assert verified == "store.db: equals the fold of the log"

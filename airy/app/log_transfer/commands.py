@@ -3,33 +3,37 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, TextIO
+from typing import Any, BinaryIO, Final, TextIO
 
 import anyio.to_thread
 import msgspec
 
+from airy import topics
 from airy.app.log_transfer.exporter import ArchiveSummary, Write, export_log
 from airy.app.log_transfer.fold_digest import FoldDigest, fold_archive, fold_log
 from airy.app.log_transfer.importer import ArchiveContents, import_log, inspect_archive
 from airy.app.log_transfer.open_log import check_queue, clear_caches, open_log
-from airy.app.log_transfer.progress import report_progress
+from airy.app.progress import KIBIBYTES, report_progress
+from airy.bus.api import Bus
+from airy.bus.topic import Topic
 from airy.config import Config
 from airy.errors import Refused, Unavailable
 
 OK: Final = 0
 DIFFERENT: Final = 70
 COPY_BYTES: Final = 1_048_576
+KIBIBYTE: Final = 1_024
 STANDARD = "-"
 
 
 async def export(config: Config, output: str, *, as_json: bool) -> int:
     """Export the configured log to a file or stdout."""
     async with open_log(config, reading=True) as bus:
-        with report_progress("exporting") as on_progress:
+        with report_progress("exporting", await _records(bus, topics.ALL)) as on_progress:
             if output == STANDARD:
                 summary = await export_log(bus, _writer(sys.stdout.buffer), on_progress=on_progress)
                 await anyio.to_thread.run_sync(sys.stdout.buffer.flush)
@@ -57,7 +61,7 @@ async def load(config: Config, path: str, *, resume: bool, as_json: bool) -> int
 async def digest(config: Config, *, as_json: bool) -> int:
     """FoldDigest the configured log and print the digest."""
     async with open_log(config, reading=True) as bus:
-        with report_progress("folding") as on_progress:
+        with report_progress("folding", await _records(bus, topics.FOLDED)) as on_progress:
             fold = await fold_log(bus, on_progress=on_progress)
     _print(fold, f"{fold.digest}\n{_counts(fold)}", as_json=as_json)
     return OK
@@ -86,9 +90,23 @@ async def check(config: Config, path: str, *, as_json: bool) -> int:
 # --- files
 
 
+async def _records(bus: Bus, of: Sequence[Topic[Any]]) -> int:
+    """How many records these topics hold at most: offsets have gaps."""
+    starts, ends = await bus.beginning_offsets(of), await bus.end_offsets(of)
+    return sum(end - starts[tp] for tp, end in ends.items())
+
+
 async def _inspected(file: BinaryIO) -> ArchiveContents:
-    with report_progress("checking the archive") as on_progress:
-        contents = await inspect_archive(file, on_progress=on_progress)
+    kibibytes = os.fstat(file.fileno()).st_size // KIBIBYTE
+    with report_progress("checking the archive", kibibytes, unit=KIBIBYTES) as on_progress:
+        reported = 0
+
+        def read_so_far(topic: str, _records: int) -> None:
+            nonlocal reported
+            on_progress(topic, file.tell() // KIBIBYTE - reported)
+            reported = file.tell() // KIBIBYTE
+
+        contents = await inspect_archive(file, on_progress=read_so_far)
     file.seek(0)
     return contents
 

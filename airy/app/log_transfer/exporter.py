@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from airy import topics
 from airy.app.log_transfer.group_offsets import GROUPS, committed
 from airy.app.log_transfer.ordinals import Ordinals, by_partition, subscription_starts, with_converted_starts
-from airy.app.log_transfer.progress import OnProgress, no_progress
 from airy.app.log_transfer.read_partitions import read_partitions
+from airy.app.progress import OnProgress, no_progress
 from airy.bus.api import Bus
 from airy.bus.log_archive import ArchiveWriter, GroupOrdinal, archived_record
 from airy.bus.record import Record, TopicPartition

@@ -9,8 +9,8 @@ from anyio.lowlevel import checkpoint
 from msgspec import Struct
 
 from airy import topics
-from airy.app.log_transfer.progress import OnProgress, no_progress
 from airy.app.log_transfer.read_partitions import read_partitions
+from airy.app.progress import OnProgress, no_progress
 from airy.bus.api import Bus
 from airy.bus.log_archive import ByteSource, RecordBlock, read_archive
 from airy.bus.record import Record

@@ -15,8 +15,8 @@ from airy import topics
 from airy.app.log_transfer.exporter import ArchiveSummary
 from airy.app.log_transfer.group_offsets import commit
 from airy.app.log_transfer.ordinals import Offsets, Wanted, by_partition, subscription_starts, with_converted_starts
-from airy.app.log_transfer.progress import OnProgress, no_progress
 from airy.app.log_transfer.read_partitions import read_partitions
+from airy.app.progress import OnProgress, no_progress
 from airy.bus.api import Bus
 from airy.bus.log_archive import (
     ArchiveDamaged,
