@@ -19,7 +19,9 @@ from airy.model.delivery_attempt import DeliveryAttempt
 
 RECORDS_MAX = 12_000  # of one trace
 SEARCH_S = 0.6
-QUIET_RECORDS = 500  # read behind the last attempt that was found, where it is not known how many there are
+QUIET_RECORDS = (
+    125  # of a partition, read behind the last attempt: deliveries that are not expected, of webhooks that were deleted
+)
 CLOCKS_MS = 2_000  # by which the clocks of two processes may differ
 FETCH_RECORDS = 500
 FETCH_S = 0.2
@@ -42,6 +44,14 @@ class FoundAttempts(Struct, frozen=True):
     complete: bool
 
 
+class _Scanned:
+    """How far a partition was read from one time: the time of the newest record, and records since an attempt."""
+
+    def __init__(self) -> None:
+        self.seen_ms = 0
+        self.quiet = 0
+
+
 class AttemptSearch:
     """The search for one trace."""
 
@@ -53,7 +63,7 @@ class AttemptSearch:
         heapq.heapify(self._times)
         self._open = {one.id: each.at_ms for each in facts for one in each.expected}  # without an attempt since
         self._ends: dict[TopicPartition, int] = {}
-        self._seen_ms = 0  # time of the newest record that was read
+        self._read: dict[TopicPartition, int] = {}  # up to here
         self._found: dict[Position, FoundAttempt] = {}
         self._left = RECORDS_MAX
 
@@ -68,37 +78,41 @@ class AttemptSearch:
         return FoundAttempts(found, complete=not (scope.cancelled_caught or self._times or self._left <= 0))
 
     async def _search_from(self, tail: Tail, at_ms: int, delivery_id: str) -> None:
-        """Read on from a time, or from where the last search ended if that is later."""
+        """Read on from a time, or from where an earlier search ended if that is later."""
         if delivery_id:
             self._open[delivery_id] = at_ms
         starts = await self._bus.offsets_at([topics.ATTEMPTS], at_ms - CLOCKS_MS)
-        reading = {tp for tp, start in starts.items() if max(start, self._position(tail, tp)) < self._ends[tp]}
+        starts = {tp: max(start, self._read.get(tp, 0)) for tp, start in starts.items()}
+        reading = {tp: _Scanned() for tp, start in starts.items() if start < self._ends[tp]}
+        tail.pause(starts)
         for tp in reading:
-            tail.seek(tp, max(starts[tp], self._position(tail, tp)))
+            tail.seek(tp, starts[tp])
         tail.resume(reading)
         try:
-            await self._scan(tail, reading)
+            await self._scan(tail, reading, at_ms)
         except OffsetOutOfRange:
             return  # retention deleted the records just now
 
-    def _position(self, tail: Tail, tp: TopicPartition) -> int:
-        """Up to where a partition was read; 0 before it was."""
-        return tail.position(tp) if self._seen_ms else 0
-
-    async def _scan(self, tail: Tail, reading: set[TopicPartition]) -> None:
-        quiet = 0
+    async def _scan(self, tail: Tail, reading: dict[TopicPartition, _Scanned], at_ms: int) -> None:
         while reading and self._left > 0:
             records = await tail.fetch(records_max=FETCH_RECORDS, wait_s=FETCH_S)
             self._left -= len(records)
             for record in records:
-                self._seen_ms = max(self._seen_ms, record.timestamp_ms)
-                quiet = 0 if self._take(record) else quiet + 1
-            for tp in [tp for tp in reading if tail.position(tp) >= self._ends[tp]]:
-                reading.remove(tp)
-                tail.pause([tp])
-            if quiet >= QUIET_RECORDS and all(at_ms > self._seen_ms for at_ms in self._open.values()):
-                tail.pause(reading)
-                return
+                if (scanned := reading.get(record.topic_partition)) is not None:
+                    scanned.seen_ms = max(scanned.seen_ms, record.timestamp_ms)
+                    scanned.quiet = 0 if self._take(record) else scanned.quiet + 1
+            for tp, scanned in list(reading.items()):
+                self._read[tp] = tail.position(tp)
+                if self._read[tp] >= self._ends[tp] or self._ended(tp, scanned, at_ms):
+                    del reading[tp]
+                    tail.pause([tp])
+
+    def _ended(self, tp: TopicPartition, scanned: _Scanned, at_ms: int) -> bool:
+        """Whether no attempt of the time that was searched for can be expected in the rest of the partition."""
+        if scanned.quiet < QUIET_RECORDS or scanned.seen_ms < at_ms:
+            return False
+        due = (delivery for delivery, due_ms in self._open.items() if due_ms <= scanned.seen_ms)
+        return all(topics.ATTEMPTS.partition(delivery) != tp.partition for delivery in due)
 
     def _take(self, record: Record) -> bool:
         """Whether it is an attempt of the message."""
