@@ -14,6 +14,7 @@ COMMANDS = {  # in the order of the help
     "status": "airy.cli.status:status",
     "doctor": "airy.cli.doctor:doctor",
     "tail": "airy.cli.tail:tail",
+    "trace": "airy.cli.trace:trace",
     "conversations": "airy.cli.conversations:conversations",
     "messages": "airy.cli.messages:messages",
     "contacts": "airy.cli.contacts:contacts",

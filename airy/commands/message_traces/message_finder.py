@@ -11,6 +11,7 @@ from airy.model.conversation import Message
 from airy.store.api import FoldedMessage, StoreQueries
 
 CANDIDATES_MAX = 20  # listed by an error
+NAMED_MAX = 5  # in its text
 
 
 class TraceReference(Struct, frozen=True, kw_only=True):
@@ -31,8 +32,11 @@ class AmbiguousMessage(Conflict):
     """Several messages have the id."""
 
     def __init__(self, reference: str, field: str, candidates: Sequence[Message]) -> None:
+        named = ", ".join(f"{each.id} ({each.source})" for each in candidates[:NAMED_MAX])
+        more = f" and {len(candidates) - NAMED_MAX} more" if len(candidates) > NAMED_MAX else ""
         super().__init__(
-            f"{len(candidates)} messages have the id {reference[:128]!r}: name one by channel_id, or by its message_id",
+            f"{len(candidates)} messages have the id {reference[:128]!r}: {named}{more}; "
+            "choose by channel, source or the message's own id",
             field=field,
         )
         self.candidates = tuple(candidates[:CANDIDATES_MAX])
