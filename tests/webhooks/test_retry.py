@@ -77,11 +77,11 @@ def test_the_jitter_uses_its_whole_range() -> None:
     assert max(delays) > 1.18
 
 
-@pytest.mark.parametrize("status", range(100, 600))
-def test_only_2xx_is_success_and_only_410_is_final(status: int) -> None:
-    decision = decide(1, AttemptOutcome(status), NOW_MS, NOW_MS, Random(0))
-    expected = Delivered if 200 <= status < 300 else DisableWebhook if status == 410 else Retry
-    assert type(decision) is expected
+def test_only_2xx_is_success_and_only_410_is_final() -> None:
+    for status in range(100, 600):
+        decision = decide(1, AttemptOutcome(status), NOW_MS, NOW_MS, Random(0))
+        expected = Delivered if 200 <= status < 300 else DisableWebhook if status == 410 else Retry
+        assert type(decision) is expected, status
 
 
 def test_gone_is_final_even_at_the_last_attempt_and_success_too() -> None:

@@ -9,7 +9,7 @@ its exact text (`content`); `canonical` is what that content says in common term
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -213,6 +213,21 @@ def conversation(**known: object) -> Conversation:
     )
 
 
+def of_every_fixture(law: Callable[["SourceContract", Fixture], None]) -> Callable[["SourceContract"], None]:
+    """One test of a law that holds for every fixture: pytest takes longer to run a test than such a law."""
+
+    def test(contract: "SourceContract") -> None:
+        for name, fixture in load(contract.folder).items():
+            try:
+                law(contract, fixture)
+            except BaseException as error:
+                error.add_note(f"fixture {name}")
+                raise
+
+    test.__doc__ = law.__doc__
+    return test
+
+
 class SourceContract:
     """Subclass as `TestContract`, with the provider's side and the folder of fixtures."""
 
@@ -255,6 +270,7 @@ class SourceContract:
         messages = [fact for fact in routed.facts if isinstance(fact, MessageReceived | MessageEchoed)]
         assert all((fact.arrived_at_ms or fact.at_ms) == RECEIVED_MS for fact in messages)
 
+    @of_every_fixture
     def test_canonical_content_follows_from_the_content(self, fixture: Fixture) -> None:
         if fixture.undecodable is not None:
             return
@@ -268,6 +284,7 @@ class SourceContract:
             assert bytes(fact.canonical) == bytes(canonical.encode(contents))
             assert msgspec.json.decode(fact.canonical, type=canonical.Contents) == contents
 
+    @of_every_fixture
     def test_delivered_again_elsewhere_and_later_it_is_the_same_facts(self, fixture: Fixture) -> None:
         if fixture.undecodable is not None:
             return
@@ -276,6 +293,7 @@ class SourceContract:
         assert [fact.id for fact in again.facts] == [fact.id for fact in first.facts]
         assert msgspec.json.encode(self.routed(fixture).facts) == msgspec.json.encode(first.facts)
 
+    @of_every_fixture
     def test_five_deliveries_equal_one(self, fixture: Fixture) -> None:
         if fixture.undecodable is not None:
             return
@@ -292,6 +310,7 @@ class SourceContract:
                 fold(states.setdefault(fact.conversation_id, DictState()), fact)
         return {name: state.snapshot() for name, state in states.items()}
 
+    @of_every_fixture
     def test_facts_survive_the_log(self, fixture: Fixture) -> None:
         """What the router writes, the store can read, content included."""
         if fixture.undecodable is not None:
@@ -303,6 +322,7 @@ class SourceContract:
             assert msgspec.json.encode(back) == msgspec.json.encode(fact)
             assert isinstance(msgspec.json.decode(msgspec.json.encode(back)), dict)
 
+    @of_every_fixture
     def test_without_a_channel_nothing_is_lost(self, fixture: Fixture) -> None:
         """What would be a fact is reported under its account instead, so that it can be parked."""
         if fixture.undecodable is not None:
@@ -313,6 +333,7 @@ class SourceContract:
         assert routed.facts == []
         assert {AccountKey(self.wire.kind_of(account), account) for account in used} <= set(routed.unknown)
 
+    @of_every_fixture
     def test_torn_anywhere_it_is_undecodable_or_routed(self, fixture: Fixture) -> None:
         whole = fixture.bytes
         for end in range(0, len(whole), max(1, len(whole) // 40)):
@@ -322,6 +343,7 @@ class SourceContract:
                 continue
             assert isinstance(routed, Routed)
 
+    @of_every_fixture
     def test_damaged_anywhere_it_is_undecodable_or_routed_to_facts_the_log_takes(self, fixture: Fixture) -> None:
         """Bytes flipped, cut out and put in; seeded by the fixture."""
         random = Random(fixture.about)
@@ -361,6 +383,7 @@ class SourceContract:
         assert verdict.account == webhook.account
         assert 200 <= verdict.reply.status < 300
 
+    @of_every_fixture
     def test_recorded_webhooks_are_accepted_when_they_are_signed(self, fixture: Fixture) -> None:
         if fixture.undecodable is None and fixture.connected:
             webhook = self.wire.wrapped(fixture.bytes, fixture.owner)

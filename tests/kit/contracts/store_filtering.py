@@ -14,22 +14,24 @@ from tests.kit.store import (
 class FilteringContract(StoreBasics):
     """The filter language over five contacts."""
 
-    @pytest.mark.parametrize(("filters", "expected"), filter_cases(), ids=lambda text: text[:60])
-    async def test_a_filter_matches_exactly_these_contacts(self, filters: str, expected: str) -> None:
+    async def test_each_filter_matches_exactly_its_contacts(self) -> None:
         names = {chat.conversation_id: name for name, chat in CHATS.items()}
+        found = {}
         async with self.opened() as store:
             await self.filled(store, filter_log())
-            page = await store.conversations(filters=filters, cursor=None, page_size=50)
-            assert sorted(names[found] for found in listed(page)) == sorted(expected.split())
-            assert page.total == len(expected.split())
-            assert page.complete
+            for filters, _ in filter_cases():
+                page = await store.conversations(filters=filters, cursor=None, page_size=50)
+                found[filters] = (sorted(names[one] for one in listed(page)), page.total, page.complete)
+        assert found == {
+            filters: (sorted(expected.split()), len(expected.split()), True) for filters, expected in filter_cases()
+        }
 
-    @pytest.mark.parametrize(("filters", "named"), REFUSED_FILTERS, ids=lambda text: text[:30])
-    async def test_unsupported_syntax_is_refused_by_name(self, filters: str, named: str) -> None:
+    async def test_unsupported_syntax_is_refused_by_name(self) -> None:
         async with self.opened() as store:
-            with pytest.raises(Refused, match=named) as refused:
-                await store.conversations(filters=filters, cursor=None, page_size=5)
-            assert refused.value.field == "filters"
+            for filters, named in REFUSED_FILTERS:
+                with pytest.raises(Refused, match=named) as refused:
+                    await store.conversations(filters=filters, cursor=None, page_size=5)
+                assert refused.value.field == "filters", filters
 
     async def test_a_filter_may_have_many_clauses(self) -> None:
         async with self.opened() as store:
