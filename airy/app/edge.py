@@ -5,7 +5,7 @@ from functools import partial
 
 from airy import __version__, topics
 from airy.app.authentication import REFRESH_S, Authentication, build_authentication
-from airy.app.services import Services, public_url
+from airy.app.services import Services, installation_name, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands, EndpointTests, TopicBrowser
 from airy.commands.message_traces import MessageTracer
@@ -100,6 +100,7 @@ def _api_context(services: Services, status: TreeStatus, configuration: LiveConf
         clock=ports.clock,
         ids=ports.ids,
         version=__version__,
+        installation=installation_name(ports.sealer),
         caught_up=lambda: services.projector.caught_up,
     )
 

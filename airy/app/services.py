@@ -55,6 +55,8 @@ from airy.store.guarded_queries import GuardedQueries
 VISITS_CURRENT_S = 5.0  # a visit that is resumed waits so long for the store
 INGESTED = (topics.EVENTS, topics.CHANNELS, topics.CUSTOM_SOURCES)  # what a batch of a custom source refers to
 INGEST_CURRENT_S = 5.0  # a batch that refers to what the store lacks waits so long for it
+INSTALLATION = "installation"  # of which text its name is derived
+INSTALLATION_CHARS = 16
 SECRETS_PURPOSE = "secrets for providers"  # the keys are derived for it
 VISITORS_MAX = 100_000  # whose limits are kept
 
@@ -221,6 +223,11 @@ def media_sources(services: Services) -> MediaSources:
 def derived_secret(sealer: Sealer, text: str) -> Secret:
     """Of letters, digits, `_` and `-`. Another one after the sealing key is replaced."""
     return Secret(base64url.encode(digest(sealer.signing_keys(SECRETS_PURPOSE)[0], text.encode(), sha256)))
+
+
+def installation_name(sealer: Sealer) -> str:
+    """What every process with this sealing key calls the installation. Tells nothing about the key."""
+    return derived_secret(sealer, INSTALLATION).reveal()[:INSTALLATION_CHARS]
 
 
 def webhook_egress_policy(config: Config) -> EgressPolicy:

@@ -51,7 +51,7 @@ def litestar_app(
 
     `routes` are added; each declares its permission in `opt`.
     """
-    others = [*health.routes(api.health), *explorer.routes(), asyncapi.route(api.version), *routes]
+    others = [*health.routes(api.health, api.installation), *explorer.routes(), asyncapi.route(api.version), *routes]
     return Litestar(
         route_handlers=[
             *(action.route(each, api, reader) for resource in resources for each in resource.actions),

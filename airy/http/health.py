@@ -14,12 +14,12 @@ OPEN = {PERMISSION: Permission.OPEN, UNLIMITED: True, DESCRIPTION: DESCRIBED}
 PROBES = frozenset({"/livez", "/readyz", "/actuator/health"})
 
 
-def routes(health: ProcessHealth) -> list[HTTPRouteHandler]:
+def routes(health: ProcessHealth, installation: str) -> list[HTTPRouteHandler]:
     @get("/livez", opt=OPEN)
     async def livez() -> ASGIResponse:
-        """200; 503 if only a restart would help."""
+        """200; 503 if only a restart would help. `installation` tells whether an address leads to this installation."""
         alive = health.alive()
-        return json_response({"alive": alive}, 200 if alive else 503)
+        return json_response({"alive": alive, "installation": installation}, 200 if alive else 503)
 
     @get("/readyz", opt=OPEN)
     async def readyz() -> ASGIResponse:

@@ -75,5 +75,6 @@ class ApiContext(Struct, frozen=True, kw_only=True):
     clock: Clock
     ids: Ids
     version: str
+    installation: str = ""  # the same in every process of an installation; not a secret
     read_wait_s: float = 5.0
     caught_up: Callable[[], bool] = lambda: True  # whether everything that was in the log at the start is folded

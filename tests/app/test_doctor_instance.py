@@ -57,8 +57,8 @@ class SickInstance:
         self.dead_letters = 0
         self.version = __version__
         self.ahead_s = 0.0
-        self.alive: object = {"alive": True}
-        self.public: Response | Exception = Response(200, {}, b'{"alive": true}')
+        self.alive: object = {"alive": True, "installation": "this-one"}
+        self.public: Response | Exception = Response(200, {}, b'{"alive": true, "installation": "this-one"}')
 
     async def __call__(self, method: str, url: str, **given: Any) -> Response:
         if url.startswith(PUBLIC):
@@ -288,6 +288,13 @@ FAULTS = (
         "answered 404",
         "http.publicUrl",
         attribute("public", Response(404, {}, b"<html>")),
+    ),
+    Planted(
+        "a public address of another installation",
+        "instance.public-url",
+        "leads to another installation",
+        "http.publicUrl",
+        attribute("public", Response(200, {}, b'{"alive": true, "installation": "that-one"}')),
     ),
     Planted(
         "a public address without a host",

@@ -2,11 +2,11 @@
 
 import pytest
 
-from airy import __version__
-from airy.app.doctor import gather
+from airy.app.doctor import checks_instance, gather
 from airy.app.doctor.facts import MachineFacts
 from tests.kit.command_line import CommandLine, matches_golden
 
+VERSION = "1.2.3"
 MACHINE = MachineFacts((3, 11), (), 512, 4_096, "xterm", "utf-8", terminal=False)
 
 
@@ -14,17 +14,18 @@ MACHINE = MachineFacts((3, 11), (), 512, 4_096, "xterm", "utf-8", terminal=False
 def doctor(airy: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     """An instance, asked for with AIRY_URL, with a channel that fails."""
     monkeypatch.setattr(gather, "gather_machine", lambda env: MACHINE)
+    monkeypatch.setattr(checks_instance, "__version__", VERSION)
     channel = {"id": "c-1", "source": "telegram", "metadata": {"name": "Shop", "health": {"state": "failing"}}}
     airy.instance.documents = {
         "/livez": {"alive": True},
-        "/client.config": {"cluster_version": __version__},
+        "/client.config": {"cluster_version": VERSION},
         "/channels.list": {"data": [channel]},
         "/webhooks.list": {"data": []},
         "/webhooks.stats": {"data": []},
         "/components.list": {"data": [], "last_change": None},
         "/components.plan": {"differences": []},
         "/processes.list": {
-            "data": [{"instance": "inbox-1", "version": __version__}],
+            "data": [{"instance": "inbox-1", "version": VERSION}],
             "components": {"api-admin": {"processes": 1, "ready": 1}},
         },
         "/dead-letters.list": {"data": [], "pagination_data": {"total": 2}},

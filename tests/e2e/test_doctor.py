@@ -9,7 +9,7 @@ import pytest
 
 from airy.app.doctor.command import examine_installation
 from tests.kit.doctor import wrong
-from tests.kit.process import TOKEN, AiryProcess, Subscriber, call_retrying, connect, http_session, messenger
+from tests.kit.process import AiryProcess, Subscriber, call_retrying, connect, http_session, messenger
 from tests.kit.servers.ports import Port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
@@ -45,14 +45,14 @@ async def test_a_healthy_process_and_what_an_operator_does_wrong(tmp_path: Path)
             assert await doctor.finds() == {}
 
             wrong_token = await doctor.finds(token="of-another-installation")
-            doctor.edit(TOKEN, f"{TOKEN}-changed")
-            not_restarted = await doctor.finds(token=TOKEN)
+            doctor.edit("http: {port", f"http: {{publicUrl: '{airy.url}', port")  # which leads here
+            not_restarted = await doctor.finds()
             doctor.edit(str(airy.url.rpartition(":")[2]), str(free.number))
             other_port = await doctor.finds()
 
     assert wrong_token == {"instance.token": f"{airy.url} refuses the token"}
     assert not_restarted == {
-        "instance.configuration": "the process runs with other settings than its file has: security.systemToken"
+        "instance.configuration": "the process runs with other settings than its file has: http.publicUrl"
     }
     assert set(other_port) == {"journal.lock"}
     assert f"process {airy.pid} (" in other_port["journal.lock"]

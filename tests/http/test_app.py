@@ -217,7 +217,7 @@ async def test_preflights_of_allowed_origins_need_no_token() -> None:
 async def test_probes_need_no_token_and_report_health() -> None:
     async with api_harness() as api:
         for path, document in (
-            ("/livez", {"alive": True}),
+            ("/livez", {"alive": True, "installation": "tests"}),
             ("/readyz", {"ready": True, "waiting_for": {}}),
             ("/actuator/health", {"status": "UP"}),
         ):

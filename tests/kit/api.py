@@ -294,6 +294,7 @@ async def api_harness(
         configuration=configuration,
         clock=clock,
         ids=ids,
+        installation="tests",
         version="1.2.3",
         read_wait_s=wait_s,
         caught_up=caught_up,

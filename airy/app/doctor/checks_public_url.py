@@ -57,8 +57,10 @@ def _is_public(url: str) -> bool:
 
 def leads_here(facts: PublicUrlFacts) -> Findings:
     step = "point http.publicUrl, DNS and the proxy to this installation, without a change of the path"
-    if facts.airy:
-        return ok(f"{facts.url} leads to Airy")
+    if facts.found is not None:
+        if facts.found == facts.expected:
+            return ok(f"{facts.url} leads here")
+        return problem(f"{facts.url} leads to another installation of Airy", step)
     if facts.error.startswith("time-out"):
         return warning(
             f"{facts.url} does not answer from this machine: {facts.error}",

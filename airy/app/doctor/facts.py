@@ -99,7 +99,7 @@ class PublicUrlFacts(Struct, frozen=True):
     """How `http.publicUrl` answered from this machine."""
 
     url: str
-    sources: tuple[str, ...]  # enabled ones whose provider calls it
+    expected: str  # the installation it should lead to
     error: str = ""
     status: int = 0
-    airy: bool = False
+    found: str | None = None  # the installation that answered; None: none did

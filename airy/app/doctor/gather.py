@@ -71,7 +71,7 @@ async def gather(question: Question, http: HttpClient, clock: Clock) -> Gathered
     kinds: dict[type[Struct], Gather] = {}
     if config is not None and question.url is None:
         facts[SettingFacts] = SettingFacts(config)
-        kinds |= _of_configuration(config, http, clock)
+        kinds |= _of_configuration(config, clock)
     kinds[InstanceFacts] = partial(_instance, question, config or Config(), http, clock)
 
     async def run(kind: type[Struct], task: Gather) -> None:
@@ -80,17 +80,16 @@ async def gather(question: Question, http: HttpClient, clock: Clock) -> Gathered
     async with anyio.create_task_group() as tasks:
         for kind, task in kinds.items():
             tasks.start_soon(run, kind, task)
-    return await _completed(facts, local=question.url is None)
+    return await _completed(facts, question, http)
 
 
-def _of_configuration(config: Config, http: HttpClient, clock: Clock) -> dict[type[Struct], Gather]:
+def _of_configuration(config: Config, clock: Clock) -> dict[type[Struct], Gather]:
     in_thread = anyio.to_thread.run_sync
     return {
         DirectoryFacts: partial(in_thread, gather_directory, config, abandon_on_cancel=True),
         LogFacts: partial(in_thread, gather_log, config, abandon_on_cancel=True),
         LocalStoreFacts: partial(gather_stores, config),
         PortFacts: partial(in_thread, gather_port, config, abandon_on_cancel=True),
-        PublicUrlFacts: partial(gather_public_url, http, config),
         RedisFacts: partial(_redis, config, clock),
         KafkaFacts: partial(_kafka, config),
     }
@@ -135,18 +134,26 @@ async def _kafka(config: Config) -> Struct:
     return await inspect_kafka(kafka_settings(config), desired, min_in_sync=config.bus.kafka.min_in_sync)
 
 
-async def _completed(facts: dict[type[Struct], Struct | NotGathered], *, local: bool) -> Gathered:
+async def _completed(facts: dict[type[Struct], Struct | NotGathered], question: Question, http: HttpClient) -> Gathered:
     """With the facts that follow from the instance's."""
-    found = facts[InstanceFacts]
+    found, local = facts[InstanceFacts], question.url is None
     answers = isinstance(found, InstanceFacts) and not found.failure
     port, log = facts.get(PortFacts), facts.get(LogFacts)
     if isinstance(port, PortFacts):
         facts[PortFacts] = replace(port, airy=answers and local)
     if isinstance(log, LogFacts):
         facts[LogFacts] = replace(log, answering=answers)
-    if not answers:
+    if not isinstance(found, InstanceFacts) or found.failure:
         reason = found.reason if isinstance(found, NotGathered) else f"{CLOSED} {getattr(found, 'url', '')}"
         facts[PublicUrlFacts] = facts[WebhookUrlFacts] = NotGathered(reason)
-    elif isinstance(found, InstanceFacts):
-        facts[WebhookUrlFacts] = await gather_webhook_urls(found)
+        return facts
+    config = question.config.config
+    public_url = config.http.public_url if local and config else (found.settings or {}).get("http.publicUrl")
+
+    async def run(kind: type[Struct], task: Gather) -> None:
+        facts[kind] = await _bounded(task)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, WebhookUrlFacts, partial(gather_webhook_urls, found))
+        tasks.start_soon(run, PublicUrlFacts, partial(gather_public_url, http, public_url, found.installation))
     return facts

@@ -22,14 +22,11 @@ from airy.app.doctor.instance_facts import (
     WebhookUrlFacts,
     WebhookView,
 )
-from airy.components import source_component
-from airy.config import Config, enabled_components
 from airy.egress import UNRESTRICTED as EVERYWHERE
 from airy.egress import EgressPolicy, check_url
 from airy.errors import Refused, Unavailable
 from airy.http_client import HttpClient, Response, date_s
 from airy.secret import Secret
-from airy.sources.catalogue import SOURCES
 from airy.tui.poll import parse_metrics
 
 CONNECT_S = 2.0
@@ -43,6 +40,7 @@ T = TypeVar("T")
 
 class _Alive(Struct, frozen=True):
     alive: bool
+    installation: str = ""
 
 
 class _Waiting(Struct, frozen=True):
@@ -149,11 +147,14 @@ async def gather_instance(
         alive = await client.get("/livez")
     except (Unavailable, Refused) as error:
         return InstanceFacts(url=url, now_ms=sent_ms, failure=str(error))
-    if decoded(alive, _Alive) is None:
+    probe = decoded(alive, _Alive)
+    if probe is None:
         return InstanceFacts(url=url, now_ms=sent_ms, failure=f"/livez answered {alive.status} and nothing of Airy's")
     skew_ms = _skew_ms(alive, (sent_ms + now_ms()) // 2)
     ready = decoded(await client.get("/readyz"), _Waiting) or _Waiting()
-    known = InstanceFacts(url=url, now_ms=sent_ms, skew_ms=skew_ms, waiting_for=ready.waiting_for)
+    known = InstanceFacts(
+        url=url, now_ms=sent_ms, skew_ms=skew_ms, installation=probe.installation, waiting_for=ready.waiting_for
+    )
     state, version = await _try_token(client, "refused" if token else without)
     known = msgspec.structs.replace(known, token=state, version=version)
     return known if state != "accepted" else await _with_reports(client, known)
@@ -216,17 +217,18 @@ async def _with_reports(client: InstanceClient, known: InstanceFacts) -> Instanc
 # --- addresses
 
 
-async def gather_public_url(http: HttpClient, config: Config) -> PublicUrlFacts | NotGathered:
-    url = config.http.public_url
+async def gather_public_url(http: HttpClient, url: str | None, installation: str) -> PublicUrlFacts | NotGathered:
+    """`installation`: the one that should answer there."""
     if not url:
         return NotGathered("http.publicUrl is not set")
-    enabled = enabled_components(config)
-    sources = tuple(spec.name for spec in SOURCES if spec.webhooks and source_component(spec).id in enabled)
     try:
         response = await InstanceClient(http, url, None).get("/livez")
     except (Unavailable, Refused) as error:
-        return PublicUrlFacts(url, sources, error=str(error))
-    return PublicUrlFacts(url, sources, status=response.status, airy=decoded(response, _Alive) is not None)
+        return PublicUrlFacts(url, installation, error=str(error))
+    probe = decoded(response, _Alive)
+    return PublicUrlFacts(
+        url, installation, status=response.status, found=None if probe is None else probe.installation
+    )
 
 
 async def gather_webhook_urls(facts: InstanceFacts) -> WebhookUrlFacts | NotGathered:

@@ -20,6 +20,7 @@ class InstanceFacts(Struct, frozen=True, kw_only=True):
     token: TokenState = "unknown"  # noqa: S105 - what became of one
     token_problem: str = ""  # why it was not read
     skew_ms: int | None = None  # how far its clock is ahead of ours, to the second
+    installation: str = ""  # its name; empty: of an older version
     waiting_for: Mapping[str, str] = {}
     metrics: Mapping[str, float] | None = None  # by sample name with labels
     version: str = ""
