@@ -11,6 +11,7 @@ import msgspec
 from airy.http_client import ConnectFailed, Response
 from tests.kit.fake_answers import FakeRefusal, known, page
 from tests.kit.fake_directory import FakeDirectory
+from tests.kit.fake_logs import FakeLogs
 from tests.kit.fake_operations import FakeOperations
 from tests.kit.fake_topics import FakeTopics
 
@@ -34,6 +35,7 @@ class FakeInstance:
         self.asked: dict[str, int] = {}
         self.operations = FakeOperations()
         self.topics = FakeTopics(NOW_MS)
+        self.logs = FakeLogs()
         self.directory = FakeDirectory()
         self._conversations: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[dict[str, Any]]] = {}
@@ -115,7 +117,10 @@ class FakeInstance:
             return self.refusals[path]
         given = msgspec.json.decode(body) if body else {}
         try:
-            return await self.topics.answer(path, given) or self._authorized(path, given)
+            for stored in (self.topics, self.logs):
+                if (answer := await stored.answer(path, given)) is not None:
+                    return answer
+            return self._authorized(path, given)
         except FakeRefusal as refusal:
             return _json(refusal.document, refusal.status)
 

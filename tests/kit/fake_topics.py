@@ -14,7 +14,7 @@ from airy.clock import Clock
 from airy.commands import RequestContext, TopicBrowser
 from airy.errors import Refused
 from airy.http import topics as routes
-from airy.http.action import ActionRequest
+from airy.http.action import Action, ActionRequest
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem, problem_of, render
 from airy.http.request_bodies import convert
@@ -62,10 +62,15 @@ class FakeTopics:
             return None
         while self._written:
             await self._written.pop(0)()
-        try:
-            given = convert(body, routes.BrowseTopic) if route is routes.browse else None
-            reply = await route.handler(self._api, ActionRequest(given, REQUEST))
-        except (Refused, Problem) as error:
-            status, _, content = render(problem_of(error))
-            return Response(status, {}, content)
-        return Response(200, {"content-type": "application/json"}, msgspec.json.encode(reply.body))
+        given = convert(body, routes.BrowseTopic) if route is routes.browse else None
+        return await answered(route, self._api, given)
+
+
+async def answered(route: Action, api: ApiContext, given: object) -> Response:
+    """What a handler answers, as HTTP would."""
+    try:
+        reply = await route.handler(api, ActionRequest(given, REQUEST))
+    except (Refused, Problem) as error:
+        status, _, content = render(problem_of(error))
+        return Response(status, {}, content)
+    return Response(200, {"content-type": "application/json"}, msgspec.json.encode(reply.body))

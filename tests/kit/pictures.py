@@ -14,7 +14,7 @@ from tests.kit import fake_traces
 from tests.kit.console import OpenConsole, console
 from tests.kit.fake_instance import FakeInstance
 from tests.kit.fake_operations import FakeOperations
-from tests.kit.pictured_log import write_log
+from tests.kit.pictured_log import write_lines, write_log
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 SIZE = (110, 28)
@@ -71,6 +71,7 @@ def bakery() -> FakeInstance:
     operations.letter("d-2", "a fact of version 9, this process knows 8", '{"kind": "message.received"}')
     operations.traces = {"m-3-1": fake_traces.sent()}
     write_log(instance.topics)
+    write_lines(instance.logs)
     step(instance, 0)
     return instance
 

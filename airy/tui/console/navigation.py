@@ -79,5 +79,12 @@ VIEWS: tuple[Entry, ...] = (
         "components and sections of the configuration; a form, a plan, apply",
         "airy.tui.console.config.screen:ConfigView",
     ),
+    Entry(
+        "logs",
+        "0",
+        "Logs",
+        "log lines of every process, by level and words",
+        "airy.tui.console.logs.screen:LogsView",
+    ),
 )
 BY_NAME = {entry.name: entry for entry in VIEWS}

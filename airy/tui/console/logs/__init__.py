@@ -1,0 +1,1 @@
+"""Logs: the log lines of every process."""
