@@ -45,7 +45,7 @@ class LogPositions(Struct, frozen=True):
     more: bool = False
 
 
-class LogLines(Struct, frozen=True):
+class LinesPage(Struct, frozen=True):
     data: list[LogLine] = []
     pagination_data: LogPositions = LogPositions()
 

@@ -89,10 +89,10 @@ class LogsView(ConsoleView):
             self._lines.append(page.data)
             self._kept = min(LINES_MAX, self._kept + len(page.data))
 
-    async def _read(self, **place: object) -> rows.LogLines:
+    async def _read(self, **place: object) -> rows.LinesPage:
         self._reading = True
         try:
-            page = await self.session.call(PATH, self._request(**place), rows.LogLines)
+            page = await self.session.call(PATH, self._request(**place), rows.LinesPage)
         finally:
             self._reading = False
         self._positions = page.pagination_data.positions
