@@ -95,9 +95,10 @@ def run(
         if ephemeral:
             config = _with_directory(config, held.enter_context(tempfile.TemporaryDirectory(prefix="airy-")))
         log_file = data_directory(config) / LOG_FILE if console else None
+        source = source or ConfigSource(None, os.environ)
         live = LiveConfig(
-            config,
-            source or ConfigSource(None, os.environ),
+            source.config_of(source.read()),
+            source,
             chosen=components,
             fixed=IN_MEMORY if ephemeral else DEMO if demo else "",
         )
@@ -117,7 +118,7 @@ def run(
 
         def task() -> int:
             configure_log(config, log_file)
-            return run_async(_main, up, view, log_file, live)
+            return run_async(_main, up, view, log_file, config, live)
 
         code = exit_code_of(task)
         if code != OK and log_file is not None:
@@ -154,7 +155,7 @@ def exit_code_of(task: Callable[[], int]) -> int:
     return max((_code(error) for error in errors), key=SEVERITY.index)
 
 
-async def _main(up: Up, view: View | None, log_file: Path | None, live: LiveConfig) -> int:
+async def _main(up: Up, view: View | None, log_file: Path | None, config: Config, live: LiveConfig) -> int:
     viewing = _Viewing(view)
 
     def draining() -> None:
@@ -183,6 +184,7 @@ async def _main(up: Up, view: View | None, log_file: Path | None, live: LiveConf
             code = await run_with_reloads(
                 run_once,
                 live,
+                config,
                 stopping=lambda: shutdown.draining,
                 configure=lambda config: configure_log(config, log_file),
                 explain=_explained,

@@ -65,6 +65,7 @@ class LiveConfig:
         self._chosen = chosen
         self._fixed = fixed
         self._before: _Before | None = None
+        self._references: tuple[str | None, Mapping[str, str]] | None = None  # with the text they are of
         self._lock = Lock()
 
     @property
@@ -84,7 +85,9 @@ class LiveConfig:
 
     def references(self) -> Mapping[str, str]:
         """The texts of references in the configuration that runs, by path."""
-        return references(self.text, self.file)
+        if self._references is None or self._references[0] != self.text:
+            self._references = self.text, references(self.text, self.file)
+        return self._references[1]
 
     def overridden(self) -> Mapping[str, str]:
         """The keys that the environment or an option sets, with the variable."""

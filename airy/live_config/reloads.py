@@ -20,6 +20,7 @@ RunOnce = Callable[[Config, Started], Awaitable[int]]
 async def run_with_reloads(
     run_once: RunOnce,
     live: LiveConfig,
+    first: Config,
     *,
     stopping: Callable[[], bool],
     configure: Callable[[Config], None],
@@ -27,10 +28,12 @@ async def run_with_reloads(
 ) -> int:
     """The exit code of the last run. `run_once` returns when it has drained, and tells when it has started.
 
+    `first`: the configuration of the first run; the demo's is not the one of the file.
+
     `configure` is called before each further run, `explain` with the error of one that did not start.
     """
     log = structlog.get_logger("airy")
-    code = await run_once(live.config, live.started)
+    code = await run_once(first, live.started)
     while live.reloading and not stopping():
         changed = live.config
         log.info("config.reloading", file=live.file)

@@ -29,6 +29,7 @@ class ConfigSource:
         self.path = Path(config_file.FILE) if path is None else path
         self.env = env
         self._warn = warn
+        self._warned: set[str] = set()
         self._named = path is not None
 
     def read(self) -> str | None:
@@ -40,7 +41,13 @@ class ConfigSource:
     def config_of(self, text: str | None, more: Mapping[str, str] = {}) -> Config:
         """The configuration of a text of this file. `more`: further variables. Raises `InvalidConfig`."""
         name = "(defaults)" if text is None else str(self.path)
-        return config_file.load_text(text, name, {**self.env, **more}, warn=self._warn)
+        return config_file.load_text(text, name, {**self.env, **more}, warn=self._warn_once)
+
+    def _warn_once(self, text: str) -> None:
+        """Plans read the file again and again."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)
 
     def overridden(self) -> dict[str, str]:
         """The keys that the environment or an option sets, with the variable."""

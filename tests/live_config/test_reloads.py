@@ -44,6 +44,7 @@ class System:
         return await run_with_reloads(
             self.run_once,
             self.live,
+            self.live.config,
             stopping=lambda: self.stopping,
             configure=lambda _: None,
             explain=lambda error: str(error.exceptions[0]) if isinstance(error, ExceptionGroup) else str(error),

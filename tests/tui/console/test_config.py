@@ -52,7 +52,7 @@ async def test_a_field_has_its_help_its_default_and_why_it_is_locked(instance: F
 async def test_a_secret_shows_only_that_it_is_given_and_a_blank_one_is_not_sent(instance: FakeInstance) -> None:
     async with console(instance, view="config", writes=True) as shown:
         await opened(shown, "sources-facebook")
-        assert "${FACEBOOK_SECRET}  (blank keeps it)" in shown.line("appSecret")
+        assert "${FACEBOOK_SECRET}  (blank keeps it, ^d removes it)" in shown.line("appSecret")
         await shown.press("down", "down", "down", *"entered-secret")
         assert "entered-secret" not in shown.text
         await shown.press("ctrl+s")
@@ -60,6 +60,16 @@ async def test_a_secret_shows_only_that_it_is_given_and_a_blank_one_is_not_sent(
         await shown.press("a")
         _, body = instance.operations.written[0]
         assert body["components"] == [{"name": "sources-facebook", "data": {"webhookSecret": "entered-secret"}}]
+
+
+async def test_a_secret_is_removed_and_a_value_goes_back_to_its_default_with_a_key(instance: FakeInstance) -> None:
+    async with console(instance, view="config", writes=True) as shown:
+        await opened(shown, "sources-facebook")
+        await shown.press("down", "ctrl+d", "down", "ctrl+d")
+        assert "to be removed" in shown.line("appSecret")
+        await shown.press("ctrl+s", "a")
+        _, body = instance.operations.written[0]
+        assert body["components"] == [{"name": "sources-facebook", "data": {"appId": None, "appSecret": None}}]
 
 
 async def test_a_plan_shows_both_values_and_what_restarts_and_is_applied_once_confirmed(

@@ -29,6 +29,7 @@ class ConfigForm(ModalScreen[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel"),
         Binding("ctrl+s", "plan", "plan"),
+        Binding("ctrl+d", "clear", "back to the default", priority=True),
         Binding("down", "app.focus_next", "next field", show=False),
         Binding("up", "app.focus_previous", "previous field", show=False),
     ]
@@ -39,6 +40,7 @@ class ConfigForm(ModalScreen[bool]):
         self._plan = plan
         self._apply = apply
         self._writes = writes
+        self._removed: set[str] = set()  # keys of secrets
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog form config-form"):
@@ -83,10 +85,20 @@ class ConfigForm(ModalScreen[bool]):
     def action_cancel(self) -> None:
         _ = self.dismiss(False)
 
+    def action_clear(self) -> None:
+        """The field with the focus is to have its default; a secret is to be removed."""
+        widget = self.focused
+        setting = self._setting_of(widget) if widget else None
+        if isinstance(widget, Input) and setting is not None:
+            widget.value = ""
+            if setting.kind == "secret":
+                self._removed ^= {setting.key}
+                widget.placeholder = "to be removed" if setting.key in self._removed else setting.placeholder
+
     @work(exclusive=True, group="plan")
     async def action_plan(self) -> None:
         """Plan what was written; show it, or its problems; apply it if that is the answer."""
-        change = rows.change(self._section, {key: value_of(widget) for key, widget in self._fields()})
+        change = rows.change(self._section, self._written())
         if not change:
             self._say({}, ["nothing was changed"])
             return
@@ -101,6 +113,11 @@ class ConfigForm(ModalScreen[bool]):
             self._say({}, [str(error)])
         else:
             _ = self.dismiss(True)
+
+    def _written(self) -> dict[str, object]:
+        """What stands in the fields, by key; None for a secret that is to be removed."""
+        found = {key: value_of(widget) for key, widget in self._fields()}
+        return {key: None if key in self._removed and not value else value for key, value in found.items()}
 
     def _say(self, own: dict[str, str], others: list[str]) -> None:
         for number, setting in enumerate(self._section.settings):

@@ -57,7 +57,7 @@ class ListedSetting(Struct, frozen=True):
         if self.kind != "secret":
             return f"default: {as_text(self.default)}" if as_text(self.default) else "not set"
         if self.reference or self.is_set:
-            return f"{self.reference or MASK}  (blank keeps it)"
+            return f"{self.reference or MASK}  (blank keeps it, ^d removes it)"
         return "not set"
 
     @property
@@ -160,14 +160,16 @@ def as_text(value: object) -> str:
 
 def change(section: ListedSection, written: Mapping[str, object]) -> dict[str, object]:
     """The `data` of a change: of the fields of a form by key, those that are not as they were. Blank is the default;
-    a blank secret stays.
+    a blank secret stays, and None removes it.
     """
     data: dict[str, object] = {}
     for setting in section.settings:
         if setting.key not in written:
             continue
         value = written[setting.key]
-        if isinstance(value, bool):
+        if value is None:
+            data[setting.key] = None
+        elif isinstance(value, bool):
             if value is not setting.value:
                 data[setting.key] = value
         elif (text := str(value).strip()) != setting.text and (text or setting.kind != "secret"):

@@ -29,7 +29,7 @@ LIST = (
 
 class ConfigView(ConsoleView):
     NAME = "config"
-    RELOAD_S = 2.0
+    RELOAD_S = 5.0
     FILTER = "words of a component, its state or its keys"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "edit", "open the form"),
