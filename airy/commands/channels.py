@@ -21,6 +21,7 @@ from airy.model import channel_health, ids, metadata
 from airy.model.entity import Channel
 from airy.sources.abilities import Explorer
 from airy.sources.api import Account, AccountKey, Checked, Connected, Installation, Setting, Target
+from airy.sources.catalogue import spec_of
 from airy.sources.spec import ChannelForm, Kind, SourceSpec
 from airy.store.api import EntityReader
 
@@ -75,6 +76,10 @@ class ChannelCommands:
         self._client = client
         self._installation = installation
         self._calls = calls
+
+    def webhook_url(self, channel: Channel) -> str | None:
+        """The address of its webhooks, to be pasted at its provider; None if there is none, or it is not known."""
+        return spec_of(channel.source).webhook_url(self._installation.public_url, channel.id)
 
     async def update(self, channel_id: str, *, name: str | None, image_url: str | None) -> Written[Channel]:
         async def updated(channel: Channel) -> Channel:

@@ -1,5 +1,6 @@
 """`/channels.*`. Connect, explore and disconnect are derived from the catalogue of sources, per kind of channel."""
 
+from collections.abc import Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -12,8 +13,9 @@ from airy.http.auth import Permission
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText, Id, Line, LongLine, LongText, Text
 from airy.http.resource import Resource
-from airy.http.response_schemas import ChannelSchema, ConnectedChannelSchema, ListSchema
-from airy.model.render import render_channel
+from airy.http.response_schemas import ConnectedChannelSchema, ListedChannelSchema, ListSchema
+from airy.model.entity import Channel
+from airy.model.render import render_channel, timestamp
 from airy.secret import Secret
 from airy.sources.catalogue import SOURCES
 from airy.sources.spec import ChannelForm, Kind
@@ -35,28 +37,48 @@ class UpdateChannel(Struct, frozen=True):
     image_url: LongText | None = None
 
 
-@action("/channels.list", permission=Permission.READ, body=ListChannels, returns=ListSchema[ChannelSchema])
+@action("/channels.list", permission=Permission.READ, body=ListChannels, returns=ListSchema[ListedChannelSchema])
 async def list_(api: ApiContext, request: ActionRequest[ListChannels]) -> Reply:
     """All connected channels, or those of one source."""
     found = await api.store.channels(source=request.body.source)
-    return Reply({"data": [render_channel(channel) for channel in found]})
+    return Reply({"data": await _listed(api, found)})
 
 
-@action("/channels.info", permission=Permission.READ, body=ChannelReference, returns=ChannelSchema)
+@action("/channels.info", permission=Permission.READ, body=ChannelReference, returns=ListedChannelSchema)
 async def info(api: ApiContext, request: ActionRequest[ChannelReference]) -> Reply:
     """One connected channel."""
     channel = await api.store.channel(request.body.channel_id)
     if channel is None or not channel.connected:
         raise NotFound(f"there is no connected channel {request.body.channel_id}", field="channel_id")
-    return Reply(render_channel(channel))
+    (document,) = await _listed(api, [channel])
+    return Reply(document)
 
 
-@action("/channels.update", permission=Permission.MANAGE, body=UpdateChannel, returns=ChannelSchema)
+@action("/channels.update", permission=Permission.MANAGE, body=UpdateChannel, returns=ListedChannelSchema)
 async def update(api: ApiContext, request: ActionRequest[UpdateChannel]) -> Reply:
     """Change the name or the picture of a connected channel."""
     body = request.body
     written = await api.commands.channels.update(body.channel_id, name=body.name, image_url=body.image_url)
-    return Reply(render_channel(written.value), position=written.position)
+    (document,) = await _listed(api, [written.value])
+    return Reply(document, position=written.position)
+
+
+async def _listed(api: ApiContext, channels: Sequence[Channel]) -> list[dict[str, object]]:
+    """With what an operator asks about a channel; events and other answers do not have it."""
+    activity = await api.store.channel_activity([channel.id for channel in channels])
+    return [
+        {
+            **render_channel(channel),
+            "webhook_url": api.commands.channels.webhook_url(channel),
+            "last_inbound_at": _time(activity[channel.id].last_inbound_ms),
+            "last_outbound_at": _time(activity[channel.id].last_outbound_ms),
+        }
+        for channel in channels
+    ]
+
+
+def _time(at_ms: int | None) -> str | None:
+    return None if at_ms is None else timestamp(at_ms)
 
 
 # --- by kind of channel

@@ -103,6 +103,14 @@ class ChannelSchema(Struct, forbid_unknown_fields=True):
     metadata: Document
 
 
+class ListedChannelSchema(ChannelSchema, forbid_unknown_fields=True):
+    """`webhook_url` is what to paste at the provider, if it is known. The times are of the newest messages."""
+
+    webhook_url: str | None
+    last_inbound_at: str | None
+    last_outbound_at: str | None
+
+
 class ConnectedChannelSchema(Struct, forbid_unknown_fields=True):
     """`instructions` and `settings` are present if something is left to do at the provider by hand."""
 

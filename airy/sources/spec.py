@@ -142,6 +142,7 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
     identities: bool = False  # participants have several names, or names that change
     channel_secrets: bool = False  # webhooks are verified with secrets of channels, not of the section alone
     token_exchange: bool = False  # calls need a token that the provider issues for a short time
+    webhook_suffix: str = ""  # behind the address that is pasted at the provider, such as parameters in a fragment
     public_url: bool = False  # cannot work without knowing its own public address
     provider: bool = True
     routes: tuple[str, ...] = ()  # HTTP paths of its own, besides webhooks and channels, as in `Component.routes`
@@ -150,6 +151,13 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
 
     def kind(self, name: str) -> Kind | None:
         return next((kind for kind in self.kinds if kind.name == name), None)
+
+    def webhook_url(self, public_url: str, channel_id: str) -> str | None:
+        """What to paste at the provider for a channel; None without webhooks or without a public address."""
+        if not self.webhooks or not public_url:
+            return None
+        path = next((each for each in self.webhooks if "{channel_id}" in each), self.webhooks[0])
+        return f"{public_url}{path.format(channel_id=channel_id)}{self.webhook_suffix}"
 
     def load(self) -> Any:
         """The class behind `build`."""

@@ -219,6 +219,19 @@ class FoldedMessageReader(Protocol):
         ...
 
 
+class ChannelActivity(Struct, frozen=True):
+    """When the newest messages of a channel were sent, queued and deleted ones included; None: there is none."""
+
+    last_inbound_ms: int | None = None
+    last_outbound_ms: int | None = None
+
+
+class ChannelActivityReader(Protocol):
+    async def channel_activity(self, channel_ids: Collection[str]) -> dict[str, ChannelActivity]:
+        """Of each of these channels."""
+        ...
+
+
 class EntityReader(Protocol):
     async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]: ...
     async def channel(self, channel_id: str) -> Channel | None: ...
@@ -294,6 +307,7 @@ class DeadDeliveryReader(Protocol):
 
 class StoreQueries(
     ConversationReader,
+    ChannelActivityReader,
     FoldedMessageReader,
     ContactReader,
     EntityReader,

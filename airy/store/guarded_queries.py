@@ -12,7 +12,7 @@ from airy.model.conversation import Message
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.identity import IdentityKey
-from airy.store.api import ConversationView, FoldedMessage, Page, StoreQueries
+from airy.store.api import ChannelActivity, ConversationView, FoldedMessage, Page, StoreQueries
 from airy.store.holds import check_not_held
 
 
@@ -40,6 +40,9 @@ class GuardedQueries:
     async def channel(self, channel_id: str) -> Channel | None:
         check_not_held(self._held, topics.CHANNELS, channel_id)
         return await self._store.channel(channel_id)
+
+    async def channel_activity(self, channel_ids: Collection[str]) -> dict[str, ChannelActivity]:
+        return await self._store.channel_activity(channel_ids)  # of what is folded: it is shown, and decides nothing
 
     async def conversation(self, conversation_id: str) -> ConversationView | None:
         check_not_held(self._held, topics.EVENTS, conversation_id)

@@ -7,10 +7,12 @@ from airy import topics
 from airy.errors import Refused, Unavailable
 from airy.http.response_schemas import (
     ChannelSchema,
+    ListedChannelSchema,
+    ListSchema,
 )
 from airy.model import ids
-from tests.kit.api import FakePages, api_harness
-from tests.kit.builders import PAGE, channel
+from tests.kit.api import PUBLIC_URL, FakePages, api_harness
+from tests.kit.builders import PAGE, Chat, channel
 from tests.kit.response_schemas import validated
 
 UNKNOWN_ID = ids.derive("unknown")
@@ -37,6 +39,22 @@ async def test_a_facebook_page_is_explored_connected_and_disconnected() -> None:
         await api.call("/channels.update", {"channel_id": found.id, "name": "x"}, status=404)
         revived = await api.call("/channels.facebook.connect", {**connect, "name": "Back desk"})
         assert (revived["id"], revived["metadata"]["name"]) == (found.id, "Back desk")
+
+
+async def test_a_listed_channel_has_its_address_and_the_times_of_its_last_messages() -> None:
+    async with api_harness() as api:
+        chat, quiet = Chat(), channel("twilio.sms")
+        await api.append(channel(), quiet, chat.received("a"), chat.queued("b"))
+        listed = validated(ListSchema[ListedChannelSchema], await api.call("/channels.list")).data
+        found = {each.source: each for each in listed}
+        assert found["facebook"].webhook_url == f"{PUBLIC_URL}/facebook"
+        assert found["twilio.sms"].webhook_url == f"{PUBLIC_URL}/twilio#rc=3&rp=ct,rt,5xx"
+        page = found["facebook"]
+        assert page.last_inbound_at is not None
+        assert page.last_outbound_at is not None
+        assert (found["twilio.sms"].last_inbound_at, found["twilio.sms"].last_outbound_at) == (None, None)
+        info = await api.call("/channels.info", {"channel_id": page.id})
+        assert validated(ListedChannelSchema, info) == page
 
 
 async def test_a_channel_of_another_source_with_a_pages_id_does_not_make_the_page_connected() -> None:

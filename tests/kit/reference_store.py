@@ -36,6 +36,7 @@ from airy.sources.catalogue import kind_name
 from airy.store import cursors
 from airy.store.api import (
     Applied,
+    ChannelActivity,
     ConversationView,
     FoldedMessage,
     LastApplied,
@@ -439,6 +440,16 @@ class ReferenceStore:
     def _one(self, topic: Topic[T], entity_id: str) -> T | None:
         found: T | None = self._entities[topic.name].get(_stored_id(topic, entity_id))
         return found
+
+    async def channel_activity(self, channel_ids: Collection[str]) -> dict[str, ChannelActivity]:
+        times: dict[tuple[str, bool], int] = {}
+        for message in (message for state in self._states.values() for message in state.messages()):
+            key = message.channel_id, message.from_contact
+            times[key] = max(message.sent_at_ms, times.get(key, 0))
+        return {
+            each: ChannelActivity(times.get((each, True)) or None, times.get((each, False)) or None)
+            for each in channel_ids
+        }
 
     async def channels(self, *, source: str | None = None, connected_only: bool = True) -> list[Channel]:
         of_source = (one for one in self._all(topics.CHANNELS) if source in (None, one.source))

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from airy.cli.view import Document, Field, View, at
-from airy.http.response_schemas import ChannelSchema, ConnectedChannelSchema
+from airy.http.response_schemas import ConnectedChannelSchema, ListedChannelSchema
 
 
 class FormFieldRow(Struct, forbid_unknown_fields=True):
@@ -40,14 +40,16 @@ FIELDS = (
     Field("STATE", _state, styles={"connected": "green", "failing": "red"}),
     Field("REASON", "metadata.health.reason", chars_max=60),
 )
+URL = Field("WEBHOOK URL", "webhook_url")
+USED = (Field("LAST IN", "last_inbound_at"), Field("LAST OUT", "last_outbound_at"))
 CHANNELS = View(
     name="channels",
-    row=ChannelSchema,
-    fields=FIELDS,
+    row=ListedChannelSchema,
+    fields=(*FIELDS[:-1], *USED, FIELDS[-1]),
     what="connected channels",
     order=lambda row: (row["source"], row["id"]),
 )
-CHANNEL = View(name="channel", row=ChannelSchema, fields=FIELDS, one=True)
+CHANNEL = View(name="channel", row=ListedChannelSchema, fields=(*FIELDS, *USED, URL), one=True)
 CONNECTED_CHANNEL = View(
     name="connected-channel",
     row=ConnectedChannelSchema,

@@ -95,6 +95,7 @@ SPEC = SourceSpec(
     ),
     section=TwilioSection,
     webhooks=("/twilio", "/twilio/status"),
+    webhook_suffix=RETRIES,
     services=("sources-twilio-connector", "sources-twilio-events-router"),
     build="airy.sources.twilio.source:Twilio",
     channel_secrets=True,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import apsw
 
-from airy.model.conversation import Conversation
+from airy.model.conversation import Conversation, Message
 from airy.store.api import WorkKey
 from airy.store.sqlite.conversation_counts import Group
 from airy.store.sqlite.id_encoding import StoredId
@@ -50,6 +50,7 @@ class BatchRows(Protocol):
     touched: set[WorkKey]
     contacts_due: list[Conversation]  # whose contact may have changed
 
+    def add_message_time(self, message: Message) -> None: ...
     def connected(self, channel: StoredId) -> bool | None: ...
     def next_conversation(self) -> int: ...
     def next_message(self) -> int: ...

@@ -223,11 +223,11 @@ class ConversationState:
         if not self._put:
             return
         self.conversation()  # reads the stored values before the messages change `_contacted`
-        self._dirty = True
-        rows = self._rows
+        self._dirty, rows = True, self._rows
         for slot in self._put:
             message = slot.message
             assert message is not None
+            rows.add_message_time(message)
             if message.provider_id != slot.provider_id:  # set in place after it was put
                 self._add_provider_id(message)
             body = _encode(message)

@@ -51,6 +51,9 @@ CREATE TABLE conversation_counts(
   channel NOT NULL, state TEXT NOT NULL, has_unread INTEGER NOT NULL, conversations INTEGER NOT NULL,
   PRIMARY KEY(channel, state, has_unread)
 ) WITHOUT ROWID;
+CREATE TABLE channel_activity(
+  channel NOT NULL PRIMARY KEY, inbound_at INTEGER NOT NULL, outbound_at INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE conversation_tags(
   tag NOT NULL, conversation INTEGER NOT NULL, PRIMARY KEY(tag, conversation)
 ) WITHOUT ROWID;

@@ -27,6 +27,7 @@ from airy.model.identity import IdentityKey
 from airy.store import cursors
 from airy.store.api import (
     Applied,
+    ChannelActivity,
     Checkpoints,
     ConversationView,
     FoldedMessage,
@@ -39,6 +40,7 @@ from airy.store.api import (
 from airy.store.filters import parse, searches_texts
 from airy.store.sqlite import (
     alias_rows,
+    channel_activity,
     contact_list,
     conversation_list,
     dead_deliveries,
@@ -216,6 +218,9 @@ class SqliteStore:
 
     async def channel(self, channel_id: str) -> Channel | None:
         return self._query(entities.one, topics.CHANNELS, channel_id)
+
+    async def channel_activity(self, channel_ids: Collection[str]) -> dict[str, ChannelActivity]:
+        return self._query(channel_activity.of, channel_ids)
 
     async def conversation(self, conversation_id: str) -> ConversationView | None:
         return self._query(queries.conversation, conversation_id)

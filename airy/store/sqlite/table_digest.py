@@ -51,6 +51,7 @@ _QUERIES = {
       FROM aliases JOIN conversations ON n = conversation""",
     ),
     "seen": (2, "SELECT conversations.id, fact, accepted FROM seen JOIN conversations ON n = conversation"),
+    "channel_activity": (1, "SELECT channel, inbound_at, outbound_at FROM channel_activity"),
     "tag": (2, "SELECT conversations.id, tag FROM conversation_tags JOIN conversations ON n = conversation"),
     "send": (
         0,

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import apsw
 
 from airy import topics
-from airy.model.conversation import Conversation
+from airy.model.conversation import Conversation, Message
 from airy.store.api import WorkKey
-from airy.store.sqlite import conversation_counts, conversation_index, message_index
+from airy.store.sqlite import channel_activity, conversation_counts, conversation_index, message_index
 from airy.store.sqlite.batch_rows import ChangedState
 from airy.store.sqlite.contact_rows import ContactRows
 from airy.store.sqlite.conversation_state import LOAD, ConversationState
@@ -100,6 +100,7 @@ class WriteBatch:
         self.conversation_updates: list[Row] = []
         self.activity_updates: list[Row] = []
         self.counted: Counter[conversation_counts.Group] = Counter()  # growth of the numbers of conversations
+        self.message_times: dict[tuple[str, bool], int] = {}
         self.aliases: list[Row] = []
         self.removed_aliases: list[Row] = []
         self.tags: list[Row] = []
@@ -124,6 +125,11 @@ class WriteBatch:
             state = ConversationState(self, conversation_id, stored_id, row)
             self._states[conversation_id] = state
         return state
+
+    def add_message_time(self, message: Message) -> None:
+        if message.channel_id:  # a deferred message has none yet
+            key = message.channel_id, message.from_contact
+            self.message_times[key] = max(message.sent_at_ms, self.message_times.get(key, 0))
 
     def connected(self, channel: StoredId) -> bool | None:
         """None: the channel has no record."""
@@ -157,6 +163,8 @@ class WriteBatch:
         self._write(_UPDATE_CONVERSATION, self.conversation_updates)
         conversation_counts.add(self.connection, self.counted)
         self.counted.clear()
+        channel_activity.put(self.connection, self.message_times)
+        self.message_times.clear()
         self._write(_PUT_SEEN, self.seen)
         self._write(_PUT_PROVIDER_ID, self.provider_ids)
         self._write(_DELETE_ALIAS, self.removed_aliases)

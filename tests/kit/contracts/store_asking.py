@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.errors import Refused
+from airy.model import ids
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import (
     MessageQueued,
@@ -18,7 +19,7 @@ from airy.model.fact import (
     SendStarted,
     SendSucceeded,
 )
-from airy.store.api import Page
+from airy.store.api import ChannelActivity, Page
 from tests.kit.builders import START_MS, Chat, channel, tag, template, webhook
 from tests.kit.contracts.store_basics import StoreBasics
 from tests.kit.log import Log, cut
@@ -125,6 +126,19 @@ class AskingContract(StoreBasics):
             with pytest.raises(Refused) as refused:
                 await store.conversations(filters=None, cursor=cursor, page_size=5)
             assert refused.value.field == "cursor"
+
+    async def test_a_channel_has_the_times_of_its_newest_message_in_each_direction(self) -> None:
+        log, chat, other = Log(), Chat(1), Chat(2)
+        log.append(channel(), chat.received("a", at_ms=START_MS + 9), other.received("b", at_ms=START_MS + 5))
+        async with self.opened() as store:
+            await self.filled(store, log)
+            unknown = ids.derive("no such channel")
+            found = await store.channel_activity([chat.channel_id, unknown])
+            assert found == {chat.channel_id: ChannelActivity(START_MS + 9), unknown: ChannelActivity()}
+            await store.apply(log.append(other.queued("answer", at_ms=START_MS + 7), chat.received("c", at_ms=1)))
+            assert (await store.channel_activity([chat.channel_id]))[chat.channel_id] == ChannelActivity(
+                START_MS + 9, START_MS + 7
+            )
 
     # --- messages.list
 
