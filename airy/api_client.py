@@ -24,9 +24,13 @@ T = TypeVar("T")
 class RequestRefused(Refused):
     """A response with an error status that permits no retry."""
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(
+        self, message: str, *, status: int, reason: str = "", invalid: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.reason = reason or message  # in the words of the API
+        self.invalid = invalid or {}  # what is wrong with each invalid field
 
 
 class _InvalidField(Struct, frozen=True):
@@ -84,17 +88,24 @@ class ApiClient:
             raise Unavailable(reason, retry_after_s=response.retry_after_s())
         if response.status == 403 and "authorization" not in self._headers:
             reason += "; no token was sent: pass --token, or --data with the data directory of the instance"
-        raise RequestRefused(reason, status=response.status)
+        told = _error_message(response)
+        invalid = {each.field: each.message for each in told.fields}
+        raise RequestRefused(reason, status=response.status, reason=told.message, invalid=invalid)
 
 
 def _message(response: Response) -> str:
     """The message of an error response, and what it does not say of the invalid fields."""
-    try:
-        problem = msgspec.json.decode(response.body, type=_ErrorMessage)
-    except msgspec.MsgspecError:
-        return ""
+    problem = _error_message(response)
     unnamed = [f"{each.field}: {each.message}" for each in problem.fields if each.message not in problem.message]
     return "; ".join([problem.message, *unnamed])
+
+
+def _error_message(response: Response) -> _ErrorMessage:
+    """Empty, if the response has none."""
+    try:
+        return msgspec.json.decode(response.body, type=_ErrorMessage)
+    except msgspec.MsgspecError:
+        return _ErrorMessage()
 
 
 def _decode(path: str, response: Response, shape: type[T]) -> T:

@@ -93,6 +93,9 @@ class FakeOperations:
             "source_channel_id": f"account-{channel_id}",
             "connected": True,
             "metadata": metadata,
+            "webhook_url": f"https://airy.example.net/{source}",
+            "last_inbound_at": "2026-01-01T09:40:00.000Z",
+            "last_outbound_at": None,
         }
 
     def answer(self, path: str, body: Document) -> object | None:

@@ -59,6 +59,37 @@ async def test_the_form_has_the_fields_of_the_api_and_hides_secrets(instance: Fa
         assert "● connected" in shown.line("Shop")
 
 
+async def test_a_channel_shows_when_it_was_last_used_and_the_address_to_paste(instance: FakeInstance) -> None:
+    async with console(instance, view="channels", size=(180, 36)) as shown:
+        assert ":40:00" in shown.line("Bakery bot")
+        assert "https://airy.example.net/telegram" in shown.line("Bakery bot")
+        await shown.press("enter")
+        assert '"webhook_url": "https://airy.example.net/facebook"' in shown.text
+
+
+async def test_a_refused_form_stays_with_what_was_written_and_the_error_is_at_its_field(instance: FakeInstance) -> None:
+    instance.refuse("/channels.telegram.connect", 400, "Telegram does not know this bot", field="bot_token")
+    async with console(instance, view="channels", writes=True) as shown:
+        await shown.press("n", "enter")
+        await shown.press(*"42:wrong", "tab", *"Shop", "enter")
+        await shown.settle(0.5)
+        lines = shown.text.splitlines()
+        at = next(number for number, line in enumerate(lines) if "bot_token" in line)
+        assert "is wrong" in lines[at + 1]
+        assert "Telegram does not know this bot" in shown.text
+        assert "Shop" in shown.text
+        focused = shown.app.focused
+        assert isinstance(focused, Input)
+        assert focused.value == "42:wrong"
+        del instance.refusals["/channels.telegram.connect"]
+        await shown.press("enter")
+        await shown.settle(0.5)
+        assert instance.operations.written == [
+            ("/channels.telegram.connect", {"bot_token": "42:wrong", "mode": "bot", "name": "Shop"})
+        ]
+        assert "Paste this address" in shown.text
+
+
 async def test_a_disconnect_is_confirmed_and_names_the_channel(instance: FakeInstance) -> None:
     async with console(instance, view="channels", writes=True) as shown:
         await shown.press("down", "D")

@@ -19,6 +19,9 @@ class ListedChannel(Struct, frozen=True):
     source_channel_id: str
     connected: bool = True
     metadata: dict[str, Any] = {}
+    webhook_url: str | None = None  # to paste at the provider
+    last_inbound_at: str | None = None
+    last_outbound_at: str | None = None
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import DataTable
 
+from airy.tui.console import format as shown
 from airy.tui.console.channels import rows
 from airy.tui.console.channels.form import ConnectForm
 from airy.tui.console.dialogs import Choose
@@ -23,8 +24,11 @@ LIST = (
     Column("state", 14),
     Column("source", 16, keep=7),
     Column("name", 22, keep=6),
-    Column("account", 20, keep=4),
+    Column("account", 18, keep=4),
+    Column("last in", 14, keep=5),
+    Column("last out", 14, keep=5),
     Column("problem", keep=8),
+    Column("address to paste", 40, keep=1),
 )
 
 
@@ -105,18 +109,21 @@ class ChannelsView(ConsoleView):
             return
         options = [(kind.name, kind.title) for kind in kinds.values()]
         chosen = await self.app.push_screen_wait(Choose("Connect which kind of channel?", options))
-        given = await self.app.push_screen_wait(ConnectForm(kinds[chosen])) if chosen else None
-        if chosen and given is not None:
-            self._connect(kinds[chosen], given)
+        if chosen is None:
+            return
+        path = kinds[chosen].path
 
-    def _connect(self, kind: rows.ConnectKind, given: dict[str, str]) -> None:
-        async def change() -> None:
-            answer = await self.session.call(kind.path, given, rows.ConnectAnswer)
-            if answer.instructions:
-                left = {"instructions": answer.instructions, "settings": answer.settings}
-                await self.app.push_screen(Inspect("Connected: left to do at the provider", left))
+        async def connect(given: dict[str, str]) -> rows.ConnectAnswer:
+            return await self.session.call(path, given, rows.ConnectAnswer)
 
-        self.write("", "the channel is connected", change)
+        answer = await self.app.push_screen_wait(ConnectForm(kinds[chosen], connect))
+        if answer is None:
+            return
+        self.notify("the channel is connected")
+        if answer.instructions:
+            left = {"instructions": answer.instructions, "settings": answer.settings}
+            await self.app.push_screen(Inspect("Connected: left to do at the provider", left))
+        self.reload()
 
     def action_disconnect(self) -> None:
         channel = self._selected()
@@ -135,7 +142,10 @@ def cells(channel: rows.ListedChannel) -> Sequence[Content | str]:
         Content.styled(clean(channel.source), "$secondary"),
         Content.styled(channel.name, "bold"),
         Content.styled(clean(channel.source_channel_id), "$foreground-muted"),
+        shown.date_and_time(channel.last_inbound_at or ""),
+        shown.date_and_time(channel.last_outbound_at or ""),
         Content.styled(channel.said, style if word == rows.FAILING else "$foreground-muted"),
+        Content.styled(clean(channel.webhook_url or ""), "$foreground-muted"),
     )
 
 
@@ -145,5 +155,8 @@ def document(channel: rows.ListedChannel) -> dict[str, object]:
         "source": channel.source,
         "source_channel_id": channel.source_channel_id,
         "connected": channel.connected,
+        "last_inbound_at": channel.last_inbound_at,
+        "last_outbound_at": channel.last_outbound_at,
+        "webhook_url": channel.webhook_url,
         "metadata": channel.metadata,
     }
