@@ -17,6 +17,7 @@ from airy.commands.message_traces.fold_hop import fold_hop
 from airy.commands.message_traces.hop import in_order
 from airy.commands.message_traces.record_reader import read_records
 from airy.model.delivery_attempt import AttemptResult, DeliveryAttempt
+from airy.model.delivery_state import DeliveryState
 from airy.model.fleet import FleetStatus, ProcessInfo
 from airy.model.process_status import ProcessStatus
 from airy.store.api import StoredChange
@@ -152,6 +153,23 @@ async def test_a_reference_without_a_message_is_refused_by_its_field(
     async with api_harness() as api:
         answer = await api.call("/messages.trace", body, status=status)
     assert [each["field"] for each in answer["fields"]] == [field]
+
+
+async def test_a_receipt_that_came_before_the_answer_of_the_provider_is_a_hop() -> None:
+    async with api_harness() as api:
+        chat, other = Chat(1), Chat(2)
+        await api.append(channel(), chat.received("first"), chat.queued("out"), chat.started("out"))
+        await api.append(chat.receipt(DeliveryState.DELIVERED, "wamid"), other.received("else"))
+        await api.append(chat.succeeded("out", provider="wamid"))
+        trace = await api.call("/messages.trace", {"message_id": chat.outbound_id("out")})
+    assert [hop["kind"] for hop in trace["hops"] if hop["topic"] == topics.EVENTS.name] == [
+        "message.queued",
+        "fold",
+        "webhooks.queued",
+        "send.started",
+        "receipt.reported",
+        "send.succeeded",
+    ]
 
 
 async def test_the_answering_process_and_its_webhook_queue_are_read_with_pruned_changes() -> None:

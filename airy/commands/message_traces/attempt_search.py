@@ -55,8 +55,9 @@ class _Scanned:
 class AttemptSearch:
     """The search for one trace."""
 
-    def __init__(self, bus: Bus, facts: Iterable[FactChanges]) -> None:
+    def __init__(self, bus: Bus, facts: Iterable[FactChanges], search_s: float = SEARCH_S) -> None:
         self._bus = bus
+        self._search_s = search_s
         facts = list(facts)
         self._offsets = {event_id: each.offset for each in facts for event_id in each.event_ids}
         self._times = [(each.at_ms, "") for each in facts]  # to search from, and the delivery that is due then; a heap
@@ -68,7 +69,7 @@ class AttemptSearch:
         self._left = RECORDS_MAX
 
     async def run(self) -> FoundAttempts:
-        scope = anyio.move_on_after(SEARCH_S)
+        scope = anyio.move_on_after(self._search_s)
         with scope:
             self._ends = await self._bus.end_offsets([topics.ATTEMPTS])
             async with self._bus.tail(self._ends) as tail:

@@ -9,8 +9,9 @@ from airy import topics
 from airy.bus.api import Bus
 from airy.bus.origin import origin_in
 from airy.bus.record import Position
-from airy.commands.message_traces.attempt_search import AttemptSearch, FoundAttempts
+from airy.commands.message_traces.attempt_search import SEARCH_S, AttemptSearch, FoundAttempts
 from airy.commands.message_traces.delivery_hops import attempt_hops, dead_hops, queued_hop, unattempted, waiting_hops
+from airy.commands.message_traces.early_reports import between_attempts, reports
 from airy.commands.message_traces.fact_changes import CHANGES_MAX, FactChanges, fact_changes
 from airy.commands.message_traces.fold_hop import ReadFleet, fold_hop
 from airy.commands.message_traces.hop import Hop, MessageTrace, in_order
@@ -35,7 +36,9 @@ class TracedQueue(Protocol):
 
 
 class MessageTracer:
-    """`changes`: of the same store as `store`. `mask` hides the secrets of the configuration in text."""
+    """`changes`: of the same store as `store`. `mask` hides the secrets of the configuration in text. `search_s`: how
+    long delivery attempts are searched for.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,8 @@ class MessageTracer:
         queue: WebhookQueue | TracedQueue,
         read_fleet: ReadFleet,
         mask: Mask = str,
+        *,
+        search_s: float = SEARCH_S,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -52,6 +57,7 @@ class MessageTracer:
         self._queue = queue
         self._read_fleet = read_fleet
         self._mask = mask
+        self._search_s = search_s
         self._at_once = anyio.Semaphore(TRACES_AT_ONCE_MAX)
 
     async def trace(self, reference: TraceReference) -> MessageTrace:
@@ -64,11 +70,15 @@ class MessageTracer:
         partition = topics.EVENTS.partition(found.message.conversation_id)
         positions = [Position(topics.EVENTS.name, partition, offset) for offset in found.offsets]
         facts = await read_records(self._bus, positions)
+        early = await read_records(self._bus, between_attempts(facts, positions))
+        also = reports(list(early.records.values()), found.message)
+        facts = ReadRecords({**facts.records, **{each: early.records[each] for each in also}}, facts.beyond_retention)
+        positions = sorted({*positions, *also})
         read = await self._with_origins(facts)
         webhooks = await self._store.webhooks()
         changes = [await self._changes_of(facts, each, webhooks, created=each is positions[0]) for each in positions]
         known = [each for each in changes if each is not None]
-        attempts = await AttemptSearch(self._bus, known).run()
+        attempts = await AttemptSearch(self._bus, known, self._search_s).run()
         queue = await self._queue_position(partition)
         chain = record_hops(read, positions, self._mask)
         if known and known[0].offset == positions[0].offset:
