@@ -76,9 +76,10 @@ cluster: $(VENV)/.dev ## Airy as a fleet: Kafka, Redis, two processes of every c
 faults: $(VENV)/.dev ## inject faults into a real cluster under load; FAULTS=zombie,kill-redis selects, ROUNDS=5 repeats
 	FAULTS=$(FAULTS) ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/e2e/test_cluster_faults.py $(ARGS)
 
-pages: $(VENV)/.dev ## write what docs/ has from code: tables of sources, schemas of the command line
+pages: $(VENV)/.dev ## write what docs/ has from code: tables of sources, commands and schemas of the command line
 	$(BIN)/python -m tests.kit.source_pages
 	$(BIN)/python -m tests.kit.view_schemas
+	$(BIN)/python -m tests.kit.command_page
 
 pictures: $(VENV)/.dev ## draw the pictures of the console in docs/pictures, and the snapshots of its tests
 	$(BIN)/python -m tests.kit.console_pictures

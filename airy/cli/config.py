@@ -5,7 +5,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from airy.cli.options import OK, config_options, json_option, load_config, warn
+from airy.cli.options import OK, config_options, load_config, warn
+from airy.cli.output import Output, examples, output_options
 
 
 @click.group()
@@ -13,7 +14,7 @@ def config() -> None:
     """Check and show the configuration."""
 
 
-@config.command()
+@config.command(epilog=examples("airy config validate", "airy config validate production.yaml"))
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 def validate(file: Path | None) -> int:
     """Validate FILE (default: airy.yaml in this directory) and print every problem."""
@@ -25,17 +26,14 @@ def validate(file: Path | None) -> int:
     return OK
 
 
-@config.command()
+@config.command(epilog=examples("airy config show", "airy config show --json | jq .http"))
 @config_options
-@json_option
-def show(file: Path | None, data: Path | None, as_json: bool) -> int:
-    """Print the effective configuration; secrets are masked."""
-    import json
-
-    import yaml
-
+@output_options
+def show(file: Path | None, data: Path | None, output: Output) -> int:
+    """Print the effective configuration, as YAML unless another format is asked for; secrets are masked."""
+    from airy.cli.views.config import CONFIG
     from airy.config_secrets import masked
 
-    values = masked(load_config(file, data))
-    click.echo(json.dumps(values, indent=2) if as_json else yaml.safe_dump(values, sort_keys=False).rstrip())
+    shown = Output("yaml") if output.format == "table" else output
+    shown.one(CONFIG, masked(load_config(file, data)))
     return OK

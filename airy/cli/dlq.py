@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from airy.cli.options import Command, config_options, json_option, load_config, run_command
+from airy.cli.output import examples
 
 
 @click.group()
@@ -33,7 +34,7 @@ def letter_options(command: Command) -> Command:
     return source_options(click.argument("letters", metavar="[ID]…", nargs=-1)(command))
 
 
-@dlq.command("list")
+@dlq.command("list", epilog=examples("airy dlq list", "airy dlq list --state all --json"))
 @source_options
 @click.option("--topic", help="only dead letters of this topic's records")
 @click.option(
@@ -61,7 +62,7 @@ def list_letters(
     return run_command(config, lambda: admin.show_list(config, url, token, topic=topic, state=wanted, as_json=as_json))
 
 
-@dlq.command("show")
+@dlq.command("show", epilog=examples("airy dlq show 1-42"))
 @click.argument("letter", metavar="ID")
 @source_options
 def show_letter(
@@ -80,14 +81,14 @@ def show_letter(
     return run_command(config, lambda: admin.show_letter(config, url, token, letter, as_json=as_json))
 
 
-@dlq.command("replay")
+@dlq.command("replay", epilog=examples("airy dlq replay 1-42", "airy dlq replay --all --topic source.facebook.events"))
 @letter_options
 def replay_letters(**options: Any) -> int:
     """Append the original records to their topics again. Repeating it does nothing."""
     return _resolve("replay", **options)
 
 
-@dlq.command("discard")
+@dlq.command("discard", epilog=examples("airy dlq discard 1-42 --reason 'a test'"))
 @letter_options
 @click.option("--reason", default="", help="why they are of no use, kept with them; at most 256 characters")
 def discard_letters(**options: Any) -> int:

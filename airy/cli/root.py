@@ -38,6 +38,20 @@ COMMANDS = {  # in the order of the help
     "version": "airy.cli.version:version",
 }
 
+PANELS = {  # of the help
+    "Run": ("up", "run", "demo", "console"),
+    "See what happens": ("status", "doctor", "tail", "trace", "logs", "listen"),
+    "Conversations and settings": ("conversations", "messages", "contacts", "channels", "tags", "templates"),
+    "Webhooks and dead letters": ("webhooks", "dlq"),
+    "Operate": ("components", "config", "sources", "topics", "queue", "log", "verify", "rebuild", "token", "user"),
+    "More": ("sim", "completion", "version"),
+}
+
+click.rich_click.COMMAND_GROUPS = {
+    "airy": [
+        {"name": title, "commands": [name for name in names if name in COMMANDS]} for title, names in PANELS.items()
+    ]
+}
 click.rich_click.SHOW_ARGUMENTS = True
 click.rich_click.MAX_WIDTH = 100
 

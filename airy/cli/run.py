@@ -8,9 +8,14 @@ import rich_click as click
 
 from airy.cli.completion import complete_components
 from airy.cli.options import cluster_options, config_options, config_source, resolve_components
+from airy.cli.output import examples
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "airy up", "airy up --ephemeral --no-console", "airy up --kafka kafka:9092 --redis redis://redis:6379/0"
+    )
+)
 @config_options
 @cluster_options
 @click.option("--ephemeral", is_flag=True, help="keep all data in memory; it is lost at the end")
@@ -40,7 +45,7 @@ def up(
     return process.run(config, ephemeral=ephemeral, demo=demo, console=shown, source=source)
 
 
-@click.command()
+@click.command(epilog=examples("airy run sources-facebook --kafka kafka:9092", "airy run api-communication api-admin"))
 @click.argument("names", metavar="COMPONENT…", nargs=-1, required=True, shell_complete=complete_components)
 @config_options
 @cluster_options
@@ -55,7 +60,7 @@ def run(
     return process.run(source.config_of(source.read()), components=components, ephemeral=ephemeral, source=source)
 
 
-@click.command()
+@click.command(epilog=examples("airy demo"))
 @click.pass_context
 def demo(context: click.Context) -> int:
     """Run the demo (`airy up --demo`): no account is needed."""

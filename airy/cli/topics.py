@@ -7,6 +7,7 @@ from pathlib import Path
 import rich_click as click
 
 from airy.cli.options import json_option, load_config, resolve_components, run_command, topics_options
+from airy.cli.output import examples
 
 CHANGES = 2  # exit code of `plan`
 
@@ -16,7 +17,7 @@ def topics() -> None:
     """Manage the topics and ACLs of a Kafka cluster."""
 
 
-@topics.command(name="list")
+@topics.command(name="list", epilog=examples("airy topics list --json"))
 @json_option
 def list_topics(as_json: bool) -> int:
     """List all topics, with the components that write and read them."""
@@ -25,7 +26,7 @@ def list_topics(as_json: bool) -> int:
     return topic_admin.show_topics(as_json=as_json)
 
 
-@topics.command(name="plan")
+@topics.command(name="plan", epilog=examples("airy topics plan --kafka kafka:9092"))
 @topics_options
 @json_option
 def plan_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
@@ -36,7 +37,7 @@ def plan_topics(file: Path | None, data: Path | None, kafka: str | None, as_json
     return run_command(config, lambda: topic_admin.plan(config, as_json=as_json))
 
 
-@topics.command(name="check")
+@topics.command(name="check", epilog=examples("airy topics check --kafka kafka:9092"))
 @topics_options
 @json_option
 def check_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
@@ -47,7 +48,7 @@ def check_topics(file: Path | None, data: Path | None, kafka: str | None, as_jso
     return run_command(config, lambda: topic_admin.check(config, as_json=as_json))
 
 
-@topics.command(name="apply")
+@topics.command(name="apply", epilog=examples("airy topics apply --kafka kafka:9092 --yes"))
 @topics_options
 @click.option("--yes", is_flag=True, help="do not ask for confirmation")
 def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: bool) -> int:
@@ -65,7 +66,7 @@ def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: b
     return run_command(config, lambda: topic_admin.apply(config))
 
 
-@topics.command(name="acls")
+@topics.command(name="acls", epilog=examples("airy topics acls http --format kafka-acls"))
 @click.argument("names", metavar="[COMPONENT]…", nargs=-1)
 @topics_options
 @click.option(

@@ -3,9 +3,10 @@
 import rich_click as click
 
 from airy.cli.options import OK
+from airy.cli.output import examples
 
 
-@click.command()
+@click.command(epilog=examples("airy version"))
 def version() -> int:
     """Print the version."""
     from airy import __version__

@@ -15,6 +15,10 @@ def sim() -> None:
     """Run simulated providers: real paths and answers, steered over HTTP. docs/simulators.md describes them."""
 
 
+def _example(name: str) -> str:
+    return f"Examples:\n\n$ airy sim {name} --target http://127.0.0.1:8080 --customers 3 --rough"
+
+
 def _common(command: Command) -> Command:
     options = (
         click.option("--target", metavar="URL", help="origin that receives the webhooks, e.g. http://127.0.0.1:8080"),
@@ -38,7 +42,7 @@ def _meta(command: Command) -> Command:
     return command
 
 
-@sim.command()
+@sim.command(epilog=_example("graph"))
 @_common
 @_meta
 def graph(**given: Any) -> int:
@@ -46,7 +50,7 @@ def graph(**given: Any) -> int:
     return _run_graph(META, given)
 
 
-@sim.command()
+@sim.command(epilog=_example("messenger"))
 @_common
 @_meta
 def messenger(**given: Any) -> int:
@@ -54,7 +58,7 @@ def messenger(**given: Any) -> int:
     return _run_graph(("messenger",), given)
 
 
-@sim.command()
+@sim.command(epilog=_example("instagram"))
 @_common
 @_meta
 def instagram(**given: Any) -> int:
@@ -62,7 +66,7 @@ def instagram(**given: Any) -> int:
     return _run_graph(("instagram",), given)
 
 
-@sim.command()
+@sim.command(epilog=_example("whatsapp"))
 @_common
 @_meta
 def whatsapp(**given: Any) -> int:
@@ -70,7 +74,7 @@ def whatsapp(**given: Any) -> int:
     return _run_graph(("whatsapp",), given)
 
 
-@sim.command()
+@sim.command(epilog=_example("twilio"))
 @_common
 @click.option("--auth-token", envvar="TWILIO_AUTH_TOKEN", help="auth token that signs webhooks")
 @click.option(
@@ -86,7 +90,7 @@ def twilio(**given: Any) -> int:
     return _run(TwilioProvider, TwilioOptions, given)
 
 
-@sim.command()
+@sim.command(epilog=_example("viber"))
 @_common
 def viber(**given: Any) -> int:
     """Run a simulated Viber."""
@@ -95,7 +99,7 @@ def viber(**given: Any) -> int:
     return _run(ViberProvider, ViberOptions, given)
 
 
-@sim.command()
+@sim.command(epilog=_example("telegram"))
 @_common
 @click.option("--https-only", is_flag=True, help="refuse webhooks that are not https, as Telegram itself does")
 def telegram(**given: Any) -> int:

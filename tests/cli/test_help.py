@@ -1,9 +1,10 @@
 """Help: golden files, one for each command or group at the root, and examples that can be run."""
 
 import pytest
+import rich_click as click
 
-from airy.cli.root import COMMANDS
-from tests.kit import command_tree
+from airy.cli.root import COMMANDS, PANELS
+from tests.kit import command_page, command_tree
 from tests.kit.command_line import GOLDEN, REWRITING, CommandLine, matches_golden
 
 TREE = dict(command_tree.commands())
@@ -27,3 +28,14 @@ def test_every_golden_file_of_help_is_of_a_command() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=" ".join)
 def test_an_example_of_the_help_parses(example: list[str]) -> None:
     command_tree.parse(example)
+
+
+def test_the_page_lists_every_command() -> None:
+    assert command_page.PAGE.read_text() == command_page.page(), "run `make pages`"
+    assert COMMANDS.keys() - {name for names in PANELS.values() for name in names} == set()
+
+
+def test_every_command_has_examples() -> None:
+    lacking = [path for path, command in TREE.items() if not isinstance(command, click.Group) and not command.epilog]
+
+    assert [" ".join(path) for path in lacking] == []

@@ -94,6 +94,18 @@ def test_the_programs_of_the_api_page_work(demonstration: Demonstration) -> None
     run(PYTHON, demonstration, blocks("api.md", "python"))
 
 
+def test_the_commands_of_the_page_of_the_command_line_work(demonstration: Demonstration) -> None:
+    directory, _ = demonstration
+    (directory / "airy").write_text(f'#!/bin/sh\nexec {sys.executable} -m airy "$@"\n')
+    (directory / "airy").chmod(0o755)
+    environment = os.environ | {"PATH": f"{directory}{os.pathsep}{os.environ['PATH']}"}
+
+    shown = run(SHELL, demonstration, blocks("cli.md", "sh"), environment)
+
+    assert shown.count("Your order is on its way.") == 2
+    assert "message.created" in shown
+
+
 def test_the_command_of_the_events_page_prints_events(demonstration: Demonstration) -> None:
     shown = run(SHELL, demonstration, blocks("events.md", "sh"))
     assert "event: ready" in shown
