@@ -73,6 +73,8 @@ CASES = (
     Case("data.file-system", DIRECTORY, {"file_system": "nfs4"}, "is on nfs4", "a local disk"),
     Case("redis.reachable", REDIS, {"failure": "loading"}, "is loading", "wait"),
     Case("redis.reachable", REDIS, {"failure": "timeout"}, "does not answer", "firewall"),
+    Case("redis.reachable", REDIS, {"failure": "sentinels"}, "called redis", "sentinel masters"),
+    Case("redis.role", REDIS, {"mode": "cluster"}, "is a node of a cluster", "queue.redis.cluster: true"),
     Case("redis.version", REDIS, {"version": "6.2.14"}, "runs Redis 6.2.14", "upgrade Redis to 7"),
     Case("redis.writes", REDIS, {"writes_refused": "no space"}, "refuses writes: no space", "free space"),
     Case("redis.memory", REDIS, {"memory": MemoryUsage(70, 100, "noeviction")}, "70%", "deliver some", "warning"),

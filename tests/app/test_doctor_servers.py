@@ -102,6 +102,10 @@ def unknown_authority(patient: Patient, servers: Servers) -> None:
     redis(patient, servers[1].url)
 
 
+def no_cluster(patient: Patient, servers: Servers) -> None:
+    redis(patient, servers[0].url, ", cluster: true")
+
+
 def missing_file(patient: Patient, servers: Servers) -> None:
     redis(patient, servers[1].url, ", caFile: /nowhere/ca.pem")
 
@@ -137,6 +141,7 @@ REDIS_FAULTS = (
     (tls_to_plain, "redis.security", "does not speak TLS", "redis://", "problem"),
     (unknown_authority, "redis.security", "is not trusted", "queue.redis.caFile", "problem"),
     (missing_file, "redis.security", "/nowhere/ca.pem", "correct queue.redis.caFile", "problem"),
+    (no_cluster, "redis.reachable", "is a server of its own", "queue.redis.cluster: false", "problem"),
     (a_replica, "redis.role", "read-only replica of 127.0.0.1", "queue.redis.sentinels", "problem"),
     (lacking_rights, "redis.commands", "user poor may not use XADD", "airy queue acl", "problem"),
     (evicting, "redis.eviction", "maxmemory-policy is allkeys-lru", "noeviction", "problem"),

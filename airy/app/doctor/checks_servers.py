@@ -15,23 +15,27 @@ UNREACHABLE = frozenset({"host", "refused", "timeout"})
 # --- Redis
 
 
+UNREACHABLE_REDIS: dict[str, tuple[str, str]] = {  # cause and next step
+    "host": ("the host name in {at} cannot be resolved", "correct queue.redis.url"),
+    "refused": ("nothing listens at {at}", "start Redis (systemctl start redis), or correct queue.redis.url"),
+    "timeout": ("{at} does not answer", "open the port in the firewall, or correct queue.redis.url"),
+    "sentinels": (
+        "no sentinel knows a master called {host}",
+        "correct queue.redis.sentinels and the host of queue.redis.url: redis-cli -p 26379 sentinel masters",
+    ),
+    "standalone": ("{at} is a server of its own, and queue.redis.cluster is true", "set queue.redis.cluster: false"),
+    "loading": (
+        "{at} is loading its data",
+        "wait until it has loaded; `redis-cli info persistence` shows how far it is",
+    ),
+}
+
+
 def redis_reachable(facts: RedisFacts) -> Findings:
-    match facts.failure:
-        case "host":
-            return problem(f"the host name in {facts.address} cannot be resolved", "correct queue.redis.url")
-        case "refused":
-            return problem(
-                f"nothing listens at {facts.address}", "start Redis (systemctl start redis), or correct queue.redis.url"
-            )
-        case "timeout":
-            return problem(
-                f"{facts.address} does not answer", "open the port in the firewall, or correct queue.redis.url"
-            )
-        case "loading":
-            return problem(
-                f"{facts.address} is loading its data", "wait until it has loaded; `redis-cli info persistence`"
-            )
-    return ok(facts.address)
+    if facts.failure not in UNREACHABLE_REDIS:
+        return ok(facts.address)
+    cause, step = UNREACHABLE_REDIS[facts.failure]
+    return problem(cause.format(at=facts.address, host=facts.address.partition(":")[0]), step)
 
 
 def redis_security(facts: RedisFacts) -> Findings:
@@ -73,6 +77,10 @@ def redis_role(facts: RedisFacts) -> Findings:
         return problem(
             f"{facts.address} is a read-only replica of {facts.master}",
             f"set queue.redis.url to {facts.master}, or name the sentinels in queue.redis.sentinels",
+        )
+    if facts.mode == "cluster" and not facts.cluster:
+        return problem(
+            f"{facts.address} is a node of a cluster, and queue.redis.cluster is false", "set queue.redis.cluster: true"
         )
     return ok("a master" if facts.role else "unknown: INFO is denied")
 

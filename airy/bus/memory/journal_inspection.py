@@ -9,10 +9,12 @@ from time import monotonic
 from typing import Literal
 
 import apsw
+import msgspec
 from msgspec import Struct
 
 from airy.bus.memory.journal import APPLICATION, VERSION, decode_rows
 from airy.bus.record import Position, Record
+from airy.errors import Unavailable
 
 BUSY_MS = 1_000
 CHECK_S = 3.0  # of the pages, which takes longer the larger the file is
@@ -75,7 +77,14 @@ def _quick_check(connection: apsw.Connection) -> str | None:
 
 
 def fingerprint_at(directory: Path, position: Position) -> int | None:
-    """The fingerprint of the record at this position; None: there is none. Blocking. Raises `apsw.Error`, `OSError`."""
+    """The fingerprint of the record at this position; None: there is none. Blocking. Raises `Unavailable`."""
+    try:
+        return _fingerprint_at(directory, position)
+    except (apsw.Error, msgspec.MsgspecError) as error:
+        raise Unavailable(f"the journal cannot be read: {error}") from error
+
+
+def _fingerprint_at(directory: Path, position: Position) -> int | None:
     with _reading(directory / "journal.db") as connection:
         number = connection.execute("SELECT number FROM topic WHERE name = ?", (position.topic,)).get
         if number is None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 import redis.exceptions as errors
 from msgspec import Struct
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from airy.errors import Refused
 from airy.queue.redis import permissions, scripts
@@ -23,7 +24,18 @@ PLAIN_S = 1.0
 PORT = 6379
 
 RedisFailure = Literal[
-    "", "files", "host", "refused", "timeout", "tls", "certificate", "password", "loading", "protocol"
+    "",
+    "files",
+    "host",
+    "refused",
+    "timeout",
+    "sentinels",
+    "standalone",
+    "loading",
+    "tls",
+    "certificate",
+    "password",
+    "protocol",
 ]
 
 
@@ -35,6 +47,8 @@ class RedisFacts(Struct, frozen=True, kw_only=True):
     detail: str = ""
     tls: bool = False
     user: str = ""
+    cluster: bool = False  # whether it is configured as one
+    mode: str = ""  # standalone, cluster, sentinel
     role: str = ""  # master, slave
     master: str = ""  # of a replica, host:port
     version: str = ""
@@ -77,6 +91,8 @@ async def _inspect(facts: RedisFacts, client: Any, settings: RedisSettings, name
         address=facts.address,
         tls=facts.tls,
         user=facts.user,
+        cluster=settings.cluster,
+        mode=replication.get("redis_mode", ""),
         role=replication.get("role", ""),
         master=f"{replication['master_host']}:{replication['master_port']}" if "master_host" in replication else "",
         version=next((info["redis_version"] for info in infos if "redis_version" in info), ""),
@@ -152,6 +168,14 @@ def refuses_writes(info: Mapping[str, str]) -> str:
     return ""
 
 
+FAILURE_TEXTS: tuple[tuple[str, RedisFailure], ...] = (  # where the client has no type
+    ("NOAUTH", "password"),
+    ("WRONGPASS", "password"),
+    ("Cluster mode is not enabled", "standalone"),
+    ("refused", "refused"),
+)
+
+
 def failure_of(error: BaseException) -> RedisFailure:
     """The kind of a failure, by the innermost reason. Pure."""
     chain: list[BaseException] = []
@@ -162,6 +186,7 @@ def failure_of(error: BaseException) -> RedisFailure:
     kinds: tuple[tuple[Any, RedisFailure], ...] = (
         (ssl.SSLCertVerificationError, "certificate"),
         (ssl.SSLError, "tls"),
+        (MasterNotFoundError, "sentinels"),
         (socket.gaierror, "host"),
         ((errors.AuthenticationError, errors.AuthorizationError), "password"),
         (errors.BusyLoadingError, "loading"),
@@ -172,9 +197,7 @@ def failure_of(error: BaseException) -> RedisFailure:
         if any(isinstance(one, kind) for one in chain):
             return name
     text = str(error)
-    if "NOAUTH" in text or "WRONGPASS" in text:
-        return "password"
-    return "refused" if "refused" in text.lower() else "protocol"
+    return next((name for words, name in FAILURE_TEXTS if words in text), "protocol")
 
 
 def _failed(facts: RedisFacts, failure: RedisFailure, error: BaseException) -> RedisFacts:
