@@ -28,6 +28,7 @@ COMMANDS = {  # in the order of the help
     "queue": "airy.cli.queue:queue",
     "log": "airy.cli.log:log",
     "dlq": "airy.cli.dlq:dlq",
+    "webhooks": "airy.cli.webhooks:webhooks",
     "listen": "airy.cli.listen:listen",
     "token": "airy.cli.token:token",
     "user": "airy.cli.user:user",
