@@ -3,6 +3,7 @@
 Cached until the fold passes a newer record of the channels topic, because webhooks are many and connects are few.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from airy import topics
@@ -10,6 +11,7 @@ from airy.actors.fold_progress import FoldProgress, wait_until_current
 from airy.actors.identity_directory import IdentityDirectory
 from airy.bus.api import Bus
 from airy.errors import Unavailable
+from airy.model.entity import Channel
 from airy.sources.accounts import ConnectedChannels, Unseal, no_secrets
 from airy.store.api import EntityReader, IdentityReader
 from airy.store.holds import check_not_held
@@ -22,13 +24,24 @@ class DirectoryStore(EntityReader, IdentityReader, Protocol):
 
 
 class ChannelDirectory:
-    def __init__(self, bus: Bus, store: DirectoryStore, progress: FoldProgress, *, unseal: Unseal = no_secrets) -> None:
+    """`now_ms` decides for how long the previous secret of a channel counts."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: DirectoryStore,
+        progress: FoldProgress,
+        *,
+        unseal: Unseal = no_secrets,
+        now_ms: Callable[[], int],
+    ) -> None:
         self._bus = bus
         self._store = store
         self._progress = progress
         self._unseal = unseal
+        self._now_ms = now_ms
         self._folded: tuple[int, ...] | None = None  # positions in the channels topic when `channels` was read
-        self.channels = ConnectedChannels(unseal=unseal)
+        self.channels = self._connected(())
 
     def identities(self) -> IdentityDirectory:
         """A directory of names, for one reader."""
@@ -43,9 +56,12 @@ class ChannelDirectory:
         folded = tuple(positions.get(tp, 0) for tp in topics.CHANNELS.topic_partitions)
         if folded != self._folded:
             found = await self._store.channels(connected_only=True)
-            self.channels = ConnectedChannels(found, unseal=self._unseal)
+            self.channels = self._connected(found)
             self._folded = folded
         return self.channels
+
+    def _connected(self, channels: Iterable[Channel]) -> ConnectedChannels:
+        return ConnectedChannels(channels, unseal=self._unseal, now_ms=self._now_ms)
 
     async def current(self) -> ConnectedChannels:
         """The channels as of what the log holds at the time of the call.

@@ -122,7 +122,9 @@ def build_services(config: Config, ports: Ports) -> Services:
         process_logs=ProcessLogs(RECENT),
         sources=sources,
         channel_secrets=secrets,
-        channel_directory=ChannelDirectory(ports.bus, ports.store, projector, unseal=secrets.unseal),
+        channel_directory=ChannelDirectory(
+            ports.bus, ports.store, projector, unseal=secrets.unseal, now_ms=ports.clock.now_ms
+        ),
         commands=Commands(
             Writer(ports.bus, projector.wait_for_position, ports.clock, ports.ids, held=projector.held),
             queries,

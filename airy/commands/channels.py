@@ -100,7 +100,7 @@ class ChannelCommands:
             lambda: source.connect(self._client, kind, form, self._installation),
         )
         declared = _kind(source.spec, kind)
-        new_each_time = declared.channel_per_connect
+        new_each_time, signer = declared.channel_per_connect, declared.webhook_credential
         channel_id = (
             self._writer.id_for(context, "channel", kind)
             if new_each_time
@@ -119,6 +119,9 @@ class ChannelCommands:
                 connected=True,
                 token=token,
                 secrets=sealed,
+                previous_secret=self._secrets.replaced(
+                    known, signer, done.credentials.get(signer), self._writer.now_ms()
+                ),
                 metadata={
                     **(channel_health.forgotten(known.metadata) if known else {}),
                     **_display_metadata(done.name, done.image_url),
@@ -181,7 +184,7 @@ class ChannelCommands:
             if channel.connected and not any(_same_credentials(channel, each) for each in unsubscribed):
                 await self._unsubscribe(channel)  # again only for credentials that a concurrent connect stored
                 unsubscribed.append(channel)
-            return replace(channel, connected=False, token=None, secrets={})
+            return replace(channel, connected=False, token=None, secrets={}, previous_secret=None)
 
         return (await self._entities.update(topics.CHANNELS, channel_id, self._known, disconnected)).position
 

@@ -31,7 +31,7 @@ Encoding = Literal["json", "text", "base64", "none", "withheld"]
 Mask = Callable[[str], str]
 
 SECRET_FIELDS: Mapping[str, frozenset[str]] = {
-    topics.CHANNELS.name: frozenset({"token", "secrets"}),
+    topics.CHANNELS.name: frozenset({"token", "secrets", "previous_secret"}),
     topics.USERS.name: frozenset({"sha256"}),
     topics.WEBHOOKS.name: frozenset({"headers", "signature_key", "secrets"}),
     topics.API_TOKENS.name: frozenset({"sha256"}),

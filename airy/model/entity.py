@@ -15,6 +15,13 @@ Color = Literal["tag-red", "tag-green", "tag-blue", "tag-purple"]
 WebhookStatus = Literal["Subscribed", "Unsubscribed"]
 
 
+class PreviousSecret(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What verified a channel's webhooks before its credentials were replaced, and does so until then as well."""
+
+    sealed: str | None = None  # None: the configured secrets did
+    until_ms: int
+
+
 class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     source: str
@@ -22,6 +29,7 @@ class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     connected: bool
     token: str | None = None  # sealed
     secrets: dict[str, str] = {}  # further credentials by name, each sealed
+    previous_secret: PreviousSecret | None = None
     metadata: dict[str, Raw] = {}  # dotted key to JSON value
     updated_at_ms: int = 0
 

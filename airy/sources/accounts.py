@@ -4,7 +4,7 @@ One instance serves routing (`Channels`) and verification (`Accounts`). Of two c
 later one counts.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from airy.errors import Refused
 from airy.model.entity import Channel
@@ -16,13 +16,27 @@ Unseal = Callable[[Channel, str], Secret | None]
 """A channel's secret of one name, in clear. Raises `Refused` if it cannot be opened."""
 
 
+PREVIOUS = "previous_secret"  # the name by which `Unseal` takes that of `Channel.previous_secret`
+
+
 def no_secrets(_channel: Channel, _name: str) -> Secret | None:
     return None
 
 
+def _without_a_clock() -> int:
+    raise RuntimeError("a channel's credentials were replaced, and the channels were read without a clock")
+
+
 class ConnectedChannels:
-    def __init__(self, channels: Iterable[Channel] = (), *, unseal: Unseal = no_secrets) -> None:
+    def __init__(
+        self,
+        channels: Iterable[Channel] = (),
+        *,
+        unseal: Unseal = no_secrets,
+        now_ms: Callable[[], int] = _without_a_clock,
+    ) -> None:
         self._unseal = unseal
+        self._now_ms = now_ms
         connected = [channel for channel in channels if channel.connected]
         self._by_account = {AccountKey(each.source, each.source_channel_id): each for each in connected}
         self._by_id = {each.id: each for each in connected}
@@ -40,8 +54,17 @@ class ConnectedChannels:
     def of_kind(self, kind: str) -> Iterable[Channel]:
         return [channel for channel in self._by_account.values() if channel.source == kind]
 
-    def secret(self, channel: Channel, name: str) -> Secret | None:
+    def secrets(self, channel: Channel, name: str, configured: Sequence[Secret] = ()) -> Sequence[Secret]:
+        """Neither empty ones nor those that cannot be opened."""
+        found = [*self._opened(channel, name, configured)]
+        previous = channel.previous_secret
+        if previous is not None and self._now_ms() < previous.until_ms:
+            found += self._opened(channel, PREVIOUS, configured)
+        return [secret for secret in found if secret]
+
+    def _opened(self, channel: Channel, name: str, configured: Sequence[Secret]) -> Sequence[Secret]:
         try:
-            return self._unseal(channel, name)
+            own = self._unseal(channel, name)
         except Refused:
-            return None
+            return ()
+        return configured if own is None else (own,)

@@ -102,8 +102,10 @@ class Accounts(Protocol):
     def by_id(self, channel_id: str) -> Channel | None: ...
     def of_kind(self, kind: str) -> Iterable[Channel]: ...  # for requests that only a signature tells apart
 
-    def secret(self, channel: Channel, name: str) -> Secret | None:
-        """Unsealed; None if the channel has none of that name or it cannot be opened."""
+    def secrets(self, channel: Channel, name: str, configured: Sequence[Secret] = ()) -> Sequence[Secret]:
+        """What may have signed the channel's webhooks, unsealed, the newest first: its own secret of that name or else
+        the configured ones; for a time after the channel was connected with other credentials, the previous ones too.
+        """
         ...
 
 
@@ -285,7 +287,8 @@ class Checked(Struct, frozen=True, kw_only=True):
 
     `problem`: why the channel does not work, and what an operator does about it; empty: it works.
     `repaired`: what was wrong and is right again.
-    `credentials`: new ones that replace those of the same names, valid for `credentials_valid_s`.
+    `credentials`: new ones that replace those of the same names, valid for `credentials_valid_s`; none that verifies
+    webhooks.
     """
 
     problem: str = ""

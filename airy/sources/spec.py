@@ -112,6 +112,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     capabilities: Capabilities = Capabilities()
     recipients: Recipients = Recipients()
     credentials: tuple[str, ...] = ()  # names of the secrets a channel may hold, sealed
+    webhook_credential: str = ""  # the one of them that verifies webhooks; empty: the section's secrets alone do
     channel_namespace: str | None = None  # of ids of channels, where the original's is not the name of the kind
     check_every_s: float | None = None  # so often a channel is checked at its provider, see `Checker`; None: never
     channel_per_connect: bool = False  # every connect makes a channel; otherwise there is one per account
@@ -140,7 +141,6 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
     services: tuple[str, ...] = ()  # as the original names them in `client.config`
     arrives_with: tuple[str, ...] = ()  # sources whose webhook also brings events of these kinds
     identities: bool = False  # participants have several names, or names that change
-    channel_secrets: bool = False  # webhooks are verified with secrets of channels, not of the section alone
     token_exchange: bool = False  # calls need a token that the provider issues for a short time
     webhook_suffix: str = ""  # behind the address that is pasted at the provider, such as parameters in a fragment
     public_url: bool = False  # cannot work without knowing its own public address
@@ -148,6 +148,11 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
     routes: tuple[str, ...] = ()  # HTTP paths of its own, besides webhooks and channels, as in `Component.routes`
     guarded: bool = False  # callers of the API name the addresses it calls: the guard of webhooks applies
     broadcasts: bool = False  # these routes follow changes, so its process needs a broadcaster
+
+    @property
+    def channel_secrets(self) -> bool:
+        """Webhooks are verified with secrets of channels, not of the section alone."""
+        return any(kind.webhook_credential for kind in self.kinds)
 
     def kind(self, name: str) -> Kind | None:
         return next((kind for kind in self.kinds if kind.name == name), None)

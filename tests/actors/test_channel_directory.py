@@ -69,10 +69,14 @@ class _Stuck:
 async def test_secrets_are_unsealed_by_name() -> None:
     harness = Harness()
     directory = ChannelDirectory(
-        harness.bus, harness.store, harness.projector, unseal=lambda channel, name: Secret(f"{channel.id} {name}")
+        harness.bus,
+        harness.store,
+        harness.projector,
+        unseal=lambda channel, name: Secret(f"{channel.id} {name}"),
+        now_ms=harness.clock.now_ms,
     )
     async with harness.open():
         await harness.connect()
         channels = await directory.refresh()
     known = replace(harness.channel)
-    assert channels.secret(known, "token") == Secret(f"{known.id} token")
+    assert channels.secrets(known, "token") == [Secret(f"{known.id} token")]

@@ -183,8 +183,8 @@ async def test_two_processes_that_take_turns_route_like_one(seed: int) -> None:
         await two.connect()
         await wait_until_current(two.bus, projector, [topics.CHANNELS], 60)
         processes = [
-            ChannelDirectory(two.bus, two.store, two.projector),
-            ChannelDirectory(two.bus, store, projector),
+            ChannelDirectory(two.bus, two.store, two.projector, now_ms=two.clock.now_ms),
+            ChannelDirectory(two.bus, store, projector, now_ms=two.clock.now_ms),
         ]
         readers = [(each, each.identities()) for each in processes]
         for record in records:

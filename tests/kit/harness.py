@@ -54,7 +54,7 @@ class Harness:
             )
         )
         self.provider_webhooks = Counter[str]()  # by what the router did with them
-        self.directory = ChannelDirectory(self.bus, self.store, self.projector)
+        self.directory = ChannelDirectory(self.bus, self.store, self.projector, now_ms=self.clock.now_ms)
         options = GraphOptions(seed=seed, behaviour=Behaviour(read=0.0, delivered=0.0, echoes=False))
         self.messenger = GraphProvider(options, now_ms=self.clock.now_ms())
         self.fetch = SimHttpClient(self.messenger, self.clock, url=GRAPH)

@@ -32,7 +32,7 @@ async def connect(
         name=form.name,
         image_url=form.image_url,
         metadata={},
-        credentials={name: secret for name, secret in own.items() if secret is not None},
+        credentials={name: secret for name, secret in own.items() if secret},
         instructions=" ".join(filter(None, (paste, without))),
         settings=(Setting("webhook_url", Secret(webhook)),) if installation.public_url else (),
     )

@@ -53,12 +53,12 @@ SPEC = SourceSpec(
                 media="url",
             ),
             credentials=("service_account", "partner_key"),
+            webhook_credential="partner_key",
         ),
     ),
     section=GoogleSection,
     webhooks=("/google",),
     services=("sources-google-connector", "sources-google-events-router"),
     build="airy.sources.google.source:Google",
-    channel_secrets=True,
     token_exchange=True,
 )

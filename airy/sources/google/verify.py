@@ -34,13 +34,12 @@ def verify(section: GoogleSection, request: WebhookRequest, accounts: Accounts) 
 
 
 def _keys(section: GoogleSection, accounts: Accounts, agent: str | None) -> Iterable[Secret]:
-    """The channel's own key if it has one, else the configured ones."""
+    """Those of the channel, else the configured ones."""
     channel = accounts.by_account("google", agent) if agent else None
-    own = accounts.secret(channel, "partner_key") if channel is not None else None
-    return section.partner_key if own is None else (own,)
+    return section.partner_key if channel is None else accounts.secrets(channel, "partner_key", section.partner_key)
 
 
 def _all_keys(section: GoogleSection, accounts: Accounts) -> Iterable[Secret]:
     yield from section.partner_key
-    own = (accounts.secret(channel, "partner_key") for channel in accounts.of_kind("google"))
-    yield from (key for key in own if key is not None)
+    for channel in accounts.of_kind("google"):
+        yield from accounts.secrets(channel, "partner_key")

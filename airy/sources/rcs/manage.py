@@ -23,7 +23,7 @@ async def connect(
     key = form.service_account or section.service_account
     if key is None:
         raise Refused("give service_account, or configure one", field="service_account")
-    if form.client_token is None and not section.client_token:
+    if not form.client_token and not section.client_token:
         raise Refused("give client_token, or configure one: Google signs webhooks with it", field="client_token")
     if not installation.public_url:
         raise Refused("the public address of this installation is not configured: Google could not reach it")
@@ -33,7 +33,7 @@ async def connect(
         account=match[1],
         name=form.name or match[1],
         image_url=form.image_url,
-        credentials={name: secret for name, secret in own.items() if secret is not None},
+        credentials={name: secret for name, secret in own.items() if secret},
         instructions="In Google's console for RCS, set this address as the webhook, with the client token.",
         settings=(Setting("webhook_url", Secret(f"{installation.public_url}/rcs")),),
     )

@@ -64,12 +64,12 @@ SPEC = SourceSpec(
                 starts=True,
             ),
             credentials=("service_account", "client_token"),
+            webhook_credential="client_token",
         ),
     ),
     section=RcsSection,
     webhooks=("/rcs",),
     build="airy.sources.rcs.source:Rcs",
-    channel_secrets=True,
     token_exchange=True,
     public_url=True,
 )

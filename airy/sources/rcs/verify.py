@@ -43,13 +43,12 @@ def _compared(section: RcsSection, body: bytes, given: bytes, accounts: Accounts
 
 
 def _tokens(section: RcsSection, accounts: Accounts, agent: str | None) -> Iterable[Secret]:
-    """The channel's own token if it has one, else the configured ones."""
+    """Those of the channel, else the configured ones."""
     channel = accounts.by_account("rcs", agent) if agent else None
-    own = accounts.secret(channel, "client_token") if channel is not None else None
-    return section.client_token if own is None else (own,)
+    return section.client_token if channel is None else accounts.secrets(channel, "client_token", section.client_token)
 
 
 def _all_tokens(section: RcsSection, accounts: Accounts) -> Iterable[Secret]:
     yield from section.client_token
-    own = (accounts.secret(channel, "client_token") for channel in accounts.of_kind("rcs"))
-    yield from (token for token in own if token is not None)
+    for channel in accounts.of_kind("rcs"):
+        yield from accounts.secrets(channel, "client_token")

@@ -66,6 +66,7 @@ SPEC = SourceSpec(
                 starts=True,
             ),
             credentials=CREDENTIALS,
+            webhook_credential="auth_token",
             check_every_s=3_600.0,
         ),
         Kind(
@@ -90,6 +91,7 @@ SPEC = SourceSpec(
                 starts=True,
             ),
             credentials=CREDENTIALS,
+            webhook_credential="auth_token",
             check_every_s=3_600.0,
         ),
     ),
@@ -98,7 +100,6 @@ SPEC = SourceSpec(
     webhook_suffix=RETRIES,
     services=("sources-twilio-connector", "sources-twilio-events-router"),
     build="airy.sources.twilio.source:Twilio",
-    channel_secrets=True,
     public_url=True,
     identities=True,
 )

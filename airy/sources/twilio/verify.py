@@ -6,13 +6,13 @@ with HMAC-SHA256 and a shared key instead. Twilio is not consistent about the po
 Whether it signs the fragment of the address, which never arrives here, is not documented: both count.
 
 The secret depends on the account that the unverified form names; naming another account only changes which secret the
-signature has to match. A number that is not connected may be connected at this moment, with a secret of its own:
-Twilio is asked to come again.
+signature has to match. The secret that signed may become known at this moment, by a connect or another configuration:
+Twilio is asked to come again, which it does for a 503 alone.
 """
 
 import hmac
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from urllib.parse import parse_qs, urlsplit
 
@@ -56,12 +56,9 @@ def _compared(
     algorithm, secrets = keys
     signed = [url + _joined(pairs) for url in _spellings(request.url)]
     known = [hmac.compare_digest(given, signature(secret, text, algorithm)) for secret in secrets for text in signed]
-    address = form.own_address(fields)
     if not any(known):
-        if address and not request.header(RULE_HEADER) and accounts.by_account(form.kind_of(address), address) is None:
-            return Denied(503, "the number is not connected, and the signature is not of the configured account")
-        return Denied(403, "the signature is not of this address and form with our auth token")
-    account = address.encode(errors="replace").decode()  # a key of the log is UTF-8
+        return Denied(503, "the signature is not of this address and form with an auth token that is known here")
+    account = form.own_address(fields).encode(errors="replace").decode()  # a key of the log is UTF-8
     return Accepted(account, headers=_kept(request), reply=TWIML)
 
 
@@ -102,15 +99,14 @@ def _keys(
     if settings.get("algorithm") != "HMAC_SHA256":
         return Denied(403, "the webhook rule signs with an algorithm that is not known here")
     key = section.shared_keys.get(settings.get("key", ""))
-    return ("sha256", (key,)) if key is not None else Denied(403, "the webhook rule's key is not configured here")
+    return ("sha256", (key,)) if key is not None else Denied(503, "the webhook rule's key is not configured here")
 
 
-def _tokens(section: TwilioSection, accounts: Accounts, fields: Mapping[str, str]) -> list[Secret]:
-    """The channel's own token if it has one, else those of the configured account."""
+def _tokens(section: TwilioSection, accounts: Accounts, fields: Mapping[str, str]) -> Sequence[Secret]:
+    """Those of the channel, else those of the configured account."""
     address = form.own_address(fields)
     channel = accounts.by_account(form.kind_of(address), address)
-    own = accounts.secret(channel, "auth_token") if channel is not None else None
-    return [own] if own is not None else list(section.auth_token)
+    return section.auth_token if channel is None else accounts.secrets(channel, "auth_token", section.auth_token)
 
 
 def _kept(request: WebhookRequest) -> dict[str, str]:

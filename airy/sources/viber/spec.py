@@ -60,6 +60,7 @@ SPEC = SourceSpec(
                 starts=True,
             ),
             credentials=("token",),
+            webhook_credential="token",
             channel_namespace="",
             check_every_s=CHECK_EVERY_S,
         ),
@@ -68,6 +69,5 @@ SPEC = SourceSpec(
     webhooks=("/viber", "/viber/{channel_id}"),
     services=("sources-viber-connector",),
     build="airy.sources.viber.source:Viber",
-    channel_secrets=True,
     public_url=True,
 )

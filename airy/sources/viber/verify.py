@@ -45,8 +45,7 @@ def _signer(section: ViberSection, request: WebhookRequest, accounts: Accounts, 
     """The channel with whose token the body is signed."""
     found: Channel | None = None
     for channel in _candidates(request, accounts):
-        own = accounts.secret(channel, "token")
-        for token in section.auth_token if own is None else (own,):
+        for token in accounts.secrets(channel, "token", section.auth_token):
             if hmac.compare_digest(given, signature(token, request.body)):
                 found = channel
     return found

@@ -401,7 +401,7 @@ class SourceContract:
         signed, place = self.wire.signed(webhook), webhook.body.index(b"x")
         changed = bytearray(webhook.body)
         changed[place] ^= 1
-        assert self._status(msgspec.structs.replace(webhook, body=bytes(changed)), signed) == 403
+        assert self._status(msgspec.structs.replace(webhook, body=bytes(changed)), signed) == self.wire.mismatch
 
     def test_one_flipped_bit_of_the_signature_is_refused(self, kind: str) -> None:
         webhook = self.wire.received(kind, 1, "x", RECEIVED_MS)
@@ -409,11 +409,11 @@ class SourceContract:
         for place in (len(value) // 2, len(value) - 2):
             changed = bytearray(value)
             changed[place] ^= 1
-            assert self._status(webhook, [(name, bytes(changed))]) == 403
+            assert self._status(webhook, [(name, bytes(changed))]) == self.wire.mismatch
 
     def test_a_forged_signature_is_refused(self, kind: str) -> None:
         webhook = self.wire.received(kind, 1, "x", RECEIVED_MS)
-        assert self._status(webhook, self.wire.forged(webhook)) == 403
+        assert self._status(webhook, self.wire.forged(webhook)) == self.wire.mismatch
 
     def test_no_signature_is_refused(self, kind: str) -> None:
         """F8, TW-1."""
@@ -428,12 +428,13 @@ class SourceContract:
     @pytest.mark.parametrize("junk", JUNK)
     def test_a_malformed_signature_is_refused(self, kind: str, junk: bytes) -> None:
         webhook = self.wire.received(kind, 1, "x", RECEIVED_MS)
-        assert self._status(webhook, [(name, junk) for name, _ in self.wire.signed(webhook)]) == 403
+        assert self._status(webhook, [(name, junk) for name, _ in self.wire.signed(webhook)]) == self.wire.mismatch
 
     @pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b"{", b"a=%zz&b", b"[" * 100_000])
     def test_no_body_breaks_verification(self, kind: str, body: bytes) -> None:
         webhook = self.wire.wrapped(body, self.wire.accounts[kind])
-        assert self._status(webhook, self.wire.forged(self.wire.received(kind, 1, "x", RECEIVED_MS))) in {401, 403}
+        status = self._status(webhook, self.wire.forged(self.wire.received(kind, 1, "x", RECEIVED_MS)))
+        assert status in {401, 403, self.wire.mismatch}
 
     def _verdict(
         self, webhook: Webhook, headers: Headers | None = None, *, connected: Sequence[str] | None = None

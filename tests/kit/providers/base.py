@@ -89,6 +89,7 @@ class Wire(ABC):
     accounts: ClassVar[Mapping[str, str]]  # kind to the account that is connected
     participant: ClassVar[str]
     signs_body: ClassVar[bool] = True
+    mismatch: ClassVar[int] = 403  # the answer to another signature: the provider repeats the webhook
     text: ClassVar[Mapping[str, object]]  # a message in the provider's own shape
     addresses: ClassVar[tuple[str, ...]]  # keys of the section that say where the provider is
 

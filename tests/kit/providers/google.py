@@ -55,6 +55,10 @@ class GoogleWire(Wire):
     addresses = ("api_url", "oauth_url")
     text: ClassVar = {"text": "Yes, from Thursday on.", "representative": {"representativeType": "BOT"}}
 
+    def __init__(self) -> None:
+        self.partner_key, self.access_token = PARTNER_KEY, ACCESS_TOKEN
+        self.own: dict[str, Secret] = {}  # secrets that the channel brings
+
     def at(self, url: str) -> SourceSection:
         return replace(self.section, api_url=url, oauth_url=f"{url}/token")
 
@@ -65,10 +69,10 @@ class GoogleWire(Wire):
         return None  # channels use the configured ones
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectAgent(gbm_id=AGENT, name="Bakery")
+        return replace(ConnectAgent(gbm_id=AGENT, name="Bakery"), **self.own)
 
     def signed(self, webhook: Webhook) -> Headers:
-        return [(b"x-goog-signature", self._signature(PARTNER_KEY, webhook.body))]
+        return [(b"x-goog-signature", self._signature(self.partner_key, webhook.body))]
 
     def forged(self, webhook: Webhook) -> Headers:
         return [(b"x-goog-signature", self._signature("another key", webhook.body))]
@@ -132,5 +136,5 @@ class GoogleWire(Wire):
 
     def managed(self, request: Request) -> Response:
         if self.issues_token(request):
-            return answer(200, {"access_token": ACCESS_TOKEN, "expires_in": 3599, "token_type": "Bearer"})
+            return answer(200, {"access_token": self.access_token, "expires_in": 3599, "token_type": "Bearer"})
         return answer(404, {})

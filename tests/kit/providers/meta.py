@@ -39,13 +39,14 @@ class MetaWire(Wire):
     page: ClassVar[dict[str, object]] = {"id": PAGE, "name": "Corner Bakery"}
 
     def __init__(self) -> None:
+        self.app_secret, self.token = APP_SECRET, TOKEN
         self.fields = set(FIELDS)  # the app is subscribed to; empty: it is not subscribed
 
     def credentials(self, kind: str) -> dict[str, Secret]:
-        return {"token": Secret(TOKEN)}
+        return {"token": Secret(self.token)}
 
     def signed(self, webhook: Webhook) -> Headers:
-        return self._headers(APP_SECRET, webhook.body)
+        return self._headers(self.app_secret, webhook.body)
 
     def forged(self, webhook: Webhook) -> Headers:
         return self._headers("another secret", webhook.body)
@@ -96,11 +97,11 @@ class MetaWire(Wire):
     def managed(self, request: Request) -> Response:
         names = {"name": "Ines Kuhn", "first_name": "Ines", "last_name": "Kuhn"}
         documents: dict[str, dict[str, object]] = {
-            "access_token": {"access_token": TOKEN},
+            "access_token": {"access_token": self.token},
             "accounts": {"data": [self.page]},
             "conversations": {"data": []},
             "messages": {"recipient_id": self.participant},
-            PAGE: self.page | {"access_token": TOKEN},
+            PAGE: self.page | {"access_token": self.token},
         }
         if request.path.endswith("/subscribed_apps"):
             return self._subscribed_apps(request)
@@ -128,7 +129,7 @@ class FacebookWire(MetaWire):
     object_name = "page"
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectPage(page_id=PAGE, page_token=Secret(TOKEN))
+        return ConnectPage(page_id=PAGE, page_token=Secret(self.token))
 
     def receipt(self, kind: str, provider_id: str, state: DeliveryState, at_ms: int) -> Webhook | None:
         if state is DeliveryState.DELIVERED:
@@ -158,7 +159,7 @@ class InstagramWire(MetaWire):
         return replace(super().channel(account, connected=connected), metadata=known)
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectAccount(page_id=PAGE, account_id=ACCOUNT, page_token=Secret(TOKEN))
+        return ConnectAccount(page_id=PAGE, account_id=ACCOUNT, page_token=Secret(self.token))
 
     def receipt(self, kind: str, provider_id: str, state: DeliveryState, at_ms: int) -> Webhook | None:
         return self.event(at_ms, read={"mid": provider_id}) if state is DeliveryState.READ else None
@@ -177,15 +178,10 @@ class InstagramLoginWire(InstagramWire):
 
     def __init__(self) -> None:
         super().__init__()
+        self.app_secret, self.token = LOGIN_SECRET, LOGIN_TOKEN
         self.short_lived = False  # the pasted token lives for an hour, and is exchanged
         self.renewable = True
         self.valid_s: object = 60 * DAY_S  # of the tokens that are issued
-
-    def credentials(self, kind: str) -> dict[str, Secret]:
-        return {"token": Secret(LOGIN_TOKEN)}
-
-    def signed(self, webhook: Webhook) -> Headers:
-        return self._headers(LOGIN_SECRET, webhook.body)
 
     def channel(self, account: str, *, connected: bool = True) -> Channel:
         known = {"auth": "instagram_login", "account_id": account, "credentials_expire_at": "2025-02-25T00:00:00.000Z"}
@@ -193,7 +189,7 @@ class InstagramLoginWire(InstagramWire):
         return replace(super().channel(account, connected=connected), metadata=flat)
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectAccount(auth="instagram_login", token=Secret(LOGIN_TOKEN))
+        return ConnectAccount(auth="instagram_login", token=Secret(self.token))
 
     def token_refused(self) -> Response:
         return self._error(401, 190, f"Error validating access token {LOGIN_TOKEN}: expired")
@@ -210,7 +206,7 @@ class InstagramLoginWire(InstagramWire):
     def _issued(self, request: Request, *, taken: bool) -> Response:
         exchanges = request.path.endswith("/access_token")
         assert request.fields["grant_type"] == ("ig_exchange_token" if exchanges else "ig_refresh_token")
-        assert request.fields.get("client_secret") == (LOGIN_SECRET if exchanges else None)
+        assert request.fields.get("client_secret") == (self.app_secret if exchanges else None)
         if not taken:
             return self._error(400, 452, f"Session key invalid: {request.fields['access_token']}")
         return answer(200, {"access_token": RENEWED_TOKEN, "token_type": "bearer", "expires_in": self.valid_s})

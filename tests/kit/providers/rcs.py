@@ -50,6 +50,10 @@ class RcsWire(Wire):
     addresses = ("api_url", "oauth_url")
     text: ClassVar = {"contentMessage": {"text": "Yes, from Thursday on."}}
 
+    def __init__(self) -> None:
+        self.client_token, self.access_token = CLIENT_TOKEN, ACCESS_TOKEN
+        self.own: dict[str, Secret] = {}  # secrets that the channel brings
+
     def at(self, url: str) -> SourceSection:
         return replace(self.section, api_url=url, oauth_url=f"{url}/token")
 
@@ -60,10 +64,10 @@ class RcsWire(Wire):
         return None  # channels use the configured ones
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectRcsAgent(agent_id=AGENT, name="Bakery")
+        return replace(ConnectRcsAgent(agent_id=AGENT, name="Bakery"), **self.own)
 
     def signed(self, webhook: Webhook) -> Headers:
-        return [(b"x-goog-signature", self._signature(CLIENT_TOKEN, webhook.body))]
+        return [(b"x-goog-signature", self._signature(self.client_token, webhook.body))]
 
     def forged(self, webhook: Webhook) -> Headers:
         return [(b"x-goog-signature", self._signature("another token", webhook.body))]
@@ -119,5 +123,5 @@ class RcsWire(Wire):
 
     def managed(self, request: Request) -> Response:
         if self.issues_token(request):
-            return answer(200, {"access_token": ACCESS_TOKEN, "expires_in": 3599, "token_type": "Bearer"})
+            return answer(200, {"access_token": self.access_token, "expires_in": 3599, "token_type": "Bearer"})
         return answer(200 if request.path.endswith("/agentEvents") else 404, {})

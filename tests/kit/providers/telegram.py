@@ -28,14 +28,15 @@ class TelegramWire(Wire):
     text: ClassVar = {"text": "Yes, from Thursday on."}
 
     def __init__(self) -> None:
+        self.token = TOKEN
         self.webhook_secret = WEBHOOK_SECRET  # until a bot is connected with another one
         self.webhook: dict[str, object] = {"url": f"{PUBLIC_URL}/telegram/{CHANNEL}"}  # as getWebhookInfo shows it
 
     def credentials(self, kind: str) -> dict[str, Secret]:
-        return {"token": Secret(TOKEN), "webhook_secret": Secret(self.webhook_secret)}
+        return {"token": Secret(self.token), "webhook_secret": Secret(self.webhook_secret)}
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectBot(bot_token=Secret(TOKEN))
+        return ConnectBot(bot_token=Secret(self.token))
 
     def parameters(self, webhook: Webhook) -> dict[str, str]:
         return {"channel_id": webhook.path.rpartition("/")[2]}

@@ -5,6 +5,8 @@ from base64 import b64encode
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from msgspec.structs import replace
+
 from airy.http_client import Response
 from airy.model.delivery_state import DeliveryState
 from airy.secret import Secret
@@ -43,8 +45,13 @@ class TwilioWire(Wire):
     accounts: ClassVar = {"twilio.sms": NUMBER, "twilio.whatsapp": f"whatsapp:{NUMBER}"}
     participant = CONTACT
     addresses = ("api_url", "messaging_url")
+    mismatch = 503  # nothing else is repeated
     webhook, status = WEBHOOK, "active"  # of the number, and of the account
     text: ClassVar = {"Body": "Yes, from Thursday on."}
+
+    def __init__(self) -> None:
+        self.auth_token = AUTH_TOKEN
+        self.own_account = False  # the channel brings its account
 
     def kind_of(self, account: str) -> str:
         return "twilio.whatsapp" if account.startswith("whatsapp:") else "twilio.sms"
@@ -56,10 +63,11 @@ class TwilioWire(Wire):
         return {}
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectNumber(phone_number=NUMBER, name="Order hotline")
+        form = ConnectNumber(phone_number=NUMBER, name="Order hotline")
+        return replace(form, account_sid=ACCOUNT_SID, auth_token=Secret(self.auth_token)) if self.own_account else form
 
     def signed(self, webhook: Webhook) -> Headers:
-        return [(b"x-twilio-signature", signature(AUTH_TOKEN, webhook.url, webhook.body))]
+        return [(b"x-twilio-signature", signature(self.auth_token, webhook.url, webhook.body))]
 
     def forged(self, webhook: Webhook) -> Headers:
         return [(b"x-twilio-signature", signature("another token", webhook.url, webhook.body))]

@@ -30,19 +30,20 @@ class ViberWire(Wire):
 
     def __init__(self) -> None:
         self.webhook = f"{PUBLIC_URL}/viber/{CHANNEL}"  # of the bot
+        self.token = TOKEN
 
     def credentials(self, kind: str) -> dict[str, Secret]:
-        return {"token": Secret(TOKEN)}
+        return {"token": Secret(self.token)}
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectViber(auth_token=Secret(TOKEN))
+        return ConnectViber(auth_token=Secret(self.token))
 
     def parameters(self, webhook: Webhook) -> dict[str, str]:
         own = webhook.path.removeprefix("/viber").removeprefix("/")
         return {"channel_id": own} if own else {}
 
     def signed(self, webhook: Webhook) -> Headers:
-        return [(b"x-viber-content-signature", self._signature(TOKEN, webhook.body))]
+        return [(b"x-viber-content-signature", self._signature(self.token, webhook.body))]
 
     def forged(self, webhook: Webhook) -> Headers:
         return [(b"x-viber-content-signature", self._signature("another token", webhook.body))]

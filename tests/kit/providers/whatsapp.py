@@ -43,13 +43,13 @@ class WhatsAppWire(Wire):
     text: ClassVar = {"type": "text", "text": {"body": "Yes, from Thursday on."}}
 
     def credentials(self, kind: str) -> dict[str, Secret]:
-        return {"token": Secret(TOKEN)}
+        return {"token": Secret(self.token)}
 
     def form(self, kind: str) -> ChannelForm:
-        return ConnectCloudNumber(phone_number_id=NUMBER_ID, user_token=Secret(TOKEN), name="Corner Bakery")
+        return ConnectCloudNumber(phone_number_id=NUMBER_ID, user_token=Secret(self.token), name="Corner Bakery")
 
     def signed(self, webhook: Webhook) -> Headers:
-        return self._headers(APP_SECRET, webhook.body)
+        return self._headers(self.app_secret, webhook.body)
 
     def forged(self, webhook: Webhook) -> Headers:
         return self._headers("another secret", webhook.body)
@@ -89,6 +89,7 @@ class WhatsAppWire(Wire):
         return self.event(statuses=[status])
 
     def __init__(self) -> None:
+        self.app_secret, self.token = APP_SECRET, TOKEN
         self.planted: dict[str, str] = {}  # correlation data by message
 
     def taken(self, request: Request) -> Taken | None:
@@ -134,7 +135,7 @@ class WhatsAppWire(Wire):
         scopes = [{"scope": "whatsapp_business_management", "target_ids": [WABA]}]
         documents: dict[str, dict[str, object]] = {
             "debug_token": {"data": {"is_valid": True, "type": "SYSTEM_USER", "granular_scopes": scopes}},
-            "access_token": {"access_token": TOKEN},
+            "access_token": {"access_token": self.token},
             "phone_numbers": {"data": [{"id": NUMBER_ID}]},
             "subscribed_apps": {"success": True, "data": [{"whatsapp_business_api_data": {"id": APP_ID}}]},
             "register": {"success": True},
