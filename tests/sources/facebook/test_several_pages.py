@@ -5,14 +5,11 @@ from random import Random
 
 import anyio
 import pytest
-from msgspec.structs import replace
 
 from airy.http_client import Response
 from airy.model import ids
-from airy.secret import Secret
-from tests.kit.asgi import call
 from tests.kit.in_process import InProcessAiry
-from tests.kit.providers.base import Headers, Request, Webhook, answer
+from tests.kit.providers.base import Request, Webhook, answer
 from tests.kit.providers.meta import FacebookWire, written
 
 PAGES = [f"20491837700{number}" for number in range(1, 6)]
@@ -21,24 +18,19 @@ START_MS = 1_767_225_600_000
 
 
 class Pages(FacebookWire):
-    """Each page has a token of its own; `secret` signs webhooks."""
+    """Each page has a token of its own."""
 
-    def __init__(self, **section: object) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.section = replace(FacebookWire.section, **section)  # type: ignore[misc]
-        self.secret = "app-secret"
         self.generation = 1
 
-    def token(self, page: str) -> str:
+    def token_of(self, page: str) -> str:
         return f"EAATokenOfPage{page}Generation{self.generation}"
-
-    def signed(self, webhook: Webhook) -> Headers:
-        return self._headers(self.secret, webhook.body)
 
     def managed(self, request: Request) -> Response:
         page = request.path.rpartition("/")[2]
         if page in PAGES:
-            return answer(200, {"id": page, "name": f"Page {page[-1]}", "access_token": self.token(page)})
+            return answer(200, {"id": page, "name": f"Page {page[-1]}", "access_token": self.token_of(page)})
         return super().managed(request)
 
     def writes(self, page: str, person: str, number: int, at_ms: int) -> Webhook:
@@ -92,33 +84,7 @@ async def test_five_pages_and_five_contacts_each_have_their_own_conversations_an
 
         sends = [request for request in airy.provider.requests if wire.taken(request) is not None]
         used = {wire.taken(request).text: request.headers["authorization"] for request in sends}  # type: ignore[union-attr]
-        assert used == {f"answer of {page}": f"Bearer {wire.token(page)}" for page in PAGES}
-
-
-async def test_the_app_secret_is_rotated_without_losing_a_webhook() -> None:
-    """Both are configured while Meta changes from the old one to the new one; then the new one alone is accepted."""
-    wire = Pages(app_secret=(Secret("new-secret"), Secret("app-secret")))
-    airy = InProcessAiry(wire=wire)
-    async with airy.open():
-        await connect(airy, PAGES[0])
-        for number, secret in enumerate(["app-secret", "new-secret", "app-secret", "new-secret"]):
-            wire.secret = secret
-            await airy.deliver(wire.writes(PAGES[0], PEOPLE[0], number, airy.clock.now_ms()))
-        await anyio.sleep(5)
-        assert await texts(airy, PAGES[0], PEOPLE[0]) == [f"message {number}" for number in range(4)]
-
-    wire = Pages(app_secret=(Secret("new-secret"),))
-    after = InProcessAiry(wire=wire)
-    async with after.open():
-        webhook = wire.writes(PAGES[0], PEOPLE[0], 5, after.clock.now_ms())
-        refused = await call(after.app, "POST", webhook.path, body=webhook.body, headers=_headers(wire, webhook))
-        assert refused.status == 403
-        wire.secret = "new-secret"
-        await after.deliver(webhook)
-
-
-def _headers(wire: Pages, webhook: Webhook) -> list[tuple[str, str]]:
-    return [(name.decode(), value.decode()) for name, value in wire.signed(webhook)]
+        assert used == {f"answer of {page}": f"Bearer {wire.token_of(page)}" for page in PAGES}
 
 
 @pytest.mark.parametrize("disconnected", [False, True], ids=["connected again", "disconnected, then connected"])
@@ -145,4 +111,4 @@ async def test_a_page_token_is_rotated_without_losing_a_webhook(disconnected: bo
         await anyio.sleep(5)
         assert airy.provider.attempts
         sends = [request for request in airy.provider.requests if wire.taken(request) is not None]
-        assert [request.headers["authorization"] for request in sends] == [f"Bearer {wire.token(PAGES[0])}"]
+        assert [request.headers["authorization"] for request in sends] == [f"Bearer {wire.token_of(PAGES[0])}"]
