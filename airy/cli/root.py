@@ -27,6 +27,7 @@ COMMANDS = {  # in the order of the help
     "topics": "airy.cli.topics:topics",
     "queue": "airy.cli.queue:queue",
     "log": "airy.cli.log:log",
+    "logs": "airy.cli.logs:logs",
     "dlq": "airy.cli.dlq:dlq",
     "webhooks": "airy.cli.webhooks:webhooks",
     "listen": "airy.cli.listen:listen",

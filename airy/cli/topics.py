@@ -1,4 +1,4 @@
-"""`airy topics …`: topics and ACLs of a Kafka cluster."""
+"""`airy topics …`: topics and ACLs of a Kafka cluster; topics and records of a running instance."""
 
 import sys
 from collections.abc import Sequence
@@ -6,15 +6,77 @@ from pathlib import Path
 
 import rich_click as click
 
+from airy.cli.client import Instance, client_options
 from airy.cli.options import json_option, load_config, resolve_components, run_command, topics_options
-from airy.cli.output import examples
+from airy.cli.output import ALL, Output, examples, limit_option, output_options
 
 CHANGES = 2  # exit code of `plan`
 
 
 @click.group()
 def topics() -> None:
-    """Manage the topics and ACLs of a Kafka cluster."""
+    """Show the topics of an instance, and browse their records; manage the topics and ACLs of a Kafka cluster."""
+
+
+@topics.command(
+    name="show", epilog=examples("airy topics show", "airy topics show application.communication.events --json")
+)
+@click.argument("names", metavar="[TOPIC]…", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="also topics without records")
+@client_options
+@output_options
+def show_topics(names: Sequence[str], everything: bool, instance: Instance, output: Output) -> int:
+    """Show the topics of the instance, in the order of their definition, with records, offsets and the lag of each
+    group. The token needs the permission operate.
+    """
+    from airy.cli.topic_records import print_topics
+
+    return instance.run(lambda client: print_topics(client, output, names, everything=everything))
+
+
+@topics.command(
+    name="browse",
+    epilog=examples(
+        "airy topics browse application.communication.events",
+        "airy topics browse application.communication.events --key 0b7e9c2a-4f1d-5b0e-8d7a-6a1c2f3e4d5b --from -1d",
+        "airy topics browse source.facebook.events --partition 3 --from 1204 --limit 0 -o ndjson",
+        "airy topics browse ops.webhooks.attempts -f",
+    ),
+)
+@click.argument("topic")
+@click.option("--partition", "partitions", type=click.IntRange(0), multiple=True, help="only this one; repeatable")
+@click.option("--key", help="only records with this key")
+@click.option(
+    "--from",
+    "start",
+    metavar="WHERE",
+    help="from an offset of one partition or a time on: 1204, 14:30, -15m. Default: the newest",
+)
+@click.option("--follow", "-f", is_flag=True, help="go on with records as they come, until Ctrl-C (exit code 130)")
+@limit_option
+@client_options
+@output_options
+def browse_topic(
+    topic: str,
+    partitions: Sequence[int],
+    key: str | None,
+    start: str | None,
+    follow: bool,
+    limit: int,
+    instance: Instance,
+    output: Output,
+) -> int:
+    """Print records of TOPIC, in order of time and without secrets. The token needs the permission inspect.
+
+    With --follow the limit is of the first records only.
+    """
+    from airy.cli.following import where
+    from airy.cli.topic_records import print_records
+
+    request = {"topic": topic, "partitions": list(partitions) or None, "key": key, **(where(start) if start else {})}
+    if limit == ALL and not start:
+        request["direction"] = "newer"
+    return instance.run(lambda client: print_records(client, output, request, limit, follow=follow))
 
 
 @topics.command(name="list", epilog=examples("airy topics list --json"))

@@ -52,7 +52,7 @@ async def list_(api: ApiContext, request: ActionRequest[ListLogs]) -> Reply:
     )
 
 
-RESOURCE = Resource(name="logs", component="api-admin", actions=(list_,))
+RESOURCE = Resource(name="logs", component="api-admin", actions=(list_,), commands="logs")
 
 
 def render_line(line: FoundLine) -> dict[str, object]:
