@@ -98,13 +98,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [each for item in long for each in (item, *(rest.pop() for _ in rest[:1]))] + rest
 
 
+_frozen: list[bool] = [False]  # `gc.get_freeze_count` counts one by one: 20 ms for each test
+_unfreeze = gc.unfreeze
+
+
+def _unfreeze_and_tell() -> None:
+    _frozen[0] = False
+    _unfreeze()
+
+
+gc.unfreeze = _unfreeze_and_tell
+
+
 def pytest_runtest_setup() -> None:
     """Keep the collected tests, half a million objects, out of garbage collections. An Airy that ends in this process
     unfreezes them.
     """
-    if gc.get_freeze_count() == 0:
+    if not _frozen[0]:
         gc.collect()
         gc.freeze()
+        _frozen[0] = True
 
 
 def _runs_on_asyncio_only(item: pytest.Item) -> bool:
