@@ -291,6 +291,12 @@ def test_a_cause_suppresses_its_consequences_and_a_check_that_is_not_configured_
     }
 
 
+def test_a_finding_is_one_line_without_control_characters() -> None:
+    (finding,) = problem("a name\nwith \x1b[31mcolour", "correct it")
+
+    assert finding.text == "a name with [31mcolour"
+
+
 def test_a_check_lists_five_findings_and_counts_the_rest() -> None:
     findings = each((problem(f"cause {number}", "correct it") for number in range(8)), "right")
 

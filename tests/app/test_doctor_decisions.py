@@ -103,6 +103,16 @@ def test_the_cause_and_the_next_step_are_named(case: Case) -> None:
     assert case.step in finding.step
 
 
+def test_a_user_of_kafka_needs_the_topics_of_one_component() -> None:
+    (check,) = (each for each in CHECKS if each.name == "kafka.access")
+    standings = {"events": TopicStanding(partitions=16), "tags": TopicStanding(denied=True)}
+    facts = replace(KAFKA, standings=standings, components={"api-admin": frozenset({"events", "tags"})})
+
+    assert check.decide(facts)[0].text == "this user may not describe tags"
+    facts = replace(facts, components={**facts.components, "webhook-consumer": frozenset({"events"})})
+    assert check.decide(facts)[0].text == "the topics of webhook-consumer can be described"
+
+
 def test_the_innermost_reason_of_a_failure_decides_its_kind() -> None:
     try:
         try:

@@ -5,6 +5,9 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
+from airy.tui.view_model import clean
+
+CHARS_MAX = 400  # of a text
 FINDINGS_MAX = 5  # of one check; the rest are counted
 
 State = Literal["ok", "warning", "problem", "skipped"]
@@ -44,19 +47,24 @@ class Check(Struct, frozen=True):
 
 
 def ok(text: str) -> Findings:
-    return (Finding("ok", text),)
+    return _found("ok", text)
 
 
 def warning(cause: str, step: str) -> Findings:
-    return (Finding("warning", cause, step),)
+    return _found("warning", cause, step)
 
 
 def problem(cause: str, step: str) -> Findings:
-    return (Finding("problem", cause, step),)
+    return _found("problem", cause, step)
 
 
 def skipped(reason: str) -> Findings:
-    return (Finding("skipped", reason),)
+    return _found("skipped", reason)
+
+
+def _found(state: State, text: str, step: str = "") -> Findings:
+    """On one line each: texts of servers and names of channels may hold anything."""
+    return (Finding(state, clean(text, CHARS_MAX), clean(step, CHARS_MAX)),)
 
 
 def each(findings: Iterable[Findings], otherwise: str) -> Findings:

@@ -8,6 +8,7 @@ import anyio.to_thread
 from msgspec import Struct
 from msgspec.structs import replace
 
+from airy import acls
 from airy.app import topic_admin
 from airy.app.doctor.catalogue import CHECKS
 from airy.app.doctor.check import NotGathered
@@ -131,7 +132,10 @@ async def _kafka(config: Config) -> Struct:
     if config.bus.kind != "kafka":
         return NotGathered(f"bus.kind is {config.bus.kind}")
     desired = topic_admin.configured_cluster(config).desired()
-    return await inspect_kafka(kafka_settings(config), desired, min_in_sync=config.bus.kafka.min_in_sync)
+    settings = kafka_settings(config)
+    found = await inspect_kafka(settings, desired, min_in_sync=config.bus.kafka.min_in_sync)
+    used = {name: frozenset(settings.wire_name(topic.name) for topic in acls.used([name])) for name in acls.ACTORS}
+    return replace(found, components=used)
 
 
 async def _completed(facts: dict[type[Struct], Struct | NotGathered], question: Question, http: HttpClient) -> Gathered:

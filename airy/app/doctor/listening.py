@@ -47,4 +47,4 @@ def command_of(process: str) -> str:
         words = (PROC / process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return ""
-    return " ".join(filter(None, words))[:COMMAND_CHARS_MAX].strip()
+    return " ".join(" ".join(words).split())[:COMMAND_CHARS_MAX]

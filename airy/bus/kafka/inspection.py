@@ -50,12 +50,13 @@ class BrokerFacts(Struct, frozen=True):
 
 
 class KafkaFacts(Struct, frozen=True, kw_only=True):
-    """`failure`: why nothing is known beyond the addresses. `plan`: None if rights are missing to make it."""
+    """`failure`: why nothing is known beyond the addresses. `plan`: for the topics that this user may describe."""
 
     bootstrap: tuple[BrokerFacts, ...]
     failure: str = ""
     brokers: int = 0
     standings: Mapping[str, TopicStanding] = {}
+    components: Mapping[str, frozenset[str]] = {}  # the topics each uses
     plan: TopicPlan | None = None
     plan_denied: str = ""
     min_in_sync: int = 1
@@ -92,10 +93,12 @@ async def _inspect_cluster(settings: KafkaSettings, desired: Sequence[DesiredTop
     async with open_admin(settings) as admin:
         standings = await admin.standings(names)
         plan, denied = None, ""
-        if not any(standing.denied for standing in standings.values()):
+        denied_names = {name for name, standing in standings.items() if standing.denied}
+        visible = [topic for topic in desired if topic.name not in denied_names]
+        if visible:
             try:
-                keys = {key for topic in desired for key in topic.config}
-                plan = plan_topics(desired, await admin.describe_topics(names, keys), ())
+                keys = {key for topic in visible for key in topic.config}
+                plan = plan_topics(visible, await admin.describe_topics([topic.name for topic in visible], keys), ())
             except (Unavailable, Refused) as error:
                 denied = str(error)
         return replace(facts, brokers=admin.broker_count, standings=standings, plan=plan, plan_denied=denied)
