@@ -281,7 +281,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
 def test_help_imports_no_expensive_module() -> None:
     """Help is fast, of all commands, because it loads only click and rich."""
-    heavy = "airy.app aiohttp litestar structlog apsw uvicorn cryptography yaml msgspec anyio"
+    heavy = "airy.app aiohttp litestar structlog apsw uvicorn cryptography yaml msgspec anyio textual asyncio"
     program = (
         "import sys; from airy.cli import main; from airy.cli.root import COMMANDS;"
         "[main([*command, '--help']) for command in ([], *([name] for name in COMMANDS))];"

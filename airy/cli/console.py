@@ -4,7 +4,7 @@ import rich_click as click
 
 from airy.cli.client import Instance, client_options
 from airy.cli.output import examples
-from airy.tui.console.themes import NAMES
+from airy.tui.console.theme_names import NAMES
 
 
 @click.command(

@@ -7,7 +7,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from airy.tui.console.host import ConsoleHost
 from airy.tui.console.navigation import VIEWS
-from airy.tui.console.themes import NAMES
+from airy.tui.console.theme_names import NAMES
 
 
 class PaletteCommands(Provider):

@@ -2,6 +2,8 @@
 
 from textual.theme import Theme
 
+from airy.tui.console.theme_names import NAMES
+
 NIGHT = Theme(
     name="airy-night",
     primary="#4FB3BF",
@@ -59,4 +61,4 @@ CONTRAST = Theme(
     dark=True,
 )
 THEMES = (NIGHT, DAY, DUSK, CONTRAST)
-NAMES = tuple(theme.name.removeprefix("airy-") for theme in THEMES)
+assert tuple(theme.name.removeprefix("airy-") for theme in THEMES) == NAMES

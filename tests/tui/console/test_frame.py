@@ -3,7 +3,7 @@
 import pytest
 
 from airy.tui.console.navigation import VIEWS
-from airy.tui.console.themes import NAMES
+from airy.tui.console.theme_names import NAMES
 from tests.kit.console import console
 from tests.kit.event_loops import asyncio_backend
 from tests.kit.fake_instance import FakeInstance
