@@ -17,7 +17,7 @@ ZERO_WIDTH_JOINER = "\u200d"  # joins emoji
 class Field:
     """A column of a table. `value`: a dotted path into the row, or a function of the row.
 
-    `styles`: of a cell on a terminal, by its text, as names of colours.
+    `styles`: of a cell on a terminal, by its text, as names of colours. `spare`: left out on a narrow terminal.
     """
 
     title: str
@@ -25,6 +25,7 @@ class Field:
     align: Literal["left", "right"] = "left"
     chars_max: int | None = None
     styles: Mapping[str, str] = field(default_factory=dict)
+    spare: bool = False
 
     def cell(self, row: Document) -> str:
         text = shown(at(row, self.value) if isinstance(self.value, str) else self.value(row))

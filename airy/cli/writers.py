@@ -13,6 +13,7 @@ from airy.cli.view import Document, Field, View
 Format = Literal["table", "json", "yaml", "ndjson"]
 
 GAP = "  "
+LAST_COLUMNS_MIN = 24  # of a table from which spare columns are left out
 UNPRINTABLE = re.compile(r"[\x7f-\x9f\u061c\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
@@ -29,13 +30,17 @@ class RowWriter(Protocol):
 
 
 class TableWriter:
-    """Columns are as wide as on the first page, or wider. `columns`: of the terminal, None off a terminal."""
+    """Columns are as wide as on the first page, or wider. `columns`: of the terminal, None off a terminal.
+
+    On a terminal that is too narrow, spare columns are left out, the right ones first, and the rest is cut.
+    """
 
     def __init__(self, view: View, out: TextIO, *, columns: int | None, coloured: bool) -> None:
         self._view = view
         self._out = out
         self._columns = columns
         self._coloured = coloured
+        self._fields: tuple[Field, ...] = ()  # those shown, from the first page on
         self._widths: list[int] = []
         self.written = 0
 
@@ -43,17 +48,18 @@ class TableWriter:
         if not rows:
             return
         self.written += len(rows)
-        fields = self._view.fields
-        cells = [[field.cell(row) for field in fields] for row in rows]
         if self._view.one:
-            self._write_one(cells[0])
+            self._write_one([field.cell(rows[0]) for field in self._view.fields])
             return
-        titles = [field.title for field in fields]
-        headed = [titles, *cells] if not self._widths else cells
-        before = self._widths or [0] * len(fields)
-        self._widths = [max(wide, *(cell_len(line[number]) for line in headed)) for number, wide in enumerate(before)]
-        for line in headed:
-            self._out.write(self._line(line, header=line is titles) + "\n")
+        first = not self._fields
+        if first:
+            self._fields = _fitting(self._view.fields, rows, self._columns)
+            self._widths = [cell_len(field.title) for field in self._fields]
+        cells = [[field.cell(row) for field in self._fields] for row in rows]
+        self._widths = [max(wide, *(cell_len(line[at]) for line in cells)) for at, wide in enumerate(self._widths)]
+        if first:
+            self._out.write(self._line([field.title for field in self._fields], header=True) + "\n")
+        self._out.writelines(f"{self._line(line)}\n" for line in cells)
         self._out.flush()
 
     def close(self) -> None:
@@ -66,12 +72,12 @@ class TableWriter:
             label = click.style(f"{field.title:<{wide}}", bold=True) if self._coloured else f"{field.title:<{wide}}"
             self._out.write(f"{label}{GAP}{self._styled(cell, cell, field)}\n")
 
-    def _line(self, cells: Sequence[str], *, header: bool) -> str:
+    def _line(self, cells: Sequence[str], *, header: bool = False) -> str:
         """The cells in their columns, cut at the edge of the terminal."""
         room = self._columns
         parts: list[str] = []
         last = len(cells) - 1
-        for number, (cell, field, wide) in enumerate(zip(cells, self._view.fields, self._widths, strict=True)):
+        for number, (cell, field, wide) in enumerate(zip(cells, self._fields, self._widths, strict=True)):
             text = _padded(cell, field, wide, last=number == last)
             text = text if number == last else f"{text}{GAP}"
             if room is not None:
@@ -86,6 +92,20 @@ class TableWriter:
     def _styled(self, text: str, cell: str, field: Field) -> str:
         style = field.styles.get(cell) if self._coloured else None
         return click.style(text, fg=style) if style else text
+
+
+def _fitting(fields: tuple[Field, ...], rows: Sequence[Document], columns: int | None) -> tuple[Field, ...]:
+    """The fields without as many spare ones as do not fit."""
+    while columns is not None and _least_width(fields, rows) > columns and any(field.spare for field in fields):
+        last = max(number for number, field in enumerate(fields) if field.spare)
+        fields = (*fields[:last], *fields[last + 1 :])
+    return fields
+
+
+def _least_width(fields: Sequence[Field], rows: Sequence[Document]) -> int:
+    """Of a table with these fields, in which the last one may be cut."""
+    widths = [max(cell_len(field.title), *(cell_len(field.cell(row)) for row in rows)) for field in fields]
+    return sum(widths[:-1]) + len(GAP) * (len(widths) - 1) + min(widths[-1], LAST_COLUMNS_MIN)
 
 
 def _padded(cell: str, field: Field, wide: int, *, last: bool) -> str:

@@ -7,7 +7,6 @@ import pytest
 import yaml
 from msgspec import Struct
 
-from airy.cli import writers
 from airy.cli.output import Output
 from airy.cli.view import Document, Field, View
 from airy.cli.writers import Format, JsonWriter, NdjsonWriter, TableWriter, YamlWriter
@@ -45,6 +44,23 @@ def test_a_table_aligns_wide_characters_and_escapes_control_characters() -> None
 def test_a_table_is_cut_at_the_edge_of_a_terminal_and_coloured_there_only() -> None:
     assert table(ROWS, columns=14) == ["ID       N  N…", "a        5  x", "日本  1234  b…", "-        -  -"]
     assert table(ROWS[:1], columns=14, coloured=True)[1].endswith("\x1b[31mx\x1b[0m")
+
+
+def test_spare_columns_are_left_out_of_a_narrow_terminal_the_right_ones_first() -> None:
+    fields = (
+        Field("ID", "id"),
+        Field("N", "n", spare=True),
+        Field("M", "n", spare=True),
+        Field("NAME", lambda row: row["id"] * 9),
+    )
+    view = View(name="rows", row=Row, fields=fields)
+
+    assert [table(ROWS[:1], view, columns=wide)[0].split() for wide in (19, 18, 16, 15)] == [
+        ["ID", "N", "M", "NAME"],
+        ["ID", "N", "NAME"],
+        ["ID", "N", "NAME"],
+        ["ID", "NAME"],
+    ]
 
 
 def test_one_object_is_a_line_for_each_field() -> None:
@@ -88,4 +104,3 @@ def test_one_object_in_each_format(form: Format, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     assert printed.endswith("\n")
     assert "a" in printed
-    assert writers.GAP

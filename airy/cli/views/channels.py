@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from airy.cli.view import Document, Field, View, at
+from airy.cli.view import Document, Field, View, at, seconds
 from airy.http.response_schemas import ConnectedChannelSchema, ListedChannelSchema
 
 
@@ -35,13 +35,16 @@ def _names(kind: Document) -> list[str]:
 FIELDS = (
     Field("ID", "id"),
     Field("SOURCE", "source"),
-    Field("ACCOUNT", "source_channel_id"),
+    Field("ACCOUNT", "source_channel_id", spare=True),
     Field("NAME", "metadata.name", chars_max=30),
     Field("STATE", _state, styles={"connected": "green", "failing": "red"}),
     Field("REASON", "metadata.health.reason", chars_max=60),
 )
 URL = Field("WEBHOOK URL", "webhook_url")
-USED = (Field("LAST IN", "last_inbound_at"), Field("LAST OUT", "last_outbound_at"))
+USED = (
+    Field("LAST IN", seconds("last_inbound_at"), spare=True),
+    Field("LAST OUT", seconds("last_outbound_at"), spare=True),
+)
 CHANNELS = View(
     name="channels",
     row=ListedChannelSchema,

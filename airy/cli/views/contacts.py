@@ -12,7 +12,7 @@ def _created(contact: Document) -> str:
 
 ID = Field("ID", "id")
 NAME = Field("NAME", "display_name", chars_max=30)
-ORGANIZATION = Field("ORGANIZATION", "organization_name", chars_max=30)
+ORGANIZATION = Field("ORGANIZATION", "organization_name", chars_max=30, spare=True)
 COUNT = Field("CONVERSATIONS", lambda row: len(row["conversations"]), align="right")
 DETAILS = (
     ID,

@@ -16,7 +16,7 @@ def _tags(conversation: Document) -> list[str]:
 
 ID = Field("ID", "id")
 CONTACT = Field("CONTACT", "metadata.contact.display_name", chars_max=30)
-SOURCE = Field("SOURCE", "channel.source")
+SOURCE = Field("SOURCE", "channel.source", spare=True)
 STATE = Field("STATE", "metadata.state", chars_max=12, styles={"OPEN": "green"})
 UNREAD = Field("UNREAD", "metadata.unread_count", align="right")
 CONVERSATIONS = View(
@@ -28,7 +28,7 @@ CONVERSATIONS = View(
         SOURCE,
         STATE,
         UNREAD,
-        Field("ACTIVITY", _activity),
+        Field("ACTIVITY", _activity, spare=True),
         Field("LAST MESSAGE", lambda row: text(row["last_message"]), chars_max=TEXT_CHARS_MAX),
     ),
     what="conversations",

@@ -34,7 +34,7 @@ EVENTS = View(
     name="events",
     row=EventRow,
     fields=(
-        Field("TIME", _at),
+        Field("TIME", _at, spare=True),
         Field("TYPE", "type"),
         Field("SUBJECT", lambda event: _told(event)[0]),
         Field("TEXT", lambda event: _told(event)[1], chars_max=90),

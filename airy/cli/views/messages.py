@@ -14,7 +14,7 @@ def _sender(message: Document) -> str:
 
 FIELDS = (
     Field("ID", "id"),
-    Field("SENT", seconds("sent_at")),
+    Field("SENT", seconds("sent_at"), spare=True),
     Field("FROM", _sender, chars_max=30),
     Field("STATE", state, styles=STATES),
 )

@@ -15,7 +15,7 @@ FIELDS = (
     Field("SCOPE", _scope),
     Field("STATE", lambda row: "revoked" if row["revoked_at"] else "valid", styles={"revoked": "red"}),
     Field("EXPIRES", seconds("expires_at")),
-    Field("CREATED BY", "created_by", chars_max=40),
+    Field("CREATED BY", "created_by", chars_max=40, spare=True),
 )
 TOKENS = View(name="tokens", row=ApiTokenSchema, fields=FIELDS, what="API tokens", order=lambda row: row["created_at"])
 TOKEN = View(name="token", row=ApiTokenSchema, fields=FIELDS, one=True)
