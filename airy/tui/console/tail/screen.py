@@ -104,6 +104,14 @@ class TailView(ConsoleView):
             self.app.copy_to_clipboard(self._command(event))
             self.notify("the command, without the token, is on the clipboard of the terminal")
 
+    async def action_trace(self) -> None:
+        event = self._lines.selected
+        wanted = rows.tail_line(event).traced if event is not None else {}
+        if wanted:
+            await self.host.trace(**wanted)
+        elif event is not None:
+            self.notify("the event is about no message", severity="warning")
+
     def _command(self, event: ShownEvent) -> str:
         """Reads what the event is about."""
         subject = rows.tail_line(event).subject

@@ -146,13 +146,15 @@ def said(hop: TracedHop) -> str:
     if words is None:
         return ""
     value = hop.detail.get("value")
-    return clean(words({**hop.detail, **(value if isinstance(value, dict) else {})}))
+    return clean(words({**hop.detail, **(value if isinstance(value, dict) else {}), "took_ms": hop.took_ms}))
 
 
 def _attempt(known: dict[str, Any]) -> str:
     answer = known.get("status") or known.get("error") or "no answer"
     webhook = known.get("webhook") or known.get("webhook_id")
-    return f"{answer} {webhook}, {known.get('event')}, attempt {known.get('attempt')}"
+    number = known.get("attempt")
+    again = f", attempt {number}" if number != 1 else ""
+    return f"{answer} in {known.get('took_ms')} ms, {webhook}, {known.get('event')}{again}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -168,12 +170,12 @@ def _processes(processes: object) -> str:
     return f"by {len(known)} processes" if len(known) > 1 else ""
 
 
-WORDS: dict[str, Callable[[dict[str, Any]], str]] = {  # by kind, of a detail with the fact in it
+WORDS: dict[str, Callable[[dict[str, Any]], str]] = {  # by kind, of a detail with the fact and the duration in it
     "fold": lambda known: _processes(known.get("processes")),
     "webhook.received": lambda known: f"account {known.get('key')}, {shown.size(known.get('size_bytes') or 0)}",
     "message.queued": lambda known: f"by {known.get('sender_id')}",
     "message.deferred": lambda known: f"by {known.get('sender_id')}",
-    "send.started": lambda known: f"attempt {known.get('attempt')} by {known.get('worker')}",
+    "send.started": lambda known: f"attempt {known.get('attempt')} by {str(known.get('worker'))[:8]}",
     "send.succeeded": lambda known: f"attempt {known.get('attempt')}: {known.get('provider_id')}",
     "send.failed": lambda known: f"attempt {known.get('attempt')}, {known.get('error_kind')}: {known.get('error')}",
     "send.unknown": lambda known: f"attempt {known.get('attempt')}: {known.get('reason')}",
