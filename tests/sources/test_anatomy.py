@@ -110,6 +110,11 @@ def test_fields_that_hold_secrets_are_typed_as_secrets(spec: SourceSpec) -> None
                 assert Secret.__name__ in str(field.type), f"{shape.__name__}.{field.name}"
 
 
+def test_what_verifies_webhooks_is_a_credential_of_the_kind(spec: SourceSpec) -> None:
+    """Otherwise a connect with new credentials would not keep the previous one."""
+    assert [kind.name for kind in spec.kinds if kind.webhook_credential not in {"", *kind.credentials}] == []
+
+
 @pytest.mark.parametrize("spec", CALLED, ids=lambda spec: spec.name)
 def test_every_source_runs_the_contract_over_recorded_payloads(spec: SourceSpec) -> None:
     module = import_module(f"tests.sources.{spec.name}.test_contract")
