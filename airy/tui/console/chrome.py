@@ -1,5 +1,6 @@
 """The first and the last line of every view."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from textual.content import Content
@@ -31,18 +32,20 @@ class Tabs(Static):
 
 
 def tabs(current: str, columns: int) -> Content:
-    """One line: the widest form that fits; in the narrowest one only the current view has a title."""
-    forms = (_tabs(current, titles=True, space=" "), _tabs(current, titles=True, space=""))
-    return next((form for form in forms if form.cell_length <= columns), _tabs(current, titles=False, space=" "))
+    """One line: the widest form that fits; the narrowest has keys only, and the title of the current view."""
+    titles = [entry.title for entry in VIEWS]
+    short = [entry.short for entry in VIEWS]
+    forms = (_tabs(current, titles, " "), _tabs(current, titles, ""), _tabs(current, short, ""))
+    keys_only = [entry.title if entry.name == current else "" for entry in VIEWS]
+    return next((form for form in forms if form.cell_length <= columns), _tabs(current, keys_only, " "))
 
 
-def _tabs(current: str, *, titles: bool, space: str) -> Content:
+def _tabs(current: str, titles: Sequence[str], space: str) -> Content:
     parts: list[Content] = [Content.styled(f"{space}airy ", "bold $primary")]
-    for entry in VIEWS:
-        shown = entry.name == current
-        title = f" {entry.title}" if shown or titles else ""
-        style = "bold $background on $primary" if shown else "$foreground-muted"
-        parts.append(Content.styled(f" {entry.key}{title}{space}", f"{style} @click=app.open_view('{entry.name}')"))
+    for entry, title in zip(VIEWS, titles, strict=True):
+        style = "bold $background on $primary" if entry.name == current else "$foreground-muted"
+        words = f" {entry.key} {title}".rstrip() + space
+        parts.append(Content.styled(words, f"{style} @click=app.open_view('{entry.name}')"))
     return Content.assemble(*parts)
 
 

@@ -12,6 +12,7 @@ class Entry(NamedTuple):
     name: str
     key: str
     title: str
+    short: str  # where the terminal is narrow
     summary: str
     screen: str
 
@@ -26,6 +27,7 @@ VIEWS: tuple[Entry, ...] = (
         "overview",
         "1",
         "Overview",
+        "Over",
         "processes, components and actors, rates and lag",
         "airy.tui.console.overview.screen:OverviewView",
     ),
@@ -33,13 +35,22 @@ VIEWS: tuple[Entry, ...] = (
         "conversations",
         "2",
         "Conversations",
+        "Conv",
         "a live list, threads with delivery states, answers",
         "airy.tui.console.conversations.screen:ConversationsView",
     ),
-    Entry("tail", "3", "Tail", "changes as they happen, with their JSON", "airy.tui.console.tail.screen:TailView"),
+    Entry(
+        "tail",
+        "3",
+        "Tail",
+        "Tail",
+        "changes as they happen, with their JSON",
+        "airy.tui.console.tail.screen:TailView",
+    ),
     Entry(
         "trace",
         "4",
+        "Trace",
         "Trace",
         "one message from the provider's webhook to its last delivery, with the time between",
         "airy.tui.console.trace.screen:TraceView",
@@ -48,6 +59,7 @@ VIEWS: tuple[Entry, ...] = (
         "webhooks",
         "5",
         "Webhooks",
+        "Hooks",
         "subscriptions, their health, attempts and dead deliveries; test, replay",
         "airy.tui.console.webhooks.screen:WebhooksView",
     ),
@@ -55,6 +67,7 @@ VIEWS: tuple[Entry, ...] = (
         "dead-letters",
         "6",
         "Dead letters",
+        "Dead",
         "records that could not be processed, with their bytes; replay, discard",
         "airy.tui.console.dead_letters.screen:DeadLettersView",
     ),
@@ -62,12 +75,14 @@ VIEWS: tuple[Entry, ...] = (
         "channels",
         "7",
         "Channels",
+        "Chan",
         "connected accounts, their health, connect and disconnect",
         "airy.tui.console.channels.screen:ChannelsView",
     ),
     Entry(
         "topics",
         "8",
+        "Topics",
         "Topics",
         "partitions, offsets and lag of the log; its records",
         "airy.tui.console.topics.screen:TopicsView",
@@ -76,12 +91,14 @@ VIEWS: tuple[Entry, ...] = (
         "config",
         "9",
         "Config",
+        "Conf",
         "components and sections of the configuration; a form, a plan, apply",
         "airy.tui.console.config.screen:ConfigView",
     ),
     Entry(
         "logs",
         "0",
+        "Logs",
         "Logs",
         "log lines of every process, by level and words",
         "airy.tui.console.logs.screen:LogsView",
