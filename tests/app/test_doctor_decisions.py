@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from airy.app.doctor.catalogue import CHECKS
-from airy.app.doctor.facts import DirectoryFacts, MachineFacts
+from airy.app.doctor.facts import DirectoryFacts, MachineFacts, PortFacts
 from airy.bus.kafka.admin import TopicStanding
 from airy.bus.kafka.inspection import BrokerFacts, KafkaFacts
 from airy.queue.redis.inspection import RedisFacts, failure_of, refuses_writes
@@ -30,6 +30,7 @@ DIRECTORY = DirectoryFacts(
     total_bytes=100 * GIB,
     free_files=1_000_000,
 )
+PORT = PortFacts("0.0.0.0", 8080)
 REDIS = RedisFacts(
     address="redis:6379", role="master", version="7.2.1", memory=MemoryUsage(1_000, 100_000, "noeviction")
 )
@@ -71,6 +72,9 @@ CASES = (
     Case("data.space", DIRECTORY, {"write_error": errno.EDQUOT}, "is full (a quota)", "free space"),
     Case("data.space", DIRECTORY, {"write_error": errno.EIO}, "input/output error", "dmesg"),
     Case("data.file-system", DIRECTORY, {"file_system": "nfs4"}, "is on nfs4", "a local disk"),
+    Case("http.port", PORT, {"error": errno.EACCES}, "may not listen on port 8080", "CAP_NET_BIND_SERVICE"),
+    Case("http.port", PORT, {"error": errno.EADDRINUSE}, "a process of another user", "sudo ss -ltnp"),
+    Case("http.port", PORT, {"error": -2}, "0.0.0.0 is not an address", "set http.host"),
     Case("redis.reachable", REDIS, {"failure": "loading"}, "is loading", "wait"),
     Case("redis.reachable", REDIS, {"failure": "timeout"}, "does not answer", "firewall"),
     Case("redis.reachable", REDIS, {"failure": "sentinels"}, "called redis", "sentinel masters"),

@@ -24,6 +24,7 @@ from airy.bus.kafka.inspection import KafkaFacts
 from airy.queue.redis.inspection import RedisFacts
 
 DIRECTORY = ("data.directory",)
+PORT = ("http.port",)
 REDIS = ("redis.reachable", "redis.security")
 KAFKA = ("kafka.reachable", "kafka.security", "kafka.cluster")
 TOKEN = ("instance.reachable", "instance.token")
@@ -57,7 +58,13 @@ CHECKS = (
         directory.journal_partitions,
         ("journal.file",),
     ),
-    Check("http.port", "a port that is taken, reserved or not local", PortFacts, machine.port, ("journal.lock",)),
+    Check(
+        "http.port",
+        "a port that is taken, reserved or not local",
+        PortFacts,
+        machine.port,
+        ("journal.lock",),
+    ),
     Check("redis.reachable", "a wrong address, a server that is down", RedisFacts, servers.redis_reachable),
     Check("redis.security", "a wrong password, TLS on one side only", RedisFacts, servers.redis_security, REDIS[:1]),
     Check("redis.version", "a version that is too old", RedisFacts, servers.redis_version, REDIS),
@@ -86,7 +93,7 @@ CHECKS = (
     Check(
         "store.log", "a store of another log", LocalStoreFacts, directory.store_log, ("journal.file", "kafka.topics")
     ),
-    Check("instance.reachable", "an address at which no instance answers", InstanceFacts, instance.reachable),
+    Check("instance.reachable", "an address at which no instance answers", InstanceFacts, instance.reachable, PORT),
     Check("instance.token", "a wrong, unreadable or missing token", InstanceFacts, instance.token, TOKEN[:1]),
     Check("instance.clock", "a clock that differs", InstanceFacts, instance.clock, TOKEN[:1]),
     Check("instance.version", "versions that differ", InstanceFacts, instance.version, TOKEN),
@@ -99,7 +106,9 @@ CHECKS = (
     Check("instance.lag", "consumer groups that are behind", InstanceFacts, instance.lag, READY),
     Check("instance.event-loop", "a blocked event loop", InstanceFacts, instance.event_loop, TOKEN),
     Check("instance.bugs", "unexpected errors", InstanceFacts, instance.bugs, TOKEN),
-    Check("instance.public-url", "a public address that leads elsewhere", PublicUrlFacts, public_url.leads_here),
+    Check(
+        "instance.public-url", "a public address that leads elsewhere", PublicUrlFacts, public_url.leads_here, TOKEN[:1]
+    ),
     Check("webhooks.queue", "a queue that is full or away", InstanceFacts, work.queue, READY),
     Check("webhooks.url", "a forbidden, wrong or unreachable address", WebhookUrlFacts, work.webhook_urls, TOKEN),
     Check("webhooks.endpoints", "an endpoint that fails", InstanceFacts, work.endpoints, (*TOKEN, "webhooks.url")),

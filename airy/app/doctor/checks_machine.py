@@ -117,22 +117,34 @@ def port(facts: PortFacts) -> Findings:
     address = f"{facts.host}:{facts.port}"
     if not facts.error:
         return ok(f"{address} is free")
-    if facts.airy:
+    if facts.airy and not facts.foreign:
         return ok(f"an instance of Airy listens on {address}")
+    if facts.airy:
+        return problem(
+            f"{address} is taken{_by(facts)}, another installation of Airy",
+            "stop it, or set http.port; to examine it: airy doctor --data with its data directory",
+        )
+    return _not_listening(facts, address)
+
+
+def _not_listening(facts: PortFacts, address: str) -> Findings:
     match facts.error:
         case errno.EADDRINUSE:
-            by = f"process {facts.holder} ({facts.holder_command})" if facts.holder else "a process of another user"
             stop = f"kill {facts.holder}" if facts.holder else f"find it with `sudo ss -ltnp 'sport = :{facts.port}'`"
-            return problem(f"{address} is taken by {by}", f"{stop}, or set http.port to another one")
+            return problem(f"{address} is taken{_by(facts)}", f"{stop}, or set http.port to another one")
         case errno.EACCES | errno.EPERM:
             return problem(
                 f"this user may not listen on port {facts.port}",
                 "set http.port: 8080 and forward to it from a proxy, or grant CAP_NET_BIND_SERVICE",
             )
-        case errno.EADDRNOTAVAIL | -2 | -3 | -5:
+        case errno.EADDRNOTAVAIL | -2 | -3 | -5:  # the latter of `getaddrinfo`
             return problem(
                 f"{facts.host} is not an address of this machine", "set http.host: 0.0.0.0 (all), or 127.0.0.1"
             )
         case other:
             reason = os.strerror(other).lower() if other > 0 else "the address is invalid"
             return problem(f"cannot listen on {address}: {reason}", "correct http.host and http.port")
+
+
+def _by(facts: PortFacts) -> str:
+    return f" by process {facts.holder} ({facts.holder_command})" if facts.holder else " by a process of another user"

@@ -93,6 +93,13 @@ class PortFacts(Struct, frozen=True):
     holder: str = ""  # process id
     holder_command: str = ""
     airy: bool = False  # an instance answers there
+    found: str = ""  # the installation it belongs to
+    known: frozenset[str] = frozenset()  # those whose sealing keys are in the data directory
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the instance belongs to another installation, as far as that is known."""
+        return self.airy and bool(self.found and self.known) and self.found not in self.known
 
 
 class PublicUrlFacts(Struct, frozen=True):

@@ -144,9 +144,10 @@ async def _completed(facts: dict[type[Struct], Struct | NotGathered], question: 
     answers = isinstance(found, InstanceFacts) and not found.failure
     port, log = facts.get(PortFacts), facts.get(LogFacts)
     if isinstance(port, PortFacts):
-        facts[PortFacts] = replace(port, airy=answers and local)
+        port = replace(port, airy=answers and local, found=getattr(found, "installation", ""))
+        facts[PortFacts] = port
     if isinstance(log, LogFacts):
-        facts[LogFacts] = replace(log, answering=answers)
+        facts[LogFacts] = replace(log, answering=answers and not getattr(port, "foreign", False))
     if not isinstance(found, InstanceFacts) or found.failure:
         reason = found.reason if isinstance(found, NotGathered) else f"{CLOSED} {getattr(found, 'url', '')}"
         facts[PublicUrlFacts] = facts[WebhookUrlFacts] = NotGathered(reason)

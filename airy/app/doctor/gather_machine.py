@@ -4,17 +4,23 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 from airy import config_file
+from airy.app import files
 from airy.app.doctor.check import NotGathered
 from airy.app.doctor.facts import ConfigFacts, MachineFacts, PortFacts
 from airy.app.doctor.listening import command_of, holder_of, try_listen
-from airy.config import Config
+from airy.app.services import installation_name
+from airy.config import Config, data_directory
 from airy.config_document import InvalidConfig
 from airy.config_secrets import secret_values
+from airy.errors import Refused
+from airy.seal import Sealer, load_or_create_key
+from airy.tui.instance import DEMO
 
 PACKAGE = "airy"
 _ADDRESS = re.compile(r"[a-z]+://[^@]*")  # without user and password
@@ -79,7 +85,23 @@ def gather_port(config: Config) -> PortFacts | NotGathered:
         return NotGathered("http.port is 0: any free port")
     error = try_listen(host, port)
     holder = holder_of(port) if error else ""
-    return PortFacts(host, port, error=error, holder=holder, holder_command=command_of(holder) if holder else "")
+    return PortFacts(
+        host,
+        port,
+        error=error,
+        holder=holder,
+        holder_command=command_of(holder) if holder else "",
+        known=frozenset(_installations(config)),
+    )
+
+
+def _installations(config: Config) -> Iterator[str]:
+    """The names of the installation of this data directory, and of its demo."""
+    demo = data_directory(config) / DEMO / files.sealing_key_path(config).name
+    for path in (files.sealing_key_path(config), demo):
+        with suppress(OSError, Refused):
+            if path.is_file():
+                yield installation_name(Sealer(load_or_create_key(path)))
 
 
 def current_user() -> str:
