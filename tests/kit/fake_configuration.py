@@ -80,7 +80,7 @@ class FakeConfiguration:
         changed = [
             (settings[change["name"], key], value)
             for change in body.get("components", ())
-            for key, value in {**change["data"], **_switch(change)}.items()
+            for key, value in {**change.get("data", {}), **_switch(change)}.items()
         ]
         differences = [
             {

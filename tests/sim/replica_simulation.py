@@ -90,6 +90,7 @@ class _SharedApi:
             changes=_LatePort(self, "changes"),  # type: ignore[arg-type]
             media=media_library(MemoryStorage(), LoopClock()),
             health=FakeHealth(),
+            endpoint_tests=_LatePort(self, "endpoint_tests"),  # type: ignore[arg-type]
             configuration=LiveConfig(Config(), MemoryConfigSource()),
             clock=_LatePort(self, "ports.clock"),  # type: ignore[arg-type]
             ids=_LatePort(self, "ports.ids"),

@@ -92,6 +92,20 @@ async def test_a_plan_shows_both_values_and_what_restarts_and_is_applied_once_co
         assert "the last change is applied" in shown.text
 
 
+async def test_a_component_is_switched_off_with_a_key_and_one_that_is_always_there_is_not(
+    instance: FakeInstance,
+) -> None:
+    async with console(instance, view="config", writes=True) as shown:
+        await shown.press("e")
+        assert "cannot be switched" in shown.text
+        await shown.press("slash", *"sources-viber", "enter", "e")
+        assert "+ false" in shown.text
+        await shown.press("a")
+        change = {"name": "sources-viber", "enabled": False}
+        written = {"components": [change], "fingerprint": "1"}
+        assert instance.operations.written == [("/components.update", written)]
+
+
 async def test_a_problem_stands_at_its_field_which_has_the_focus_and_keeps_what_was_written(
     instance: FakeInstance, configuration: FakeConfiguration
 ) -> None:

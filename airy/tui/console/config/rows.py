@@ -90,6 +90,11 @@ class ListedSection(Struct, frozen=True):
         return sum(each.is_set or each.reference is not None for each in self.settings)
 
     @property
+    def switch(self) -> ListedSetting | None:
+        """Of the component; None: it cannot be disabled."""
+        return next((each for each in self.settings if each.key == "enabled"), None)
+
+    @property
     def look(self) -> tuple[str, str, str]:
         """Symbol, style and word of its state."""
         return STATE_STYLES.get(self.state or "", ("·", "$foreground-muted", "shared"))

@@ -33,6 +33,7 @@ class ConfigView(ConsoleView):
     FILTER = "words of a component, its state or its keys"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "edit", "open the form"),
+        Binding("e", "switch", "switch a component on or off"),
         Binding("p", "plan", "what edits of the file by hand would change"),
         Binding("c", "copy", "copy as curl"),
     ]
@@ -80,14 +81,30 @@ class ConfigView(ConsoleView):
             self.notify(f"{self._list.file} is written: the process reloads", markup=False)
             self.reload()
 
-    @work(group="dialog")
-    async def action_plan(self) -> None:
+    def action_plan(self) -> None:
         """Of the file as it is."""
-        plan = await self.tried(self.session.call("/components.plan", {}, rows.ShownPlan))
+        self._plan_and_apply([])
+
+    def action_switch(self) -> None:
+        section = rows.by_name(self._list.data).get(self.selected_key() or "")
+        if section is None:
+            return
+        switch = section.switch
+        if switch is None or switch.locked:
+            why = f"its switch is {switch.locked}" if switch else "every installation runs it"
+            self.notify(f"{section.name} cannot be switched: {why}", severity="warning", markup=False)
+        else:
+            self._plan_and_apply([{"name": section.name, "enabled": not switch.value}])
+
+    @work(group="dialog")
+    async def _plan_and_apply(self, changes: list[dict[str, object]]) -> None:
+        """Show the plan, and apply it if that is the answer."""
+        body = {"components": changes}
+        plan = await self.tried(self.session.call("/components.plan", body, rows.ShownPlan))
         if plan is None or not await self.app.push_screen_wait(PlanScreen(plan, writes=self.session.writes)):
             return
-        body = {"components": [], "fingerprint": plan.fingerprint}
-        if await self.tried(self.session.call("/components.update", body, object)) is not None:
+        applied = self.session.call("/components.update", {**body, "fingerprint": plan.fingerprint}, object)
+        if await self.tried(applied) is not None:
             self.notify("the process reloads", markup=False)
             self.reload()
 
@@ -96,9 +113,8 @@ class ConfigView(ConsoleView):
         return await self.session.call("/components.plan", body, rows.ShownPlan)
 
     async def _apply(self, name: str, data: dict[str, object], fingerprint: str) -> None:
-        await self.post(
-            "/components.update", {"components": [{"name": name, "data": data}], "fingerprint": fingerprint}
-        )
+        changes = [{"name": name, "data": data}]
+        await self.post("/components.update", {"components": changes, "fingerprint": fingerprint})
 
 
 def cells(section: rows.ListedSection) -> Sequence[Content | str]:
