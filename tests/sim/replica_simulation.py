@@ -91,6 +91,9 @@ class _SharedApi:
             media=media_library(MemoryStorage(), LoopClock()),
             health=FakeHealth(),
             endpoint_tests=_LatePort(self, "endpoint_tests"),  # type: ignore[arg-type]
+            message_traces=_LatePort(self, "message_traces"),  # type: ignore[arg-type]
+            topics=_LatePort(self, "topics"),  # type: ignore[arg-type]
+            logs=_LatePort(self, "logs"),  # type: ignore[arg-type]
             configuration=LiveConfig(Config(), MemoryConfigSource()),
             clock=_LatePort(self, "ports.clock"),  # type: ignore[arg-type]
             ids=_LatePort(self, "ports.ids"),
