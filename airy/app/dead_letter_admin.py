@@ -1,15 +1,12 @@
 """`airy dlq …`: dead letters through the API of a running process, or in the log itself if none runs."""
 
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from airy.api_client import ApiClient
-from airy.app import dead_letter_text as text
 from airy.app.log_transfer.open_log import open_log
 from airy.clock import SystemClock
 from airy.commands import DeadLetterCommands
@@ -22,7 +19,6 @@ from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
 from airy.tui.instance import instance
 
-OK = 0
 PAGE_SIZE = 500
 ACTOR = "airy-dlq"  # without an API there is no caller
 REASON_CHARS_MAX = documents.Reason.chars_max
@@ -122,20 +118,17 @@ async def _answers(address: str, secret: Secret | None) -> bool:
     return True
 
 
-async def show_list(
-    config: Config, url: str | None, token: str | None, *, topic: str | None, state: State | None, as_json: bool
-) -> int:
+async def find_all(
+    config: Config, url: str | None, token: str | None, *, topic: str | None, state: State | None
+) -> DeadLetters:
+    """Newest first."""
     async with open_admin(config, url, token) as admin:
-        found = await admin.find_all(topic, state)
-    _print(found if as_json else text.list_lines(found.data, complete=found.complete))
-    return OK
+        return await admin.find_all(topic, state)
 
 
-async def show_letter(config: Config, url: str | None, token: str | None, letter_id: str, *, as_json: bool) -> int:
+async def get(config: Config, url: str | None, token: str | None, letter_id: str) -> Document:
     async with open_admin(config, url, token) as admin:
-        letter = await admin.get(letter_id)
-    _print(letter if as_json else text.detail_lines(letter))
-    return OK
+        return await admin.get(letter_id)
 
 
 async def resolve(
@@ -148,24 +141,16 @@ async def resolve(
     all_of: str | None,
     everything: bool,
     confirm: Callable[[str], bool],
-    as_json: bool,
     reason: str = "",
-) -> int:
+) -> list[Document]:
     """Replay or discard these dead letters, or all open ones (of the topic `all_of`) that `confirm` agrees to."""
     async with open_admin(config, url, token) as admin:
         wanted = list(letter_ids)
         if everything:
             wanted = [letter["id"] for letter in (await admin.find_all(all_of, "open")).data][::-1]
             if not wanted or not confirm(f"{verb} {len(wanted)} dead letters?"):
-                _print({"data": []} if as_json else ["no dead letters" if not wanted else "nothing changed"])
-                return OK
+                return []
         outcomes: list[Document] = []
         for start in range(0, len(wanted), AT_ONCE_MAX):
             outcomes += await admin.resolve(verb, wanted[start : start + AT_ONCE_MAX], reason)
-    _print({"data": outcomes} if as_json else text.outcome_lines(outcomes))
-    return OK
-
-
-def _print(output: list[str] | Document | DeadLetters, out: TextIO | None = None) -> None:
-    shown = "\n".join(output) if isinstance(output, list) else msgspec.json.format(msgspec.json.encode(output)).decode()
-    (out or sys.stdout).write(f"{shown}\n")
+    return outcomes

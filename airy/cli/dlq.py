@@ -2,40 +2,42 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-from airy.cli.options import Command, config_options, json_option, load_config, run_command
-from airy.cli.output import examples
+from airy.cli.client import Instance, client_options
+from airy.cli.options import OK, Command, load_config, run_command
+from airy.cli.output import Output, examples, note, output_options
+
+EXAMPLE = "source.facebook.events/3/42"
+TOPIC = "source.facebook.events"
 
 
 @click.group()
 def dlq() -> None:
-    """List, inspect, replay and discard dead letters: records of the log that could not be processed."""
+    """List, inspect, replay and discard dead letters: records of the log that could not be processed.
+
+    A running instance is asked, with a token that has the permission manage; if none answers at the configured
+    address, the log itself is read.
+    """
 
 
 def source_options(command: Command) -> Command:
-    """Where the dead letters are: a running process, or the configured log."""
-    url_help = "process to ask, with --token; default: the configured one, or the log itself if no process runs"
-    command = click.option("--url", envvar="AIRY_URL", help=url_help)(command)
-    command = click.option("--token", envvar="AIRY_TOKEN", help="API token with the permission manage")(command)
+    """Where the dead letters are, and how they are printed."""
     kafka = "the Kafka cluster with the log, host:port[,host:port]; overrides the configuration"
-    command = click.option("--kafka", envvar="AIRY_KAFKA", help=kafka)(command)
-    return config_options(json_option(command))
+    return click.option("--kafka", envvar="AIRY_KAFKA", help=kafka)(client_options(output_options(command)))
 
 
 def letter_options(command: Command) -> Command:
     """Which dead letters to resolve."""
-    command = click.option("--yes", is_flag=True, help="do not ask for confirmation")(command)
+    command = click.option("--yes", is_flag=True, help="do not ask for confirmation")(source_options(command))
     command = click.option("--topic", help="with --all: only those of this topic's records")(command)
     command = click.option("--all", "everything", is_flag=True, help="all open dead letters")(command)
-    return source_options(click.argument("letters", metavar="[ID]…", nargs=-1)(command))
+    return click.argument("letters", metavar="[ID]…", nargs=-1)(command)
 
 
-@dlq.command("list", epilog=examples("airy dlq list", "airy dlq list --state all --json"))
-@source_options
+@dlq.command("list", epilog=examples("airy dlq list", f"airy dlq list --state all --topic {TOPIC} --json"))
 @click.option("--topic", help="only dead letters of this topic's records")
 @click.option(
     "--state",
@@ -44,53 +46,57 @@ def letter_options(command: Command) -> Command:
     show_default=True,
     help="what became of them",
 )
-def list_letters(
-    file: Path | None,
-    data: Path | None,
-    kafka: str | None,
-    url: str | None,
-    token: str | None,
-    topic: str | None,
-    state: Any,
-    as_json: bool,
-) -> int:
+@source_options
+def list_letters(topic: str | None, state: Any, kafka: str | None, instance: Instance, output: Output) -> int:
     """List dead letters, newest first."""
     from airy.app import dead_letter_admin as admin
+    from airy.cli.views.dead_letters import DEAD_LETTERS
 
-    config = load_config(file, data, kafka)
+    config = load_config(instance.file, instance.data, kafka)
     wanted = None if state == "all" else state
-    return run_command(config, lambda: admin.show_list(config, url, token, topic=topic, state=wanted, as_json=as_json))
+
+    async def task() -> int:
+        found = await admin.find_all(config, instance.url, instance.token, topic=topic, state=wanted)
+        output.rows(DEAD_LETTERS, found.data)
+        if not found.complete:
+            note("older dead letters exist that are not listed")
+        return OK
+
+    return run_command(config, task)
 
 
-@dlq.command("show", epilog=examples("airy dlq show 1-42"))
+@dlq.command("show", epilog=examples(f"airy dlq show {EXAMPLE}", f"airy dlq show {EXAMPLE} --json | jq -r .body"))
 @click.argument("letter", metavar="ID")
 @source_options
-def show_letter(
-    letter: str,
-    file: Path | None,
-    data: Path | None,
-    kafka: str | None,
-    url: str | None,
-    token: str | None,
-    as_json: bool,
-) -> int:
+def show_letter(letter: str, kafka: str | None, instance: Instance, output: Output) -> int:
     """Print a dead letter with its headers and its body; control characters are escaped."""
     from airy.app import dead_letter_admin as admin
+    from airy.cli.dead_letter_text import detail_lines
+    from airy.cli.views.dead_letters import DEAD_LETTER
 
-    config = load_config(file, data, kafka)
-    return run_command(config, lambda: admin.show_letter(config, url, token, letter, as_json=as_json))
+    config = load_config(instance.file, instance.data, kafka)
+
+    async def task() -> int:
+        found = await admin.get(config, instance.url, instance.token, letter)
+        if output.format == "table":
+            click.echo("\n".join(detail_lines(found)))
+        else:
+            output.one(DEAD_LETTER, found)
+        return OK
+
+    return run_command(config, task)
 
 
-@dlq.command("replay", epilog=examples("airy dlq replay 1-42", "airy dlq replay --all --topic source.facebook.events"))
+@dlq.command("replay", epilog=examples(f"airy dlq replay {EXAMPLE}", f"airy dlq replay --all --topic {TOPIC} --yes"))
 @letter_options
 def replay_letters(**options: Any) -> int:
     """Append the original records to their topics again. Repeating it does nothing."""
     return _resolve("replay", **options)
 
 
-@dlq.command("discard", epilog=examples("airy dlq discard 1-42 --reason 'a test'"))
-@letter_options
+@dlq.command("discard", epilog=examples(f"airy dlq discard {EXAMPLE} --reason 'a test'"))
 @click.option("--reason", default="", help="why they are of no use, kept with them; at most 256 characters")
+@letter_options
 def discard_letters(**options: Any) -> int:
     """Mark dead letters as discarded; they are no longer listed as open."""
     return _resolve("discard", **options)
@@ -100,36 +106,36 @@ def _resolve(
     verb: Any,
     *,
     letters: Sequence[str],
-    file: Path | None,
-    data: Path | None,
-    kafka: str | None,
-    url: str | None,
-    token: str | None,
     topic: str | None,
     everything: bool,
     yes: bool,
-    as_json: bool,
+    kafka: str | None,
+    instance: Instance,
+    output: Output,
     reason: str = "",
 ) -> int:
     from airy.app import dead_letter_admin as admin
+    from airy.cli.views.dead_letters import RESOLVED
 
     if bool(letters) == everything:
         raise click.UsageError("name dead letters, or pass --all")
     if everything and not yes and not sys.stdin.isatty():
         raise click.UsageError("stdin is not a terminal: pass --yes")
-    config = load_config(file, data, kafka)
-    return run_command(
-        config,
-        lambda: admin.resolve(
+    config = load_config(instance.file, instance.data, kafka)
+
+    async def task() -> int:
+        outcomes = await admin.resolve(
             config,
-            url,
-            token,
+            instance.url,
+            instance.token,
             verb,
             letters,
             all_of=topic,
             everything=everything,
-            confirm=lambda question: yes or click.confirm(question),
-            as_json=as_json,
+            confirm=lambda question: yes or click.confirm(question, err=True),
             reason=reason,
-        ),
-    )
+        )
+        output.rows(RESOLVED, outcomes)
+        return OK
+
+    return run_command(config, task)

@@ -1,6 +1,5 @@
 """`airy dlq …` on the journal of a stopped installation, and through the API of a running one."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,13 +13,14 @@ from structlog.testing import capture_logs
 from airy import topics
 from airy.actors.runtime import Context
 from airy.app import dead_letter_admin as admin
-from airy.app import dead_letter_text as text
 from airy.app.files import journal_path
 from airy.app.log_transfer.open_log import open_log
 from airy.bus.api import Bus
 from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import open_journal
 from airy.bus.record import Record
+from airy.cli import dead_letter_text as text
+from airy.cli.view import printable
 from airy.clock import SystemClock
 from airy.config import Config, DataConfig, HttpConfig, SecurityConfig
 from airy.errors import Refused, Unavailable
@@ -73,68 +73,53 @@ async def running() -> AsyncIterator[tuple[Bus, str]]:
         ctx.draining.set()
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return capsys.readouterr().out.splitlines()
-
-
-async def test_on_the_journal_of_a_stopped_installation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_on_the_journal_of_a_stopped_installation(tmp_path: Path) -> None:
     config = configured(tmp_path)
     async with open_log(config) as bus:
         await append(bus)
-    assert await admin.show_list(config, None, None, topic=None, state="open", as_json=False) == 0
-    shown = lines(capsys)
-    assert shown[0].split() == [*["ID", "STATE", "ATTEMPTS"], "FIRST", "SEEN", "BYTES", "KEY", "REASON"]
-    assert {line.split()[0] for line in shown[1:]} == {FIRST, SECOND}
-    assert all(line.endswith("no \\x1b[31mentry") for line in shown[1:])
+    found = await admin.find_all(config, None, None, topic=None, state="open")
+    assert {letter["id"] for letter in found.data} == {FIRST, SECOND}
 
-    await admin.show_letter(config, None, None, FIRST, as_json=False)
-    detail = capsys.readouterr().out
+    letter = await admin.get(config, None, None, FIRST)
+    assert letter["headers"] == [{"name": "request-id", "value": "r\x1b[31m"}]
+    detail = "\n".join(text.detail_lines(letter))
     assert "\x1b" not in detail
-    assert 'body:\n{"text":"hi"}\n' in detail
-    await admin.show_letter(config, None, None, FIRST, as_json=True)
-    assert json.loads(capsys.readouterr().out)["headers"] == [{"name": "request-id", "value": "r\x1b[31m"}]
+    assert detail.endswith('body:\n{"text":"hi"}')
 
-    options = {"all_of": None, "everything": False, "confirm": lambda _: True, "as_json": False}
-    await admin.resolve(config, None, None, "replay", [FIRST], **options)
-    await admin.resolve(config, None, None, "replay", [FIRST], **options)
-    assert lines(capsys) == [f"replayed  {FIRST}", f"already replayed  {FIRST}"]
-    await admin.resolve(config, None, None, "discard", [], **{**options, "everything": True}, reason="a test")
-    assert lines(capsys) == [f"discarded  {SECOND}"]
-    await admin.show_letter(config, None, None, SECOND, as_json=False)
-    shown = lines(capsys)
-    assert ["resolution_reason", "a", "test"] in [line.split() for line in shown]
-    assert ["resolved_by", "airy-dlq"] in [line.split() for line in shown]
-    await admin.resolve(config, None, None, "discard", [], **{**options, "everything": True})
-    assert lines(capsys) == ["no dead letters"]
+    options = {"all_of": None, "everything": False, "confirm": lambda _: True}
+    for result in ("replayed", "already_replayed"):
+        outcomes = await admin.resolve(config, None, None, "replay", [FIRST], **options)
+        assert outcomes == [{"id": FIRST, "result": result}]
+    everything = {**options, "everything": True}
+    outcomes = await admin.resolve(config, None, None, "discard", [], **everything, reason="a test")
+    assert outcomes == [{"id": SECOND, "result": "discarded"}]
+    letter = await admin.get(config, None, None, SECOND)
+    assert (letter["resolution_reason"], letter["resolved_by"]) == ("a test", "airy-dlq")
+    assert await admin.resolve(config, None, None, "discard", [], **everything) == []
     async with open_log(config) as bus:
         assert await count(bus) == 1
 
 
-async def test_through_the_api_of_a_running_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_through_the_api_of_a_running_process(tmp_path: Path) -> None:
     config = configured(tmp_path)
     async with running() as (bus, url):
         await append(bus, b"\xff\x00")
-        await admin.show_list(config, url, TOKEN, topic=RAW.name, state=None, as_json=True)
-        found = json.loads(capsys.readouterr().out)
-        assert ([letter["id"] for letter in found["data"]], found["complete"]) == ([SECOND, FIRST], True)
-        await admin.show_letter(config, url, TOKEN, SECOND, as_json=False)
-        assert "body (base64):\n/wA=\n" in capsys.readouterr().out
-        options = {"all_of": RAW.name, "everything": True, "as_json": True}
-        await admin.resolve(config, url, TOKEN, "replay", [], confirm=lambda _: False, **options)
+        found = await admin.find_all(config, url, TOKEN, topic=RAW.name, state=None)
+        assert ([letter["id"] for letter in found.data], found.complete) == ([SECOND, FIRST], True)
+        assert text.detail_lines(await admin.get(config, url, TOKEN, SECOND))[-2:] == ["body (base64):", "/wA="]
+        options = {"all_of": RAW.name, "everything": True}
+        assert await admin.resolve(config, url, TOKEN, "replay", [], confirm=lambda _: False, **options) == []
         assert await count(bus) == 0
-        capsys.readouterr()
-        await admin.resolve(config, url, TOKEN, "replay", [], confirm=lambda _: True, **options)
-        assert [each["result"] for each in json.loads(capsys.readouterr().out)["data"]] == ["replayed"] * 2
+        outcomes = await admin.resolve(config, url, TOKEN, "replay", [], confirm=lambda _: True, **options)
+        assert [each["result"] for each in outcomes] == ["replayed"] * 2
         assert await count(bus) == 2
         with pytest.raises(Refused, match="there is no dead letter"):
-            await admin.show_letter(config, url, TOKEN, f"{RAW.name}/0/9", as_json=False)
+            await admin.get(config, url, TOKEN, f"{RAW.name}/0/9")
         with pytest.raises(Refused, match="403"):
-            await admin.show_list(config, url, "wrong", topic=None, state=None, as_json=False)
+            await admin.find_all(config, url, "wrong", topic=None, state=None)
 
 
-async def test_a_process_at_the_configured_address_is_asked_without_an_url(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_process_at_the_configured_address_is_asked_without_an_url(tmp_path: Path) -> None:
     async with running() as (bus, url):
         await append(bus)
         config = replace(
@@ -142,22 +127,21 @@ async def test_a_process_at_the_configured_address_is_asked_without_an_url(
             http=HttpConfig(port=int(url.rpartition(":")[2])),
             security=SecurityConfig(system_token=Secret(TOKEN)),
         )
-        await admin.show_list(config, None, None, topic=None, state="open", as_json=True)
-        assert len(json.loads(capsys.readouterr().out)["data"]) == 2
+        assert len((await admin.find_all(config, None, None, topic=None, state="open")).data) == 2
     assert not journal_path(config).exists()
 
 
 async def test_an_address_where_nothing_answers_and_a_journal_in_use_are_errors(tmp_path: Path) -> None:
     config = configured(tmp_path)
     with pytest.raises(Unavailable):
-        await admin.show_list(config, "http://127.0.0.1:1", TOKEN, topic=None, state=None, as_json=False)
+        await admin.find_all(config, "http://127.0.0.1:1", TOKEN, topic=None, state=None)
     with open_journal(journal_path(config)), pytest.raises(InUse):
-        await admin.show_list(config, None, None, topic=None, state=None, as_json=False)
+        await admin.find_all(config, None, None, topic=None, state=None)
 
 
 @pytest.mark.parametrize(
     ("given", "shown"), [("a\x1b[2Jb", "a\\x1b[2Jb"), ("\u202e", "\\u202e"), ("\x00\n", "\\x00\\n"), ("Grüße", "Grüße")]
 )
 async def test_no_terminal_sequence_of_a_dead_letter_takes_effect(given: str, shown: str) -> None:
-    assert text.printable(given) == shown
-    assert text.printable("a\n\tb\x1b", lines=True) == "a\n\tb\\x1b"
+    assert printable(given) == shown
+    assert printable("a\n\tb\x1b", lines=True) == "a\n\tb\\x1b"

@@ -1,6 +1,5 @@
 """`airy dlq` on a real cluster: the records of the log itself, no process of Airy runs."""
 
-import json
 from pathlib import Path
 from secrets import token_hex
 
@@ -35,18 +34,15 @@ async def test_dead_letters_of_a_cluster_are_listed_and_replayed(
         original = Record(*position, b"page", b"\xff", (("request-id", b"r"),), 1_700_000_000_000)
         await bus.publish([make_dead_letter(dead_letters, original, "no entry", 3)] * 2)
     name = "/".join(map(str, position))
-    capsys.readouterr()
     with capture_logs():
-        await admin.show_list(config, None, None, topic=None, state="open", as_json=True)
-        [letter] = json.loads(capsys.readouterr().out)["data"]
+        [letter] = (await admin.find_all(config, None, None, topic=None, state="open")).data
         assert (letter["id"], letter["reason"], letter["attempts"]) == (name, "no entry", 3)
-        await admin.show_letter(config, None, None, name, as_json=True)
-        assert json.loads(capsys.readouterr().out)["body"] == "/w=="
+        assert (await admin.get(config, None, None, name))["body"] == "/w=="
         for result in ("replayed", "already_replayed"):
-            await admin.resolve(
-                config, None, None, "replay", [name], all_of=None, everything=False, confirm=bool, as_json=True
+            outcomes = await admin.resolve(
+                config, None, None, "replay", [name], all_of=None, everything=False, confirm=bool
             )
-            assert json.loads(capsys.readouterr().out)["data"] == [{"id": name, "result": result}]
+            assert outcomes == [{"id": name, "result": result}]
     async with open_log(config) as bus, bus.tail({position.topic_partition: position.offset + 1}) as tail:
         [replayed] = await tail.fetch(records_max=9, wait_s=10)
         assert (replayed.key, replayed.value, replayed.header("dlq-id")) == (b"page", b"\xff", name)
