@@ -13,7 +13,7 @@ from msgspec import Struct
 from airy import components, topics
 from airy.bus.topic import Topic
 
-COMMON_ACTORS = ("store", "heartbeat")
+COMMON_ACTORS = ("store", "heartbeat", "log-publisher")
 """Actors of every process, whatever its components."""
 
 ACTORS = {component.id: component.actors for component in components.ALL}

@@ -178,7 +178,7 @@ ALL: tuple[Component, ...] = (
         summary="channels, tags, templates, users, API tokens, webhooks and the configuration, of clients too",
         apps=("core",),
         mandatory=True,
-        actors=("commands", "process-registry", "dead-letters", "message-traces", topics.BROWSER),
+        actors=("commands", "process-registry", "dead-letters", "message-traces", "process-logs", topics.BROWSER),
         routes=(
             "/channels.",
             "/tags.",

@@ -49,6 +49,11 @@ class LogRing:
         self._lock = Lock()
 
     @property
+    def next(self) -> int:
+        """The number of the next line."""
+        return self._next
+
+    @property
     def bytes_held(self) -> int:
         return self._bytes_held
 

@@ -17,6 +17,7 @@ from airy.model.contact import ContactsWritten
 from airy.model.dead_delivery import DeadDelivery
 from airy.model.entity import ApiToken, Channel, CustomSource, Tag, Template, User, Webhook
 from airy.model.fact import Fact
+from airy.model.log_batch import LogBatch
 from airy.model.process_status import ProcessStatus
 from airy.sources.catalogue import SOURCES
 
@@ -218,6 +219,18 @@ AUDIT: Topic[AuditEntry] = Topic(
 )
 """The audit trail of administrative writes; read by operators, with the tools of the log."""
 
+PROCESS_LOGS: Topic[LogBatch] = Topic(
+    "ops.application.process-logs",
+    LogBatch,
+    key="process",
+    partitions=1,
+    retention="time",
+    retention_ms=2 * DAY_MS,
+    writers=("log-publisher",),
+    readers=("process-logs", BROWSER),
+)
+"""The log lines of every process of a fleet, for views of them; a single process publishes none."""
+
 SCHEMAS: dict[str, RecordSchema] = {topic.name: topic.schema for topic in FOLDED if topic.schema is not None}
 """Kinds and versions this process knows, by folded topic."""
 
@@ -235,6 +248,7 @@ ALL: tuple[Topic[Any], ...] = (
     ATTEMPTS,
     COMPONENTS,
     AUDIT,
+    PROCESS_LOGS,
 )
 
 

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
 from typing import Any
 
 import anyio
@@ -13,7 +14,10 @@ from msgspec import Raw
 
 from airy import acls, components, topics
 from airy.actors.feed_subscriber import FeedItem, FeedScope
+from airy.actors.log_publisher import LogPublisher
+from airy.actors.process_logs import ProcessLogs
 from airy.actors.process_registry import EXPIRE_S
+from airy.actors.runtime import Context
 from airy.bus.api import RebalanceListener, Subscription, Tail
 from airy.bus.dead_letter import make_dead_letter
 from airy.bus.memory import MemoryBus
@@ -23,6 +27,7 @@ from airy.commands import DeadLetterCommands, TokenGrant, TopicBrowser, UserProf
 from airy.commands.message_traces import MessageTracer, TraceReference
 from airy.commands.topic_browser import BrowseRequest
 from airy.http_client import Response
+from airy.log_ring import LogRing
 from airy.model import ids
 from airy.model.contact_edit import ContactEdit
 from airy.model.fleet import FleetStatus
@@ -46,6 +51,8 @@ ACTORS = {  # the outermost of these modules on the stack is the actor
     "airy.actors.media_fetcher": "media-fetcher",
     "airy.actors.heartbeat": "heartbeat",
     "airy.actors.process_registry": "process-registry",
+    "airy.actors.log_publisher": "log-publisher",
+    "airy.actors.process_logs": "process-logs",
     "airy.actors.log_epoch": "broadcaster",
     "airy.actors.publisher": "publisher",
     "airy.actors.dispatcher": "dispatcher",
@@ -185,9 +192,19 @@ class Everything(Traffic):
             FleetStatus,
         )
         await tracer.trace(TraceReference(conversation_id=self._conversation()))
+        await self._follow_logs()
         for topic in topics.ALL:
             await TopicBrowser(self._simulation.bus, self._simulation.clock).browse(BrowseRequest(topic=topic.name))
         return True
+
+    async def _follow_logs(self) -> None:
+        """As in a fleet: the simulated process is the only one."""
+        ring = LogRing(epoch="e")
+        ring.append(b"{}")
+        await LogPublisher(self._simulation.bus, ring, lambda: "another").publish()
+        with anyio.move_on_after(1.0):
+            context = Context("process-logs", clock=self._simulation.clock, random=Random(0))
+            await ProcessLogs(LogRing(epoch="f")).run(context, self._simulation.bus)
 
     async def _replay_dead_letters(self) -> None:
         """One of every topic whose records can become dead letters."""
@@ -299,12 +316,13 @@ def test_an_acl_has_wire_names_and_no_duplicates() -> None:
     assert {line.name for line in lines if line.operation == "Write"} == {
         "prod.dlq.application.communication.events",
         "prod.ops.application.components",
+        "prod.ops.application.process-logs",
     }
 
 
 def test_a_component_uses_exactly_the_topics_it_reads_and_writes() -> None:
     (unfoldable,) = [topic for topic in topics.ALL if topic.name == f"dlq.{topics.EVENTS.name}"]
-    assert set(acls.used(["http"])) == {*topics.FOLDED, unfoldable, topics.COMPONENTS}
+    assert set(acls.used(["http"])) == {*topics.FOLDED, unfoldable, topics.COMPONENTS, topics.PROCESS_LOGS}
     assert set(acls.used(acls.ACTORS)) == set(topics.ALL)
 
 

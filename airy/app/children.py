@@ -32,10 +32,22 @@ class _RegistryActor:
         await self._registry.run(ctx)
 
 
+class _LogsActor:
+    """Reads the log lines of other processes; they are kept across restarts."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def run(self, ctx: Context) -> None:
+        await self._services.process_logs.run(ctx, self._services.ports.bus)
+
+
 def process_registry(services: Services, _components: Sequence[Component]) -> Supervision:
     registry = services.process_registry
-    child = Child(name="process-registry", start=lambda: _RegistryActor(registry), drain_s=1.0)
-    return Supervision(name="api-admin", children=(child,))
+    children = [Child(name="process-registry", start=lambda: _RegistryActor(registry), drain_s=1.0)]
+    if services.config.bus.kind == "kafka":
+        children.append(Child(name="process-logs", start=lambda: _LogsActor(services), drain_s=1.0))
+    return Supervision(name="api-admin", children=tuple(children))
 
 
 def sources(services: Services, components: Sequence[Component]) -> Supervision:

@@ -15,6 +15,7 @@ from airy.actors.change_pruner import ChangePruner, ResumeWindow
 from airy.actors.checkpointer import Checkpointer
 from airy.actors.heartbeat import HeartbeatPublisher, ReadStatus
 from airy.actors.lag_monitor import LagMonitorActor
+from airy.actors.log_publisher import LogPublisher
 from airy.actors.runtime import Actor, Child, Context, Supervision
 from airy.app.services import Services
 from airy.components import ALL, Component
@@ -51,7 +52,7 @@ def build_tree(
         heartbeat = Child(
             name="heartbeat", start=lambda: HeartbeatPublisher(services.ports.bus, read_status), drain_s=2.0
         )
-        children.append(Supervision(name="process-status", children=(heartbeat,)))
+        children.append(Supervision(name="process-status", children=(heartbeat, *_log_publisher(services))))
     components = [component for component in ALL if component.id in running]
     children += _children(services, components, lambda component: component.early_children)
     groups = acls.committing_groups(running)
@@ -64,6 +65,18 @@ def build_tree(
     if extra_children:
         children.append(Supervision(name="demo", children=tuple(extra_children)))
     return Supervision(name="airy", strategy="rest_for_one", children=tuple(children))
+
+
+def _log_publisher(services: Services) -> Sequence[Child]:
+    """Where other processes show the lines of this one."""
+    if services.config.bus.kind != "kafka":
+        return ()
+    logs = services.process_logs
+
+    def start() -> LogPublisher:
+        return LogPublisher(services.ports.bus, logs.own, logs.instance)
+
+    return (Child(name="log-publisher", start=start, drain_s=2.0),)
 
 
 class _Bus:
