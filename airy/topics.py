@@ -252,6 +252,9 @@ ALL: tuple[Topic[Any], ...] = (
 )
 
 
+OF_PROCESSES = frozenset({COMPONENTS.name, PROCESS_LOGS.name})
+"""What processes say about themselves: it is no content of a log, and is not moved with one."""
+
 DEAD_LETTERS: tuple[Topic[bytes], ...] = tuple(topic for topic in ALL if topic.name.startswith(DEAD_LETTER_PREFIX))
 BY_NAME: dict[str, Topic[Any]] = {topic.name: topic for topic in ALL}
 

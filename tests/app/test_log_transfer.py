@@ -96,14 +96,14 @@ async def test_an_empty_log_is_exported() -> None:
         assert (told.records, told.group_ordinals) == (0, 0)
 
 
-async def test_heartbeats_are_not_exported_and_do_not_count_as_content(tmp_path: Path) -> None:
-    """Heartbeats alone leave a cluster empty for an import."""
-    said = topics.COMPONENTS.record("one:8080", None)
+async def test_what_processes_say_is_not_exported_and_does_not_count_as_content(tmp_path: Path) -> None:
+    """Heartbeats and log lines alone leave a cluster empty for an import."""
+    said = [topics.COMPONENTS.record("one:8080", None), topics.PROCESS_LOGS.record("one:8080", None)]
     async with on_disk(tmp_path) as one, running(memory()) as other:
         await fill(one)
         archive, _ = await exported(one)
         for bus in (one, other):
-            await bus.publish([said])
+            await bus.publish(said)
         assert (await exported(one))[0] == archive
         await imported(other, archive)
         assert (await exported(other))[0] == archive
@@ -359,7 +359,7 @@ def test_unknown_fields_of_a_webhook_are_kept() -> None:
 
 
 def test_webhooks_are_the_last_topic() -> None:
-    known: list[Topic[object]] = [topic for topic in topics.ALL if topic is not topics.COMPONENTS]
+    known: list[Topic[object]] = [topic for topic in topics.ALL if topic.name not in topics.OF_PROCESSES]
     assert sorted(topic.name for topic in ORDER) == sorted(topic.name for topic in known)
     assert ORDER[-1] is topics.WEBHOOKS
 

@@ -24,10 +24,10 @@ from airy.errors import Refused
 Write = Callable[[bytes], Awaitable[object]]
 
 ORDER: tuple[Topic[Any], ...] = (
-    *(topic for topic in topics.ALL if topic not in (topics.COMPONENTS, topics.WEBHOOKS)),
+    *(topic for topic in topics.ALL if topic.name not in topics.OF_PROCESSES and topic is not topics.WEBHOOKS),
     topics.WEBHOOKS,
 )
-"""Without heartbeats: the target log has other processes."""
+"""Without heartbeats and log lines: the target log has other processes."""
 
 
 class ArchiveSummary(Struct, frozen=True):

@@ -135,7 +135,7 @@ class _Prefix:
 
 async def _target(bus: Bus, contents: ArchiveContents, *, resume: bool) -> _Target:
     starts, ends = await bus.beginning_offsets(topics.ALL), await bus.end_offsets(topics.ALL)
-    filled = [tp for tp, end in ends.items() if starts[tp] < end and tp.topic != topics.COMPONENTS.name]
+    filled = [tp for tp, end in ends.items() if starts[tp] < end and tp.topic not in topics.OF_PROCESSES]
     if filled and not resume:
         raise Refused(
             f"the log is not empty, {_name(filled[0])} has records: import into an empty one; "
