@@ -150,8 +150,8 @@ def _worst(result: Examined) -> State:
 
 def table(checks: Sequence[Check]) -> str:
     """All checks as a table of the documentation."""
-    rows_ = [f"| `{check.name}` | {check.finds} | {_after(check)} |" for check in checks]
-    return "\n".join(["| check | finds | not after a problem of |", "|---|---|---|", *rows_])
+    rows_ = [f"| `{check.name}` | {check.finds} | {_after(check)} |".replace("|  |", "| |") for check in checks]
+    return "\n".join(["| check | finds | explained by |", "|---|---|---|", *rows_])
 
 
 def _after(check: Check) -> str:
