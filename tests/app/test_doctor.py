@@ -12,11 +12,12 @@ import apsw
 import pytest
 
 from airy.app.doctor.catalogue import CHECKS
-from airy.app.doctor.check import Check, each, ok, problem
+from airy.app.doctor.check import Check, Finding, each, ok, problem
 from airy.app.doctor.examination import examine, has_problem
 from airy.app.doctor.facts import MachineFacts, PortFacts
 from airy.app.doctor.report import GROUPS, lines
 from airy.bus.memory import open_journal
+from airy.http_client import Response
 from airy.seal import load_or_create_key
 from airy.store.sqlite import schema
 from tests.kit.doctor import Patient, Planted, assert_found, free_port, wrong
@@ -267,6 +268,19 @@ async def test_a_healthy_installation_has_nothing_to_correct(
 
     assert wrong(results) == {}
     assert not has_problem(results)
+
+
+@REAL_TIME
+async def test_an_unexpected_error_about_one_subject_leaves_the_others(patient: Patient) -> None:
+    async def odd(*_: object, **__: object) -> Response:
+        raise ValueError("odd")
+
+    patient.http = odd
+
+    found = {result.check.name: result.findings[0] for result in await patient.examined()}
+
+    assert found["instance.reachable"] == Finding("skipped", "unexpectedly ValueError: odd")
+    assert found["data.space"].state == "ok"
 
 
 def test_a_cause_suppresses_its_consequences_and_a_check_that_is_not_configured_suppresses_nothing() -> None:

@@ -326,6 +326,19 @@ async def test_a_healthy_instance_has_nothing_to_correct(patient: Patient) -> No
     assert {finding.state for each in of_instance for finding in each.findings} == {"ok"}
 
 
+async def test_what_cannot_be_read_is_skipped_and_the_rest_is_examined(patient: Patient) -> None:
+    def answer_nonsense(sick: SickInstance) -> None:
+        sick.airy.refusals["/metrics"] = Response(200, {}, b"<html> not metrics")
+        sick.airy.refusals["/processes.list"] = Response(200, {}, b"[]")
+
+    instance(answer_nonsense)(patient)
+    attribute("dead_letters", 1)(patient)
+
+    results = await patient.examined()
+
+    assert set(wrong(results)) == {"records.dead-letters"}
+
+
 async def test_a_token_without_the_permission_operate_skips_what_it_may_not_see(patient: Patient) -> None:
     for path in ("/metrics", "/processes.list", "/dead-letters.list"):
         instance(lambda sick, path=path: sick.airy.refuse(path, 403, "forbidden"))(patient)  # type: ignore[misc]

@@ -104,6 +104,8 @@ async def _bounded(task: Gather) -> Struct:
         return NotGathered(f"not within {GATHER_S:g} s")
     except (AiryError, OSError) as error:
         return NotGathered(str(error))
+    except Exception as error:  # noqa: BLE001 - the other facts are wanted all the more; the reason is printed
+        return NotGathered(f"unexpectedly {type(error).__name__}: {error}")
 
 
 async def _instance(question: Question, config: Config, http: HttpClient, clock: Clock) -> Struct:

@@ -118,6 +118,13 @@ class InstanceClient:
             return None
         return decoded(response, shape) if response.status == 200 else None
 
+    async def metrics(self) -> Mapping[str, float] | None:
+        try:
+            response = await self.get("/metrics")
+            return parse_metrics(response.body.decode("utf-8", "replace")) if response.status == 200 else None
+        except (Unavailable, Refused, ValueError):  # the last: not in their format
+            return None
+
     async def _call(self, method: str, path: str, body: bytes | None) -> Response:
         return await self._http(
             method,
@@ -183,8 +190,7 @@ async def _with_reports(client: InstanceClient, known: InstanceFacts) -> Instanc
     found: dict[str, Any] = {}
 
     async def metrics() -> None:
-        response = await client.get("/metrics")
-        found["metrics"] = parse_metrics(response.body.decode("utf-8", "replace")) if response.status == 200 else None
+        found["metrics"] = await client.metrics()
 
     async def read(name: str, path: str, shape: type[Any], body: object = {}) -> None:
         found[name] = await client.read(path, shape, body)
