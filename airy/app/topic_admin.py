@@ -5,7 +5,7 @@
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import anyio
 import msgspec
@@ -88,27 +88,20 @@ async def verify_readable(settings: KafkaSettings, topics: Sequence[Topic[Any]])
         raise Refused(f"the log cannot be read: topics are missing or lack partitions: {', '.join(lacking)}")
 
 
-async def plan(config: Config, *, as_json: bool) -> int:
-    """0: nothing to apply; 2: changes to apply; 78: changes that cannot be applied."""
+async def plan(config: Config) -> TopicPlan:
+    """What `apply` would change."""
     cluster = configured_cluster(config)
     async with open_admin(cluster.settings) as admin:
-        found = await _plan(admin, cluster)
-    _print_plan(found, as_json=as_json)
-    if not as_json and not found.empty:
-        sys.stdout.write(f"{_next_step(found)}\n")
+        return await _plan(admin, cluster)
+
+
+def exit_code(found: TopicPlan) -> int:
+    """0: nothing to apply; 2: changes to apply; 78: changes that cannot be applied."""
     return INVALID if found.refuse else OK if found.empty else CHANGES
 
 
-async def check(config: Config, *, as_json: bool) -> int:
-    """0: the topics are right; 78: they differ, and the differences are on stderr."""
-    cluster = configured_cluster(config)
-    async with open_admin(cluster.settings) as admin:
-        found = await _plan(admin, cluster)
-    if as_json or found.empty:
-        _print_plan(found, as_json=as_json)
-    if not found.empty:
-        text.write([*text.plan_lines(found), _next_step(found)], sys.stderr)
-    return OK if found.empty else INVALID
+def print_plan(found: TopicPlan, out: TextIO) -> None:
+    text.write(text.plan_lines(found) if found.empty else [*text.plan_lines(found), _next_step(found)], out)
 
 
 async def apply(config: Config) -> int:
@@ -175,12 +168,6 @@ async def allow(config: Config, lists: Iterable[Acl]) -> int:
     return OK
 
 
-def show_topics(*, as_json: bool) -> int:
-    lines = [_json(text.topic_rows(topics.ALL))] if as_json else text.topic_lines(topics.ALL)
-    text.write(lines, sys.stdout)
-    return OK
-
-
 # --- planning
 
 
@@ -204,10 +191,6 @@ def _next_step(plan: TopicPlan) -> str:
     if plan.refuse:
         return "repair what is refused by hand first; `airy topics plan` shows the rest"
     return "run `airy topics apply`"
-
-
-def _print_plan(plan: TopicPlan, *, as_json: bool) -> None:
-    text.write([_json(plan)] if as_json else text.plan_lines(plan), sys.stdout)
 
 
 def _json(value: object) -> str:

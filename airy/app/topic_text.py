@@ -63,21 +63,6 @@ def topic_rows(topics: Iterable[Topic[Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def topic_lines(topics: Iterable[Topic[Any]]) -> list[str]:
-    rows: list[Row] = [
-        (
-            row["name"],
-            row["key"],
-            str(row["partitions"]),
-            row["retention"],
-            _names(row["writers"]),
-            _names(row["readers"]),
-        )
-        for row in topic_rows(topics)
-    ]
-    return aligned([("TOPIC", "KEY", "PARTITIONS", "KEPT", "WRITTEN BY", "READ BY"), *rows])
-
-
 def acl_lines(acls: Sequence[Acl]) -> list[str]:
     """A table; one line per principal and resource."""
     rows: list[Row] = [(*key, ", ".join(operations)) for key, operations in _by_resource(acls).items()]
@@ -122,11 +107,6 @@ def write(lines: Iterable[str], out: TextIO) -> None:
 def _coloured(line: str) -> str:
     colour = _COLOURS.get(line[:1])
     return f"\x1b[{colour}m{line}\x1b[0m" if colour else line
-
-
-def _names(components: Sequence[str]) -> str:
-    every = list(components) == list(acls.ACTORS)
-    return "every component" if every else ", ".join(components) or EMPTY
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,14 +3,19 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from airy.cli.client import Instance, client_options
-from airy.cli.options import json_option, load_config, resolve_components, run_command, topics_options
-from airy.cli.output import ALL, Output, examples, limit_option, output_options
+from airy.cli.options import OK, load_config, resolve_components, run_command, topics_options
+from airy.cli.output import ALL, Output, examples, limit_option, output_options, yes_option
+
+if TYPE_CHECKING:
+    from airy.bus.provision import TopicPlan
 
 CHANGES = 2  # exit code of `plan`
+DIFFERENT = 78
 
 
 @click.group()
@@ -80,39 +85,69 @@ def browse_topic(
 
 
 @topics.command(name="list", epilog=examples("airy topics list --json"))
-@json_option
-def list_topics(as_json: bool) -> int:
-    """List all topics, with the components that write and read them."""
-    from airy.app import topic_admin
+@output_options
+def list_topics(output: Output) -> int:
+    """List all topics, in the order of their definition, with the components that write and read them."""
+    from airy import topics as declared
+    from airy.app.topic_text import topic_rows
+    from airy.cli.views.topics import DECLARED_TOPICS
 
-    return topic_admin.show_topics(as_json=as_json)
+    output.rows(DECLARED_TOPICS, topic_rows(declared.ALL))
+    return OK
 
 
 @topics.command(name="plan", epilog=examples("airy topics plan --kafka kafka:9092"))
 @topics_options
-@json_option
-def plan_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
+@output_options
+def plan_topics(file: Path | None, data: Path | None, kafka: str | None, output: Output) -> int:
     """Show what `apply` would change. Exit code 0: nothing; 2: changes; 78: changes it would refuse."""
     from airy.app import topic_admin
 
     config = load_config(file, data, kafka)
-    return run_command(config, lambda: topic_admin.plan(config, as_json=as_json))
+
+    async def task() -> int:
+        found = await topic_admin.plan(config)
+        _print_plan(found, output)
+        return topic_admin.exit_code(found)
+
+    return run_command(config, task)
 
 
 @topics.command(name="check", epilog=examples("airy topics check --kafka kafka:9092"))
 @topics_options
-@json_option
-def check_topics(file: Path | None, data: Path | None, kafka: str | None, as_json: bool) -> int:
+@output_options
+def check_topics(file: Path | None, data: Path | None, kafka: str | None, output: Output) -> int:
     """Check the cluster's topics. Exit code 78: they differ, and the differences are on stderr."""
     from airy.app import topic_admin
 
     config = load_config(file, data, kafka)
-    return run_command(config, lambda: topic_admin.check(config, as_json=as_json))
+
+    async def task() -> int:
+        found = await topic_admin.plan(config)
+        if output.format != "table" or found.empty:
+            _print_plan(found, output)
+        if not found.empty:
+            topic_admin.print_plan(found, sys.stderr)
+        return OK if found.empty else DIFFERENT
+
+    return run_command(config, task)
+
+
+def _print_plan(found: "TopicPlan", output: Output) -> None:
+    import msgspec
+
+    from airy.app import topic_admin
+    from airy.cli.views.topics import TOPIC_PLAN
+
+    if output.format == "table":
+        topic_admin.print_plan(found, sys.stdout)
+    else:
+        output.one(TOPIC_PLAN, msgspec.to_builtins(found))
 
 
 @topics.command(name="apply", epilog=examples("airy topics apply --kafka kafka:9092 --yes"))
 @topics_options
-@click.option("--yes", is_flag=True, help="do not ask for confirmation")
+@yes_option
 def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: bool) -> int:
     """Create and alter topics; refuses changes that would need more than that."""
     from airy.app import topic_admin
@@ -121,7 +156,13 @@ def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: b
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("stdin is not a terminal: pass --yes")
-        code = run_command(config, lambda: topic_admin.plan(config, as_json=False))
+
+        async def shown() -> int:
+            found = await topic_admin.plan(config)
+            topic_admin.print_plan(found, sys.stdout)
+            return topic_admin.exit_code(found)
+
+        code = run_command(config, shown)
         if code != CHANGES:
             return code
         click.confirm("apply these changes?", abort=True)

@@ -52,7 +52,10 @@ class CommandLine:
         """What the command prints with `--json`, checked against the published schema of the view."""
         printed = self(*arguments, "--json")
         assert printed.code == 0, printed.err
-        document = printed.json
+        return self.valid(view, printed.json)
+
+    def valid(self, view: str, document: Any) -> Any:
+        """`document`, which matches the published schema of the view."""
         Draft202012Validator(json.loads((SCHEMAS / f"{view}.json").read_text())).validate(document)
         return document
 

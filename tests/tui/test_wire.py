@@ -1,7 +1,6 @@
 """The views over a real socket."""
 
 import io
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +9,8 @@ import pytest
 from aiohttp import web
 
 from airy import api_client
+from airy.egress import UNRESTRICTED
+from airy.http_client_aiohttp import AiohttpClient
 from airy.secret import Secret
 from airy.tui import live, status
 from tests.kit.fake_instance import FakeInstance
@@ -73,15 +74,13 @@ async def test_watching_without_a_terminal_prints_the_footer_and_each_change() -
     assert sum(line.startswith("curl ") for line in lines) == 3
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-async def test_status_reports_readiness(as_json: bool) -> None:
-    instance, out = FakeInstance(token=TOKEN), io.StringIO()
-    async with serving(instance) as url:
-        assert await status.show([(url, Secret(TOKEN))], as_json, out) == status.OK
+async def test_status_reports_readiness() -> None:
+    instance = FakeInstance(token=TOKEN)
+    async with serving(instance) as url, AiohttpClient(UNRESTRICTED) as http:
+        client = api_client.ApiClient(http, url, Secret(TOKEN))
+        ready = await status.read_status([client])
         instance.waiting_for = {"store": "folding"}
-        assert await status.show([(url, Secret(TOKEN))], as_json, io.StringIO()) == status.NOT_READY
+        folding = await status.read_status([client])
 
-    if as_json:
-        assert json.loads(out.getvalue())["ready"] is True
-    else:
-        assert out.getvalue().startswith("Airy: ready\n")
+    assert (ready.ready, folding.ready) == (True, False)
+    assert ready.text.startswith("Airy: ready\n")

@@ -1,5 +1,9 @@
 """Topics of the log, and their records."""
 
+from msgspec import Struct
+
+from airy.acls import ACTORS
+from airy.bus.provision import TopicPlan
 from airy.cli.view import Document, Field, View
 from airy.http.topic_schemas import LogRecordSchema, TopicSchema
 
@@ -42,3 +46,32 @@ RECORDS = View(
     ),
     what="records",
 )
+
+
+class DeclaredTopicRow(Struct, forbid_unknown_fields=True):
+    name: str
+    key: str
+    partitions: int
+    retention: str
+    writers: list[str]
+    readers: list[str]
+
+
+def _readers(topic: Document) -> object:
+    return "every component" if len(topic["readers"]) == len(ACTORS) else topic["readers"]
+
+
+DECLARED_TOPICS = View(
+    name="declared-topics",
+    row=DeclaredTopicRow,
+    fields=(
+        Field("TOPIC", "name"),
+        Field("KEY", "key"),
+        Field("PARTITIONS", "partitions", align="right"),
+        Field("KEPT", "retention"),
+        Field("WRITTEN BY", "writers"),
+        Field("READ BY", _readers),
+    ),
+    what="topics",
+)
+TOPIC_PLAN = View(name="topic-plan", row=TopicPlan, fields=(), one=True)
