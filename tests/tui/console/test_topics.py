@@ -48,6 +48,7 @@ async def test_the_topic_at_the_cursor_is_shown_with_groups_writers_and_readers(
     async with console(instance, view="topics") as shown:
         assert "1 behind, 1 min" in shown.line("sources.facebook.router")
         assert "sources-facebook" in shown.line("written by: ")
+        assert "committed nothing" not in shown.text
         await shown.press("c")
         assert "/topics.list" in shown.app.clipboard
         await shown.press("down")

@@ -180,7 +180,7 @@ def line_content(line: rows.LogLine, *, several: bool) -> Content:
     return Content.assemble(
         Content.styled(f" {rows.time_of_day(line.time)} ", "$foreground-muted"),
         Content.styled(f"{line.level:<8} ", rows.LEVEL_STYLES.get(line.level, "")),
-        Content.styled(f"{clean(line.instance, 20):<22}", "$foreground-muted") if several else "",
+        Content.styled(f"{clean(line.instance, 18):<20}", "$foreground-muted") if several else "",
         f"{clean(line.event, 60):<30} ",
         Content.styled(line.said, "$foreground-muted"),
     )

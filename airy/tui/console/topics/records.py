@@ -27,9 +27,9 @@ FOLLOW_S = 1.0
 LIST = (
     Column("time", 14, keep=7),
     Column("part", 4, "right", keep=5),
-    Column("offset", 9, "right", keep=8),
-    Column("key", 18, keep=6),
-    Column("size", 8, "right", keep=3),
+    Column("offset", 8, "right", keep=8),
+    Column("key", 12, keep=6),
+    Column("size", 7, "right", keep=3),
     Column("value"),
 )
 

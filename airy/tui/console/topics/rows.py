@@ -85,8 +85,15 @@ class ListedRecord(Struct, frozen=True):
 
     @property
     def document(self) -> dict[str, Any]:
-        """Whole, as it is inspected."""
-        return {**asdict(self), "value": msgspec.json.decode(self.value)}
+        """Whole, as it is inspected: the value before the headers."""
+        fields = asdict(self)
+        headers = {each["name"]: each["value"] for each in fields.pop("headers")}
+        return {
+            **{name: fields.pop(name) for name in ("topic", "partition", "offset", "time", "key")},
+            "value": msgspec.json.decode(fields.pop("value")),
+            "headers": headers,
+            **fields,
+        }
 
 
 class Neighbours(Struct, frozen=True):

@@ -120,15 +120,18 @@ def state_line(found: Sequence[rows.ListedTopic], total: int) -> Content:
 
 
 def detail(topic: rows.ListedTopic) -> Content:
-    """Groups with their lag, and who writes and reads."""
+    """Groups with their lag, writers and readers."""
     lines = []
     for group in topic.groups:
         if group.lag is None:
-            state = Content.styled("has committed nothing", "$foreground-muted")
-        else:
-            behind = f"{shown.count(group.lag)} behind" + (f", {shown.duration(group.age_s)}" if group.lag else "")
-            state = Content.styled(behind, LEVEL_STYLES[rows.level(group.age_s)])
-        lines.append(Content.assemble(f"{group.group:<32} ", state))
+            continue
+        behind = f"{shown.count(group.lag)} behind" + (f", {shown.duration(group.age_s)}" if group.lag else "")
+        style = LEVEL_STYLES[rows.level(group.age_s)]
+        lines.append(Content.assemble(f"{group.group:<32} ", Content.styled(behind, style)))
+    idle = len(topic.groups) - len(lines)
+    if idle:
+        words = f"{idle} group{'s have' if idle > 1 else ' has'} committed nothing"
+        lines.append(Content.styled(words, "$foreground-muted"))
     who = [("key", topic.key), ("written by", names(topic.writers)), ("read by", names(topic.readers))]
     lines += [Content.assemble(Content.styled(f"{name}: ", "$foreground-muted"), words) for name, words in who]
     return Content("\n").join(lines)
