@@ -18,11 +18,12 @@ from airy.commands.message_traces.fact_changes import FactChanges
 from airy.model.delivery_attempt import DeliveryAttempt
 
 RECORDS_MAX = 12_000  # of one trace
-SEARCH_S = 0.6
+SEARCH_S = 2.0
 QUIET_RECORDS = (
     125  # of a partition, read behind the last attempt: deliveries that are not expected, of webhooks that were deleted
 )
 CLOCKS_MS = 2_000  # by which the clocks of two processes may differ
+NEAR_MS = 5_000  # between two times that one search reads
 FETCH_RECORDS = 500
 FETCH_S = 0.2
 
@@ -72,29 +73,37 @@ class AttemptSearch:
         scope = anyio.move_on_after(self._search_s)
         with scope:
             self._ends = await self._bus.end_offsets([topics.ATTEMPTS])
-            async with self._bus.tail(self._ends) as tail:
-                while self._times and self._left > 0:
-                    await self._search_from(tail, *heapq.heappop(self._times))
+            while self._times and self._left > 0:
+                await self._search(*self._next_times())
         found = sorted(self._found.values(), key=lambda each: (each.attempt.at_ms, each.attempt.attempt))
         return FoundAttempts(found, complete=not (scope.cancelled_caught or self._times or self._left <= 0))
 
-    async def _search_from(self, tail: Tail, at_ms: int, delivery_id: str) -> None:
-        """Read on from a time, or from where an earlier search ended if that is later."""
-        if delivery_id:
-            self._open[delivery_id] = at_ms
-        starts = await self._bus.offsets_at([topics.ATTEMPTS], at_ms - CLOCKS_MS)
+    def _next_times(self) -> tuple[int, int]:
+        """The first and the last of the next times that are so near to each other that one search reads all of them."""
+        first_ms = last_ms = self._times[0][0]
+        while self._times and self._times[0][0] <= last_ms + NEAR_MS:
+            last_ms, delivery_id = heapq.heappop(self._times)
+            if delivery_id:
+                self._open[delivery_id] = last_ms
+        return first_ms, last_ms
+
+    async def _search(self, first_ms: int, last_ms: int) -> None:
+        """Read from a time, or from where an earlier search ended if that is later.
+
+        A reader of its own for each search, of what it reads only: one at the end of a partition would wait there.
+        """
+        starts = await self._bus.offsets_at([topics.ATTEMPTS], first_ms - CLOCKS_MS)
         starts = {tp: max(start, self._read.get(tp, 0)) for tp, start in starts.items()}
-        reading = {tp: _Scanned() for tp, start in starts.items() if start < self._ends[tp]}
-        tail.pause(starts)
-        for tp in reading:
-            tail.seek(tp, starts[tp])
-        tail.resume(reading)
+        starts = {tp: start for tp, start in starts.items() if start < self._ends[tp]}
+        if not starts:
+            return
         try:
-            await self._scan(tail, reading, at_ms)
+            async with self._bus.tail(starts) as tail:
+                await self._scan(tail, {tp: _Scanned() for tp in starts}, last_ms)
         except OffsetOutOfRange:
             return  # retention deleted the records just now
 
-    async def _scan(self, tail: Tail, reading: dict[TopicPartition, _Scanned], at_ms: int) -> None:
+    async def _scan(self, tail: Tail, reading: dict[TopicPartition, _Scanned], last_ms: int) -> None:
         while reading and self._left > 0:
             records = await tail.fetch(records_max=FETCH_RECORDS, wait_s=FETCH_S)
             self._left -= len(records)
@@ -104,13 +113,13 @@ class AttemptSearch:
                     scanned.quiet = 0 if self._take(record) else scanned.quiet + 1
             for tp, scanned in list(reading.items()):
                 self._read[tp] = tail.position(tp)
-                if self._read[tp] >= self._ends[tp] or self._ended(tp, scanned, at_ms):
+                if self._read[tp] >= self._ends[tp] or self._ended(tp, scanned, last_ms):
                     del reading[tp]
                     tail.pause([tp])
 
-    def _ended(self, tp: TopicPartition, scanned: _Scanned, at_ms: int) -> bool:
-        """Whether no attempt of the time that was searched for can be expected in the rest of the partition."""
-        if scanned.quiet < QUIET_RECORDS or scanned.seen_ms < at_ms:
+    def _ended(self, tp: TopicPartition, scanned: _Scanned, last_ms: int) -> bool:
+        """Whether no attempt of the times that are searched for is expected in the rest of the partition."""
+        if scanned.quiet < QUIET_RECORDS or scanned.seen_ms < last_ms:
             return False
         due = (delivery for delivery, due_ms in self._open.items() if due_ms <= scanned.seen_ms)
         return all(topics.ATTEMPTS.partition(delivery) != tp.partition for delivery in due)
