@@ -43,6 +43,7 @@ class SickInstance:
         self.airy = FakeInstance(token=TOKEN)
         self.airy.counts = dict(HEALTHY)
         self.process: dict[str, Any] = {"instance": "inbox-1", "version": __version__, "age_s": 1.0, "stale": False}
+        self.others: list[dict[str, Any]] = []
         self.component = {"processes": 1, "ready": 1}
         self.channels: list[dict[str, Any]] = []
         self.webhooks: list[dict[str, Any]] = []
@@ -67,7 +68,7 @@ class SickInstance:
             return self.public
         self.airy.documents = {
             "/client.config": {"services": {}, "cluster_version": self.version},
-            "/processes.list": {"data": [self.process], "components": {"api-admin": self.component}},
+            "/processes.list": {"data": [self.process, *self.others], "components": {"api-admin": self.component}},
             "/channels.list": {"data": self.channels},
             "/webhooks.list": {"data": self.webhooks},
             "/webhooks.stats": {"data": self.endpoints},
@@ -203,13 +204,21 @@ FAULTS = (
         instance(lambda sick: sick.process.update(stale=True, age_s=600.0)),
         "warning",
     ),
+    Planted(
+        "another process that waits",
+        "instance.fleet",
+        "router of process inbox-2 is not ready: kafka is away",
+        "airy status",
+        attribute("others", [{"instance": "inbox-2", "waiting_for": {"airy/router": "kafka is away"}}]),
+        "warning",
+    ),
     Planted("held partitions", "instance.held", "of a newer version", "upgrade", metric("partitions_held", 2)),
     Planted(
         "a store behind",
         "instance.fold",
-        "90 records (90 s) behind",
+        "store of process inbox-1 is 90 records (95 s) behind",
         "just started",
-        instance(lambda sick: sick.airy.counts.update(airy_fold_lag=90.0, airy_fold_age_seconds=90.0)),
+        instance(lambda sick: sick.process.update(fold={"lag": 90, "age_s": 95.0})),
         "warning",
     ),
     Planted(

@@ -94,6 +94,7 @@ CHECKS = (
     ),
     Check("instance.components", "components without a ready process", InstanceFacts, instance.components, READY),
     Check("instance.processes", "processes without heartbeats", InstanceFacts, instance.processes, TOKEN),
+    Check("instance.fleet", "other processes that are not ready", InstanceFacts, instance.fleet, READY),
     Check("instance.held", "partitions with records of a newer version", InstanceFacts, instance.held, TOKEN),
     Check("instance.fold", "a store behind the log", InstanceFacts, instance.fold, READY),
     Check("instance.lag", "consumer groups that are behind", InstanceFacts, instance.lag, READY),

@@ -140,16 +140,38 @@ def held(facts: InstanceFacts) -> Findings:
     return ok("every partition is folded")
 
 
+def fleet(facts: InstanceFacts) -> Findings:
+    """Processes besides the one that was asked, which is ready. The others do their work, so it is a warning."""
+    if facts.processes is None:
+        return unread("processes")
+    if len(_live(facts)) == 1:
+        return ok("no other process")
+    return each(
+        (
+            warning(f"{name} of process {one.instance} is not ready: {reason}", "correct the reason; see `airy status`")
+            for one in _live(facts)
+            for name, reason in one.waiting_for.items()
+        ),
+        f"{len(_live(facts))} are ready",
+    )
+
+
 def fold(facts: InstanceFacts) -> Findings:
     lag, age_s = total(facts, "airy_fold_lag"), total(facts, "airy_fold_age_seconds")
     if lag is None or age_s is None:
         return unread("metrics")
-    if lag and age_s > FOLD_S_WANTED:
-        return warning(
-            f"the store is {lag:,.0f} records ({age_s:,.0f} s) behind the log",
-            "wait if it was just started; else look at its processor and disk, and at its log",
-        )
-    return ok(f"{lag:,.0f} records behind the log")
+    stores = {one.instance: (one.fold.lag, one.fold.age_s) for one in _live(facts)} or {"": (round(lag), age_s)}
+    return each(
+        (_behind(name, *behind) for name, behind in stores.items() if behind[0] and behind[1] > FOLD_S_WANTED),
+        f"{max(lag for lag, _ in stores.values()):,} records behind the log",
+    )
+
+
+def _behind(process: str, lag: int, age_s: float) -> Findings:
+    return warning(
+        f"the store{f' of process {process}' if process else ''} is {lag:,} records ({age_s:,.0f} s) behind the log",
+        "wait if it was just started; else look at its processor and disk, and at its log",
+    )
 
 
 def lag(facts: InstanceFacts) -> Findings:

@@ -35,12 +35,18 @@ class InstanceFacts(Struct, frozen=True, kw_only=True):
     dead_letters: int | None = None
 
 
+class FoldView(Struct, frozen=True):
+    lag: int = 0
+    age_s: float = 0.0
+
+
 class ProcessView(Struct, frozen=True):
     instance: str
     version: str = ""
     age_s: float = 0.0
     stale: bool = False
-    ready: bool = True
+    waiting_for: dict[str, str] = {}
+    fold: FoldView = FoldView()
 
 
 class ComponentView(Struct, frozen=True):
