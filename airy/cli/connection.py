@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from airy.api_client import ApiClient
     from airy.http_client import HttpClient
 
+ADVICE = "`airy doctor` finds the cause"
+
 OpenHttp = Callable[[], "AbstractAsyncContextManager[HttpClient]"]
 
 
@@ -40,7 +42,7 @@ def connect(
             try:
                 return await task([ApiClient(http, *address) for address in addresses])
             except ConnectFailed as error:
-                raise Unavailable(f"no instance answers at {addresses[0][0]} ({error})") from error
+                raise Unavailable(f"no instance answers at {addresses[0][0]} ({error}); {ADVICE}") from error
             except (click.ClickException, click.Abort) as error:
                 raised.append(error)
                 return USAGE

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from airy.http.catalogue import ACTIONS
+from airy.permissions import PERMISSIONS, Role
 from tests.kit.command_line import CommandLine, matches_golden
 
 ADA = {"organization_name": "Analytical", "conversations": {"c-1": "facebook"}, "via": {"email": "ada@example.net"}}
@@ -98,3 +100,23 @@ def test_wrong_use_is_said_before_anything_is_asked(airy: CommandLine, arguments
     assert printed.code == 64
     assert said in printed.err
     assert airy.instance.asked == {}
+
+
+def test_reading_needs_no_more_than_the_token_of_an_agent(airy: CommandLine) -> None:
+    """Whatever the commands that read have asked for by now."""
+    airy.instance.conversation("c-1", "Ada")
+    for arguments in (
+        ["conversations", "list"],
+        ["conversations", "show", "c-1"],
+        ["messages", "list", "c-1"],
+        ["contacts", "list"],
+        ["channels", "list"],
+        ["tags", "list"],
+        ["templates", "list", "--source", "facebook"],
+        ["user", "list"],
+        ["components", "list"],
+    ):
+        assert airy(*arguments).code == 0
+
+    needed = {path: each.permission for each in ACTIONS for path in each.paths}
+    assert {needed[path] for path in airy.instance.asked} <= PERMISSIONS[Role.AGENT]
