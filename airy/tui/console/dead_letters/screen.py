@@ -148,15 +148,22 @@ class DeadLettersView(ConsoleView):
 
 def cells(letter: rows.ListedLetter) -> Sequence[Content | str]:
     symbol, style = rows.STATE_STYLES.get(letter.state, ("?", ""))
-    muted = "$foreground-muted" if letter.resolution else ""
     return (
         Content.styled(f"{symbol} {letter.state}", style),
-        Content.assemble(*((letter.resolution, " · ") if letter.resolution else ()), (clean(letter.reason), muted)),
+        Content.assemble(*reason_parts(letter)),
         Content.styled(letter.topic, "$foreground-muted"),
         clean(letter.key),
         shown.count(letter.attempts),
         shown.date_and_time(letter.first_seen_at),
     )
+
+
+def reason_parts(letter: rows.ListedLetter) -> tuple[str | tuple[str, str], ...]:
+    """Why it was discarded comes before why it died; of a replayed one, the caller comes last."""
+    if letter.resolution_reason:
+        return letter.resolution, " · ", (clean(letter.reason), "$foreground-muted")
+    by = (f" · {letter.resolution}", "$foreground-muted") if letter.resolution else ""
+    return clean(letter.reason), by
 
 
 def state_line(state: rows.State, page: LetterPagination, found: int) -> Content:

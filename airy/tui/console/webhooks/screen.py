@@ -231,7 +231,8 @@ class WebhooksView(ConsoleView):
         else:
             body = {"id": webhook.id}
             total = self._dead.get(webhook.id, len(self._deliveries))
-            question = f"Send the {total:,} dead deliveries of {webhook.title} again? A call replays at most 100."
+            deliveries = "dead delivery" if total == 1 else f"{total:,} dead deliveries"
+            question = f"Send the {deliveries} of {webhook.title} again? A call replays at most 100."
         self.write(question, "queued again", lambda: self.post("/webhooks.replay", body))
 
     def action_status(self) -> None:
