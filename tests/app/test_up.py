@@ -13,13 +13,23 @@ from airy.app import up
 from airy.components import ConsumerSection, PublisherSection
 from airy.config import BusConfig, Config, DataConfig, HttpConfig, KafkaConfig
 from airy.errors import Misconfigured, Refused
+from airy.http.listener_handover import ListenerHandover
+from airy.live_config.live_config import LiveConfig
 from airy.shutdown import GUARD_S
+from tests.kit.config_source import MemoryConfigSource
 
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 
 async def start(config: Config, **options: Any) -> None:
-    given = {"components": None, "ephemeral": False, "demo": False, "on_started": lambda _: None}
+    given = {
+        "components": None,
+        "ephemeral": False,
+        "demo": False,
+        "on_started": lambda _: None,
+        "configuration": LiveConfig(config, MemoryConfigSource()),
+        "handover": ListenerHandover(),
+    }
     await up(config, **(given | options))
 
 

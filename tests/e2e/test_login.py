@@ -54,7 +54,7 @@ async def test_sessions_and_tokens_survive_a_power_cut_and_their_revocation_too(
                 )
                 for name in ("kept", "revoked")
             )
-            airy.run("token revoke", revoked["id"], "--url", airy.url, "--token", TOKEN)
+            airy.run("token revoke", revoked["id"], "--yes", "--url", airy.url, "--token", TOKEN)
 
             airy.kill()
             airy.start()
