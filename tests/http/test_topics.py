@@ -253,6 +253,13 @@ async def test_no_record_of_any_topic_shows_a_secret() -> None:
         ]
         assert len(sealed) >= 5
         assert len(hashes) == 2
+        elsewhere = min(sealed).encode()
+        await api.bus.publish(
+            [
+                RAW.record("page", b'{"note":"%s"}' % elsewhere, headers=(("x-note", elsewhere),)),
+                RAW.record("p", elsewhere),
+            ]
+        )
         entity = (await api.records(topics.WEBHOOKS))[0]
         dead = topics.dead_letters_of(topics.WEBHOOKS.name)
         assert dead is not None
