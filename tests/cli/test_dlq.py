@@ -21,6 +21,12 @@ def test_dead_letters_are_listed_and_shown(airy: CommandLine) -> None:
     assert airy.json("dead-letter", "dlq", "show", "source.facebook.events/3/42")["body"] == '{"entry": 1}'
 
 
+def test_a_discard_has_a_reason_which_is_listed(airy: CommandLine) -> None:
+    airy("dlq", "discard", "source.facebook.events/3/42", "--reason", "sent by a test")
+    assert airy.instance.operations.written[-1][1]["reason"] == "sent by a test"
+    assert "sent by a test, by op" in airy("dlq", "list", "--state", "all").out
+
+
 def test_dead_letters_are_replayed(airy: CommandLine) -> None:
     for result in ("replayed", "already_replayed"):
         resolved = airy.json("resolved-dead-letters", "dlq", "replay", "source.facebook.events/3/42")

@@ -4,8 +4,15 @@ from typing import Literal
 
 from msgspec import Struct
 
-from airy.cli.view import Field, View, seconds
+from airy.cli.view import Document, Field, View, seconds
 from airy.http.response_schemas import DeadLetterDetailSchema, DeadLetterSchema
+
+
+def _resolution(letter: Document) -> str:
+    """Why it was discarded, and by which caller it was resolved."""
+    by = f"by {letter['resolved_by']}" if letter["resolved_by"] else ""
+    return ", ".join(part for part in (letter["resolution_reason"], by) if part)
+
 
 FIELDS = (
     Field("ID", "id"),
@@ -15,6 +22,7 @@ FIELDS = (
     Field("BYTES", "size_bytes", align="right", spare=True),
     Field("KEY", "key", chars_max=40, spare=True),
     Field("REASON", "reason", chars_max=60),
+    Field("RESOLUTION", _resolution, chars_max=60, spare=True),
 )
 
 
