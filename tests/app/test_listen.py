@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import anyio
+import msgspec
 import pytest
 
 from airy.api_client import ApiClient
@@ -20,6 +21,7 @@ from airy.http_client import Response
 from airy.http_client_aiohttp import AiohttpClient
 from airy.webhooks import signing
 from tests.kit.asgi import call
+from tests.kit.command_line import validate
 from tests.kit.fake_instance import FakeInstance
 
 SECRET = signing.secret_text(bytes(range(32)))
@@ -97,6 +99,7 @@ async def test_each_delivery_is_a_row_that_counts_repetitions_and_answers_wait_f
         (3, None, None, 0),
     ]
     assert (rows[0].body, rows[0].bytes, rows[2].body) == (json.loads(BODY), len(BODY), None)
+    validate("received-deliveries", msgspec.to_builtins(rows))
 
 
 # --- over a socket

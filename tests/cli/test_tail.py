@@ -4,14 +4,16 @@ import io
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from airy.cli.event_tail import TailRequest, follow
 from airy.cli.tail import KINDS
-from airy.cli.views.events import EVENTS
+from airy.cli.views.events import EVENTS, EventRow
 from airy.cli.writers import NdjsonWriter
 from airy.errors import Refused, Unavailable
 from airy.model.change import ChangeKind
+from airy.model.change_builder import body
 from airy.tui.console import websocket_source
 from airy.tui.console.event_feed import EventFeed
 from tests.kit.command_line import CommandLine, matches_golden
@@ -22,6 +24,12 @@ TAG = {"id": "t-1", "name": "urgent", "color": "tag-red"}
 
 def test_the_kinds_of_the_option_are_those_of_the_model() -> None:
     assert set(KINDS) == set(ChangeKind)
+
+
+def test_the_schema_of_an_event_has_the_fields_of_its_body() -> None:
+    keys = msgspec.json.decode(body("e", ChangeKind.TAG_UPDATED, 1, 1, TAG)).keys()
+
+    assert {*keys, "position", "resume"} == set(EventRow.__struct_fields__)
 
 
 @pytest.fixture(autouse=True)

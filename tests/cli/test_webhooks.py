@@ -124,7 +124,6 @@ def test_a_change_that_is_not_confirmed_or_not_whole_is_not_sent(
 
 def test_dead_deliveries_are_replayed(airy: CommandLine) -> None:
     airy.instance.operations.webhook("w", "crm", "answered 500")
-    dead = airy("webhooks", "dead", "w", "-o", "ndjson")
-    assert '"delivery_id": "w-0"' in dead.out
+    assert [each["delivery_id"] for each in airy.json("dead-deliveries", "webhooks", "dead", "w")] == ["w-0"]
     assert airy.json("replay", "webhooks", "replay", "w", "--yes") == {"replayed": 2}
     assert airy.json("replay", "webhooks", "replay", "--delivery", "w-0") == {"replayed": 2}

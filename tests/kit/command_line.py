@@ -56,12 +56,17 @@ class CommandLine:
 
     def valid(self, view: str, document: Any) -> Any:
         """`document`, which matches the published schema of the view."""
-        Draft202012Validator(json.loads((SCHEMAS / f"{view}.json").read_text())).validate(document)
+        validate(view, document)
         return document
 
     @asynccontextmanager
     async def _open_http(self) -> AsyncIterator[HttpClient]:
         yield self.instance
+
+
+def validate(view: str, document: Any) -> None:
+    """Raises `ValidationError` if `document` is not what the published schema of the view says."""
+    Draft202012Validator(json.loads((SCHEMAS / f"{view}.json").read_text())).validate(document)
 
 
 @contextmanager

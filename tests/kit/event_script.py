@@ -23,7 +23,7 @@ class EventScript:
 
     def append(self, kind: str, payload: object = None, *, timestamp: int = 1_767_225_600_000) -> None:
         number = len(self._texts) + 1
-        at = {"timestamp": timestamp, "position": str(number), "resume": str(number)}
+        at = {"timestamp": timestamp, "sequence": number, "position": str(number), "resume": str(number)}
         event = {"id": f"e{number}", "type": kind, "payload": payload, **at}
         self._texts.append(msgspec.json.encode(event))
         self._wake()

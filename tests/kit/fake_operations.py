@@ -68,7 +68,9 @@ class FakeOperations:
             self.deliveries[f"{webhook_id}-{number}"] = {
                 "delivery_id": f"{webhook_id}-{number}",
                 "webhook_id": webhook_id,
+                "event_id": f"e-{number}",
                 "event": "message.created",
+                "lane": "c-1",
                 "attempts": 8,
                 "reason": reason,
                 "died_at": "2026-01-01T00:00:00.000Z",

@@ -16,6 +16,7 @@ class EventRow(Struct, forbid_unknown_fields=True):
     id: str
     type: ChangeKind
     timestamp: int
+    sequence: int  # grows within a conversation, channel or tag
     payload: dict[str, Any]
     position: str
     resume: str
