@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 
 from airy import topics
+from airy.bus.record import Position
 from airy.http.response_schemas import MessageTraceSchema
 from airy.model import ids
 from airy.sim.graph import DEMO_PAGE
@@ -88,3 +89,25 @@ async def test_a_message_of_ours_is_traced_through_attempts_answers_and_receipts
     assert {hop.detail["webhook_id"] for hop in deliveries} == {webhook["id"]}
     assert all(hop.since_previous_ms is None or hop.since_previous_ms >= 0 for hop in trace.hops)
     assert trace.complete
+
+
+async def test_a_message_that_was_parked_is_traced_to_its_webhook_until_retention_deletes_that() -> None:
+    async with InProcessAiry().open() as here:
+        await here.says("early")
+        await anyio.sleep(2.0)
+        await here.connect()
+        await here.until(lambda: here.services.projector.facts)
+        before = await here.asked("/messages.trace", {"id": "m_early"})
+        [webhook] = await here.records(topics.source_events("facebook"))
+        here.clock.set(15 * topics.DAY_MS)
+        await here.bus.run_retention()
+        after = await here.asked("/messages.trace", {"id": "m_early"})
+
+    assert kinds(before)[:3] == kinds(after)[:3] == ["webhook.received", "message.received", "fold"]
+    assert all(place(trace["hops"][0]) == webhook.position for trace in (before, after))
+    assert [trace["hops"][0]["outcome"] for trace in (before, after)] == ["stored", "beyond_retention"]
+    assert (before["hops"][0]["detail"]["value"]["object"], after["hops"][0]["detail"]) == ("page", {})
+
+
+def place(hop: Any) -> Position:
+    return Position(hop["topic"], hop["partition"], hop["offset"])

@@ -235,15 +235,17 @@ class AskingContract(StoreBasics):
                     await store.messages(chat.conversation_id, cursor=cursor, page_size=3)
                 assert refused.value.field == "cursor"
 
-    async def test_a_message_is_found_with_the_records_that_changed_it(self) -> None:
+    @pytest.mark.parametrize("longest", [3, 100])
+    async def test_a_message_is_found_with_the_records_that_changed_it(self, longest: int) -> None:
         chat, other, log = Chat(1), Chat(2), Log()
         log.append(channel(), chat.received("in"), chat.queued("out"), other.received("else"))
         log.append(chat.started("out"), chat.succeeded("out", provider="wamid"), chat.started("out"))
+        log.append(chat.receipt(DeliveryState.DELIVERED, watermark_ms=chat.now_ms))  # looks messages up in the store
         log.append(chat.reacted("in"), chat.receipt(DeliveryState.READ, "wamid"))
         facts = [record for record in log.records if record.topic == topics.EVENTS.name]
         of = {record.offset: topics.EVENTS.decode(record) for record in facts}
         async with self.opened() as store:
-            for batch in cut(log.records, Random(1), longest=3):
+            for batch in cut(log.records, Random(1), longest=longest):
                 await store.apply(batch)
             found = await store.folded_messages([chat.outbound_id("out"), chat.inbound_id("in").upper(), "unknown"])
             named = await store.named_by_provider(chat.provider_id("wamid"))
@@ -251,7 +253,7 @@ class AskingContract(StoreBasics):
 
         assert [each.message.id for each in found] == [chat.outbound_id("out"), chat.inbound_id("in")]
         assert [[type(of[offset]) for offset in each.offsets] for each in found] == [
-            [MessageQueued, SendStarted, SendSucceeded, ReceiptReported],
+            [MessageQueued, SendStarted, SendSucceeded, ReceiptReported, ReceiptReported],
             [MessageReceived, ReactionChanged],
         ]
         assert (named, derived) == ([chat.outbound_id("out")], [])
