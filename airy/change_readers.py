@@ -1,4 +1,5 @@
-"""The readers of changes, declared: who acts on them, from where, and what happens when some are gone.
+"""The readers of changes, declared: the components that act on them, the position from which each starts, and what
+happens when some changes are gone.
 
 A reader is a consumer group over the topics whose records produce changes; its committed offsets are its position. The
 change pruner keeps what the readers of enabled components have not committed, access lists and lag metrics derive from

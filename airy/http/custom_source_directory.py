@@ -14,7 +14,7 @@ NAME_PREFIX = "source_app:"
 
 
 class CustomSourceDirectory:
-    """The token of a deleted source finds its caller, who is then told that the source does not exist."""
+    """The token of a deleted source finds its caller, which is then told that the source does not exist."""
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ class BrowseTopic(Struct, frozen=True):
 
 @action("/topics.list", permission=Permission.OPERATE, body=NoBody, returns=ListSchema[TopicSchema])
 async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
-    """Every topic of the log: partitions, offsets, retention, who writes and reads it, and the lag of its groups."""
+    """Every topic of the log: partitions, offsets, retention, writers and readers, and the lag of its groups."""
     return Reply({"data": [render(each) for each in await api.topics.find_all()]})
 
 

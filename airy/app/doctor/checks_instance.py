@@ -62,12 +62,12 @@ def clock(facts: InstanceFacts) -> Findings:
     return skew("the instance", facts.skew_ms)
 
 
-def skew(who: str, ahead_ms: int | None) -> Findings:
+def skew(clock: str, ahead_ms: int | None) -> Findings:
     """Also of Redis."""
     if ahead_ms is None:
-        return skipped(f"{who} does not tell its time")
+        return skipped(f"{clock} does not tell its time")
     ahead_s = ahead_ms / 1000
-    words = f"the clock of {who} is {abs(ahead_s):,.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the one here"
+    words = f"the clock of {clock} is {abs(ahead_s):,.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the one here"
     if abs(ahead_s) > SKEW_S_MAX:
         return problem(words, NTP)
     return warning(words, NTP) if abs(ahead_s) > SKEW_S_WANTED else ok(f"within {SKEW_S_WANTED:g} s")

@@ -35,7 +35,7 @@ _PATH = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_. -]*/)*[A-Za-z0-9_-][A-Za-z0-9_
 async def connect(
     client: HttpClient, section: TelegramSection, form: ConnectBot, installation: Installation
 ) -> Connected:
-    """Reads who the bot is, and has its updates posted here with a secret. Raises `Refused`, `Unavailable`.
+    """Reads the bot's name, and has its updates posted here with a secret. Raises `Refused`, `Unavailable`.
 
     The secret derives from the token: of two connects at once, Telegram keeps what one of them set and the log what the
     other one stored.

@@ -77,10 +77,10 @@ def _inbound(
     record: Record, channel: Channel, channels: Channels, fields: Mapping[str, str], content: Raw
 ) -> list[Fact]:
     sid = payload.text(fields.get("MessageSid") or fields.get("SmsMessageSid"))
-    who = _contact(channel, channels, fields)
-    if sid is None or who is None:
+    identity = _contact(channel, channels, fields)
+    if sid is None or identity is None:
         raise Undecodable("the form names no MessageSid or no From")
-    participant, about = who.names[0], _about(record, who)
+    participant, about = identity.names[0], _about(record, identity)
     message_id = ids.message_id(channel.id, sid)
     tapped = payload.text(fields.get("ButtonPayload"))
     headers = {"postback.payload": tapped} if tapped else {}
@@ -97,7 +97,7 @@ def _inbound(
             reply_to=payload.text(fields.get("OriginalRepliedMessageSid")),
             **about,
         ),
-        *who.facts(about["at_ms"], about["cause"]),
+        *identity.facts(about["at_ms"], about["cause"]),
     ]
     if name := (payload.text(fields.get("ProfileName")) or "").strip():
         facts.append(
@@ -116,11 +116,11 @@ def _status(
     record: Record, channel: Channel, channels: Channels, fields: Mapping[str, str], content: Raw
 ) -> list[Fact]:
     sid = payload.text(fields.get("MessageSid") or fields.get("SmsSid"))
-    who = _contact(channel, channels, fields)
+    identity = _contact(channel, channels, fields)
     status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
-    if sid is None or who is None:
+    if sid is None or identity is None:
         raise Uneventful("the status names no MessageSid or no To")
-    about = _about(record, who)
+    about = _about(record, identity)
     state = STATES.get(status)
     if state is None:
         return [_noted(channel, sid, f"status.{status or 'unknown'}", content, about)]
@@ -168,5 +168,5 @@ def _contact(channel: Channel, channels: Channels, fields: Mapping[str, str]) ->
     return resolve(channel, names, channels) if names else None
 
 
-def _about(record: Record, who: ResolvedIdentity) -> FactOrigin:
-    return who.about(record.timestamp_ms, cause_of(record))
+def _about(record: Record, identity: ResolvedIdentity) -> FactOrigin:
+    return identity.about(record.timestamp_ms, cause_of(record))

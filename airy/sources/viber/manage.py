@@ -22,7 +22,7 @@ EVENTS = ("message", "conversation_started", "subscribed", "unsubscribed", "deli
 async def connect(
     client: HttpClient, section: ViberSection, form: ConnectViber, installation: Installation
 ) -> Connected:
-    """Reads who the bot is, and has its events posted to an address of its own. Raises `Refused`, `Unavailable`."""
+    """Reads the bot's name, and has its events posted to an address of its own. Raises `Refused`, `Unavailable`."""
     given = form.auth_token.reveal().strip() if form.auth_token is not None else ""
     token = Secret(given) if given else next(iter(section.auth_token), None)
     if token is None:

@@ -28,7 +28,7 @@ def facts_of(element: MessageObject) -> list[Fact]:
     return READERS.get(element.kind, _message)(element)
 
 
-# --- who
+# --- identity
 
 
 def writer(element: MessageObject) -> tuple[str, ...]:
@@ -52,42 +52,42 @@ def conversation(element: MessageObject) -> ResolvedIdentity:
     return element.context.resolved(writer(element) if group is None else (group,))
 
 
-def _about(element: MessageObject, who: ResolvedIdentity) -> FactOrigin:
-    return who.about(element.time.at_ms, element.context.cause)
+def _about(element: MessageObject, identity: ResolvedIdentity) -> FactOrigin:
+    return identity.about(element.time.at_ms, element.context.cause)
 
 
 def _and_names(
-    element: MessageObject, facts: list[Fact], who: ResolvedIdentity, *, answer_to: str | None = None
+    element: MessageObject, facts: list[Fact], identity: ResolvedIdentity, *, answer_to: str | None = None
 ) -> list[Fact]:
     """The facts, then what they show about the contact's names and profile."""
-    facts += who.facts(element.time.at_ms, element.context.cause, answer_to=answer_to)
+    facts += identity.facts(element.time.at_ms, element.context.cause, answer_to=answer_to)
     if "group_id" in element.fields:  # its writers' names are not its own
         return facts
     name = participant.display_name(element.context.contact_of(writer(element)))
-    return facts + element.context.profile(name, _about(element, who), element.fields.get("id"))
+    return facts + element.context.profile(name, _about(element, identity), element.fields.get("id"))
 
 
 # --- messages
 
 
 def _message(element: MessageObject) -> list[Fact]:
-    who = conversation(element)
-    facts: list[Fact] = [_received(element, who, element.headers())]
+    identity = conversation(element)
+    facts: list[Fact] = [_received(element, identity, element.headers())]
     referral = element.node("referral")
     if told := payload.identifier(referral.get("source_id")) or payload.text(referral.get("source_url")):
-        context, about = element.context, _about(element, who)
+        context, about = element.context, _about(element, identity)
         facts.append(context.noted("referral", element.raw, about, element.provider_id, referral=told))
-    return _and_names(element, facts, who)
+    return _and_names(element, facts, identity)
 
 
-def _received(element: MessageObject, who: ResolvedIdentity, headers: dict[str, str]) -> MessageReceived:
-    about, sender = _about(element, who), writer(element)[0]
+def _received(element: MessageObject, identity: ResolvedIdentity, headers: dict[str, str]) -> MessageReceived:
+    about, sender = _about(element, identity), writer(element)[0]
     return MessageReceived(
         id=element.message_id,
         message_id=element.message_id,
         provider_id=element.provider_id,
-        participant_id=who.names[0],
-        sender_id=None if sender == who.names[0] else sender,
+        participant_id=identity.names[0],
+        sender_id=None if sender == identity.names[0] else sender,
         content=element.raw,
         canonical=element.canonical,
         headers=headers,
@@ -100,19 +100,19 @@ def _received(element: MessageObject, who: ResolvedIdentity, headers: dict[str, 
 
 def _tapped(element: MessageObject) -> list[Fact]:
     """A button or an option; also a form that was filled in."""
-    who = conversation(element)
+    identity = conversation(element)
     taps = [each for each in content.canonical_of(element.fields) if isinstance(each, canonical.PostbackContent)]
     told = {"postback.payload": taps[0].payload or EMPTY_PAYLOAD} if taps else {}
-    return _and_names(element, [_received(element, who, told | element.headers())], who)
+    return _and_names(element, [_received(element, identity, told | element.headers())], identity)
 
 
 def _shared_contacts(element: MessageObject) -> list[Fact]:
-    """A contact who was asked for their number shares it as a contact: it is a name of theirs from now on."""
+    """A contact identity was asked for their number shares it as a contact: it is a name of theirs from now on."""
     names = writer(element)
     group = payload.identifier(element.fields.get("group_id"))
     own = None if group is not None else _own_number(element)
-    who = element.context.resolved((group,) if group is not None else participant.names(*names, own))
-    return _and_names(element, [_received(element, who, element.headers())], who, answer_to=own)
+    identity = element.context.resolved((group,) if group is not None else participant.names(*names, own))
+    return _and_names(element, [_received(element, identity, element.headers())], identity, answer_to=own)
 
 
 def _own_number(element: MessageObject) -> str | None:
@@ -142,9 +142,9 @@ def _system(element: MessageObject) -> list[Fact]:
     names = participant.names(*former, *told) if renamed else writer(element)
     if not names:
         raise Undecodable("the system message names no contact")
-    who = element.context.resolved(names)
+    identity = element.context.resolved(names)
     answer_to = told[0] if renamed else None
-    about = _about(element, who)
+    about = _about(element, identity)
     received = MessageReceived(
         id=element.message_id,
         message_id=element.message_id,
@@ -156,25 +156,25 @@ def _system(element: MessageObject) -> list[Fact]:
         arrived_at_ms=element.context.arrived_at_ms,
         **about,
     )
-    return [received, *who.facts(about["at_ms"], element.context.cause, answer_to=answer_to)]
+    return [received, *identity.facts(about["at_ms"], element.context.cause, answer_to=answer_to)]
 
 
 # --- what happens to messages
 
 
 def _reaction(element: MessageObject) -> list[Fact]:
-    who = conversation(element)
-    return _and_names(element, [reacted(element, _about(element, who), writer(element)[0])], who)
+    identity = conversation(element)
+    return _and_names(element, [reacted(element, _about(element, identity), writer(element)[0])], identity)
 
 
 def _edited(element: MessageObject) -> list[Fact]:
-    who = conversation(element)
-    return _and_names(element, [edited(element, _about(element, who))], who)
+    identity = conversation(element)
+    return _and_names(element, [edited(element, _about(element, identity))], identity)
 
 
 def _revoked(element: MessageObject) -> list[Fact]:
-    who = conversation(element)
-    return _and_names(element, [revoked(element, _about(element, who))], who)
+    identity = conversation(element)
+    return _and_names(element, [revoked(element, _about(element, identity))], identity)
 
 
 def reacted(element: MessageObject, about: FactOrigin, actor: str) -> ReactionChanged:

@@ -41,7 +41,7 @@ def all_names(node: object) -> Iterable[str]:
 
 
 def recipient(name: str) -> dict[str, str]:
-    """The members of a call that say who gets a message."""
+    """The members of a call that name the receiver of a message."""
     if _NUMBER.fullmatch(name):
         return {"recipient_type": "individual", "to": name}
     if _USER_ID.fullmatch(name):

@@ -160,8 +160,8 @@ def _echo(context: ChangeContext, raw: Raw, received: Payload) -> list[Fact]:
     names = names if group is None else (group,)
     if not names:
         raise Undecodable("the echo names no contact in to or to_user_id")
-    who = context.resolved(names)
-    about = who.about(element.time.at_ms, context.cause)
+    identity = context.resolved(names)
+    about = identity.about(element.time.at_ms, context.cause)
     if element.kind == "edit":
         return [inbound.edited(element, about)]
     if element.kind == "revoke":
@@ -180,7 +180,7 @@ def _echo(context: ChangeContext, raw: Raw, received: Payload) -> list[Fact]:
         arrived_at_ms=context.arrived_at_ms,
         **about,
     )
-    return [echoed, *who.facts(element.time.at_ms, context.cause)]
+    return [echoed, *identity.facts(element.time.at_ms, context.cause)]
 
 
 def _address_book(context: ChangeContext, raw: Raw, _: Payload) -> list[Fact]:

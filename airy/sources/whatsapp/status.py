@@ -65,8 +65,8 @@ def facts_of(context: ChangeContext, raw: Raw, status: Fields) -> list[Fact]:
     at_ms = event_time(context.arrived_at_ms, status.get("timestamp")).at_ms
     in_group = status.get("recipient_type") == "group"
     # without a name the conversation is known by what the message carried
-    who = context.resolved(names or (context.channel.source_channel_id,), conversation_id=ours.conversation_id)
-    about = who.about(at_ms, context.cause)
+    identity = context.resolved(names or (context.channel.source_channel_id,), conversation_id=ours.conversation_id)
+    about = identity.about(at_ms, context.cause)
     state = STATES.get(word)
     if state is None:
         return [context.noted(f"status.{word}", raw, about)]
@@ -89,7 +89,7 @@ def facts_of(context: ChangeContext, raw: Raw, status: Fields) -> list[Fact]:
     if error.code == error_codes.MARKETING_STOPPED:
         facts.append(context.noted("subscription.marketing_messages.stop", raw, about, provider_id))
     if names and not in_group:
-        facts += who.facts(at_ms, context.cause)
+        facts += identity.facts(at_ms, context.cause)
     return facts
 
 

@@ -132,8 +132,8 @@ def detail(topic: rows.ListedTopic) -> Content:
     if idle:
         words = f"{idle} group{'s have' if idle > 1 else ' has'} committed nothing"
         lines.append(Content.styled(words, "$foreground-muted"))
-    who = [("key", topic.key), ("written by", names(topic.writers)), ("read by", names(topic.readers))]
-    lines += [Content.assemble(Content.styled(f"{name}: ", "$foreground-muted"), words) for name, words in who]
+    related = [("key", topic.key), ("written by", names(topic.writers)), ("read by", names(topic.readers))]
+    lines += [Content.assemble(Content.styled(f"{name}: ", "$foreground-muted"), words) for name, words in related]
     return Content("\n").join(lines)
 
 
