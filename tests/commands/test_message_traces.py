@@ -5,6 +5,7 @@ from itertools import count, islice
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from airy import topics
 from airy.bus.memory import MemoryBus
@@ -16,13 +17,15 @@ from airy.commands.message_traces.fact_changes import ExpectedDelivery, FactChan
 from airy.commands.message_traces.fold_hop import fold_hop
 from airy.commands.message_traces.hop import in_order
 from airy.commands.message_traces.record_reader import read_records
+from airy.model import ids
 from airy.model.delivery_attempt import AttemptResult, DeliveryAttempt
 from airy.model.delivery_state import DeliveryState
 from airy.model.fleet import FleetStatus, ProcessInfo
 from airy.model.process_status import ProcessStatus
 from airy.store.api import StoredChange
+from airy.webhooks.dead_letter import dead_letter_record
 from tests.kit.api import ApiHarness, api_harness
-from tests.kit.builders import PAGE, Chat, channel
+from tests.kit.builders import PAGE, Chat, channel, dead
 from tests.kit.clock import SkewedClock
 
 HOUR_MS = 3_600_000
@@ -170,6 +173,27 @@ async def test_a_receipt_that_came_before_the_answer_of_the_provider_is_a_hop() 
         "receipt.reported",
         "send.succeeded",
     ]
+
+
+async def test_a_delivery_waits_until_it_is_attempted_or_dead() -> None:
+    async with api_harness() as api:
+        chat = Chat()
+        wanted = {"url": "https://crm.example.net/hook", "events": ["message.created"]}
+        hook = await api.call("/webhooks.subscribe", wanted)
+        fact = chat.received("hello")
+        await api.append(channel(), fact)
+        waits = await api.call("/messages.trace", {"message_id": fact.message_id})
+        event_id = ids.change_id(chat.conversation_id, fact.id, 0)
+        died = replace(dead(1, hook["id"]), delivery_id=f"{event_id}:{hook['id']}", event_id=event_id)
+        await api.writer.write([dead_letter_record(died)])
+        gone = await api.call("/messages.trace", {"message_id": fact.message_id})
+    last = [trace["hops"][-1] for trace in (waits, gone)]
+    assert [(hop["kind"], hop["outcome"]) for hop in last] == [
+        ("delivery.waiting", "waiting"),
+        ("delivery.dead", "dead"),
+    ]
+    assert {hop["detail"]["webhook_id"] for hop in last} == {hook["id"]}
+    assert (len(gone["hops"]), last[1]["detail"]["reason"]) == (len(waits["hops"]), "10 attempts failed")
 
 
 async def test_the_answering_process_and_its_webhook_queue_are_read_with_pruned_changes() -> None:
