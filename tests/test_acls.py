@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import pytest
-import structlog
 from msgspec import Raw
 
 from airy import acls, components, topics
@@ -38,8 +37,9 @@ from airy.sources.catalogue import BY_NAME
 from airy.webhooks.dead_letter import KEEP_MS, dead_letter_record
 from tests.kit.builders import dead
 from tests.kit.event_loops import run_seeded
+from tests.kit.silent_logs import silent_logs
 from tests.sim.endpoint import SimulatedEndpoint
-from tests.sim.simulation import DROP, FAULT_FREE, GRAPH, Simulation
+from tests.sim.simulation import FAULT_FREE, GRAPH, Simulation
 from tests.sim.traffic import CHANNEL_ID, WEBHOOK_ID, Traffic, _context
 
 ACTORS = {  # the outermost of these modules on the stack is the actor
@@ -223,8 +223,6 @@ async def _ignored(_item: FeedItem) -> None:
 
 @pytest.fixture(scope="module")
 def seen() -> set[Seen]:
-    structlog.configure(processors=[DROP])
-
     async def run() -> set[Seen]:
         simulation = Simulation(3, FAULT_FREE)
         bus = simulation.bus = RecordingBus(topics.ALL, clock=simulation.clock)
@@ -236,7 +234,8 @@ def seen() -> set[Seen]:
         assert simulation.quiescent
         return bus.seen
 
-    return run_seeded(3, run)
+    with silent_logs():
+        return run_seeded(3, run)
 
 
 def granted() -> set[Seen]:

@@ -1,10 +1,9 @@
 """The commands `airy log …`: files, output and exit codes."""
 
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
 
 import anyio
 import msgspec
@@ -19,19 +18,15 @@ from airy.queue.sqlite import SqliteQueue
 from airy.store.sqlite import SqliteStore
 from tests.kit.bus import running
 from tests.kit.log_transfer import fill
+from tests.kit.silent_logs import drop
 
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(process, "configure_log", lambda _: structlog.configure(processors=[_drop]))
+    monkeypatch.setattr(process, "configure_log", lambda _: structlog.configure(processors=[drop]))
     yield
     structlog.reset_defaults()
-
-
-def _drop(_logger: object, _name: str, _event: MutableMapping[str, object]) -> NoReturn:
-    """Logging is global to the process; these tests check stdout."""
-    raise structlog.DropEvent
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
-"""Simulations log nothing: thousands of processes start and fail in them."""
+"""Simulations log nothing."""
+
+from collections.abc import Iterator
 
 import pytest
-import structlog
 
-from tests.sim.simulation import DROP
+from tests.kit.silent_logs import silent_logs
 
 
 @pytest.fixture(autouse=True)
-def _silent_logs() -> None:
-    structlog.configure(processors=[DROP])
+def _silent() -> Iterator[None]:
+    with silent_logs():
+        yield

@@ -31,6 +31,9 @@ class NoQueue:
     async def drop_webhook(self, _webhook_id: str) -> None:
         return
 
+    async def forget_attempts(self, _webhook_id: str) -> None:
+        return
+
 
 class EntitySimulation(ReplicaSimulation):
     """`run` fills `entity_history`."""

@@ -38,6 +38,7 @@ from airy.store.sqlite import SqliteStore
 from tests.kit.clock import SkewedClock
 from tests.kit.downloads import WholeBodies
 from tests.kit.media import MemoryStorage
+from tests.kit.silent_logs import drop
 from tests.sim.endpoint import SimulatedEndpoint
 from tests.sim.traffic import Traffic
 
@@ -47,11 +48,7 @@ SECRET = "app-secret"
 T = TypeVar("T")
 
 
-def DROP(*_: object) -> dict[str, object]:  # noqa: N802 - a constant that happens to be a function
-    raise structlog.DropEvent
-
-
-SILENT = structlog.wrap_logger(None, processors=[DROP])
+SILENT = structlog.wrap_logger(None, processors=[drop])
 RESTARTS_MAX = 20
 HOUR_MS = 3_600_000
 QUIESCENT_WITHIN_S = 8 * 3600.0  # virtual time within which it must become quiescent

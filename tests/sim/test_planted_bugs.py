@@ -7,18 +7,20 @@ import anyio
 import pytest
 
 from airy import topics
-from airy.actors import delivery, message_sender, send_facts
+from airy.actors import message_sender, send_facts
 from airy.bus import loops
 from airy.bus.api import Bus
 from airy.bus.record import ProducerRecord, Record, TopicPartition
 from airy.errors import Unavailable
 from airy.http import ingress
-from airy.http_client import Response
+from airy.http_client import HttpClient, Response
 from airy.model import fold
 from airy.model.fact import Fact, MessageReceived
 from airy.model.fold_context import FoldContext
+from airy.queue.api import Job
 from airy.sources.api import EMPTY_REPLY, Failed, Lost, Outcome, WebhookReply
-from airy.webhooks.request import request_headers
+from airy.webhooks import send
+from airy.webhooks.request import DeliveryTarget, request_headers
 from tests.kit.event_loops import run_seeded
 from tests.sim import simulation
 from tests.sim.checkers import problems
@@ -105,13 +107,10 @@ def body_decides(patch: pytest.MonkeyPatch) -> None:
     """
     patch.setattr(simulation, "QUIESCENT_WITHIN_S", 3_600.0)
 
-    async def strict(self: Any, target: Any, job: Any, now_ms: int) -> Response:
-        response: Response = await self._http(
-            "POST", target.url, headers=request_headers(target, job, now_ms), body=job.entry.body
-        )
-        return response
+    async def strict(http: HttpClient, target: DeliveryTarget, job: Job, now_ms: int, _: object) -> Response:
+        return await http("POST", target.url, headers=request_headers(target, job, now_ms), body=job.entry.body)
 
-    patch.setattr(delivery.DeliveryExecutor, "_post", strict)
+    patch.setattr(send, "_post", strict)
 
 
 PLANTED: Mapping[str, Plant] = {
