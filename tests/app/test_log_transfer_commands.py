@@ -1,5 +1,6 @@
 """The commands `airy log …`: files, output and exit codes."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
@@ -29,18 +30,26 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.fixture
-def filled(tmp_path: Path) -> str:
-    """A data directory with a log."""
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with a log; writing it waits for the disk hundreds of times."""
+    directory = tmp_path_factory.mktemp("original")
 
     async def make() -> None:
-        with open_journal(tmp_path / "filled" / "journal") as journal:
+        with open_journal(directory / "journal") as journal:
             async with running(
                 MemoryBus(topics.ALL, clock=SystemClock(), journal=journal, retention=RetentionSettings(interval_s=1e6))
             ) as bus:
                 await fill(bus, facts=20)
 
     anyio.run(make)
+    return directory
+
+
+@pytest.fixture
+def filled(original: Path, tmp_path: Path) -> str:
+    """A copy of it."""
+    shutil.copytree(original, tmp_path / "filled")
     return "filled"
 
 
