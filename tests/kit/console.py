@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from unittest.mock import patch
 
 import anyio
+from rich.cells import cell_len
 from textual import _time
 from textual.events import Key
 from textual.pilot import Pilot
@@ -41,6 +42,12 @@ class OpenConsole:
         """Keys that arrive together, as from a fast typist over a slow connection."""
         for key in keys:
             self.app.post_message(Key(key, key if len(key) == 1 else None))
+        await self.settle()
+
+    async def click(self, words: str) -> None:
+        """On the first place of the screen that shows these words."""
+        y, line = next((y, line) for y, line in enumerate(self.text.splitlines()) if words in line)
+        await self.pilot.click(offset=(cell_len(line[: line.index(words)]) + 1, y))
         await self.settle()
 
     @property

@@ -28,6 +28,16 @@ async def test_a_failing_channel_says_why(instance: FakeInstance) -> None:
         assert '"reason": "the token was revoked"' in shown.text
 
 
+async def test_words_filter_the_list_and_a_channel_is_copied_as_curl(instance: FakeInstance) -> None:
+    async with console(instance, view="channels") as shown:
+        await shown.press("slash", *"bot", "enter", "c")
+        assert "Bakery page" not in shown.text
+        assert "/channels.info" in shown.app.clipboard
+        assert "c-1" in shown.app.clipboard
+        await shown.press("escape")
+        assert "Bakery page" in shown.text
+
+
 async def test_a_channel_that_is_connected_elsewhere_appears(instance: FakeInstance) -> None:
     async with console(instance, view="channels") as shown:
         instance.operations.channel("c-3", "viber", "Bakery viber")

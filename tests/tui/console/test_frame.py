@@ -75,6 +75,26 @@ async def test_every_view_without_data_fits_a_small_terminal_in_every_theme(inst
             assert "live" in lines[-1]
 
 
+async def test_r_reads_what_no_event_told(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations") as shown:
+        instance.conversation("c-ada", "Ada Lovelace")
+        assert "Ada Lovelace" not in shown.text
+        await shown.press("r")
+        assert "Ada Lovelace" in shown.text
+
+
+async def test_the_mouse_opens_views_and_chooses_rows(instance: FakeInstance) -> None:
+    for name in ("Ada", "Bob"):
+        instance.conversation(f"c-{name}", name)
+        instance.message(f"c-{name}", f"m-{name}", {"text": f"{name} says hello"})
+    async with console(instance) as shown:
+        await shown.click("2 Conversations")
+        assert shown.shown_view == "conversations"
+        for name in ("Ada", "Bob"):
+            await shown.click(f"{name} ")
+            assert f"→ {name} says hello" in shown.text
+
+
 async def test_q_leaves(instance: FakeInstance) -> None:
     async with console(instance) as shown:
         await shown.press("q")
