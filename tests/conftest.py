@@ -134,6 +134,17 @@ def _may_take_s(item: pytest.Item) -> float:
 
 
 @pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A test that starts a program within itself configures logging, of which later tests read lines."""
+    configured, before = structlog.is_configured(), structlog.get_config()
+    yield
+    if not configured:
+        structlog.reset_defaults()
+    elif structlog.get_config() != before:
+        structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
 def left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a client library leaves open when its server dies at the wrong moment fails no test, whenever the collector
     finds it; and it goes with that test: else it is found later, in one that has nothing to do with it.
