@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
+KEYS_MAX = 1_000  # that wait; further ones are dropped, as a terminal does
 HANDLED_S = 1.0  # for a widget that was removed while it had a key
 
 
@@ -42,7 +43,8 @@ class KeyOrder(App[None]):
 
     async def on_event(self, event: Event) -> None:
         if isinstance(event, Key) and not event.is_forwarded:
-            self._waiting.append(event)
+            if len(self._waiting) < KEYS_MAX:
+                self._waiting.append(event)
             await self._forward_next()
         else:
             await super().on_event(event)
