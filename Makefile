@@ -25,7 +25,7 @@ FAST := not slow and not e2e and not cluster
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
 
-run: $(VENV)/.run ## Airy with a simulated Messenger and a bot, and the console
+run: $(VENV)/.run ## Airy with simulated contacts on four sources and a bot, and the console
 	@$(BIN)/airy up --demo $(ARGS)
 
 test: lint ## everything: lint, types, import contracts, all tests

@@ -21,6 +21,7 @@ from airy.sim.telegram import TelegramOptions, TelegramProvider
 from airy.sim.twilio import DEMO_SMS_NUMBER, TwilioOptions, TwilioProvider
 from airy.token_file import system_token
 
+REST_MS = (4_000, 30_000)  # contacts arrive together, and with long rests all of them would be silent at once
 LIVELY = Behaviour(duplicated=0.2, reordered=0.1, read=0.7, late=0.1, late_ms=8_000)
 
 
@@ -78,14 +79,22 @@ async def start_demo(config: Config) -> AsyncIterator[DemoSimulation]:
     """Starts the simulated providers, each on a free port of loopback."""
     public_url = config.http.public_url or f"http://127.0.0.1:{config.http.port}"
     servers: list[SimServer[Any]] = [
-        SimServer(GraphProvider, GraphOptions(accounts=(DEMO_PAGE, DEMO_NUMBER), customers=4, behaviour=LIVELY)),
+        SimServer(
+            GraphProvider,
+            GraphOptions(accounts=(DEMO_PAGE, DEMO_NUMBER), customers=4, rest_ms=REST_MS, behaviour=LIVELY),
+        ),
         SimServer(
             TwilioProvider,
             TwilioOptions(
-                accounts=(DEMO_SMS_NUMBER,), customers=2, first_name=4, behaviour=LIVELY, public_url=public_url
+                accounts=(DEMO_SMS_NUMBER,),
+                customers=2,
+                first_name=4,
+                rest_ms=REST_MS,
+                behaviour=LIVELY,
+                public_url=public_url,
             ),
         ),
-        SimServer(TelegramProvider, TelegramOptions(customers=2, first_name=6, behaviour=LIVELY)),
+        SimServer(TelegramProvider, TelegramOptions(customers=2, first_name=6, rest_ms=REST_MS, behaviour=LIVELY)),
     ]
     async with AsyncExitStack() as held:
         setups = [server.core.setup(await held.enter_async_context(server.serving())) for server in servers]
