@@ -132,6 +132,7 @@ def source_component(spec: SourceSpec) -> Component:
         ),
         routes=(*spec.webhooks, *spec.routes, *(f"/channels.{kind.name}." for kind in spec.kinds)),
         services=spec.services,
+        reported_as=spec.reported_as,
         children=("airy.app.children:sources", *((BROADCASTER,) if spec.broadcasts else ())),
     )
 

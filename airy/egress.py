@@ -125,8 +125,8 @@ def check_url(url: str, policy: EgressPolicy = PUBLIC_ONLY) -> RequestTarget:
     bracketed = "[" in parts.netloc or "]" in parts.netloc
     if port == 0:
         raise _refused("not a URL: there is no port 0")
-    if parts.scheme != "https" and not (policy.http and parts.scheme == "http"):
-        raise _refused("use https")
+    if parts.scheme not in (("http", "https") if policy.http else ("https",)):
+        raise _refused("use http or https" if policy.http else "use https")
     if "@" in parts.netloc:
         raise _refused("no user name or password in the URL: use a header")
     if bracketed and not BRACKETED.fullmatch(parts.netloc):

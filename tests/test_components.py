@@ -58,6 +58,15 @@ def test_services_are_reported_as_the_original_names_them() -> None:
     assert shown["api-admin"] == {"enabled": True, "healthy": True, "component": "api-admin"}
 
 
+def test_every_source_is_a_service_of_its_component_and_custom_sources_have_the_name_of_the_original() -> None:
+    shown = client_config_services({"sources-custom", "sources-telegram"}, {})
+    reported = {each["component"] for each in shown.values()}
+
+    assert shown["integration-source-api"] == {"enabled": True, "healthy": False, "component": "integration-source-api"}
+    assert shown["sources-telegram-connector"] == {"enabled": True, "healthy": False, "component": "sources-telegram"}
+    assert {each.id for each in ALL if each.type == "sources"} - {"sources-custom"} <= reported
+
+
 def test_every_app_has_components_and_every_component_an_app() -> None:
     assert set(components.APPS) == {app for component in ALL for app in component.apps}
     assert all(components.APPS.values())

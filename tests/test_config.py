@@ -129,7 +129,7 @@ log:
             f"security: {{tokens: {{crm: {TOKEN}}}, tokenRoles: {{crm: agnt}}}}",
             ":1: security.tokenRoles.crm: expected one of admin, agent, analyst; found text 'agnt'",
         ),
-        ("security: {jwtSecret: c2hvcnQ=}", ":1: security.jwtSecret: expected base64 of at least 32 bytes, found 3"),
+        ("security: {jwtSecret: c2hvcnQ=}", ":1: security.jwtSecret: expected base64 of at least 32 bytes, found 5"),
         ("kubernetes: {host: x}", "where to listen is `http.host`"),
         ("components: {integration: {webhook: {}}}", "write `webhook: {publisher: …, consumer: …}`"),
         (f"http: {{port: {'9' * 5000}}}", ":1: http.port: expected a whole number from 0 to 65535"),

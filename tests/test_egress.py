@@ -2,7 +2,7 @@
 
 import pytest
 
-from airy.egress import EgressPolicy, check_url, is_allowed
+from airy.egress import PUBLIC_ONLY, EgressPolicy, check_url, is_allowed
 from airy.errors import Refused
 from tests.kit.raw_http import REFUSED_ADDRESSES, REFUSED_URLS, UNRESTRICTED, UNSHOWABLE_URLS
 
@@ -81,6 +81,13 @@ def test_an_ordinary_url_is_accepted(url: str) -> None:
 def test_a_url_is_called_in_its_encoded_form(url: str, origin: str, host_header: str, path: str) -> None:
     target = check_url(url, UNRESTRICTED)
     assert (target.origin, target.host_header, target.path) == (origin, host_header, path)
+
+
+@pytest.mark.parametrize(("policy", "schemes"), [(PUBLIC_ONLY, "use https$"), (UNRESTRICTED, "use http or https$")])
+@pytest.mark.parametrize("url", ["hook", "/hook", "//example.com/hook", "ftp://example.com/hook"])
+def test_a_url_without_an_allowed_scheme_is_told_the_allowed_ones(url: str, policy: EgressPolicy, schemes: str) -> None:
+    with pytest.raises(Refused, match=schemes):
+        check_url(url, policy)
 
 
 def test_a_developer_may_open_http_ports_and_private_addresses() -> None:

@@ -42,7 +42,9 @@ class WebsocketClosed(AiryError):
 
 
 class WebsocketSession:
-    """An accepted websocket. Messages are text; one task receives, any number of tasks may send.
+    """An accepted websocket. It sends text, and receives text or binary messages, which mean the same.
+
+    One task receives, any number of tasks may send.
 
     `caller` is None until `authorise` has succeeded, on a route that authenticates in its protocol.
     """
@@ -83,16 +85,20 @@ class WebsocketSession:
         """Whether the credentials are valid, as far as that can be told at present."""
         return await is_authorised(self.authorise)
 
-    async def receive(self) -> str:
-        """The next message. Raises `WebsocketClosed`; closes the session on a message that is binary or too long."""
+    async def receive(self) -> bytes:
+        """The next message, UTF-8 if it is text. Raises `WebsocketClosed`; closes the session on one that is too long.
+
+        Clients without text messages that may contain NUL, such as those of React Native, send STOMP as binary ones.
+        """
         message = await self._receive()
         if message["type"] != "websocket.receive":
             raise WebsocketClosed("the client disconnected")
         text: str | None = message.get("text")
-        if text is None or len(text.encode("utf-8", "surrogatepass")) > self.message_bytes_max:
-            await self.close(CLOSE_TOO_BIG, f"messages are text of at most {self.message_bytes_max} bytes")
-            raise WebsocketClosed("the message is binary or too long")
-        return text
+        content: bytes = message["bytes"] if text is None else text.encode("utf-8", "replace")
+        if len(content) > self.message_bytes_max:
+            await self.close(CLOSE_TOO_BIG, f"a message has at most {self.message_bytes_max} bytes")
+            raise WebsocketClosed("the message is too long")
+        return content
 
     async def send(self, text: str) -> None:
         """Raises `WebsocketClosed`."""

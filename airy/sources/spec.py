@@ -139,6 +139,7 @@ class SourceSpec(Struct, frozen=True, kw_only=True):
     webhook_bytes_max: int = 1_048_576  # of a request; above the limit of a record, `verify` gives parts
     build: str  # module:class, called with the section and the public address of this installation ("" if unknown)
     services: tuple[str, ...] = ()  # as the original names them in `client.config`
+    reported_as: str = ""  # the component of these services there, if not `sources-<name>`
     arrives_with: tuple[str, ...] = ()  # sources whose webhook also brings events of these kinds
     identities: bool = False  # participants have several names, or names that change
     token_exchange: bool = False  # calls need a token that the provider issues for a short time

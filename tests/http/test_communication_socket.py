@@ -237,6 +237,16 @@ async def test_bytes_that_are_no_frame_are_a_400() -> None:
         assert await socket.closed() == 1002
 
 
+async def test_frames_may_arrive_in_binary_messages_cut_anywhere() -> None:
+    connect = encode(Frame("CONNECT", {"accept-version": "1.2"}), "1.2")
+    subscribe = encode(Frame("SUBSCRIBE", {"id": "ü", "destination": "/events", "receipt": "ü"}), "1.2")
+    async with api_harness() as api, open_websocket(api.app, PATH, AUTHORIZED) as socket:
+        await socket.send_bytes(connect + subscribe[:20])
+        assert (await socket.receive()).startswith("CONNECTED\n")
+        await socket.send_bytes(subscribe[20:])
+        assert await socket.receive() == "RECEIPT\nreceipt-id:ü\n\n\0"
+
+
 async def test_the_server_beats_while_it_has_nothing_to_send_and_ends_a_silent_client() -> None:
     async with api_harness() as api, open_websocket(api.app, PATH, AUTHORIZED) as socket:
         await socket.send(

@@ -160,7 +160,7 @@ async def test_a_client_that_several_tasks_find_gone_is_no_bug() -> None:
         assert logged == []
 
 
-async def test_a_message_that_is_too_long_or_binary_closes_the_session() -> None:
+async def test_a_message_that_is_too_long_closes_the_session_whether_text_or_binary() -> None:
     async with api_harness(resources=ALL, websocket_limits=WebsocketLimits(message_bytes_max=10)) as api:
         async with open_websocket(api.app, PATH, AUTHORIZED) as client:
             await client.receive()
@@ -168,7 +168,7 @@ async def test_a_message_that_is_too_long_or_binary_closes_the_session() -> None
             assert await client.closed() == 1009
         async with open_websocket(api.app, PATH, AUTHORIZED) as client:
             await client.receive()
-            await client.send_bytes(b"x")
+            await client.send_bytes(b"x" * 11)
             assert await client.closed() == 1009
 
 

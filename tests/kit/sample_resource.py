@@ -112,7 +112,7 @@ async def read(_api: ApiContext, request: ActionRequest[NoBody]) -> Reply:
 async def echo(_api: ApiContext, session: WebsocketSession) -> None:
     assert session.caller is not None
     await session.send(f"{session.caller.id} {session.path.id}")
-    while (text := await session.receive()) != "end":
+    while (text := (await session.receive()).decode()) != "end":
         if text == "bug":
             raise ZeroDivisionError(text)
         await session.send(text)

@@ -112,18 +112,18 @@ class _Socket:
 
     async def receive_all(self, tasks: TaskGroup) -> None:
         while self._stomp.phase is not Phase.CLOSED:
-            text: str | None = None
+            content: bytes | None = None
             with anyio.move_on_at(self._next_look()):
-                text = await self._session.receive()
-            if text is None:
+                content = await self._session.receive()
+            if content is None:
                 await self._look_at_time()
                 continue
             self._received_at = anyio.current_time()
-            await self._receive(text, tasks)
+            await self._receive(content, tasks)
 
-    async def _receive(self, text: str, tasks: TaskGroup) -> None:
+    async def _receive(self, content: bytes, tasks: TaskGroup) -> None:
         try:
-            self._decoder.feed(text.encode("utf-8", "replace"))
+            self._decoder.feed(content)
             while self._stomp.phase is not Phase.CLOSED and (frame := self._decoder.next()) is not None:
                 for effect in self._stomp.on_frame(frame):
                     await self._perform(effect, tasks)

@@ -73,6 +73,7 @@ SPEC = SourceSpec(
     section=CustomSection,
     build="airy.sources.custom.source:Custom",
     services=("integration-source-api",),
+    reported_as="integration-source-api",
     routes=("/sources.",),
     guarded=True,
 )

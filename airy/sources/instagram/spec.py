@@ -65,5 +65,6 @@ SPEC = SourceSpec(
     webhooks=("/instagram",),
     webhook_bytes_max=WEBHOOK_BYTES_MAX,
     build="airy.sources.instagram.source:Instagram",
+    services=("sources-instagram-connector", "sources-instagram-events-router"),
     arrives_with=(WEBHOOK_OWNER,),
 )

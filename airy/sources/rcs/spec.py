@@ -70,6 +70,7 @@ SPEC = SourceSpec(
     section=RcsSection,
     webhooks=("/rcs",),
     build="airy.sources.rcs.source:Rcs",
+    services=("sources-rcs-connector", "sources-rcs-events-router"),
     token_exchange=True,
     public_url=True,
 )

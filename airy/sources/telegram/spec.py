@@ -67,6 +67,7 @@ SPEC = SourceSpec(
     section=TelegramSection,
     webhooks=("/telegram/{channel_id}",),
     build="airy.sources.telegram.source:Telegram",
+    services=("sources-telegram-connector", "sources-telegram-events-router"),
     identities=True,
     public_url=True,
 )
