@@ -315,6 +315,9 @@ class MessageSender:
             ctx.log.info("send.ended", message_id=message.id, attempt=message.attempt, outcome=name, error=error)
 
     async def _append_outcome(self, ctx: Context, message: Message, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed) and outcome.renamed is not None:
+            renamed = send_facts.renamed(message, outcome.renamed, ctx.clock.now_ms())
+            await self._appender.append(ctx, renamed, retry=True)
         fact = send_facts.ended(message, outcome, ctx.clock.now_ms(), ctx.random)
         await self._appender.append(ctx, fact, retry=True)
         if isinstance(outcome, Sent) and outcome.metadata:
@@ -349,7 +352,7 @@ def _ignore(_channel_id: str) -> None:
 def _without_answer(outcome: Outcome, reason: str) -> Outcome:
     """The outcome without what the provider answered. A message whose id is unknown cannot be recorded as sent."""
     if isinstance(outcome, Failed):
-        return replace(outcome, error=reason, code="", detail=None)
+        return replace(outcome, error=reason, code="", detail=None, renamed=None)
     return Lost(reason)
 
 

@@ -10,7 +10,7 @@ from random import Random
 from airy.actors.runtime import Backoff
 from airy.model import ids
 from airy.model.conversation import Message
-from airy.model.fact import Fact, MetadataChanged, SendFailed, SendStarted, SendSucceeded, SendUnknown
+from airy.model.fact import Fact, IdentityChanged, MetadataChanged, SendFailed, SendStarted, SendSucceeded, SendUnknown
 from airy.model.provider_reports import with_last_error
 from airy.model.raw import NULL
 from airy.sources.api import Failed, Lost, Outcome, Sent
@@ -74,6 +74,19 @@ def annotated(message: Message, sent: Sent, now_ms: int) -> MetadataChanged:
         subject="message",
         subject_id=message.id,
         set=dict(sent.metadata),
+    )
+
+
+def renamed(message: Message, name: str, now_ms: int) -> IdentityChanged:
+    """The provider knows the contact of the message by another name."""
+    return IdentityChanged(
+        id=ids.derive(message.channel_id, f"renamed:{message.conversation_id}:{name}"),
+        conversation_id=message.conversation_id,
+        channel_id=message.channel_id,
+        source=message.source,
+        at_ms=now_ms,
+        aliases=(name,),
+        participant_id=name,
     )
 
 

@@ -23,6 +23,7 @@ from msgspec import Raw, Struct
 from airy.bus.record import Record
 from airy.errors import Unavailable
 from airy.http_client import HttpClient, Response
+from airy.model import ids
 from airy.model.conversation import Conversation, Message
 from airy.model.entity import Channel, CustomSource
 from airy.model.fact import ErrorKind, Fact
@@ -163,8 +164,14 @@ class Target(Struct, frozen=True, kw_only=True):
     credentials: Mapping[str, Secret] = {}
 
     def recipient(self, message: Message) -> str | None:
-        """The participant that the message, or else the conversation, names."""
-        return message.recipient_id or (self.conversation.participant_id if self.conversation else None)
+        """The participant that the message names, or else the conversation; of several names of the conversation's
+        participant the one that is answered to now, which may have changed while the message waited.
+        """
+        known, given = self.conversation, message.recipient_id
+        if known is None or known.participant_id is None:
+            return given
+        own = given is None or given in known.aliases or ids.conversation_id(self.channel.id, given) == known.id
+        return known.participant_id if own else given
 
 
 class Call(Struct, frozen=True):
@@ -216,6 +223,7 @@ class Failed(Struct, frozen=True):
 
     `stop_lane`: the channel's credentials are bad. `attempts_max`: the failure of this many attempts is final.
     `app_wide`: it concerns every call of the source, whatever the account; `contact_only`: this contact's alone.
+    `renamed`: what the provider calls the contact from now on.
     """
 
     kind: ErrorKind
@@ -227,6 +235,7 @@ class Failed(Struct, frozen=True):
     attempts_max: int | None = None
     app_wide: bool = False
     contact_only: bool = False
+    renamed: str | None = None
 
 
 class Lost(Struct, frozen=True):

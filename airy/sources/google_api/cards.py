@@ -1,12 +1,14 @@
 """Rich cards and suggestions: what is below a message, or in a card. Pure."""
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from airy.errors import Refused
 from airy.sources.canonical import Button, CardContent, CarouselCard, CarouselContent
 
 CARD_SUGGESTIONS_MAX = 4
 CARDS_MIN, CARDS_MAX = 2, 10
+LABEL_CHARACTERS_MAX = 25  # of a suggestion
 
 Fields = dict[str, object]
 
@@ -39,12 +41,20 @@ def suggestions(buttons: Sequence[Button], suggestions_max: int) -> list[Fields]
     """Raises `Refused`."""
     if len(buttons) > suggestions_max:
         raise Refused(f"{len(buttons)} buttons are given and google takes {suggestions_max}", field="canonical")
+    for button in buttons:
+        if len(button.title) > LABEL_CHARACTERS_MAX:
+            length = len(button.title)
+            message = f"a button's title has {length} characters and google takes {LABEL_CHARACTERS_MAX}"
+            raise Refused(message, field="canonical")
     return [_suggestion(button) for button in buttons]
 
 
 def _card(card: CardContent | CarouselCard) -> Fields:
-    """A card leads nowhere by itself: its address becomes the first suggestion."""
-    link = [Button(title=card.title, payload=card.url, kind="url")] if card.url else []
+    """A card leads nowhere by itself: its address becomes the first suggestion, called like the card or its host."""
+    link = []
+    if card.url:
+        label = card.title if len(card.title) <= LABEL_CHARACTERS_MAX else urlsplit(card.url).hostname or card.title
+        link = [Button(title=label[:LABEL_CHARACTERS_MAX], payload=card.url, kind="url")]
     below = suggestions([*link, *card.buttons], CARD_SUGGESTIONS_MAX)
     return {
         "title": card.title,

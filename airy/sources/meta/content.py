@@ -164,6 +164,8 @@ def message_of(content: Content, dialect: Dialect) -> dict[str, object]:
             found = _media(content, dialect)
         case ChoiceContent() if content.options:
             found = _choice(content)
+        case CardContent(subtitle=None, image=None, url=None, buttons=()):
+            found = {"text": content.title}  # Meta takes no template of a title alone
         case CardContent():
             found = _templated({"template_type": "generic", "elements": [_element(content)]})
         case CarouselContent(cards=cards):

@@ -300,7 +300,7 @@ def _handover(action: str, owner: str | None) -> Callable[[Element, Mapping[str,
 
 
 def _referred(element: Element, node: Mapping[str, object]) -> list[Fact]:
-    return _noted(element, "referral", referral=payload.text(node.get("ref")))
+    return _noted(element, "referral", referral=_reference(node))
 
 
 def _opted_in(element: Element, node: Mapping[str, object]) -> list[Fact]:
@@ -309,8 +309,13 @@ def _opted_in(element: Element, node: Mapping[str, object]) -> list[Fact]:
 
 def _referral(element: Element, node: Mapping[str, object]) -> list[Fact]:
     """A referral that came inside a message or postback, for the conversation."""
-    ref = payload.text(payload.record(node.get("referral")).get("ref"))
-    return _noted(element, "referral", referral=ref) if ref else []
+    reference = _reference(payload.record(node.get("referral")))
+    return _noted(element, "referral", referral=reference) if reference else []
+
+
+def _reference(node: Mapping[str, object]) -> str | None:
+    """What led the contact here: the word of a link, else the ad, which need not have one."""
+    return payload.text(node.get("ref")) or payload.identifier(node.get("ad_id"))
 
 
 def _noted(element: Element, kind: str, *, referral: str | None = None) -> list[Fact]:

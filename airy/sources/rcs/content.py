@@ -8,7 +8,6 @@ from airy.sources.canonical import CardContent, CarouselContent, Content, Conten
 from airy.sources.google_api import cards
 
 SUGGESTIONS_MAX = 11
-LABEL_CHARACTERS_MAX = 25
 KINDS: Mapping[str, canonical.MediaKind] = {"image": "image", "video": "video", "audio": "audio"}
 
 Fields = dict[str, object]
@@ -63,10 +62,6 @@ def fields_of(content: Content) -> Fields:
         case MediaContent(url=str(url)):
             return _media(content, url)
         case canonical.ChoiceContent(text=text, options=options):
-            long = next((each.title for each in options if len(each.title) > LABEL_CHARACTERS_MAX), None)
-            if long is not None:
-                message = f"a button's title has {len(long)} characters and google takes {LABEL_CHARACTERS_MAX}"
-                raise Refused(message, field="canonical")
             return {"text": text, "suggestions": cards.suggestions(options, SUGGESTIONS_MAX)}
         case CardContent() | CarouselContent():
             return {"richCard": cards.rich_card(content)}

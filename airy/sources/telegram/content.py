@@ -8,6 +8,7 @@ from airy.sources import canonical, payload
 from airy.sources.canonical import Button, CardContent, ChoiceContent, Content, Contents, MediaContent, TextContent
 
 CALLBACK_BYTES_MAX = 64
+CARD_BYTES_MAX = 2_048
 MEDIA: Mapping[str, canonical.MediaKind] = {
     "video": "video",
     "video_note": "video",
@@ -105,15 +106,20 @@ def fields_of(content: Content) -> dict[str, object]:
     match content:
         case TextContent(text=text):
             found = {"text": text}
+        case MediaContent(kind="sticker", caption=str()):
+            raise Refused("telegram shows no caption below a sticker: send it as text", field="canonical")
         case MediaContent(kind=kind, caption=caption) if content.media_id or content.url:
-            captioned = {"caption": caption} if caption and kind != "sticker" else {}
-            found = {METHOD_FIELDS[kind]: content.media_id or content.url, **captioned}
-        case canonical.LocationContent(name=str(name), address=str(address)):
-            found = {**_spot(content), "title": name, "address": address}
-        case canonical.LocationContent():
+            found = {METHOD_FIELDS[kind]: content.media_id or content.url, **({"caption": caption} if caption else {})}
+        case canonical.LocationContent(name=None, address=None):
             found = _spot(content)
+        case canonical.LocationContent(name=name, address=address):  # a venue has both
+            found = {**_spot(content), "title": name or address, "address": address or name}
         case canonical.ContactsContent(contacts=(person,)) if person.phones:
-            found = {"phone_number": person.phones[0], "first_name": person.name or person.phones[0]}
+            found = {
+                "phone_number": person.phones[0],
+                "first_name": person.name or person.phones[0],
+                **_card_of(person),
+            }
         case ChoiceContent(text=text, options=options):
             found = {"text": text, **_keyboard(options)}
         case CardContent():
@@ -121,6 +127,27 @@ def fields_of(content: Content) -> dict[str, object]:
     if found is None:
         raise canonical.unsupported(content, "telegram")
     return found
+
+
+def _card_of(person: canonical.ContactEntry) -> dict[str, object]:
+    """What the fields of a contact have no place for, as a vCard (RFC 2426)."""
+    if len(person.phones) == 1 and not person.emails:
+        return {}
+    told = [("FN", person.name or person.phones[0])]
+    told += [("TEL", phone) for phone in person.phones] + [("EMAIL", address) for address in person.emails]
+    lines = ("BEGIN:VCARD", "VERSION:3.0", *(f"{name}:{_escaped(text)}" for name, text in told), "END:VCARD")
+    card = "\r\n".join(lines)
+    if len(card.encode(errors="replace")) > CARD_BYTES_MAX:
+        raise Refused(
+            f"a contact has more than {CARD_BYTES_MAX} bytes, which telegram does not take", field="canonical"
+        )
+    return {"vcard": card}
+
+
+def _escaped(text: str) -> str:
+    for character in ("\\", ",", ";"):
+        text = text.replace(character, f"\\{character}")
+    return text.replace("\r", "").replace("\n", "\\n")
 
 
 def _spot(content: canonical.LocationContent) -> dict[str, object]:

@@ -18,6 +18,7 @@ from airy.sources.telegram.bot_api import BotError
 
 BUSY_S = 1.0
 RATE_S = 5.0
+MOVED_ATTEMPTS_MAX = 3  # a group moves once
 NOT_FOUND = (
     "chat not found",
     "chat_id is empty",
@@ -81,8 +82,16 @@ def _refused(answer: Response, error: BotError) -> Failed:
     if number >= 500 or number == 409:
         return Failed(kind="provider", error=said, code=code, detail=detail, again_s=BUSY_S)
     if error.migrated_to is not None:
-        moved = f"{said}: the group is chat {error.migrated_to} now; send to that recipient"
-        return Failed(kind="not_found", error=moved, code=code, detail=detail)
+        moved = f"{said}: the group is chat {error.migrated_to} now"
+        return Failed(
+            kind="not_found",
+            error=moved,
+            code=code,
+            detail=detail,
+            again_s=0.0,
+            attempts_max=MOVED_ATTEMPTS_MAX,
+            renamed=error.migrated_to,
+        )
     return Failed(kind=_kind(said.lower(), forbidden=number == 403), error=said, code=code, detail=detail)
 
 

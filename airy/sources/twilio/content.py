@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from airy.errors import Undecodable
+from airy.errors import Refused, Undecodable
 from airy.sources import canonical, payload
 from airy.sources.canonical import ChoiceContent, Content, Contents, MediaContent, TemplateContent, TextContent
 from airy.sources.twilio import form
@@ -63,13 +63,19 @@ def fields_of(content: Content, kind: str) -> dict[str, object]:
             return {"Body": text}
         case MediaContent(url=str(url), caption=caption):
             return {"MediaUrl": [url], **({"Body": caption} if caption else {})}
-        case ChoiceContent(text=text, options=options) if all(each.kind == "reply" for each in options):
+        case ChoiceContent(text=text, options=options):
+            if any(each.kind != "reply" for each in options):
+                raise Refused(
+                    f"{kind} sends a choice as text with numbered replies, without buttons that open an address or "
+                    "call: send those as text",
+                    field="canonical",
+                )
             return {"Body": "\n".join((text, *(f"{number}. {each.title}" for number, each in enumerate(options, 1))))}
-        case canonical.LocationContent() if kind == "twilio.whatsapp":
-            spot = f"geo:{content.latitude},{content.longitude}"
+        case canonical.LocationContent(name=name, address=address) if kind == "twilio.whatsapp":
+            spot, label = f"geo:{content.latitude},{content.longitude}", address or name
             return {
-                "Body": content.name or content.address or "location",
-                "PersistentAction": [f"{spot}|{content.name}" if content.name else spot],
+                "Body": name or address or "location",
+                "PersistentAction": [f"{spot}|{label}" if label else spot],
             }
         case TemplateContent(name=name, components=components):
             variables = {"ContentVariables": msgspec.json.encode(components).decode()} if components else {}

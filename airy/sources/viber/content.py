@@ -108,10 +108,9 @@ def fields_of(content: Content) -> dict[str, object]:
         case MediaContent(url=str(url)):
             found = _file(content, url)
         case canonical.LocationContent():
-            found = {"type": "location", "location": {"lat": content.latitude, "lon": content.longitude}}
-        case canonical.ContactsContent(contacts=(person,)) if person.phones:
-            contact = {"name": person.name or person.phones[0], "phone_number": person.phones[0]}
-            found = {"type": "contact", "contact": contact}
+            found = _spot(content)
+        case canonical.ContactsContent():
+            found = _contact(content)
         case ChoiceContent(text=text, options=options) if options:
             versions = {"min_api_version": SILENT_API_VERSION} if any(map(buttons.is_silent, options)) else {}
             found = {"type": "text", "text": text, "keyboard": buttons.keyboard(options), **versions}
@@ -122,6 +121,20 @@ def fields_of(content: Content) -> dict[str, object]:
     if found is None:
         raise canonical.unsupported(content, "viber")
     return found
+
+
+def _spot(content: canonical.LocationContent) -> dict[str, object]:
+    if content.name or content.address:
+        raise Refused("viber shows a location without name and address: send them as text", field="canonical")
+    return {"type": "location", "location": {"lat": content.latitude, "lon": content.longitude}}
+
+
+def _contact(content: canonical.ContactsContent) -> dict[str, object]:
+    match content.contacts:
+        case (canonical.ContactEntry(name=name, phones=(phone,), emails=()),):
+            return {"type": "contact", "contact": {"name": name or phone, "phone_number": phone}}
+    only = "viber sends contacts one by one, each with one phone number and no e-mail address"
+    raise Refused(only, field="canonical")
 
 
 def _file(media: MediaContent, url: str) -> dict[str, object]:

@@ -26,6 +26,7 @@ from airy.sources.whatsapp.envelope import WebhookChange
 KIND = "whatsapp"
 APP = "whatsapp:app"  # the sender of what the business writes in its phone's app
 NOTED_CHARACTERS_MAX = 200
+NONE = Raw(b"[]")
 
 
 def identities(record: Record, channels: Channels) -> Collection[IdentityKey]:
@@ -77,7 +78,7 @@ def _account_event(change: WebhookChange) -> str:
 
 def _read(change: WebhookChange, context: ChangeContext, received: Payload, routed: Routed) -> None:
     """Every list of the value by its reader; a value without any is an event of the number."""
-    lists = [(name, reader) for name, reader in LISTS if name in change.value]
+    lists: Sequence[tuple[str, Reader | None]] = [each for each in LISTS if each[0] in change.value]
     if change.field == "history" and "messages" in change.value:  # media that follow it
         lists = [("messages", partial(_imported, thread=None))]
     if not lists:
@@ -94,12 +95,19 @@ def _read(change: WebhookChange, context: ChangeContext, received: Payload, rout
             continue
         for index, raw in enumerate(parts):
             place = f"{change.place}.{name}[{index}]"
-            try:
-                routed.facts.extend(reader(context, raw, received))
-            except Uneventful as reason:
-                routed.noted.append(f"{place}: {reason}")
-            except Undecodable as error:
-                routed.unreadable.append(f"{place}: {error}")
+            if reader is None:
+                _read_history(place, context, raw, received, routed)
+            else:
+                _read_part(place, partial(reader, context, raw, received), routed)
+
+
+def _read_part(place: str, read: Callable[[], Sequence[Fact]], routed: Routed) -> None:
+    try:
+        routed.facts.extend(read())
+    except Uneventful as reason:
+        routed.noted.append(f"{place}: {reason}")
+    except Undecodable as error:
+        routed.unreadable.append(f"{place}: {error}")
 
 
 def _fields(raw: Raw) -> Mapping[str, object]:
@@ -198,20 +206,31 @@ def _address_book(context: ChangeContext, raw: Raw, _: Payload) -> list[Fact]:
     return context.profile((name or "").strip() or None, about, node)
 
 
-def _history(context: ChangeContext, raw: Raw, received: Payload) -> list[Fact]:
+def _read_history(place: str, context: ChangeContext, raw: Raw, received: Payload, routed: Routed) -> None:
     """A part of the last half year: messages are kept as events, because the order of a conversation is that of the log
-    and theirs is older. Raises `Undecodable`.
+    and theirs is older. A thread or message that cannot be read takes no other with it.
     """
-    chunk = payload.members(raw)
+    try:
+        chunk = payload.members(raw)
+        threads = payload.items(chunk.get("threads", NONE))
+    except Undecodable as error:
+        routed.unreadable.append(f"{place}: {error}")
+        return
     if "errors" in chunk:
-        return [context.noted_of_account("history.refused", raw)]
-    facts: list[Fact] = []
-    for thread in payload.items(chunk.get("threads", Raw(b"[]"))):
-        members = payload.members(thread)
-        name = payload.identifier(payload.value(members.get("id", envelope.NOTHING)))
-        for message in payload.items(members.get("messages", Raw(b"[]"))):
-            facts += _imported(context, message, received, thread=name)
-    return facts
+        routed.facts.append(context.noted_of_account("history.refused", raw))
+        return
+    for index, thread in enumerate(threads):
+        where = f"{place}.threads[{index}]"
+        try:
+            members = payload.members(thread)
+            name = payload.identifier(payload.value(members.get("id", envelope.NOTHING)))
+            messages = payload.items(members.get("messages", NONE))
+        except Undecodable as error:
+            routed.unreadable.append(f"{where}: {error}")
+            continue
+        for number, message in enumerate(messages):
+            read = partial(_imported, context, message, received, thread=name)
+            _read_part(f"{where}.messages[{number}]", read, routed)
 
 
 def _imported(context: ChangeContext, raw: Raw, _: Payload, *, thread: str | None) -> list[Fact]:
@@ -228,7 +247,7 @@ def _imported(context: ChangeContext, raw: Raw, _: Payload, *, thread: str | Non
 
 
 Reader = Callable[[ChangeContext, Raw, Payload], Sequence[Fact]]
-LISTS: tuple[tuple[str, Reader], ...] = (
+LISTS: tuple[tuple[str, Reader | None], ...] = (  # None: it holds lists itself
     ("messages", _message),
     ("statuses", _status),
     ("message_echoes", _echo),
@@ -237,5 +256,5 @@ LISTS: tuple[tuple[str, Reader], ...] = (
     ("user_preferences", _preference),
     ("calls", _call),
     ("state_sync", _address_book),
-    ("history", _history),
+    ("history", None),
 )

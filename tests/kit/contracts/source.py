@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import msgspec
 import pytest
@@ -68,7 +68,7 @@ SAMPLES: dict[str, dict[str, object]] = {  # of each canonical content that can 
         kind: {"type": "media", "kind": kind, "url": "https://cdn.example.net/1"}
         for kind in ("image", "video", "audio", "voice", "file", "sticker")
     },
-    "location": {"type": "location", "latitude": 52.5, "longitude": 13.4, "name": "Bakery", "address": "Main Street 1"},
+    "location": {"type": "location", "latitude": 52.5, "longitude": 13.4},
     "contacts": {"type": "contacts", "contacts": [{"name": "Ines Kuhn", "phones": ["+4915112345678"]}]},
     "card": {
         "type": "card",
@@ -96,6 +96,42 @@ SAMPLES: dict[str, dict[str, object]] = {  # of each canonical content that can 
     },
     "template": {"type": "template", "name": "order_ready", "language": "en"},
 }
+_CARD = {
+    "title": "mark-title",
+    "subtitle": "mark-subtitle",
+    "image": "https://cdn.example.net/mark-image",
+    "url": "https://shop.example.net/mark-url",
+    "buttons": [{"title": "mark-button", "payload": "mark-payload"}],
+}
+_PERSON = {"name": "mark-name", "phones": ["+4915100001"]}
+_FILE = {"type": "media", "url": "https://cdn.example.net/mark-url", "caption": "mark-caption"}
+_FILES: list[dict[str, object]] = [
+    {**_FILE, "kind": kind, **more}
+    for kind in ("image", "video", "audio", "voice", "file", "sticker")
+    for more in ({}, {"size": 1_000})
+]
+DETAILED: list[dict[str, object]] = [  # contents in which each part has a mark
+    *_FILES,
+    {"type": "location", "latitude": 52.5, "longitude": 13.4, "name": "mark-name"},
+    {"type": "location", "latitude": 52.5, "longitude": 13.4, "address": "mark-address"},
+    {"type": "location", "latitude": 52.5, "longitude": 13.4, "name": "mark-name", "address": "mark-address"},
+    {"type": "contacts", "contacts": [_PERSON]},
+    {"type": "contacts", "contacts": [_PERSON | {"phones": ["+4915100001", "+4915100002"]}]},
+    {"type": "contacts", "contacts": [_PERSON | {"emails": ["mark-email@example.net"]}]},
+    {"type": "contacts", "contacts": [_PERSON, {"name": "mark-other", "phones": ["+4915100003"]}]},
+    {"type": "card", **_CARD},
+    {"type": "card", "title": "mark-title"},
+    {"type": "card", **_CARD, "buttons": [{"title": "mark-button", "payload": "https://x.org/mark-to", "kind": "url"}]},
+    {"type": "card", **_CARD, "buttons": []},
+    {"type": "carousel", "cards": [_CARD, {"title": "mark-second"}]},
+    {"type": "choice", "text": "mark-text", "options": [{"title": "mark-first"}, {"title": "mark-second"}]},
+    {
+        "type": "choice",
+        "text": "mark-text",
+        "options": [{"title": "mark-it", "payload": "+4915100001", "kind": "call"}],
+    },
+]
+MARK = re.compile(r"mark-[a-z]+|4915\d+")
 UPDATES = {MessageEdited: "edit", MessageDeleted: "deletion", ReactionChanged: "reaction"}
 
 RECEIVED_MS = 1_735_689_999_000
@@ -541,6 +577,16 @@ class SourceContract:
         if isinstance(encoded, Failed):
             assert encoded.kind == "invalid"
             assert str(SAMPLES[name]["type"]) in encoded.error
+
+    def test_no_part_of_a_canonical_content_is_left_out_silently(self, kind: str) -> None:
+        """It is in the calls, or the content is refused."""
+        for content in DETAILED:
+            encoded = self.source.encode(outbound({"canonical": content}), self.target(kind), RECEIVED_MS)
+            if isinstance(encoded, Failed):
+                assert encoded.kind == "invalid"
+                continue
+            said = "".join(unquote_plus((call.body or b"").decode()) for call in encoded)
+            assert [mark for mark in MARK.findall(json.dumps(content)) if mark not in said] == [], content
 
     def test_the_recorded_payloads_show_each_content_and_update_that_the_kind_declares(self, kind: str) -> None:
         contents: set[str] = set()

@@ -67,7 +67,7 @@ def test_a_group_that_moved_is_named() -> None:
     said = BAD + "group chat was upgraded to a supergroup chat"
     found = interpret([answered(400, said, migrate_to_chat_id=-1007100001)])
     assert isinstance(found, Failed)
-    assert found.kind == "not_found"
+    assert (found.kind, found.renamed, found.again_s) == ("not_found", "-1007100001", 0.0)
     assert "-1007100001" in found.error
 
 

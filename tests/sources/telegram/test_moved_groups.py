@@ -5,9 +5,11 @@ import json
 import anyio
 import pytest
 
+from airy.http_client import Response
 from tests.kit.in_process import InProcessAiry
 from tests.kit.providers.base import Webhook
 from tests.kit.providers.telegram import BOT, TelegramWire
+from tests.kit.scripted_provider import Act
 
 OLD, NEW = -7100001, -1007100001
 
@@ -45,6 +47,30 @@ async def test_a_group_that_moves_keeps_its_conversation_and_is_answered_at_its_
         await airy.asked("/messages.send", {"conversation_id": conversation["id"], "message": {"text": "Yes."}})
         await airy.until(lambda: airy.provider.delivered)
     assert [attempt.taken.recipient for attempt in airy.provider.delivered] == [str(NEW)]
+
+
+class MovedWire(TelegramWire):
+    """Telegram knows a group that moved by its new number alone."""
+
+    def contact_blocked(self) -> Response:
+        said = {"error_code": 400, "description": "Bad Request: group chat was upgraded to a supergroup chat"}
+        moved = {"ok": False, "parameters": {"migrate_to_chat_id": NEW}, **said}
+        return Response(400, {}, json.dumps(moved).encode())
+
+
+async def test_a_group_that_moved_unnoticed_is_answered_at_the_number_that_the_refusal_names() -> None:
+    wire = MovedWire()
+    async with InProcessAiry(wire=wire).open() as airy:
+        group = Group(airy, wire)
+        await airy.connect_form()
+        await group.posts(OLD, text="Hello")
+        (conversation,) = (await airy.asked("/conversations.list"))["data"]
+        airy.provider.script.append(Act.BLOCKED)
+        await airy.asked("/messages.send", {"conversation_id": conversation["id"], "message": {"text": "Yes."}})
+        await airy.until(lambda: airy.provider.delivered)
+        await group.posts(NEW, text="Thanks")
+        assert len((await airy.asked("/conversations.list"))["data"]) == 1
+    assert [attempt.taken.recipient for attempt in airy.provider.attempts] == [str(OLD), str(NEW)]
 
 
 async def test_two_connects_at_once_leave_the_stored_secret_at_telegram() -> None:

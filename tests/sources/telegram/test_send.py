@@ -208,12 +208,6 @@ def test_a_rate_limit_is_waited_for_exactly() -> None:
     assert refused(429, "Too Many Requests", retry_after=10**9).again_s == 3600.0
 
 
-def test_a_group_that_moved_is_named() -> None:
-    failure = refused(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1007100001)
-    assert (failure.kind, failure.again_s) == ("not_found", None)
-    assert "chat -1007100001 now" in failure.error
-
-
 @pytest.mark.parametrize(("status", "body"), [(502, b"<html>"), (200, b"{}"), (200, b'{"ok":true,"result":true}')])
 def test_an_answer_that_is_not_telegrams_own_proves_nothing(status: int, body: bytes) -> None:
     assert isinstance(interpret(status, body), Lost)

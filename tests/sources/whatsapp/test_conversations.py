@@ -94,6 +94,24 @@ async def test_a_contact_keeps_the_conversation_whatever_they_are_called() -> No
         assert [attempt.taken.recipient for attempt in harness.provider.delivered] == [NEW_NUMBER]
 
 
+async def test_a_message_that_waits_while_the_contact_changes_the_number_goes_to_the_new_one() -> None:
+    harness = whatsapp()
+    async with harness.open(router=harness.router, connector=connector(harness)):
+        await harness.connect()
+        now_ms = harness.clock.now_ms()
+        await come(harness, wrote("a", now_ms, number=CONTACT))
+        await stored(harness, "a")
+        harness.provider.script.append(Act.RATE_LIMITED)
+        fact = harness.queued("Yes.", conversation_id=CONVERSATION)
+        await harness.append(fact)
+        await harness.until(fact.message_id, lambda message: message.attempt_count == 1)
+        changed = {"type": "user_changed_number", "wa_id": NEW_NUMBER, "body": "x"}
+        system = {"from": CONTACT, "id": "wamid.sys", "timestamp": str(now_ms // 1000), "type": "system"}
+        await come(harness, envelope(messages=[system | {"system": changed}]))
+        await harness.until(fact.message_id, lambda message: message.delivery is DeliveryState.SENT, within_s=600)
+    assert [attempt.taken.recipient for attempt in harness.provider.attempts] == [CONTACT, NEW_NUMBER]
+
+
 async def test_the_log_alone_gives_the_same_conversations_again() -> None:
     """G5: no look-up is needed to fold it."""
     harness, other = whatsapp(), SqliteStore(":memory:")
