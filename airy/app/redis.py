@@ -1,14 +1,21 @@
-"""Maps the configuration to the Redis queue's settings; prints the ACL the queue needs in Redis."""
+"""Maps the configuration to the Redis queue's settings, and to the user that the queue needs in Redis."""
 
-import sys
 from pathlib import Path
+
+from msgspec import Struct
 
 from airy.config import Config
 from airy.errors import Refused
 from airy.queue.redis import RedisSettings, permissions
 from airy.queue.redis.keys import KeyNames
 
-OK = 0
+
+class RedisUser(Struct, frozen=True):
+    """The user that the queue needs in Redis. In `command` the password is a placeholder."""
+
+    user: str
+    rules: tuple[str, ...]
+    command: str
 
 
 def redis_server(config: Config) -> RedisSettings:
@@ -25,12 +32,10 @@ def redis_server(config: Config) -> RedisSettings:
     )
 
 
-def show_acl(config: Config, user: str) -> int:
-    """Prints the command that creates the queue's user; the password is a placeholder."""
+def redis_user(config: Config, user: str) -> RedisUser:
     section = config.queue.redis
-    rules = " ".join(permissions.rules(KeyNames(section.namespace), cluster=section.cluster))
-    sys.stdout.write(f"ACL SETUSER {user} on >PASSWORD {rules}\n")
-    return OK
+    rules = tuple(permissions.rules(KeyNames(section.namespace), cluster=section.cluster))
+    return RedisUser(user, rules, f"ACL SETUSER {user} on >PASSWORD {' '.join(rules)}")
 
 
 def _path(path: str | None) -> str | None:

@@ -1,14 +1,12 @@
-"""`airy topics …`: compares a cluster's topics and ACLs with `airy.topics`, plans and applies the difference.
+"""Compares a cluster's topics and ACLs with `airy.topics`, plans and applies the difference.
 
 `airy.bus.provision` decides what a topic should be like and what differs; `airy.acls` decides the access lists.
 """
 
-import sys
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import anyio
-import msgspec
 from msgspec import Struct
 
 from airy import acls, topics
@@ -44,6 +42,15 @@ class ClusterTopics(Struct, frozen=True, kw_only=True):
             min_in_sync=self.min_in_sync,
             record_bytes_max=self.settings.record_bytes_max,
         )
+
+
+class TopicChange(Struct, frozen=True, kw_only=True):
+    """What was done to a topic."""
+
+    name: str
+    result: Literal["created", "altered"]
+    partitions: int | None = None  # of one that was created
+    settings: Mapping[str, str]
 
 
 def configured_cluster(config: Config) -> ClusterTopics:
@@ -100,31 +107,37 @@ def exit_code(found: TopicPlan) -> int:
     return INVALID if found.refuse else OK if found.empty else CHANGES
 
 
-def print_plan(found: TopicPlan, out: TextIO) -> None:
-    text.write(text.plan_lines(found) if found.empty else [*text.plan_lines(found), _next_step(found)], out)
+def plan_lines(found: TopicPlan) -> list[str]:
+    """For people, with the next step."""
+    return text.plan_lines(found) if found.empty else [*text.plan_lines(found), _next_step(found)]
 
 
-async def apply(config: Config) -> int:
-    """Apply the plan; idempotent. Raises `Refused` before the first change if part of the plan cannot be applied."""
+async def apply(config: Config, on_change: Callable[[TopicChange], object] = lambda _: None) -> TopicPlan:
+    """Apply the plan, and return what then differs: nothing. Idempotent; calls `on_change` after each change.
+
+    Raises `Refused` before the first change if part of the plan cannot be applied.
+    """
     cluster = configured_cluster(config)
     async with open_admin(cluster.settings) as admin:
         found = await _plan(admin, cluster)
         if found.refuse:
             raise Refused("\n".join(["nothing was changed:", *text.plan_lines(found)]))
-        altered = _alterations(found)
-        width = max([len(name) for name in (*(topic.name for topic in found.create), *altered)], default=0)
         for topic in found.create:
             await admin.create_topics([topic])
-            _print_line(f"+  {topic.name:<{width}}  created")
-        for name, settings in altered.items():
+            on_change(
+                TopicChange(name=topic.name, result="created", partitions=topic.partitions, settings=topic.config)
+            )
+        for name, settings in _alterations(found).items():
             await admin.alter_topics({name: settings})
-            _print_line(f"~  {name:<{width}}  altered: {', '.join(f'{key}={to}' for key, to in settings.items())}")
+            on_change(TopicChange(name=name, result="altered", settings=settings))
         await admin.wait_until_visible({topic.name: topic.partitions for topic in cluster.desired()})
         after = await _settled(admin, cluster)
-    text.write(text.plan_lines(after), sys.stdout)
     if not after.empty:
-        raise Refused("the topics still differ: does another tool or a policy of the cluster change them?")
-    return OK
+        differences = "\n".join(text.plan_lines(after))
+        raise Refused(
+            f"the topics still differ: does another tool or a policy of the cluster change them?\n{differences}"
+        )
+    return after
 
 
 async def _settled(admin: Admin, cluster: ClusterTopics) -> TopicPlan:
@@ -148,24 +161,11 @@ def component_acls(config: Config, components: Collection[str], prefix: str) -> 
     ]
 
 
-def show_acls(config: Config, lists: Sequence[Acl], form: str) -> int:
-    forms = {
-        "table": lambda: text.acl_lines(lists),
-        "json": lambda: [_json(lists)],
-        "kafka-acls": lambda: text.acl_commands(lists, config.bus.kafka.bootstrap),
-    }
-    text.write(forms[form](), sys.stdout)
-    return OK
-
-
-async def allow(config: Config, lists: Iterable[Acl]) -> int:
+async def allow(config: Config, lists: Iterable[Acl]) -> None:
     """Create the ACLs at the cluster. Removes none."""
-    lines = 0
     async with open_admin(configured_cluster(config).settings) as admin:
-        for lines, acl in enumerate(lists, 1):  # noqa: B007 - the last number is the count
+        for acl in lists:
             await admin.create_acl(acl.principal, acl.resource, acl.name, acl.operation)
-    _print_line(f"+  {lines} ACLs created or already present")
-    return OK
 
 
 # --- planning
@@ -191,11 +191,3 @@ def _next_step(plan: TopicPlan) -> str:
     if plan.refuse:
         return "repair what is refused by hand first; `airy topics plan` shows the rest"
     return "run `airy topics apply`"
-
-
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-
-
-def _print_line(line: str) -> None:
-    text.write([line], sys.stdout)

@@ -1,9 +1,8 @@
 """Formats the output of `airy topics …`: a plan as a diff, the list of topics, access lists. Pure."""
 
-import os
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from airy import acls
 from airy.acls import Acl
@@ -97,14 +96,8 @@ def aligned(rows: Sequence[Row]) -> list[str]:
     return ["  ".join([*(cell.ljust(widths[column]) for column, cell in enumerate(row[:-1])), row[-1]]) for row in rows]
 
 
-def write(lines: Iterable[str], out: TextIO) -> None:
-    """Coloured on a terminal, unless NO_COLOR is set."""
-    coloured = out.isatty() and "NO_COLOR" not in os.environ
-    out.write("".join(f"{_coloured(line) if coloured else line}\n" for line in lines))
-    out.flush()
-
-
-def _coloured(line: str) -> str:
+def coloured(line: str) -> str:
+    """A line of a plan, for a terminal."""
     colour = _COLOURS.get(line[:1])
     return f"\x1b[{colour}m{line}\x1b[0m" if colour else line
 

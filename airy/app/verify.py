@@ -1,12 +1,14 @@
 """`airy verify`: folds the whole log into a fresh store and compares it with those on disk (G5). No effects."""
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.projector import Projector
@@ -19,18 +21,27 @@ from airy.bus.record import Position, TopicPartition
 from airy.clock import SystemClock
 from airy.config import Config
 from airy.file_lock import InUse
-from airy.store.api import FoldingStore
+from airy.store.api import FoldingStore, Store
 from airy.store.factory import create_store
 
-SAME = 0
-DIFFERENT = 70
 FOLD_S = 86_400.0
 WATCH_S = 0.25
 FOLDING = "folding the log"
 
 
-async def verify(config: Config) -> int:
-    """0: every store on disk equals the log's fold. 70: one does not. Raises `InUse` while a process has the journal.
+class FoldedStore(Struct, frozen=True, kw_only=True):
+    """The log, folded; a store on disk compared with it; or a store built anew. Counts are of what was folded here."""
+
+    name: str
+    result: Literal["folded", "same", "different", "in use", "rebuilt"]
+    conversations: int | None = None
+    messages: int | None = None
+    channels: int | None = None
+    digest: str | None = None
+
+
+async def verify(config: Config) -> list[FoldedStore]:
+    """The log's fold first, then each store on disk. Raises `InUse` while a process has the journal.
 
     On a cluster the stores of running processes are skipped: stop a process to have its store verified.
     """
@@ -39,31 +50,34 @@ async def verify(config: Config) -> int:
             fresh = create_store(Path(directory) / "store.db")
             await fresh.open()
             await fold_all(bus, fresh)
-            expected, counts = await fresh.digest(), await fresh.counts()
+            log = await folded_store(fresh, "log", "folded")
             await fresh.close()
-        facts = ", ".join(f"{counts[name]} {name}" for name in ("conversations", "messages", "channels"))
-        verdicts = [await _verify_store(bus, path, expected) for path in files.store_paths(config) if path.exists()]
-    sys.stdout.write(f"the log folds to {facts}; digest {expected[:16]}\n")
-    sys.stdout.writelines(f"{line}\n" for line, _ in verdicts)
-    return SAME if all(same for _, same in verdicts) else DIFFERENT
+        stores = [await _verify_store(bus, path, log) for path in files.store_paths(config) if path.exists()]
+    return [log, *stores]
 
 
-async def _verify_store(bus: Bus, path: Path, expected: str) -> tuple[str, bool]:
-    """The verdict on a store, as text and as a flag."""
+async def _verify_store(bus: Bus, path: Path, log: FoldedStore) -> FoldedStore:
     try:
         with files.locked(path):
             store = create_store(path)
             await store.open()
             await fold_all(bus, store, f"folding the rest into {path.name}")
-            found = await store.digest()
+            found = await folded_store(store, path.name, "same")
             await store.close()
     except InUse:
-        return f"{path.name}: in use by a process, skipped", True
-    if found == expected:
-        return f"{path.name}: equals the fold of the log", True
-    return (
-        f"{path.name}: differs, {found[:16]}. Stop Airy, remove it and start again: the store is rebuilt from the log",
-        False,
+        return FoldedStore(name=path.name, result="in use")
+    return found if found.digest == log.digest else replace(found, result="different")
+
+
+async def folded_store(store: Store, name: str, result: Literal["folded", "same", "rebuilt"]) -> FoldedStore:
+    counts = await store.counts()
+    return FoldedStore(
+        name=name,
+        result=result,
+        conversations=counts["conversations"],
+        messages=counts["messages"],
+        channels=counts["channels"],
+        digest=await store.digest(),
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -14,15 +15,27 @@ def config() -> None:
     """Check and show the configuration."""
 
 
-@config.command(epilog=examples("airy config validate", "airy config validate production.yaml"))
+@config.command(epilog=examples("airy config validate", "airy config validate production.yaml --json"))
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-def validate(file: Path | None) -> int:
-    """Validate FILE (default: airy.yaml in this directory) and print every problem."""
+@output_options
+def validate(file: Path | None, output: Output) -> int:
+    """Validate FILE (default: airy.yaml in this directory) and print every problem. Exit code 78: there are some."""
+    import msgspec
+
     from airy import config_file
+    from airy.cli.views.config import VALIDATION
+    from airy.config_document import InvalidConfig
 
     found = file or config_file.find()
-    config_file.load(found, os.environ, warn=warn)
-    click.echo(f"{found}: OK" if found else "no airy.yaml in this directory: the defaults are OK")
+    result: dict[str, Any] = {"file": str(found) if found else None, "valid": True, "problems": []}
+    try:
+        config_file.load(found, os.environ, warn=warn)
+    except InvalidConfig as error:
+        if output.format != "table":
+            output.one(VALIDATION, {**result, "valid": False, "problems": msgspec.to_builtins(error.problems)})
+        raise
+    text = f"{found}: OK" if found else "no airy.yaml in this directory: the defaults are OK"
+    output.one(VALIDATION, result, text=lambda _: text)
     return OK
 
 

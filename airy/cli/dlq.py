@@ -78,10 +78,7 @@ def show_letter(letter: str, kafka: str | None, instance: Instance, output: Outp
 
     async def task() -> int:
         found = await admin.get(config, instance.url, instance.token, letter)
-        if output.format == "table":
-            click.echo("\n".join(detail_lines(found)))
-        else:
-            output.one(DEAD_LETTER, found)
+        output.one(DEAD_LETTER, found, text=lambda _: "\n".join(detail_lines(found)))
         return OK
 
     return run_command(config, task)

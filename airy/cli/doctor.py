@@ -1,15 +1,11 @@
 """`airy doctor`: finds what is wrong with an installation."""
 
-import os
-import shutil
-import sys
-
 import rich_click as click
 
 from airy.cli.client import Instance, client_options
 from airy.cli.connection import OpenHttp
 from airy.cli.options import OK, environment
-from airy.cli.output import Output, examples, output_options
+from airy.cli.output import Output, Screen, examples, output_options
 
 PROBLEMS = 78
 
@@ -45,20 +41,12 @@ def doctor(open_http: OpenHttp | None, kafka: str | None, redis: str | None, ins
 
     def run() -> int:
         results = process.run_async(examine_installation, file, env, instance.url, instance.token, open_http)
-        if output.format == "table":
-            columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-            lines = report.lines(results, unicode=_unicode(), coloured=_coloured(), columns=columns)
-            click.echo("\n".join(lines))
-        else:
-            output.rows(DOCTOR, msgspec.to_builtins(report.rows(results)))
+
+        def text(screen: Screen) -> str:
+            lines = report.lines(results, unicode=screen.unicode, coloured=screen.coloured, columns=screen.columns)
+            return "\n".join(lines)
+
+        output.rows(DOCTOR, msgspec.to_builtins(report.rows(results)), text=text)
         return PROBLEMS if has_problem(results) else OK
 
     return process.exit_code_of(run)
-
-
-def _unicode() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-
-
-def _coloured() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ

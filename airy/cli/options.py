@@ -49,17 +49,14 @@ def topics_options(command: Command) -> Command:
     return config_options(click.option("--kafka", envvar="AIRY_KAFKA", help=cluster)(command))
 
 
-def instance_options(command: Command) -> Command:
-    """The instances to query."""
-    which = "token of the instance; default: the configured or generated one"
-    command = click.option("--token", envvar="AIRY_TOKEN", help=which)(command)
-    url_help = "instance to query instead of the configured one, with --token; repeat it for several processes"
-    return click.option("--url", "urls", multiple=True, envvar="AIRY_URL", help=url_help)(command)
+def retired_option(name: str, now: str) -> Callable[[Command], Command]:
+    """A former option: its use is an error, and `now` says what to write."""
 
+    def refuse(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"there is no {name}: {now}")
 
-def json_option(command: Command) -> Command:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="print JSON")(command)
+    return click.option(name, hidden=True, expose_value=False, callback=refuse)
 
 
 def load_config(

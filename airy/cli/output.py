@@ -3,11 +3,11 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
 import rich_click as click
 
@@ -21,17 +21,30 @@ PANEL = "Output"  # of the help
 
 
 @dataclass(frozen=True)
+class Screen:
+    """Where text for people goes."""
+
+    columns: int | None  # None off a terminal
+    coloured: bool
+    unicode: bool
+
+
+Text = Callable[[Screen], str]  # a layout of its own for people
+
+
+@dataclass(frozen=True)
 class Output:
     """How a command prints."""
 
     format: Format
+    to_stderr: bool = False  # stdout carries something else
 
     @contextmanager
     def writer(self, view: View) -> Iterator[RowWriter]:
-        """Writes rows of `view` to stdout, page by page. After an error the rows written so far are a whole document,
+        """Writes rows of `view`, page by page. After an error the rows written so far are a whole document,
         and without any there is no output.
         """
-        writer = _writer(self.format, view)
+        writer = _writer(self.format, view, self._stream())
         try:
             yield writer
         except BaseException:
@@ -40,21 +53,43 @@ class Output:
             raise
         writer.close()
 
-    def rows(self, view: View, rows: Sequence[Document]) -> None:
-        """Print these rows, in the order of the view."""
+    def rows(self, view: View, rows: Sequence[Document], *, text: Text | None = None) -> None:
+        """Print these rows, in the order of the view. `text`: for people, in place of the table."""
+        if text is not None and self.format == "table":
+            self._print(text)
+            return
         ordered = sorted(rows, key=view.order) if view.order else rows
         with self.writer(view) as writer:
             writer.write(ordered)
         if not rows:
             note(f"no {view.what}")
 
-    def one(self, view: View, row: Document) -> None:
+    def one(self, view: View, row: Document, *, text: Text | None = None) -> None:
+        """Print this object. `text`: for people, in place of the table."""
+        if text is not None and self.format == "table":
+            self._print(text)
+            return
         with self.writer(view) as writer:
             writer.write([row])
 
+    def _print(self, text: Text) -> None:
+        out = self._stream()
+        click.echo(text(_screen(out)), file=out)
 
-def _writer(form: Format, view: View) -> RowWriter:
-    out = sys.stdout
+    def _stream(self) -> TextIO:
+        return sys.stderr if self.to_stderr else sys.stdout
+
+
+def _screen(out: TextIO) -> Screen:
+    terminal = out.isatty()
+    return Screen(
+        columns=shutil.get_terminal_size().columns if terminal else None,
+        coloured=terminal and "NO_COLOR" not in os.environ,
+        unicode=(out.encoding or "").lower().replace("-", "") == "utf8",
+    )
+
+
+def _writer(form: Format, view: View, out: TextIO) -> RowWriter:
     match form:
         case "json":
             return JsonWriter(view, out)
@@ -63,9 +98,8 @@ def _writer(form: Format, view: View) -> RowWriter:
         case "ndjson":
             return NdjsonWriter(out)
         case "table":
-            terminal = out.isatty()
-            columns = shutil.get_terminal_size().columns if terminal else None
-            return TableWriter(view, out, columns=columns, coloured=terminal and "NO_COLOR" not in os.environ)
+            screen = _screen(out)
+            return TableWriter(view, out, columns=screen.columns, coloured=screen.coloured)
 
 
 def note(text: str) -> None:

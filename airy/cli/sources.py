@@ -36,8 +36,5 @@ def info(name: str, output: Output) -> int:
         spec = source_text.find(name)
     except Refused as error:
         raise click.UsageError(str(error)) from error
-    if output.format == "table":
-        click.echo(source_text.page(spec))
-    else:
-        output.one(SOURCE, source_text.details(spec))
+    output.one(SOURCE, source_text.details(spec), text=lambda _: source_text.page(spec))
     return OK

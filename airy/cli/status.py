@@ -37,10 +37,7 @@ def status(file: Path | None, data: Path | None, urls: Sequence[str], token: str
 
     async def task(clients: "Sequence[ApiClient]") -> int:
         found = await read_status(clients)
-        if output.format == "table":
-            click.echo(found.text)
-        else:
-            output.one(STATUS, found.document)
+        output.one(STATUS, found.document, text=lambda _: found.text)
         return OK if found.ready else NOT_READY
 
     return connect(file, data, urls, token, task)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from airy.cli.client import Instance, client_options
-from airy.cli.options import OK, load_config, resolve_components, run_command, topics_options
-from airy.cli.output import ALL, Output, examples, limit_option, output_options, yes_option
+from airy.cli.options import OK, load_config, resolve_components, retired_option, run_command, topics_options
+from airy.cli.output import ALL, Output, Screen, confirm, examples, limit_option, note, output_options, yes_option
 
 if TYPE_CHECKING:
     from airy.bus.provision import TopicPlan
 
 CHANGES = 2  # exit code of `plan`
 DIFFERENT = 78
+FOR_PEOPLE = Output("table", to_stderr=True)
 
 
 @click.group()
@@ -127,7 +128,7 @@ def check_topics(file: Path | None, data: Path | None, kafka: str | None, output
         if output.format != "table" or found.empty:
             _print_plan(found, output)
         if not found.empty:
-            topic_admin.print_plan(found, sys.stderr)
+            _print_plan(found, FOR_PEOPLE)
         return OK if found.empty else DIFFERENT
 
     return run_command(config, task)
@@ -137,20 +138,26 @@ def _print_plan(found: "TopicPlan", output: Output) -> None:
     import msgspec
 
     from airy.app import topic_admin
+    from airy.app.topic_text import coloured
     from airy.cli.views.topics import TOPIC_PLAN
 
-    if output.format == "table":
-        topic_admin.print_plan(found, sys.stdout)
-    else:
-        output.one(TOPIC_PLAN, msgspec.to_builtins(found))
+    def text(screen: Screen) -> str:
+        lines = topic_admin.plan_lines(found)
+        return "\n".join(map(coloured, lines) if screen.coloured else lines)
+
+    output.one(TOPIC_PLAN, msgspec.to_builtins(found), text=text)
 
 
 @topics.command(name="apply", epilog=examples("airy topics apply --kafka kafka:9092 --yes"))
 @topics_options
 @yes_option
-def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: bool) -> int:
+@output_options
+def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: bool, output: Output) -> int:
     """Create and alter topics; refuses changes that would need more than that."""
+    import msgspec
+
     from airy.app import topic_admin
+    from airy.cli.views.topics import TOPIC_CHANGES
 
     config = load_config(file, data, kafka)
     if not yes:
@@ -159,17 +166,27 @@ def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: b
 
         async def shown() -> int:
             found = await topic_admin.plan(config)
-            topic_admin.print_plan(found, sys.stdout)
+            _print_plan(found, FOR_PEOPLE)
             return topic_admin.exit_code(found)
 
         code = run_command(config, shown)
         if code != CHANGES:
             return code
-        click.confirm("apply these changes?", abort=True)
-    return run_command(config, lambda: topic_admin.apply(config))
+        confirm("apply these changes?", yes=False)
+
+    async def task() -> int:
+        changes: list[topic_admin.TopicChange] = []
+        try:
+            after = await topic_admin.apply(config, changes.append)
+        finally:
+            output.rows(TOPIC_CHANGES, msgspec.to_builtins(changes))
+        note(f"{len(after.unchanged)} topics are right")
+        return OK
+
+    return run_command(config, task)
 
 
-@topics.command(name="acls", epilog=examples("airy topics acls http --format kafka-acls"))
+@topics.command(name="acls", epilog=examples("airy topics acls http", "airy topics acls http --commands"))
 @click.argument("names", metavar="[COMPONENT]…", nargs=-1)
 @topics_options
 @click.option(
@@ -179,29 +196,38 @@ def apply_topics(file: Path | None, data: Path | None, kafka: str | None, yes: b
     show_default=True,
     help="prefix of the principal; the component follows",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "kafka-acls"]),
-    default="table",
-    show_default=True,
-    help="text, JSON, or commands for kafka-acls.sh",
-)
-@click.option("--json", "form", flag_value="json", help="same as --format json")
+@click.option("--commands", is_flag=True, help="print commands for kafka-acls.sh in place of the table")
 @click.option("--apply", "applying", is_flag=True, help="create the ACLs at the cluster; removes none")
+@retired_option("--format", "it is --output now, and --commands for kafka-acls.sh")
+@output_options
 def acls(
     names: Sequence[str],
     file: Path | None,
     data: Path | None,
     kafka: str | None,
     prefix: str,
-    form: str,
+    commands: bool,
     applying: bool,
+    output: Output,
 ) -> int:
     """Print the minimal ACLs of each component."""
+    import msgspec
+
     from airy.app import topic_admin
+    from airy.app.topic_text import acl_commands, acl_lines
+    from airy.cli.views.topics import ACLS
+
+    if commands and output.format != "table":
+        raise click.UsageError("--commands: not with --output")
 
     config = load_config(file, data, kafka)
     lists = topic_admin.component_acls(config, resolve_components(names), prefix)
-    code = topic_admin.show_acls(config, lists, form)
-    return run_command(config, lambda: topic_admin.allow(config, lists)) if applying else code
+    lines = acl_commands(lists, config.bus.kafka.bootstrap) if commands else acl_lines(lists)
+    output.rows(ACLS, msgspec.to_builtins(lists), text=lambda _: "\n".join(lines))
+
+    async def allow() -> int:
+        await topic_admin.allow(config, lists)
+        note(f"{len(lists)} ACLs created or already present")
+        return OK
+
+    return run_command(config, allow) if applying else OK

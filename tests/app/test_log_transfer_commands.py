@@ -1,8 +1,12 @@
 """The commands `airy log …`: files, output and exit codes."""
 
+import json
+import re
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from airy.clock import SystemClock
 from airy.queue.sqlite import SqliteQueue
 from airy.store.sqlite import SqliteStore
 from tests.kit.bus import running
+from tests.kit.command_line import validate
 from tests.kit.log_transfer import fill
 from tests.kit.silent_logs import drop
 
@@ -58,16 +63,16 @@ def airy(*arguments: str) -> int:
 
 
 def exported(data: str, name: str) -> bytes:
-    assert airy("export", "--data", data, "--output", name) == 0
+    assert airy("export", name, "--data", data) == 0
     return Path(name).read_bytes()
 
 
 def test_export_and_import_restore_the_log(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
     archive = exported(filled, "one")
-    assert "records and" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("RECORDS")
     assert airy("import", "one", "--data", "other") == 0
     assert airy("check", "one", "--data", "other") == 0
-    assert "the log equals the archive" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[-3] == "SAME     yes"
     assert exported("other", "two") == archive
     digests = []
     for data in (filled, "other"):
@@ -85,7 +90,7 @@ def test_export_and_import_work_through_a_pipe(
     out = TextIOWrapper(pipe, write_through=True)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", out)
-        assert airy("export", "--data", filled, "--output", "-", "--json") == 0
+        assert airy("export", "-", "--data", filled, "--json") == 0
     told = msgspec.json.decode(capsys.readouterr().err)
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(pipe.getvalue())))
     assert airy("import", "-", "--data", "other", "--json") == 0
@@ -96,14 +101,14 @@ def test_export_and_import_work_through_a_pipe(
 def test_an_archive_is_private_and_never_overwritten(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
     archive = exported(filled, "one")
     assert Path("one").stat().st_mode & 0o777 == 0o600
-    assert airy("export", "--data", filled, "--output", "one") == 78
+    assert airy("export", "one", "--data", filled) == 78
     assert "one exists: name another file, or remove it" in capsys.readouterr().err
     assert Path("one").read_bytes() == archive
     assert not Path("one.part").exists()
 
 
 def test_unreadable_and_unwritable_files_are_refused(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert airy("export", "--data", filled, "--output", "nowhere/one") == 78
+    assert airy("export", "nowhere/one", "--data", filled) == 78
     assert "nowhere/one.part cannot be written: No such file" in capsys.readouterr().err
     assert airy("import", "nothing", "--data", "other") == 78
     assert "nothing cannot be read: No such file" in capsys.readouterr().err
@@ -128,14 +133,14 @@ def test_a_log_with_records_is_refused(filled: str, capsys: pytest.CaptureFixtur
 
 def test_the_log_of_a_running_instance_is_refused(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
     with open_journal(Path(filled) / "journal"):
-        assert airy("export", "--data", filled, "--output", "one") == 75
+        assert airy("export", "one", "--data", filled) == 75
     assert "is in use by process" in capsys.readouterr().err
     assert not Path("one").exists()
 
 
 def test_a_log_in_memory_cannot_be_exported(capsys: pytest.CaptureFixture[str]) -> None:
     Path("airy.yaml").write_text("bus:\n  kind: memory\n")
-    assert airy("export", "--output", "one") == 78
+    assert airy("export", "one") == 78
     assert "set bus.kind to journal or kafka" in capsys.readouterr().err
 
 
@@ -143,8 +148,8 @@ def test_check_reports_a_difference(filled: str, capsys: pytest.CaptureFixture[s
     exported(filled, "one")
     assert airy("check", "one", "--data", "empty") == 70
     said = capsys.readouterr().out
-    assert "the log differs from the archive" in said
-    assert "the log: 0 conversations" in said
+    assert re.search("(?m)^SAME +no$", said)
+    assert re.search("(?m)^LOG +0 conversations", said)
 
 
 def test_an_import_removes_caches_of_the_previous_log(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +164,7 @@ def test_an_import_removes_caches_of_the_previous_log(filled: str, capsys: pytes
 
     anyio.run(leave)
     assert airy("import", "one", "--data", "other") == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "removed other/store.db" in said
     assert "renamed other/queue.db to queue-of-another-log.db" in said
     assert not list(Path("other").glob("store.db*"))
@@ -175,7 +180,33 @@ def test_rebuild_replaces_a_damaged_store_by_the_fold_of_the_log(
     assert main(["rebuild", "--data", filled, "--yes"]) == 0
     assert main(["verify", "--data", filled]) == 0
 
-    rebuilt, folded, verified = capsys.readouterr().out.splitlines()
-    assert rebuilt.startswith("store.db: rebuilt, ")
-    assert rebuilt.rpartition(" ")[2] == folded.rpartition(" ")[2]
-    assert verified == "store.db: equals the fold of the log"
+    _, rebuilt, _, folded, verified = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert [each[:2] for each in (rebuilt, folded, verified)] == [
+        ["store.db", "rebuilt"],
+        ["log", "folded"],
+        ["store.db", "same"],
+    ]
+    assert rebuilt[2:] == folded[2:] == verified[2:]
+
+
+def test_verify_finds_a_store_that_is_not_the_fold_of_the_log(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rebuild", "--data", filled, "--yes"]) == 0
+    with closing(sqlite3.connect(Path(filled) / "store.db")) as store, store:
+        store.execute("DELETE FROM entities")
+    capsys.readouterr()
+
+    assert main(["verify", "--data", filled, "--json"]) == 70
+
+    printed = capsys.readouterr()
+    validate("stores", json.loads(printed.out))
+    assert [(each["name"], each["result"]) for each in json.loads(printed.out)] == [
+        ("log", "folded"),
+        ("store.db", "different"),
+    ]
+    assert "airy rebuild" in printed.err
+
+
+def test_the_former_option_of_the_file_is_refused_with_the_present_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert airy("export", "--output", "business.airylog") == 64
+
+    assert "airy log export FILE" in capsys.readouterr().err

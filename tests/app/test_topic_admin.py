@@ -83,17 +83,20 @@ def test_acls_are_limited_to_the_named_components(capsys: pytest.CaptureFixture[
     named = {acl["principal"] for acl in json.loads(capsys.readouterr().out)}
     assert named == {"User:x-webhook-publisher", "User:x-webhook-consumer"}
 
-    assert main(["topics", "acls", "--format", "json"]) == 0
+    assert main(["topics", "acls", "-o", "json"]) == 0
     principals = {acl["principal"] for acl in json.loads(capsys.readouterr().out)}
     assert principals == {f"User:airy-{component}" for component in acls.ACTORS}
 
 
 def test_acls_can_be_printed_as_kafka_acls_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["topics", "acls", "http", "--format", "kafka-acls"]) == 0
+    assert main(["topics", "acls", "http", "--commands"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("kafka-acls.sh --bootstrap-server $BOOTSTRAP --add ") for line in lines)
     assert len(lines) == len(acls.used(["http"]))
+
+    assert main(["topics", "acls", "--format", "kafka-acls"]) == 64
+    assert "--commands" in capsys.readouterr().err
 
 
 def test_an_unknown_component_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

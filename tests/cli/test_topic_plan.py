@@ -1,11 +1,16 @@
-"""`airy topics list`, `airy topics plan` and `airy topics check`"""
+"""`airy topics list`, `plan`, `check`, `apply` and `acls`"""
+
+from collections.abc import Callable
 
 import pytest
 
 from airy import topics
+from airy.acls import Acl
 from airy.app import topic_admin
+from airy.app.topic_admin import TopicChange
 from airy.bus.provision import ConfigChange, DesiredTopic, ManualChange, TopicPlan
-from tests.kit.command_line import CommandLine
+from airy.errors import Refused
+from tests.kit.command_line import CommandLine, matches_golden
 
 NEW = DesiredTopic(name="new", partitions=4, replication=1, config={"cleanup.policy": "delete"}, retention="7 days")
 ALTERED = ConfigChange(name="old", key="retention.ms", actual="1000", desired="-1")
@@ -47,3 +52,46 @@ def test_right_topics_are_no_change(airy: CommandLine, monkeypatch: pytest.Monke
 
     assert airy("topics", "check").out == "=  2 right\n"
     assert airy.json("topic-plan", "topics", "plan")["unchanged"] == ["a", "b"]
+
+
+CHANGES = [
+    TopicChange(name="p.events", result="created", partitions=16, settings={"cleanup.policy": "delete"}),
+    TopicChange(name="p.tags", result="altered", settings={"min.insync.replicas": "2", "retention.ms": "-1"}),
+]
+
+
+def test_changes_of_topics_are_printed_also_those_before_an_error(
+    airy: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def given(_config: object, on_change: Callable[[TopicChange], object]) -> TopicPlan:
+        on_change(CHANGES[0])
+        if failing:
+            raise Refused("the topics still differ")
+        on_change(CHANGES[1])
+        return TopicPlan(create=(), alter=(), refuse=(), unchanged=("p.events", "p.tags"))
+
+    monkeypatch.setattr(topic_admin, "apply", given)
+
+    failing = False
+    assert matches_golden("topics-apply", airy("topics", "apply", "--yes").out)
+    assert len(airy.json("topic-changes", "topics", "apply", "--yes")) == 2
+    failing = True
+    stopped = airy("topics", "apply", "--yes", "--json")
+    assert (stopped.code, len(stopped.json), "still differ" in stopped.err) == (78, 1, True)
+
+
+LISTS = [
+    Acl("User:airy-http", "topic", "p.events", "Read"),
+    Acl("User:airy-http", "topic", "p.events", "Describe"),
+    Acl("User:airy-http", "group", "p.router", "Read"),
+]
+
+
+def test_access_lists_are_grouped_for_people_and_single_for_programs(
+    airy: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_admin, "component_acls", lambda *_: LISTS)
+
+    assert matches_golden("topics-acls", airy("topics", "acls", "http").out)
+    assert [each["operation"] for each in airy.json("acls", "topics", "acls", "http")] == ["Read", "Describe", "Read"]
+    assert airy("topics", "acls", "--commands", "--json").code == 64

@@ -26,7 +26,7 @@ async def test_dead_letters_of_a_cluster_are_listed_and_replayed(
     place = KafkaConfig(bootstrap=tuple(kafka.bootstrap), namespace=f"dlq-{token_hex(4)}", replication=1, min_in_sync=1)
     bus_config = BusConfig(kind="kafka", kafka=place)
     config = Config(data=DataConfig(directory=str(tmp_path)), bus=bus_config, http=HttpConfig(port=1))
-    assert await topic_admin.apply(config) == 0
+    assert (await topic_admin.apply(config)).empty
     dead_letters = topics.dead_letters_of(RAW.name)
     assert dead_letters is not None
     async with open_log(config) as bus:

@@ -214,7 +214,7 @@ async def test_websockets_that_reconnect_have_every_change_once(tmp_path: Path, 
         bus=BusConfig(kind="kafka", kafka=place),
         security=SecurityConfig(system_token=Secret(TOKEN)),
     )
-    assert await topic_admin.apply(config) == 0
+    assert (await topic_admin.apply(config)).empty
     clients = [EventClient(kinds, Random(f"client {number} of {seed}")) for number, kinds in enumerate(KINDS)]
     async with replica(config, 0) as one, replica(config, 1) as two, aiohttp.ClientSession() as http:
         written = anyio.Event()

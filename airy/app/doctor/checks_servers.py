@@ -207,7 +207,7 @@ def kafka_access(facts: KafkaFacts) -> Findings:
     """A user of one component needs the topics of that component only."""
     denied = {name for name, standing in facts.standings.items() if standing.denied}
     served = [component for component, used in facts.components.items() if not used & denied]
-    step = "run what `airy topics acls --format kafka-acls` prints as an operator of the cluster"
+    step = "run what `airy topics acls --commands` prints as an operator of the cluster"
     if facts.plan_denied:
         return problem(f"the settings of topics cannot be read: {facts.plan_denied}", step)
     if not denied:

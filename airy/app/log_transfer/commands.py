@@ -1,4 +1,4 @@
-"""`airy log export|import|digest|check`: their files, output and exit codes."""
+"""`airy log export|import|digest|check`: their files, and what they find."""
 
 import os
 import sys
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TextIO
+from typing import Any, BinaryIO, Final
 
 import anyio.to_thread
-import msgspec
+from msgspec import Struct
 
 from airy import topics
 from airy.app.log_transfer.exporter import ArchiveSummary, Write, export_log
@@ -23,52 +23,52 @@ from airy.bus.topic import Topic
 from airy.config import Config
 from airy.errors import Refused, Unavailable
 
-OK: Final = 0
-DIFFERENT: Final = 70
 COPY_BYTES: Final = 1_048_576
 KIBIBYTE: Final = 1_024
 STANDARD = "-"
 
 
-async def export(config: Config, output: str, *, as_json: bool) -> int:
+class ArchiveComparison(Struct, frozen=True):
+    """Whether the configured log folds to what an archive folds to."""
+
+    same: bool
+    log: FoldDigest
+    archive: FoldDigest
+
+
+async def export(config: Config, path: str) -> ArchiveSummary:
     """Export the configured log to a file or stdout."""
     async with open_log(config, reading=True) as bus:
         with report_progress("exporting", await _records(bus, topics.ALL)) as on_progress:
-            if output == STANDARD:
+            if path == STANDARD:
                 summary = await export_log(bus, _writer(sys.stdout.buffer), on_progress=on_progress)
                 await anyio.to_thread.run_sync(sys.stdout.buffer.flush)
             else:
-                with _new_file(Path(output)) as file:
+                with _new_file(Path(path)) as file:
                     summary = await export_log(bus, _writer(file), on_progress=on_progress)
-    output_file = sys.stderr if output == STANDARD else sys.stdout
-    _print(summary, f"exported {_summary(summary)}", as_json=as_json, file=output_file)
-    return OK
+    return summary
 
 
-async def load(config: Config, path: str, *, resume: bool, as_json: bool) -> int:
-    """Import a file or stdin into the configured log."""
+async def load(config: Config, path: str, *, resume: bool) -> tuple[ArchiveSummary, list[str]]:
+    """Import a file or stdin into the configured log. Also returns a line for each cache that was removed."""
     with _archive(path) as file:
         contents = await _inspected(file)
         await check_queue(config)
         async with open_log(config) as bus:
             with report_progress("importing", contents.summary.records) as on_progress:
                 await import_log(bus, file, contents, resume=resume, on_progress=on_progress)
-            done = clear_caches(config)
-    _print(contents.summary, "\n".join([f"imported {_summary(contents.summary)}", *done]), as_json=as_json)
-    return OK
+            return contents.summary, clear_caches(config)
 
 
-async def digest(config: Config, *, as_json: bool) -> int:
-    """FoldDigest the configured log and print the digest."""
+async def digest(config: Config) -> FoldDigest:
+    """Fold the configured log."""
     async with open_log(config, reading=True) as bus:
         with report_progress("folding", await _records(bus, topics.FOLDED)) as on_progress:
-            fold = await fold_log(bus, on_progress=on_progress)
-    _print(fold, f"{fold.digest}\n{_counts(fold)}", as_json=as_json)
-    return OK
+            return await fold_log(bus, on_progress=on_progress)
 
 
-async def check(config: Config, path: str, *, as_json: bool) -> int:
-    """0: the configured log folds to what the archive folds to. 70: it does not."""
+async def check(config: Config, path: str) -> ArchiveComparison:
+    """Fold an archive and the configured log."""
     with _archive(path) as file:
         contents = await _inspected(file)
         with report_progress("folding the archive", contents.summary.records) as on_progress:
@@ -76,15 +76,7 @@ async def check(config: Config, path: str, *, as_json: bool) -> int:
     async with open_log(config, reading=True) as bus:
         with report_progress("folding the log", contents.summary.records) as on_progress:
             found = await fold_log(bus, on_progress=on_progress)
-    same = found == expected
-    text = (
-        f"the log equals the archive: {_counts(found)}; digest {found.digest}"
-        if same
-        else f"the log differs from the archive.\nthe log: {_counts(found)}; digest {found.digest}\n"
-        f"the archive: {_counts(expected)}; digest {expected.digest}"
-    )
-    _print({"same": same, "log": found, "archive": expected}, text, as_json=as_json)
-    return OK if same else DIFFERENT
+    return ArchiveComparison(same=found == expected, log=found, archive=expected)
 
 
 # --- files
@@ -158,19 +150,3 @@ def _archive(path: str) -> Iterator[BinaryIO]:
             copy.write(data)
         copy.seek(0)
         yield copy
-
-
-# --- output
-
-
-def _summary(summary: ArchiveSummary) -> str:
-    return f"{summary.records} records and {summary.group_ordinals} positions of groups; sha256 {summary.sha256}"
-
-
-def _counts(fold: FoldDigest) -> str:
-    bad = f", {fold.unreadable} unreadable" if fold.unreadable else ""
-    return f"{fold.conversations} conversations, {fold.messages} messages, {fold.changes} changes{bad}"
-
-
-def _print(result: object, text: str, *, as_json: bool, file: TextIO | None = None) -> None:
-    (file or sys.stdout).write((msgspec.json.encode(result).decode() if as_json else text) + "\n")

@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from airy.acls import ACTORS
+from airy.acls import ACTORS, Acl
+from airy.app.topic_admin import TopicChange
 from airy.bus.provision import TopicPlan
 from airy.cli.view import Document, Field, View
 from airy.http.topic_schemas import LogRecordSchema, TopicSchema
@@ -75,3 +76,25 @@ DECLARED_TOPICS = View(
     what="topics",
 )
 TOPIC_PLAN = View(name="topic-plan", row=TopicPlan, fields=(), one=True)
+TOPIC_CHANGES = View(
+    name="topic-changes",
+    row=TopicChange,
+    fields=(
+        Field("TOPIC", "name"),
+        Field("RESULT", "result", styles={"created": "green", "altered": "yellow"}),
+        Field("PARTITIONS", "partitions", align="right"),
+        Field("SETTINGS", "settings"),
+    ),
+    what="changes",
+)
+ACLS = View(
+    name="acls",
+    row=Acl,
+    fields=(
+        Field("PRINCIPAL", "principal"),
+        Field("RESOURCE", "resource"),
+        Field("NAME", "name"),
+        Field("ALLOWED", "operation"),
+    ),
+    what="ACLs",
+)
