@@ -37,6 +37,7 @@ class FakeInstance:
         self.topics = FakeTopics(NOW_MS)
         self.logs = FakeLogs()
         self.directory = FakeDirectory()
+        self.unlisted: set[str] = set()  # conversations that no list has
         self._conversations: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[dict[str, Any]]] = {}
 
@@ -153,7 +154,7 @@ class FakeInstance:
         return self.fleet
 
     def _list_conversations(self, body: dict[str, Any]) -> dict[str, Any]:
-        newest_first = list(reversed(self._conversations.values()))
+        newest_first = [each for each in reversed(self._conversations.values()) if each["id"] not in self.unlisted]
         wanted = (body.get("filters") or "").partition(":")[2].lower()
         return page([each for each in newest_first if wanted in str(each["metadata"]["contact"]).lower()], body)
 

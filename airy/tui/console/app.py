@@ -114,5 +114,5 @@ class ConsoleApp(KeyOrder):
         title = BY_NAME[view.NAME].title if view else "Console"
         keys = [(key, words) for key, words, _ in self.keys_of_view()]
         views = [(entry.key, f"open {entry.title.lower()}") for entry in VIEWS]
-        common = [(":", "commands"), ("/", "filter"), ("Tab", "next field"), ("Esc", "close, clear the filter")]
+        common = [(":", "commands"), ("Tab", "next field, or complete a filter"), ("Esc", "close, clear the filter")]
         await self.push_screen(Help(f"Keys: {title}", [*keys, *views, *common, ("?", "this help"), ("q", "quit")]))

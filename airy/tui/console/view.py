@@ -18,6 +18,7 @@ from airy.errors import Refused, Unavailable
 from airy.tui.console.chrome import StatusLine, Tabs
 from airy.tui.console.dialogs import Confirm
 from airy.tui.console.event_feed import ShownEvent
+from airy.tui.console.filter_field import FilterField
 from airy.tui.console.grid import Grid
 from airy.tui.console.host import ConsoleHost
 from airy.tui.console.session import Session
@@ -77,7 +78,7 @@ class ConsoleView(Screen[None]):
         yield Tabs(self.NAME)
         yield from self.body()
         if self.FILTER:
-            yield self.hidden(Input(placeholder=f"{self.FILTER_LABEL}: {self.FILTER}", id="filter"))
+            yield self.hidden(FilterField(placeholder=f"{self.FILTER_LABEL}: {self.FILTER}", id="filter"))
         yield StatusLine()
 
     def on_screen_resume(self) -> None:

@@ -62,7 +62,7 @@ async def test_an_answer_is_sent_and_its_delivery_state_followed(instance: FakeI
         await shown.settle(0.5)
         content = {"canonical": {"type": "text", "text": "Yes!"}}
         assert instance.written == [("/messages.send", {"conversation_id": "c-ada", "message": content})]
-        assert "… pending" in shown.line("← Yes!")
+        assert "… pending" in shown.line("← Yes!"), shown.text
 
         instance.receipt("c-ada", "sent-2", "read")
         shown.events.append("message.updated")
@@ -112,11 +112,77 @@ async def test_marking_as_read_and_sending_again(instance: FakeInstance) -> None
         assert [path for path, _ in instance.written] == ["/messages.resend", "/conversations.mark-read"]
 
 
-@pytest.mark.parametrize("key", ["i", "o", "m"])
+@pytest.mark.parametrize("key", ["i", "o", "m", "t", "T", "R"])
 async def test_a_read_only_console_changes_nothing(instance: FakeInstance, key: str) -> None:
     async with console(instance, view="conversations") as shown:
         await shown.press(key)
         assert "start it with --write" in shown.text
+        assert instance.written == []
+
+
+async def test_an_answer_goes_to_the_contact_it_was_begun_for_when_the_list_changes(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations", writes=True) as shown:
+        await opened(shown, "Ada Lovelace")
+        await shown.press("i", *"Yes!")
+        instance.unlisted.add("c-ada")  # read by another agent: the filter does not match it any more
+        shown.events.append("conversation.updated")
+        await shown.settle(1.0)
+        assert table(shown.app) == ["c-bob"]
+        assert "Ada Lovelace" in shown.text.splitlines()[1]
+        await shown.press("enter")
+        await shown.settle(0.5)
+        assert [body["conversation_id"] for _, body in instance.written] == ["c-ada"]
+
+        await shown.press("escape")
+        assert "Bob Noyce" in shown.text.splitlines()[1]
+
+
+async def test_a_draft_stays_with_its_conversation(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations", writes=True) as shown:
+        await opened(shown, "Ada Lovelace")
+        await shown.press("i", *"half", "escape", "i")
+        assert "half" in shown.text
+        await shown.click("Bob Noyce")
+        await shown.press("i")
+        assert "half" not in shown.text
+        assert "answer Bob Noyce" in shown.text
+
+
+async def test_a_key_acts_on_the_row_under_the_cursor_whose_thread_is_not_read_yet(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations", writes=True) as shown:
+        instance.refuse("/messages.list", 503, "busy")
+        await shown.press("down", "m")
+        await shown.settle(0.5)
+        assert instance.written == [("/conversations.mark-read", {"conversation_id": "c-ada"})]
+
+
+@pytest.mark.parametrize("key", ["i", "o", "t", "m", "T", "R", "x", "c"])
+async def test_without_conversations_every_key_is_harmless(key: str) -> None:
+    instance = FakeInstance()
+    async with console(instance, view="conversations", writes=True) as shown:
+        await shown.press(key)
+        await shown.settle(0.5)
+        assert instance.written == []
+        assert "is required" not in shown.text
+
+
+async def test_a_long_thread_is_shown_from_its_end_and_stays_there_when_it_is_drawn_narrower(
+    instance: FakeInstance,
+) -> None:
+    for number in range(60):
+        instance.message("c-bob", f"n{number}", {"text": f"a longer text that is number {number} of the thread"})
+    async with console(instance, view="conversations", size=(80, 24)) as shown:
+        assert "number 59" in shown.text
+        await shown.press("c")
+        await shown.settle(0.5)
+        assert " 59 " in shown.text
+
+
+async def test_tab_completes_a_filter_and_never_leaves_it(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations", writes=True) as shown:
+        await shown.press("slash", *"disp", "tab", *"ada", "tab", *"o", "backspace", "enter")
+        assert "filter: display_name:ada" in shown.text
+        assert table(shown.app) == ["c-ada"]
         assert instance.written == []
 
 

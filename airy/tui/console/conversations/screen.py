@@ -7,12 +7,13 @@ from msgspec import Struct
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.suggester import Suggester
 from textual.widgets import DataTable, Input, Static
 
 from airy.tui.console.conversations import rows
+from airy.tui.console.conversations.end_scroll import EndScroll
 from airy.tui.console.dialogs import Choose
 from airy.tui.console.event_feed import ShownEvent
 from airy.tui.console.grid import Column, Grid
@@ -65,14 +66,15 @@ class ConversationsView(ConsoleView):
         self._messages: list[MessageRow] = []
         self._open: str | None = None  # the conversation in the thread
         self._drawn: str | None = None  # and the one that was drawn last
+        self._answered: rows.Listed | None = None  # the one an answer is written to, whatever the list shows meanwhile
+        self._drafted = ""  # the id of the one whose answer is in the field
 
     def body(self) -> ComposeResult:
         with Horizontal(id="conversations"):
             yield Grid(LIST, empty="no conversation matches", id="list")
             with Vertical(id="thread-side"):
                 yield Static(id="thread-title", markup=False)
-                with VerticalScroll(id="thread", can_focus=True):
-                    yield Static(id="messages", markup=False)
+                yield EndScroll(id="thread")
                 yield self.hidden(Input(placeholder="answer: Enter sends, Esc leaves", id="answer"))
             yield Static(id="contact", classes="panel hidden", markup=False)
 
@@ -90,8 +92,24 @@ class ConversationsView(ConsoleView):
         self.query_one("#list", Grid).show((each.id, cells(each)) for each in self._listed.values())
         await self._load_thread()
 
+    @property
+    def _chosen(self) -> rows.Listed | None:
+        """The conversation that keys act on."""
+        return self._answered or self._listed.get(self.query_one("#list", Grid).cursor_key or "")
+
+    def _needed(self) -> rows.Listed | None:
+        """The chosen one; with a word to the user if there is none, or if the console may not write."""
+        chosen = self._chosen
+        if not self.session.writes:
+            self.refuse_write()
+        elif chosen is None:
+            self.notify("no conversation is selected", severity="warning")
+        else:
+            return chosen
+        return None
+
     async def _load_thread(self) -> None:
-        chosen = self.query_one("#list", Grid).cursor_key
+        chosen = self._answered.id if self._answered else self.query_one("#list", Grid).cursor_key
         if chosen is None:
             self._open, self._messages = None, []
         else:
@@ -101,20 +119,20 @@ class ConversationsView(ConsoleView):
         self._show_thread()
 
     def _show_thread(self) -> None:
-        chosen = self._listed.get(self._open or "")
+        chosen = self._listed.get(self._open or "", self._answered)
         self.query_one("#thread-title", Static).update(title(chosen) if chosen else "")
-        scroll = self.query_one("#thread", VerticalScroll)
-        follows = scroll.max_scroll_y - scroll.scroll_y <= 1 or self._drawn != self._open
+        content = thread_content(rows.thread(self._messages))
+        self.query_one("#thread", EndScroll).show(content, from_end=self._drawn != self._open)
         self._drawn = self._open
-        self.query_one("#messages", Static).update(thread_content(rows.thread(self._messages)))
-        if follows:
-            scroll.call_after_refresh(scroll.scroll_end, animate=False)
 
     def on_events(self, events: Sequence[ShownEvent]) -> None:
         if any(event.type.startswith(("message.", "conversation.", "metadata.")) for event in events):
             self.reload_soon()
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        grid = self.query_one("#list", Grid)
+        if self._answered is not None and grid.has_focus and grid.cursor_key != self._answered.id:
+            self._close_answer()
         if event.row_key.value and event.row_key.value != self._open:
             self._open_thread()
 
@@ -130,33 +148,42 @@ class ConversationsView(ConsoleView):
         self.action_reply()
 
     def action_reply(self) -> None:
-        if not self.session.writes:
-            self.refuse_write()
-        elif self._open is not None:
-            self.open_entry(self.query_one("#answer", Input))
+        chosen = self._needed()
+        if chosen is not None:
+            answer = self.query_one("#answer", Input)
+            if self._drafted != chosen.id:
+                answer.value = ""
+            self._answered, self._drafted = chosen, chosen.id
+            answer.placeholder = f"answer {chosen.name}: Enter sends, Esc leaves"
+            self.open_entry(answer)
+
+    def _close_answer(self) -> None:
+        """What was written stays for the next answer in this conversation."""
+        self._answered = None
+        self.query_one("#answer", Input).display = False
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.input.id != "answer":
             super().on_input_submitted(event)
-        elif event.value.strip() and self._open is not None:
-            self._send({"canonical": {"type": "text", "text": event.value}})
+        elif event.value.strip() and self._answered is not None:
+            self._send(self._answered, {"canonical": {"type": "text", "text": event.value}})
             event.input.value = ""
 
-    def _send(self, message: object) -> None:
-        body = {"conversation_id": self._open, "message": message}
+    def _send(self, chosen: rows.Listed, message: object) -> None:
+        body = {"conversation_id": chosen.id, "message": message}
         self.write("", "sent to the log; the thread shows its delivery", lambda: self.post("/messages.send", body))
 
     def key_escape(self) -> None:
-        answer = self.query_one("#answer", Input)
-        if answer.display:
-            answer.display = False
+        if self._answered is not None:
+            self._close_answer()
             self.focus_main()
+            self._open_thread()  # of the row under the cursor, if that is another one now
         else:
             super().key_escape()
 
     @work(group="dialog")
     async def action_template(self) -> None:
-        chosen = self._listed.get(self._open or "")
+        chosen = self._needed()
         if chosen is None:
             return
         found = await self.tried(self.session.call("/templates.list", {"source": chosen.source}, Documents))
@@ -167,16 +194,17 @@ class ConversationsView(ConsoleView):
         names = [(key, str(each.get("name", key))) for key, each in templates.items()]
         answer = await self.app.push_screen_wait(Choose("Answer with which template?", names))
         if answer is not None:
-            self._send(templates[answer].get("content"))
+            self._send(chosen, templates[answer].get("content"))
 
     async def action_trace(self) -> None:
-        if self._open is not None:
-            await self.host.trace(conversation_id=self._open)
+        chosen = self._chosen
+        if chosen is not None:
+            await self.host.trace(conversation_id=chosen.id)
 
     # --- changing
 
     def action_state(self) -> None:
-        chosen = self._listed.get(self._open or "")
+        chosen = self._needed()
         if chosen is None:
             return
         wanted = "CLOSED" if chosen.state != "CLOSED" else rows.OPEN
@@ -189,7 +217,7 @@ class ConversationsView(ConsoleView):
 
     @work(group="dialog")
     async def action_tag(self) -> None:
-        chosen = self._listed.get(self._open or "")
+        chosen = self._needed()
         if chosen is None:
             return
         found = await self.tried(self.session.call("/tags.list", {}, Documents))
@@ -207,16 +235,21 @@ class ConversationsView(ConsoleView):
             self.write("", "the tags are changed", lambda: self.post(path, body))
 
     def action_mark_read(self) -> None:
-        body = {"conversation_id": self._open}
-        self.write("", "marked as read", lambda: self.post("/conversations.mark-read", body))
+        chosen = self._needed()
+        if chosen is not None:
+            body = {"conversation_id": chosen.id}
+            self.write("", "marked as read", lambda: self.post("/conversations.mark-read", body))
 
     def action_resend(self) -> None:
-        failed = rows.resendable(self._messages)
+        chosen = self._needed()
+        failed = rows.resendable(self._messages) if chosen and chosen.id == self._open else None
+        if chosen is None:
+            return
         if failed is None:
-            self.notify("no message of this conversation failed", severity="warning")
+            self.notify("no message of the shown thread failed", severity="warning")
             return
         self.write(
-            "Send the failed message again? The contact gets it once more if the provider had taken it.",
+            f"Send the failed message to {chosen.name} again? It arrives twice if the provider had taken it.",
             "queued again",
             lambda: self.post("/messages.resend", {"message_id": failed}),
         )

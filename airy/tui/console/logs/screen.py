@@ -171,7 +171,8 @@ def state_line(level: rows.Level, kept: int, processes: Sequence[str], lost: int
     if paused:
         mode = Content.styled(" ⏸ paused: Space goes on ", "bold $background on $warning")
     else:
-        mode = Content.styled(f"  {kept:,} lines{of} · Space pauses, l next level ", "$foreground-muted")
+        lines = "line" if kept == 1 else "lines"
+        mode = Content.styled(f"  {kept:,} {lines}{of} · Space pauses, l next level ", "$foreground-muted")
     return Content.assemble(*parts, mode, missed)
 
 

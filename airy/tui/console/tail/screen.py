@@ -132,7 +132,8 @@ def tail_state(kept: int, *, paused: bool, waiting: int) -> Content:
     if paused:
         return Content.styled(f" ⏸ paused, {waiting:,} more: Space goes on ", "bold $background on $warning")
     full = f", the last {LINES_MAX:,} are kept" if kept == LINES_MAX else ""
-    return Content.styled(f" {kept:,} events{full} · Space pauses, Enter shows the JSON ", "$foreground-muted")
+    events = "event" if kept == 1 else "events"
+    return Content.styled(f" {kept:,} {events}{full} · Space pauses, Enter shows the JSON ", "$foreground-muted")
 
 
 def line_content(event: ShownEvent) -> Content:
