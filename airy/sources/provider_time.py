@@ -63,12 +63,15 @@ def _rfc_3339_ms(text: str) -> int | None:
     return at_ms if at_ms >= EARLIEST_MS else None
 
 
-def event_time(arrived_at_ms: int, *written: object) -> EventTime:
-    """The first of the times that can be one of an event whose webhook arrived then; best first, None for no time."""
+def event_time(arrived_at_ms: int, *written: object, before_max_ms: int = BEFORE_ARRIVAL_MAX_MS) -> EventTime:
+    """The first of the times that can be one of an event whose webhook arrived then; best first, None for no time.
+
+    `before_max_ms`: how long before.
+    """
     replaced = ""
     for each in written:
         at_ms = time_ms(each)
-        if at_ms is not None and -BEFORE_ARRIVAL_MAX_MS <= at_ms - arrived_at_ms <= AFTER_ARRIVAL_MAX_MS:
+        if at_ms is not None and -before_max_ms <= at_ms - arrived_at_ms <= AFTER_ARRIVAL_MAX_MS:
             return EventTime(at_ms, replaced)
         if each is not None and not replaced:
             replaced = _as_written(each)

@@ -22,6 +22,7 @@ from airy.sources.google_api import names
 from airy.sources.provider_time import EventTime, event_time
 
 EVENT_LEVEL = 1
+ARCHIVED_MAX_MS = 20 * 366 * 86_400_000  # the service has ended: what arrives is of an archive
 EMPTY_PAYLOAD = "__empty__"
 COMMON = frozenset({"agent", "conversationId", "customAgentId", "requestId", "context", "sendTime"})
 OPEN = "OPEN"  # a person has to answer
@@ -46,7 +47,8 @@ class EventPart(Struct, frozen=True):
         return payload.record(self.node)
 
     def time(self) -> EventTime:
-        return event_time(self.received_ms, self.event.get("sendTime"), self.fields.get("createTime"))
+        written = self.event.get("sendTime"), self.fields.get("createTime")
+        return event_time(self.received_ms, *written, before_max_ms=ARCHIVED_MAX_MS)
 
     def about(self) -> FactOrigin:
         return fact_origin(self.channel, self.conversation, self.time().at_ms, self.cause)
