@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.connector import Connector
@@ -291,6 +292,18 @@ async def test_a_disconnected_channel_fails_its_messages_with_a_reason() -> None
         message = await harness.until(fact.message_id, lambda message: message.delivery is DeliveryState.FAILED)
 
         assert b"disconnected" in bytes(message.metadata["error"])
+        assert not harness.messenger.journal.sends
+
+
+async def test_a_channel_that_nothing_tells_about_fails_its_messages_with_a_reason() -> None:
+    """X-5."""
+    harness = Harness()
+    async with harness.open(connector=lambda: connector(harness)):
+        fact = replace(queued(harness, "6120000000000001", "to nowhere"), recipient_id="6120000000000001")
+        await harness.append(fact)
+        message = await harness.until(fact.message_id, lambda message: message.delivery is DeliveryState.FAILED)
+
+        assert bytes(message.metadata["error"]) == b'"its channel is unknown"'
         assert not harness.messenger.journal.sends
 
 
