@@ -18,6 +18,17 @@ MEDIA: Mapping[str, canonical.MediaKind] = {
     "sticker": "sticker",
     "document": "file",
 }
+ENVELOPE = frozenset(  # who, when, where and how, of messages of every kind
+    {
+        *("message_id", "message_thread_id", "ephemeral_message_id", "date", "edit_date", "chat", "from"),
+        *("sender_chat", "sender_boost_count", "sender_business_bot", "sender_tag", "receiver_user", "via_bot"),
+        *("business_connection_id", "is_topic_message", "direct_messages_topic", "is_from_offline", "is_paid_post"),
+        *("is_automatic_forward", "forward_origin", "reply_to_message", "external_reply", "quote", "reply_to_story"),
+        *("reply_to_checklist_task_id", "has_protected_content", "media_group_id", "author_signature"),
+        *("paid_star_count", "effect_id", "suggested_post_info", "link_preview_options", "reply_markup"),
+        *("caption", "caption_entities", "show_caption_above_media", "has_media_spoiler", "entities"),
+    }
+)
 METHOD_FIELDS: Mapping[canonical.MediaKind, str] = {
     "image": "photo",
     "video": "video",
@@ -93,8 +104,8 @@ def _person(contact: Mapping[str, object]) -> canonical.ContactEntry | None:
 
 
 def _kind(content: Mapping[str, object]) -> str:
-    common = {"message_id", "date", "chat", "from", "business_connection_id", "message_thread_id", "is_topic_message"}
-    return next((name for name in content if name not in common), "message")
+    """What the message is, by the first of its members that only says it."""
+    return next((name for name in content if name not in ENVELOPE), "message")
 
 
 # --- outbound
