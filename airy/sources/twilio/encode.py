@@ -1,6 +1,7 @@
 """A message of ours becomes one call of Twilio's Messages resource. Pure.
 
-The status callback's address carries our message id, which settles a call whose answer was lost.
+The status callback's address carries our message, its attempt and its conversation, which settles a call whose answer
+was lost and names the conversation whatever the contact is called by then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from airy.sources import canonical, payload
 from airy.sources.api import Call, Failed, Target
 from airy.sources.twilio import account, content
 from airy.sources.twilio.spec import RETRIES, TwilioSection
-from airy.sources.twilio.verify import ATTEMPT_PARAMETER, MESSAGE_PARAMETER
+from airy.sources.twilio.verify import ATTEMPT_PARAMETER, CONVERSATION_PARAMETER, MESSAGE_PARAMETER
 
 BODY_CHARACTERS_MAX = 1_600
 FORM = Secret("application/x-www-form-urlencoded")
@@ -37,7 +38,8 @@ def encode(section: TwilioSection, public_url: str, message: Message, target: Ta
     service = payload.text(fields.pop("MessagingServiceSid", None)) or account.messaging_service(target)
     sender = {"MessagingServiceSid": service} if service else {}
     if public_url:
-        query = urlencode({MESSAGE_PARAMETER: message.id, ATTEMPT_PARAMETER: message.attempt})
+        named = {MESSAGE_PARAMETER: message.id, ATTEMPT_PARAMETER: message.attempt}
+        query = urlencode(named | {CONVERSATION_PARAMETER: message.conversation_id})
         sender["StatusCallback"] = f"{public_url}/twilio/status?{query}{RETRIES}"
     body = {"From": target.channel.source_channel_id, "To": recipient_id, **sender, **fields}
     return [owner.call("POST", account.messages_url(section, owner), urlencode(body, doseq=True).encode(), FORM)]

@@ -116,7 +116,8 @@ def _status(
     record: Record, channel: Channel, channels: Channels, fields: Mapping[str, str], content: Raw
 ) -> list[Fact]:
     sid = payload.text(fields.get("MessageSid") or fields.get("SmsSid"))
-    identity = _contact(channel, channels, fields)
+    ours = ids.canonical_uuid(record.header("message-conversation") or "")
+    identity = _contact(channel, channels, fields, ours)
     status = (fields.get("MessageStatus") or fields.get("SmsStatus") or "").lower()
     if sid is None or identity is None:
         raise Uneventful("the status names no MessageSid or no To")
@@ -137,7 +138,8 @@ def _status(
             our_message_id=ids.canonical_uuid(record.header("message-id") or ""),
             our_attempt=_attempt(record.header("message-attempt") or ""),
             **about,
-        )
+        ),
+        *identity.facts(about["at_ms"], about["cause"]),
     ]
 
 
@@ -162,10 +164,12 @@ def _noted(
     )
 
 
-def _contact(channel: Channel, channels: Channels, fields: Mapping[str, str]) -> ResolvedIdentity | None:
-    """None: the form names no contact."""
+def _contact(
+    channel: Channel, channels: Channels, fields: Mapping[str, str], conversation_id: str | None = None
+) -> ResolvedIdentity | None:
+    """None: the form names no contact. `conversation_id`: if the form says it."""
     names = form.contact_names(fields)
-    return resolve(channel, names, channels) if names else None
+    return resolve(channel, names, channels, conversation_id=conversation_id) if names else None
 
 
 def _about(record: Record, identity: ResolvedIdentity) -> FactOrigin:

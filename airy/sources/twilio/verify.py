@@ -24,7 +24,13 @@ from airy.sources.twilio.spec import RETRIES, TwilioSection
 
 HEADER = b"x-twilio-signature"
 RULE_HEADER = b"x-twilio-webhooks-signature-settings"
-MESSAGE_PARAMETER, ATTEMPT_PARAMETER = "m", "a"  # of the status callback's address: our message and its attempt
+MESSAGE_PARAMETER, ATTEMPT_PARAMETER, CONVERSATION_PARAMETER = "m", "a", "c"
+"""Of the status callback's address: our message, its attempt and its conversation."""
+KEPT = {  # as headers beside the body
+    "message-id": MESSAGE_PARAMETER,
+    "message-attempt": ATTEMPT_PARAMETER,
+    "message-conversation": CONVERSATION_PARAMETER,
+}
 PORTS = {"https": 443, "http": 80}
 TWIML = WebhookReply(body=b"<Response/>", content_type="text/xml; charset=utf-8")
 
@@ -111,5 +117,4 @@ def _tokens(section: TwilioSection, accounts: Accounts, fields: Mapping[str, str
 
 def _kept(request: WebhookRequest) -> dict[str, str]:
     query = parse_qs(request.query)
-    kept = {"message-id": query.get(MESSAGE_PARAMETER), "message-attempt": query.get(ATTEMPT_PARAMETER)}
-    return {name: values[0] for name, values in kept.items() if values}
+    return {name: query[parameter][0] for name, parameter in KEPT.items() if parameter in query}

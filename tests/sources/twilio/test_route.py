@@ -70,6 +70,19 @@ def test_statuses_of_a_hidden_number_find_the_conversation_of_the_message() -> N
     assert receipt.conversation_id == CONVERSATION_ID
 
 
+@pytest.mark.parametrize("written", [CONVERSATION_ID, "no id", ""])
+def test_a_status_of_a_number_that_was_hidden_since_is_of_the_conversation_in_its_address(
+    written: str,
+) -> None:
+    """And teach the name, under which the contact answers."""
+    status = {"MessageSid": "SM3", "MessageStatus": "read", "From": SENDER, "To": HIDDEN}
+    record = raw_record(SOURCE, urlencode(status).encode(), headers={"message-conversation": written})
+    receipt, *changed = SOURCE.route(record, KnownNames()).facts
+    assert (receipt.conversation_id == CONVERSATION_ID) is (written == CONVERSATION_ID)
+    names = [(each.conversation_id, each.aliases, each.participant_id) for each in changed]
+    assert names == ([(CONVERSATION_ID, (HIDDEN,), HIDDEN)] if written == CONVERSATION_ID else [])
+
+
 def test_numbers_for_sms_have_one_name() -> None:
     form = urlencode({"MessageSid": "SM4", "From": "+49151", "To": NUMBER, "ExternalUserId": "x", "Body": "hi"})
     assert list(SOURCE.identities(raw_record(SOURCE, form.encode()), WIRE.connected(NUMBER))) == []

@@ -53,7 +53,7 @@ def test_a_text() -> None:
     assert form(call) == {
         "From": [NUMBER],
         "To": ["+4915112345678"],
-        "StatusCallback": [f"{PUBLIC_URL}/twilio/status?m={outbound().id}&a=0{RETRIES}"],
+        "StatusCallback": [f"{PUBLIC_URL}/twilio/status?m={outbound().id}&a=0&c=c{RETRIES}"],
         "Body": ["Grüße & mehr"],
     }
 

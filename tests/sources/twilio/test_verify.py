@@ -149,12 +149,16 @@ def test_a_channel_with_an_account_of_its_own_is_verified_with_its_own_token() -
 
 
 def test_a_status_names_our_message_in_its_address() -> None:
-    url = "https://inbox.example.org/twilio/status?m=0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60&a=2"
+    url = "https://inbox.example.org/twilio/status?m=0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60&a=2&c=11111111-2222-5333-8444-555555555555"
     body = urlencode({"MessageSid": "SM1", "MessageStatus": "sent", "From": "+49309", "To": "+49151"}).encode()
     verdict = asked(signature("twilio-token", url, body), url=url, body=body)
     assert isinstance(verdict, Accepted)
     assert verdict.account == "+49309"
-    assert verdict.headers == {"message-id": "0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60", "message-attempt": "2"}
+    assert verdict.headers == {
+        "message-id": "0c0d2b3f-6a1e-4f55-9f0a-1b2c3d4e5f60",
+        "message-attempt": "2",
+        "message-conversation": "11111111-2222-5333-8444-555555555555",
+    }
 
 
 def test_values_that_are_not_utf8_are_signed_as_bytes() -> None:
