@@ -1,5 +1,6 @@
 """`HttpServer` over real sockets: requests, limits on clients, draining."""
 
+import socket
 from asyncio import Transport  # noqa: TID251 - the argument of the server's protocol
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -106,6 +107,16 @@ async def read_on(stream: SocketStream, received: bytearray) -> None:
 
 def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
+
+
+async def test_a_small_answer_does_not_wait_for_an_acknowledgement() -> None:
+    async with serving(Echo()) as (port, _, server), await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n1")
+        await stream.receive()
+        assert server._server is not None
+        (connection,) = server._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def problem_of(answer: bytes) -> dict[str, object]:
