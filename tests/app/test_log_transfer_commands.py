@@ -26,6 +26,8 @@ from tests.kit.command_line import validate
 from tests.kit.log_transfer import fill
 from tests.kit.silent_logs import drop
 
+pytestmark = pytest.mark.slow  # every publish to a journal waits for the disk
+
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -41,7 +41,10 @@ from tests.kit.servers.mock_kafka import Api
 from tests.kit.servers.ports import HOST, Port
 from tests.kit.servers.proxy import Proxy
 
-pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+pytestmark = [
+    pytest.mark.slow,  # every one waits for the client's pauses between retries
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),
+]
 
 WAIT_AND_SEE = {
     2: "CORRUPT_MESSAGE",
@@ -170,7 +173,6 @@ class TestBrokerErrors:
                 await bus.publish(numbers(IN, number, number + 1))
             assert first(of(await log(bus, IN))) == [0, 1, 2, 3]
 
-    @pytest.mark.slow
     async def test_repeated_errors_keep_the_order(self, mock: MockCluster) -> None:
         async with serving(mock) as bus:
             mock.fail(Api.PRODUCE, *[0, 45, 6, 0, 47, 2, 0, 7, 12345, 46, 0, 59] * 3)
@@ -195,7 +197,6 @@ class TestBrokerErrors:
 
 
 class TestRefusedBatches:
-    @pytest.mark.slow
     async def test_a_publish_that_shares_a_batch_with_a_refused_record_succeeds(self, mock: MockCluster) -> None:
         """The broker refuses whole batches; each publish is retried alone before one is refused."""
         async with mock.proxied() as proxy, serving(mock) as bus:
@@ -204,7 +205,6 @@ class TestRefusedBatches:
             assert mock.requests(Api.PRODUCE) == 5  # the first, the others together, and each of them alone
             assert sorted(of(await log(bus, IN))) == [1, 2, 3, 4]
 
-    @pytest.mark.slow
     async def test_a_publish_refused_alone_is_the_cause(self, mock: MockCluster) -> None:
         async with mock.proxied() as proxy, serving(mock) as bus:
             results = await self.beside_one_another(bus, mock, proxy, 10, 10)
@@ -316,7 +316,6 @@ class TestBrokerDown:
             mock.up()
             await published(bus, numbers(IN, 2, 3))
 
-    @pytest.mark.slow
     async def test_a_publish_may_be_cancelled_at_any_time(self, mock: MockCluster) -> None:
         """Its records may be written or not; later ones are, in order."""
         async with serving(mock) as bus:

@@ -39,6 +39,8 @@ from tests.kit.kafka_mock import (
 from tests.kit.servers.mock_kafka import Api
 from tests.kit.servers.proxy import Proxy
 
+pytestmark = pytest.mark.slow  # every one waits for the client's pauses between retries
+
 WHERE = IN.topic_partitions[0]
 
 
@@ -144,7 +146,6 @@ class TestCommitting:
                 assert mock.requests(Api.OFFSET_COMMIT) == 0
             assert await bus.committed("g", [IN]) == {}
 
-    @pytest.mark.slow
     async def test_a_member_unknown_to_the_cluster_is_fenced_and_joins_again(self, mock: MockCluster) -> None:
         async with serving(mock, session_s=2 * SOON_S) as bus:
             await bus.publish(numbers(IN, 0, 3))
@@ -329,7 +330,6 @@ class TestStalls:
         async with running(KafkaBus(TOPICS, mock.settings())) as other:
             await other.publish(numbers(IN, 3, 6))
 
-    @pytest.mark.slow
     async def test_a_tail_with_a_dead_connection_reconnects(self, mock: MockCluster) -> None:
         async with mock.proxied() as proxy, serving(mock, stop_s=0.2, request_s=60) as bus:
             await bus.publish(numbers(IN, 0, 3))
@@ -339,7 +339,6 @@ class TestStalls:
                 await self.frozen(mock, proxy)
                 assert of(await read(tail, 3)) == [3, 4, 5]
 
-    @pytest.mark.slow
     async def test_a_member_with_a_dead_connection_raises(self, mock: MockCluster) -> None:
         """Its partitions are read by their next owner: the same member, started again."""
         async with mock.proxied() as proxy, serving(mock, session_s=4.0, stop_s=0.2, request_s=60) as bus:
@@ -362,7 +361,6 @@ class TestStalls:
                                 came += of(await subscription.fetch(records_max=10, wait_s=PATIENCE_S))
                 assert first(came) == [2, 3, 4, 5]
 
-    @pytest.mark.slow
     async def test_a_client_that_stops_fetching_is_replaced(self, mock: MockCluster) -> None:
         """No error and no records."""
         async with serving(mock, stall_s=0.6) as bus, bus.tail({WHERE: 0}) as tail:
@@ -371,7 +369,6 @@ class TestStalls:
             await bus.publish(numbers(IN, 0, 3))
             assert of(await read(tail, 3)) == [0, 1, 2]
 
-    @pytest.mark.slow
     async def test_a_stalled_partition_is_detected_while_another_delivers(self) -> None:
         with MockCluster(2) as stage:
             stage.anew()
@@ -405,7 +402,6 @@ class TestStalls:
             assert of(await read(tail, 3)) == [0, 1, 2]
             assert tail._consumer is consumer  # type: ignore[attr-defined]
 
-    @pytest.mark.slow
     async def test_a_reader_at_the_end_keeps_its_client(self, mock: MockCluster) -> None:
         async with serving(mock, stall_s=0.3) as bus:
             await bus.publish(numbers(IN, 0, 3))
@@ -443,7 +439,6 @@ class TestStalls:
 
 
 class TestRebalancing:
-    @pytest.mark.slow
     async def test_a_listener_that_raises_fails_the_fetch_and_gives_up_its_partitions(self, mock: MockCluster) -> None:
         """The client would swallow errors of a listener."""
         async with serving(mock, session_s=SOON_S) as bus:
@@ -459,7 +454,6 @@ class TestRebalancing:
             async with bus.subscribe([IN], group="g") as subscription:
                 await joined(subscription)
 
-    @pytest.mark.slow
     async def test_a_fetch_cancelled_in_a_rebalance_calls_the_listener_again(self, mock: MockCluster) -> None:
         async with serving(mock, session_s=15.0) as bus:  # with frequent heartbeats
             listener = RecordingListener()
@@ -481,7 +475,6 @@ class TestRebalancing:
                             await subscription.fetch(records_max=0, wait_s=0.1)
                     mock.fail(Api.HEARTBEAT, 27)
 
-    @pytest.mark.slow
     async def test_closing_during_a_revocation_leaves_the_group(self, mock: MockCluster) -> None:
         """It gives up its partitions and leaves, so the group does not wait for its session to expire."""
         async with serving(mock, stop_s=PATIENCE_S, session_s=6.0) as bus:
@@ -517,7 +510,6 @@ class TestRebalancing:
                     left.set()
         assert alive
 
-    @pytest.mark.slow
     async def test_a_join_may_take_longer_than_the_request_timeout(self, mock: MockCluster) -> None:
         """A join is answered when the slowest member has revoked; with a shorter time-out it would never succeed."""
         async with serving(mock, session_s=4.0, request_s=1.0) as bus:
@@ -525,7 +517,6 @@ class TestRebalancing:
                 async with bus.subscribe([IN], group="g") as subscription:
                     await answered(lambda: joined(subscription))  # on a busy machine other requests may time out
 
-    @pytest.mark.slow
     async def test_a_heartbeat_on_a_dead_connection_is_detected(self, mock: MockCluster) -> None:
         """By the member itself, which may act without reading: it joins again within two sessions."""
         async with mock.proxied() as proxy, serving(mock, session_s=2.0, request_s=0.3, stop_s=0.2) as bus:
@@ -539,7 +530,6 @@ class TestRebalancing:
                         await answered(lambda: subscription.fetch(records_max=0, wait_s=0.05))
                 await commits(subscription, {WHERE: 0})
 
-    @pytest.mark.slow
     async def test_a_cancelled_subscribe_leaks_no_task(self, mock: MockCluster) -> None:
         async with serving(mock, session_s=SOON_S) as bus:
             for moment in range(8):

@@ -36,7 +36,7 @@ def test_every_picture_is_of_a_view(anyio_backend: object) -> None:
 
 @pytest.mark.usefixtures("_greenwich")
 @pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [SIZES[0], *(pytest.param(size, marks=pytest.mark.slow) for size in SIZES[1:])])
 async def test_every_view_is_drawn_as_in_its_snapshot_and_fits(size: tuple[int, int], theme: str) -> None:
     for view, drawn in (await snapshots(size, theme)).items():
         assert drawn == path_of(view, size, theme).read_text(), f"{view}: run `make pictures` and look at it"
