@@ -48,6 +48,7 @@ async def on_disk(directory: Path) -> AsyncIterator[MemoryBus]:
 # --- round trips
 
 
+@pytest.mark.slow
 async def test_a_round_trip_keeps_the_bytes_and_the_fold(tmp_path: Path) -> None:
     async with on_disk(tmp_path / "first") as first, running(memory()) as between:
         await fill(first)
@@ -72,6 +73,7 @@ async def test_offsets_differ_between_the_logs_of_these_tests(tmp_path: Path) ->
         assert await one.end_offsets(ORDER) != await other.end_offsets(ORDER)
 
 
+@pytest.mark.slow
 async def test_a_compacted_log_is_exported_unchanged(tmp_path: Path) -> None:
     async with on_disk(tmp_path / "first") as first:
         await fill(first)
@@ -120,6 +122,7 @@ async def test_a_heartbeat_during_an_export_is_a_write() -> None:
             await export_log(bus, write)
 
 
+@pytest.mark.slow
 async def test_groups_resume_at_the_same_records(tmp_path: Path) -> None:
     """The uncommitted records of each group are the same before and after."""
     async with on_disk(tmp_path) as one, running(memory()) as other:
@@ -258,6 +261,7 @@ async def test_joining_a_group_is_retried_after_a_transient_failure() -> None:
 # --- interruptions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["publish", "published"])
 async def test_an_import_interrupted_at_any_publish_can_be_resumed(point: str) -> None:
     async with running(memory()) as one:

@@ -28,6 +28,7 @@ class TestInMemory(StoreContract):
         return opened(":memory:")
 
 
+@pytest.mark.slow  # they wait for the disk
 class TestInAFile(StoreContract):
     @pytest.fixture(autouse=True)
     def directory(self, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ async def test_keys_that_arrive_together_act_in_their_order(instance: FakeInstan
         assert "Hi3" in shown.line("← Hi3")
 
 
-@pytest.mark.parametrize("theme", NAMES)
+@pytest.mark.parametrize("theme", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])])
 async def test_every_view_without_data_fits_a_small_terminal_in_every_theme(instance: FakeInstance, theme: str) -> None:
     async with console(instance, theme=theme, size=(80, 24)) as shown:
         for entry in VIEWS:
