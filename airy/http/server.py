@@ -83,8 +83,8 @@ class HttpServer:
             raise Misconfigured(
                 f"cannot listen on {self._host}:{self._port}: {reason.lower()}; configure another one, or free it"
             ) from error
-        # Connections inherit it. asyncio sets it for sockets that it made itself, and a small answer in two writes would
-        # wait 40 ms for the client's delayed acknowledgement.
+        # Connections inherit it. asyncio sets it for sockets that it made itself only; without it, a small answer
+        # in two writes waits 40 ms for the client's delayed acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._handover.close()
         return listener
