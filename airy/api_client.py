@@ -17,6 +17,7 @@ from airy.secret import Secret
 RESPONSE_BYTES_MAX = 16_777_216
 TOTAL_S = 10.0
 CONNECT_S = 2.0
+FORBIDDEN = "forbidden"  # the message of the API about credentials; other reasons have their own
 
 T = TypeVar("T")
 
@@ -89,6 +90,8 @@ class ApiClient:
         if response.status == 403 and "authorization" not in self._headers:
             reason += "; no token was sent: pass --token, or --data with the data directory of the instance"
         told = _error_message(response)
+        if response.status == 403 and told.message == FORBIDDEN and "authorization" in self._headers:
+            reason += ": the token is not valid, or has no permission for this"
         invalid = {each.field: each.message for each in told.fields}
         raise RequestRefused(reason, status=response.status, reason=told.message, invalid=invalid)
 

@@ -89,7 +89,7 @@ async def test_an_unreachable_instance_keeps_the_last_model_with_the_error() -> 
 async def test_a_wrong_token_shows_the_error_of_the_api() -> None:
     model = await poller(FakeInstance(token="right"), "wrong").poll()
 
-    assert model.unreachable == "/conversations.list answered 403: forbidden"
+    assert model.unreachable.startswith("/conversations.list answered 403: forbidden: the token is not valid")
 
 
 async def test_the_poller_keeps_only_what_is_shown() -> None:

@@ -11,6 +11,7 @@ from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
 PADDING = 2  # columns beside each cell
+NOT_READ = "not read yet"
 
 
 class Column(Struct, frozen=True):
@@ -26,7 +27,9 @@ Row = tuple[str, Sequence[Content | str]]  # key and cells
 
 
 class Grid(DataTable[Content]):
-    """`show` the rows; a selection posts `DataTable.RowSelected` with the row's key."""
+    """`show` the rows; a selection posts `DataTable.RowSelected` with the row's key. `empty` is said of no rows, once
+    they were read.
+    """
 
     def __init__(self, columns: Sequence[Column], *, empty: str = "nothing here", id: str | None = None) -> None:  # noqa: A002 - as Textual names it
         super().__init__(id=id, cursor_type="row", cell_padding=PADDING // 2)
@@ -36,6 +39,7 @@ class Grid(DataTable[Content]):
         self._rows: list[Row] = []
         self._keys: list[str] = []
         self._empty = empty
+        self._was_shown = False
 
     @property
     def keys(self) -> Sequence[str]:
@@ -53,9 +57,10 @@ class Grid(DataTable[Content]):
         """Replace the rows. Cells are in the order of all columns, hidden ones included."""
         rows = list(rows)
         before, self._rows = self._rows, rows
+        first, self._was_shown = not self._was_shown, True
         if not self._widths:
             self._lay_out()
-        elif [key for key, _ in rows] == self._keys:
+        elif not first and [key for key, _ in rows] == self._keys:
             self._update(before)
         else:
             self._fill()
@@ -91,7 +96,8 @@ class Grid(DataTable[Content]):
     def _nothing(self) -> list[str]:
         """What a table without rows says, in its widest column."""
         widest = max(range(len(self._widths)), key=self._widths.__getitem__)
-        return [self._empty if number == widest else "" for number in range(len(self._widths))]
+        words = self._empty if self._was_shown else NOT_READ
+        return [words if number == widest else "" for number in range(len(self._widths))]
 
     def _update(self, before: Sequence[Row]) -> None:
         for number, ((_, new), (_, old)) in enumerate(zip(self._rows, before, strict=True)):

@@ -137,6 +137,18 @@ async def test_an_answer_goes_to_the_contact_it_was_begun_for_when_the_list_chan
         assert "Bob Noyce" in shown.text.splitlines()[1]
 
 
+async def test_an_answer_that_could_not_be_sent_is_in_the_field_again(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations", writes=True) as shown:
+        instance.refuse("/messages.send", 403, "forbidden")
+        await shown.press("i", *"Yes!", "enter")
+        await shown.settle(0.5)
+        assert "Yes!" in shown.text.splitlines()[-2]
+        instance.refusals.clear()
+        await shown.press("enter")
+        await shown.settle(0.5)
+        assert [body["message"]["canonical"]["text"] for _, body in instance.written] == ["Yes!"]
+
+
 async def test_a_draft_stays_with_its_conversation(instance: FakeInstance) -> None:
     async with console(instance, view="conversations", writes=True) as shown:
         await opened(shown, "Ada Lovelace")

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.suggester import Suggester
 from textual.widgets import DataTable, Input, Static
 
+from airy.errors import Refused, Unavailable
 from airy.tui.console.conversations import rows
 from airy.tui.console.conversations.end_scroll import EndScroll
 from airy.tui.console.dialogs import Choose
@@ -166,12 +167,23 @@ class ConversationsView(ConsoleView):
         if event.input.id != "answer":
             super().on_input_submitted(event)
         elif event.value.strip() and self._answered is not None:
-            self._send(self._answered, {"canonical": {"type": "text", "text": event.value}})
+            self._send(self._answered, {"canonical": {"type": "text", "text": event.value}}, draft=event.value)
             event.input.value = ""
 
-    def _send(self, chosen: rows.Listed, message: object) -> None:
-        body = {"conversation_id": chosen.id, "message": message}
-        self.write("", "sent to the log; the thread shows its delivery", lambda: self.post("/messages.send", body))
+    def _send(self, chosen: rows.Listed, message: object, *, draft: str = "") -> None:
+        """A draft that could not be sent is put back, unless the next one was begun meanwhile."""
+
+        async def send() -> None:
+            try:
+                await self.post("/messages.send", {"conversation_id": chosen.id, "message": message})
+            except (Refused, Unavailable):
+                answer = self.query_one("#answer", Input)
+                if not answer.value and self._drafted == chosen.id:
+                    answer.value = draft
+                    answer.cursor_position = len(draft)
+                raise
+
+        self.write("", "sent to the log; the thread shows its delivery", send)
 
     def key_escape(self) -> None:
         if self._answered is not None:
