@@ -104,15 +104,16 @@ def update_channel(channel_id: str, name: str | None, image_url: str | None, ins
 @yes_option
 @client_options
 @output_options
-def disconnect_channel(channel_id: str, yes: bool, instance: Instance, output: Output) -> int:
+def disconnect(channel_id: str, yes: bool, instance: Instance, output: Output) -> int:
     """Disconnect a channel: it receives and sends nothing more. Its conversations stay."""
     from airy.cli.views.outcomes import OUTCOMES
+    from airy.tui.channel_disconnect import disconnect_channel
 
     async def task(client: "ApiClient") -> int:
         channel = await client.call("/channels.info", {"channel_id": channel_id}, dict[str, Any])
         name = channel["metadata"].get("name") or channel["source_channel_id"]
         confirm(f"Disconnect the {channel['source']} channel {name}? It receives and sends nothing more.", yes=yes)
-        await client.call(f"/channels.{channel['source']}.disconnect", {"channel_id": channel_id}, object)
+        await disconnect_channel(client, channel_id, channel["source"])
         output.rows(OUTCOMES, [{"id": channel_id, "result": "disconnected"}])
         return OK
 

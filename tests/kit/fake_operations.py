@@ -247,5 +247,6 @@ WRITES: dict[str, Operation] = {
     "/webhooks.update": FakeOperations._update,
     "/channels.update": FakeOperations._update_channel,
     "/channels.telegram.connect": FakeOperations._connect,
+    "/channels.custom.disconnect": FakeOperations._disconnect,
     "/channels.telegram.disconnect": FakeOperations._disconnect,
 }

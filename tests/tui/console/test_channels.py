@@ -116,3 +116,18 @@ async def test_a_read_only_console_changes_no_channel(instance: FakeInstance, ke
         await shown.press(key)
         assert "start it with --write" in shown.text
         assert instance.operations.written == []
+
+
+async def test_a_channel_of_a_custom_source_is_disconnected_and_one_of_a_source_that_is_off_says_why() -> None:
+    instance = FakeInstance()
+    instance.operations.channel("c-erp", "erp", "Desk")
+    async with console(instance, view="channels", writes=True) as shown:
+        instance.refuse("/channels.custom.disconnect", 404, "no such path /channels.custom.disconnect")
+        await shown.press("D", "y")
+        await shown.settle(0.5)
+        assert "/channels.erp.disconnect answered 404" in " ".join(shown.text.split())
+
+        instance.refusals.clear()
+        await shown.press("D", "y")
+        await shown.settle(0.5)
+        assert instance.operations.written == [("/channels.custom.disconnect", {"channel_id": "c-erp"})]

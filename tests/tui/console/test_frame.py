@@ -50,13 +50,24 @@ async def test_the_palette_opens_views_and_changes_the_theme(instance: FakeInsta
         assert shown.app.theme == "airy-contrast"
 
 
-@pytest.mark.parametrize("name", ["overview", "conversations", "webhooks", "dead-letters", "channels", "topics", "config"])
+THINGS = {
+    "overview": "actor",
+    "conversations": "conversation",
+    "webhooks": "webhook",
+    "dead-letters": "dead letter",
+    "channels": "channel",
+    "topics": "topic",
+    "config": "section",
+}
+
+
+@pytest.mark.parametrize("name", THINGS)
 async def test_what_could_not_be_read_is_not_called_empty(name: str) -> None:
     async with console(FakeInstance(token="another"), view=name) as shown:
         await shown.settle(1.0)
         assert "403: forbidden" in shown.text.splitlines()[-1]
         assert "not read yet" in shown.text
-        assert not any(f"no {what}" in shown.text for what in ("actor", "conversation", "webhook", "dead letter", "topic"))
+        assert not any(f"no {what}" in shown.text for what in THINGS.values())
 
 
 async def test_keys_that_arrive_together_act_in_their_order(instance: FakeInstance) -> None:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import DataTable
 
+from airy.tui.channel_disconnect import disconnect_channel
 from airy.tui.console import format as shown
 from airy.tui.console.channels import rows
 from airy.tui.console.channels.form import ConnectForm
@@ -131,7 +132,7 @@ class ChannelsView(ConsoleView):
             self.write(
                 f"Disconnect {channel.title}? Its messages are not received or sent any more; conversations stay.",
                 f"{channel.title} is disconnected",
-                lambda: self.post(f"/channels.{channel.source}.disconnect", {"channel_id": channel.id}),
+                lambda: disconnect_channel(self.session.client, channel.id, channel.source),
             )
 
 
