@@ -144,9 +144,10 @@ def _card_of(person: canonical.ContactEntry) -> dict[str, object]:
     """What the fields of a contact have no place for, as a vCard (RFC 2426)."""
     if len(person.phones) == 1 and not person.emails:
         return {}
-    told = [("FN", person.name or person.phones[0])]
-    told += [("TEL", phone) for phone in person.phones] + [("EMAIL", address) for address in person.emails]
-    lines = ("BEGIN:VCARD", "VERSION:3.0", *(f"{name}:{_escaped(text)}" for name, text in told), "END:VCARD")
+    name = _escaped(person.name or person.phones[0])
+    told = [("TEL", phone) for phone in person.phones] + [("EMAIL", address) for address in person.emails]
+    shown = (f"{key}:{_escaped(text)}" for key, text in told)
+    lines = ("BEGIN:VCARD", "VERSION:3.0", f"N:;{name};;;", f"FN:{name}", *shown, "END:VCARD")
     card = "\r\n".join(lines)
     if len(card.encode(errors="replace")) > CARD_BYTES_MAX:
         raise Refused(

@@ -30,16 +30,19 @@ class ChangeContext(Struct, frozen=True):
     contacts: Sequence[Fields]
     arrived_at_ms: int
     cause: str
+    one_author: bool = True  # whether all messages of the change are by one contact
 
     def resolved(self, names: Sequence[str], *, conversation_id: str | None = None) -> ResolvedIdentity:
         return resolve(self.channel, names, self.channels, conversation_id=conversation_id)
 
     def contact_of(self, names: Sequence[str]) -> Fields:
-        """The element of `contacts` that has one of these names, or the only one; an empty one if there is none."""
+        """The element of `contacts` that has one of these names, or the only one of the only author, whose number may
+        be written in another way there; an empty one if there is none.
+        """
         for each in self.contacts:
             if {payload.identifier(each.get("wa_id")), payload.identifier(each.get("user_id"))} & set(names):
                 return each
-        return self.contacts[0] if len(self.contacts) == 1 else {}
+        return self.contacts[0] if len(self.contacts) == 1 and self.one_author else {}
 
     def about(self, name: str, at_ms: int) -> FactOrigin:
         return fact_origin(self.channel, name, at_ms, self.cause)

@@ -31,9 +31,14 @@ def facts_of(element: MessageObject) -> list[Fact]:
 # --- identity
 
 
+def author(fields: Mapping[str, object]) -> tuple[str, ...]:
+    """The names of the author as the message has them."""
+    return participant.names(fields.get("from"), fields.get("from_user_id"))
+
+
 def writer(element: MessageObject) -> tuple[str, ...]:
     """The names of the author, best first. Raises `Undecodable`."""
-    written = participant.names(element.fields.get("from"), element.fields.get("from_user_id"))
+    written = author(element.fields)
     contact = element.context.contact_of(written)
     found = participant.names(
         contact.get("wa_id"),

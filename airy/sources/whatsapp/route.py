@@ -56,14 +56,20 @@ def route(record: Record, channels: Channels) -> Routed:
         if channel is None:
             unknown[AccountKey(KIND, change.phone_number_id)] = None
             continue
-        try:
-            contacts = tuple(envelope.records(change.items("contacts")))
-        except Undecodable:
-            contacts = ()
-        context = ChangeContext(channel, channels, contacts, record.timestamp_ms, cause_of(record))
+        contacts = _records(change, "contacts")
+        one = len(contacts) != 1 or len({inbound.author(each) for each in _records(change, "messages")}) <= 1
+        context = ChangeContext(channel, channels, contacts, record.timestamp_ms, cause_of(record), one_author=one)
         _read(change, context, opened.content, routed)
     routed.unknown.extend(unknown)
     return routed
+
+
+def _records(change: WebhookChange, name: str) -> Sequence[Mapping[str, object]]:
+    """The readable ones of a list of the value; none if it is no list."""
+    try:
+        return tuple(envelope.records(change.items(name)))
+    except Undecodable:
+        return ()
 
 
 def _account_event(change: WebhookChange) -> str:
