@@ -24,7 +24,7 @@ from airy.sources.canonical import Contents
 from airy.sources.google import content as contents
 from airy.sources.google import encode, interpret, manage, route, verify
 from airy.sources.google.spec import SPEC, ConnectAgent, GoogleSection
-from airy.sources.google_api.access_token import AccessTokens
+from airy.sources.google_api.access_token import UNAUTHENTICATED, AccessTokens
 from airy.sources.spec import ChannelForm, SourceSection, narrow
 
 SCOPE = "https://www.googleapis.com/auth/businessmessages"
@@ -53,6 +53,8 @@ class Google:
         return encode.encode(self._section, message, target)
 
     def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:  # noqa: ARG002 - no dates in answers
+        if answers[-1].status == UNAUTHENTICATED:
+            self._tokens.forget()
         return interpret.interpret(answers)
 
     async def connect(

@@ -29,6 +29,7 @@ ASSERTION_VALID_S = 3_600
 EARLY_MS = 60_000  # a token is replaced this long before it expires
 TOKENS_MAX = 1_000  # beyond it the oldest one is dropped
 RATE_S = 10.0
+UNAUTHENTICATED = 401  # the status of an answer to a token that is not valid
 
 
 class _Issued(Struct, frozen=True):
@@ -67,6 +68,10 @@ class AccessTokens:
                     del self._issued[next(iter(self._issued))]
                 self._issued[key] = known
             return known.token
+
+    def forget(self) -> None:
+        """A token was refused before its time: each is exchanged again when it is needed."""
+        self._issued.clear()
 
     async def _exchange(self, client: HttpClient, account: ServiceAccount, now_ms: int) -> _Issued:
         assertion = self._assertion(account, now_ms)

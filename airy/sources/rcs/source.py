@@ -21,7 +21,7 @@ from airy.sources.api import (
     WebhookRequest,
 )
 from airy.sources.canonical import Contents
-from airy.sources.google_api.access_token import AccessTokens
+from airy.sources.google_api.access_token import UNAUTHENTICATED, AccessTokens
 from airy.sources.rcs import content as contents
 from airy.sources.rcs import encode, interpret, manage, route, verify
 from airy.sources.rcs.spec import SPEC, ConnectRcsAgent, RcsSection
@@ -53,6 +53,8 @@ class Rcs:
         return encode.encode(self._section, message, target)
 
     def interpret(self, answers: Sequence[Response], now_ms: int) -> Outcome:  # noqa: ARG002 - no dates in answers
+        if answers[-1].status == UNAUTHENTICATED:
+            self._tokens.forget()
         return interpret.interpret(answers)
 
     async def connect(

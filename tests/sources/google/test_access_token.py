@@ -64,6 +64,17 @@ async def test_a_token_is_kept_until_shortly_before_it_expires() -> None:
         assert len(client.requests) == exchanges
 
 
+@pytest.mark.parametrize("name", ["google", "rcs"])
+async def test_a_token_that_was_refused_is_exchanged_again(name: str) -> None:
+    wire = WIRES[name]
+    client, refusing = ScriptedProvider(type(wire)(), LoopClock()), wire.source()
+    channel = Target(channel=wire.channel(next(iter(wire.accounts.values()))))
+    for status, exchanges in ((200, 1), (403, 1), (401, 1), (401, 2)):
+        await refusing.authorize(client, channel, NOW_MS)
+        assert len(client.requests) == exchanges
+        refusing.interpret([Response(status, {}, b"{}")], NOW_MS)
+
+
 async def test_concurrent_sends_wait_for_one_exchange() -> None:
     client, google = provider(), source(service_account())
     async with anyio.create_task_group() as tasks:

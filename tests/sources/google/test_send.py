@@ -166,7 +166,7 @@ def test_a_message_is_named_by_the_id_it_was_given(document: object) -> None:
     [
         (400, "INVALID_ARGUMENT", "invalid", None),
         (401, "UNAUTHENTICATED", "auth", None),
-        (403, "PERMISSION_DENIED", "auth", None),
+        (403, "PERMISSION_DENIED", "not_found", None),
         (404, "NOT_FOUND", "not_found", None),
         (429, "RESOURCE_EXHAUSTED", "rate", 5.0),
         (500, "INTERNAL", "provider", 1.0),
@@ -178,6 +178,13 @@ def test_what_google_refuses_with(code: int, status: str, kind: str, again_s: fl
     assert isinstance(failed, Failed)
     assert (failed.kind, failed.again_s, failed.code, failed.error) == (kind, again_s, f"{code}/{status}", "words")
     assert failed.stop_lane is (kind == "auth")
+
+
+def test_a_403_with_a_reason_is_about_the_caller() -> None:
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED"}]
+    failed = interpret(403, {"error": {"code": 403, "status": "PERMISSION_DENIED", "details": details}})
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.stop_lane) == ("auth", True)
 
 
 def test_an_id_that_exists_was_taken_before_and_its_receipts_will_say_so() -> None:
