@@ -1,6 +1,7 @@
 """`airy sim …`: simulated providers."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -40,6 +41,15 @@ def _meta(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def _service_account(command: Command) -> Command:
+    return click.option(
+        "--service-account",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="JSON key of the service account, made if the file does not exist; default: a new one, printed",
+    )(command)
 
 
 @sim.command(epilog=_example("graph"))
@@ -107,6 +117,37 @@ def telegram(**given: Any) -> int:
     from airy.sim.telegram import TelegramOptions, TelegramProvider
 
     return _run(TelegramProvider, TelegramOptions, given)
+
+
+@sim.command(epilog=_example("google"))
+@_common
+@_service_account
+@click.option("--partner-key", "webhook_key", envvar="GOOGLE_PARTNER_KEY", help="partner key that signs webhooks")
+def google(**given: Any) -> int:
+    """Run a simulated Google Business Messages."""
+    from airy.sim.google import BusinessMessagesOptions, BusinessMessagesProvider
+
+    return _run(BusinessMessagesProvider, BusinessMessagesOptions, _with_service_account(given))
+
+
+@sim.command(epilog=_example("rcs"))
+@_common
+@_service_account
+@click.option("--client-token", "webhook_key", envvar="RCS_CLIENT_TOKEN", help="client token that signs webhooks")
+def rcs(**given: Any) -> int:
+    """Run a simulated RCS for Business."""
+    from airy.sim.rcs import RcsOptions, RcsProvider
+
+    return _run(RcsProvider, RcsOptions, _with_service_account(given))
+
+
+def _with_service_account(given: dict[str, Any]) -> dict[str, Any]:
+    from airy.sim.google_api import service_account
+
+    path: Path | None = given.pop("service_account")
+    if path is None:
+        return given
+    return {**given, "service_account": service_account.kept(path), "service_account_file": str(path.absolute())}
 
 
 def _run_graph(products: tuple[str, ...], given: dict[str, Any]) -> int:

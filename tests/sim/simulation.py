@@ -93,7 +93,7 @@ FAULT_FREE = SimulationSize(
 class Simulation:
     """`run` fills it; the checkers read it afterwards.
 
-    With Messenger and its simulated provider; `SourceSimulation` replaces them by any source of the catalogue.
+    With Messenger and its simulated provider; `MixedSimulation` replaces them by every source that has one.
     """
 
     sources: tuple[str, ...] = ("facebook",)

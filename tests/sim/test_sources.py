@@ -10,14 +10,10 @@ import pytest
 from airy.actors import message_sender
 from airy.sources.api import Failed, Lost, Outcome
 from tests.kit.event_loops import run_seeded
-from tests.kit.providers import WIRES
-from tests.kit.simulated import PROVIDERS
 from tests.sim.mixed_simulation import MixedSimulation, mixed_problems
 from tests.sim.simulation import SimulationSize
-from tests.sim.source_simulation import SourceSimulation, source_problems, wires
 
 SEEDS = int(os.environ.get("SOURCE_SEEDS", "12"))
-SCRIPTED_SEEDS = 3
 FIRST = int(os.environ.get("AIRY_SEED", "0"))
 PLANTED_SEEDS_MAX = 10
 
@@ -33,28 +29,11 @@ def simulate(seed: int) -> list[str]:
     return run_seeded(seed, run)
 
 
-def simulate_scripted(source: str, kind: str, seed: int) -> list[str]:
-    async def run() -> list[str]:
-        simulation = SourceSimulation(WIRES[source], kind, seed, SimulationSize())
-        await simulation.run()
-        return await source_problems(simulation)
-
-    return run_seeded(seed, run)
-
-
 def test_all_simulated_sources_together_keep_the_guarantees() -> None:
     for seed in range(FIRST, FIRST + SEEDS):
         replay = f"replay: AIRY_SEED={seed} SOURCE_SEEDS=1 pytest tests/sim/test_sources.py -k together"
 
         assert simulate(seed) == [], replay
-
-
-@pytest.mark.parametrize(("source", "kind"), [each for each in wires() if each[1] not in PROVIDERS])
-def test_a_source_without_a_simulated_provider_keeps_the_guarantees(source: str, kind: str) -> None:
-    for seed in range(FIRST, FIRST + SCRIPTED_SEEDS):
-        replay = f"replay: AIRY_SEED={seed} pytest tests/sim/test_sources.py -k {kind}"
-
-        assert simulate_scripted(source, kind, seed) == [], replay
 
 
 def test_a_planted_repetition_of_lost_calls_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,8 @@ PAYLOADS: dict[str, dict[str, object]] = {
     "twilio.whatsapp": {"Body": "And butter."},
     "viber": {"type": "text", "text": "And butter."},
     "telegram": {"text": "And butter."},
+    "google": {"text": "And butter."},
+    "rcs": {"contentMessage": {"text": "And butter."}},
 }
 CANONICAL = {"canonical": {"type": "text", "text": "Yes, three left."}}
 
@@ -171,7 +173,8 @@ async def test_a_refusal_fails_the_message_with_its_kind(kind: str, fault: SendF
         here.sim.expect(fault)
         failed = await here.until_state(await here.answer(CANONICAL), "failed")
 
-        untold = kind == "whatsapp" and fault is SendFault.BLOCKED  # WhatsApp does not say why it cannot deliver
+        # these do not say why they cannot deliver
+        untold = kind in {"whatsapp", "google", "rcs"} and fault is SendFault.BLOCKED
         assert failed["metadata"]["source"]["error_kind"] == ("not_found" if untold else error_kind)
         assert len(here.shown()) == 1
 
@@ -190,7 +193,7 @@ async def test_a_lost_answer_is_never_followed_by_a_second_call(kind: str, fault
         assert here.sim.journal.violations() == []
 
 
-@pytest.mark.parametrize("kind", ["whatsapp", "twilio.sms", "twilio.whatsapp", "viber"])
+@pytest.mark.parametrize("kind", ["whatsapp", "twilio.sms", "twilio.whatsapp", "viber", "rcs"])
 async def test_a_failure_that_is_reported_later_fails_the_message(kind: str) -> None:
     here = Conversation(kind)
     async with here.airy.open():
@@ -207,6 +210,8 @@ async def test_a_failure_that_is_reported_later_fails_the_message(kind: str) -> 
         ("whatsapp", Presses("Hours", "HOURS")),
         ("twilio.whatsapp", Presses("Hours", "HOURS")),
         ("telegram", Presses("Hours", "HOURS")),
+        ("google", Presses("Hours", "HOURS")),
+        ("rcs", Presses("Hours", "HOURS")),
     ],
 )
 async def test_a_tap_arrives_as_a_postback(kind: str, act: PersonAct) -> None:

@@ -13,6 +13,7 @@ from airy.sim.graph.graph_api import GraphApi, TokenOwner
 from airy.sim.graph.options import FACEBOOK, INSTAGRAM, WHATSAPP, GraphOptions, kind_of
 from airy.sim.provider.acts import PersonAct, SendsMedia
 from airy.sim.provider.api import (
+    AddressCheck,
     ApiReply,
     ApiRequest,
     Event,
@@ -215,15 +216,14 @@ class GraphProvider(SimulatedProvider[GraphOptions]):
         headers = {"content-type": "application/json", "x-hub-signature-256": f"sha256={signature}"}
         return WebhookRequestBody(self.state.accounts[account.id].webhook_url or f"/{kind}", body, headers)
 
-    def handshake(self, account: SimAccount) -> tuple[str, str] | None:
-        """The path with its query, and the answer that is expected."""
+    def handshake(self, account: SimAccount) -> AddressCheck | None:
         challenge = str(self.state.draw("challenge", account.id).randrange(10**9))
         query = {
             "hub.mode": "subscribe",
             "hub.verify_token": self.options.verify_token,
             "hub.challenge": challenge,
         }
-        return f"/{kind_of(account)}?{urlencode(query)}", challenge
+        return AddressCheck(f"/{kind_of(account)}?{urlencode(query)}", challenge)
 
 
 def _connect(account: SimAccount) -> Connect:

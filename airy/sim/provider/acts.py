@@ -60,6 +60,10 @@ class Reads(PersonAct, frozen=True, tag="reads"):
     pass
 
 
+class Types(PersonAct, frozen=True, tag="types"):
+    """Begins to write."""
+
+
 class Edits(PersonAct, frozen=True, tag="edits"):
     message_id: str
     text: str
@@ -82,7 +86,9 @@ class Leaves(PersonAct, frozen=True, tag="leaves"):
     """A customer's topic is done. Nothing is sent."""
 
 
-Act = Says | SendsMedia | SharesLocation | Presses | Starts | Reacts | Reads | Edits | Unsends | Blocks | Returns
+Act = (
+    Says | SendsMedia | SharesLocation | Presses | Starts | Reacts | Reads | Types | Edits | Unsends | Blocks | Returns
+)
 
 WRITING = (Says, SendsMedia, SharesLocation, Presses)  # these open the messaging window
 

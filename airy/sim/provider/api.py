@@ -65,6 +65,15 @@ class WebhookAnswer(Struct, frozen=True):
 UNPOSTED = WebhookAnswer(None, posted=False)
 
 
+class AddressCheck(Struct, frozen=True):
+    """What a provider asks an address before it uses it. `path` with its query; `body` None: GET, else POST."""
+
+    path: str
+    expected: str  # the body of the response
+    body: bytes | None = None
+    credential: str = "verify token"
+
+
 class ApiRequest(Struct, frozen=True):
     """`headers` have lower-case names. `address` is scheme and host of the call."""
 

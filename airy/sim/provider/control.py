@@ -13,6 +13,7 @@ from msgspec import Struct
 from airy.clock import Clock
 from airy.errors import Refused
 from airy.sim.provider.acts import WRITING, Act, Says
+from airy.sim.provider.api import AddressCheck
 from airy.sim.provider.core import SimulatedProvider
 from airy.sim.provider.options import SendFault, WebhookFault
 from airy.sim.provider.state import Person
@@ -20,6 +21,8 @@ from airy.sim.provider.state import Person
 SHOWN_MAX = 200  # entries in one response
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CheckAddress = Callable[[str, AddressCheck], Awaitable[str | None]]
+"""Asks an address as the provider does; returns why the provider would not use it."""
 
 
 class PersonBody(Struct, frozen=True):
@@ -73,9 +76,10 @@ class AccountBody(Struct, frozen=True):
 
 
 class ControlApi:
-    def __init__(self, core: SimulatedProvider[Any], clock: Clock) -> None:
+    def __init__(self, core: SimulatedProvider[Any], clock: Clock, refusal: CheckAddress) -> None:
         self._core = core
         self._clock = clock
+        self._refusal = refusal
 
     def add_to(self, app: web.Application) -> None:
         routes: tuple[tuple[str, str, Handler], ...] = (
@@ -186,9 +190,15 @@ class ControlApi:
         return web.Response(status=204)
 
     async def _webhook(self, request: web.Request) -> web.Response:
-        """What an operator enters at a provider without an API for it."""
+        """What an operator enters at a provider without an API for it; asked first, where the provider does."""
         wanted = await _body(request, WebhookBody)
-        self._core.state.account(wanted.account).webhook_url = wanted.url
+        account = self._core.state.account(wanted.account)
+        handshake = self._core.handshake(account.account)
+        if wanted.url is not None and handshake is not None:
+            refusal = await self._refusal(wanted.url, handshake)
+            if refusal is not None:
+                raise Refused(refusal, field="url")
+        account.webhook_url = wanted.url
         self._core.changed()
         return web.Response(status=204)
 

@@ -28,6 +28,7 @@ from airy.sim.provider.acts import (
     shown,
 )
 from airy.sim.provider.api import (
+    AddressCheck,
     ApiReply,
     ApiRequest,
     Event,
@@ -124,8 +125,8 @@ class SimulatedProvider(ABC, Generic[O]):
         """What a receiver may say in its response to a webhook."""
 
     @abstractmethod
-    def handshake(self, account: SimAccount) -> tuple[str, str] | None:
-        """The path the provider asks with GET before it uses an address, and the answer it expects; None: none."""
+    def handshake(self, account: SimAccount) -> AddressCheck | None:
+        """None: the provider uses an address unasked, or asks while a call waits for it (`ApiReply.check`)."""
 
     @abstractmethod
     def setup(self, address: str) -> Setup:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from airy.clock import Clock, SystemClock
 from airy.errors import Refused
-from airy.sim.provider.api import UNPOSTED, PendingWebhook, WebhookAnswer
+from airy.sim.provider.api import UNPOSTED, AddressCheck, PendingWebhook, WebhookAnswer
 from airy.sim.provider.control import ControlApi, refusals_as_400
 from airy.sim.provider.core import SimulatedProvider
 from airy.sim.provider.options import SimOptions
@@ -46,7 +46,7 @@ class SimServer(Generic[P]):
     async def serving(self) -> AsyncIterator[str]:
         self._stopping = anyio.Event()
         app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[refusals_as_400])
-        ControlApi(self.core, self._clock).add_to(app)
+        ControlApi(self.core, self._clock, self._refusal).add_to(app)
         app.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S, handler_cancellation=True)
         await runner.setup()
@@ -110,26 +110,34 @@ class SimServer(Generic[P]):
 
     async def handshakes(self) -> list[str]:
         """Verifies the target as the provider does when an address is configured. Returns the results as text."""
-        asked = dict(filter(None, map(self.core.handshake, self.options.accounts)))
-        return [await self._handshake(path, expected) for path, expected in asked.items()]
+        asked = dict.fromkeys(filter(None, map(self.core.handshake, self.options.accounts)))
+        return [await self._handshake(each) for each in asked]
 
-    async def _handshake(self, path: str, expected: str) -> str:
+    async def _handshake(self, handshake: AddressCheck) -> str:
         if self.target_url is None:
             return "no target: webhooks wait"
-        address = f"{self.target_url.rstrip('/')}{path}"
-        target = address.partition("?")[0]
+        target = f"{self.target_url.rstrip('/')}{handshake.path.partition('?')[0]}"
+        return await self._refusal(target, handshake) or f"{target} is subscribed"
+
+    async def _refusal(self, target: str, handshake: AddressCheck) -> str | None:
+        """Why the provider would not use this address; None: it would."""
+        _, mark, query = handshake.path.partition("?")
+        method = "GET" if handshake.body is None else "POST"
+        headers = {} if handshake.body is None else {"content-type": "application/json"}
         timeout = aiohttp.ClientTimeout(total=POST_S)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(address, allow_redirects=False) as answer,
+                session.request(
+                    method, f"{target}{mark}{query}", data=handshake.body, headers=headers, allow_redirects=False
+                ) as answer,
             ):
-                body = await answer.text()
-        except (aiohttp.ClientError, TimeoutError) as error:
+                body = (await answer.content.read(ANSWER_BYTES_MAX)).decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return f"{target} does not respond ({type(error).__name__}); webhooks will be retried"
-        if answer.status == 200 and body == expected:
-            return f"{target} is subscribed"
-        return f"{target} responded with {answer.status} to the handshake: check the verify token"
+        if answer.status == 200 and body == handshake.expected:
+            return None
+        return f"{target} responded with {answer.status} to the handshake: check the {handshake.credential}"
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

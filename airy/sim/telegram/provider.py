@@ -7,6 +7,7 @@ import msgspec
 
 from airy.sim.provider.acts import PersonAct, SendsMedia
 from airy.sim.provider.api import (
+    AddressCheck,
     ApiReply,
     ApiRequest,
     Event,
@@ -194,7 +195,7 @@ class TelegramProvider(SimulatedProvider[TelegramOptions]):
 
     # --- webhooks
 
-    def handshake(self, account: SimAccount) -> tuple[str, str] | None:
+    def handshake(self, account: SimAccount) -> AddressCheck | None:
         """Telegram has none."""
 
     def handle_answer(self, post: PendingWebhook, body: bytes, now_ms: int) -> None:

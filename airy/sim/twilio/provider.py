@@ -11,7 +11,15 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from airy.errors import Refused
 from airy.sim.provider.acts import Blocks, PersonAct, Presses, Returns, Says, SendsMedia, SharesLocation
-from airy.sim.provider.api import ApiReply, ApiRequest, Event, PendingWebhook, WebhookRequestBody, json_reply
+from airy.sim.provider.api import (
+    AddressCheck,
+    ApiReply,
+    ApiRequest,
+    Event,
+    PendingWebhook,
+    WebhookRequestBody,
+    json_reply,
+)
 from airy.sim.provider.core import SimulatedProvider
 from airy.sim.provider.files import SAMPLES
 from airy.sim.provider.options import SendFault, SimAccount
@@ -250,7 +258,7 @@ class TwilioProvider(SimulatedProvider[TwilioOptions]):
     def handle_answer(self, post: PendingWebhook, body: bytes, now_ms: int) -> None:
         """TwiML may answer here; installations send through the API."""
 
-    def handshake(self, account: SimAccount) -> tuple[str, str] | None:
+    def handshake(self, account: SimAccount) -> AddressCheck | None:
         """Twilio has none."""
 
     def webhook(self, events: Sequence[Event], now_ms: int) -> WebhookRequestBody:

@@ -10,6 +10,7 @@ import msgspec
 from airy.errors import Refused
 from airy.sim.provider.acts import Blocks, PersonAct, Presses, Reads, Returns, Says, SendsMedia, SharesLocation, Starts
 from airy.sim.provider.api import (
+    AddressCheck,
     ApiReply,
     ApiRequest,
     Event,
@@ -205,7 +206,7 @@ class ViberProvider(SimulatedProvider[ViberOptions]):
 
     # --- webhooks
 
-    def handshake(self, account: SimAccount) -> tuple[str, str] | None:
+    def handshake(self, account: SimAccount) -> AddressCheck | None:
         """Viber checks an address when it is set."""
 
     def handle_answer(self, post: PendingWebhook, body: bytes, now_ms: int) -> None:
