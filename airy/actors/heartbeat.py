@@ -1,5 +1,7 @@
 """Publishes this process's status to the log: every heartbeat interval, at once on a change, a tombstone at shutdown.
 
+A process that stops because its supervision tree failed leaves its last status instead, which turns stale.
+
 Every process runs it, because an API process reports on processes it cannot reach over the network. Publishing is best
 effort: an unavailable log delays it and never fails the process. Readers: `airy.actors.process_registry`; the status
 itself comes from `airy.app.status_reporter`.
@@ -57,7 +59,8 @@ class HeartbeatPublisher:
                 with anyio.move_on_after(min(CHECK_S, status.heartbeat_interval_ms / 2000)):
                     await ctx.draining.wait()
         with ctx.waiting():
-            await self._publish(self._read_status().instance, None)
+            status = self._read_status()
+            await self._publish(status.instance, None if status.stopping else status)
 
     async def _publish(self, instance: str, status: ProcessStatus | None) -> bool:
         """Whether the log accepted it. If not, the next check retries with newer numbers."""

@@ -9,7 +9,7 @@ from airy.app.services import Services
 from airy.app.tree_status import TreeStatus, resident_bytes
 from airy.config_secrets import secret_values
 from airy.log import masker
-from airy.model.process_status import ComponentStatus, ProcessStatus
+from airy.model.process_status import ActorTree, ComponentStatus, ProcessStatus
 
 REASONS_MAX = 16
 REASON_CHARS_MAX = 300
@@ -55,6 +55,8 @@ class StatusReporter:
             folded=tuple(self._services.projector.positions().get(tp, 0) for tp in topics.EVENTS.topic_partitions),
             caught_up=self._services.projector.caught_up,
             loop_delay_ms=round(monitor.loop_delay_s * 1000),
+            stopping=self._status.stopping,
+            tree=self._status.actors() if self._services.config.bus.kind == "kafka" else ActorTree(),
         )
 
     def _components(self) -> dict[str, ComponentStatus]:

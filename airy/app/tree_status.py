@@ -2,18 +2,21 @@
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
 from airy import __version__, components
 from airy.actors.runtime import Snapshot, Tree
+from airy.app.actor_tree import actor_tree
 from airy.app.services import Services
 from airy.bus.append_health import AppendHealth
 from airy.components import Service
 from airy.config import enabled_components
+from airy.config_secrets import secret_values
 from airy.http.metrics import LabelledValues, Value
+from airy.log import masker
 from airy.model.fleet import FleetStatus
-from airy.model.process_status import SHARED
+from airy.model.process_status import SHARED, ActorTree
 
 ALL_SOURCES = "sources"  # the supervisor of all sources, and what its children belong to unless to one of them
 MEDIA_COMPONENT = "media-resolver"
@@ -39,6 +42,7 @@ class TreeStatus:
         self._services = services
         self._running = running
         self._totals = totals
+        self._mask = masker(secret_values(services.config))
 
     def started(self, tree: Tree) -> None:
         self.tree = tree
@@ -81,9 +85,14 @@ class TreeStatus:
         """All processes, from their heartbeats; empty where the process registry does not run."""
         return self._services.process_registry.fleet(self._components_in_fleet())
 
-    def actors(self) -> Sequence[Snapshot]:
-        """The supervision tree, parents before their children; empty until it runs."""
-        return [] if self.tree is None else list(nodes(self.tree.snapshot()))
+    def actors(self) -> ActorTree:
+        """The supervision tree of this process; empty until it runs."""
+        return ActorTree() if self.tree is None else actor_tree(self.tree.snapshot(), self._mask)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process was asked to stop. A tree that fails ends without."""
+        return self.tree is not None and self.tree.snapshot().phase == "draining"
 
     def ready(self) -> Mapping[str, bool]:
         """Whether each component of this process is ready, and the actors they share (`SHARED`)."""
@@ -174,13 +183,6 @@ def leaves(node: Snapshot) -> Iterator[Snapshot]:
         yield node
     for child in node.children:
         yield from leaves(child)
-
-
-def nodes(node: Snapshot) -> Iterator[Snapshot]:
-    """A tree, parents before their children."""
-    yield node
-    for child in node.children:
-        yield from nodes(child)
 
 
 def resident_bytes() -> int | None:

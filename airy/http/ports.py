@@ -1,6 +1,6 @@
 """What the HTTP API needs from the rest of the process, as protocols and values. `airy.app` provides them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from airy.actors.change_feed import ChangeFeed
 from airy.actors.process_logs import ProcessLogs
-from airy.actors.runtime import Snapshot
 from airy.clock import Clock, Ids
 from airy.commands import Commands, DeadLetterCommands, EndpointTests, TopicBrowser, WaitForPosition
 from airy.commands.message_traces import MessageTracer
@@ -18,6 +17,7 @@ from airy.lifecycle import Lifecycle
 from airy.live_config.live_config import LiveConfig
 from airy.media.library import MediaLibrary
 from airy.model.fleet import FleetStatus
+from airy.model.process_status import ActorTree
 from airy.queue.api import WebhookQueue
 from airy.sources.api import Accounts, Verdict, WebhookRequest
 from airy.sources.spec import SourceSpec
@@ -51,8 +51,8 @@ class ProcessHealth(Protocol):
 
     def services(self) -> Mapping[str, Service]: ...
     def fleet(self) -> FleetStatus: ...
-    def actors(self) -> Sequence[Snapshot]:
-        """The supervision tree of this process, parents before their children."""
+    def actors(self) -> ActorTree:
+        """The supervision tree of this process."""
         ...
 
 

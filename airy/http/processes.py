@@ -1,14 +1,23 @@
-"""`/processes.*`: every process of the installation by the heartbeats in the log, and the actors of this one."""
+"""`/processes.*`: every process of the installation by the heartbeats in the log, and their supervision trees."""
 
-from airy.actors.runtime import Snapshot
+from typing import Final
+
+from msgspec import Struct
+
+from airy.commands.errors import NotFound
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
 from airy.http.body_kinds import NoBody
 from airy.http.ports import ApiContext
+from airy.http.request_bodies import FilledText
 from airy.http.resource import Resource
-from airy.http.response_schemas import ActorSchema, ListSchema, ProcessListSchema
+from airy.http.response_schemas import ListSchema, ProcessListSchema, ProcessTreeSchema
 from airy.model.fleet import ProcessInfo
+from airy.model.process_status import ActorStatus, ActorTree
 from airy.model.render import timestamp
+
+TREES_MAX: Final = 100  # in one answer
+ALONE: Final = "this process"  # until it has a name
 
 
 @action("/processes.list", permission=Permission.OPERATE, body=NoBody, returns=ProcessListSchema)
@@ -39,22 +48,54 @@ def _render(process: ProcessInfo) -> dict[str, object]:
     }
 
 
-@action("/processes.actors", permission=Permission.OPERATE, body=NoBody, returns=ListSchema[ActorSchema])
-async def actors(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
-    """The supervision tree of the process that answers: every supervisor and actor, parents before their children."""
-    return Reply({"data": [_render_actor(each) for each in api.health.actors()]})
+class ProcessActors(Struct, frozen=True):
+    process: FilledText | None = None  # None: all
 
 
-def _render_actor(node: Snapshot) -> dict[str, object]:
+@action("/processes.actors", permission=Permission.OPERATE, body=ProcessActors, returns=ListSchema[ProcessTreeSchema])
+async def actors(api: ApiContext, request: ActionRequest[ProcessActors]) -> Reply:
+    """The supervision tree of one process or of each: every supervisor and actor. The process that answers is first,
+    with its tree of now; those of the others are of their last heartbeats.
+    """
+    own, wanted, now_ms = api.configuration.instance(), request.body.process, api.clock.now_ms()
+    found = [_tree(own or ALONE, api.health.actors(), now_ms, answering=True)]
+    found += [
+        _tree(each.status.instance, each.status.tree, each.status.at_ms, age_s=each.age_s, stale=each.stale)
+        for each in api.health.fleet().processes
+        if each.status.instance != own
+    ]
+    if wanted is None:
+        return Reply({"data": found[:TREES_MAX]})
+    chosen = [each for each in found if each["instance"] == wanted]
+    if not chosen:
+        raise NotFound(f"no process is called {wanted[:128]!r}; processes.list has them", field="process")
+    return Reply({"data": chosen})
+
+
+def _tree(
+    instance: str, tree: ActorTree, at_ms: int, *, age_s: float = 0.0, answering: bool = False, stale: bool = False
+) -> dict[str, object]:
+    return {
+        "instance": instance,
+        "answering": answering,
+        "at": timestamp(at_ms),
+        "age_s": round(age_s, 3),
+        "stale": stale,
+        "omitted": tree.omitted,
+        "actors": [_render_actor(each) for each in tree.actors],
+    }
+
+
+def _render_actor(node: ActorStatus) -> dict[str, object]:
     return {
         "path": node.path,
-        "phase": str(node.phase),
-        "supervises": len(node.children),
+        "phase": node.phase,
+        "supervises": node.supervises,
         "restarts": node.restarts,
         "bugs": node.bugs,
-        "error": node.unavailable or node.error,
+        "error": node.error,
         "steps": node.steps,
-        "progress_age_s": round(node.progress_age_s, 3),
+        "progress_age_s": node.progress_age_s,
         "mailbox": {"used": node.mailbox_used, "capacity": node.mailbox_capacity},
     }
 

@@ -334,8 +334,18 @@ class ActorSchema(Struct, forbid_unknown_fields=True):
     bugs: int
     error: str | None  # of the unavailable dependency, or of the latest crash
     steps: int  # progress reported since the process started
-    progress_age_s: float
+    progress_age_s: float  # at the time of the tree
     mailbox: MailboxSchema
+
+
+class ProcessTreeSchema(Struct, forbid_unknown_fields=True):
+    instance: str
+    answering: bool  # the process that answers: its tree is of now
+    at: str  # time of the tree, by the clock of its process
+    age_s: float
+    stale: bool  # it missed so many heartbeats that it counts as down
+    omitted: int  # nodes beyond the limit; those that restarted or are not ready are kept
+    actors: list[ActorSchema]  # parents before their children
 
 
 class ComponentCountSchema(Struct, forbid_unknown_fields=True):

@@ -20,6 +20,30 @@ class ComponentStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rebalances: int | None = None
 
 
+class ActorStatus(Struct, frozen=True, kw_only=True, omit_defaults=True, array_like=True):
+    """A node of a supervision tree. As an array, because every process writes some forty of them at each heartbeat:
+    append fields only.
+    """
+
+    path: str
+    phase: str
+    supervises: int = 0  # number of children; 0: an actor
+    steps: int = 0  # progress reported since the process started
+    progress_age_s: float = 0.0
+    restarts: int = 0
+    bugs: int = 0
+    error: str | None = None  # of the unavailable dependency, or of the latest crash
+    mailbox_used: int = 0
+    mailbox_capacity: int = 0
+
+
+class ActorTree(Struct, frozen=True, omit_defaults=True):
+    """The supervision tree of a process, parents before their children; `omitted` nodes were one too many."""
+
+    actors: tuple[ActorStatus, ...] = ()
+    omitted: int = 0
+
+
 class ProcessStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     instance: str  # host name and port: a restarted process replaces its former record
     version: str
@@ -36,3 +60,5 @@ class ProcessStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     folded: tuple[int, ...] = ()  # the next offset to fold of each partition of EVENTS
     caught_up: bool = False
     loop_delay_ms: int = 0
+    stopping: bool = False  # it was asked to stop
+    tree: ActorTree = ActorTree()  # in a fleet

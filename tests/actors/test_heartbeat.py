@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from airy import topics
 from airy.actors.heartbeat import CHECK_S, Heartbeat, HeartbeatPublisher, is_due
-from airy.actors.runtime import Child, Context, Supervision, Tree, run_tree
+from airy.actors.runtime import Child, Context, Supervision, Tree, TreeFailed, run_tree
 from airy.app.status_reporter import REASON_CHARS_MAX, REASONS_MAX, StatusReporter
 from airy.app.tree import build_tree
 from airy.app.tree_status import TreeStatus
@@ -108,7 +108,8 @@ class RunningTree:
 
     def report(self) -> ProcessStatus:
         waiting = {} if self.ready else {"airy/webhooks/publisher": "redis is away"}
-        return process(at_ms=self.clock.now_ms(), ready=self.ready, waiting_for=waiting)
+        stopping = self.trees[0].snapshot().phase == "draining"
+        return process(at_ms=self.clock.now_ms(), ready=self.ready, waiting_for=waiting, stopping=stopping)
 
     async def records(self) -> list[Record]:
         async with self.bus.tail(await self.bus.beginning_offsets([topics.COMPONENTS])) as tail:
@@ -122,11 +123,11 @@ class RunningTree:
 
 
 @asynccontextmanager
-async def stage(*, drain_s: float = 2.0) -> AsyncIterator[RunningTree]:
+async def stage(*extra: Child, drain_s: float = 2.0) -> AsyncIterator[RunningTree]:
     here = RunningTree()
     heartbeat = Child(name="heartbeat", start=lambda: HeartbeatPublisher(here.bus, here.report), drain_s=drain_s)
     bus = Child(name="bus", start=lambda: here.bus)
-    tree = Supervision(name="airy", strategy="rest_for_one", children=(bus, heartbeat))
+    tree = Supervision(name="airy", strategy="rest_for_one", children=(bus, heartbeat, *extra))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(
             lambda: run_tree(tree, clock=here.clock, seed=0, stop=here.stop, log=SILENT, on_start=here.trees.append)
@@ -161,6 +162,21 @@ async def test_an_orderly_stop_ends_with_a_tombstone() -> None:
         await anyio.sleep(0.5)
         assert [ready for _, ready in await here.said()][-1] is None
         assert (await here.records())[-1].key == b"one:8080"
+
+
+class Broken:
+    async def run(self, _ctx: Context) -> None:
+        raise ValueError("a bug")
+
+
+async def test_a_process_whose_tree_fails_leaves_its_last_status() -> None:
+    left: list[RunningTree] = []
+    with pytest.RaisesGroup(TreeFailed):
+        async with stage(Child(name="broken", start=Broken)) as here:
+            left.append(here)
+            await anyio.sleep(60)
+
+    assert (await left[0].said())[-1][1] is True
 
 
 async def test_a_killed_process_publishes_no_tombstone() -> None:

@@ -1,11 +1,12 @@
-"""`/processes.list`: the last report of every process, for callers with the operate permission."""
+"""`/processes.*`: the last report and the supervision tree of every process, for callers who may operate."""
 
-from airy.actors.runtime import Snapshot
+from msgspec.structs import replace
+
 from airy.http.asgi import RawHeaders
 from airy.http.auth import Caller, Permission
-from airy.http.response_schemas import ActorSchema, ListSchema, ProcessListSchema
+from airy.http.response_schemas import ListSchema, ProcessListSchema, ProcessTreeSchema
 from airy.model.fleet import ComponentCount, FleetStatus, ProcessInfo
-from airy.model.process_status import ComponentStatus, ProcessStatus
+from airy.model.process_status import ActorStatus, ActorTree, ComponentStatus, ProcessStatus
 from tests.kit.api import api_harness
 from tests.kit.builders import START_MS
 from tests.kit.response_schemas import validated
@@ -87,24 +88,41 @@ async def test_listing_processes_needs_the_operate_permission() -> None:
         assert (await api.post("/client.config", {})).status == 200
 
 
-async def test_the_supervision_tree_is_listed_parents_first() -> None:
-    async with api_harness() as api:
-        api.health.tree = [
-            Snapshot(path="airy", phase="ready", children=(Snapshot(path="airy/store", phase="ready"),)),
-            Snapshot(
-                path="airy/store",
-                phase="backing_off",
-                restarts=2,
-                unavailable="disk: full",
-                steps=7,
-                progress_age_s=1.5,
-            ),
-        ]
-        answer = await api.call("/processes.actors")
+TREE = ActorTree(
+    (
+        ActorStatus(path="airy", phase="ready", supervises=1),
+        ActorStatus(
+            path="airy/store", phase="backing_off", restarts=2, error="disk: full", steps=7, progress_age_s=1.5
+        ),
+    ),
+    omitted=3,
+)
 
-    validated(ListSchema[ActorSchema], answer)
-    assert [(each["path"], each["supervises"]) for each in answer["data"]] == [("airy", 1), ("airy/store", 0)]
-    assert answer["data"][1] == {
+
+async def test_the_supervision_tree_of_every_process_is_listed_with_its_age() -> None:
+    async with api_harness() as api:
+        api.health.tree = ActorTree((ActorStatus(path="airy", phase="starting"),))
+        api.health.fleet_status = FleetStatus([ProcessInfo(replace(STATUS, tree=TREE), 42.1234, True)])
+        answer = await api.call("/processes.actors")
+        named = await api.call("/processes.actors", {"process": "one:8081"})
+        unknown = await api.post("/processes.actors", {"process": "two:8081"})
+
+    validated(ListSchema[ProcessTreeSchema], answer)
+    own, other = answer["data"]
+    assert (own["answering"], own["age_s"], own["actors"][0]["phase"]) == (True, 0.0, "starting")
+    assert named["data"] == [other]
+    assert unknown.status == 404
+    actors = other.pop("actors")
+    assert other == {
+        "instance": "one:8081",
+        "answering": False,
+        "at": "2026-01-01T00:01:00.000Z",
+        "age_s": 42.123,
+        "stale": True,
+        "omitted": 3,
+    }
+    assert [(each["path"], each["supervises"]) for each in actors] == [("airy", 1), ("airy/store", 0)]
+    assert actors[1] == {
         "path": "airy/store",
         "phase": "backing_off",
         "supervises": 0,

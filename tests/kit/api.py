@@ -18,7 +18,7 @@ from airy.actors.change_feed import ChangeFeed
 from airy.actors.feed_subscriber import FeedLimits
 from airy.actors.process_logs import ProcessLogs
 from airy.actors.projector import Projector
-from airy.actors.runtime import Context, Snapshot
+from airy.actors.runtime import Context
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.bus.topic import Topic
@@ -59,6 +59,7 @@ from airy.media.library import MediaLimits
 from airy.model.entity import Channel
 from airy.model.fact import Fact
 from airy.model.fleet import FleetStatus
+from airy.model.process_status import ActorTree
 from airy.permissions import Role
 from airy.queue.sqlite import SqliteQueue
 from airy.rate_limit import RateLimiter, RateLimits
@@ -98,7 +99,7 @@ class FakeHealth:
         self.waiting: dict[str, str] = {}
         self.off: set[str] = set()  # services that are not enabled
         self.fleet_status = FleetStatus()
-        self.tree: list[Snapshot] = []
+        self.tree = ActorTree()
 
     def alive(self) -> bool:
         return self.is_alive
@@ -109,7 +110,7 @@ class FakeHealth:
     def fleet(self) -> FleetStatus:
         return self.fleet_status
 
-    def actors(self) -> Sequence[Snapshot]:
+    def actors(self) -> ActorTree:
         return self.tree
 
     def services(self) -> Mapping[str, Service]:

@@ -70,7 +70,7 @@ FACEBOOK = WIRES["facebook"]
 class InProcessAiry:
     """With Messenger and its simulated provider, with the source of `wire` and a scripted provider, or with the sources
     of `sim`, which posts its webhooks by itself. A process `beside` another one shares its log, queue, clock,
-    provider and endpoint.
+    provider and endpoint. `fleet`: configured as one of several processes.
     """
 
     def __init__(
@@ -81,11 +81,14 @@ class InProcessAiry:
         wire: Wire | None = None,
         sim: SimulatedProvider[Any] | None = None,
         beside: "InProcessAiry | None" = None,
+        fleet: bool = False,
     ) -> None:
         self.clock: SkewedClock = SkewedClock(LoopClock()) if beside is None else beside.clock
         self._beside = beside
         self.sim = sim
         self.config = _config(_facebook() if wire is None else wire.section) if sim is None else _simulated_config(sim)
+        if fleet or (beside is not None and beside.config.bus.kind == "kafka"):
+            self.config = replace(self.config, bus=replace(self.config.bus, kind="kafka"))
         self.running = running or enabled_components(self.config)
         self.ids = RandomIds(Random(seed))
         self.bus: MemoryBus = MemoryBus(topics.ALL, clock=self.clock) if beside is None else beside.bus
@@ -137,7 +140,9 @@ class InProcessAiry:
             lambda resources, parts: self._lease.enter_context(leased_app(resources, parts)),
         )
         self.metrics.attach(self.app, ingresses)
-        self.report = StatusReporter(self.services, self.status, host="here", url=lambda: "http://127.0.0.1:8080")
+        host = "here" if beside is None else "beside"
+        self.report = StatusReporter(self.services, self.status, host=host, url=lambda: "http://127.0.0.1:8080")
+        configuration.instance = self.services.process_logs.instance = lambda: self.report.instance
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["InProcessAiry"]:
