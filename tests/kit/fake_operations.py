@@ -29,6 +29,7 @@ class FakeOperations:
         self.test_answer: Document = {"status": 200, "outcome": "delivered", "response": "thanks"}
         self.channels: dict[str, Document] = {}
         self.traces: dict[str, Document] = {}  # by id of a message or a conversation
+        self.trees: list[Document] = []  # of the processes, the one that answers first
         self.written: list[tuple[str, Document]] = []
 
     def letter(self, letter_id: str, reason: str, body: str, *, encoding: str = "text") -> None:
@@ -150,6 +151,12 @@ class FakeOperations:
     def _channels(self, _body: Document) -> Document:
         return {"data": list(self.channels.values())}
 
+    def _trees(self, body: Document) -> Document:
+        if "process" in body:
+            trees = {each["instance"]: each for each in self.trees}
+            return {"data": [known(trees, body["process"], "process", "process")]}
+        return {"data": self.trees}
+
     def _trace(self, body: Document) -> Document | None:
         return self.traces.get(next(iter(body.values())))
 
@@ -233,6 +240,7 @@ READS: dict[str, Operation] = {
     "/channels.list": FakeOperations._channels,
     "/components.list": lambda fake, _body: fake.configuration.list(),
     "/components.plan": lambda fake, body: fake.configuration.plan(body),
+    "/processes.actors": FakeOperations._trees,
     "/messages.trace": FakeOperations._trace,
     "/channels.info": FakeOperations._channel,
     "/schema/openapi.json": FakeOperations._openapi,

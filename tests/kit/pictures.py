@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +13,7 @@ from unittest.mock import patch
 from airy.tui.console.navigation import VIEWS, Entry
 from tests.kit import fake_traces
 from tests.kit.console import OpenConsole, console
-from tests.kit.fake_instance import FakeInstance
+from tests.kit.fake_instance import NOW_MS, FakeInstance
 from tests.kit.fake_operations import FakeOperations
 from tests.kit.pictured_log import write_lines, write_log
 
@@ -111,20 +112,23 @@ def step(instance: FakeInstance, second: int) -> None:
     for name, per in (("facts_total", 3), ('ingress_total{kind="accepted"}', 2), ("webhooks_delivered_total", 1)):
         instance.counts[f"airy_{name}"] = float(busy * per)
     instance.counts['airy_responses_total{kind="2xx"}'] = float(busy)
-    instance.documents["/processes.actors"] = {
-        "data": [
-            {
-                "path": path,
-                "phase": phase,
-                "supervises": children,
-                "restarts": restarts,
-                "error": error,
-                "steps": per_s * second,
-                "progress_age_s": 0.0,
-            }
-            for path, phase, children, per_s, restarts, error in TREE
-        ]
-    }
+    actors = [
+        {
+            "path": path,
+            "phase": phase,
+            "supervises": children,
+            "restarts": restarts,
+            "error": error,
+            "steps": per_s * second,
+            "progress_age_s": 0.0,
+        }
+        for path, phase, children, per_s, restarts, error in TREE
+    ]
+    at = datetime.fromtimestamp(NOW_MS / 1000 + second, UTC).isoformat()
+    instance.operations.trees = [
+        {"instance": "bakery-2:8080", "at": at, "actors": actors},
+        {"instance": "bakery-1:8080", "at": at, "answering": False, "age_s": 3.0, "actors": actors},
+    ]
 
 
 @contextmanager

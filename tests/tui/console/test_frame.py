@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parametrize("anyio_backend", [asyncio_backend()])
 def instance() -> FakeInstance:
     instance = FakeInstance()
     instance.fleet = {"data": [], "components": {}}
-    instance.documents["/processes.actors"] = {"data": []}
+    instance.operations.trees = [{"instance": "node-a:8080"}]
     return instance
 
 

@@ -43,6 +43,18 @@ class ActorInfo(Struct, frozen=True):
     mailbox: MailboxUse = MailboxUse()
 
 
+class ProcessTree(Struct, frozen=True):
+    """The supervision tree of a process, as `processes.actors` gives it."""
+
+    instance: str
+    answering: bool = True
+    at: str = ""  # by the clock of the process
+    age_s: float = 0.0
+    stale: bool = False
+    omitted: int = 0
+    actors: list[ActorInfo] = []
+
+
 class Fold(Struct, frozen=True):
     lag: int = 0
     age_s: float = 0.0
@@ -105,6 +117,28 @@ def actor_rows(actors: Iterable[ActorInfo], rates: Mapping[str, float]) -> list[
             )
         )
     return rows
+
+
+def in_order(processes: Iterable[Process]) -> list[Process]:
+    """Those in trouble first, then by name."""
+    return sorted(processes, key=lambda each: (each.ready and not each.stale, each.instance))
+
+
+def neighbour(processes: Sequence[Process], chosen: str, step: int) -> str:
+    """The process after (`step` 1) or before (-1) the chosen one, round and round."""
+    names = [each.instance for each in processes]
+    if chosen not in names:
+        return names[0] if names else chosen
+    return names[(names.index(chosen) + step) % len(names)]
+
+
+def tree_words(tree: ProcessTree) -> str:
+    """Whose tree it is, and how old."""
+    age = "now" if tree.answering else f"{shown.duration(tree.age_s)} ago"
+    words = f"{tree.instance}, {f'stale: its last heartbeat was {age}' if tree.stale else f'as of {age}'}"
+    if not tree.actors:
+        return f"{words}; it publishes no tree"
+    return f"{words}; {tree.omitted} more actors" if tree.omitted else words
 
 
 def process_state(process: Process) -> tuple[str, str, str]:
