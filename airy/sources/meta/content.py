@@ -163,13 +163,13 @@ def message_of(content: Content, dialect: Dialect) -> dict[str, object]:
         case MediaContent():
             found = _media(content, dialect)
         case ChoiceContent() if content.options:
-            found = _choice(content)
+            found = _choice(content, dialect)
         case CardContent(subtitle=None, image=None, url=None, buttons=()):
             found = {"text": content.title}  # Meta takes no template of a title alone
         case CardContent():
-            found = _templated({"template_type": "generic", "elements": [_element(content)]})
+            found = _templated({"template_type": "generic", "elements": [_element(content, dialect)]})
         case CarouselContent(cards=cards):
-            found = _templated({"template_type": "generic", "elements": [_element(card) for card in cards]})
+            found = _templated({"template_type": "generic", "elements": [_element(card, dialect) for card in cards]})
     if found is None:
         raise canonical.unsupported(content, dialect.title)
     return found
@@ -201,10 +201,10 @@ def _template_of(content: TemplateContent, dialect: Dialect) -> dict[str, object
     return template | ({"components": parts} if parts else {})
 
 
-def _choice(content: ChoiceContent) -> dict[str, object]:
+def _choice(content: ChoiceContent, dialect: Dialect) -> dict[str, object]:
     """Quick replies, or buttons where one of the options is not a reply."""
     if any(each.kind != "reply" for each in content.options):
-        buttons = _written(content.options)
+        buttons = _written(content.options, dialect)
         return _templated({"template_type": "button", "text": content.text, "buttons": buttons})
     replies = [
         {"content_type": "text", "title": each.title, "payload": each.payload or each.title} for each in content.options
@@ -220,18 +220,21 @@ def _templated(details: Mapping[str, object]) -> dict[str, object]:
     return _attached("template", details)
 
 
-def _element(card: CardContent | CarouselCard) -> dict[str, object]:
+def _element(card: CardContent | CarouselCard, dialect: Dialect) -> dict[str, object]:
     given = {
         "title": card.title,
         "subtitle": card.subtitle,
         "image_url": card.image,
         "default_action": {"type": "web_url", "url": card.url} if card.url else None,
-        "buttons": _written(card.buttons) or None,
+        "buttons": _written(card.buttons, dialect) or None,
     }
     return {name: part for name, part in given.items() if part is not None}
 
 
-def _written(buttons: Sequence[Button]) -> list[dict[str, object]]:
+def _written(buttons: Sequence[Button], dialect: Dialect) -> list[dict[str, object]]:
+    """Raises `Refused`."""
+    if not dialect.calls and any(each.kind == "call" for each in buttons):
+        raise Refused(f"{dialect.title} has no buttons that call a number: send it as text", field="canonical")
     types = {"reply": "postback", "url": "web_url", "call": "phone_number"}
     return [
         {

@@ -34,13 +34,16 @@ class Dialect(Struct, frozen=True, kw_only=True):
     without_payload: frozenset[str] = frozenset()  # attachment types that are complete by themselves
     without_bodies: frozenset[str] = frozenset()  # those of `BODIES` it lacks
     correlates: bool = False
+    calls: bool = False  # whether a button may call a number
 
     @property
     def bodies(self) -> frozenset[str]:
         return BODIES - self.without_bodies
 
 
-MESSENGER = Dialect(title="messenger", text_max=2000, text_unit="characters", images_max=30, correlates=True)
+MESSENGER = Dialect(
+    title="messenger", text_max=2000, text_unit="characters", images_max=30, correlates=True, calls=True
+)
 INSTAGRAM = Dialect(
     title="instagram",
     text_max=1000,

@@ -19,6 +19,8 @@ from tests.kit.scripted_provider import ScriptedProvider
 
 WIRE, MESSENGER = WIRES["instagram"], WIRES["facebook"]
 SOURCE: Any = WIRE.source()
+CALLS = {"title": "Call us", "payload": "+4930901820", "kind": "call"}
+OPENS = {"title": "Shop", "payload": "https://shop.example.net/", "kind": "url"}
 HERE = Installation(derived_secret=lambda _: Secret("unused"), public_url=PUBLIC_URL)
 
 
@@ -53,6 +55,9 @@ def test_a_message_carries_no_metadata_because_its_echo_would_not() -> None:
         ({"template": {"name": "x"}}, "instagram has no messages with template"),
         ({"canonical": {"type": "template", "name": "x", "language": "en"}}, "content of type template"),
         ({"canonical": {"type": "location", "latitude": 1, "longitude": 2}}, "content of type location"),
+        ({"canonical": {"type": "choice", "text": "x", "options": [CALLS]}}, "no buttons that call a number"),
+        ({"canonical": {"type": "card", "title": "x", "buttons": [CALLS]}}, "no buttons that call a number"),
+        ({"canonical": {"type": "choice", "text": "x", "options": [OPENS]}}, None),
         ({"text": "x", "tag": "POST_PURCHASE_UPDATE"}, "with HUMAN_AGENT within 7 days"),
     ],
 )
