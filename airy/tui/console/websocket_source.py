@@ -7,6 +7,7 @@ import aiohttp
 
 from airy.api_client import RequestRefused
 from airy.errors import Unavailable
+from airy.http_client_errors import connect_problem
 from airy.secret import Secret
 
 OPEN_S = 10.0
@@ -43,7 +44,7 @@ class WebsocketSource:
                 raise RequestRefused(reason, status=error.status) from error
             raise Unavailable(reason) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"/events: {str(error) or type(error).__name__}") from error
+            raise Unavailable(f"/events: {connect_problem(error, OPEN_S)}") from error
 
 
 async def _texts(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[bytes]:

@@ -225,3 +225,27 @@ async def test_a_filter_the_instance_refuses_is_explained_in_the_status_line(ins
         await shown.press("r")
         assert "/conversations.list answered 404" in shown.text.splitlines()[-1]
         assert len(table(shown.app)) == 2
+
+
+async def test_the_contact_beside_a_thread_is_that_of_the_thread_when_the_list_changes(instance: FakeInstance) -> None:
+    instance.documents["/contacts.info"] = {"display_name": "Bob Noyce", "organization_name": "Fairchild"}
+    async with console(instance, view="conversations") as shown:
+        await shown.press("c")
+        assert "Fairchild" in shown.text
+        instance.unlisted.add("c-bob")
+        instance.documents["/contacts.info"] = {"display_name": "Ada", "organization_name": "Analytical Engines"}
+        shown.events.append("conversation.updated")
+        await shown.settle(1.0)
+        assert "Ada Lovelace" in shown.text.splitlines()[1]
+        assert "Analytical Engines" in " ".join(shown.text.split())
+        assert "Fairchild" not in shown.text
+
+
+async def test_a_list_that_does_not_show_all_says_so(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations") as shown:
+        assert "the newest" not in shown.text
+        for number in range(120):
+            instance.conversation(f"c-{number}", f"Person {number}")
+        await shown.press("r")
+        await shown.settle(0.5)
+        assert "the newest 100 of 122: / finds the others" in shown.text

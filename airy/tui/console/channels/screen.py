@@ -53,7 +53,7 @@ class ChannelsView(ConsoleView):
         self._channels: dict[str, rows.ListedChannel] = {}
 
     def body(self) -> ComposeResult:
-        yield Grid(LIST, empty="no channel matches: n connects one", id="channels")
+        yield Grid(LIST, empty="none: n connects one", id="channels")
 
     # --- reading
 

@@ -68,11 +68,13 @@ class ConversationsView(ConsoleView):
         self._open: str | None = None  # the conversation in the thread
         self._drawn: str | None = None  # and the one that was drawn last
         self._answered: rows.Listed | None = None  # the one an answer is written to, whatever the list shows meanwhile
+        self._contact_of: str | None = None  # the conversation whose contact is shown
         self._drafted = ""  # the id of the one whose answer is in the field
 
     def body(self) -> ComposeResult:
+        yield Static(id="more", classes="view-state hidden", markup=False)
         with Horizontal(id="conversations"):
-            yield Grid(LIST, empty="no conversation matches", id="list")
+            yield Grid(LIST, empty="none matches", id="list")
             with Vertical(id="thread-side"):
                 yield Static(id="thread-title", markup=False)
                 yield EndScroll(id="thread")
@@ -90,13 +92,23 @@ class ConversationsView(ConsoleView):
             body["filters"] = self.filter_text
         page = await self.session.call("/conversations.list", body, ListPage)
         self._listed = {each.id: each for each in map(rows.listed, page.data)}
+        self._say_how_many(len(page.data), page.total)
         self.query_one("#list", Grid).show((each.id, cells(each)) for each in self._listed.values())
         await self._load_thread()
+
+    def _say_how_many(self, shown: int, total: int) -> None:
+        more = self.query_one("#more", Static)
+        more.set_class(total <= shown, "hidden")
+        more.update(Content.styled(f" the newest {shown} of {total:,}: / finds the others ", "$foreground-muted"))
 
     @property
     def _chosen(self) -> rows.Listed | None:
         """The conversation that keys act on."""
         return self._answered or self._listed.get(self.query_one("#list", Grid).cursor_key or "")
+
+    @property
+    def _thread_wanted(self) -> str | None:
+        return self._answered.id if self._answered else self.query_one("#list", Grid).cursor_key
 
     def _needed(self) -> rows.Listed | None:
         """The chosen one; with a word to the user if there is none, or if the console may not write."""
@@ -110,14 +122,18 @@ class ConversationsView(ConsoleView):
         return None
 
     async def _load_thread(self) -> None:
-        chosen = self._answered.id if self._answered else self.query_one("#list", Grid).cursor_key
+        chosen = self._thread_wanted
         if chosen is None:
             self._open, self._messages = None, []
         else:
             body = {"conversation_id": chosen, "page_size": MESSAGES_MAX}
             page = await self.session.call("/messages.list", body, ListPage)
+            if chosen != self._thread_wanted:  # the cursor moved meanwhile, and its thread is read as well
+                return
             self._open, self._messages = chosen, [message_row(raw) for raw in page.data]
         self._show_thread()
+        if self._contact_of != self._open and not self.query_one("#contact").has_class("hidden"):
+            await self._load_contact()
 
     def _show_thread(self) -> None:
         chosen = self._listed.get(self._open or "", self._answered)
@@ -140,8 +156,6 @@ class ConversationsView(ConsoleView):
     @work(exclusive=True, group="thread")
     async def _open_thread(self) -> None:
         await self.tried(self._load_thread())
-        if not self.query_one("#contact").has_class("hidden"):
-            await self.tried(self._load_contact())
 
     # --- answering
 
@@ -276,15 +290,19 @@ class ConversationsView(ConsoleView):
             await self.tried(self._load_contact())
 
     async def _load_contact(self) -> None:
-        if self._open is None:
+        """That of the thread. Nothing is shown meanwhile: the one before is another person."""
+        wanted, pane = self._open, self.query_one("#contact", Static)
+        self._contact_of, contact = wanted, {}
+        pane.border_title = "contact"
+        pane.update("")
+        if wanted is not None:
+            contact = await self.session.call("/contacts.info", {"conversation_id": wanted}, dict[str, Any])
+        if wanted != self._contact_of:
             return
-        contact = await self.session.call("/contacts.info", {"conversation_id": self._open}, dict[str, Any])
         lines = [
             Content.assemble(Content.styled(f"{label}\n", "$foreground-muted"), f"{value}\n")
             for label, value in rows.contact_lines(contact)
         ]
-        pane = self.query_one("#contact", Static)
-        pane.border_title = "contact"
         pane.update(Content("\n").join(lines) if lines else "nothing is known")
 
 
