@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import cast
 
 from textual.content import Content
-from textual.events import Click
 from textual.widgets import Static
 
 from airy.tui.console.event_feed import FeedState
@@ -17,6 +16,7 @@ class Tabs(Static):
 
     def __init__(self, current: str) -> None:
         super().__init__(markup=False)
+        self.auto_links = False  # the style of links would replace the colours of the current view
         self._current = current
 
     def on_mount(self) -> None:
@@ -24,11 +24,6 @@ class Tabs(Static):
 
     def on_resize(self) -> None:
         self.update(tabs(self._current, self.app.size.width))
-
-    async def on_click(self, event: Click) -> None:
-        name = event.style.meta.get("view")
-        if isinstance(name, str):
-            await cast("ConsoleHost", self.app).open_view(name)
 
 
 def tabs(current: str, columns: int) -> Content:

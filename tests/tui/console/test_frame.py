@@ -4,6 +4,7 @@ import pytest
 
 from airy.tui.console.navigation import VIEWS
 from airy.tui.console.theme_names import NAMES
+from airy.tui.console.themes import THEMES
 from tests.kit.console import console
 from tests.kit.event_loops import asyncio_backend
 from tests.kit.fake_instance import FakeInstance
@@ -119,3 +120,14 @@ async def test_q_leaves(instance: FakeInstance) -> None:
     async with console(instance) as shown:
         await shown.press("q")
         assert shown.app.return_code == 0
+
+
+@pytest.mark.parametrize("theme", NAMES)
+async def test_the_tab_of_the_current_view_has_the_colours_of_the_theme(theme: str, instance: FakeInstance) -> None:
+    async with console(instance, view="tail", theme=theme) as shown:
+        strip = shown.app.screen._compositor.render_strips()[0]
+        colours = next(segment.style for segment in strip if "3 Tail" in segment.text)
+        known = next(each for each in THEMES if each.name == f"airy-{theme}")
+        assert colours is not None and colours.color is not None and colours.bgcolor is not None
+        assert colours.color.get_truecolor().hex == str(known.background).lower()
+        assert colours.bgcolor.get_truecolor().hex == known.primary.lower()
