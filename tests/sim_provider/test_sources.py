@@ -7,6 +7,7 @@ import anyio
 import msgspec
 import pytest
 
+from airy.sim.google_api.provider import GoogleApi
 from airy.sim.graph import GraphOptions, GraphProvider
 from airy.sim.provider import Behaviour, SendFault, SimAccount
 from airy.sim.provider.acts import PersonAct, Presses, SendsMedia
@@ -191,6 +192,24 @@ async def test_a_lost_answer_is_never_followed_by_a_second_call(kind: str, fault
 
         assert len(here.sim.journal.sends) == 1
         assert here.sim.journal.violations() == []
+
+
+@pytest.mark.parametrize("kind", ["google", "rcs"])
+async def test_a_person_sees_that_an_answer_is_being_written_and_what_was_read(kind: str) -> None:
+    here = Conversation(kind)
+    async with here.airy.open():
+        await here.open()
+        named = {"conversation_id": await here.conversation_id()}
+        await here.airy.asked("/conversations.typing", named)
+        await here.airy.asked("/conversations.mark-read", named)
+        line = here.sim.state.people[here.person].lines[0]
+        await here.airy.until(lambda: line.state == "read")
+
+        assert isinstance(here.sim, GoogleApi)
+        assert sorted(signal.kind.removeprefix("IS_").removesuffix("_STARTED") for signal in here.sim.signals) == [
+            "READ",
+            "TYPING",
+        ]
 
 
 @pytest.mark.parametrize("kind", ["whatsapp", "twilio.sms", "twilio.whatsapp", "viber", "rcs"])

@@ -5,11 +5,12 @@ answer was lost is settled by its receipts.
 """
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from airy.errors import Refused, Undecodable
+from airy.model import ids
 from airy.model.conversation import Message
 from airy.secret import Secret
 from airy.sources import canonical, payload
@@ -37,9 +38,38 @@ def encode(section: GoogleSection, message: Message, target: Target) -> Sequence
     except Refused as error:
         return Failed(kind="invalid", error=str(error))
     body = {"representative": HUMAN, **fields, "messageId": message.id}
-    url = f"{section.api_url.rstrip('/')}/v1/conversations/{quote(recipient_id, safe='')}/messages"
+    return [_call(section, token, recipient_id, "POST", "messages", body)]
+
+
+def read(section: GoogleSection, target: Target, provider_id: str) -> Sequence[Call]:
+    """Shows the contact that a message was read."""
+    path = f"messages/{quote(provider_id, safe='')}/receipt"
+    return _signal(section, target, "PATCH", path, {"receiptType": "READ"})
+
+
+def typing(section: GoogleSection, target: Target, provider_id: str | None) -> Sequence[Call]:
+    """Once for each message of the contact, as an event has an id."""
+    event_id = ids.derive(target.channel.id, f"typing:{provider_id}")
+    event = {"eventType": "TYPING_STARTED", "representative": HUMAN}
+    return _signal(section, target, "POST", f"events?{urlencode({'eventId': event_id})}", event)
+
+
+def _signal(
+    section: GoogleSection, target: Target, method: str, path: str, body: Mapping[str, object]
+) -> Sequence[Call]:
+    token = target.credentials.get("access_token")
+    conversation = target.conversation.participant_id if target.conversation else None
+    if token is None or conversation is None:
+        return []
+    return [_call(section, token, conversation, method, path, body)]
+
+
+def _call(
+    section: GoogleSection, token: Secret, conversation: str, method: str, path: str, body: Mapping[str, object]
+) -> Call:
+    url = f"{section.api_url.rstrip('/')}/v1/conversations/{quote(conversation, safe='')}/{path}"
     headers = {"content-type": JSON, "authorization": Secret(f"Bearer {token.reveal()}")}
-    return [Call("POST", Secret(url), headers, msgspec.json.encode(body), (token,))]
+    return Call(method, Secret(url), headers, msgspec.json.encode(body), (token,))
 
 
 def _fields(message: Message) -> dict[str, object]:

@@ -69,8 +69,8 @@ class Google:
     async def disconnect(self, client: HttpClient, target: Target, others: Collection[Channel]) -> str | None:  # noqa: ARG002
         return None  # the webhook is set at Google, for all agents of a partner
 
-    def mark_read(self, target: Target, provider_id: str) -> Sequence[Call]:  # noqa: ARG002
-        return ()  # Business Messages had no such signal
+    def mark_read(self, target: Target, provider_id: str) -> Sequence[Call]:
+        return encode.read(self._section, target, provider_id)
 
-    def typing(self, target: Target, provider_id: str | None) -> Sequence[Call]:  # noqa: ARG002
-        return ()
+    def typing(self, target: Target, provider_id: str | None) -> Sequence[Call]:
+        return encode.typing(self._section, target, provider_id)

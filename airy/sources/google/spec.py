@@ -23,6 +23,9 @@ class GoogleSection(SourceSection, frozen=True, kw_only=True):
     ] = ()
     api_url: Url = "https://businessmessages.googleapis.com"
     oauth_url: Url = "https://oauth2.googleapis.com/token"
+    mark_read: Annotated[
+        bool, Meta(description="false: contacts do not see that conversations.mark-read marked their messages")
+    ] = True
 
 
 class ConnectAgent(ChannelForm, frozen=True, kw_only=True):
@@ -50,6 +53,8 @@ SPEC = SourceSpec(
                 sends=("text", "image", "card", "carousel", "choice"),
                 profile="webhook",
                 receipts=("delivered", "read"),
+                mark_read=True,
+                typing=True,
                 media="url",
             ),
             credentials=("service_account", "partner_key"),

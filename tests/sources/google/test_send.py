@@ -45,6 +45,21 @@ def test_a_conversation_is_named_in_the_address_and_leads_nowhere_else() -> None
     assert call.url.reveal() == f"{host}/v1/conversations/a%2F..%2Fb%3Fc/messages"
 
 
+def test_reading_is_a_receipt_and_typing_an_event_that_a_repetition_does_not_double() -> None:
+    target = Target(
+        channel=WIRE.channel(AGENT),
+        conversation=conversation(participant_id=CONVERSATION),
+        credentials=WIRE.credentials("google"),
+    )
+    (read,), (typing,), (again,) = SOURCE.mark_read(target, "g-1"), *(SOURCE.typing(target, "g-1") for _ in range(2))
+    base = f"https://businessmessages.googleapis.com/v1/conversations/{CONVERSATION}"
+    assert (read.method, read.url.reveal()) == ("PATCH", f"{base}/messages/g-1/receipt")
+    assert msgspec.json.decode(read.body) == {"receiptType": "READ"}
+    assert typing.url.reveal().startswith(f"{base}/events?eventId=")
+    assert typing.url.reveal() == again.url.reveal()
+    assert msgspec.json.decode(typing.body)["eventType"] == "TYPING_STARTED"
+
+
 @pytest.mark.parametrize(
     ("content", "fields"),
     [
