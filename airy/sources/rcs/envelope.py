@@ -2,9 +2,17 @@
 
 import binascii
 from base64 import b64decode
+from collections.abc import Mapping
 
 from airy.errors import Undecodable
 from airy.sources import payload
+
+DOMAIN = "@rbm.goog"  # Google names an agent with it in some places
+
+
+def agent(event: Mapping[str, object]) -> str | None:
+    """The id of the agent an event is for."""
+    return payload.text((payload.text(event.get("agentId")) or "").removesuffix(DOMAIN))
 
 
 def event_bytes(body: bytes) -> bytes:

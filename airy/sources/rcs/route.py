@@ -1,7 +1,7 @@
 """An event of RCS becomes facts. Pure: messages of a contact, events of a contact, and events of Google's servers.
 
-A message has an id of Google's, an event an `eventId`; receipts name a message by our own id. `content` is the event
-inside the envelope as Google wrote it.
+A contact's messages and events have ids that the phone makes: two phones may make the same one. Receipts name a message
+by our own id. `content` is the event inside the envelope as Google wrote it.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,9 +46,10 @@ class RcsEvent(Struct, frozen=True):
         return ids.derive(self.channel.id, f"{kind}:{payload.canonical(parts)}")
 
     def named(self, name: str) -> str:
-        """The id in member `name`, or what the event says."""
+        """The id in member `name`, of this phone; or what the event says."""
         lasting = {each: part for each, part in self.node.items() if each not in VOLATILE}
-        return payload.text(self.node.get(name)) or payload.canonical(lasting)
+        given = payload.text(self.node.get(name))
+        return payload.canonical(lasting) if given is None else f"{self.conversation}:{given}"
 
 
 def route(record: Record, channels: Channels) -> Routed:
@@ -57,13 +58,16 @@ def route(record: Record, channels: Channels) -> Routed:
     payload.members(received.body)  # raises unless it is an object
     raw = Raw(received.body)
     node = payload.record(payload.value(raw))
-    agent = payload.text(node.get("agentId")) or payload.text(record.key.decode("utf-8", "replace"))
+    agent = envelope.agent(node) or payload.text(record.key.decode("utf-8", "replace"))
     phone = payload.text(node.get("senderPhoneNumber")) or payload.text(node.get("phoneNumber"))
     if agent is None:
         raise Undecodable("the event names no agent")
     channel = channels.by_account("rcs", agent)
     if channel is None:
         return Routed([], [AccountKey("rcs", agent)], [])
+    launched = payload.text(node.get("newLaunchState"))
+    if phone is None and launched is not None:
+        return Routed([], [], [], [f"the agent's launch state became {launched}"])
     if phone is None:
         return Routed([], [], ["the event names no phone number"])
     kind = payload.text(node.get("eventType")) or ""

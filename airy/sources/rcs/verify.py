@@ -36,7 +36,7 @@ def _compared(section: RcsSection, body: bytes, given: bytes, accounts: Accounts
         event = envelope.event_bytes(body)
     except Undecodable as error:
         return Denied(403, f"the signature cannot be checked: {error}")
-    agent = payload.text((payload.object_of(event) or {}).get("agentId"))
+    agent = envelope.agent(payload.object_of(event) or {})
     if not matches(given, event, _tokens(section, accounts, agent)):
         return REFUSED
     return Accepted((agent or "").encode(errors="replace").decode())
