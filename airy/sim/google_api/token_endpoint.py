@@ -14,6 +14,7 @@ from airy.sim.google_api.service_account import KnownServiceAccount
 from airy.sim.provider.api import ApiReply, ApiRequest, json_reply, record
 
 PATH = "/token"
+GOOGLE = "https://oauth2.googleapis.com/token"  # Google's libraries name it, whatever the address of the endpoint
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 VALID_S = 3_599
 ASSERTION_VALID_S_MAX = 3_600
@@ -61,7 +62,7 @@ class TokenEndpoint:
             return token_error("invalid_grant", "Invalid grant: account not found")
         if header.get("alg") != "RS256" or header.get("kid", self._account.key_id) != self._account.key_id:
             return token_error("invalid_grant", "Invalid JWT Signature.")
-        if claims.get("aud") != audience:
+        if claims.get("aud") not in {audience, GOOGLE}:
             description = f"Invalid JWT: Failed audience check. The right audience is {audience}"
             return token_error("invalid_grant", description)
         if not self._is_current(claims.get("iat"), claims.get("exp"), now_ms // 1000):
