@@ -7,7 +7,7 @@ store writes beside the file and renames, a bucket shows an object when it is co
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -55,6 +55,9 @@ class S3Bucket(Struct, frozen=True, kw_only=True):
 
 
 def local_storage(directory: Path) -> "ObjectStorage":
+    """A directory that is created is readable by its owner only: its files are private, whatever their modes."""
+    with suppress(OSError):  # the store reports it
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return ObjectStorage(LocalStore(directory, mkdir=True, automatic_cleanup=False))
 
 

@@ -140,3 +140,11 @@ async def test_a_public_name_of_a_private_address_is_refused(monkeypatch: pytest
     assert isinstance(storage, ObjectStorage)
     with pytest.raises(StorageRefusal):
         await storage.put("a", BytesIO(b"x"), {})
+
+
+async def test_a_directory_that_is_created_is_its_owners_and_one_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o750)
+    for directory, mode in ((tmp_path / "new" / "media", 0o700), (shared, 0o750)):
+        await local_storage(directory).probe()
+        assert directory.stat().st_mode & 0o777 == mode

@@ -5,8 +5,9 @@ recovers. Only checkpoints wait for the disk, and they run on a thread. A file t
 is renamed and replaced by an empty one: the queue is a cache.
 """
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio.to_thread
@@ -18,6 +19,7 @@ from airy.queue.sqlite import sql
 
 WAL_PAGES_MAX = 2_000  # 8 MB; beyond that a checkpoint is due
 BUSY_MS = 2_000
+IN_MEMORY = ":memory:"
 TRANSIENT = (
     apsw.BusyError,
     apsw.LockedError,
@@ -89,6 +91,9 @@ class QueueFile:
             self._wal_pages = 0
 
     def _new_connection(self) -> apsw.Connection:
+        if self._path != IN_MEMORY:
+            with suppress(OSError):  # SQLite reports it
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # its other files follow
         connection = apsw.Connection(self._path)
         try:
             connection.set_busy_timeout(BUSY_MS)

@@ -135,6 +135,14 @@ async def test_an_older_file_keeps_its_jobs_and_hands_over_its_dead_deliveries(t
         assert await rig.queue.legacy_dead_letters.read_oldest(9) == []
 
 
+async def test_only_its_owner_can_read_the_bodies_that_wait(tmp_path: Path) -> None:
+    async with opened(str(tmp_path / "queue.db")) as rig:
+        await put(rig.queue, entry(0, "a"), after=NO_ENTRY)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert {"queue.db", "queue.db-wal"} <= set(modes)
+
+
 @pytest.mark.parametrize("content", [b"not a database" * 1_000, b"", b"SQLite format 3\0" + b"\xff" * 5_000])
 async def test_a_damaged_file_is_renamed_and_the_queue_starts_empty(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "queue.db"
