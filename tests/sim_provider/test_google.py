@@ -134,6 +134,16 @@ def test_a_key_file_is_made_for_its_owner_alone_and_used_again(tmp_path: Path) -
         service_account.known(service_account.kept(path))
 
 
+@pytest.mark.parametrize("kind", ["google", "rcs"])
+def test_the_printed_configuration_holds_the_key_or_names_its_file(kind: str) -> None:
+    provider, name = {"google": (BusinessMessagesProvider, "saFile"), "rcs": (RcsProvider, "serviceAccount")}[kind]
+    options: Any = {"google": BusinessMessagesOptions, "rcs": RcsOptions}[kind]
+
+    assert provider(options()).setup("").sections[kind][name] == service_account.made()
+    named = provider(options(service_account=service_account.made(), service_account_file="/keys/k.json"))
+    assert named.setup("").sections[kind][name] == "file:/keys/k.json"
+
+
 # --- webhooks
 
 
