@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from airy.entered_text import invisible, trimmed
 from airy.http.asgi import RawHeaders
 from airy.http.entered_time import entered_time_ms
-from airy.http.field_error import FieldError
+from airy.http.field_error import FieldError, field_error
 from airy.http.number_range import NumberOutOfRange, finite_float, int64, number_problem
 from airy.http.problems import Problem
 from airy.model.ids import canonical_uuid
@@ -364,7 +364,7 @@ def _field_error(name: str, kind: object, error: msgspec.ValidationError) -> Fie
     for member in _union_members(kind):
         if get_origin(member) is Literal:
             return FieldError(path, f"must be one of {', '.join(get_args(member))}")
-    return FieldError(path, message[:1].lower() + message[1:])
+    return field_error(path, message)
 
 
 def _json_type(value: object) -> str:

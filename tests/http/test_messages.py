@@ -401,7 +401,7 @@ async def test_suggested_replies_are_kept_by_id(spelling: str) -> None:
     [
         ({"message_id": UNKNOWN_ID}, 400, "suggestions"),
         ({"message_id": UNKNOWN_ID, "suggestions": {}}, 400, "suggestions"),
-        ({"message_id": UNKNOWN_ID, "suggestions": {"a": {}}}, 400, "suggestions[...]"),
+        ({"message_id": UNKNOWN_ID, "suggestions": {"a": {}}}, 400, "suggestions[...].content"),
         ({"message_id": UNKNOWN_ID, "suggestions": {"a.b": {"content": 1}}}, 400, "suggestions"),
         ({"message_id": UNKNOWN_ID, "suggestions": {"a": {"content": 1}}}, 404, "message_id"),
         ({"suggestions": {"a": {"content": 1}}}, 400, "message_id"),

@@ -79,7 +79,7 @@ def test_all_invalid_fields_are_named_at_once() -> None:
     problem = refusal({"conversation_id": "no", "page_size": "x", "color": "green", "headers": {"X": [1]}})
     assert {error.field: error.message for error in problem.fields} == {
         "conversation_id": "must be a UUID",
-        "page_size": "expected `int | null`, got `str`",
+        "page_size": "must be a whole number, not text",
         "color": "must be one of red, blue",
         "headers[...]": "must be text, not an array",
     }
