@@ -5,8 +5,8 @@ contents, in order; what has no word here is `raw`, and only the payload says mo
 as `{"canonical": {"type": "text", "text": "…"}}`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -34,6 +34,7 @@ ContentName = Literal[
     "system",
 ]
 """What a content is called in lists and tables: its type, and for media its kind."""
+Field = TypeVar("Field")
 MEDIA: tuple[ContentName, ...] = ("image", "video", "audio", "voice", "file", "sticker")
 
 
@@ -186,6 +187,24 @@ def outbound(given: object) -> Content | None:
     if isinstance(content, RawContent | StoryContent | PostbackContent | SystemContent):
         raise Refused(f"canonical content of type {content.__struct_config__.tag} cannot be sent", field="canonical")
     return content
+
+
+def fields_to_send(given: object, fields_of: Callable[[Content], Mapping[str, object]]) -> dict[str, object]:
+    """The provider's fields of a message to be sent: as they are given, or what canonical content becomes, and the
+    fields beside it. Null is not given. Raises `Refused`.
+    """
+    members = given if isinstance(given, Mapping) else {}
+    fields = {name: part for name, part in members.items() if name != "canonical" and part is not None}
+    wanted = outbound(given)
+    return fields if wanted is None else with_fields(fields_of(wanted), fields)
+
+
+def with_fields(found: Mapping[str, Field], beside: Mapping[str, Field]) -> dict[str, Field]:
+    """What canonical content became, and the provider's own fields beside it. Raises `Refused` if they contradict."""
+    for name in sorted(found.keys() & beside.keys()):
+        if found[name] != beside[name]:
+            raise Refused(f"canonical says what {name} is: leave {name} out", field=name)
+    return {**beside, **found}
 
 
 def refused(error: msgspec.ValidationError, field: str) -> Refused:

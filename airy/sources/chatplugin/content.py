@@ -50,8 +50,7 @@ def _url(attachment: Mapping[str, object]) -> object:
 
 def widget_content(content: object) -> object:
     """The content of an outbound message in the widget's shape. Raises `Refused` for what the widget cannot show."""
-    wanted = canonical.outbound(content)
-    return content if wanted is None else _in_widget_shape(wanted)
+    return content if canonical.outbound(content) is None else canonical.fields_to_send(content, _in_widget_shape)
 
 
 def _in_widget_shape(wanted: Content) -> dict[str, object]:

@@ -72,4 +72,5 @@ def outbound(content: object) -> object:
     if wanted is None:
         return content
     text = {"text": wanted.text} if isinstance(wanted, TextContent) else {}
-    return {**text, "canonical": msgspec.to_builtins(wanted)}
+    beside = {name: part for name, part in payload.record(content).items() if name != "canonical"}
+    return {**text, **beside, "canonical": msgspec.to_builtins(wanted)}

@@ -78,9 +78,8 @@ def _fields(message: Message) -> dict[str, object]:
         given = payload.value(message.content)
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with text, image or richCard") from error
-    wanted = canonical.outbound(given)
-    fields = content.fields_of(wanted) if wanted is not None else payload.record(given)
-    return {name: part for name, part in fields.items() if name not in RESERVED and part is not None}
+    fields = canonical.fields_to_send(given, content.fields_of)
+    return {name: part for name, part in fields.items() if name not in RESERVED}
 
 
 def _check(fields: Mapping[str, object]) -> None:

@@ -76,7 +76,7 @@ def _members(content: Raw, dialect: Dialect) -> dict[str, Raw]:
         members = payload.members(content)
         wanted = canonical.outbound({"canonical": payload.value(members.pop("canonical", NULL))})
         if wanted is not None:
-            return payload.members(msgspec.json.encode(contents.message_of(wanted, dialect)))
+            return _beside(payload.members(msgspec.json.encode(contents.message_of(wanted, dialect))), members)
         if "message" in members and not any(bytes(members.get(name, NULL)) != b"null" for name in BODIES):
             return payload.members(members["message"]) | {
                 name: part for name, part in members.items() if name in REQUEST_FIELDS
@@ -84,6 +84,14 @@ def _members(content: Raw, dialect: Dialect) -> dict[str, Raw]:
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with text or attachment") from error
     return members
+
+
+def _beside(found: Mapping[str, Raw], members: Mapping[str, Raw]) -> dict[str, Raw]:
+    """What canonical content became, and what is given beside it. Raises `Refused`."""
+    given = {name: part for name, part in members.items() if bytes(part) != b"null"}
+    for name in sorted(given.keys() & {"message", "sender_action"}):
+        raise Refused(f"{name} is given beside canonical: a message has one of them", field=name)
+    return canonical.with_fields(found, given)
 
 
 def _parts(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, Raw]]:

@@ -83,12 +83,11 @@ def _body(message: Message) -> dict[str, object]:
         given = payload.value(message.content)
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with text, contentInfo or richCard") from error
-    wanted = canonical.outbound(given)
-    fields = {name: part for name, part in payload.record(given).items() if part is not None}
+    fields = canonical.fields_to_send(given, content.fields_of)
     options = {name: fields.pop(name) for name in OPTIONS if name in fields}
-    if wanted is not None:
-        fields = content.fields_of(wanted)
-    elif "contentMessage" in fields:
+    if "contentMessage" in fields:
+        if canonical.outbound(given) is not None:
+            raise Refused("contentMessage is given beside canonical: a message has one of them", field="contentMessage")
         fields = payload.record(fields["contentMessage"])
     _check(fields)
     return {"contentMessage": fields, **options}

@@ -61,11 +61,10 @@ def _fields(message: Message, kind: str) -> dict[str, object]:
         given = payload.value(message.content)
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with Body or MediaUrl") from error
-    wanted = canonical.outbound(given)
-    fields = content.fields_of(wanted, kind) if wanted is not None else payload.record(given)
+    fields = canonical.fields_to_send(given, lambda wanted: content.fields_of(wanted, kind))
     if reserved := sorted(RESERVED & fields.keys()):
         raise Refused(f"{reserved[0]} is not a field Twilio takes here", field=reserved[0])
-    written = {name: _written(part, name) for name, part in fields.items() if part is not None}
+    written = {name: _written(part, name) for name, part in fields.items()}
     _check(written)
     return written
 

@@ -53,9 +53,8 @@ def _fields(message: Message) -> dict[str, object]:
         given = payload.value(message.content)
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object with type and text") from error
-    wanted = canonical.outbound(given)
-    fields = content.fields_of(wanted) if wanted is not None else payload.record(given)
-    fields = {name: part for name, part in fields.items() if name not in RESERVED and part is not None}
+    fields = canonical.fields_to_send(given, content.fields_of)
+    fields = {name: part for name, part in fields.items() if name not in RESERVED}
     if "type" not in fields and "text" in fields:
         fields["type"] = "text"
     return fields

@@ -78,15 +78,16 @@ def _members(content: Raw, to: Mapping[str, str]) -> dict[str, Raw]:
     try:
         members = payload.members(content)
         wanted = canonical.outbound({"canonical": payload.value(members.pop("canonical", NULL))})
-        if wanted is not None:
-            return payload.members(msgspec.json.encode(outbound_content.message_of(wanted)))
         given = {name: payload.value(members[name]) for name in ("to", "recipient") if name in members}
     except Undecodable as error:
         raise Refused(f"the message {error}; send an object such as {{'text': {{'body': …}}}}") from error
     for name, written in given.items():
         if written is not None and payload.identifier(written) not in to.values():
             raise Refused(f"{name} names another contact than the conversation's: leave it out", field=name)
-    return {name: part for name, part in members.items() if name not in OURS and bytes(part) != b"null"}
+    kept = {name: part for name, part in members.items() if name not in OURS and bytes(part) != b"null"}
+    if wanted is None:
+        return kept
+    return canonical.with_fields(payload.members(msgspec.json.encode(outbound_content.message_of(wanted))), kept)
 
 
 def _window_closed(until_ms: int, now_ms: int) -> Failed:

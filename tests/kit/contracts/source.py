@@ -588,6 +588,20 @@ class SourceContract:
             said = "".join(unquote_plus((call.body or b"").decode()) for call in encoded)
             assert [mark for mark in MARK.findall(json.dumps(content)) if mark not in said] == [], content
 
+    def test_fields_beside_canonical_content_are_sent_with_it(self, kind: str) -> None:
+        content = {"canonical": {"type": "text", "text": "Rye?"}, "own_field": "mark-beside", "none": None}
+        encoded = self.source.encode(outbound(content), self.target(kind), RECEIVED_MS)
+        assert not isinstance(encoded, Failed), encoded
+        said = unquote_plus((encoded[-1].body or b"").decode())
+        assert [word for word in ("Rye?", "own_field", "mark-beside") if word not in said] == []
+        assert "none" not in said
+
+    def test_a_message_that_says_another_thing_beside_canonical_content_is_invalid(self, kind: str) -> None:
+        content = {"canonical": {"type": "text", "text": "another text"}, **self.wire.text}
+        encoded = self.source.encode(outbound(content), self.target(kind), RECEIVED_MS)
+        assert isinstance(encoded, Failed)
+        assert (encoded.kind, "canonical" in encoded.error) == ("invalid", True)
+
     def test_the_recorded_payloads_show_each_content_and_update_that_the_kind_declares(self, kind: str) -> None:
         contents: set[str] = set()
         updates: set[str] = set()
