@@ -70,6 +70,14 @@ async def test_an_answer_is_sent_and_its_delivery_state_followed(instance: FakeI
         assert "● read" in shown.line("← Yes!")
 
 
+async def test_a_notification_hides_neither_the_newest_message_nor_the_field(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations", writes=True, size=(80, 24)) as shown:
+        await shown.press("i", *"Yes!", "enter", *"and")
+        await shown.settle(0.5)
+        assert "sent to the log" in shown.text
+        assert "and" in shown.text.splitlines()[-2]
+
+
 async def test_a_template_is_chosen_and_sent(instance: FakeInstance) -> None:
     async with console(instance, view="conversations", writes=True) as shown:
         await shown.press("T")
