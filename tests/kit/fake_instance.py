@@ -6,6 +6,7 @@ It is a `HttpClient`, so a client under test needs no socket. Only the requests 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import anyio
 import msgspec
 
 from airy.http_client import ConnectFailed, Response
@@ -31,6 +32,7 @@ class FakeInstance:
         self.fleet: dict[str, Any] | None = None  # None: a version without /processes.list
         self.documents: dict[str, object] = {}  # answers by path, of what needs no more than one
         self.refusals: dict[str, Response] = {}  # by path
+        self.delays_s: dict[str, list[float]] = {}  # of the next calls, by path
         self.written: list[tuple[str, dict[str, Any]]] = []  # writes it accepted
         self.asked: dict[str, int] = {}
         self.operations = FakeOperations()
@@ -107,6 +109,8 @@ class FakeInstance:
     ) -> Response:
         path = "/" + url.split("/", 3)[3]
         self.asked[path] = self.asked.get(path, 0) + 1
+        if delays := self.delays_s.get(path):
+            await anyio.sleep(delays.pop(0))
         if self.down:
             raise ConnectFailed("127.0.0.1: connection refused")
         if path == "/readyz":

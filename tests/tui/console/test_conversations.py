@@ -78,6 +78,15 @@ async def test_a_notification_hides_neither_the_newest_message_nor_the_field(ins
         assert "and" in shown.text.splitlines()[-2]
 
 
+async def test_a_thread_that_is_read_late_does_not_replace_the_one_chosen_since(instance: FakeInstance) -> None:
+    async with console(instance, view="conversations") as shown:
+        instance.delays_s["/messages.list"] = [2.0]  # that of Bob
+        await shown.press("r", "down")
+        await shown.settle(3.0)
+        assert instance.delays_s["/messages.list"] == []
+        assert "Is the rye bread back?" in shown.line("→")
+
+
 async def test_a_template_is_chosen_and_sent(instance: FakeInstance) -> None:
     async with console(instance, view="conversations", writes=True) as shown:
         await shown.press("T")

@@ -27,6 +27,17 @@ async def test_the_arrows_choose_the_webhook_whose_dead_deliveries_are_shown(ins
         assert " 8 " in shown.line("timed out")
 
 
+async def test_dead_deliveries_that_are_read_late_do_not_replace_those_of_the_webhook_chosen_since(
+    instance: FakeInstance,
+) -> None:
+    async with console(instance, view="webhooks", size=(160, 36)) as shown:
+        instance.delays_s["/webhooks.dead-letters"] = [0.0, 0.0, 2.0]  # two are counted, and those of shop are read
+        await shown.press("r", "down")
+        await shown.settle(3.0)
+        assert instance.delays_s["/webhooks.dead-letters"] == []
+        assert " 8 " in shown.line("timed out")
+
+
 async def test_the_list_has_health_queue_success_and_last_answer(instance: FakeInstance) -> None:
     last = instance.operations.attempt("w-crm", 5, outcome="retry", status=503)
     instance.operations.stats["w-crm"] = {

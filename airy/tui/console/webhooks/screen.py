@@ -112,15 +112,21 @@ class WebhooksView(ConsoleView):
         )
 
     async def _load_lower(self) -> None:
-        self._open = webhook_id = self._list.cursor_key
-        webhook = self._webhooks.get(webhook_id or "")
-        if self._shown == "attempts":
+        """A table that is read late does not replace the one that was chosen since."""
+        self._open, shown = self._list.cursor_key, self._shown
+        chosen = (self._open, shown)
+        webhook = self._webhooks.get(self._open or "")
+        if shown == "attempts":
             found = [] if webhook is None else await self._read_attempts(webhook.id)
+            if chosen != (self._list.cursor_key, self._shown):
+                return
             self._attempts = {each.key: each for each in found}
             self._lower.show((each.key, cells.attempt_cells(each)) for each in found)
             count = f"the last {len(found)}"
         else:
             page = DeliveryPage([]) if webhook is None else await self._page(webhook.id, DELIVERIES_MAX)
+            if chosen != (self._list.cursor_key, self._shown):
+                return
             self._deliveries = {each.delivery_id: each for each in page.data}
             self._lower.show((each.delivery_id, cells.delivery_cells(each)) for each in page.data)
             count = cells.counted(len(page.data), page.pagination_data.total)
