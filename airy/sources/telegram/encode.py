@@ -18,7 +18,7 @@ from airy.sources.telegram.spec import TelegramSection
 TEXT_CHARACTERS_MAX = 4_096
 CAPTION_CHARACTERS_MAX = 1_024
 ALBUM_MAX = 10
-METHODS = {  # by the field that only this method has; the first one given counts
+METHODS = {  # by the field that only this method has, and for a venue beside the one of a location
     "text": "sendMessage",
     "photo": "sendPhoto",
     "animation": "sendAnimation",
@@ -89,7 +89,10 @@ def _fields(message: Message) -> dict[str, object]:
 def _method(fields: Mapping[str, object]) -> str:
     """Raises `Refused`, naming the field."""
     given = [name for name in METHODS if name in fields]
-    name = next((name for name in given if fields[name] not in EMPTY), given[0] if given else None)
+    said = [name for name in given if fields[name] not in EMPTY]
+    if len(said) > 1 and said != ["address", "latitude"]:
+        raise Refused(f"{said[0]} and {said[1]} are two messages of telegram: send one of them", field=said[1])
+    name = next(iter(said or given), None)
     if name is None:
         raise Refused(f"a message has one of {', '.join(METHODS)}", field="text")
     marked_up = bool(fields.get("parse_mode"))  # Telegram counts what is left of it

@@ -119,6 +119,11 @@ def test_the_content_chooses_the_method(content: object, method: str, fields: di
         ({"text": "x" * 4097}, "text has 4097 characters and telegram takes 4096"),
         ({"photo": "p", "caption": "x" * 1025}, "caption has 1025 characters"),
         ({"photo": 5}, "photo is missing or empty"),
+        ({"text": "Rye", "photo": "p"}, "text and photo are two messages"),
+        (
+            {"canonical": {"type": "text", "text": "Rye"}, "latitude": 52.5, "longitude": 13.4},
+            "text and latitude are two",
+        ),
         ({"text": ""}, "text is missing or empty"),
         ({"media": ["a"]}, "media is a list of 2 to 10 files"),
         ({"action": "typing"}, "a message has one of text, photo"),
