@@ -316,6 +316,7 @@ def test_content_that_is_not_json_is_invalid(content: bytes) -> None:
     ("content", "message"),
     [
         ({"type": "text", "text": "Grüße"}, {"text": "Grüße"}),
+        ({"type": "card", "title": "Rye"}, {"text": "Rye"}),
         ({"type": "media", "kind": "image", "url": "https://x.example/1.jpg"}, media(url="https://x.example/1.jpg")),
         (
             {"type": "media", "kind": "voice", "url": "https://x.example/1.ogg"},

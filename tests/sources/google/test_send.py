@@ -151,6 +151,7 @@ def test_canonical_content_becomes_a_message_of_googles(content: object, fields:
         ({"richCard": "x"}, "richCard is no object"),
         ({"text": "x", "suggestions": [{}] * 14}, "suggestions has 14 entries and google takes 13"),
         ({"canonical": {"type": "card", "title": "x", "buttons": [{"title": "x"}] * 5}}, "google takes 4"),
+        ({"canonical": {"type": "card", "title": "x", "buttons": [{"title": "x" * 26}]}}, "26 characters"),
         ({"canonical": {"type": "carousel", "cards": [{"title": "x"}]}}, "a carousel of 2 to 10 cards"),
         ({"canonical": {"type": "location", "latitude": 1, "longitude": 1}}, "google cannot send"),
     ],

@@ -70,6 +70,28 @@ def test_content_is_sent_with_our_message_id_and_what_stands_beside_it(written: 
             },
         ),
         (
+            {"type": "card", "title": "Rye bread with caraway seeds", "url": "https://bakery.example.net/rye"},
+            {
+                "richCard": {
+                    "standaloneCard": {
+                        "cardOrientation": "VERTICAL",
+                        "cardContent": {
+                            "title": "Rye bread with caraway seeds",
+                            "suggestions": [
+                                {
+                                    "action": {
+                                        "text": "bakery.example.net",
+                                        "postbackData": "https://bakery.example.net/rye",
+                                        "openUrlAction": {"url": "https://bakery.example.net/rye"},
+                                    }
+                                }
+                            ],
+                        },
+                    }
+                }
+            },
+        ),
+        (
             {"type": "choice", "text": "Which?", "options": [{"title": "Red", "payload": "RED"}]},
             {"text": "Which?", "suggestions": [{"reply": {"text": "Red", "postbackData": "RED"}}]},
         ),
