@@ -123,6 +123,12 @@ class Bus(Protocol):
         """
         ...
 
+    async def partition_counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Of each partition, at most how many records it has from its offset on. Partitions whose records would have to
+        be read for that are left out: only where offsets do not tell, and only far from the end.
+        """
+        ...
+
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         """Committed offsets; partitions without one are left out."""
         ...

@@ -7,12 +7,14 @@ from airy.api_client import ApiClient, RequestRefused
 from airy.cli.following import read_all
 from airy.cli.options import OK
 from airy.cli.output import Output, note
-from airy.cli.views.topics import RECORDS, TOPICS
+from airy.cli.views.topics import RECORDS, TOPIC_PARTITIONS, TOPICS, partition_rows
 
 PAGE_RECORDS_MAX = 200
 
 
-async def print_topics(client: ApiClient, output: Output, names: Sequence[str], *, everything: bool) -> int:
+async def print_topics(
+    client: ApiClient, output: Output, names: Sequence[str], *, everything: bool, partitions: bool
+) -> int:
     """Raises `RequestRefused` for a name that no topic has."""
     rows = (await client.call("/topics.list", {}, dict[str, Any]))["data"]
     unknown = sorted({*names} - {row["name"] for row in rows})
@@ -20,7 +22,10 @@ async def print_topics(client: ApiClient, output: Output, names: Sequence[str], 
         raise RequestRefused(f"there is no topic {unknown[0]}; airy topics show --all lists them", status=404)
     wanted = [row for row in rows if row["name"] in names] if names else rows
     shown = wanted if names or everything else [row for row in wanted if row["records"]]
-    output.rows(TOPICS, shown)
+    if partitions:
+        output.rows(TOPIC_PARTITIONS, [row for topic in shown for row in partition_rows(topic)])
+    else:
+        output.rows(TOPICS, shown)
     return OK
 
 

@@ -25,19 +25,27 @@ def topics() -> None:
 
 
 @topics.command(
-    name="show", epilog=examples("airy topics show", "airy topics show application.communication.events --json")
+    name="show",
+    epilog=examples(
+        "airy topics show",
+        "airy topics show application.communication.events --json",
+        "airy topics show application.communication.events --partitions",
+    ),
 )
 @click.argument("names", metavar="[TOPIC]…", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="also topics without records")
+@click.option("--partitions", is_flag=True, help="each partition, with the position and the lag of each group in it")
 @client_options
 @output_options
-def show_topics(names: Sequence[str], everything: bool, instance: Instance, output: Output) -> int:
+def show_topics(names: Sequence[str], everything: bool, partitions: bool, instance: Instance, output: Output) -> int:
     """Show the topics of the instance, in the order of their definition, with records, offsets and the lag of each
     group. The token needs the permission operate.
     """
     from airy.cli.topic_records import print_topics
 
-    return instance.run(lambda client: print_topics(client, output, names, everything=everything))
+    return instance.run(
+        lambda client: print_topics(client, output, names, everything=everything, partitions=partitions)
+    )
 
 
 @topics.command(

@@ -28,6 +28,7 @@ AGES_FETCH_S: Final = 0.3
 GROUPS_AT_ONCE_MAX: Final = 8
 
 Offsets = Mapping[TopicPartition, int]
+Ages = Mapping[tuple[TopicPartition, int], float]  # s, of the record at an offset
 
 
 class OffsetSpan(Struct, frozen=True):
@@ -38,15 +39,37 @@ class OffsetSpan(Struct, frozen=True):
     end: int
 
 
+class PartitionState(Struct, frozen=True):
+    """`records`: at most how many there are; None: they are too many to count."""
+
+    partition: int
+    begin: int
+    end: int
+    records: int | None
+
+
+class PartitionLag(Struct, frozen=True):
+    """`position`: the next offset the group reads, by what it has committed. `lag` and `age_s`: as in `GroupLag`; None:
+    not known.
+    """
+
+    partition: int
+    position: int
+    lag: int | None
+    age_s: float | None
+
+
 class GroupLag(Struct, frozen=True, kw_only=True):
     """How far a consumer group is behind in a topic. `lag`: at most how many records it has to commit; None: it has
     committed nothing. `age_s`: of the oldest record it has not committed, 0 without one; None: not known.
+    `partitions`: those in which it has committed something.
     """
 
     group: str
     component: str
     lag: int | None
     age_s: float | None
+    partitions: Sequence[PartitionLag]
 
 
 class TopicState(Struct, frozen=True, kw_only=True):
@@ -54,10 +77,17 @@ class TopicState(Struct, frozen=True, kw_only=True):
 
     topic: Topic[Any]
     records: int
-    spans: Sequence[OffsetSpan]
+    partitions: Sequence[PartitionState]
     groups: Sequence[GroupLag]
     writers: Sequence[str]
     readers: Sequence[str]
+
+
+class Lags(Struct, frozen=True):
+    """Of a group: by topic, and by partition, where it is known."""
+
+    topics: Mapping[str, int]
+    partitions: Mapping[TopicPartition, int | None]
 
 
 class BrowseRequest(Struct, frozen=True, kw_only=True):
@@ -94,25 +124,24 @@ class TopicBrowser:
         begins = await self._bus.beginning_offsets(topics.ALL)
         ends = await self._bus.end_offsets(topics.ALL)
         counts = await self._bus.counts_from(begins)
-        committed = await self._committed()
-        lags = {group: await self._lags(offsets, begins, ends) for group, offsets in committed.items()}
-        lagging = {
-            (tp, offset) for offsets in committed.values() for tp, offset in offsets.items() if offset < ends[tp]
+        held = await self._bus.partition_counts_from(begins)
+        positions = {
+            group: {tp: max(offset, begins[tp]) for tp, offset in offsets.items()}
+            for group, offsets in (await self._committed()).items()
         }
-        times = await self._times_of(sorted((tp, max(offset, begins[tp])) for tp, offset in lagging))
+        lags = {group: await self._lags(offsets, ends) for group, offsets in positions.items()}
+        lagging = {at for offsets in positions.values() for at in offsets.items() if at[1] < ends[at[0]]}
+        times = await self._times_of(sorted(lagging))
         ages = {at: max(0, self._clock.now_ms() - time_ms) / 1000 for at, time_ms in times.items()}
         return [
             TopicState(
                 topic=topic,
                 records=counts[topic.name],
-                spans=[OffsetSpan(tp.partition, begins[tp], ends[tp]) for tp in topic.topic_partitions],
+                partitions=[
+                    PartitionState(tp.partition, begins[tp], ends[tp], held.get(tp)) for tp in topic.topic_partitions
+                ],
                 groups=[
-                    GroupLag(
-                        group=group,
-                        component=owner,
-                        lag=lags[group].get(topic.name),
-                        age_s=_age_s(topic, committed[group], begins, ends, ages),
-                    )
+                    group_lag(topic, owner, group, positions[group], ends, lags[group], ages)
                     for owner, group, read in _groups()
                     if topic.name in {each.name for each in read}
                 ],
@@ -195,11 +224,15 @@ class TopicBrowser:
                 tasks.start_soon(ask, group, read)
         return found
 
-    async def _lags(self, committed: Offsets, begins: Offsets, ends: Offsets) -> Mapping[str, int]:
-        """By topic, of those in which the group has committed anything."""
-        behind = {tp: max(offset, begins[tp]) for tp, offset in committed.items() if offset < ends[tp]}
+    async def _lags(self, positions: Offsets, ends: Offsets) -> Lags:
+        """Of the topics in which the group has committed anything."""
+        behind = {tp: offset for tp, offset in positions.items() if offset < ends[tp]}
         counts = await self._bus.counts_from(behind) if behind else {}
-        return {tp.topic: counts.get(tp.topic, 0) for tp in committed}
+        found = await self._bus.partition_counts_from(behind) if behind else {}
+        return Lags(
+            {tp.topic: counts.get(tp.topic, 0) for tp in positions},
+            {tp: found.get(tp) if tp in behind else 0 for tp in positions},
+        )
 
     async def _times_of(self, positions: Iterable[tuple[TopicPartition, int]]) -> dict[tuple[TopicPartition, int], int]:
         """The times of the first records at or behind these positions, which are in order. Those that the log does not
@@ -266,19 +299,29 @@ def page_size_of(given: int) -> int:
     return given
 
 
-def _age_s(
-    topic: Topic[Any],
-    committed: Offsets,
-    begins: Offsets,
-    ends: Offsets,
-    ages: Mapping[tuple[TopicPartition, int], float],
-) -> float | None:
-    """Of the oldest record that is not committed; 0 without one, None if nothing is committed or no age is known."""
-    positions = {tp: max(committed[tp], begins[tp]) for tp in topic.topic_partitions if tp in committed}
-    behind = [(tp, offset) for tp, offset in positions.items() if offset < ends[tp]]
-    if positions and not behind:
-        return 0.0
-    return max((ages[at] for at in behind if at in ages), default=None)
+def group_lag(
+    topic: Topic[Any], component: str, group: str, positions: Offsets, ends: Offsets, lags: Lags, ages: Ages
+) -> GroupLag:
+    """`positions`: where the group reads on; `ages`: of the records at them, as far as they are known."""
+    partitions = [
+        PartitionLag(
+            tp.partition,
+            positions[tp],
+            lags.partitions[tp],
+            ages.get((tp, positions[tp])) if positions[tp] < ends[tp] else 0.0,
+        )
+        for tp in topic.topic_partitions
+        if tp in positions
+    ]
+    behind = [each for each in partitions if each.position < ends[TopicPartition(topic.name, each.partition)]]
+    oldest_s = max((each.age_s for each in behind if each.age_s is not None), default=None)
+    return GroupLag(
+        group=group,
+        component=component,
+        lag=lags.topics.get(topic.name),
+        age_s=0.0 if partitions and not behind else oldest_s,
+        partitions=partitions,
+    )
 
 
 def _groups() -> Iterable[tuple[str, str, Sequence[Topic[Any]]]]:

@@ -13,11 +13,23 @@ class OffsetSpanSchema(Struct, forbid_unknown_fields=True):
     end: int  # the next offset to be written
 
 
+class PartitionStateSchema(OffsetSpanSchema, forbid_unknown_fields=True):
+    records: int | None  # at most; null: they are too many to count
+
+
+class PartitionLagSchema(Struct, forbid_unknown_fields=True):
+    partition: int
+    position: int  # the next offset the group reads
+    lag: int | None  # at most so many records from there on; null: not known
+    age_s: float | None  # of the first of them; null: not known
+
+
 class GroupLagSchema(Struct, forbid_unknown_fields=True):
     group: str
     component: str
     lag: int | None  # at most so many records to commit; null: nothing is committed
     age_s: float | None  # of the oldest record that is not committed; null: not known
+    partitions: list[PartitionLagSchema]  # those in which the group has committed something
 
 
 class TopicSchema(Struct, forbid_unknown_fields=True):
@@ -27,7 +39,7 @@ class TopicSchema(Struct, forbid_unknown_fields=True):
     cleanup_policy: Literal["delete", "compact"]
     retention: str
     retention_ms: int | None  # null: without limit
-    partitions: list[OffsetSpanSchema]
+    partitions: list[PartitionStateSchema]
     groups: list[GroupLagSchema]
     writers: list[str]  # components
     readers: list[str]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from airy.bus.provision import retention
 from airy.commands.record_redaction import ShownRecord
@@ -90,13 +91,14 @@ def render(state: TopicState) -> Document:
         "cleanup_policy": "compact" if topic.retention == "compacted" else "delete",
         "retention": retention(topic),
         "retention_ms": topic.retention_ms,
-        "partitions": [_span(span) for span in state.spans],
+        "partitions": [asdict(each) for each in state.partitions],
         "groups": [
             {
                 "group": each.group,
                 "component": each.component,
                 "lag": each.lag,
-                "age_s": None if each.age_s is None else round(each.age_s, 3),
+                "age_s": _rounded(each.age_s),
+                "partitions": [{**asdict(lag), "age_s": _rounded(lag.age_s)} for lag in each.partitions],
             }
             for each in state.groups
         ],
@@ -123,6 +125,10 @@ def render_record(topic: str, record: ShownRecord) -> Document:
 
 def _span(span: OffsetSpan) -> Document:
     return {"partition": span.partition, "begin": span.begin, "end": span.end}
+
+
+def _rounded(age_s: float | None) -> float | None:
+    return None if age_s is None else round(age_s, 3)
 
 
 def _texts(offsets: Mapping[int, int]) -> dict[str, int]:

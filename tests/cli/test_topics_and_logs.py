@@ -51,6 +51,9 @@ def test_topics_are_shown_with_records_and_lag(airy: CommandLine) -> None:
     assert [row["name"] for row in airy.json("topics", "topics", "show", "application.communication.tags")] == [
         topics.TAGS.name
     ]
+    assert matches_golden("topics-show-partitions", airy("topics", "show", RAW, "--partitions").out)
+    partitions = airy.json("topic-partitions", "topics", "show", RAW, "--partitions")
+    assert [(row["lag"], row["group"]) for row in partitions][2:4] == [(None, None), (1, "sources.facebook.router")]
     refused = airy("topics", "show", "nope")
     assert (refused.code, "there is no topic nope" in refused.err) == (66, True)
 

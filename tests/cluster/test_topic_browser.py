@@ -72,6 +72,8 @@ async def _shows_lag(bus: Bus) -> None:
     [group] = raw.groups
     assert (raw.records, group.lag) == (60, 3)
     assert group.age_s is not None
+    assert [each.records for each in raw.partitions][:4] == [20, 20, 20, 0]
+    assert [(each.position, each.lag) for each in group.partitions][2:4] == [(19, 1), (0, 0)]
 
 
 async def _reads_log_lines(bus: Bus) -> None:

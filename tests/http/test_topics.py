@@ -65,7 +65,7 @@ async def test_every_topic_is_listed_with_offsets_retention_writers_readers_and_
     assert by_name.keys() == topics.BY_NAME.keys()
     events = by_name[topics.EVENTS.name]
     assert (events["records"], events["cleanup_policy"], events["retention"]) == (32, "delete", "for ever")
-    assert events["partitions"][3] == {"partition": 3, "begin": 0, "end": 20}
+    assert events["partitions"][3] == {"partition": 3, "begin": 0, "end": 20, "records": 2}
     assert "api-communication" in events["writers"]
     assert "webhook-publisher" in events["readers"]
     groups = {group["group"]: group for group in events["groups"]}
@@ -73,7 +73,13 @@ async def test_every_topic_is_listed_with_offsets_retention_writers_readers_and_
     age_s = (api.clock.now_ms() - (oldest_ms + 16_000)) / 1000
     assert groups["webhook-publisher"]["lag"] == 12
     assert groups["webhook-publisher"]["age_s"] == pytest.approx(age_s, abs=5)
+    partitions = groups["webhook-publisher"]["partitions"]
+    assert [each["lag"] for each in partitions] == [0] * 4 + [1] * 12
+    assert (partitions[3]["position"], partitions[3]["age_s"]) == (20, 0.0)
+    assert (partitions[4]["partition"], partitions[4]["position"]) == (4, 5)
+    assert max(each["age_s"] for each in partitions) == groups["webhook-publisher"]["age_s"]
     fetcher = groups["media-fetcher"]
+    assert fetcher["partitions"] == []
     assert (fetcher["component"], fetcher["lag"], fetcher["age_s"]) == ("media-resolver", None, None)
     assert [group["group"] for group in by_name[RAW.name]["groups"]] == ["sources.facebook.router"]
     assert by_name[topics.COMPONENTS.name]["cleanup_policy"] == "compact"

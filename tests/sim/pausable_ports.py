@@ -198,6 +198,10 @@ class PausableBus:
         await self._switch.wait_while_paused()
         return await self._bus.counts_from(starts)
 
+    async def partition_counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        await self._switch.wait_while_paused()
+        return await self._bus.partition_counts_from(starts)
+
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         await self._switch.wait_while_paused()
         return await self._bus.committed(group, topics)

@@ -118,12 +118,16 @@ class KafkaBus:
         return await (await self._ready()).offsets.at(self._partitions(topics), at_ms)
 
     async def counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for tp, count in (await self.partition_counts_from(starts)).items():
+            counts[tp.topic] += count
+        return dict(counts)
+
+    async def partition_counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         for tp in starts:
             self._check(*tp)
-        counts: Counter[str] = Counter()
-        for tp, end in (await (await self._ready()).offsets.end(starts)).items():
-            counts[tp.topic] += max(0, end - starts[tp])
-        return dict(counts)
+        ends = await (await self._ready()).offsets.end(starts)
+        return {tp: max(0, end - starts[tp]) for tp, end in ends.items()}
 
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         return await (await self._ready()).offsets.committed(group, self._partitions(topics))

@@ -145,10 +145,16 @@ class MemoryBus:
         return found
 
     async def counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[str, int]:
-        by_topic: dict[str, dict[int, int]] = {}
-        for tp, start in starts.items():
-            by_topic.setdefault(tp.topic, {})[tp.partition] = start
-        return {topic: declared_log(self._logs, topic).count_from(wanted) for topic, wanted in by_topic.items()}
+        return {
+            topic: declared_log(self._logs, topic).count_from(wanted) for topic, wanted in _by_topic(starts).items()
+        }
+
+    async def partition_counts_from(self, starts: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        return {
+            TopicPartition(topic, partition): count
+            for topic, wanted in _by_topic(starts).items()
+            for partition, count in declared_log(self._logs, topic).partition_counts_from(wanted).items()
+        }
 
     async def committed(self, group: str, topics: Sequence[Topic[Any]]) -> dict[TopicPartition, int]:
         committed = self._group(group).committed
@@ -199,3 +205,11 @@ class MemoryBus:
 
 def _partitions(topics: Sequence[Topic[Any]]) -> list[TopicPartition]:
     return [tp for topic in topics for tp in topic.topic_partitions]
+
+
+def _by_topic(offsets: Mapping[TopicPartition, int]) -> dict[str, dict[int, int]]:
+    """By topic and partition."""
+    found: dict[str, dict[int, int]] = {}
+    for tp, offset in offsets.items():
+        found.setdefault(tp.topic, {})[tp.partition] = offset
+    return found

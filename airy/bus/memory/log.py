@@ -77,6 +77,19 @@ class Log:
             return sum(each.offset >= behind.get(each.partition, self.next) for each in self._records[index:])
         return min(self.next - first, sum(self.ends[each] - start for each, start in behind.items()))
 
+    def partition_counts_from(self, wanted: Mapping[int, int]) -> dict[int, int]:
+        """How many records there are from a start offset per partition, among the last ones in memory. Partitions whose
+        start is before those are left out.
+        """
+        scanned = self._records[-SCAN_RECORDS_MAX:]
+        known_from = scanned[0].offset if len(scanned) < len(self._records) else self.cached_from
+        counts = {each: 0 for each, start in wanted.items() if start >= known_from or start >= self.ends[each]}
+        first = min((wanted[each] for each in counts), default=self.next)
+        for record in self._records[self._index(first) :]:
+            if record.partition in counts and record.offset >= wanted[record.partition]:
+                counts[record.partition] += 1
+        return counts
+
     @property
     def records(self) -> Sequence[Record]:
         return self._records

@@ -1,5 +1,7 @@
 """Topics of the log, and their records."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from airy.acls import ACTORS, Acl
@@ -33,6 +35,53 @@ TOPICS = View(
         Field("GROUP MOST BEHIND", lambda row: _most_behind(row).get("group")),
     ),
     what="topics",
+)
+
+
+class TopicPartitionRow(Struct, forbid_unknown_fields=True):
+    """A partition, and a group that has committed something in it; null, if there is none."""
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+    records: int | None
+    group: str | None
+    position: int | None
+    lag: int | None
+    age_s: float | None
+
+
+def partition_rows(topic: Document) -> Sequence[Document]:
+    """By partition and group, of a topic as the API gives it."""
+    found: list[Document] = []
+    for span in topic["partitions"]:
+        place = {"topic": topic["name"], **span}
+        groups = [
+            {**place, "group": group["group"], **lag}
+            for group in topic["groups"]
+            for lag in group["partitions"]
+            if lag["partition"] == span["partition"]
+        ]
+        found += groups or [{**place, "group": None, "position": None, "lag": None, "age_s": None}]
+    return found
+
+
+TOPIC_PARTITIONS = View(
+    name="topic-partitions",
+    row=TopicPartitionRow,
+    fields=(
+        Field("TOPIC", "topic"),
+        Field("PARTITION", "partition", align="right"),
+        Field("BEGIN", "begin", align="right"),
+        Field("END", "end", align="right"),
+        Field("RECORDS", "records", align="right"),
+        Field("GROUP", "group"),
+        Field("POSITION", "position", align="right"),
+        Field("LAG", "lag", align="right"),
+        Field("AGE S", "age_s", align="right"),
+    ),
+    what="partitions",
 )
 RECORDS = View(
     name="log-records",

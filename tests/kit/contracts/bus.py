@@ -740,7 +740,14 @@ class BusContract(ABC):
             assert await bus.counts_from(begins) == {topic.name: 9, empty.name: 0}
             last = {position.topic_partition: position.offset for position in positions}
             assert await bus.counts_from(last) == {topic.name: 4}
-            assert await bus.counts_from(await bus.end_offsets([topic])) == {topic.name: 0}
+            ends = await bus.end_offsets([topic])
+            assert await bus.counts_from(ends) == {topic.name: 0}
+            one, *others = topic.topic_partitions
+            assert await bus.partition_counts_from(await bus.beginning_offsets([topic])) == {
+                one: 3,
+                **dict.fromkeys(others, 2),
+            }
+            assert await bus.partition_counts_from({**ends, one: last[one]}) == {one: 1, **dict.fromkeys(others, 0)}
 
 
 def numbered(topic: Topic[Any], count: int) -> list[ProducerRecord]:

@@ -55,6 +55,20 @@ async def test_the_topic_at_the_cursor_is_shown_with_groups_writers_and_readers(
         assert "key: caller" in shown.text
 
 
+async def test_the_partitions_of_a_topic_are_shown_with_the_lag_of_each_group(instance: FakeInstance) -> None:
+    async with console(instance, view="topics", size=(80, 24)) as shown:
+        await shown.press("p")
+        assert shown.line("  0         0").split() == ["0", "0", "0", "no", "group", "-", "-", "-"]
+        behind = shown.line("sources.fa").split()
+        assert (behind[0], behind[2], behind[-3:]) == ("3", "2", ["1", "1", "min"])
+        await shown.press("down", "down", "down", "enter")
+        assert "partition 3" in shown.text
+        assert "(tombstone)" in shown.text  # from the position of the group on
+        assert '"entry"' not in shown.text
+        await shown.press("escape", "p")
+        assert "written by: " in shown.text
+
+
 async def test_pages_are_turned_towards_older_and_newer_records(instance: FakeInstance) -> None:
     async with console(instance, view="topics") as shown:
         await shown.press("down", "enter")

@@ -52,11 +52,14 @@ class RecordsView(ConsoleView):
         Binding("escape", "back", "back to the topics"),
     ]
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, partition: int | None = None, offset: int | None = None) -> None:
+        """`partition`: None: all. `offset`: of this partition; None: its end."""
         super().__init__()
         self._topic = topic
-        self._partition: int | None = None  # None: all
-        self._place: dict[str, object] = {}  # where the page starts, as fields of the request
+        self._partition = partition
+        self._place: dict[str, object] = (
+            {} if offset is None else {"offset": offset}
+        )  # where the page starts, as fields of the request
         self._page = rows.RecordsPage()
         self._records: list[rows.ListedRecord] = []
         self._follows = False

@@ -27,6 +27,21 @@ class ListedSpan(Struct, frozen=True):
     end: int
 
 
+class ListedPartition(ListedSpan, frozen=True):
+    """`records` is None where they are too many to count."""
+
+    records: int | None = None
+
+
+class ListedLag(Struct, frozen=True):
+    """Where a group is in a partition."""
+
+    partition: int
+    position: int
+    lag: int | None = None
+    age_s: float | None = None
+
+
 class ListedGroup(Struct, frozen=True):
     """A consumer group of a topic, with the records it has yet to commit."""
 
@@ -34,6 +49,7 @@ class ListedGroup(Struct, frozen=True):
     component: str = ""
     lag: int | None = None
     age_s: float | None = None
+    partitions: list[ListedLag] = []
 
 
 class ListedTopic(Struct, frozen=True):
@@ -43,7 +59,7 @@ class ListedTopic(Struct, frozen=True):
     records: int = 0
     key: str = ""
     retention: str = ""
-    partitions: list[ListedSpan] = []
+    partitions: list[ListedPartition] = []
     groups: list[ListedGroup] = []
     writers: list[str] = []
     readers: list[str] = []
@@ -62,6 +78,18 @@ class ListedTopic(Struct, frozen=True):
     @property
     def used(self) -> bool:
         return self.records > 0 or bool(self.lag)
+
+
+class PartitionRow(Struct, frozen=True):
+    """A partition, and a group that has committed something in it, if there is one."""
+
+    span: ListedPartition
+    group: str = ""
+    lag: ListedLag | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.span.partition} {self.group}"
 
 
 class ListedRecord(Struct, frozen=True):
@@ -107,6 +135,16 @@ class RecordsPage(Struct, frozen=True):
     data: list[ListedRecord] = []
     partitions: list[ListedSpan] = []
     pagination_data: Neighbours = Neighbours()
+
+
+def partition_rows(topic: ListedTopic) -> list[PartitionRow]:
+    """By partition and group."""
+    rows = []
+    for span in topic.partitions:
+        lags = [(group.group, lag) for group in topic.groups for lag in group.partitions]
+        found = [PartitionRow(span, group, lag) for group, lag in lags if lag.partition == span.partition]
+        rows += found or [PartitionRow(span)]
+    return rows
 
 
 class UnreadablePlace(Exception):

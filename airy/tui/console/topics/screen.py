@@ -25,6 +25,16 @@ LIST = (
     Column("lag", 9, "right", keep=8),
     Column("age", 7, "right", keep=8),
 )
+PARTITIONS = (
+    Column("part", 4, "right"),
+    Column("begin", 9, "right", keep=3),
+    Column("end", 9, "right"),
+    Column("records", 8, "right", keep=4),
+    Column("group"),
+    Column("position", 9, "right"),
+    Column("lag", 7, "right"),
+    Column("age", 7, "right"),
+)
 LEVEL_STYLES = {"ok": "$success", "warn": "$warning", "bad": "bold $error"}
 
 
@@ -39,6 +49,7 @@ class TopicsView(ConsoleView):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "browse", "browse the records"),
         Binding("a", "all", "show empty topics too"),
+        Binding("p", "partitions", "show its partitions, and stop"),
         Binding("c", "copy", "copy as curl"),
     ]
 
@@ -46,11 +57,14 @@ class TopicsView(ConsoleView):
         super().__init__()
         self._topics: list[rows.ListedTopic] = []
         self._all = False
+        self._by_partition = False
 
     def body(self) -> ComposeResult:
         yield Static(id="topics-state", classes="view-state", markup=False)
         yield Grid(LIST, empty="no topic has records", id="topics")
         yield Static(id="topic-detail", classes="panel", markup=False)
+        yield Static(id="partitions-state", classes="view-state", markup=False)
+        yield Grid(PARTITIONS, empty="no partitions", id="partitions")
 
     async def load(self) -> None:
         self._topics = (await self.session.call("/topics.list", {}, TopicList)).data
@@ -77,24 +91,43 @@ class TopicsView(ConsoleView):
 
     def _show_detail(self) -> None:
         topic = self._at_cursor()
-        panel = self.query_one("#topic-detail", Static)
-        panel.display = topic is not None
-        if topic is not None:
-            panel.border_title = topic.name
-            panel.update(detail(topic))
+        panel, grid = self.query_one("#topic-detail", Static), self.query_one("#partitions", Grid)
+        state = self.query_one("#partitions-state", Static)
+        panel.display = topic is not None and not self._by_partition
+        state.display = grid.display = topic is not None and self._by_partition
+        if topic is None:
+            return
+        panel.border_title = topic.name
+        panel.update(detail(topic))
+        state.update(partitions_line(topic))
+        if self._by_partition:
+            grid.show((row.key, partition_cells(row)) for row in rows.partition_rows(topic))
 
     def _at_cursor(self) -> rows.ListedTopic | None:
         key = self.query_one("#topics", Grid).cursor_key
         return next((each for each in self._topics if each.name == key), None)
+
+    def action_partitions(self) -> None:
+        """The lower half: the partitions, with the cursor in them, or the groups."""
+        self._by_partition = not self._by_partition
+        self._show_detail()
+        self.set_focus(self.query_one("#partitions" if self._by_partition else "#topics", Grid))
 
     def on_data_table_row_selected(self, _event: DataTable.RowSelected) -> None:
         self.action_browse()
 
     @work(group="dialog")
     async def action_browse(self) -> None:
-        topic = self._at_cursor()
-        if topic is not None:
+        """Of the topic; in the list of partitions of one, from where its group is behind."""
+        topic, grid = self._at_cursor(), self.query_one("#partitions", Grid)
+        if topic is None:
+            return
+        row = next((row for row in rows.partition_rows(topic) if row.key == grid.cursor_key), None)
+        if row is None or not grid.has_focus:
             await self.app.push_screen(RecordsView(topic.name))
+        else:
+            start = row.lag.position if row.lag is not None and row.lag.position < row.span.end else None
+            await self.app.push_screen(RecordsView(topic.name, row.span.partition, start))
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(curl(self.session.url, "/topics.list", {}))
@@ -113,10 +146,30 @@ def cells(topic: rows.ListedTopic) -> Sequence[Content | str]:
     )
 
 
+def partition_cells(row: rows.PartitionRow) -> Sequence[Content | str]:
+    span, lag = row.span, row.lag
+    behind = LEVEL_STYLES[rows.level(lag.age_s)] if lag and lag.position < span.end else "$foreground-muted"
+    return (
+        str(span.partition),
+        f"{span.begin:,}",
+        f"{span.end:,}",
+        shown.count(span.records),
+        row.group or Content.styled("no group", "$foreground-muted"),
+        f"{lag.position:,}" if lag else "-",
+        Content.styled(shown.count(lag.lag) if lag else "-", behind),
+        Content.styled(shown.duration(lag.age_s) if lag and lag.position < span.end else "-", behind),
+    )
+
+
+def partitions_line(topic: rows.ListedTopic) -> Content:
+    keys = " · Tab: topics or partitions, Enter browses "
+    return Content.assemble(Content.styled(f" {topic.name}", "bold"), Content.styled(keys, "$foreground-muted"))
+
+
 def state_line(found: Sequence[rows.ListedTopic], total: int) -> Content:
     behind = sum(bool(each.lag) for each in found)
     words = f" {len(found)} of {total} topics" + (f", {behind} behind" if behind else "")
-    return Content.styled(f"{words} · Enter browses, a shows empty ones too ", "$foreground-muted")
+    return Content.styled(f"{words} · Enter browses, p partitions, a shows empty ones ", "$foreground-muted")
 
 
 def detail(topic: rows.ListedTopic) -> Content:
