@@ -88,10 +88,11 @@ async def test_a_message_and_its_reply_pass_through_eight_processes(
 async def test_replicas_see_each_others_writes_and_the_status_of_every_process(
     tmp_path: Path, kafka: KafkaCluster, redis_server: RedisServer
 ) -> None:
-    """Three scenarios in one installation, because the start is expensive."""
+    """Several scenarios in one installation, because the start is expensive."""
     async with installed(tmp_path, kafka, redis_server) as (cluster, session, _, _):
         await a_write_at_one_replica_is_read_at_the_other(cluster, session)
         await the_doctor_finds_no_problem(cluster)
+        await a_change_of_the_configuration_reloads_the_process_that_answers_only(cluster, session)
         await one_api_process_tells_of_all_eight_and_of_those_that_were_killed(cluster, session)
 
 
@@ -108,6 +109,35 @@ async def the_doctor_finds_no_problem(cluster: Cluster) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(cluster.airy, "doctor")
         tasks.start_soon(cluster.airy, "doctor", "--url", cluster.urls("api")[0], "--token", TOKEN)
+
+
+async def a_change_of_the_configuration_reloads_the_process_that_answers_only(
+    cluster: Cluster, session: aiohttp.ClientSession
+) -> None:
+    asked, other = (At(url) for url in cluster.urls("api"))
+    consumers = {port_of(url) for url in cluster.urls("webhook-consumer")}
+
+    async def started() -> dict[str, str]:
+        told = (await call_retrying(asked, session, "/processes.list", {}))["data"]
+        found = {port_of(each["instance"]): each["started_at"] for each in told if not each["stale"]}
+        return found if len(found) == len(cluster.processes) else {}
+
+    async def applied() -> bool:
+        change = (await call_retrying(asked, session, "/components.list", {}))["last_change"]
+        assert change["state"] in ("reloading", "applied"), change
+        return bool(change["state"] == "applied")
+
+    before = await eventually(started)
+    changes = [{"name": "webhook-consumer", "data": {"timeoutS": 9}}]
+    plan = await call_retrying(asked, session, "/components.plan", {"components": changes})
+    assert {port_of(each["instance"]) for each in plan["restart_by_hand"]} == consumers
+    await asked.call(session, "/components.update", {"components": changes, "fingerprint": plan["fingerprint"]})
+    await eventually(applied)
+    after = await eventually(started)
+    assert {port for port in before if before[port] != after[port]} == {port_of(asked.url)}
+
+    (difference,) = (await call_retrying(other, session, "/components.plan", {"components": []}))["differences"]
+    assert difference["path"] == "components.webhook.consumer.timeoutS"
 
 
 async def one_api_process_tells_of_all_eight_and_of_those_that_were_killed(
@@ -139,12 +169,25 @@ async def one_api_process_tells_of_all_eight_and_of_those_that_were_killed(
         rows = [line.split()[0] for line in lines[3 : lines.index("", 3)] if line[0] != " "] if code == 0 else []
         return rows if len(rows) >= len(ports) else []
 
+    async def trees() -> dict[str, Any]:
+        told = (await call_retrying(api, session, "/processes.actors", {}))["data"]
+        return {port_of(each["instance"]): each for each in told}
+
     rows = await eventually(all_is_well_and_all_are_heard_of)
     assert len(rows) == len(cluster.processes) == 8
     assert {port_of(row) for row in rows} == ports
 
+    found = await trees()
+    assert found.keys() == ports
+    assert [port for port, tree in found.items() if tree["answering"]] == [port_of(api.url)]
+    assert all(tree["actors"] for tree in found.values())
+    assert "airy/webhook-publisher/publisher" in {each["path"] for each in found[port_of(stopped.url)]["actors"]}
+
     first.kill()
     await eventually(first_is_silent)
+    killed = (await trees())[port_of(first.url)]
+    assert killed["stale"]
+    assert "airy/webhook-consumer/dispatcher" in {each["path"] for each in killed["actors"]}
     await eventually(consumer_is_healthy)  # the other consumer
     last.kill()
     await eventually(consumer_is_not)

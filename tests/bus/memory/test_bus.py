@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from airy.bus import ProducerRecord, Record, Topic
-from airy.bus.memory import MemoryBus, MemoryLimits, RetentionSettings, open_journal
+from airy.bus.memory import MemoryBus, MemoryLimits, RetentionSettings, log, open_journal
 from airy.errors import Refused, Unavailable
 from tests.kit.bus import StepClock, read, running
 from tests.kit.disk import Disk
@@ -24,6 +24,16 @@ async def test_a_full_memory_refuses_publishes() -> None:
             await bus.publish([TOPIC.record("a", bytes(2_000))])
     async with bus.tail(await bus.beginning_offsets([TOPIC])) as tail:
         assert 4 <= len(await tail.fetch(records_max=100, wait_s=0)) <= 6
+
+
+async def test_partitions_with_more_records_than_are_scanned_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "SCAN_RECORDS_MAX", 4)
+    bus = MemoryBus([TOPIC], clock=StepClock())
+    await bus.publish([ProducerRecord(TOPIC.name, number % 2, b"", b"1") for number in range(6)])
+    zero, one, two = TOPIC.topic_partitions
+
+    assert await bus.partition_counts_from({zero: 2, one: 1, two: 0}) == {zero: 2, two: 0}
+    assert await bus.partition_counts_from(await bus.end_offsets([TOPIC])) == {zero: 0, one: 0, two: 0}
 
 
 async def test_compaction_frees_memory() -> None:
