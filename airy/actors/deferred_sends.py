@@ -6,7 +6,8 @@ process of the component does this, without dividing the work: facts have the id
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import anyio
@@ -23,13 +24,14 @@ from airy.errors import Misconfigured, Unavailable
 from airy.model import ids
 from airy.model.conversation import Message
 from airy.model.delivery_state import DeliveryState
-from airy.model.fact import Fact, MessageQueued, SendFailed
+from airy.model.fact import MessageQueued, SendFailed
 from airy.store.api import ConversationReader, ConversationView, Work, WorkKey, WorkReader
 
 LOOK_S = 1.0  # while a message waits
 SETTLE_S = 0.05  # between two looks under load
 BUG_RETRY_S = 60.0  # until a message is looked at again after a bug
 PAGE_MAX = 2_000  # waiting messages read at once
+FAILURES_MAX = 200  # appended at once: messages whose conversation begins do not wait for each of them
 FAR_MS = 1 << 62
 NO_CONVERSATION = "there is no such conversation, and none has begun while the message waited"
 PARTITIONS = range(topics.EVENTS.partitions)
@@ -93,39 +95,55 @@ class DeferredSends:
             "send", "", partitions=PARTITIONS, due_until_ms=FAR_MS, work_max=PAGE_MAX, after=last
         ):
             waiting, last = True, page[-1]
+            failures: list[SendFailed] = []
             for work in page:
                 await anyio.lowlevel.checkpoint()  # a look reads up to two rows per message
-                await self._try_to_end_wait(ctx, work, work.message_id or "")
+                failed = await self._try_to_end_wait(ctx, work, work.message_id or "")
+                failures += [failed] if failed else []
+            await self._fail(ctx, failures)
             ctx.progress()
             if len(page) < PAGE_MAX:
                 break
         return waiting
 
-    async def _try_to_end_wait(self, ctx: Context, work: Work, message_id: str) -> None:
+    async def _fail(self, ctx: Context, failures: Sequence[SendFailed]) -> None:
+        with suppress(Unavailable):  # they are tried again
+            for start in range(0, len(failures), FAILURES_MAX):
+                await self._appender.append(ctx, *failures[start : start + FAILURES_MAX])
+                ctx.progress()
+
+    async def _try_to_end_wait(self, ctx: Context, work: Work, message_id: str) -> SendFailed | None:
+        """Returns the failure of a message whose wait is over."""
         if message_id in self._postponed:
-            return
+            return None
         try:
-            await self._end_wait(ctx, work, message_id)
+            return await self._end_wait(ctx, work, message_id)
         except Unavailable:  # it is tried again
-            return
+            return None
         except Misconfigured:
             raise
         except BUGS as error:  # of this message; the others do not wait for it
             self._bugs["send"] += 1
             self._postponed[message_id] = anyio.current_time() + BUG_RETRY_S
             ctx.log.error("send.wait_failed_unexpectedly", message_id=message_id, **bug_fields(error))  # noqa: TRY400
+            return None
 
-    async def _end_wait(self, ctx: Context, work: Work, message_id: str) -> None:
+    async def _end_wait(self, ctx: Context, work: Work, message_id: str) -> SendFailed | None:
         message = await self._store.message(message_id)
         if message is None:
-            return
+            return None
         view = await self._store.conversation(work.conversation_id)
         fact = ending(message, view, ctx.clock.now_ms(), self._ttl_ms)
+        if isinstance(fact, SendFailed):
+            return fact
         if fact is not None:
             await self._appender.append(ctx, fact)
+        return None
 
 
-def ending(message: Message, view: ConversationView | None, now_ms: int, ttl_ms: int) -> Fact | None:
+def ending(
+    message: Message, view: ConversationView | None, now_ms: int, ttl_ms: int
+) -> MessageQueued | SendFailed | None:
     """What ends the wait of a message, if something does. A conversation that exists is never too late."""
     if message.channel_id or message.delivery is not DeliveryState.PENDING:
         return None

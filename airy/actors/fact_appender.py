@@ -1,4 +1,4 @@
-"""Appends a fact and waits until the own store has folded it."""
+"""Appends facts and waits until the own store has folded them."""
 
 import anyio
 
@@ -20,16 +20,22 @@ class FactAppender:
         self._bus = bus
         self._progress = progress
 
-    async def append(self, ctx: Context, fact: Fact, *, retry: bool = False) -> None:
-        """With `retry`, an unavailable log is tried until it works; without, raises `Unavailable`.
+    async def append(self, ctx: Context, *facts: Fact, retry: bool = False) -> None:
+        """Those of one partition stay in order.
+
+        With `retry`, an unavailable log is tried until it works; without, raises `Unavailable`.
 
         A fact that is in the log is waited for without limit, because what follows depends on how it was folded. In a
         held partition nothing follows in this process: raises `PartitionHeld`, and with `retry` returns.
         """
-        record = topics.EVENTS.record(fact.conversation_id, fact, headers=(("id", fact.id.encode()), *trace.headers()))
+        headers = trace.headers()
+        records = [
+            topics.EVENTS.record(fact.conversation_id, fact, headers=(("id", fact.id.encode()), *headers))
+            for fact in facts
+        ]
         while True:
             try:
-                (position,) = await self._bus.publish([record])
+                positions = await self._bus.publish(records)
                 break
             except Unavailable:
                 if not retry:
@@ -37,7 +43,8 @@ class FactAppender:
                 with ctx.waiting():
                     await anyio.sleep(RETRY_S)
         try:
-            await self._folded(ctx, position)
+            for position in positions:
+                await self._folded(ctx, position)
         except PartitionHeld:
             if not retry:
                 raise

@@ -1,7 +1,7 @@
 """`messages.send` to a conversation that is not known, and to a recipient: M9, and the table of E33."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from airy.actors import deferred_sends
 from airy.actors.bug_report import BugCounts, BugKind
 from airy.actors.deferred_sends import DeferredSends
 from airy.actors.runtime import Context
+from airy.bus.record import Position, ProducerRecord
 from airy.http.response_schemas import MessageSchema
 from airy.model import ids
 from airy.model.conversation import Message
@@ -127,6 +128,25 @@ async def test_those_behind_a_long_backlog_are_seen_at_once(monkeypatch: pytest.
         await api.append(chat.received("question"))
         await anyio.sleep(2)
         assert await state_of(api, sent["id"]) == (DeliveryState.PENDING, "facebook")
+
+
+async def test_those_that_expire_together_fail_in_few_appends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deferred_sends, "FAILURES_MAX", 2)
+    async with deferring() as api:
+        for number in range(5):
+            body = {"conversation_id": ids.derive(f"{number}"), "message": HI}
+            await api.call("/messages.send", body, status=202)
+        publish, appends = api.bus.publish, list[int]()
+
+        async def counted(records: Sequence[ProducerRecord]) -> Sequence[Position]:
+            appends.append(len(records))
+            return await publish(records)
+
+        monkeypatch.setattr(api.bus, "publish", counted)
+        await anyio.sleep(40)
+        assert (await api.store.counts())["send_pending"] == 0
+        assert sum(appends) == 5
+        assert len(appends) <= 4  # the look at which some have expired already, and the one at which all have
 
 
 async def test_those_of_one_conversation_follow_each_other_however_the_first_ends() -> None:
