@@ -118,6 +118,32 @@ async def pages(
             return
 
 
+def _checked_url(_context: click.Context, _option: click.Parameter, given: Any) -> Any:
+    """Of one `--url` or several. Raises `BadParameter`."""
+    from airy.egress import UNRESTRICTED, check_url
+    from airy.errors import Refused
+
+    try:
+        for url in [given] if isinstance(given, str) else given or ():
+            check_url(url, UNRESTRICTED)
+    except Refused as error:
+        raise click.BadParameter(str(error).removeprefix("not called: ")) from error
+    return given
+
+
+def _checked_token(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """Raises `BadParameter`, without the token."""
+    from airy.errors import Refused
+    from airy.token_file import entered_token
+
+    try:
+        if given:
+            entered_token(given, "it")
+    except Refused as error:
+        raise click.BadParameter(str(error)) from error
+    return given
+
+
 URL_HELP = "instance to ask, with --token; default: the configured one"
 
 
@@ -130,16 +156,22 @@ def client_options(command: Command) -> Command:
     ) -> Any:
         return command(*arguments, instance=Instance(file, data, url, token), **given)
 
-    return _with_panel(click.option("--url", envvar="AIRY_URL", help=URL_HELP, panel=PANEL)(with_instance))
+    return _with_panel(
+        click.option("--url", envvar="AIRY_URL", callback=_checked_url, help=URL_HELP, panel=PANEL)(with_instance)
+    )
 
 
 def instances_options(command: Command) -> Command:
     """The same, for a command that asks several instances; it gets each option, and `urls`."""
     text = f"{URL_HELP}; repeat it for several processes"
-    return _with_panel(click.option("--url", "urls", multiple=True, envvar="AIRY_URL", help=text, panel=PANEL)(command))
+    return _with_panel(
+        click.option("--url", "urls", multiple=True, envvar="AIRY_URL", callback=_checked_url, help=text, panel=PANEL)(
+            command
+        )
+    )
 
 
 def _with_panel(command: Command) -> Command:
     text = "API token; default: the one of the configuration or of the data directory"
-    with_token = click.option("--token", envvar="AIRY_TOKEN", help=text, panel=PANEL)(command)
+    with_token = click.option("--token", envvar="AIRY_TOKEN", callback=_checked_token, help=text, panel=PANEL)(command)
     return in_panel(config_options(with_token, panel=PANEL), PANEL)

@@ -17,7 +17,7 @@ VARIABLE = "_AIRY_COMPLETE"  # click's: set by the script when the shell asks
         "airy completion fish > ~/.config/fish/completions/airy.fish",
     )
 )
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
 def completion(shell: str) -> int:
     """Print the script that completes commands, options and names in SHELL."""
     from click.shell_completion import get_completion_class

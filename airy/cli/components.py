@@ -148,7 +148,8 @@ async def _planned(client: "ApiClient", output: Output, wanted: list[dict[str, A
     from airy.cli.views.components import DIFFERENCES
 
     found = await client.call("/components.plan", {"components": wanted}, dict[str, Any])
-    output.rows(DIFFERENCES, found["differences"])
+    if found["differences"] or not found["problems"]:
+        output.rows(DIFFERENCES, found["differences"])
     if found["restarts"]:
         note(f"the process reloads: {', '.join(found['restarts'])}")
     for process in found["restart_by_hand"]:

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from airy.app.listen.receiver import ReceivedDelivery
 
 
+def _checked_secrets(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises `BadParameter`, without the secret."""
+    from airy.app.listen.signature_check import parse_secrets
+    from airy.errors import Refused
+
+    try:
+        parse_secrets(given)
+    except Refused as error:
+        raise click.BadParameter(str(error)) from error
+    return given
+
+
 @click.command(
     epilog=examples(
         "airy listen --subscribe",
@@ -30,6 +42,7 @@ if TYPE_CHECKING:
     "secrets",
     multiple=True,
     envvar="AIRY_WEBHOOK_SECRET",
+    callback=_checked_secrets,
     help="whsec_… of the webhook, or its signature_key; repeat it during a rotation",
 )
 @click.option("--fail", type=click.IntRange(300, 599), help="status of failures (500); alone: of every answer")

@@ -65,6 +65,8 @@ def tail(
 
     if since and resume_file:
         raise click.UsageError("pass --since or --resume-file, not both")
+    if resume_file and not resume_file.parent.is_dir():
+        raise click.UsageError(f"--resume-file: there is no directory {resume_file.parent}")
     scope = {"kind": kinds, "conversation_id": conversations, "channel_id": channels}
     save = partial(write_position, resume_file) if resume_file else None
     request = event_tail.TailRequest(words=words, events_max=limit, save=save)

@@ -17,6 +17,7 @@ ZERO_WIDTH_JOINER = "\u200d"  # joins emoji
 class Field:
     """A column of a table. `value`: a dotted path into the row, or a function of the row.
 
+    `chars_min`: of a table whose rows come one by one, so that later ones are aligned with the first.
     `styles`: of a cell on a terminal, by its text, as names of colours. `spare`: left out on a narrow terminal.
     """
 
@@ -24,6 +25,7 @@ class Field:
     value: str | Callable[[Document], object]
     align: Literal["left", "right"] = "left"
     chars_max: int | None = None
+    chars_min: int = 0
     styles: Mapping[str, str] = field(default_factory=dict)
     spare: bool = False
 

@@ -54,7 +54,7 @@ class TableWriter:
         first = not self._fields
         if first:
             self._fields = _fitting(self._view.fields, rows, self._columns)
-            self._widths = [cell_len(field.title) for field in self._fields]
+            self._widths = [max(cell_len(field.title), field.chars_min) for field in self._fields]
         cells = [[field.cell(row) for field in self._fields] for row in rows]
         self._widths = [max(wide, *(cell_len(line[at]) for line in cells)) for at, wide in enumerate(self._widths)]
         if first:
@@ -104,7 +104,9 @@ def _fitting(fields: tuple[Field, ...], rows: Sequence[Document], columns: int |
 
 def _least_width(fields: Sequence[Field], rows: Sequence[Document]) -> int:
     """Of a table with these fields, in which the last one may be cut."""
-    widths = [max(cell_len(field.title), *(cell_len(field.cell(row)) for row in rows)) for field in fields]
+    widths = [
+        max(cell_len(field.title), field.chars_min, *(cell_len(field.cell(row)) for row in rows)) for field in fields
+    ]
     return sum(widths[:-1]) + len(GAP) * (len(widths) - 1) + min(widths[-1], LAST_COLUMNS_MIN)
 
 

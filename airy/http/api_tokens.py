@@ -10,7 +10,7 @@ from airy.commands import TokenGrant
 from airy.errors import Refused, Unavailable
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Caller
-from airy.http.body_kinds import NoBody
+from airy.http.body_kinds import EmptyBody
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Text
 from airy.http.resource import Resource
@@ -54,8 +54,8 @@ async def create(api: ApiContext, request: ActionRequest[CreateToken]) -> Reply:
     return Reply(body, position=done.position)
 
 
-@action("/tokens.list", permission=Permission.ADMINISTER, body=NoBody, returns=ListSchema[ApiTokenSchema])
-async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+@action("/tokens.list", permission=Permission.ADMINISTER, body=EmptyBody, returns=ListSchema[ApiTokenSchema])
+async def list_(api: ApiContext, _request: ActionRequest[EmptyBody]) -> Reply:
     """All API tokens, also expired and revoked ones. Those of the configuration are not listed."""
     return Reply({"data": [render_api_token(token) for token in await api.store.api_tokens()]})
 

@@ -40,7 +40,7 @@ class CommonFields(Struct, frozen=True):
     idempotency_key: Text | None = None
 
 
-class NoBody(Struct, frozen=True):
+class EmptyBody(Struct, frozen=True):
     """The body of an action without parameters."""
 
 

@@ -2,7 +2,7 @@
 
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Caller, CallerKind, Permission
-from airy.http.body_kinds import NoBody
+from airy.http.body_kinds import EmptyBody
 from airy.http.ports import ApiContext
 from airy.http.resource import Resource
 from airy.http.response_schemas import ClientConfigSchema
@@ -22,8 +22,8 @@ TAG_CONFIG = {
 }
 
 
-@action("/client.config", permission=Permission.READ, body=NoBody, returns=ClientConfigSchema)
-async def config(api: ApiContext, request: ActionRequest[NoBody]) -> Reply:
+@action("/client.config", permission=Permission.READ, body=EmptyBody, returns=ClientConfigSchema)
+async def config(api: ApiContext, request: ActionRequest[EmptyBody]) -> Reply:
     """Services and their health, the colours of tags, the version."""
     return Reply(
         {

@@ -8,7 +8,7 @@ from msgspec import Struct
 from airy.errors import Refused
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.body_kinds import NoBody
+from airy.http.body_kinds import EmptyBody
 from airy.http.component_schemas import (
     AppliedComponentsSchema,
     ComponentListSchema,
@@ -50,8 +50,8 @@ class UpdateComponents(Struct, frozen=True):
     components: list[ComponentChange] = []
 
 
-@action("/components.list", permission=Permission.ADMINISTER, body=NoBody, returns=ComponentListSchema)
-async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+@action("/components.list", permission=Permission.ADMINISTER, body=EmptyBody, returns=ComponentListSchema)
+async def list_(api: ApiContext, _request: ActionRequest[EmptyBody]) -> Reply:
     """Every component and section of the configuration: its state, its settings with their values, secrets masked."""
     live = api.configuration
     counts, references, overridden = api.health.fleet().components, live.references(), live.overridden()
@@ -74,8 +74,8 @@ async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
     )
 
 
-@action("/components.get", permission=Permission.ADMINISTER, body=NoBody, returns=ComponentValuesSchema)
-async def get(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+@action("/components.get", permission=Permission.ADMINISTER, body=EmptyBody, returns=ComponentValuesSchema)
+async def get(api: ApiContext, _request: ActionRequest[EmptyBody]) -> Reply:
     """The values of every enabled component as text, by component and key; secrets are masked."""
     live, references = api.configuration, api.configuration.references()
     return Reply(

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from airy.commands import NotFound, SourceChanges
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Caller, Permission
-from airy.http.body_kinds import NoBody
+from airy.http.body_kinds import EmptyBody
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Json, Line, LongText, Text, Time
 from airy.http.resource import Resource
@@ -122,8 +122,8 @@ async def create(api: ApiContext, request: ActionRequest[CreateSource]) -> Reply
     return Reply(render_custom_source(done.value.source, done.value.token.reveal()), position=done.position)
 
 
-@action("/sources.list", permission=Permission.MANAGE, body=NoBody, returns=ListSchema[CustomSourceSchema])
-async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+@action("/sources.list", permission=Permission.MANAGE, body=EmptyBody, returns=ListSchema[CustomSourceSchema])
+async def list_(api: ApiContext, _request: ActionRequest[EmptyBody]) -> Reply:
     """All custom sources, without their tokens."""
     return Reply({"data": [render_custom_source(source) for source in await api.store.custom_sources()]})
 
@@ -179,8 +179,8 @@ async def create_channel(api: ApiContext, request: ActionRequest[CreateSourceCha
     return Reply(render_channel(done.value), position=done.position)
 
 
-@action("/sources.channels.list", permission=Permission.INGEST, body=NoBody, returns=ListSchema[ChannelSchema])
-async def list_channels(api: ApiContext, request: ActionRequest[NoBody]) -> Reply:
+@action("/sources.channels.list", permission=Permission.INGEST, body=EmptyBody, returns=ListSchema[ChannelSchema])
+async def list_channels(api: ApiContext, request: ActionRequest[EmptyBody]) -> Reply:
     """The connected channels of the calling source."""
     found = await api.commands.ingest.channels(_source_of(request.caller))
     return Reply({"data": [render_channel(channel) for channel in found]})

@@ -7,7 +7,7 @@ from msgspec import Struct
 from airy.commands.errors import NotFound
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.body_kinds import NoBody
+from airy.http.body_kinds import EmptyBody
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText
 from airy.http.resource import Resource
@@ -20,8 +20,8 @@ TREES_MAX: Final = 100  # in one answer
 ALONE: Final = "this process"  # until it has a name
 
 
-@action("/processes.list", permission=Permission.OPERATE, body=NoBody, returns=ProcessListSchema)
-async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+@action("/processes.list", permission=Permission.OPERATE, body=EmptyBody, returns=ProcessListSchema)
+async def list_(api: ApiContext, _request: ActionRequest[EmptyBody]) -> Reply:
     """Every known process with its last heartbeat, and the number of processes in which each component is ready."""
     fleet = api.health.fleet()
     return Reply({"data": [_render(each) for each in fleet.processes], "components": fleet.components})

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.body_kinds import NoBody
+from airy.http.body_kinds import EmptyBody
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import Id, Text
 from airy.http.resource import Resource
@@ -35,8 +35,8 @@ async def create(api: ApiContext, request: ActionRequest[CreateTag]) -> Reply:
     return Reply(render_tag(written.value), position=written.position)
 
 
-@action("/tags.list", permission=Permission.READ, body=NoBody, returns=ListSchema[TagSchema])
-async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+@action("/tags.list", permission=Permission.READ, body=EmptyBody, returns=ListSchema[TagSchema])
+async def list_(api: ApiContext, _request: ActionRequest[EmptyBody]) -> Reply:
     """All tags."""
     return Reply({"data": [render_tag(tag) for tag in await api.store.tags()]})
 

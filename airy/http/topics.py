@@ -12,7 +12,7 @@ from airy.commands.topic_browser import PAGE_SIZE, BrowseRequest, OffsetSpan, To
 from airy.errors import Refused
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.body_kinds import NoBody
+from airy.http.body_kinds import EmptyBody
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText, Text, Time
 from airy.http.resource import Resource
@@ -38,8 +38,8 @@ class BrowseTopic(Struct, frozen=True):
     page_size: int | None = None
 
 
-@action("/topics.list", permission=Permission.OPERATE, body=NoBody, returns=ListSchema[TopicSchema])
-async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+@action("/topics.list", permission=Permission.OPERATE, body=EmptyBody, returns=ListSchema[TopicSchema])
+async def list_(api: ApiContext, _request: ActionRequest[EmptyBody]) -> Reply:
     """Every topic of the log: partitions, offsets, retention, writers and readers, and the lag of its groups."""
     return Reply({"data": [render(each) for each in await api.topics.find_all()]})
 

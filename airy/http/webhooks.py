@@ -10,7 +10,7 @@ from airy.commands.dead_deliveries import AT_ONCE_MAX
 from airy.errors import Refused
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.body_kinds import NoBody
+from airy.http.body_kinds import EmptyBody
 from airy.http.pagination import page_body
 from airy.http.ports import ApiContext
 from airy.http.request_bodies import FilledText, Id, LongText, Text
@@ -124,8 +124,8 @@ async def info(api: ApiContext, request: ActionRequest[WebhookReference]) -> Rep
     return Reply(_render(api, await find_webhook(api, request.body.id)))
 
 
-@action("/webhooks.list", permission=Permission.READ, body=NoBody, returns=ListSchema[WebhookSchema])
-async def list_(api: ApiContext, _request: ActionRequest[NoBody]) -> Reply:
+@action("/webhooks.list", permission=Permission.READ, body=EmptyBody, returns=ListSchema[WebhookSchema])
+async def list_(api: ApiContext, _request: ActionRequest[EmptyBody]) -> Reply:
     """All webhooks, including unsubscribed ones."""
     return Reply({"data": [_render(api, webhook) for webhook in await api.store.webhooks()]})
 

@@ -1,4 +1,4 @@
-"""Shell completion: the script of bash is sourced by bash; pipes whose reader leaves."""
+"""Shell completion in the shells themselves; pipes whose reader leaves."""
 
 import os
 import subprocess
@@ -7,13 +7,27 @@ from pathlib import Path
 
 import pytest
 
-ASKED = """
-eval "$(airy completion bash)"
-COMP_WORDS=({words} "") COMP_CWORD={count}
-COMP_WORDS[COMP_CWORD]={beginning}
-_airy_completion airy
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
+from airy.cli import main
+from tests.kit.servers.fixtures import needed
+from tests.kit.servers.missing import program
+
+ASKED = {  # the script of the shell, and what the shell does when Tab is pressed; prints the completions
+    "bash": """
+        source {script}
+        COMP_WORDS=({words} {beginning}) COMP_CWORD={count}
+        _airy_completion airy
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """,
+    "zsh": """
+        compdef() {{ }}
+        _describe() {{ print -l -- ${{${{(P)3}}%%:*}} }}
+        compadd() {{ print -l -- $completions }}
+        source {script}
+        words=({words} {beginning}) CURRENT=$(({count} + 1))
+        _airy_completion
+    """,
+    "fish": "source {script}; complete --do-complete '{words} {beginning}' | string split --fields 1 \\t",
+}
 
 
 @pytest.fixture
@@ -26,21 +40,29 @@ def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
 
-def run(script: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=60)
-
-
 @pytest.mark.usefixtures("on_path")
+@pytest.mark.parametrize("shell", ASKED)
 @pytest.mark.parametrize(
     ("words", "beginning", "expected"),
     [
         ("airy", "conv", ["conversations"]),
         ("airy sources info", "tel", ["telegram"]),
-        ("airy run", "webhook-", ["webhook-publisher", "webhook-consumer"]),
+        ("airy tags list", "--out", ["--output"]),
+        ("airy tags list --output", "y", ["yaml"]),
     ],
 )
-def test_bash_completes_commands_and_names(words: str, beginning: str, expected: list[str]) -> None:
-    done = run(ASKED.format(words=words, count=len(words.split()), beginning=beginning))
+def test_a_shell_completes_commands_names_options_and_their_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shell: str, words: str, beginning: str, expected: list[str]
+) -> None:
+    with needed():
+        found = program(shell, shell)
+    main(["completion", shell])
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out)
+    asked = ASKED[shell].format(script=script, words=words, beginning=beginning, count=len(words.split()))
+    alone = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+
+    done = subprocess.run([found, *alone, "-c", asked], capture_output=True, text=True, check=False, timeout=60)
 
     assert done.stderr == ""
     assert done.stdout.split() == expected

@@ -50,3 +50,22 @@ def test_the_status_of_an_answer_decides_the_exit_code(airy: CommandLine, status
     assert (printed.code, printed.out) == (code, "")
     assert printed.err.startswith(f"airy: /tokens.list answered {status}: not this time; name: is wrong")
     assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "token list --url nope",
+        "status --url http://one --url http://two:99999",
+        "token list --token to\u200bken",
+        "tail --resume-file nowhere/position",
+        "listen --secret whsec_damaged",
+        "logs --since nope",
+        "completion powershell",
+    ],
+)
+def test_a_wrong_value_of_an_option_is_a_wrong_use(airy: CommandLine, arguments: str) -> None:
+    printed = airy(*arguments.split(" "))
+
+    assert (printed.code, printed.out) == (64, "")
+    assert "Error: " in printed.err

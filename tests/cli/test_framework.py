@@ -28,7 +28,7 @@ WRITERS_TO_STDOUT = {  # below airy/: what they write
     "cli/listen.py": "flushes it",
     "app/log_transfer/commands.py": "an archive, which is no text",
     "sim/run.py": WITHOUT_OUTPUT["sim"],
-    "shutdown.py": "flushes it before it leaves at once",
+    "shutdown.py": "shows the cursor again before it leaves at once",
     "tui/live.py": "the plain lines of airy up",
 }
 STDOUT_IS_READ_ONLY = {"isatty", "encoding"}

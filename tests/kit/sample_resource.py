@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from airy.http.action import ActionRequest, Reply, action
 from airy.http.auth import Permission
-from airy.http.body_kinds import ByteStream, IncomingBytes, JsonArray, NoBody
+from airy.http.body_kinds import ByteStream, EmptyBody, IncomingBytes, JsonArray
 from airy.http.multipart_form import FormFile, FormLimits, IncomingForm, MultipartForm
 from airy.http.ports import ApiContext
 from airy.http.problems import Problem
@@ -100,11 +100,11 @@ async def upload(_api: ApiContext, request: ActionRequest[IncomingForm[FileField
     "/samples/{id}",
     method="GET",
     permission=Permission.READ,
-    body=NoBody,
+    body=EmptyBody,
     path=SamplePath,
     returns=SampleSchema,
 )
-async def read(_api: ApiContext, request: ActionRequest[NoBody]) -> Reply:
+async def read(_api: ApiContext, request: ActionRequest[EmptyBody]) -> Reply:
     """One sample."""
     return Reply({"id": request.path.id, "caller": request.caller.id, "kind": request.caller.kind})
 

@@ -9,6 +9,9 @@ from airy.cli.view import Document, Field, View
 from airy.model.change import ChangeKind
 from airy.tui.console.tail.rows import told
 
+TYPE_CHARS = max(map(len, ChangeKind))
+ID_CHARS = 36
+
 
 class EventRow(Struct, forbid_unknown_fields=True):
     """`timestamp`: ms since 1970. `resume`: continues after this event, with `--since`."""
@@ -36,8 +39,8 @@ EVENTS = View(
     row=EventRow,
     fields=(
         Field("TIME", _at, spare=True),
-        Field("TYPE", "type"),
-        Field("SUBJECT", lambda event: _told(event)[0]),
+        Field("TYPE", "type", chars_min=TYPE_CHARS),
+        Field("SUBJECT", lambda event: _told(event)[0], chars_min=ID_CHARS),
         Field("TEXT", lambda event: _told(event)[1], chars_max=90),
     ),
     what="events",

@@ -9,7 +9,9 @@ LOG_LINES = View(
     row=LogLineSchema,
     fields=(
         Field("TIME", "time"),
-        Field("LEVEL", "level", styles={"warning": "yellow", "error": "red", "critical": "red"}),
+        Field(
+            "LEVEL", "level", chars_min=len("critical"), styles={"warning": "yellow", "error": "red", "critical": "red"}
+        ),
         Field("INSTANCE", "instance"),
         Field("EVENT", "event", chars_max=80),
         Field("ACTOR", "actor"),

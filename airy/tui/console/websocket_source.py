@@ -27,19 +27,23 @@ class WebsocketSource:
     @asynccontextmanager
     async def open(self, resume: str | None) -> AsyncIterator[AsyncIterator[bytes]]:
         timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_S)
+        parameters = [*self._scope, *([("resume", resume)] if resume else [])]
         try:
-            async with aiohttp.ClientSession(timeout=timeout) as http:
-                parameters = [*self._scope, *([("resume", resume)] if resume else [])]
-                async with http.ws_connect(
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as http,
+                http.ws_connect(
                     self._url,
                     params=parameters,
                     headers=self._headers,
                     heartbeat=SILENCE_S,
                     max_msg_size=EVENT_BYTES_MAX,
-                ) as socket:
-                    yield _texts(socket)
+                ) as socket,
+            ):
+                yield _texts(socket)
         except aiohttp.WSServerHandshakeError as error:
             reason = f"/events answered {error.status}"
+            if error.status == 400:  # the client does not give the body of this answer
+                reason += f": check {' and '.join(dict.fromkeys(name for name, _ in parameters))}"
             if error.status in REFUSALS:
                 raise RequestRefused(reason, status=error.status) from error
             raise Unavailable(reason) from error
