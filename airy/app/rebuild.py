@@ -15,9 +15,9 @@ async def rebuild(config: Config, on_rebuilt: Callable[[FoldedStore], object]) -
 
     An interruption leaves stores that a process, or another run, folds to the end.
     """
-    data_directory(config).mkdir(parents=True, exist_ok=True)
     first, *others = files.store_paths(config)
     async with open_log(config, reading=True) as bus:
+        data_directory(config).mkdir(parents=True, exist_ok=True)  # of a cluster's log it may not exist yet
         for path in [first, *(path for path in others if path.exists())]:
             with files.locked(path):
                 remove(path)

@@ -40,7 +40,10 @@ def main(
     except click.Abort:
         return INTERRUPTED
     except Refused as error:
-        click.echo(str(error), err=True)
+        from airy.config_document import InvalidConfig
+
+        problems = isinstance(error, InvalidConfig)  # a line for each, with the file
+        click.echo(str(error) if problems else f"airy: {error}", err=True)
         return INVALID
     except BrokenPipeError:
         code = BROKEN_PIPE

@@ -7,6 +7,7 @@ import anyio
 import msgspec
 from msgspec import Struct
 
+from airy.cli.connection import ADVICE
 from airy.cli.output import note
 from airy.cli.writers import RowWriter
 from airy.errors import Unavailable
@@ -19,11 +20,12 @@ RESYNC = "some events are no longer kept: read the state anew; events follow fro
 class TailRequest(Struct, frozen=True):
     """`words`: every one is in a printed event, those with `-` before them in none. `events_max`: 0: no end.
 
-    `save` gets the position after the printed events.
+    `url`: of the instance, for errors. `save` gets the position after the printed events.
     """
 
     words: str = ""
     events_max: int = 0
+    url: str = ""
     save: Callable[[str], None] | None = None
 
 
@@ -35,7 +37,7 @@ async def follow(feed: EventFeed, writer: RowWriter, request: TailRequest) -> No
         while not request.events_max or writer.written < request.events_max:
             await feed.wait()
             _print(feed.take(), writer, request)
-            told.of(feed)
+            told.of(feed, request.url)
         tasks.cancel_scope.cancel()
 
 
@@ -63,12 +65,12 @@ class _Notes:
         self._phase = ""
         self._resyncs = 0
 
-    def of(self, feed: EventFeed) -> None:
+    def of(self, feed: EventFeed, url: str) -> None:
         state = feed.state
         if feed.refusal is not None:
             raise feed.refusal
         if state.phase == "broken" and not self._was_live:
-            raise Unavailable(state.reason)
+            raise Unavailable(f"{state.reason}, at {url}; {ADVICE}")
         if self._was_live and state.phase != self._phase:
             note("connected again" if state.phase == "live" else f"{state.reason}; connecting again")
         if feed.resyncs > self._resyncs:

@@ -13,7 +13,7 @@ import rich_click as click
 
 from airy.cli.options import Command, in_panel
 from airy.cli.view import Document, View
-from airy.cli.writers import Format, JsonWriter, NdjsonWriter, RowWriter, TableWriter, YamlWriter
+from airy.cli.writers import Format, JsonWriter, NdjsonWriter, RowWriter, TableWriter, YamlWriter, cut
 
 ALL = 0  # of `--limit`
 LIMIT = 100
@@ -27,6 +27,12 @@ class Screen:
     columns: int | None  # None off a terminal
     coloured: bool
     unicode: bool
+
+    def cut(self, text: str) -> str:
+        """Its lines, up to the edge of the terminal."""
+        if self.columns is None:
+            return text
+        return "\n".join(cut(line, self.columns) for line in text.splitlines())
 
 
 Text = Callable[[Screen], str]  # a layout of its own for people

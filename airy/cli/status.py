@@ -37,7 +37,7 @@ def status(file: Path | None, data: Path | None, urls: Sequence[str], token: str
 
     async def task(clients: "Sequence[ApiClient]") -> int:
         found = await read_status(clients)
-        output.one(STATUS, found.document, text=lambda _: found.text)
+        output.one(STATUS, found.document, text=lambda screen: screen.cut(found.text))
         return OK if found.ready else NOT_READY
 
     return connect(file, data, urls, token, task)

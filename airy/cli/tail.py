@@ -69,10 +69,11 @@ def tail(
         raise click.UsageError(f"--resume-file: there is no directory {resume_file.parent}")
     scope = {"kind": kinds, "conversation_id": conversations, "channel_id": channels}
     save = partial(write_position, resume_file) if resume_file else None
-    request = event_tail.TailRequest(words=words, events_max=limit, save=save)
 
     async def task() -> int:
-        source = websocket_source.WebsocketSource(*instance.address(), scope)
+        url, token = instance.address()
+        request = event_tail.TailRequest(words=words, events_max=limit, url=url, save=save)
+        source = websocket_source.WebsocketSource(url, token, scope)
         resume = read_position(resume_file) if resume_file else since
         with output.writer(EVENTS) as writer:
             await event_tail.follow(event_feed.EventFeed(source, resume=resume), writer, request)

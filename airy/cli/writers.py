@@ -81,7 +81,7 @@ class TableWriter:
             text = _padded(cell, field, wide, last=number == last)
             text = text if number == last else f"{text}{GAP}"
             if room is not None:
-                text = _cut(text, room)
+                text = cut(text, room)
                 room -= cell_len(text)
             parts.append(self._bold(text) if header else self._styled(text, cell, field))
         return "".join(parts).rstrip()
@@ -117,7 +117,8 @@ def _padded(cell: str, field: Field, wide: int, *, last: bool) -> str:
     return cell if last else cell + space
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
+    """`text` in so many columns of a terminal."""
     if cell_len(text) <= room:
         return text
     if not text[room - 1 :].strip():

@@ -148,10 +148,18 @@ def test_a_log_in_memory_cannot_be_exported(capsys: pytest.CaptureFixture[str]) 
 
 def test_check_reports_a_difference(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
     exported(filled, "one")
+    Path("empty/journal").mkdir(parents=True)
     assert airy("check", "one", "--data", "empty") == 70
     said = capsys.readouterr().out
     assert re.search("(?m)^SAME +no$", said)
     assert re.search("(?m)^LOG +0 conversations", said)
+
+
+@pytest.mark.parametrize("command", ["log digest", "log export one", "verify", "rebuild --yes"])
+def test_a_log_that_does_not_exist_is_refused_and_not_created(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--data", "mistyped"]) == 78
+    assert "there is no log at mistyped/journal" in capsys.readouterr().err
+    assert not Path("mistyped").exists()
 
 
 def test_an_import_removes_caches_of_the_previous_log(filled: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,8 @@ NO_RETENTION_S = 864_000.0  # an export counts records: retention must not remov
 async def open_log(config: Config, *, reading: bool = False) -> AsyncIterator[MemoryBus | KafkaBus]:
     """Raises `InUse` while a process has the journal open; processes of a cluster are not detected.
 
-    `reading`: accept a cluster whose topics differ from `airy.topics`, if every partition can be read.
+    `reading`: refuse a journal that does not exist; accept a cluster whose topics differ from `airy.topics`, if every
+    partition can be read.
     """
     async with AsyncExitStack() as held:
         bus: MemoryBus | KafkaBus
@@ -43,7 +44,10 @@ async def open_log(config: Config, *, reading: bool = False) -> AsyncIterator[Me
                     )
                 bus = KafkaBus(topics.ALL, settings)
             case "journal":
-                journal = held.enter_context(open_journal(files.journal_path(config)))
+                path = files.journal_path(config)
+                if reading and not path.exists():  # opening it would create it
+                    raise Refused(f"there is no log at {path}: name its data directory with --data or --config")
+                journal = held.enter_context(open_journal(path))
                 bus = MemoryBus(
                     topics.ALL,
                     clock=SystemClock(),

@@ -40,7 +40,7 @@ EVENTS = View(
     fields=(
         Field("TIME", _at, spare=True),
         Field("TYPE", "type", chars_min=TYPE_CHARS),
-        Field("SUBJECT", lambda event: _told(event)[0], chars_min=ID_CHARS),
+        Field("SUBJECT", lambda event: _told(event)[0], chars_min=ID_CHARS, spare=True),
         Field("TEXT", lambda event: _told(event)[1], chars_max=90),
     ),
     what="events",

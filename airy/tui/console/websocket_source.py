@@ -42,8 +42,10 @@ class WebsocketSource:
                 yield _texts(socket)
         except aiohttp.WSServerHandshakeError as error:
             reason = f"/events answered {error.status}"
-            if error.status == 400:  # the client does not give the body of this answer
+            if error.status == 400:  # aiohttp does not give the body of this answer
                 reason += f": check {' and '.join(dict.fromkeys(name for name, _ in parameters))}"
+            if error.status in {401, 403}:
+                reason += ": the token is not valid, or has no permission for this"
             if error.status in REFUSALS:
                 raise RequestRefused(reason, status=error.status) from error
             raise Unavailable(reason) from error
