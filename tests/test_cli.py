@@ -52,9 +52,6 @@ class App(ModuleType):
         self.directory_existed = os.path.isdir(config.data.directory)  # noqa: PTH112 - once, in a test
         return self.end()
 
-    async def verify(self, config: Config) -> int:
-        return self.end()
-
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[App]:
@@ -182,7 +179,6 @@ def test_the_type_of_an_error_decides_the_exit_code(
     app.end = end
 
     assert main(["up", "--no-console"]) == code
-    assert main(["verify"]) == code
 
 
 def test_an_error_is_printed_on_stderr(app: App, capsys: pytest.CaptureFixture[str]) -> None:
@@ -313,6 +309,7 @@ def test_token_without_a_scope_or_a_running_process(
     arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ".airy/journal").mkdir(parents=True)
     (tmp_path / "airy.yaml").write_text("http: {port: 1}\n")  # nothing answers there
     assert main(["token", *arguments]) == code
 
@@ -325,6 +322,7 @@ def test_dlq_on_an_empty_journal(
     arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ".airy/journal").mkdir(parents=True)
     (tmp_path / "airy.yaml").write_text("http: {port: 1}\n")  # nothing answers there
     assert main(["dlq", *arguments]) == code
     assert code or capsys.readouterr() == ("", "no dead letters\n")
