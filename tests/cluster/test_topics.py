@@ -97,7 +97,7 @@ def test_plan_apply_and_check_are_repeatable(cluster: Namespace, capsys: pytest.
     assert main(["topics", "plan"]) == 0
     assert main(["topics", "check"]) == 0
     assert main(["topics", "apply", "--yes"]) == 0
-    assert capsys.readouterr().out == f"=  {OF_EACH} right\n" * 3
+    assert capsys.readouterr().out == f"=  {OF_EACH} right\n" * 2, "of plan and check"
 
 
 def test_topics_are_created_as_declared(cluster: Namespace) -> None:

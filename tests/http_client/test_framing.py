@@ -1,7 +1,6 @@
 """Badly framed answers to the aiohttp client."""
 
 import asyncio  # noqa: TID251 - the adapter's loop
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
@@ -21,19 +20,6 @@ from tests.kit.raw_http import (
     silence,
     turns,
 )
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # the adapter needs asyncio; sockets have no virtual time
-
-
-@pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    loop = asyncio.get_running_loop()
-    yield Clock(loop)
-    del loop.time  # type: ignore[attr-defined]
-
 
 # --- badly framed answers
 

@@ -10,8 +10,6 @@ import pytest
 from airy import http_client_resolver
 from airy.http_client_resolver import SystemResolver
 
-pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-
 WITHIN_S = 60.0  # bounds a hang
 
 

@@ -17,12 +17,6 @@ from tests.kit.raw_http import (
     answering,
 )
 
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # the adapter needs asyncio; sockets have no virtual time
-
-
 # --- the egress guard at the socket
 
 

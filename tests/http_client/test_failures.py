@@ -2,7 +2,6 @@
 
 import asyncio  # noqa: TID251 - the adapter's loop
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,6 @@ from tests.kit.raw_http import (
     turns,
     unanswered,
 )
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # the adapter needs asyncio; sockets have no virtual time
-
-
-@pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    loop = asyncio.get_running_loop()
-    yield Clock(loop)
-    del loop.time  # type: ignore[attr-defined]
-
 
 # --- types of failures
 

@@ -1,7 +1,6 @@
 """Requests, responses and connections of the aiohttp client."""
 
 import asyncio  # noqa: TID251 - the adapter's loop
-from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -19,19 +18,6 @@ from tests.kit.raw_http import (
     turns,
     unanswered,
 )
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"  # the adapter needs asyncio; sockets have no virtual time
-
-
-@pytest.fixture
-async def clock() -> AsyncIterator[Clock]:
-    loop = asyncio.get_running_loop()
-    yield Clock(loop)
-    del loop.time  # type: ignore[attr-defined]
-
 
 # --- requests and responses
 
