@@ -20,9 +20,27 @@ def _example(name: str) -> str:
     return f"Examples:\n\n$ airy sim {name} --target http://127.0.0.1:8080 --customers 3 --rough"
 
 
+def _checked_target(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """Raises `BadParameter`."""
+    from airy.egress import UNRESTRICTED, check_url
+    from airy.errors import Refused
+
+    try:
+        if given:
+            check_url(given, UNRESTRICTED)
+    except Refused as error:
+        raise click.BadParameter(str(error)) from error
+    return given
+
+
 def _common(command: Command) -> Command:
     options = (
-        click.option("--target", metavar="URL", help="origin that receives the webhooks, e.g. http://127.0.0.1:8080"),
+        click.option(
+            "--target",
+            metavar="URL",
+            callback=_checked_target,
+            help="origin that receives the webhooks, e.g. http://127.0.0.1:8080",
+        ),
         click.option("--port", type=click.IntRange(0, 65_535), default=0, help="port of the API; default: a free one"),
         click.option("--customers", type=click.IntRange(0, 10_000), default=0, help="people who write by themselves"),
         click.option("--seed", type=int, default=0, help="seed of all random draws"),

@@ -62,6 +62,7 @@ def test_the_status_of_an_answer_decides_the_exit_code(airy: CommandLine, status
         "listen --secret whsec_damaged",
         "logs --since nope",
         "completion powershell",
+        "sim viber --target nope",
     ],
 )
 def test_a_wrong_value_of_an_option_is_a_wrong_use(airy: CommandLine, arguments: str) -> None:
