@@ -23,7 +23,7 @@ from airy.bus.memory import MemoryBus
 from airy.bus.record import Position, ProducerRecord, Record, TopicPartition
 from airy.bus.topic import Topic
 from airy.commands import DeadLetterCommands, TokenGrant, TopicBrowser, UserProfile
-from airy.commands.message_traces import MessageTracer, TraceReference
+from airy.commands.message_traces import MessageTracer, ProcessTimes, TraceReference
 from airy.commands.topic_browser import BrowseRequest
 from airy.http_client import Response
 from airy.log_ring import LogRing
@@ -190,6 +190,7 @@ class Everything(Traffic):
             process.services.ports.store,
             process.services.ports.queue,
             FleetStatus,
+            ProcessTimes(process.services.projector.times, process.services.changes.times),
         )
         await tracer.trace(TraceReference(conversation_id=self._conversation()))
         await self._follow_logs()

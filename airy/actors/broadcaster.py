@@ -19,6 +19,7 @@ from airy.actors.log_epoch import LogEpoch
 from airy.actors.runtime import Context, Mailbox, Request
 from airy.actors.stuck_sends import StuckSends
 from airy.actors.subscriber_index import SubscriberIndex
+from airy.recent_times import BroadcastTimes
 from airy.store.api import ChangeReader, StoredChange
 from airy.task_group import task_group
 
@@ -68,12 +69,14 @@ class Broadcaster:
         *,
         checkpoint_s: float,
         sends: StuckSends,
+        times: BroadcastTimes,
     ) -> None:
         self._store = store
         self._progress = progress
         self._mailbox = mailbox
         self._checkpoint_s = checkpoint_s
         self._sends = sends
+        self._times = times
         self._log_epoch = log_epoch
         self._position = position_at({})
         self._marked = self._position  # of the last checkpoint
@@ -147,6 +150,8 @@ class Broadcaster:
                 continue  # the usual case; also while a wiped store is folded again
             if self._subscribers:
                 await self._broadcast_partition(ctx, index, folded[tp])
+            else:
+                self._times.add_unwanted(tp, self._position.offsets[index], folded[tp], ctx.clock.now_ms())
             self._position = self._position.with_offset(index, folded[tp])
 
     async def _broadcast_partition(self, ctx: Context, index: int, folded_to: int) -> None:
@@ -161,22 +166,21 @@ class Broadcaster:
                 self._position = self._position.with_offset(index, folded_to)
                 return
             for stored, complete in with_completeness(changes, CHANGES_MAX):
-                self._offer(FeedEvent(index, stored, self._position, self._log_epoch.known, complete=complete))
+                event = FeedEvent(index, stored, self._position, self._log_epoch.known, complete=complete)
+                self._offer(event, ctx.clock.now_ms())
                 if self._offers >= OFFERS_MAX or self._events >= EVENTS_MAX:
                     self._offers = self._events = 0
                     ctx.progress()
                     await anyio.lowlevel.checkpoint()
 
-    def _offer(self, event: FeedEvent) -> None:
+    def _offer(self, event: FeedEvent, now_ms: int) -> None:
         before, self._position, change = self._position, event.position, event.stored.change
         candidates = self._subscribers.candidates(change)
-        full = [
-            subscriber
-            for subscriber in candidates
-            if (subscriber.everything or subscriber.scope.contains(change)) and not subscriber.offer(event)
-        ]
+        wanting = [each for each in candidates if each.everything or each.scope.contains(change)]
+        full = [subscriber for subscriber in wanting if not subscriber.offer(event)]
         for subscriber in full:
             self._stop(subscriber, before)
+        self._times.add(event.stored.position, now_ms, subscribers=len(wanting), cut=len(full))
         self._offers += len(candidates)
         self._events += 1
 

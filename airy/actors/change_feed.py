@@ -32,6 +32,7 @@ from airy.bus.api import Bus
 from airy.bus.record import TopicPartition
 from airy.change_readers import BROADCASTER
 from airy.errors import AiryError, Unavailable
+from airy.recent_times import BroadcastTimes
 from airy.store.api import ChangeReader
 
 Deliver = Callable[[FeedItem], Awaitable[None]]
@@ -67,6 +68,7 @@ class ChangeFeed:
         self.lagged = 0  # times a queue was full
         self.resynced = 0  # positions that could not be resumed from
         self.log_epoch = LogEpoch(bus)
+        self.times = BroadcastTimes()
         self._sends = StuckSends(self.limits.send_s_max)
 
     def broadcaster(self) -> Broadcaster:
@@ -78,6 +80,7 @@ class ChangeFeed:
             self.mailbox,
             checkpoint_s=self.limits.checkpoint_s,
             sends=self._sends,
+            times=self.times,
         )
 
     async def follow(self, scope: FeedScope, resume: ResumeToken | None, deliver: Deliver) -> None:

@@ -125,6 +125,7 @@ class DeliveryExecutor:
                 kind=job.entry.kind,
                 attempt=job.attempt,
                 at_ms=started_ms,
+                queued_at_ms=job.entry.queued_at_ms,
                 took_ms=round((now_s - started_s) * 1000),
                 result=RESULTS[type(decision)],
                 status=outcome.status,

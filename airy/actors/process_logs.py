@@ -36,9 +36,14 @@ class ProcessLogs:
         self._others: dict[str, LogRing] = {}  # the one that wrote last is at the end
         self._positions: dict[TopicPartition, int] = {}
 
+    @property
+    def name(self) -> str:
+        """Of this process."""
+        return self.instance() or THIS_PROCESS
+
     def rings(self) -> Mapping[str, LogRing]:
         """By instance."""
-        return {self.instance() or THIS_PROCESS: self.own, **self._others}
+        return {self.name: self.own, **self._others}
 
     async def run(self, ctx: Context, bus: Bus) -> None:
         """Until draining. Retries while the log is unavailable."""

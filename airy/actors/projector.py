@@ -24,6 +24,7 @@ from airy.bus.record import Position, Record, TopicPartition
 from airy.bus.record_schema import Hold, PartitionHeld
 from airy.bus.topic import Topic
 from airy.errors import DiskFull, Unavailable
+from airy.recent_times import FoldedBatch, FoldTimes
 from airy.store.api import Applied, FoldingStore, WorkKey
 
 DEAD_LETTERS = topics.dead_letters(topics.EVENTS.name)
@@ -56,6 +57,7 @@ class Projector:
         self._read: tuple[str, ...] = ()  # conversations, by batches folded since the last `_notify`
         self._rebuild_reason = ""  # why the store has to be folded again from empty
         self.delayed = ""  # why folding waits; empty: it does not
+        self.times = FoldTimes()
 
     @property
     def version(self) -> int:
@@ -110,10 +112,7 @@ class Projector:
             while not self._rebuild_reason:
                 records = await tail.fetch(records_max=self._records_max, wait_s=self._idle_s)
                 if records:
-                    self._hold(ctx, tail, await self._fold(ctx, records))
-                    for tp in self._next.keys() - self._held.keys():
-                        self._next[tp] = max(self._next[tp], tail.position(tp))
-                    self._notify({record.topic_partition for record in records})
+                    await self._fold_batch(ctx, tail, records)
                 if self._catch_up_to and not self._is_catching_up():
                     ctx.ready()
                 self._check_store()
@@ -161,6 +160,16 @@ class Projector:
     async def _wipe(self) -> None:
         self._held.clear()
         await self._store.wipe()
+
+    async def _fold_batch(self, ctx: Context, tail: Tail, records: Sequence[Record]) -> None:
+        fetched_ms = ctx.clock.now_ms()
+        before = {tp: self._next[tp] for tp in {record.topic_partition for record in records}}
+        self._hold(ctx, tail, await self._fold(ctx, records))
+        for tp in self._next.keys() - self._held.keys():
+            self._next[tp] = max(self._next[tp], tail.position(tp))
+        ranges = {tp: (first, self._next[tp]) for tp, first in before.items()}
+        self.times.add(FoldedBatch(ranges, fetched_ms, ctx.clock.now_ms()))
+        self._notify(before)
 
     async def _fold(self, ctx: Context, records: Sequence[Record]) -> Mapping[TopicPartition, Hold]:
         """Returns the partitions that are held now."""

@@ -91,7 +91,8 @@ class Publisher:
     async def deliver(self, ctx: Context, batch: ChangeBatch) -> None:
         matcher = await self._matcher_of(batch.round)
         batch.assigned.position = None  # until the result is known
-        entries = [_entry(stored, matcher) for stored in batch.changes]
+        now_ms = ctx.clock.now_ms()
+        entries = [_entry(stored, matcher, now_ms) for stored in batch.changes]
         after = _last_id(batch.after)
         try:
             await self._queue.put(Shard(*batch.tp), entries, after=after)
@@ -150,7 +151,7 @@ def _last_id(position: ChangeId) -> EntryId:
     return NO_ENTRY if position[1] < 0 else position
 
 
-def _entry(stored: StoredChange, matcher: Matcher) -> QueueEntry:
+def _entry(stored: StoredChange, matcher: Matcher, now_ms: int) -> QueueEntry:
     change = stored.change
     return QueueEntry(
         id=(stored.position.offset, stored.nth),
@@ -162,4 +163,5 @@ def _entry(stored: StoredChange, matcher: Matcher) -> QueueEntry:
         at_ms=change.at_ms,
         position=topics.position_token(stored.position),
         trace=stored.trace,
+        queued_at_ms=now_ms,
     )

@@ -8,7 +8,7 @@ from airy.app.authentication import REFRESH_S, Authentication, build_authenticat
 from airy.app.services import Services, installation_name, public_url
 from airy.app.tree_status import TreeStatus
 from airy.commands import DeadLetterCommands, EndpointTests, TopicBrowser
-from airy.commands.message_traces import MessageTracer
+from airy.commands.message_traces import MessageTracer, ProcessTimes
 from airy.components import ConsumerSection, WebsocketSection
 from airy.config import Config
 from airy.config_secrets import secret_values
@@ -89,7 +89,15 @@ def _api_context(services: Services, status: TreeStatus, configuration: LiveConf
             ports.ids,
             timeouts=DeliveryTimeouts(total_s=config.section(ConsumerSection).timeout_s),
         ),
-        message_traces=MessageTracer(ports.bus, services.queries, ports.store, ports.queue, status.fleet, mask),
+        message_traces=MessageTracer(
+            ports.bus,
+            services.queries,
+            ports.store,
+            ports.queue,
+            status.fleet,
+            ProcessTimes(services.projector.times, services.changes.times, lambda: services.process_logs.name),
+            mask,
+        ),
         logs=services.process_logs,
         topics=TopicBrowser(ports.bus, ports.clock, mask),
         wait_for_position=services.projector.wait_for_position,

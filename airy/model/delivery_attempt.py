@@ -29,6 +29,7 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     attempt: int
     at_ms: int
     took_ms: int
+    queued_at_ms: int | None = None  # when the change was put into the webhook queue
     result: AttemptResult
     status: int | None = None
     error: str = ""

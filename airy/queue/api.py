@@ -48,6 +48,7 @@ class QueueEntry(Struct, frozen=True, gc=False):
     at_ms: int
     position: str  # opaque token for X-Airy-Position
     trace: str = ""  # `traceparent` of the record that caused the change; empty: none
+    queued_at_ms: int | None = None  # by the publisher's clock; None: not kept
 
 
 class Job(Struct, frozen=True, gc=False):

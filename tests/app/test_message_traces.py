@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 
 from airy import topics
+from airy.actors.feed_subscriber import FeedScope
 from airy.bus.record import Position
 from airy.http.response_schemas import MessageTraceSchema
 from airy.model import ids
@@ -58,12 +59,15 @@ async def test_a_message_of_a_contact_is_traced_from_its_webhook_by_any_of_its_i
 
 
 async def test_a_message_of_ours_is_traced_through_attempts_answers_and_receipts() -> None:
-    async with InProcessAiry().open() as here:
+    async with InProcessAiry().open() as here, anyio.create_task_group() as tasks:
         await here.connect()
         await here.says("one")
         await here.until(lambda: here.services.projector.facts)
         conversation = await conversation_of(here)
         await here.subscribe("message.created", "message.updated")
+        following = anyio.Event()
+        tasks.start_soon(here.services.changes.follow, FeedScope(), None, lambda _: _set(following))
+        await following.wait()
         here.endpoint.failure_rate = 1.0
         sent = await here.asked("/messages.send", {"conversation_id": conversation["id"], "message": {"text": "hi"}})
         await here.until(lambda: here.line("delivery.failed"))
@@ -72,10 +76,13 @@ async def test_a_message_of_ours_is_traced_through_attempts_answers_and_receipts
         await anyio.sleep(1.0)  # attempts are published in batches
         trace = validated(MessageTraceSchema, await here.asked("/messages.trace", {"message_id": sent["id"]}))
         [webhook] = (await here.asked("/webhooks.list"))["data"]
+        tasks.cancel_scope.cancel()
 
     assert [hop.kind for hop in trace.hops if not hop.kind.startswith("delivery.")] == [
         "message.queued",
         "fold",
+        "store",
+        "events.broadcast",
         "webhooks.queued",
         "send.started",
         "send.succeeded",
@@ -89,6 +96,14 @@ async def test_a_message_of_ours_is_traced_through_attempts_answers_and_receipts
     assert {hop.detail["webhook_id"] for hop in deliveries} == {webhook["id"]}
     assert all(hop.since_previous_ms is None or hop.since_previous_ms >= 0 for hop in trace.hops)
     assert trace.complete
+    by_kind = {hop.kind: hop for hop in trace.hops}
+    assert by_kind["events.broadcast"].detail["subscribers"] == 1
+    assert by_kind["store"].detail["instance"] == by_kind["events.broadcast"].detail["instance"]
+    assert all(by_kind[kind].at for kind in ("fold", "store", "events.broadcast", "webhooks.queued"))
+
+
+async def _set(event: anyio.Event) -> None:
+    event.set()
 
 
 async def test_a_message_that_was_parked_is_traced_to_its_webhook_until_retention_deletes_that() -> None:

@@ -11,17 +11,19 @@ from airy import topics
 from airy.bus.memory import MemoryBus
 from airy.bus.record import Position
 from airy.clock import LoopClock
-from airy.commands.message_traces import Hop
+from airy.commands.message_traces import Hop, ProcessTimes
 from airy.commands.message_traces.attempt_search import AttemptSearch
 from airy.commands.message_traces.fact_changes import ExpectedDelivery, FactChanges
 from airy.commands.message_traces.fold_hop import fold_hop
-from airy.commands.message_traces.hop import in_order
+from airy.commands.message_traces.hop import in_order, place_behind
+from airy.commands.message_traces.process_hops import broadcast_hop, store_hop
 from airy.commands.message_traces.record_reader import read_records
 from airy.model import ids
 from airy.model.delivery_attempt import AttemptResult, DeliveryAttempt
 from airy.model.delivery_state import DeliveryState
 from airy.model.fleet import FleetStatus, ProcessInfo
 from airy.model.process_status import ProcessStatus
+from airy.recent_times import BROADCASTS_MAX, BroadcastTimes, FoldedBatch, FoldTimes
 from airy.store.api import StoredChange
 from airy.webhooks.dead_letter import dead_letter_record
 from tests.kit.api import ApiHarness, api_harness
@@ -168,6 +170,8 @@ async def test_a_receipt_that_came_before_the_answer_of_the_provider_is_a_hop() 
     assert [hop["kind"] for hop in trace["hops"] if hop["topic"] == topics.EVENTS.name] == [
         "message.queued",
         "fold",
+        "store",
+        "events.broadcast",
         "webhooks.queued",
         "send.started",
         "receipt.reported",
@@ -204,9 +208,10 @@ async def test_the_answering_process_and_its_webhook_queue_are_read_with_pruned_
         before = await api.call("/messages.trace", {"message_id": chat.inbound_id("hello")})
         await api.store.prune_changes(dict.fromkeys(topics.EVENTS.topic_partitions, 1000))
         after = await api.call("/messages.trace", {"message_id": chat.inbound_id("hello")})
-    assert [hop["kind"] for hop in before["hops"]] == ["message.received", "fold", "webhooks.queued"]
-    assert before["hops"][2]["outcome"] == "waiting"
-    assert before["hops"][2]["detail"]["changes"][0]["event"] == "message.created"
+    kinds = ["message.received", "fold", "store", "events.broadcast", "webhooks.queued"]
+    assert [hop["kind"] for hop in before["hops"]] == kinds
+    assert before["hops"][-1]["outcome"] == "waiting"
+    assert before["hops"][-1]["detail"]["changes"][0]["event"] == "message.created"
     assert [hop["kind"] for hop in after["hops"]] == [hop["kind"] for hop in before["hops"]]
 
 
@@ -232,5 +237,43 @@ def test_a_process_that_reported_after_the_record_and_has_not_folded_it_is_waite
         folded=() if next_offset is None else (0, 0, 0, next_offset),
     )
     fleet = FleetStatus([ProcessInfo(status, 1.0, stale=False), ProcessInfo(status, 99.0, stale=True)])
-    hop = fold_hop(Position(topics.EVENTS.name, 3, 7), START_MS, fleet)
+    hop = fold_hop(Position(topics.EVENTS.name, 3, 7), START_MS, fleet, None)
     assert (hop.outcome, [each["folded"] for each in hop.detail["processes"]]) == (outcome, [folded])  # type: ignore[attr-defined] # a document
+
+
+def test_what_a_process_did_before_its_start_or_too_long_ago_has_no_time_and_says_so() -> None:
+    position, fold, broadcasts = Position(topics.EVENTS.name, 3, 7), FoldTimes(), BroadcastTimes()
+    times = ProcessTimes(fold, broadcasts, lambda: "here:8080")
+    early = [store_hop(position, times, None), broadcast_hop(position, times)]
+    for offset in range(100, 100 + BROADCASTS_MAX):
+        fold.add(FoldedBatch({position.topic_partition: (offset, offset + 1)}, 0, 0))
+        broadcasts.add(Position(*position.topic_partition, offset), 0, subscribers=0, cut=0)
+    late = [store_hop(position, times, None), broadcast_hop(position, times)]
+
+    assert [(hop.outcome, hop.at_ms, hop.detail["reason"]) for hop in early + late] == [
+        ("committed", None, "it was before this process started"),
+        ("unknown", None, "it was before this process started"),
+        ("committed", None, "times are kept of the last 2,000 batches only"),
+        ("unknown", None, "times are kept of the last 10,000 records only"),
+    ]
+
+
+def test_hops_of_the_process_are_between_the_facts_by_their_times() -> None:
+    """Another process may send before this one has folded the message."""
+    fact = Position(topics.EVENTS.name, 3, 7)
+    chain = [
+        Hop(kind="message.queued", outcome="stored", at_ms=100, position=fact, caused_by=7),
+        Hop(kind="send.started", outcome="stored", at_ms=110, caused_by=8),
+        Hop(kind="send.succeeded", outcome="stored", at_ms=300, caused_by=9),
+    ]
+    placed = [("fold", 105), ("store", 120), ("webhooks.queued", 120), ("events.broadcast", None)]
+    place_behind(chain, fact, [Hop(kind=kind, outcome="folded", at_ms=at_ms) for kind, at_ms in placed])
+    assert [hop.kind for hop in chain] == [
+        "message.queued",
+        "fold",
+        "send.started",
+        "store",
+        "webhooks.queued",
+        "events.broadcast",
+        "send.succeeded",
+    ]

@@ -25,7 +25,7 @@ from airy.bus.topic import Topic
 from airy.clock import LoopClock, RandomIds
 from airy.commands import Commands, DeadLetterCommands, EndpointTests, TopicBrowser, VisitorSettings, Writer
 from airy.commands.channels import ChannelSource
-from airy.commands.message_traces import MessageTracer
+from airy.commands.message_traces import MessageTracer, ProcessTimes
 from airy.components import Service
 from airy.egress import UNRESTRICTED, EgressPolicy
 from airy.errors import Refused, Unavailable
@@ -285,7 +285,9 @@ async def api_harness(
         queue=queue,
         dead_letters=DeadLetterCommands(bus, clock),
         endpoint_tests=EndpointTests(queue, client or no_endpoint, sealer, clock, ids),
-        message_traces=MessageTracer(bus, queries, store, queue, health.fleet),
+        message_traces=MessageTracer(
+            bus, queries, store, queue, health.fleet, ProcessTimes(projector.times, changes.times)
+        ),
         logs=logs or ProcessLogs(LogRing(epoch="tests")),
         topics=TopicBrowser(bus, clock, masker([CONFIGURED_SECRET])),
         wait_for_position=projector.wait_for_position,

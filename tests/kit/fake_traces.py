@@ -4,6 +4,7 @@ from typing import Any
 
 EVENTS = "application.communication.events"
 SECOND = "2026-01-01T09:30:00"
+HERE = "bakery-1:8080"
 
 
 def hop(kind: str, ms: int | None = None, since_ms: int | None = None, **more: Any) -> dict[str, Any]:
@@ -41,13 +42,15 @@ def sent(message_id: str = "m-3-1", text: str = "Yes, from Thursday on.") -> dic
         "source": "facebook",
         "metadata": {"source": {"delivery_state": "delivered", "id": "m_71"}},
     }
-    processes = [{"instance": "bakery-1:8080", "folded": True}, {"instance": "bakery-2:8080", "folded": False}]
+    processes = [{"instance": HERE, "folded": True}, {"instance": "bakery-2:8080", "folded": False}]
     receipt = {"topic": "source.facebook.events", "partition": 3, "detail": {"key": "page-1", "size_bytes": 412}}
     hops = [
         fact("message.queued", 100, None, 1204, sender_id="grace@example.net"),
-        hop("fold", outcome="waiting", offset=1204, detail={"processes": processes}),
-        hop("webhooks.queued", outcome="queued", offset=1204, detail={"changes": [{}, {}]}),
-        fact("send.started", 148, 48, 1205, attempt=1, worker="bakery-1"),
+        hop("fold", 104, 4, outcome="waiting", offset=1204, detail={"processes": processes}),
+        hop("store", 109, 5, outcome="committed", offset=1204, took_ms=5, detail={"instance": HERE, "records": 3}),
+        hop("events.broadcast", 111, 2, outcome="broadcast", offset=1204, detail={"subscribers": 2, "cut": 0}),
+        hop("webhooks.queued", 117, 6, outcome="queued", offset=1204, detail={"changes": [{}, {}]}),
+        fact("send.started", 148, 31, 1205, attempt=1, worker="bakery-1"),
         attempt(160, 12, "retry", 503, 1),
         fact("send.failed", 690, 530, 1207, attempt=1, error_kind="rate", error="too many calls"),
         fact("send.started", 1_702, 1_012, 1209, attempt=2, worker="bakery-1"),

@@ -76,6 +76,7 @@ class LateFeed(ChangeFeed):
             self.mailbox,
             checkpoint_s=LIMITS.checkpoint_s,
             sends=self._sends,
+            times=self.times,
             random=self._random,
         )
 

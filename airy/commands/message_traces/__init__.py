@@ -7,6 +7,7 @@ Nothing is written, and every read is bounded.
 
 from airy.commands.message_traces.hop import Hop, HopKind, MessageTrace
 from airy.commands.message_traces.message_finder import AmbiguousMessage, TraceReference
+from airy.commands.message_traces.process_hops import ProcessTimes
 from airy.commands.message_traces.tracer import MessageTracer
 
-__all__ = ["AmbiguousMessage", "Hop", "HopKind", "MessageTrace", "MessageTracer", "TraceReference"]
+__all__ = ["AmbiguousMessage", "Hop", "HopKind", "MessageTrace", "MessageTracer", "ProcessTimes", "TraceReference"]

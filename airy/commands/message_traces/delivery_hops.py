@@ -21,8 +21,10 @@ OUTCOMES: Mapping[str, Outcome] = {
 }
 
 
-def queued_hop(position: Position, facts: FactChanges, queue: QueuePosition | Unavailable) -> Hop:
-    """Whether the publisher has put the changes of a fact into the webhook queue."""
+def queued_hop(
+    position: Position, facts: FactChanges, queue: QueuePosition | Unavailable, attempts: Iterable[FoundAttempt]
+) -> Hop:
+    """Whether the publisher has put the changes of a fact into the webhook queue; an attempt knows when."""
     outcome: Outcome = "unknown"
     detail: dict[str, object] = {"changes": rendered_changes(facts)}
     if isinstance(queue, Unavailable):
@@ -34,7 +36,15 @@ def queued_hop(position: Position, facts: FactChanges, queue: QueuePosition | Un
             "delivered_below_offset": queue.low_water[0],
             "settled": queue.low_water[0] > position.offset,
         }
-    return Hop(kind="webhooks.queued", outcome=outcome, position=position, detail=detail, caused_by=position.offset)
+    times = [each.attempt.queued_at_ms for each in attempts if each.offset == position.offset]
+    return Hop(
+        kind="webhooks.queued",
+        outcome=outcome,
+        at_ms=min((at_ms for at_ms in times if at_ms is not None), default=None),
+        position=position,
+        detail=detail,
+        caused_by=position.offset,
+    )
 
 
 def attempt_hops(found: Iterable[FoundAttempt], webhooks: Mapping[str, Webhook]) -> list[Hop]:

@@ -1,6 +1,7 @@
 """Traces one message: finds it, reads the records that changed it, searches its deliveries, and lists the hops."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Protocol
 
 import anyio
@@ -14,8 +15,9 @@ from airy.commands.message_traces.delivery_hops import attempt_hops, dead_hops, 
 from airy.commands.message_traces.early_reports import between_attempts, reports
 from airy.commands.message_traces.fact_changes import CHANGES_MAX, FactChanges, fact_changes
 from airy.commands.message_traces.fold_hop import ReadFleet, fold_hop
-from airy.commands.message_traces.hop import Hop, MessageTrace, in_order
+from airy.commands.message_traces.hop import Hop, MessageTrace, in_order, place_behind
 from airy.commands.message_traces.message_finder import TraceReference, find_message
+from airy.commands.message_traces.process_hops import ProcessTimes, broadcast_hop, store_hop
 from airy.commands.message_traces.record_hops import record_hops
 from airy.commands.message_traces.record_reader import ReadRecords, read_records
 from airy.commands.record_redaction import Mask
@@ -47,6 +49,7 @@ class MessageTracer:
         changes: ChangeReader,
         queue: WebhookQueue | TracedQueue,
         read_fleet: ReadFleet,
+        times: ProcessTimes,
         mask: Mask = str,
         *,
         search_s: float = SEARCH_S,
@@ -56,6 +59,7 @@ class MessageTracer:
         self._changes = changes
         self._queue = queue
         self._read_fleet = read_fleet
+        self._times = times
         self._mask = mask
         self._search_s = search_s
         self._at_once = anyio.Semaphore(TRACES_AT_ONCE_MAX)
@@ -83,11 +87,18 @@ class MessageTracer:
         chain = record_hops(read, positions, self._mask)
         if known and known[0].offset == positions[0].offset:
             created_ms = known[0].at_ms
-            after = 1 + next(n for n, hop in enumerate(chain) if hop.caused_by == positions[0].offset)
-            chain[after:after] = [
-                fold_hop(positions[0], created_ms, self._read_fleet()),
-                queued_hop(positions[0], known[0], queue),
-            ]
+            batch = self._times.fold.find(positions[0])
+            broadcast = broadcast_hop(positions[0], self._times)
+            queued = queued_hop(positions[0], known[0], queue, attempts.attempts)
+            place_behind(
+                chain,
+                positions[0],
+                [
+                    fold_hop(positions[0], created_ms, self._read_fleet(), batch),
+                    store_hop(positions[0], self._times, batch),
+                    *sorted((broadcast, queued), key=lambda hop: hop.at_ms or inf),
+                ],
+            )
         deliveries = await self._deliveries(known, attempts, queue, {each.id: each for each in webhooks})
         return MessageTrace(found.message, in_order(chain, deliveries), attempts.complete)
 

@@ -62,6 +62,7 @@ class _Packed(Struct, frozen=True, array_like=True, gc=False):
     at_ms: int
     position: str
     trace: str = ""
+    queued_at_ms: int | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -70,7 +71,17 @@ _packed = msgspec.msgpack.Decoder(_Packed).decode
 
 def pack(entry: QueueEntry) -> bytes:
     return _encode(
-        _Packed(*entry.id, entry.lane, entry.event_id, entry.kind, entry.body, entry.at_ms, entry.position, entry.trace)
+        _Packed(
+            *entry.id,
+            entry.lane,
+            entry.event_id,
+            entry.kind,
+            entry.body,
+            entry.at_ms,
+            entry.position,
+            entry.trace,
+            entry.queued_at_ms,
+        )
     )
 
 
@@ -86,6 +97,7 @@ def unpack(data: bytes, webhook_id: str) -> QueueEntry:
         one.at_ms,
         one.position,
         one.trace,
+        one.queued_at_ms,
     )
 
 

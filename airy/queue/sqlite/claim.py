@@ -66,8 +66,8 @@ def lease_jobs(
     jobs: dict[int, Job] = {}
     for seq, number, row, attempt, first_at_ms in leased:
         webhook_id = webhooks.id(database, number)
-        offset, nth, lane, event_id, kind, body, at_ms, position, trace = entries[row]
-        entry = QueueEntry((offset, nth), (webhook_id,), lane, event_id, kind, body, at_ms, position, trace)
+        offset, nth, lane, event_id, kind, body, at_ms, position, trace, queued = entries[row]
+        entry = QueueEntry((offset, nth), (webhook_id,), lane, event_id, kind, body, at_ms, position, trace, queued)
         job_id = f"{event_id}:{webhook_id}"
         jobs[seq] = Job(job_id, f"{seq}.{lease}", webhook_id, entry, attempt, first_at_ms, until_ms)
     return [jobs[seq] for seq in seqs]

@@ -142,6 +142,7 @@ class SqliteQueue:
                 entry.position,
                 entry.body,
                 entry.trace,
+                entry.queued_at_ms,
             ),
         )
         row = database.last_insert_rowid()

@@ -8,7 +8,7 @@ them.
 jobs of a webhook.
 """
 
-VERSION = 5
+VERSION = 6
 
 SET_VERSION = f"PRAGMA user_version = {VERSION}"
 
@@ -23,7 +23,8 @@ CREATE INDEX failing ON webhooks (webhook) WHERE failures > 0;
 CREATE TABLE entries (
     entry INTEGER PRIMARY KEY, shard INTEGER, log_offset INTEGER NOT NULL, nth INTEGER NOT NULL,
     pending INTEGER NOT NULL, lane TEXT NOT NULL, event_id TEXT NOT NULL, kind TEXT NOT NULL,
-    at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL, trace TEXT NOT NULL DEFAULT '');
+    at_ms INTEGER NOT NULL, position TEXT NOT NULL, body BLOB NOT NULL, trace TEXT NOT NULL DEFAULT '',
+    queued_at_ms INTEGER);
 CREATE INDEX undelivered ON entries (shard, log_offset, nth) WHERE shard IS NOT NULL;
 CREATE INDEX replayed ON entries (event_id) WHERE shard IS NULL;
 CREATE TABLE jobs (
@@ -52,6 +53,7 @@ ALTER TABLE webhooks ADD COLUMN jobs INTEGER NOT NULL DEFAULT 0;
 UPDATE webhooks SET jobs = (SELECT count(*) FROM jobs WHERE jobs.webhook = webhooks.webhook);
 CREATE TABLE attempts (attempt INTEGER PRIMARY KEY, webhook INTEGER NOT NULL, content BLOB NOT NULL);
 CREATE INDEX newest ON attempts (webhook, attempt)""",
+    5: "ALTER TABLE entries ADD COLUMN queued_at_ms INTEGER",
 }
 
 PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0"
@@ -72,8 +74,8 @@ WEBHOOK = "INSERT INTO webhooks (id) VALUES (?) ON CONFLICT (id) DO UPDATE SET i
 WEBHOOK_NUMBER = "SELECT webhook FROM webhooks WHERE id = ?"
 WEBHOOK_NAME = "SELECT id FROM webhooks WHERE webhook = ?"
 PUT_ENTRY = """
-INSERT INTO entries (shard, log_offset, nth, pending, lane, event_id, kind, at_ms, position, body, trace)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO entries (shard, log_offset, nth, pending, lane, event_id, kind, at_ms, position, body, trace, queued_at_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 PUT_JOB = """
 INSERT INTO jobs (webhook, lane, entry, due_ms, head)
 SELECT ?1, ?2, ?3, ?4, NOT EXISTS (SELECT 1 FROM jobs WHERE webhook = ?1 AND lane = ?2)"""
@@ -113,7 +115,7 @@ UPDATE jobs SET leased_until_ms = ?, token = ?, attempt = attempt + 1, first_at_
     delay_ms = NULL
 WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, webhook, entry, attempt, first_at_ms"""
 ENTRIES = """
-SELECT entry, log_offset, nth, lane, event_id, kind, body, at_ms, position, trace FROM entries
+SELECT entry, log_offset, nth, lane, event_id, kind, body, at_ms, position, trace, queued_at_ms FROM entries
 WHERE entry IN (SELECT value FROM json_each(?))"""
 NEXT_DUE = """
 SELECT due_ms FROM jobs WHERE head = 1 AND leased_until_ms IS NULL AND webhook = ?

@@ -550,6 +550,12 @@ class QueueContract(ABC):
                 assert again.entry.id == (expected, 0)
                 assert await rig.queue.complete(again)
 
+    async def test_the_time_of_queueing_comes_with_the_job(self) -> None:
+        async with self.opened() as rig:
+            await put(rig.queue, replace(entry(0, "a"), queued_at_ms=1_790_000_000_000), entry(1, "a"))
+            known, unknown = await claim(rig.queue)
+            assert (known.entry.queued_at_ms, unknown.entry.queued_at_ms) == (1_790_000_000_000, None)
+
     async def test_the_trace_of_an_entry_survives_a_replay(self) -> None:
         async with self.opened() as rig:
             await put(rig.queue, replace(entry(0, "a"), trace=TRACE), entry(1, "a"))

@@ -91,13 +91,14 @@ DROP TABLE attempts;
 ALTER TABLE webhooks DROP COLUMN jobs;
 DROP INDEX replayed;
 ALTER TABLE entries DROP COLUMN trace;
+ALTER TABLE entries DROP COLUMN queued_at_ms;
 ALTER TABLE jobs DROP COLUMN delay_ms;
 PRAGMA user_version = 1;
 """
 """What the first version of a file has and this one has not."""
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 async def test_an_older_file_keeps_its_jobs_and_hands_over_its_dead_deliveries(tmp_path: Path, version: int) -> None:
     path = str(tmp_path / "queue.db")
     async with opened(path) as rig:

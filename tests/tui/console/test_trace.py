@@ -27,15 +27,15 @@ async def test_it_asks_for_an_id_and_draws_the_hops_with_the_time_between(instan
         assert "/ asks for an id" in shown.text
         await shown.press("slash", *"m-3-1", "enter")
         assert "← text of m-3-1" in shown.text
-        assert "11 hops in 2.4 s" in shown.text
+        assert "13 hops in 2.4 s" in shown.text
         started, failed = shown.line("send.started"), shown.line("send.failed")
         assert "events 7@1205" in started
-        assert "48 ms" in started
+        assert "31 ms" in started
         assert "rate: too many calls" in failed
         assert failed.count("█") > started.count("█")
         assert "waiting for bakery-2:8080" in shown.line("fold")
         assert "retry 503 in 31 ms, crm" in shown.line("delivery.attempt")
-        await shown.press("down", "down", "down", "enter")
+        await shown.press(*["down"] * 5, "enter")
         assert '"worker": "bakery-1"' in shown.text
         await shown.press("c", "escape")
         assert shown.app.clipboard.startswith("curl -sS http://127.0.0.1:8080/messages.trace")

@@ -18,6 +18,8 @@ SYMBOLS: dict[str, tuple[str, str]] = {  # by kind, or its part before the dot: 
     "send": ("↑", "$secondary"),
     "receipt": ("✓", "$success"),
     "fold": ("≡", "$foreground-muted"),
+    "store": ("▤", "$foreground-muted"),
+    "events": ("⇶", "$foreground-muted"),
     "webhooks": ("⇉", "$foreground-muted"),
     "delivery": ("⇢", "$success"),
     "delivery.waiting": ("…", "$warning"),
@@ -29,6 +31,8 @@ OTHER = ("·", "$foreground-muted")
 OUTCOME_STYLES = {
     "stored": "$foreground-muted",
     "folded": "$success",
+    "committed": "$success",
+    "broadcast": "$success",
     "queued": "$success",
     "delivered": "$success",
     "waiting": "$warning",
@@ -161,6 +165,21 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""
 
 
+def _store(known: dict[str, Any]) -> str:
+    if reason := known.get("reason"):
+        return str(reason)
+    return f"in {known.get('took_ms')} ms with {_count(int(known.get('records') or 0), 'record')}"
+
+
+def _broadcast(known: dict[str, Any]) -> str:
+    if reason := known.get("reason"):
+        return str(reason)
+    cut = known.get("cut")
+    return f"to {_count(int(known.get('subscribers') or 0), 'subscriber') or 'no subscriber'}" + (
+        f", {cut} cut" if cut else ""
+    )
+
+
 def _processes(processes: object) -> str:
     """How many of the processes have folded it."""
     known = [each for each in processes if isinstance(each, dict)] if isinstance(processes, list) else []
@@ -179,6 +198,8 @@ WORDS: dict[str, Callable[[dict[str, Any]], str]] = {  # by kind, of a detail wi
     "send.succeeded": lambda known: f"attempt {known.get('attempt')}: {known.get('provider_id')}",
     "send.failed": lambda known: f"attempt {known.get('attempt')}, {known.get('error_kind')}: {known.get('error')}",
     "send.unknown": lambda known: f"attempt {known.get('attempt')}: {known.get('reason')}",
+    "store": _store,
+    "events.broadcast": _broadcast,
     "webhooks.queued": lambda known: _count(len(known.get("changes") or ()), "change"),
     "delivery.attempt": _attempt,
     "delivery.waiting": lambda known: f"{known.get('event')} for {known.get('webhook') or known.get('webhook_id')}",
