@@ -37,7 +37,7 @@ from airy.bus.memory import MemoryBus, RetentionSettings
 from airy.bus.memory.journal import open_journal
 from airy.bus.record import Position, ProducerRecord, Record
 from airy.clock import SystemClock
-from airy.commands.message_traces import MessageTracer, TraceReference
+from airy.commands.message_traces import MessageTracer, ProcessTimes, TraceReference
 from airy.commands.message_traces.record_reader import read_records
 from airy.model import ids
 from airy.model.change import ChangeKind
@@ -46,6 +46,7 @@ from airy.model.entity import Channel, Webhook
 from airy.model.fact import Fact, MessageQueued, MessageReceived, SendStarted, SendSucceeded
 from airy.model.fleet import FleetStatus
 from airy.queue.api import QueuePosition, Shard
+from airy.recent_times import BroadcastTimes, FoldTimes
 from airy.store.sqlite import SqliteStore
 from tests.kit.bus import running
 from tests.kit.servers.kafka import KafkaCluster
@@ -224,7 +225,8 @@ def summary(took: list[float]) -> dict[str, float]:
 
 
 async def measured(bus: Bus, store: SqliteStore, history: History, traces: int, seed: int) -> dict[str, Any]:
-    tracer = MessageTracer(bus, store, store, DrainedQueue(), FleetStatus)  # type: ignore[arg-type] # of the queue, `positions` is used
+    times = ProcessTimes(FoldTimes(), BroadcastTimes())
+    tracer = MessageTracer(bus, store, store, DrainedQueue(), FleetStatus, times)  # type: ignore[arg-type] # of the queue, `positions` is used
     chosen = Random(seed).sample(history.kept, min(traces, len(history.kept)))
     references: dict[str, Callable[[tuple[str, str, str, str]], TraceReference]] = {
         "message id": lambda one: TraceReference(message_id=one[0]),

@@ -187,10 +187,10 @@ async def test_a_crash_of_the_broadcaster_is_invisible(monkeypatch: pytest.Monke
     harness = FeedHarness()
     offer, offered = broadcaster_module.Broadcaster._offer, 0
 
-    def crash_sometimes(self: broadcaster_module.Broadcaster, event: FeedEvent) -> None:
+    def crash_sometimes(self: broadcaster_module.Broadcaster, event: FeedEvent, now_ms: int) -> None:
         nonlocal offered
         offered += 1
-        offer(self, event)
+        offer(self, event, now_ms)
         if offered in {7, 20}:
             raise ZeroDivisionError
 

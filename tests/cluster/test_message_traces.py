@@ -18,11 +18,12 @@ from airy.bus.kafka import KafkaBus, KafkaSettings
 from airy.bus.origin import HEADER
 from airy.bus.record import Position, ProducerRecord
 from airy.clock import SystemClock
-from airy.commands.message_traces import MessageTracer, TraceReference
+from airy.commands.message_traces import MessageTracer, ProcessTimes, TraceReference
 from airy.model import ids
 from airy.model.delivery_attempt import DeliveryAttempt
 from airy.model.fleet import FleetStatus
 from airy.queue.sqlite import SqliteQueue
+from airy.recent_times import BroadcastTimes, FoldTimes
 from airy.store.sqlite import SqliteStore
 from tests.kit.builders import START_MS, Chat, channel, webhook
 from tests.kit.bus import running
@@ -98,7 +99,8 @@ async def test_a_message_is_traced_from_another_process_over_a_real_broker(kafka
         context = Context("store", clock=SystemClock(), random=Random(0), on_ready=caught_up.set)
         tasks.start_soon(Projector(bus, store).run, context)
         await caught_up.wait()
-        tracer = MessageTracer(bus, store, store, queue, FleetStatus, search_s=60.0)
+        times = ProcessTimes(FoldTimes(), BroadcastTimes())
+        tracer = MessageTracer(bus, store, store, queue, FleetStatus, times, search_s=60.0)
         trace = await tracer.trace(TraceReference(id=CHAT.provider_id("hello")))
         tasks.cancel_scope.cancel()
     await queue.close()
