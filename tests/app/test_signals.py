@@ -25,13 +25,14 @@ TYPED = [name for name, wire in WIRES.items() if wire.capabilities(wire.kind).ty
 def is_read_mark(request: Request) -> bool:
     fields = request.fields
     read = fields.get("status") == "read" and "typing_indicator" not in fields
-    return read or fields.get("sender_action") == "mark_seen" or fields.get("eventType") == "READ"
+    named = "mark_seen" in fields.values() or "READ" in (fields.get("eventType"), fields.get("receiptType"))
+    return read or named
 
 
 def is_typing(request: Request) -> bool:
     fields = request.fields
-    named = "typing_on" in fields.values() or "IS_TYPING" in fields.values()
-    return named or "sendChatAction" in request.url or "typing_indicator" in fields
+    named = {"typing_on", "IS_TYPING", "TYPING_STARTED"}.intersection(map(str, fields.values()))
+    return bool(named) or "sendChatAction" in request.url or "typing_indicator" in fields
 
 
 class Conversation:

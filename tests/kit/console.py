@@ -1,7 +1,8 @@
 """The console over a fake instance, at any size, in virtual time."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from unittest.mock import patch
 
 import anyio
@@ -67,6 +68,14 @@ class OpenConsole:
         return next((line for line in self.text.splitlines() if part in line), "")
 
 
+@contextmanager
+def coloured() -> Iterator[None]:
+    """Textual draws without colours where NO_COLOR asks for it, as in CI."""
+    with patch.dict(os.environ):
+        os.environ.pop("NO_COLOR", None)
+        yield
+
+
 @asynccontextmanager
 async def console(
     instance: FakeInstance,
@@ -76,7 +85,7 @@ async def console(
     theme: str = "night",
     size: tuple[int, int] = SIZE,
 ) -> AsyncIterator[OpenConsole]:
-    with patch.object(_time, "get_time", anyio.current_time):  # Textual's timers read the machine's clock
+    with coloured(), patch.object(_time, "get_time", anyio.current_time):  # Textual's timers read the machine's clock
         async with _console(instance, view=view, writes=writes, theme=theme, size=size) as opened:
             yield opened
 

@@ -3,12 +3,10 @@
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from airy.tui.console.navigation import VIEWS, Entry
 from tests.kit import fake_traces
@@ -131,21 +129,12 @@ def step(instance: FakeInstance, second: int) -> None:
     ]
 
 
-@contextmanager
-def coloured() -> Iterator[None]:
-    """Textual draws without colours where NO_COLOR asks for it, as in CI."""
-    with patch.dict(os.environ):
-        os.environ.pop("NO_COLOR", None)
-        yield
-
-
 async def picture(entry: Entry, *, theme: str = "night", size: tuple[int, int] = SIZE) -> str:
     """The SVG of a view after a while."""
-    with coloured():
-        async with console(bakery(), view=entry.name, theme=theme, size=size, writes=True) as shown:
-            await shown.press(*FIRST_KEYS.get(entry.name, ()))
-            await live(shown, range(1, LIVE_S + 1))
-            return plain(shown.app.export_screenshot(title="airy console"))
+    async with console(bakery(), view=entry.name, theme=theme, size=size, writes=True) as shown:
+        await shown.press(*FIRST_KEYS.get(entry.name, ()))
+        await live(shown, range(1, LIVE_S + 1))
+        return plain(shown.app.export_screenshot(title="airy console"))
 
 
 async def live(shown: OpenConsole, seconds: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from airy.tui.console.navigation import VIEWS, Entry
 from tests.kit.console import OpenConsole, console
-from tests.kit.pictures import FIRST_KEYS, bakery, coloured, live
+from tests.kit.pictures import FIRST_KEYS, bakery, live
 
 SNAPSHOTS = Path(__file__).parents[1] / "tui" / "console" / "snapshots"
 SIZES = ((80, 24), (120, 36), (200, 50))
@@ -28,9 +28,8 @@ def path_of(view: str, size: tuple[int, int], theme: str) -> Path:
 
 async def snapshots(size: tuple[int, int], theme: str) -> dict[str, str]:
     """Of every view, opened by its key, by name."""
-    with coloured():
-        async with console(bakery(), theme=theme, size=size, writes=True) as shown:
-            return {entry.name: await _opened(shown, entry, number) for number, entry in enumerate(VIEWS)}
+    async with console(bakery(), theme=theme, size=size, writes=True) as shown:
+        return {entry.name: await _opened(shown, entry, number) for number, entry in enumerate(VIEWS)}
 
 
 async def _opened(shown: OpenConsole, entry: Entry, number: int) -> str:
