@@ -15,8 +15,11 @@ BROADCASTS_MAX = 10_000  # records whose changes were handed to subscribers, or 
 
 
 class FoldedBatch(Struct, frozen=True, gc=False):
-    """`fetched_ms`: when it was read from the log; `stored_ms`: when its transaction had been committed."""
+    """`fetched_ms`: when it was read from the log; `stored_ms`: when its transaction had been committed. A range has
+    gaps, so it does not tell the number of `records`.
+    """
 
+    records: int
     ranges: Mapping[TopicPartition, tuple[int, int]]  # from the first offset to the next one
     fetched_ms: int
     stored_ms: int

@@ -11,9 +11,9 @@ ELSEWHERE = TopicPartition(topics.EVENTS.name, 4)
 def test_the_newest_batch_with_the_record_is_found() -> None:
     """A record is folded twice after the store was rebuilt."""
     times = FoldTimes()
-    times.add(FoldedBatch({HERE: (0, 10), ELSEWHERE: (0, 5)}, 1_000, 1_010))
-    times.add(FoldedBatch({HERE: (10, 12)}, 2_000, 2_001))
-    times.add(FoldedBatch({HERE: (0, 12)}, 3_000, 3_020))
+    times.add(FoldedBatch(15, {HERE: (0, 10), ELSEWHERE: (0, 5)}, 1_000, 1_010))
+    times.add(FoldedBatch(2, {HERE: (10, 12)}, 2_000, 2_001))
+    times.add(FoldedBatch(12, {HERE: (0, 12)}, 3_000, 3_020))
 
     found = [times.find(Position(*where)) for where in [(*HERE, 11), (*ELSEWHERE, 4), (*HERE, 12), (*ELSEWHERE, 5)]]
 
@@ -23,11 +23,11 @@ def test_the_newest_batch_with_the_record_is_found() -> None:
 def test_old_batches_are_forgotten() -> None:
     times = FoldTimes()
     for offset in range(BATCHES_MAX):
-        times.add(FoldedBatch({HERE: (offset, offset + 1)}, offset, offset))
+        times.add(FoldedBatch(1, {HERE: (offset, offset + 1)}, offset, offset))
     assert times.forgets
     assert times.find(Position(*HERE, 0)) is not None
 
-    times.add(FoldedBatch({HERE: (BATCHES_MAX, BATCHES_MAX + 1)}, 0, 0))
+    times.add(FoldedBatch(1, {HERE: (BATCHES_MAX, BATCHES_MAX + 1)}, 0, 0))
 
     assert times.find(Position(*HERE, 0)) is None
 

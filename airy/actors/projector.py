@@ -168,7 +168,7 @@ class Projector:
         for tp in self._next.keys() - self._held.keys():
             self._next[tp] = max(self._next[tp], tail.position(tp))
         ranges = {tp: (first, self._next[tp]) for tp, first in before.items()}
-        self.times.add(FoldedBatch(ranges, fetched_ms, ctx.clock.now_ms()))
+        self.times.add(FoldedBatch(len(records), ranges, fetched_ms, ctx.clock.now_ms()))
         self._notify(before)
 
     async def _fold(self, ctx: Context, records: Sequence[Record]) -> Mapping[TopicPartition, Hold]:

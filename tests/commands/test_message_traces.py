@@ -246,7 +246,7 @@ def test_what_a_process_did_before_its_start_or_too_long_ago_has_no_time_and_say
     times = ProcessTimes(fold, broadcasts, lambda: "here:8080")
     early = [store_hop(position, times, None), broadcast_hop(position, times)]
     for offset in range(100, 100 + BROADCASTS_MAX):
-        fold.add(FoldedBatch({position.topic_partition: (offset, offset + 1)}, 0, 0))
+        fold.add(FoldedBatch(1, {position.topic_partition: (offset, offset + 1)}, 0, 0))
         broadcasts.add(Position(*position.topic_partition, offset), 0, subscribers=0, cut=0)
     late = [store_hop(position, times, None), broadcast_hop(position, times)]
 

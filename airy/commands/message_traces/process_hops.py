@@ -26,7 +26,7 @@ def store_hop(position: Position, times: ProcessTimes, batch: FoldedBatch | None
     if batch is None:
         detail["reason"] = _forgotten(f"the last {BATCHES_MAX:,} batches", forgets=times.fold.forgets)
         return Hop(kind="store", outcome="committed", position=position, detail=detail, caused_by=position.offset)
-    detail["records"] = sum(following - first for first, following in batch.ranges.values())
+    detail["records"] = batch.records
     return Hop(
         kind="store",
         outcome="committed",
