@@ -23,6 +23,8 @@ class PendingReports(Struct, kw_only=True, omit_defaults=True):
     provider_id: str
     reported: DeliveryState | None = None
     failed_at_ms: int = 0
+    pricing: Raw = NULL
+    priced_at_ms: int = 0
     error: str = ""
     error_code: str = ""
     error_kind: str = "provider"
@@ -101,6 +103,7 @@ class Message(Struct, kw_only=True, omit_defaults=True):
     echoed: bool = False  # first folded from an echo: it was not queued here
     reported: DeliveryState | None = None  # the strongest report of the provider about this message
     failed_at_ms: int = 0  # time of the failure, if `reported` is failed
+    priced_at_ms: int = 0  # time of the report whose `source.pricing` is in the metadata
     recipient_id: str | None = None
     attempt: int = 0  # raised by every attempt and resend, so that no earlier claim can become valid again
     attempt_count: int = 0  # attempts that were started

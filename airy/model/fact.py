@@ -163,6 +163,7 @@ class ReceiptReported(FactBase, frozen=True, kw_only=True, omit_defaults=True, t
     error_kind: ErrorKind = "provider"
     our_message_id: str | None = None  # where the provider repeats it: settles a send whose response was lost
     our_attempt: int = 0  # the message's attempt number when that call was encoded
+    pricing: Raw = NULL  # what the message costs, as the provider says
 
 
 class MessageEdited(FactBase, frozen=True, kw_only=True, omit_defaults=True, tag="message.edited"):

@@ -24,7 +24,7 @@ class Folded(Struct, frozen=True, gc=False):
 
 REJECTED = Folded(accepted=False)
 
-FOLD_VERSION = 12
+FOLD_VERSION = 13
 """Raise it with every change after which the same log folds to other rows or changes: stores are rebuilt then. A test
 compares the digest of a seeded log with the one recorded for this version.
 """

@@ -5,6 +5,7 @@ from airy.model.conversation import Message, PendingReports
 from airy.model.delivery_state import REPORT_STRENGTH, DeliveryState
 from airy.model.fact import ReceiptReported
 from airy.model.fold_context import FoldContext
+from airy.model.raw import none_if_null
 
 
 def reported(context: FoldContext, fact: ReceiptReported) -> bool:
@@ -34,7 +35,8 @@ def _outbound_message(context: FoldContext, fact: ReceiptReported) -> Message | 
 
 
 def _receipt(fact: ReceiptReported, provider_id: str) -> PendingReports:
-    receipt = PendingReports(provider_id=provider_id, reported=fact.state)
+    receipt = PendingReports(provider_id=provider_id, reported=fact.state, pricing=fact.pricing)
+    receipt.priced_at_ms = 0 if none_if_null(fact.pricing) is None else fact.at_ms
     if fact.state is DeliveryState.FAILED:
         receipt.failed_at_ms = fact.at_ms
         receipt.error, receipt.error_code, receipt.error_kind = fact.error, fact.error_code, fact.error_kind

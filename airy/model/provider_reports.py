@@ -22,6 +22,7 @@ ERROR_KIND = "source.error_kind"
 ATTEMPTS = "source.attempts"
 NEXT_ATTEMPT_AT = "source.next_attempt_at"
 UNKNOWN_REASON = "source.unknown_reason"
+PRICING = "source.pricing"
 SEND_ERROR_KEYS = (ERROR, SOURCE_ERROR, ERROR_CODE, ERROR_KIND, ATTEMPTS, NEXT_ATTEMPT_AT, UNKNOWN_REASON)
 """Metadata keys that describe a failed attempt, or an unknown send."""
 
@@ -79,10 +80,16 @@ def with_last_error(text: str, message: Message) -> str:
 
 
 def apply_report(context: FoldContext, message: Message, receipt: PendingReports) -> bool:
-    """Apply a receipt for this message. False if an equal or stronger one was applied before."""
-    if message.from_contact or not _stronger(receipt, message):
+    """Apply a receipt for this message. False if an equal or stronger one was applied before, with the same price."""
+    stronger, priced = _stronger(receipt, message), _priced_later(receipt, message)
+    if message.from_contact or not (stronger or priced):
         return False
     context.before_change(message)
+    if priced:
+        message.priced_at_ms = receipt.priced_at_ms
+        metadata.put(message.metadata, PRICING, receipt.pricing)
+    if not stronger:
+        return True
     message.reported, message.failed_at_ms = receipt.reported, receipt.failed_at_ms
     if receipt.reported is DeliveryState.FAILED:
         error = receipt.error or "the provider could not deliver it"
@@ -91,6 +98,18 @@ def apply_report(context: FoldContext, message: Message, receipt: PendingReports
         advance(message, receipt.reported)
         apply_watermark(message, context.conversation)
     return True
+
+
+def _priced_later(receipt: PendingReports, current: Message | PendingReports) -> bool:
+    """By the provider's time; of two prices at one time the greater text is kept, whichever came first."""
+    if none_if_null(receipt.pricing) is None:
+        return False
+    known = _pricing(current) if isinstance(current, Message) else current.pricing
+    return (receipt.priced_at_ms, bytes(receipt.pricing)) > (current.priced_at_ms, bytes(known))
+
+
+def _pricing(message: Message) -> Raw:
+    return message.metadata.get(PRICING, NULL)
 
 
 def _stronger(receipt: PendingReports, current: Message | PendingReports) -> bool:
@@ -183,8 +202,11 @@ def keep_pending(conversation: Conversation, pending: PendingReports) -> None:
 
 
 def merge_report(pending: PendingReports, receipt: PendingReports) -> bool:
+    priced = _priced_later(receipt, pending)
+    if priced:
+        pending.pricing, pending.priced_at_ms = receipt.pricing, receipt.priced_at_ms
     if not _stronger(receipt, pending):
-        return False
+        return priced
     pending.reported, pending.failed_at_ms = receipt.reported, receipt.failed_at_ms
     pending.error, pending.error_code, pending.error_kind = receipt.error, receipt.error_code, receipt.error_kind
     return True
@@ -229,6 +251,8 @@ def _merge_copy(context: FoldContext, message: Message, copy: Message) -> None:
         provider_id=copy.provider_id or "",
         reported=copy.reported,
         failed_at_ms=copy.failed_at_ms,
+        pricing=_pricing(copy),
+        priced_at_ms=copy.priced_at_ms,
         error=metadata.text(copy.metadata, ERROR) or "",
         error_code=metadata.text(copy.metadata, ERROR_CODE) or "",
         error_kind=metadata.text(copy.metadata, ERROR_KIND) or "provider",

@@ -328,6 +328,7 @@ async def test_every_attempt_is_recorded_with_its_outcome() -> None:
             kind="message.created",
             attempt=1,
             at_ms=first.at_ms,
+            queued_at_ms=first.queued_at_ms,
             took_ms=250,
             result="again",
             status=500,
@@ -335,6 +336,9 @@ async def test_every_attempt_is_recorded_with_its_outcome() -> None:
             again_at_ms=first.again_at_ms,
         )
         assert first.again_at_ms is not None
+        assert first.queued_at_ms == second.queued_at_ms == third.queued_at_ms
+        assert first.queued_at_ms is not None
+        assert first.queued_at_ms <= first.at_ms
         assert (second.result, second.status, second.error) == ("again", None, "connection refused")
         assert (third.result, third.status, third.attempt, third.again_at_ms) == ("delivered", 200, 3, None)
 

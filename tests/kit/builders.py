@@ -345,6 +345,7 @@ class Chat:
         error: str = "",
         error_code: str = "",
         error_kind: ErrorKind = "provider",
+        pricing: Raw = NULL,
         at_ms: int | None = None,
         fact_id: str | None = None,
     ) -> ReceiptReported:
@@ -356,6 +357,7 @@ class Chat:
             error=error,
             error_code=error_code,
             error_kind=error_kind,
+            pricing=pricing,
         )
 
     def edited(

@@ -6,10 +6,12 @@ Message names, times and texts are drawn from small sets, so that facts refer to
 from collections.abc import Callable
 
 import hypothesis.strategies as st
+from msgspec import Raw
 
 from airy.model import ids
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact
+from airy.model.raw import NULL
 from tests.kit.builders import START_MS, Chat
 
 NAMES = ("a", "b", "c")
@@ -39,7 +41,9 @@ def _made(
 
 
 def _receipt(chat: Chat, state: DeliveryState, about: list[str], watermark_ms: int | None, at_ms: int) -> Fact:
-    return chat.receipt(state, *about, watermark_ms=watermark_ms, at_ms=at_ms, error=f"refused at {at_ms}")
+    pricing = Raw(b'{"category":"%s"}' % state.value.encode()) if at_ms % 3 == 0 else NULL
+    error = f"refused at {at_ms}"
+    return chat.receipt(state, *about, watermark_ms=watermark_ms, at_ms=at_ms, error=error, pricing=pricing)
 
 
 from_providers: st.SearchStrategy[Made] = st.one_of(

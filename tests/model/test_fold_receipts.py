@@ -1,6 +1,9 @@
 """Receipts: for messages the provider names, and for all messages up to a watermark."""
 
+from itertools import permutations
+
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from airy.model.delivery_state import DeliveryState
@@ -264,3 +267,27 @@ def test_a_receipt_with_names_and_a_watermark_uses_both() -> None:
         state = fold_all([*begun, receipt])
         assert state.message(chat.conversation_id, chat.outbound_id("x")).delivery is DeliveryState.DELIVERED
     assert state.message(chat.conversation_id, chat.outbound_id("y")).provider_id == chat.provider_id("y")
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_the_last_price_is_kept_in_whatever_order_it_arrives(order: tuple[int, ...]) -> None:
+    """Also where the message has a stronger report already, and where reports are there before the message."""
+    chat = Chat()
+    reports = [
+        chat.receipt(DeliveryState.READ, "x", at_ms=SENT_AT + 30),
+        chat.receipt(DeliveryState.DELIVERED, "x", pricing=Raw(b'{"category":"utility"}'), at_ms=SENT_AT + 20),
+        chat.receipt(DeliveryState.SENT, "x", pricing=Raw(b'{"category":"service"}'), at_ms=SENT_AT + 10),
+    ]
+    given = [reports[number] for number in order]
+    for log in ([*sent(chat), *given], [*given, *sent(chat)]):
+        message = fold_all(log).message(chat.conversation_id, chat.outbound_id("x"))
+        assert message.metadata["source.pricing"] == Raw(b'{"category":"utility"}')
+        assert message.delivery is DeliveryState.READ
+
+
+def test_a_report_with_the_same_price_adds_nothing() -> None:
+    chat = Chat()
+    priced = chat.receipt(DeliveryState.DELIVERED, "x", pricing=Raw(b'{"category":"utility"}'), at_ms=SENT_AT + 20)
+    again = chat.receipt(DeliveryState.DELIVERED, "x", pricing=Raw(b'{"category":"utility"}'), at_ms=SENT_AT + 20)
+    reference = fold_all([*sent(chat), priced])
+    assert not reference.fold(again).accepted

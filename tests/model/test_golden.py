@@ -148,6 +148,17 @@ def arrived_facts() -> dict[str, Fact]:
     }
 
 
+def priced_receipt() -> Fact:
+    return Chat(1).receipt(DeliveryState.SENT, "z", pricing=raw({"category": "service"}))
+
+
+def priced_state() -> list[Message]:
+    chat = Chat(1)
+    priced = msgspec.structs.replace(priced_receipt(), id="priced")
+    log = [chat.received("a"), chat.queued("x"), chat.started("x"), chat.succeeded("x", provider="z"), priced]
+    return fold_all(log).state(chat.conversation_id).messages()
+
+
 def canonical_state() -> list[Message]:
     made = canonical_facts()
     chat = Chat(1)
@@ -245,6 +256,8 @@ def samples() -> dict[str, tuple[Struct | list[Message] | list[Change], object]]
             "state.identified": (identified_state(), Conversation),
             "state.messages": (messages, list[Message]),
             "canonical.messages": (canonical_state(), list[Message]),
+            "priced.receipt": (priced_receipt(), Fact),
+            "priced.messages": (priced_state(), list[Message]),
             "changes": (changes(), list[Change]),
         }
     )
@@ -277,7 +290,7 @@ def test_every_field_of_the_state_is_in_the_golden_bytes() -> None:
     """Fields with their default are not encoded, so a golden file without a field proves nothing about it."""
     files = {
         Conversation: ["state.conversation", "state.resumed", "state.identified"],
-        Message: ["state.messages", "canonical.messages"],
+        Message: ["state.messages", "canonical.messages", "priced.messages"],
     }
     for kind, names in files.items():
         text = b"".join((GOLDEN / f"{name}.json").read_bytes() for name in names)

@@ -6,6 +6,7 @@
 from pathlib import Path
 
 import msgspec
+from msgspec import Raw
 
 from airy import topics
 from airy.model.contact import KEY, Contact, ContactsWritten, ContactWrite
@@ -33,6 +34,7 @@ def every_kind() -> list[Fact]:
         chat.started("a"),
         chat.succeeded("a", provider="a"),
         chat.receipt(DeliveryState.READ, "a"),
+        chat.receipt(DeliveryState.DELIVERED, "a", pricing=Raw(b'{"category":"service"}')),
         chat.queued("b"),
         chat.started("b"),
         chat.failed("b"),

@@ -8,11 +8,13 @@ by now. `read` implies delivery, and the first play of a voice message is readin
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Raw
 
 from airy.model import ids
 from airy.model.delivery_state import DeliveryState
 from airy.model.fact import Fact, ReceiptReported
+from airy.model.raw import NULL
 from airy.sources import payload, provider_answer
 from airy.sources.api import Uneventful
 from airy.sources.provider_time import event_time
@@ -28,6 +30,8 @@ STATES = {
 }
 SEPARATOR = "/"
 ATTEMPT_DIGITS_MAX = 9
+PRICING = ("billable", "pricing_model", "type", "category")
+PRICING_CHARS_MAX = 64
 
 
 class Correlation(NamedTuple):
@@ -81,16 +85,27 @@ def facts_of(context: ChangeContext, raw: Raw, status: Fields) -> list[Fact]:
         error_kind=error_codes.reported_kind(error.code) if state is DeliveryState.FAILED else "provider",
         our_message_id=ours.message_id,
         our_attempt=ours.attempt,
+        pricing=_pricing(status.get("pricing")),
         **about,
     )
     facts: list[Fact] = [receipt]
-    if isinstance(status.get("pricing"), dict):
-        facts.append(context.noted("pricing", raw, about, provider_id, word))
     if error.code == error_codes.MARKETING_STOPPED:
         facts.append(context.noted("subscription.marketing_messages.stop", raw, about, provider_id))
     if names and not in_group:
         facts += identity.facts(at_ms, context.cause)
     return facts
+
+
+def _pricing(given: object) -> Raw:
+    """The fields that Meta documents."""
+    if not isinstance(given, dict):
+        return NULL
+    known = {name: given[name] for name in PRICING if _is_short(given.get(name))}
+    return Raw(msgspec.json.encode(known)) if known else NULL
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and len(value) <= PRICING_CHARS_MAX)
 
 
 class Reported(NamedTuple):
