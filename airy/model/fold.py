@@ -43,7 +43,7 @@ def _always(_: Fact) -> bool:
 
 
 def _never(_: Fact) -> bool:
-    return False  # what it creates is stored under an id of its own, or it raises a number it names
+    return False  # what it creates is stored under an id of its own
 
 
 def _unless_it_is_a_watermark(fact: facts.ReceiptReported) -> bool:
@@ -89,8 +89,8 @@ RULES: dict[type[Fact], Rule] = {
     facts.HandoverChanged: _rule(fold_conversation.handover_changed, may_create=True),
     facts.IdentityChanged: _rule(fold_identity.identity_changed, may_create=True),
     facts.EventNoted: _rule(fold_conversation.event_noted, may_create=True, deduplicate=_if_it_has_a_referral),
-    facts.ResumeTokenUsed: _rule(fold_visitor.resume_token_used, may_create=False, deduplicate=_never),
-    facts.ResumeTokensRevoked: _rule(fold_visitor.resume_tokens_revoked, may_create=False, deduplicate=_never),
+    facts.ResumeTokenUsed: _rule(fold_visitor.resume_token_used, may_create=False),
+    facts.ResumeTokensRevoked: _rule(fold_visitor.resume_tokens_revoked, may_create=False),
 }
 
 

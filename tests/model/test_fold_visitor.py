@@ -44,3 +44,13 @@ def test_subscribers_see_nothing_of_tokens() -> None:
     reference.fold(chat.revoked(0))
 
     assert len(reference.changes) == told
+
+
+@pytest.mark.parametrize("repeated", ["resumed", "revoked"])
+def test_a_fact_that_was_too_early_has_no_effect_when_it_is_repeated(repeated: str) -> None:
+    """A duplicate in the log is folded as the first one was, whatever has happened in between."""
+    chat = Chat()
+    fact, message = getattr(chat, repeated)(), chat.received("x")
+    once, twice = fold_all([fact, message]), fold_all([fact, message, fact])
+    assert not once.accepted[fact.id]
+    assert twice.digest() == once.digest()
