@@ -74,7 +74,7 @@ def judge_tokens_by_an_old_store(patch: pytest.MonkeyPatch) -> None:
 
 
 def replace_any_token(patch: pytest.MonkeyPatch) -> None:
-    """The fold takes every use for one of the token that is valid."""
+    """The fold takes every use for one of the token that is valid, a repeated record too."""
     rule = fold.RULES[ResumeTokenUsed]
 
     def used(context: FoldContext, fact: Any) -> bool:
@@ -82,7 +82,7 @@ def replace_any_token(patch: pytest.MonkeyPatch) -> None:
         context.conversation.resumed_at_ms = fact.at_ms
         return True
 
-    patch.setitem(fold.RULES, ResumeTokenUsed, rule._replace(apply=used))
+    patch.setitem(fold.RULES, ResumeTokenUsed, rule._replace(apply=used, deduplicate=lambda _: False))
 
 
 def forgive_copies(patch: pytest.MonkeyPatch) -> None:
